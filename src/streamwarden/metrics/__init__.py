@@ -1,0 +1,1 @@
+"""What this program tells Prometheus: one set of instruments a part, on an injected registry."""

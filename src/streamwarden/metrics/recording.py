@@ -1,0 +1,167 @@
+"""What the streaming role recorded, lost and restarted."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from streamwarden.metrics.watched import Ffmpeg, Inboxes, WatchedFigures
+
+STATES = ("starting", "running", "stalled", "backoff", "stopping", "stopped", "parked")
+"""The states of a recorder; exactly one of a camera's series is 1."""
+
+_SEGMENT_BUCKETS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600)
+_FIRST_SEGMENT_BUCKETS_S = (0.5, 1, 2, 3, 5, 8, 15, 30, 45, 60, 120, 300, 900, 3600)
+_CAMERA = ("camera",)
+_BY_CAUSE = ("camera", "cause")
+_BY_ACTOR = ("actor", "camera")
+
+
+class RecordingMetrics:
+    """One method an event; each may be called from any thread.
+
+    ``camera`` is the camera's id as text, empty where an event belongs to none.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._per_camera: list[MetricWrapperBase] = []
+        self._registry = registry
+        self._declare_recording()
+        self._declare_trouble()
+        self._declare_store()
+        self._watched = WatchedFigures()
+        registry.register(self._watched)
+
+    def _declare_recording(self) -> None:
+        self._state = self._gauge(
+            "recorder_state", "1 for the state a recorder is in.", ("camera", "state")
+        )
+        self._segments = self._counter("segments_total", "Segments stored and indexed.")
+        self._bytes = self._counter("segment_bytes_total", "Bytes of the segments stored.")
+        self._recorded = self._counter(
+            "recorded_seconds_total", "Wall-clock seconds covered by the segments stored."
+        )
+        self._last = self._gauge(
+            "last_segment_timestamp_seconds", "When the newest stored segment ended."
+        )
+        self._duration = Histogram(
+            "streamwarden_segment_duration_seconds",
+            "Media duration of the segments stored.",
+            buckets=_SEGMENT_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._first = Histogram(
+            "streamwarden_connect_to_first_segment_seconds",
+            "Time from a start request to the first segment of the camera on disk.",
+            buckets=_FIRST_SEGMENT_BUCKETS_S,
+            registry=self._registry,
+        )
+
+    def _declare_trouble(self) -> None:
+        self._gaps = self._counter(
+            "gap_seconds_total", "Wanted seconds that were not recorded, by cause.", _BY_CAUSE
+        )
+        self._respawns = self._counter(
+            "ffmpeg_respawns_total", "FFmpeg processes started again, by cause.", _BY_CAUSE
+        )
+        self._restarts = self._counter(
+            "actor_restarts_total", "Actors restarted after a bug.", _BY_ACTOR
+        )
+        self._parked = self._gauge(
+            "actor_parked", "1 while an actor is parked after too many bugs.", _BY_ACTOR
+        )
+
+    def _declare_store(self) -> None:
+        self._journal = self._plain_gauge(
+            "index_journal_segments", "Segments on disk that still wait for the index."
+        )
+        self._lag = self._plain_gauge(
+            "index_lag_seconds", "Age of the oldest segment that waits for the index."
+        )
+        self._free = self._plain_gauge(
+            "record_root_free_bytes", "Bytes free where recordings are kept."
+        )
+
+    def camera_added(self, camera: str) -> None:
+        """Show the camera's counters from 0, so that the first segment is seen as an increase."""
+        for counter in (self._segments, self._bytes, self._recorded):
+            counter.labels(camera)
+
+    def state(self, camera: str, state: str) -> None:
+        """Show that the camera's recorder is in ``state``, one of `STATES`."""
+        if state not in STATES:
+            raise ValueError(f"unknown recorder state {state!r}")
+        for each in STATES:
+            self._state.labels(camera, each).set(1 if each == state else 0)
+
+    def segment_stored(
+        self, camera: str, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
+    ) -> None:
+        """Count a segment that is on disk and in the index.
+
+        ``media_s`` is its media duration, ``wall_s`` the wall-clock time that it covers (with the
+        gaps, these add up to what was wanted), ``ended_at_ts`` seconds since the epoch.
+        """
+        self._segments.labels(camera).inc()
+        self._bytes.labels(camera).inc(size_bytes)
+        self._recorded.labels(camera).inc(max(wall_s, 0.0))  # a stepped clock can give less
+        self._last.labels(camera).set(ended_at_ts)
+        self._duration.observe(media_s)
+
+    def gap(self, camera: str, cause: str, seconds: float) -> None:
+        """Add ``seconds`` to what the camera lost to ``cause``."""
+        self._gaps.labels(camera, cause).inc(max(seconds, 0.0))
+
+    def respawned(self, camera: str, cause: str) -> None:
+        """Count an FFmpeg that follows one lost to ``cause``."""
+        self._respawns.labels(camera, cause).inc()
+
+    def first_segment(self, seconds: float) -> None:
+        """Record how long a start took to give its first segment."""
+        self._first.observe(seconds)
+
+    def actor_restarted(self, actor: str, camera: str) -> None:
+        """Count a restart of the kind ``actor``."""
+        self._restarts.labels(actor, camera).inc()
+
+    def actor_parked(self, actor: str, camera: str, *, parked: bool) -> None:
+        """Show whether an actor is parked."""
+        self._parked.labels(actor, camera).set(1 if parked else 0)
+
+    def journal(self, segments: int) -> None:
+        """Show how many segments wait for the index."""
+        self._journal.set(segments)
+
+    def index_lag(self, seconds: float) -> None:
+        """Show how old the oldest waiting segment is; 0 when none waits."""
+        self._lag.set(seconds)
+
+    def free_bytes(self, n: int) -> None:
+        """Show what is free where recordings are kept."""
+        self._free.set(n)
+
+    def watch_inboxes(self, read: Inboxes) -> None:
+        """Read the depths of the actors' inboxes from ``read`` at each scrape."""
+        self._watched.watch_inboxes(read)
+
+    def watch_ffmpeg(self, read: Ffmpeg) -> None:
+        """Read CPU seconds and resident bytes of the FFmpegs from ``read`` at each scrape."""
+        self._watched.watch_ffmpeg(read)
+
+    def forget(self, camera: str) -> None:
+        """Remove every series of a camera that no longer exists."""
+        for metric in self._per_camera:
+            metric.remove_by_labels({"camera": camera})
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = _CAMERA) -> Counter:
+        counter = Counter(f"streamwarden_{name}", text, labels, registry=self._registry)
+        self._per_camera.append(counter)
+        return counter
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = _CAMERA) -> Gauge:
+        gauge = Gauge(f"streamwarden_{name}", text, labels, registry=self._registry)
+        self._per_camera.append(gauge)
+        return gauge
+
+    def _plain_gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"streamwarden_{name}", text, registry=self._registry)
