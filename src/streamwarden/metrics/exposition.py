@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+_LABEL_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
+_HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 
 def new_registry() -> CollectorRegistry:
@@ -18,20 +23,35 @@ def new_registry() -> CollectorRegistry:
 
 
 def render(registry: Collector) -> tuple[bytes, str]:
-    """Return the exposition (text format 0.0.4) of ``registry`` and its content type."""
-    return generate_latest(_WithoutCreated(registry)), CONTENT_TYPE_PLAIN_0_0_4
+    """Return what ``registry`` collects in Prometheus's text format 0.0.4, and its content type.
 
-
-class _WithoutCreated(Collector):
-    """Leave out the ``_created`` series: a third more samples, and nothing reads them.
-
-    ``prometheus_client`` can only switch them off for the whole process.
+    Written here because ``generate_latest`` takes three times as long for hundreds of cameras, and
+    adds a ``_created`` series to each, which can be switched off only for the whole process.
     """
+    lines = [line for metric in registry.collect() for line in _metric(metric)]
+    return "".join(lines).encode(), CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self, registry: Collector) -> None:
-        self._registry = registry
 
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
-            yield metric
+def _metric(metric: Metric) -> Iterator[str]:
+    name = metric.name + "_total" if metric.type == "counter" else metric.name
+    yield f"# HELP {name} {metric.documentation.translate(_HELP_ESCAPES)}\n"
+    yield f"# TYPE {name} {metric.type}\n"
+    for sample in metric.samples:
+        if not sample.name.endswith("_created"):
+            yield _sample(sample)
+
+
+def _sample(sample: Sample) -> str:
+    value = _number(sample.value)
+    if not sample.labels:
+        return f"{sample.name} {value}\n"
+    labels = ",".join(
+        f'{name}="{text.translate(_LABEL_ESCAPES)}"' for name, text in sample.labels.items()
+    )
+    return f"{sample.name}{{{labels}}} {value}\n"
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return "NaN" if math.isnan(value) else repr(value)

@@ -4,7 +4,8 @@ import shutil
 import subprocess
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from streamwarden.metrics.auth import AuthMetrics
 from streamwarden.metrics.exposition import new_registry, render
@@ -71,3 +72,15 @@ def test_every_name_of_the_contract_is_there() -> None:
 
 def test_the_process_shows_its_own_figures() -> None:
     assert b"process_resident_memory_bytes" in render(new_registry())[0]
+
+
+def test_the_text_says_what_the_library_would_say() -> None:
+    registry = CollectorRegistry()
+    AuthMetrics(registry).decided('a "quoted"\\', "two\nlines")
+    RecordingMetrics(registry).segment_stored("cam", 1.25, 2e9, 3, 1_700_000_000.125)
+    official = text_string_to_metric_families(generate_latest(registry).decode())
+    ours = text_string_to_metric_families(render(registry)[0].decode())
+    expected = [m for m in official if not m.name.endswith("_created")]
+    assert [(m.name, m.type, m.documentation, m.samples) for m in ours] == [
+        (m.name, m.type, m.documentation, m.samples) for m in expected
+    ]
