@@ -1,0 +1,225 @@
+"""Stream tokens: one path, one action, one use, a short life.
+
+What MediaMTX's hook believes. Signed by the API with keys of their own, never with the users'
+secret.
+``docs/design/0005-token-life.md`` tells how long each lives and what ends it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from streamwarden.auth import jwts
+from streamwarden.auth.keys import SigningKey, parse_keys
+from streamwarden.clock import Clock
+from streamwarden.errors import ConfigError, InvalidInput, Unavailable
+
+__all__ = [
+    "AUDIENCE",
+    "Refusal",
+    "SignedToken",
+    "SigningKey",
+    "StreamAction",
+    "StreamClaims",
+    "StreamTokenRefused",
+    "StreamTokens",
+    "StreamUse",
+    "parse_keys",
+]
+
+AUDIENCE = "rtsp"
+PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+MAX_STREAM_TOKEN_CHARS = 2048
+"""Ours have about 500; the rest is room for a user's longest id."""
+
+
+class StreamAction(StrEnum):
+    """What MediaMTX is asked to allow."""
+
+    READ = "read"
+    PUBLISH = "publish"
+
+
+class StreamUse(StrEnum):
+    """What a token was signed for; each has its own life (contracts, "Stream tokens")."""
+
+    RECORD = "record"
+    VIEW = "view"
+    PUBLISH = "publish"
+
+
+class Refusal(StrEnum):
+    """Why a stream token was refused: a closed set, used as a metric's label."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_KEY = "unknown_key"
+    KEY_EXPIRED = "key_expired"
+    BAD_SIGNATURE = "bad_signature"
+    WRONG_AUDIENCE = "wrong_audience"
+    BAD_CLAIMS = "bad_claims"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_PATH = "wrong_path"
+    WRONG_ACTION = "wrong_action"
+
+
+class StreamTokenRefused(Exception):  # noqa: N818 - named for what happened to the token
+    """The token does not allow what it is shown for; ``reason`` is all there is to say."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedToken:
+    """A fresh token. ``expires_at`` may come before the life asked for: with the last key's end."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+    jti: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamClaims:
+    """What a verified token says."""
+
+    use: StreamUse
+    action: StreamAction
+    path: str
+    sub: str
+    jti: str
+    kid: str
+    expires_at: datetime
+
+
+_ACTION_OF_USE: Mapping[StreamUse, StreamAction] = {
+    StreamUse.RECORD: StreamAction.READ,
+    StreamUse.VIEW: StreamAction.READ,
+    StreamUse.PUBLISH: StreamAction.PUBLISH,
+}
+
+
+class StreamTokens:
+    """Signs and verifies stream tokens with a ring of keys; the first usable key signs.
+
+    There is no leeway: the same role signs and verifies, so one clock judges both, and a life of
+    30 s should mean 30 s. Raises ConfigError where no key is usable at the start.
+    """
+
+    def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
+        self._keys = {key.kid: key for key in keys}
+        self._clock = clock
+        if not any(key.usable(clock.now()) for key in keys):
+            raise ConfigError(
+                "STREAM_TOKEN_KEYS has no key that is still valid; put a new one first"
+            )
+
+    def key_expiries(self) -> dict[str, datetime | None]:
+        """Return when each key ends by its ``kid``; None means never."""
+        return {kid: key.not_after for kid, key in self._keys.items()}
+
+    def sign_record(self, camera_id: UUID, path: str, *, ttl_s: int) -> SignedToken:
+        """Sign what the camera's recorder reads with."""
+        return self._sign(StreamUse.RECORD, f"recorder:{camera_id}", path, ttl_s)
+
+    def sign_view(self, user: str, path: str, *, ttl_s: int) -> SignedToken:
+        """Sign what a user's preview reads with."""
+        return self._sign(StreamUse.VIEW, user, path, ttl_s)
+
+    def sign_publish(self, user: str, path: str, *, ttl_s: int) -> SignedToken:
+        """Sign what a camera publishes with, in the name of the user who asked for it."""
+        return self._sign(StreamUse.PUBLISH, user, path, ttl_s)
+
+    def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
+        """Return the claims if the token allows ``action`` on exactly ``path``.
+
+        Works offline and may be called again with the same token: one RTSP read asks at DESCRIBE
+        and at SETUP. Raises StreamTokenRefused.
+        """
+        now = self._clock.now()
+        if len(token) > MAX_STREAM_TOKEN_CHARS:
+            raise StreamTokenRefused(Refusal.MALFORMED)
+        try:
+            key = self._key_of(token, now)
+            claims = jwts.decode(
+                token, key.secret, audience=AUDIENCE, now_s=now.timestamp(), require=("jti", "iat")
+            )
+        except jwts.TokenInvalid as invalid:
+            raise StreamTokenRefused(Refusal(invalid.fault.value)) from None
+        read = _read(claims, key.kid)
+        if read.path != path:
+            raise StreamTokenRefused(Refusal.WRONG_PATH)
+        if read.action is not action:
+            raise StreamTokenRefused(Refusal.WRONG_ACTION)
+        return read
+
+    def _key_of(self, token: str, now: datetime) -> SigningKey:
+        key = self._keys.get(jwts.key_id(token) or "")
+        if key is None:
+            raise StreamTokenRefused(Refusal.UNKNOWN_KEY)
+        if not key.usable(now):
+            raise StreamTokenRefused(Refusal.KEY_EXPIRED)
+        return key
+
+    def _sign(self, use: StreamUse, sub: str, path: str, ttl_s: int) -> SignedToken:
+        if not PATH.fullmatch(path):
+            raise InvalidInput("the path has characters that a path may not have", field="path")
+        if not jwts.is_subject(sub):
+            raise InvalidInput("the user's id is empty, too long or not printable", field="sub")
+        if ttl_s < 1:
+            raise InvalidInput("a token lives at least 1 second", field="ttl")
+        issued_s = int(self._clock.now().timestamp())
+        key, expires_s = self._signing_key(issued_s, issued_s + ttl_s)
+        jti = secrets.token_urlsafe(12)
+        claims: dict[str, object] = {
+            "aud": AUDIENCE,
+            "action": _ACTION_OF_USE[use].value,
+            "use": use.value,
+            "path": path,
+            "sub": sub,
+            "iat": issued_s,
+            "exp": expires_s,
+            "jti": jti,
+        }
+        return SignedToken(
+            token=jwts.encode(claims, key.secret, kid=key.kid),
+            expires_at=datetime.fromtimestamp(expires_s, UTC),
+            jti=jti,
+        )
+
+    def _signing_key(self, issued_s: int, expires_s: int) -> tuple[SigningKey, int]:
+        """Choose the first key that outlives the token, else the one that lasts longest."""
+        lives = [(key, min(expires_s, key.ends_s)) for key in self._keys.values()]
+        key, until_s = max(lives, key=lambda life: life[1])  # the first of equals
+        if until_s <= issued_s:
+            raise Unavailable("no stream token key is valid any more", retry_after_s=60)
+        return key, until_s
+
+
+def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:
+    try:
+        use = StreamUse(claims["use"])
+        action = StreamAction(claims["action"])
+        path, jti = claims["path"], claims["jti"]
+    except (KeyError, ValueError, TypeError):
+        raise StreamTokenRefused(Refusal.BAD_CLAIMS) from None
+    if _ACTION_OF_USE[use] is not action or not (isinstance(path, str) and PATH.fullmatch(path)):
+        raise StreamTokenRefused(Refusal.BAD_CLAIMS)
+    expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
+    return StreamClaims(
+        use=use,
+        action=action,
+        path=path,
+        sub=claims["sub"],
+        jti=jti,
+        kid=kid,
+        expires_at=expires_at,
+    )

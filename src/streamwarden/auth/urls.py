@@ -1,0 +1,106 @@
+"""RTSP URLs that carry a token: how they are made, judged, and kept out of logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from streamwarden.auth import jwts
+from streamwarden.errors import InvalidInput
+
+MAX_URL_CHARS = 4096
+_SCHEMES = frozenset({"rtsp", "rtsps"})
+_URL_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
+_HIDDEN = "***"
+
+
+def internal_url(base: str, path: str, token: str) -> str:
+    """Return what FFmpeg reads: ``{base}/{path}?token=...``."""
+    return _with_token(base, path, token)
+
+
+def publish_url(base: str, path: str, token: str) -> str:
+    """Return what a camera pushes to: ``{base}/{path}?token=...``."""
+    return _with_token(base, path, token)
+
+
+def token_expiry(url: str) -> float | None:
+    """Return when the URL's token claims to expire, in seconds since 1970.
+
+    Unverified, so only for asking whether to mint a new one. None where there is no readable token.
+    """
+    try:
+        fields = parse_qsl(urlsplit(url).query, max_num_fields=32)
+    except ValueError:
+        return None
+    tokens = [value for name, value in fields if name == "token"]
+    return jwts.unverified_expiry(tokens[0]) if len(tokens) == 1 else None
+
+
+def check_rtsp_url(url: str, allowed_hosts: Collection[str]) -> None:
+    """Raise InvalidInput(field="rtsp_url") unless FFmpeg may be given this URL.
+
+    Only rtsp and rtsps, only ``allowed_hosts`` (lower case), no user part. The characters are
+    checked before the URL is taken apart: urlsplit drops tabs and line ends, FFmpeg does not.
+    """
+    if len(url) > MAX_URL_CHARS:
+        raise _bad_url(f"has more than {MAX_URL_CHARS} characters")
+    if not _URL_CHARS.fullmatch(url):
+        raise _bad_url("holds characters that a URL may not hold")
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise _bad_url("is not a URL") from None
+    if parts.scheme not in _SCHEMES:
+        raise _bad_url("must be rtsp:// or rtsps://")
+    if "@" in parts.netloc:
+        raise _bad_url("must hold no user or password")
+    if host is None or host not in allowed_hosts:
+        raise _bad_url("names a host that is not configured")
+
+
+def redact(text: str) -> str:
+    """Return ``text`` without tokens, passwords in URLs, bearer values and the like."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return ``redact`` that also hides these very values, wherever they turn up."""
+    known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+    if not known:
+        return redact
+    pattern = re.compile("|".join(re.escape(secret) for secret in known))
+    return lambda text: redact(pattern.sub(_HIDDEN, text))
+
+
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # A JWT, whole or cut short: its header is JSON, so its text starts with the base64url of '{"'.
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2}"), _HIDDEN),
+    # The password of a URL's user part; up to the last @, as FFmpeg and urllib both read it.
+    (re.compile(r"(://[^\s/?#:@]*:)[^\s/?#]*(?=@)"), rf"\g<1>{_HIDDEN}"),
+    # A query's or a libpq conninfo's secret.
+    (
+        re.compile(
+            r"""(?i)(\b(?:access_token|token|jwt|password|passwd|secret)(?:=|%3D))[^\s&#"'<>]+"""
+        ),
+        rf"\g<1>{_HIDDEN}",
+    ),
+    (re.compile(r"""(?i)(\b(?:bearer|basic)\s{1,8})[^\s"',]+"""), rf"\g<1>{_HIDDEN}"),
+    (
+        re.compile(r"""(?i)(\bx-internal-token["']?\s{0,8}[:=,]\s{0,8}["']?)[^\s"',]+"""),
+        rf"\g<1>{_HIDDEN}",
+    ),
+)
+
+
+def _with_token(base: str, path: str, token: str) -> str:
+    return f"{base.rstrip('/')}/{quote(path)}?token={quote(token, safe='')}"
+
+
+def _bad_url(what: str) -> InvalidInput:
+    # The URL itself may hold a token, so no part of it is repeated.
+    return InvalidInput(f"rtsp_url {what}", field="rtsp_url")
