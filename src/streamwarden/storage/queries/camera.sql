@@ -1,0 +1,53 @@
+-- name: get
+select id, name, path, owner, status, created_at
+  from camera
+ where id = %(id)s
+
+-- name: add
+insert into camera (id, name, path, owner, status, created_at)
+values (%(id)s, %(name)s, %(path)s, %(owner)s, %(status)s, %(created_at)s)
+returning id, name, path, owner, status, created_at
+
+-- name: update
+-- The wish follows its camera: a wanted stream is pulled from where the camera publishes now.
+with changed as (
+    update camera
+       set name = coalesce(%(name)s, name),
+           path = coalesce(%(path)s, path),
+           owner = coalesce(%(owner)s, owner),
+           status = coalesce(%(status)s, status)
+     where id = %(id)s
+    returning id, name, path, owner, status, created_at
+), followed as (
+    update stream
+       set owner = changed.owner, path = changed.path, epoch = stream.epoch + 1
+      from changed
+     where stream.camera_id = changed.id
+       and (stream.owner, stream.path) is distinct from (changed.owner, changed.path)
+)
+select id, name, path, owner, status, created_at from changed
+
+-- name: remove
+delete from camera where id = %(id)s
+
+-- name: list_all
+select id, name, path, owner, status, created_at
+  from camera
+ where (created_at, id) > (%(after_moment)s, %(after_id)s)
+ order by created_at, id
+ limit %(limit)s
+
+-- name: list_visible
+select id, name, path, owner, status, created_at
+  from camera
+ where (created_at, id) > (%(after_moment)s, %(after_id)s)
+   and (owner = %(user_sub)s
+        or id in (select camera_id from camera_grant where user_sub = %(user_sub)s))
+ order by created_at, id
+ limit %(limit)s
+
+-- name: all_active
+select id, name, path, owner, status, created_at
+  from camera
+ where status = 'active'
+ order by created_at, id

@@ -1,0 +1,115 @@
+-- name: insert_many
+insert into segment (id, camera_id, owner, run, number, started_at, ended_at,
+                     media_ms, size_bytes, path, salvaged, digest)
+select * from unnest(%(id)s::uuid[], %(camera_id)s::uuid[], %(owner)s::text[], %(run)s::integer[],
+                     %(number)s::integer[], %(started_at)s::timestamptz[], %(ended_at)s::timestamptz[],
+                     %(media_ms)s::integer[], %(size_bytes)s::bigint[], %(path)s::text[],
+                     %(salvaged)s::boolean[], %(digest)s::bytea[])
+on conflict do nothing
+
+-- name: get
+select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+       salvaged, digest
+  from segment
+ where id = %(id)s and camera_id = %(camera_id)s and state = 'stored'
+
+-- name: last_end
+select max(ended_at) from segment where camera_id = %(camera_id)s
+
+-- name: max_run
+select max(run) from segment where camera_id = %(camera_id)s
+
+-- name: latest
+select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+       salvaged, digest
+  from segment
+ where camera_id = %(camera_id)s and state = 'stored'
+ order by ended_at desc
+ limit 1
+
+-- name: in_range
+-- Two ways into one range: what is short begins at most two hours before it, and the few that are
+-- longer have an index of their own.
+(select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+        salvaged, digest
+   from segment
+  where camera_id = %(camera_id)s and state = 'stored'
+    and started_at > %(from)s::timestamptz - interval '2 hours' and started_at < %(to)s
+    and (started_at, id) > (%(after_moment)s, %(after_id)s)
+    and ended_at > %(from)s
+  order by started_at, id
+  limit %(limit)s)
+union all
+(select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+        salvaged, digest
+   from segment
+  where camera_id = %(camera_id)s and state = 'stored'
+    and ended_at - started_at > interval '2 hours'
+    and started_at <= %(from)s::timestamptz - interval '2 hours' and started_at < %(to)s
+    and (started_at, id) > (%(after_moment)s, %(after_id)s)
+    and ended_at > %(from)s
+  order by started_at, id
+  limit %(limit)s)
+order by started_at, id
+limit %(limit)s
+
+-- name: oldest
+select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+       salvaged, digest
+  from segment
+ where state = 'stored' and ended_at < %(ended_before)s
+ order by ended_at, id
+ limit %(limit)s
+
+-- name: oldest_of_camera
+select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+       salvaged, digest
+  from segment
+ where camera_id = %(camera_id)s and state = 'stored' and ended_at < %(ended_before)s
+ order by ended_at
+ limit %(limit)s
+
+-- name: usage
+select camera_id, count(*) as segments, sum(size_bytes)::bigint as size_bytes
+  from segment
+ where state = 'stored'
+ group by camera_id
+ order by camera_id
+
+-- name: camera_ids
+-- A loose index scan: one step a camera, however many rows each has.
+with recursive step as (
+    (select camera_id from segment order by camera_id limit 1)
+    union all
+    select (select segment.camera_id from segment
+             where segment.camera_id > step.camera_id
+             order by segment.camera_id limit 1)
+      from step
+     where step.camera_id is not null
+)
+select camera_id from step where camera_id is not null
+
+-- name: mark_deleting
+update segment
+   set state = 'deleting'
+ where id = any(%(ids)s::uuid[]) and state = 'stored'
+
+-- name: mark_camera_deleting
+update segment
+   set state = 'deleting'
+ where id in (select id from segment
+               where camera_id = %(camera_id)s and state = 'stored'
+               order by started_at, id
+               limit %(limit)s)
+   and state = 'stored'
+
+-- name: deleting
+select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+       salvaged, digest
+  from segment
+ where state = 'deleting'
+ order by ended_at, id
+ limit %(limit)s
+
+-- name: delete
+delete from segment where id = any(%(ids)s::uuid[]) and state = 'deleting'

@@ -1,0 +1,104 @@
+"""What the tables hold, as values. Times are aware, in UTC, to the millisecond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """A camera as its administrator knows it; ``status`` is ``active`` or ``inactive``."""
+
+    id: UUID
+    name: str
+    path: str
+    owner: str
+    status: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is wanted of one camera. ``epoch`` grows with every change and never goes back."""
+
+    camera_id: UUID
+    owner: str
+    path: str
+    wanted: bool
+    epoch: int
+    requested_by: str
+    changed_at: datetime
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishChange:
+    """A wish before and after ``want``; ``before`` is None where it was the first."""
+
+    before: Wish | None
+    after: Wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A stretch of time in which a camera's recording was wanted; still open without an end."""
+
+    camera_id: UUID
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A whole file on disk. ``path`` is relative to the record root.
+
+    ``started_at`` and ``ended_at`` are the server's wall clock, ``media_ms`` the length of the
+    media itself. ``salvaged`` marks a torn tail that was cut at its last whole fragment. ``digest``
+    is BLAKE3 over the file, None where it was not taken.
+    """
+
+    id: UUID
+    camera_id: UUID
+    owner: str
+    run: int
+    number: int
+    started_at: datetime
+    ended_at: datetime
+    media_ms: int
+    size_bytes: int
+    path: str
+    salvaged: bool = False
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Time that was wanted and not recorded; still open without an end."""
+
+    id: UUID
+    camera_id: UUID
+    started_at: datetime
+    ended_at: datetime | None
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one camera's stored segments take up."""
+
+    camera_id: UUID
+    segments: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T_co]):
+    """Some items of a list; ``next_cursor`` asks for those that follow, None at the end."""
+
+    items: tuple[T_co, ...]
+    next_cursor: str | None = None

@@ -1,0 +1,92 @@
+"""The table ``stream``: what is wanted, and the history of it in ``wanted_period``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from streamwarden.storage.pool import Database, fetch_one
+from streamwarden.storage.rows import Camera, Wish, WishChange
+from streamwarden.storage.sql import load_queries
+
+_SQL = load_queries("stream")
+
+
+class StreamRepository:
+    """One wish a camera. Each change is one transaction, and one at a time for a camera."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, camera_id: UUID) -> Wish | None:
+        """Return the wish, None where nothing was ever wanted."""
+        return self._database.fetch_one(_SQL["get"], {"camera_id": camera_id}, row=Wish)
+
+    def all(self) -> list[Wish]:
+        """Return every wish, wanted or not: what the streaming role reconciles with."""
+        return self._database.fetch_all(_SQL["all"], row=Wish)
+
+    def want(self, camera: Camera, *, requested_by: str, at: datetime) -> WishChange:
+        """Want ``camera`` from ``at`` on; a repeated wish is a new epoch of the same period."""
+        params = {
+            "camera_id": camera.id,
+            "owner": camera.owner,
+            "path": camera.path,
+            "requested_by": requested_by,
+            "at": at,
+        }
+        with self._database.connection() as connection:
+            before = _locked(connection, camera.id)
+            after = fetch_one(connection, _SQL["want"], params, row=Wish)
+            connection.execute(_SQL["open_period"], params)
+        if after is None:
+            raise AssertionError("an upsert that returns no row")
+        return WishChange(before=before, after=after)
+
+    def unwant(self, camera_id: UUID, *, requested_by: str, at: datetime) -> Wish | None:
+        """Want the camera no longer; return the wish as it is now, None where there was none."""
+        params = {"camera_id": camera_id, "requested_by": requested_by, "at": at}
+        with self._database.connection() as connection:
+            before = _locked(connection, camera_id)
+            after = fetch_one(connection, _SQL["unwant"], params, row=Wish)
+            connection.execute(_SQL["close_period"], params)
+        return after or before
+
+    def put_back(self, change: WishChange, *, at: datetime) -> bool:
+        """Undo ``change``; False where the wish has been changed again since.
+
+        The epoch still goes forward, so that no reader takes the older wish for the newer one: what
+        was never wanted before is an unwanted row afterwards. Concurrent callers put back to what
+        each has seen, so whoever calls ``want`` keeps to one call a camera at a time.
+        """
+        after = change.after
+        before = change.before
+        params = {
+            "camera_id": after.camera_id,
+            "epoch": after.epoch,
+            "owner": before.owner if before else after.owner,
+            "path": before.path if before else after.path,
+            "wanted": before.wanted if before else False,
+            "requested_by": before.requested_by if before else after.requested_by,
+            "changed_at": before.changed_at if before else at,
+        }
+        with self._database.connection() as connection:
+            _locked(connection, after.camera_id)
+            put_back = connection.execute(_SQL["put_back"], params).rowcount > 0
+            if put_back and not params["wanted"]:
+                connection.execute(_SQL["undo_period"], params)
+        return put_back
+
+    def claim(self, camera_id: UUID, node: str) -> bool:
+        """Note which node records this wish; False where nothing is wanted."""
+        return self._database.execute(_SQL["claim"], {"camera_id": camera_id, "node": node}) > 0
+
+
+def _locked(connection: Connection[TupleRow], camera_id: UUID) -> Wish | None:
+    """Keep other changes of this camera's wish out until the transaction ends; return the wish."""
+    params = {"camera_id": camera_id}
+    connection.execute(_SQL["lock"], params)
+    return fetch_one(connection, _SQL["get"], params, row=Wish)
