@@ -1,0 +1,98 @@
+"""Child specifications, checked before anything is started.
+
+Source: Erlang/OTP ``supervisor:child_spec()`` and ``supervisor:check_childspecs/1``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pykka
+
+    from streamwarden.supervision._actor import Link
+
+BRUTAL_KILL: Final = 0.0
+"""Do not wait for the child at all. A thread cannot be killed: the child is abandoned at once."""
+
+INFINITY: Final = math.inf
+"""Wait for ever: for a child that is a supervisor, so that its own children may take their time."""
+
+
+class Restart(StrEnum):
+    """When an ended child is started again."""
+
+    PERMANENT = "permanent"
+    """Always."""
+    TRANSIENT = "transient"
+    """Only when it ended abnormally."""
+    TEMPORARY = "temporary"
+    """Never, and its specification goes with it."""
+
+
+class ChildType(StrEnum):
+    """What a child is; a supervisor's shutdown time should be ``INFINITY``."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
+class Strategy(StrEnum):
+    """Which children are restarted when one ends and is to be restarted."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """Only that one."""
+    ONE_FOR_ALL = "one_for_all"
+    """All: the others are stopped first."""
+    REST_FOR_ONE = "rest_for_one"
+    """That one and those started after it."""
+
+
+class InvalidSpec(ValueError):  # noqa: N818 - the OTP term is "invalid child spec"
+    """A child specification that cannot be right; nothing has been started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """How to start, stop and restart one child.
+
+    ``start`` is called with the ``Link`` to hand to the actor and returns the started actor's ref.
+    ``shutdown_s`` is how long an orderly stop may take: a number of seconds, ``BRUTAL_KILL`` or
+    ``INFINITY``.
+    """
+
+    id: str
+    start: Callable[[Link], pykka.ActorRef[Any]]
+    restart: Restart = Restart.PERMANENT
+    shutdown_s: float = 5.0
+    type: ChildType = ChildType.WORKER
+
+
+def check_specs(specs: Sequence[ChildSpec]) -> None:
+    """Raise ``InvalidSpec`` for the first specification that cannot be right."""
+    seen: set[str] = set()
+    for spec in specs:
+        check_spec(spec)
+        if spec.id in seen:
+            raise InvalidSpec(f"child id {spec.id!r} stands twice")
+        seen.add(spec.id)
+
+
+def check_spec(spec: ChildSpec) -> None:
+    """Raise ``InvalidSpec`` unless every field of ``spec`` can be right."""
+    if not isinstance(spec, ChildSpec):
+        raise InvalidSpec(f"not a child specification: {spec!r}")
+    if not isinstance(spec.id, str) or not spec.id:
+        raise InvalidSpec(f"a child's id is a non-empty text, not {spec.id!r}")
+    if not callable(spec.start):
+        raise InvalidSpec(f"{spec.id}: start must be callable, not {spec.start!r}")
+    if not isinstance(spec.restart, Restart):
+        raise InvalidSpec(f"{spec.id}: restart must be one of {list(Restart)}")
+    if not isinstance(spec.type, ChildType):
+        raise InvalidSpec(f"{spec.id}: type must be one of {list(ChildType)}")
+    if not isinstance(spec.shutdown_s, int | float) or not spec.shutdown_s >= 0:
+        raise InvalidSpec(f"{spec.id}: shutdown_s must be 0 or more, not {spec.shutdown_s!r}")

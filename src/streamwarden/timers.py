@@ -1,0 +1,112 @@
+"""One thread that calls functions when their time has come.
+
+Actors must not sleep: they ask for a message later. A callback runs on the timers' own thread, so it
+does nothing but put a message into an inbox.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+SWEEP_ABOVE: Final = 64
+"""Cancelled timers stay in the heap until due; above this many, they are swept when the majority."""
+
+
+class Timer:
+    """A pending call. ``cancel`` is final unless the callback is already running."""
+
+    __slots__ = ("_callback", "_on_cancel")
+
+    def __init__(self, callback: Callable[[], None], on_cancel: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+        self._on_cancel = on_cancel
+
+    @property
+    def pending(self) -> bool:
+        """Whether the callback is still to be called."""
+        return self._callback is not None
+
+    def cancel(self) -> None:
+        """Do not call the callback any more. Harmless when it has been called or cancelled."""
+        if self._callback is not None:
+            self._callback = None
+            self._on_cancel()
+
+    def fire(self) -> None:
+        """Call the callback, at most once."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class Timers:
+    """A heap of timers and the thread that fires them; a callback that raises costs only itself."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._cancelled = 0
+        self._thread = threading.Thread(target=self._run, name="timers", daemon=True)
+        self._thread.start()
+
+    def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` on the timers' thread once ``delay_s`` seconds have passed."""
+        timer = Timer(callback, self._count_cancelled)
+        entry = (time.monotonic() + max(0.0, delay_s), next(self._order), timer)
+        with self._changed:
+            if self._closed:
+                timer.cancel()
+                return timer
+            heapq.heappush(self._heap, entry)
+            if self._heap[0] is entry:
+                self._changed.notify()
+        return timer
+
+    def close(self) -> None:
+        """Forget every timer and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._heap.clear()
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _count_cancelled(self) -> None:
+        # A recorder cancels a timer for nearly every one it sets: without the sweep, long pauses that
+        # are cancelled early would pile up until they are due.
+        with self._changed:
+            self._cancelled += 1
+            if self._cancelled > SWEEP_ABOVE and self._cancelled * 2 > len(self._heap):
+                self._heap = [entry for entry in self._heap if entry[2].pending]
+                heapq.heapify(self._heap)
+                self._cancelled = 0
+
+    def _run(self) -> None:
+        while (timer := self._next_due()) is not None:
+            try:
+                timer.fire()
+            except Exception:
+                log.exception("timer_failed")
+
+    def _next_due(self) -> Timer | None:
+        with self._changed:
+            while not self._closed:
+                if not self._heap:
+                    self._changed.wait()
+                    continue
+                wait_s = self._heap[0][0] - time.monotonic()
+                if wait_s <= 0:
+                    return heapq.heappop(self._heap)[2]
+                self._changed.wait(wait_s)
+        return None
