@@ -19,7 +19,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     package_dir={"": "src"},
-    packages=find_packages("src"),
+    packages=find_packages("src", exclude=["streamwarden.tests", "streamwarden.tests.*"]),
     package_data={
         "streamwarden": ["py.typed"],
         "streamwarden.storage": ["migrations/*.sql", "queries/*.sql"],

@@ -1,0 +1,155 @@
+"""`make test`: lint, types and every test that this machine can run, then what was skipped and why.
+
+Names of steps as arguments run only those: ``scripts/check.py lint unit``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = Path("src/streamwarden/tests")
+BIN = Path(sys.executable).parent
+REPORTS = Path(".venv/reports")
+
+PROGRAMS = {"promtool": "prometheus", "ffmpeg": "ffmpeg", "ffprobe": "ffmpeg"}
+"""Programs that tests use where they are, and Debian's packages that hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command. ``report`` is where its JUnit file goes, for those that are tests."""
+
+    name: str
+    command: tuple[str, ...]
+    report: Path | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the steps have come to so far."""
+
+    failed_steps: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def tool(name: str, *arguments: str) -> tuple[str, ...]:
+    """The command of a tool that is installed in .venv."""
+    return (str(BIN / name), *arguments)
+
+
+def tests(name: str, folders: Sequence[str], *options: str) -> Step | None:
+    """A pytest step over those folders that hold tests; None if none of them does."""
+    present = [str(path) for path in map(TESTS.joinpath, folders) if any(path.rglob("test_*.py"))]
+    report = REPORTS / f"{name}.xml"
+    command = tool("python", "-m", "pytest", *options, f"--junitxml={report}", *present)
+    return Step(name, command, report) if present else None
+
+
+def all_steps() -> list[Step]:
+    """Everything, quickest first. What starts servers and measures time runs alone."""
+    steps = [
+        Step("lint", tool("ruff", "check", ".")),
+        Step("format", tool("ruff", "format", "--check", ".")),
+        Step("types", tool("mypy")),
+        tests("unit", ["unit", "contract"], "-n", "2"),
+        tests("integration", ["integration"]),
+        tests("acceptance", ["acceptance"]),
+        tests("browser", ["browser"]),
+    ]
+    return [step for step in steps if step is not None]
+
+
+def missing_programs() -> dict[str, str]:
+    """Programs that are not on PATH, with the packages that hold them."""
+    return {name: package for name, package in PROGRAMS.items() if shutil.which(name) is None}
+
+
+def install_missing_programs() -> None:
+    """As root on Debian, install what is missing. A test skips itself if its program is not there."""
+    packages = sorted(set(missing_programs().values()))
+    if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
+    for command in (["apt-get", "update", "-q"], install):
+        print(f"== {' '.join(command)}", flush=True)
+        if subprocess.run(command, env=environment, check=False).returncode != 0:
+            print("   failed; going on without", flush=True)
+
+
+def run(step: Step, outcome: Outcome, environment: Mapping[str, str]) -> None:
+    """Run one step and add what came of it to the outcome."""
+    print(f"\n== {step.name}", flush=True)
+    began = time.monotonic()
+    if step.report is not None:
+        step.report.unlink(missing_ok=True)
+    code = subprocess.run(step.command, env=environment, check=False).returncode
+    print(f"== {step.name}: {time.monotonic() - began:.0f} s", flush=True)
+    if code != 0:
+        outcome.failed_steps.append(step.name)
+    if step.report is not None and step.report.exists():
+        read_report(step.report, outcome)
+
+
+def read_report(report: Path, outcome: Outcome) -> None:
+    """Count what pytest wrote down. The file is our own, so its XML is trusted."""
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  # written by our own pytest
+        skip = case.find("skipped")
+        if skip is not None:
+            outcome.counts["skipped"] += 1
+            outcome.skipped[skip.get("message") or "no reason given"] += 1
+        elif case.find("failure") is not None or case.find("error") is not None:
+            outcome.counts["failed"] += 1
+        else:
+            outcome.counts["passed"] += 1
+
+
+def tell(outcome: Outcome) -> None:
+    """Say what was skipped, what would make it run, and how everything ended."""
+    print("\n== result")
+    for reason, count in sorted(outcome.skipped.items()):
+        print(f"skipped {count}: {reason}")
+    for program, package in missing_programs().items():
+        print(f"missing {program}: apt-get install {package} makes the tests run that need it")
+    if outcome.failed_steps:
+        print(f"FAILED steps: {', '.join(outcome.failed_steps)}")
+    counts = outcome.counts
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the steps of these names, or all of them; 0 if every one succeeded."""
+    os.chdir(ROOT)
+    steps = all_steps()
+    unknown = set(names) - {step.name for step in steps}
+    if unknown:
+        known = ", ".join(step.name for step in steps)
+        print(f"no such step: {', '.join(sorted(unknown))}; there are {known}", file=sys.stderr)
+        return 2
+    install_missing_programs()
+    REPORTS.mkdir(exist_ok=True)
+    outcome = Outcome()
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    for step in steps:
+        if not names or step.name in names:
+            run(step, outcome, environment)
+    tell(outcome)
+    return 1 if outcome.failed_steps else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
