@@ -1,0 +1,34 @@
+"""What each role needs set before it can start, and how to come by it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from streamwarden.config.secrets import HOW_TO_MAKE
+
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "api": (
+        "database_url",
+        "internal_token",
+        "user_jwt_secret",
+        "stream_token_keys",
+        "rtsp_publish_url",
+    ),
+    "streaming": ("database_url", "record_root", "internal_token"),
+    "webui": (),
+}
+_HOW_TO_SET = {
+    "database_url": "such as postgresql://user:password@host/name",
+    "internal_token": f"the same for every role; make one with: {HOW_TO_MAKE}",
+    "user_jwt_secret": "the secret with which your identity provider signs users' tokens (HS256); "
+    f"make one with: {HOW_TO_MAKE}",
+    "stream_token_keys": f"as kid:secret; make the secret with: {HOW_TO_MAKE}",
+    "rtsp_publish_url": "the media server as cameras reach it, such as rtsp://host:8554",
+    "record_root": "the folder that recordings go to",
+}
+
+
+def needed_by(roles: Collection[str]) -> dict[str, str]:
+    """Return the settings that ``roles`` (``all``: every role) need, each with how to set it."""
+    wanted = _NEEDS.keys() if "all" in roles else roles
+    return {name: _HOW_TO_SET[name] for role in wanted for name in _NEEDS[role]}

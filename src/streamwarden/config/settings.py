@@ -1,0 +1,268 @@
+"""Every setting of the program, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from streamwarden.config import secrets, values
+from streamwarden.config.needs import needed_by
+from streamwarden.config.sources import PREFIX, gather, variable
+from streamwarden.errors import ConfigError
+
+MAX_PORT = 65535
+FFMPEG_GIVES_UP_S = 10.0
+"""FFmpeg leaves by itself after twice its ``-timeout`` of 5 s without a packet."""
+
+_PORT_OFFSETS = {"webui_port": 0, "api_port": 1, "streaming_port": 2, "internal_api_port": 3}
+
+
+def _port_of(name: str) -> Callable[[dict[str, Any]], int]:
+    def default(earlier: dict[str, Any]) -> int:
+        base = earlier.get("port_base", 0)
+        return base + _PORT_OFFSETS[name] if base else 0
+
+    return default
+
+
+def _url_at(port_name: str) -> Callable[[dict[str, Any]], str | None]:
+    def default(earlier: dict[str, Any]) -> str | None:
+        port = earlier.get(port_name, 0)
+        return f"http://{_reachable(earlier.get('host', ''))}:{port}" if port else None
+
+    return default
+
+
+def _reachable(host: str) -> str:
+    """Return how a program on this machine reaches what listens on ``host``."""
+    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _word(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+Port = Annotated[int, PlainValidator(values.whole(0, MAX_PORT))]
+HttpUrl = Annotated[str, PlainValidator(values.base_url("http", "https"))]
+RtspUrl = Annotated[str, PlainValidator(values.base_url("rtsp", "rtsps", path=False))]
+
+
+class Settings(BaseSettings):
+    """What the program runs with. Names are those of the contract, in lower case; units as there.
+
+    A port of 0 takes any free one; the URL of its role is then None unless it is set, because nobody
+    knows it before the listener has it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    database_url: Annotated[SecretStr, BeforeValidator(secrets.database_url)] | None = None
+    record_root: Annotated[Path, PlainValidator(values.folder)] | None = None
+    host: Annotated[str, PlainValidator(values.host)] = "127.0.0.1"
+    """The address that every listener binds."""
+    port_base: Annotated[int, PlainValidator(values.whole(0, MAX_PORT - 3))] = 8080
+    webui_port: Port = Field(default_factory=_port_of("webui_port"))
+    api_port: Port = Field(default_factory=_port_of("api_port"))
+    streaming_port: Port = Field(default_factory=_port_of("streaming_port"))
+    internal_api_port: Port = Field(default_factory=_port_of("internal_api_port"))
+    api_url: HttpUrl | None = Field(default_factory=_url_at("api_port"))
+    internal_api_url: HttpUrl | None = Field(default_factory=_url_at("internal_api_port"))
+    streaming_url: HttpUrl | None = Field(default_factory=_url_at("streaming_port"))
+    internal_token: Annotated[SecretStr, BeforeValidator(secrets.header_secret)] | None = None
+    user_jwt_secret: Annotated[SecretStr, BeforeValidator(secrets.shared_secret)] | None = None
+    user_jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] = "streamwarden"
+    user_roles_claim: Annotated[str, PlainValidator(values.claim_name)] = "roles"
+    stream_token_keys: Annotated[SecretStr, BeforeValidator(secrets.signing_keys)] | None = None
+    rtsp_internal_url: RtspUrl = "rtsp://mediamtx:8554"
+    """The media server as the recorders reach it."""
+    rtsp_publish_url: RtspUrl | None = None
+    """The media server as cameras reach it."""
+    rtsp_allowed_hosts: Annotated[tuple[str, ...], PlainValidator(values.hosts)] = ()
+    """Hosts that a recorder may read from, besides that of ``rtsp_internal_url``."""
+    whep_url: HttpUrl | None = None
+    """The media server's WebRTC listener as browsers reach it; None: no live preview."""
+    ffmpeg: Annotated[Path, Field(strict=False)] | None = None
+    """The program to use; None: the one on PATH, then the bundled one."""
+    stall_after: Annotated[float, PlainValidator(values.duration(2, 60))] = 8.0
+    """Seconds without growth of the open file after which a run counts as stalled."""
+    stop_timeout_s: Annotated[float, PlainValidator(values.duration(1, 300))] = 10.0
+    respawn_cap_s: Annotated[float, PlainValidator(values.duration(1, 3600))] = 30.0
+    retention_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 30
+    free_space_reserve: Annotated[values.Reserve, PlainValidator(values.reserve)] = values.Reserve(
+        fraction=0.05
+    )
+    node: Annotated[str, PlainValidator(values.node)] = Field(default_factory=socket.gethostname)
+    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_word)] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_word)] = (
+        "info"
+    )
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings calls by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what ``load`` has put together: it must know unknown names and origins."""
+        return (init_settings,)
+
+    @property
+    def rtsp_hosts(self) -> frozenset[str]:
+        """The hosts that an ``rtsp_url`` may name, in lower case."""
+        own = urlsplit(self.rtsp_internal_url).hostname or ""
+        return frozenset({own, *self.rtsp_allowed_hosts})
+
+    def require_for(self, *roles: str) -> None:
+        """Raise ConfigError, which lists every setting that these roles need and that is not set."""
+        lines = [
+            f"{variable(name)}: is not set; {how}"
+            for name, how in needed_by(roles).items()
+            if getattr(self, name) is None
+        ]
+        if lines:
+            raise ConfigError(_listed(lines))
+
+    def origin(self, name: str) -> str:
+        """Return where a value came from: ``default``, ``file``, ``environment`` or ``option``."""
+        return self._origins.get(name, "default")
+
+    def remember_origins(self, origins: Mapping[str, str]) -> None:
+        """Keep where each value came from, for ``describe``."""
+        self._origins = dict(origins)
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        ports = [port for name in _PORT_OFFSETS if (port := getattr(self, name))]
+        if len(set(ports)) < len(ports):
+            names = ", ".join(variable(name) for name in _PORT_OFFSETS)
+            raise ValueError(f"{names}: two listeners have the same port; give each its own")
+        return self
+
+    @model_validator(mode="after")
+    def _check_secrets_differ(self) -> Self:
+        """Keep whoever holds one secret from having two: each guards another door."""
+        names = ("internal_token", "user_jwt_secret", "stream_token_keys")
+        held = [(name, secret) for name in names if (secret := getattr(self, name)) is not None]
+        for place, (name, secret) in enumerate(held):
+            for other, text in held[place + 1 :]:
+                if secret.get_secret_value() in text.get_secret_value():
+                    raise ValueError(
+                        f"{variable(other)}: is the same secret as {variable(name)}; make another "
+                        f"with: {secrets.HOW_TO_MAKE}"
+                    )
+        return self
+
+
+def load(
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    checks: Mapping[str, Callable[[str], object]] | None = None,
+) -> Settings:
+    """Put the settings together: options over environment over file over defaults.
+
+    ``checks`` judge secrets whose grammar another part owns (``stream_token_keys``); each raises
+    ConfigError or ValueError. Raises one ConfigError that lists every fault and holds no secret.
+    """
+    names = Settings.model_fields.keys()
+    gathered = gather(names, config_file=config_file, environ=environ, overrides=overrides or {})
+    faults = gathered.faults
+    settings: Settings | None = None
+    try:
+        settings = Settings(**gathered.values)  # type: ignore[arg-type]  # validated right here
+    except ValidationError as error:
+        faults += _faults(error, gathered.origins)
+    if settings is not None:
+        faults += _failed_checks(settings, checks or {})
+    if settings is None or faults:
+        raise ConfigError(_listed(faults))
+    settings.remember_origins(gathered.origins)
+    return settings
+
+
+def describe(settings: Settings) -> dict[str, dict[str, object]]:
+    """Return each setting's ``value`` (secrets masked) and ``source``, ready for JSON."""
+    return {
+        variable(name): {
+            "value": _shown(name, getattr(settings, name)),
+            "source": settings.origin(name),
+        }
+        for name in Settings.model_fields
+    }
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return what is allowed and probably not meant."""
+    found = []
+    if settings.stall_after >= FFMPEG_GIVES_UP_S:
+        found.append(
+            f"{variable('stall_after')}: FFmpeg gives up reading after {FFMPEG_GIVES_UP_S:g} s by "
+            "itself, so a longer time only delays stalls in which the camera's RTCP goes on"
+        )
+    return found
+
+
+def _shown(name: str, value: object) -> object:
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return secrets.without_password(text) if name == "database_url" else secrets.HIDDEN
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path | values.Reserve) else value
+
+
+def _failed_checks(settings: Settings, checks: Mapping[str, Callable[[str], object]]) -> list[str]:
+    failed = []
+    for name, check in checks.items():
+        secret = getattr(settings, name)
+        try:
+            _ = None if secret is None else check(secret.get_secret_value())
+        except (ConfigError, ValueError) as error:
+            failed.append(f"{variable(name)}: {error}")
+    return failed
+
+
+def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+    return [
+        _fault(fault["loc"], fault["msg"], origins)
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        if fault["type"] != "default_factory_not_called"
+    ]
+
+
+def _fault(loc: tuple[int | str, ...], message: str, origins: Mapping[str, str]) -> str:
+    message = message.removeprefix("Value error, ")
+    if not loc:
+        return message
+    name = str(loc[0])
+    return f"{variable(name)} (from {origins.get(name, 'default')}): {message}"
+
+
+def _listed(faults: list[str]) -> str:
+    return "\n  ".join(["the configuration is not usable:", *faults])

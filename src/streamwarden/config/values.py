@@ -1,0 +1,175 @@
+"""How single settings are written: durations, sizes, ports, URLs, names.
+
+Each parser raises ValueError in words that say what would be right and never repeat the value: it may
+be a secret that landed in the wrong variable.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+_DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|min|h)?")
+_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>%|[KMGT]i?B|B)?")
+_BYTES = {"B": 1, **{f"{p}B": 1000**n for n, p in enumerate("KMGT", 1)}}
+_BYTES |= {f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+_URL_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%#-]{1,2048}")
+MIN_RESERVE_BYTES = 1024**2
+MAX_RESERVE_FRACTION = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Space that stays free on the recordings' file system: a share of it, or a number of bytes."""
+
+    fraction: float | None = None
+    size_bytes: int | None = None
+
+    def bytes_of(self, total_bytes: int) -> int:
+        """Return the reserve on a file system of ``total_bytes``."""
+        if self.size_bytes is not None:
+            return self.size_bytes
+        return math.ceil(total_bytes * (self.fraction or 0.0))
+
+    def __str__(self) -> str:
+        if self.size_bytes is not None:
+            return f"{self.size_bytes} B"
+        return f"{(self.fraction or 0.0) * 100:g} %"
+
+
+def duration(at_least_s: float, at_most_s: float) -> Callable[[object], float]:
+    """Return a parser of durations in seconds: ``8``, ``"8 s"``, ``"500 ms"``, ``"2 min"``."""
+    wanted = f"give {at_least_s:g} to {at_most_s:g} seconds, such as 8 or '8 s'"
+
+    def parse(value: object) -> float:
+        found = _DURATION.fullmatch(_plain(value).strip())
+        if found is None:
+            raise ValueError(f"is no duration; {wanted}")
+        seconds = float(found["number"]) * _SECONDS[found["unit"]]
+        if not at_least_s <= seconds <= at_most_s:
+            raise ValueError(f"is out of range; {wanted}")
+        return seconds
+
+    return parse
+
+
+def reserve(value: object) -> Reserve:
+    """Read a free-space reserve: ``"5 %"``, ``0.05`` or ``"10 GiB"``."""
+    if isinstance(value, Reserve):
+        return value
+    wanted = "give '5 %', 0.05 or '10 GiB'"
+    found = _SIZE.fullmatch(_plain(value).strip())
+    if found is None:
+        raise ValueError(f"is neither a share nor a size; {wanted}")
+    number, unit = float(found["number"]), found["unit"]
+    if unit == "%" or (unit is None and number < 1):
+        fraction = number / 100 if unit == "%" else number
+        if not 0 < fraction <= MAX_RESERVE_FRACTION:
+            raise ValueError(f"is out of range; {wanted}, at most half of the disk")
+        return Reserve(fraction=fraction)
+    size_bytes = int(number * _BYTES[unit or "B"])
+    if size_bytes < MIN_RESERVE_BYTES:
+        raise ValueError(f"is less than 1 MiB; {wanted}")
+    return Reserve(size_bytes=size_bytes)
+
+
+def whole(at_least: int, at_most: int) -> Callable[[object], int]:
+    """Return a parser of whole numbers in a range; true and 1.5 are none."""
+
+    def parse(value: object) -> int:
+        text = _plain(value).strip()
+        if not re.fullmatch(r"\d{1,9}", text) or not at_least <= int(text) <= at_most:
+            raise ValueError(f"must be a whole number from {at_least} to {at_most}")
+        return int(text)
+
+    return parse
+
+
+def base_url(*schemes: str, path: bool = True) -> Callable[[object], str]:
+    """Return a parser of base URLs: a scheme, a host, no user, no query; ``path`` allows a prefix."""
+    example = f"{schemes[0]}://host:port"
+
+    def parse(value: object) -> str:
+        parts = split_url(value, schemes, example=example)
+        if "@" in parts.netloc:
+            raise ValueError(f"must hold no user or password; write {example}")
+        if parts.query or parts.fragment:
+            raise ValueError(f"must hold no query and no fragment; write {example}")
+        if not path and parts.path.strip("/"):
+            raise ValueError(f"must hold no path; write {example}")
+        return parts.geturl().rstrip("/")
+
+    return parse
+
+
+def split_url(value: object, schemes: Collection[str], *, example: str) -> SplitResult:
+    """Take a URL apart; raise ValueError, which holds nothing of it, for what is none."""
+    text = value if isinstance(value, str) else ""
+    if not _URL_CHARS.fullmatch(text):
+        raise ValueError(f"is no URL; write {example}")
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"is no URL; write {example}") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
+    if not host and not parts.scheme.startswith("postgres"):  # a socket's folder is in the query
+        raise ValueError(f"names no host; write {example}")
+    return parts
+
+
+def host(value: object) -> str:
+    """Read a host name or an IP address."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not _HOST.fullmatch(text):
+        raise ValueError("must be a host name or an IP address, without a port")
+    return text.lower()
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """Read hosts from ``"a, b"`` or a list."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be hosts with commas between them")  # noqa: TRY004 - pydantic's way
+    return tuple(host(part) for part in value)
+
+
+def claim_name(value: object) -> str:
+    """Read the name of a JWT claim, or a dotted path into nested ones."""
+    text = value if isinstance(value, str) else ""
+    if not text.isprintable() or not 0 < len(text) <= 200 or "" in text.split("."):  # noqa: PLR2004 - far above any real name
+        raise ValueError("must be a claim's name, such as roles or realm_access.roles")
+    return text
+
+
+def folder(value: object) -> Path:
+    """Read the path of a folder and make it absolute."""
+    text = str(value) if isinstance(value, str | Path) else ""
+    if not text or not text.isprintable():
+        raise ValueError("must be the path of a folder")
+    return Path(text).expanduser().absolute()
+
+
+def node(value: object) -> str:
+    """Read the name of this machine."""
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", text):
+        raise ValueError("must be a machine's name of letters, digits, dots and dashes")
+    return text
+
+
+def _plain(value: object) -> str:
+    """Write a number or a text as text; true, false and the rest become what no pattern matches."""
+    if isinstance(value, bool):
+        return "no number"
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".") if math.isfinite(value) else "no number"
+    return str(value) if isinstance(value, int | str) else "no number"
