@@ -1,0 +1,66 @@
+"""``python -m streamwarden.devkit.relay``: the relay as a process of its own.
+
+When it listens it writes one line of JSON, ``{"rtsp_port", "control_port", "pid"}``, on standard
+output or on ``--ready-fd``. SIGTERM and SIGINT end it with code 0; a busy port with code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+
+from streamwarden.devkit.relay.relay import Relay, RelayPorts, RelaySettings
+from streamwarden.errors import ConfigError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until a signal comes; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    settings = RelaySettings(
+        host=arguments.host,
+        rtsp_port=arguments.rtsp_port,
+        control_port=arguments.control_port,
+        auth_url=arguments.auth_url,
+    )
+    try:
+        asyncio.run(_serve(settings, arguments.ready_fd))
+    except ConfigError as error:
+        sys.stderr.write(f"relay: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m streamwarden.devkit.relay")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the RTSP side")
+    parser.add_argument("--rtsp-port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--control-port", type=int, default=0, help="always on loopback")
+    parser.add_argument("--auth-url", help="MediaMTX's authHTTPAddress; without it all may in")
+    parser.add_argument("--ready-fd", type=int, default=1, help="where the line of JSON goes")
+    return parser
+
+
+async def _serve(settings: RelaySettings, ready_fd: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    relay = Relay(settings)
+    _tell(ready_fd, await relay.start())
+    await stop.wait()
+    await relay.stop()
+
+
+def _tell(ready_fd: int, ports: RelayPorts) -> None:
+    ready = {"rtsp_port": ports.rtsp, "control_port": ports.control, "pid": os.getpid()}
+    os.write(ready_fd, json.dumps(ready).encode() + b"\n")
+    if ready_fd > 2:  # noqa: PLR2004 - standard streams stay open
+        os.close(ready_fd)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""The relay's control API: MediaMTX's for paths and sessions, and its own for faults.
+
+It shows live tokens, as MediaMTX's does, and so is only ever bound to loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qs, unquote
+from uuid import UUID
+
+from streamwarden.devkit.relay.faults import Action, fault_from_json
+from streamwarden.devkit.relay.hub import Hub
+from streamwarden.devkit.relay.views import page_of, path_item, session_item
+from streamwarden.errors import InvalidInput, NotFound
+
+_HEAD_BYTES = 16 * 1024
+_BODY_BYTES = 64 * 1024
+_CONNECTIONS = 64
+_TIMEOUT_S = 5.0
+_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
+
+
+class Listener(Protocol):
+    """The door of the relay's RTSP side."""
+
+    async def refuse_connections(self) -> None:
+        """Close the listener, so that a connect is refused; who is connected stays."""
+
+    async def accept_connections(self) -> None:
+        """Open the listener again, on the same port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: what the path held, the query, the body read as JSON."""
+
+    name: str
+    query: Mapping[str, Sequence[str]]
+    body: Mapping[str, object]
+
+
+_Handler = Callable[[Call], Awaitable[object]]
+
+
+class ControlApi:
+    """Answers one request a connection."""
+
+    def __init__(self, hub: Hub, listener: Listener) -> None:
+        self._hub = hub
+        self._listener = listener
+        self._open = 0
+        self._routes: Sequence[tuple[str, re.Pattern[str], _Handler]] = [
+            ("GET", re.compile(r"/v3/paths/list()"), self._list_paths),
+            ("GET", re.compile(r"/v3/paths/get/(.+)"), self._get_path),
+            ("GET", re.compile(r"/v3/rtspsessions/list()"), self._list_sessions),
+            ("GET", re.compile(r"/v3/rtspsessions/get/([^/]+)"), self._get_session),
+            ("POST", re.compile(r"/v3/rtspsessions/kick/([^/]+)"), self._kick),
+            ("GET", re.compile(r"/devkit/faults()"), self._list_faults),
+            ("POST", re.compile(r"/devkit/faults(?:/(.+))?"), self._set_fault),
+            ("DELETE", re.compile(r"/devkit/faults(?:/(.+))?"), self._clear_fault),
+            ("POST", re.compile(r"/devkit/listener()"), self._set_listener),
+        ]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the one request of a connection, within a few seconds."""
+        self._open += 1
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                if self._open > _CONNECTIONS:
+                    writer.write(_encode(503, _error("too many connections")))
+                else:
+                    writer.write(await self._answer(reader))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()  # a client that never asked, or never listened
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            return _encode(200, await self._dispatch(reader))
+        except InvalidInput as error:
+            return _encode(400, _error(f"{error.field}: {error}" if error.field else str(error)))
+        except NotFound as error:
+            return _encode(404, _error(str(error)))
+
+    async def _dispatch(self, reader: asyncio.StreamReader) -> object:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        words = head[0].split(" ")
+        if len(words) != 3:  # noqa: PLR2004 - method, target, version
+            raise InvalidInput("not an HTTP request")
+        body = await _body(reader, head[1:])
+        path, _, query = words[1].partition("?")
+        for method, pattern, handler in self._routes:
+            if method == words[0] and (found := pattern.fullmatch(path)):
+                return await handler(Call(unquote(found[1] or ""), parse_qs(query), body))
+        raise NotFound("no such call")
+
+    async def _list_paths(self, call: Call) -> object:
+        streams = sorted(self._hub.streams.items())
+        return page_of([path_item(stream) for _, stream in streams], call.query)
+
+    async def _get_path(self, call: Call) -> object:
+        stream = self._hub.streams.get(call.name)
+        if stream is None:
+            raise NotFound("path not found")
+        return path_item(stream)
+
+    async def _list_sessions(self, call: Call) -> object:
+        return page_of([session_item(one) for one in self._hub.sessions()], call.query)
+
+    async def _get_session(self, call: Call) -> object:
+        wanted = _uuid(call.name)
+        for session in self._hub.sessions():
+            if session.id == wanted:
+                return session_item(session)
+        raise NotFound("session not found")
+
+    async def _kick(self, call: Call) -> object:
+        if not self._hub.kick(_uuid(call.name)):
+            raise NotFound("session not found")
+        return {"status": "ok"}
+
+    async def _list_faults(self, _: Call) -> object:
+        return self._hub.faults.to_json()
+
+    async def _set_fault(self, call: Call) -> object:
+        """Set the fault in the body; its ``actions`` are carried out after that."""
+        path = call.name or None
+        body = dict(call.body)
+        actions = _actions(body.pop("actions", []))
+        if body or not actions:
+            self._hub.faults.set(path, fault_from_json(body))
+        return {"status": "ok", "hit": sum(self._hub.act(path, action) for action in actions)}
+
+    async def _clear_fault(self, call: Call) -> object:
+        self._hub.faults.clear(call.name or None)
+        return {"status": "ok"}
+
+    async def _set_listener(self, call: Call) -> object:
+        match call.body.get("accepting"):
+            case True:
+                await self._listener.accept_connections()
+            case False:
+                await self._listener.refuse_connections()
+            case _:
+                raise InvalidInput("must be true or false", field="accepting")
+        return {"status": "ok"}
+
+
+async def _body(reader: asyncio.StreamReader, headers: Sequence[str]) -> Mapping[str, object]:
+    length = 0
+    for header in headers:
+        name, _, value = header.partition(":")
+        if name.lower() == "content-length" and value.strip().isdecimal():
+            length = int(value)
+    if length > _BODY_BYTES:
+        raise InvalidInput("the body is too large")
+    if length == 0:
+        return {}
+    try:
+        body = json.loads(await reader.readexactly(length))
+    except ValueError as error:
+        raise InvalidInput("the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is not an object")
+    return body
+
+
+def _actions(value: object) -> list[Action]:
+    if not isinstance(value, list):
+        raise InvalidInput("must be a list", field="actions")
+    try:
+        return [Action(str(item)) for item in value]
+    except ValueError as error:
+        raise InvalidInput(str(error), field="actions") from error
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidInput("not an id") from error
+
+
+def _error(detail: str) -> dict[str, str]:
+    return {"status": "error", "error": detail}
+
+
+def _encode(status: int, body: object) -> bytes:
+    payload = json.dumps(body).encode()
+    head = (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + payload

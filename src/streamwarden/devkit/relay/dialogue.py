@@ -1,0 +1,286 @@
+"""What the relay answers: the state of one RTSP connection (RFC 2326 appendix A)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal, Protocol
+from uuid import UUID
+
+from streamwarden.devkit.relay.faults import Misbehaviour, Silence
+from streamwarden.devkit.relay.hook import AccessRequest
+from streamwarden.devkit.relay.hub import Hub
+from streamwarden.devkit.relay.interleaved import Span
+from streamwarden.devkit.relay.rtsp import (
+    MalformedRequest,
+    Request,
+    Response,
+    Target,
+    credentials_of,
+    interleaved_channel,
+    parse_target,
+    parse_track_target,
+)
+from streamwarden.devkit.relay.sdp import padded_with_metadata, tracks_of
+from streamwarden.devkit.relay.session import Session, SessionState, Traffic
+from streamwarden.devkit.relay.stream import Client, Stream
+
+_TEN = 10
+_SESSION_TIMEOUT_S = 60  # announced only: over TCP a session lives as long as its connection
+
+
+class Peer(Client, Protocol):
+    """The connection that a dialogue is held on."""
+
+    id: UUID
+    ip: str
+    remote: str
+    inbound: Traffic
+    outbound: Traffic
+
+    async def misbehave(self, how: Misbehaviour, request: Request) -> None:
+        """Do to the client what ``how`` says instead of answering."""
+
+
+class Dialogue:
+    """One connection's requests and answers, at most one session."""
+
+    def __init__(self, hub: Hub, peer: Peer) -> None:
+        self._hub = hub
+        self._peer = peer
+        self._session: Session | None = None
+        self._announced: str | None = None
+        self._stream: Stream | None = None
+        self._methods: Mapping[str, Callable[[Request], Awaitable[Response | None]]] = {
+            "OPTIONS": self._keepalive,
+            "GET_PARAMETER": self._keepalive,
+            "SET_PARAMETER": self._keepalive,
+            "ANNOUNCE": self._announce,
+            "DESCRIBE": self._describe,
+            "SETUP": self._setup,
+            "PLAY": self._play,
+            "RECORD": self._record,
+            "TEARDOWN": self._teardown,
+        }
+
+    @property
+    def established(self) -> bool:
+        """Whether it reads or publishes."""
+        return self._session is not None and self._session.state is not SessionState.IDLE
+
+    async def answer(self, request: Request) -> Response | None:
+        """Answer one request; None where a fault wants silence."""
+        if self._is_frozen():
+            return None
+        method = self._methods.get(request.method)
+        if method is None:
+            return Response(501)
+        try:
+            return await method(request)
+        except MalformedRequest as error:
+            return Response(error.status, close=True)
+
+    def frames(self, data: bytes, span: Span) -> None:
+        """Take whole interleaved frames: a publisher's are media, all others are dropped."""
+        if (
+            self._session is not None
+            and self._session.state is SessionState.PUBLISH
+            and self._stream is not None
+        ):
+            self._stream.feed(data, span)
+
+    def end(self) -> None:
+        """Leave: readers and paths forget this connection."""
+        session, stream = self._session, self._stream
+        self._session = self._stream = self._announced = None
+        if stream is not None:
+            if stream.publisher is self._peer:
+                self._hub.unpublish(stream)
+            else:
+                stream.remove_reader(self._peer)
+        if session is not None:
+            self._hub.close(session)
+
+    def _is_frozen(self) -> bool:
+        session = self._session
+        return (
+            session is not None
+            and session.state is SessionState.READ
+            and self._hub.faults.of(session.path).silence is Silence.ALL
+        )
+
+    async def _keepalive(self, _: Request) -> Response:
+        methods = (name for name in self._methods if name != "SET_PARAMETER")
+        return Response(200, {"Public": ", ".join(methods), **self._session_header()})
+
+    async def _announce(self, request: Request) -> Response:
+        if self._session is not None:
+            return Response(455)
+        target = parse_target(request.url)
+        sdp = self._sdp_of(request)
+        session = self._new_session(request, target)
+        denied = await self._denied("publish", target, request, session)
+        if denied is None:
+            self._session, self._announced = session, sdp
+            self._hub.open(session, self._peer)
+        return denied or Response(200)
+
+    async def _describe(self, request: Request) -> Response | None:
+        target = parse_target(request.url)
+        fault = self._hub.faults.of(target.path)
+        if fault.describe_status is not None:
+            return Response(fault.describe_status, close=True)
+        if fault.describe not in {None, Misbehaviour.TEN_TRACKS}:
+            await self._peer.misbehave(fault.describe, request)
+            return None
+        if denied := await self._denied("read", target, request, None):
+            return denied
+        stream = self._hub.streams.get(target.path)
+        if stream is None:
+            return Response(404, close=True)
+        ten = fault.describe is Misbehaviour.TEN_TRACKS
+        sdp = padded_with_metadata(stream.sdp, _TEN) if ten else stream.sdp
+        headers = {"Content-Base": request.url + "/", "Content-Type": "application/sdp"}
+        return Response(200, headers, sdp.encode())
+
+    async def _setup(self, request: Request) -> Response:
+        taken = self._session.channels if self._session is not None else {}
+        channel = interleaved_channel(request.headers.get("transport", ""), 2 * len(taken))
+        if channel is None:
+            return Response(461)
+        if self.established:
+            return Response(455)
+        if self._announced is not None:
+            track = self._announced_track(request.url)
+        else:
+            target = parse_track_target(request.url)
+            if refused := await self._join(request, target):
+                return refused
+            track = self._readable_track(target)
+        return self._set_up(track, channel)
+
+    async def _join(self, request: Request, target: Target) -> Response | None:
+        """Open a reader's session with its first SETUP, which asks the hook once more."""
+        if self._session is not None:
+            return None if self._session.path == target.path else Response(400, close=True)
+        session = self._new_session(request, target)
+        if denied := await self._denied("read", target, request, session):
+            return denied
+        self._stream = self._hub.streams.get(target.path)
+        if self._stream is None:
+            return Response(404, close=True)
+        self._session = session
+        self._hub.open(session, self._peer)
+        return None
+
+    def _set_up(self, track: int, channel: int) -> Response:
+        session = self._session
+        if session is None or track in session.channels or channel in session.channels.values():
+            return Response(400, close=True)
+        session.channels[track] = channel
+        transport = f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
+        return Response(200, {"Transport": transport, **self._session_header()})
+
+    async def _play(self, request: Request) -> Response:
+        session, stream = self._session, self._stream
+        if session is None or not self._names_session(request):
+            return Response(454)
+        if stream is None or self._announced is not None or not session.channels:
+            return Response(455)
+        if session.state is SessionState.IDLE:
+            session.state = SessionState.READ
+            # No frame overtakes the answer: it is written before the loop turns again.
+            stream.add_reader(self._peer, session)
+            self._hub.changed()
+        return Response(200, self._session_header())
+
+    async def _record(self, request: Request) -> Response:
+        session, sdp = self._session, self._announced
+        if session is None or not self._names_session(request):
+            return Response(454)
+        if sdp is None or not session.channels or self.established:
+            return Response(455)
+        self._stream = Stream(
+            sdp=sdp,
+            session=session,
+            publisher=self._peer,
+            faults=self._hub.faults,
+            limits=self._hub.limits,
+        )
+        session.state = SessionState.PUBLISH
+        self._hub.publish(self._stream)
+        return Response(200, self._session_header())
+
+    async def _teardown(self, request: Request) -> Response:
+        if self._session is None or not self._names_session(request):
+            return Response(454)
+        self.end()
+        return Response(200)
+
+    async def _denied(
+        self,
+        action: Literal["read", "publish"],
+        target: Target,
+        request: Request,
+        session: Session | None,
+    ) -> Response | None:
+        """Ask the hook: by session where there is one, else by connection and with no agent."""
+        credentials = credentials_of(request, target.query)
+        access = AccessRequest(
+            ip=self._peer.ip,
+            credentials=credentials,
+            action=action,
+            path=target.path,
+            id=session.id if session is not None else self._peer.id,
+            query=target.query,
+            user_agent=session.user_agent if session is not None else "",
+        )
+        if await self._hub.gate.allows(access):
+            return None
+        if credentials.absent:
+            return Response(401, {"WWW-Authenticate": 'Basic realm="streamwarden relay"'})
+        await asyncio.sleep(self._hub.auth_failure_delay_s)
+        return Response(401, close=True)
+
+    def _new_session(self, request: Request, target: Target) -> Session:
+        return Session(
+            connection_id=self._peer.id,
+            remote=self._peer.remote,
+            path=target.path,
+            query=target.query,
+            user=credentials_of(request, target.query).user,
+            user_agent=request.headers.get("user-agent", ""),
+            inbound=self._peer.inbound,
+            outbound=self._peer.outbound,
+        )
+
+    def _sdp_of(self, request: Request) -> str:
+        if request.headers.get("content-type", "").lower() != "application/sdp":
+            raise MalformedRequest("ANNOUNCE without an SDP")
+        sdp = request.body.decode("utf-8", "replace")
+        if not 1 <= len(tracks_of(sdp)) <= self._hub.limits.tracks:
+            raise MalformedRequest("too few or too many tracks")
+        return sdp
+
+    def _announced_track(self, url: str) -> int:
+        """Find the track by its control, which the publisher appends to its URL or sends whole."""
+        for number, track in enumerate(tracks_of(self._announced or "")):
+            if track.control and (url == track.control or url.endswith("/" + track.control)):
+                return number
+        raise MalformedRequest("no such track")
+
+    def _readable_track(self, target: Target) -> int:
+        stream, track = self._stream, target.track
+        ten = self._hub.faults.of(target.path).describe is Misbehaviour.TEN_TRACKS
+        if stream is None or track is None or track >= (_TEN if ten else len(stream.tracks)):
+            raise MalformedRequest("no such track")
+        return track
+
+    def _names_session(self, request: Request) -> bool:
+        named = request.headers.get("session", "").partition(";")[0].strip()
+        return self._session is not None and named == self._session.secret
+
+    def _session_header(self) -> dict[str, str]:
+        if self._session is None:
+            return {}
+        return {"Session": f"{self._session.secret};timeout={_SESSION_TIMEOUT_S}"}

@@ -1,0 +1,171 @@
+"""Faults that the relay commits on demand, so that tests can see what the product makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from math import isfinite
+from typing import TypeVar
+
+from streamwarden.errors import InvalidInput
+
+_E = TypeVar("_E", bound=StrEnum)
+_D = TypeVar("_D", float, None)
+
+
+class Silence(StrEnum):
+    """What readers no longer get while their connection stays open."""
+
+    NONE = "none"
+    MEDIA = "media"
+    """No RTP, while sender reports go on."""
+    ALL = "all"
+    """Nothing at all, not even an answer to a keepalive."""
+
+
+class Misbehaviour(StrEnum):
+    """What comes instead of a proper answer to DESCRIBE."""
+
+    HANG = "hang"
+    NOT_RTSP = "not_rtsp"
+    ENDLESS_HEADERS = "endless_headers"
+    ABSURD_SDP = "absurd_sdp"
+    TEN_TRACKS = "ten_tracks"
+    """A proper answer, with tracks that no recording can take."""
+
+
+class Action(StrEnum):
+    """What is done once, at once, to those who are connected."""
+
+    RESET_READERS = "reset_readers"
+    CLOSE_READERS = "close_readers"
+    RESET_PUBLISHER = "reset_publisher"
+    CLOSE_PUBLISHER = "close_publisher"
+
+    @property
+    def resets(self) -> bool:
+        """Whether the connection ends with RST and not with FIN."""
+        return self in {Action.RESET_READERS, Action.RESET_PUBLISHER}
+
+    @property
+    def hits_readers(self) -> bool:
+        """Whether it is the readers that are hit, and not the publisher."""
+        return self in {Action.RESET_READERS, Action.CLOSE_READERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a path, for as long as it is set; the parts combine.
+
+    Raises:
+        InvalidInput: a value is outside its range; the error names the field.
+    """
+
+    silence: Silence = Silence.NONE
+    describe: Misbehaviour | None = None
+    describe_status: int | None = None
+    """Every DESCRIBE is answered with this status, before the hook is asked."""
+    delay_s: float = 0.0
+    """Each batch of frames leaves this much later."""
+    bytes_per_s: float = 0.0
+    """Frames leave no faster than this; what does not fit in the queue is lost. 0: no bound."""
+    sender_clock_shift_s: float = 0.0
+    """Added to the NTP time of sender reports: a camera whose clock is wrong."""
+    timestamp_jump_s: float = 0.0
+    """Added to every RTP timestamp, and to the sender reports' RTP time with it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.describe_status is not None and not 100 <= self.describe_status <= 999:  # noqa: PLR2004 - three digits, RFC 2326 section 7.1.1
+            raise InvalidInput("a status has three digits", field="describe_status")
+        for name in ("delay_s", "bytes_per_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInput("must be zero or more", field=name)
+
+    @property
+    def moves_clocks(self) -> bool:
+        """Whether frames have to be rewritten."""
+        return bool(self.sender_clock_shift_s or self.timestamp_jump_s)
+
+    @property
+    def slows(self) -> bool:
+        """Whether frames have to wait."""
+        return bool(self.delay_s or self.bytes_per_s)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the form that :func:`fault_from_json` reads."""
+        return asdict(self)
+
+
+NO_FAULT = Fault()
+
+
+def fault_from_json(body: Mapping[str, object]) -> Fault:
+    """Read the control API's form of a fault.
+
+    Raises:
+        InvalidInput: an unknown field, or a value that the field cannot have.
+    """
+    known = {part.name for part in fields(Fault)}
+    if unknown := sorted(set(body) - known):
+        raise InvalidInput(f"no such part of a fault; there are {sorted(known)}", field=unknown[0])
+    status = _number(body, "describe_status", None)
+    return Fault(
+        silence=_member(Silence, body, "silence") or Silence.NONE,
+        describe=_member(Misbehaviour, body, "describe"),
+        describe_status=None if status is None else int(status),
+        delay_s=_number(body, "delay_s", 0.0),
+        bytes_per_s=_number(body, "bytes_per_s", 0.0),
+        sender_clock_shift_s=_number(body, "sender_clock_shift_s", 0.0),
+        timestamp_jump_s=_number(body, "timestamp_jump_s", 0.0),
+    )
+
+
+def _member(kind: type[_E], body: Mapping[str, object], name: str) -> _E | None:
+    value = body.get(name)
+    try:
+        return None if value is None else kind(str(value))
+    except ValueError as error:
+        raise InvalidInput(str(error), field=name) from error
+
+
+def _number(body: Mapping[str, object], name: str, default: _D) -> float | _D:
+    value = body.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise InvalidInput("must be a number", field=name)
+    return float(value)
+
+
+class FaultBook:
+    """Which fault a path has: its own, else the one that all paths have, else none."""
+
+    def __init__(self) -> None:
+        self._everywhere = NO_FAULT
+        self._by_path: dict[str, Fault] = {}
+
+    def of(self, path: str) -> Fault:
+        """Return the fault of ``path``, which may be the empty one."""
+        return self._by_path.get(path, self._everywhere)
+
+    def set(self, path: str | None, fault: Fault) -> None:
+        """Put ``fault`` on one path, or with None on all that have none of their own."""
+        if path is None:
+            self._everywhere = fault
+        else:
+            self._by_path[path] = fault
+
+    def clear(self, path: str | None = None) -> None:
+        """Take the fault off one path, or with None every fault there is."""
+        if path is None:
+            self._everywhere = NO_FAULT
+            self._by_path.clear()
+        else:
+            self._by_path.pop(path, None)
+
+    def to_json(self) -> dict[str, object]:
+        """Return all that is set, for the control API."""
+        paths = {path: fault.to_json() for path, fault in self._by_path.items()}
+        return {"all": self._everywhere.to_json(), "paths": paths}

@@ -1,0 +1,104 @@
+"""Who is there: the paths that are published and the sessions that are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from uuid import UUID
+
+from streamwarden.devkit.relay.faults import Action, FaultBook
+from streamwarden.devkit.relay.hook import Gate
+from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.session import Session
+from streamwarden.devkit.relay.stream import Client, Stream
+
+_log = logging.getLogger(__name__)
+
+
+class Hub:
+    """The relay's one register. Used on the event loop's thread only."""
+
+    def __init__(self, *, gate: Gate, limits: Limits, auth_failure_delay_s: float) -> None:
+        self.gate = gate
+        self.limits = limits
+        self.auth_failure_delay_s = auth_failure_delay_s
+        self.faults = FaultBook()
+        self.streams: dict[str, Stream] = {}
+        self._sessions: dict[UUID, tuple[Session, Client]] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def sessions(self) -> list[Session]:
+        """List the open sessions, oldest first."""
+        return sorted(
+            (session for session, _ in self._sessions.values()), key=lambda one: one.created
+        )
+
+    def open(self, session: Session, client: Client) -> None:
+        """Enter a session."""
+        self._sessions[session.id] = (session, client)
+        self.changed()
+
+    def close(self, session: Session) -> None:
+        """Strike a session out."""
+        self._sessions.pop(session.id, None)
+        self.changed()
+
+    def publish(self, stream: Stream) -> None:
+        """Make ``stream`` the one on its path; whoever published there before is sent away.
+
+        MediaMTX does so too (``overridePublisher``, on by default).
+        """
+        before = self.streams.get(stream.path)
+        self.streams[stream.path] = stream
+        if before is not None:
+            before.end()
+            before.publisher.finish()
+        _log.info("path %s is published", stream.path)
+        self.changed()
+
+    def unpublish(self, stream: Stream) -> None:
+        """End ``stream``; its path is free unless another has taken it already."""
+        if self.streams.get(stream.path) is stream:
+            del self.streams[stream.path]
+            _log.info("path %s is no longer published", stream.path)
+        stream.end()
+        self.changed()
+
+    def kick(self, session_id: UUID) -> bool:
+        """Disconnect a session; False when there is none of that id."""
+        entry = self._sessions.get(session_id)
+        if entry is not None:
+            entry[1].finish()
+        return entry is not None
+
+    def act(self, path: str | None, action: Action) -> int:
+        """Commit a fault that happens once, on one path or on all; return how many it hit."""
+        hit = [
+            client
+            for stream in tuple(self.streams.values())
+            if path in {None, stream.path}
+            for client in (tuple(stream.readers) if action.hits_readers else (stream.publisher,))
+        ]
+        for client in hit:
+            if action.resets:
+                client.reset()
+            else:
+                client.finish()
+        return len(hit)
+
+    def changed(self) -> None:
+        """Wake whoever waits for something to become so."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once ``condition`` holds; it is looked at after every change."""
+        while not condition():
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiting)
+            try:
+                await waiting
+            finally:
+                self._waiting.discard(waiting)

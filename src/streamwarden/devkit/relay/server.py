@@ -1,0 +1,211 @@
+"""A relay on a thread of its own, for tests and for the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from streamwarden.devkit.relay.faults import Action, Fault
+from streamwarden.devkit.relay.hub import Hub
+from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.relay import Relay, RelayPorts, RelaySettings
+from streamwarden.devkit.relay.session import SessionState
+from streamwarden.devkit.relay.views import path_item, session_item
+
+_T = TypeVar("_T")
+_CALL_S = 5.0
+
+
+class RelayServer:
+    """Runs a relay on its own thread and event loop; every method may be called from any thread.
+
+    It can be started again after a stop, on the ports that it had.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        rtsp_port: int = 0,
+        control_port: int = 0,
+        auth_url: str | None = None,
+        *,
+        auth_failure_delay_s: float = 0.0,
+        limits: Limits | None = None,
+    ) -> None:
+        self._settings = RelaySettings(
+            host, rtsp_port, control_port, auth_url, auth_failure_delay_s, limits or Limits()
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._relay: Relay | None = None
+        self.faults = Faults(self)
+
+    def start(self) -> RelayPorts:
+        """Listen and return the bound ports; raises PortBusy."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="relay")
+        self._thread.start()
+        self._relay = Relay(self._settings)
+        try:
+            ports = self._await(self._relay.start())
+        except BaseException:
+            self._end_loop()
+            raise
+        self._settings = replace(self._settings, rtsp_port=ports.rtsp, control_port=ports.control)
+        return ports
+
+    def stop(self) -> None:
+        """Disconnect everyone and end the thread; harmless when repeated."""
+        if self._relay is None:
+            return
+        try:
+            self._await(self._relay.stop())
+        finally:
+            self._end_loop()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    @property
+    def ports(self) -> RelayPorts:
+        """The ports that it listens on, or did before it was stopped."""
+        return RelayPorts(self._settings.rtsp_port, self._settings.control_port)
+
+    @property
+    def rtsp_url(self) -> str:
+        """The base of every path's URL."""
+        return f"rtsp://{self._settings.host}:{self._settings.rtsp_port}"
+
+    @property
+    def control_url(self) -> str:
+        """The base of the control API."""
+        return f"http://127.0.0.1:{self._settings.control_port}"
+
+    def paths(self) -> list[dict[str, object]]:
+        """List the published paths, as the control API shows them."""
+        return self.call(lambda hub: [path_item(stream) for stream in hub.streams.values()])
+
+    def sessions(self) -> list[dict[str, object]]:
+        """List the sessions, oldest first, as the control API shows them."""
+        return self.call(lambda hub: [session_item(session) for session in hub.sessions()])
+
+    def kick(self, session_id: UUID) -> bool:
+        """Disconnect a session; False when there is none of that id."""
+        return self.call(lambda hub: hub.kick(session_id))
+
+    def wait_for_publisher(self, path: str, *, timeout_s: float) -> bool:
+        """Wait until ``path`` is published; False when it was not in time."""
+        return self.wait_until(lambda hub: path in hub.streams, timeout_s=timeout_s)
+
+    def wait_for_readers(self, path: str, count: int, *, timeout_s: float) -> bool:
+        """Wait until exactly ``count`` sessions read ``path``; False when it was not so in time."""
+        return self.wait_until(lambda hub: _readers(hub, path) == count, timeout_s=timeout_s)
+
+    def wait_until(self, condition: Callable[[Hub], bool], *, timeout_s: float) -> bool:
+        """Wait until ``condition`` holds, looked at on the relay's thread after each change."""
+        hub = self._running().hub
+
+        async def wait() -> bool:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await hub.until(lambda: condition(hub))
+            except TimeoutError:
+                return False
+            return True
+
+        return self._await(wait(), timeout_s + _CALL_S)
+
+    def refuse_connections(self) -> None:
+        """Close the RTSP listener, so that a connect is refused; who is connected stays."""
+        self._await(self._running().refuse_connections())
+
+    def accept_connections(self) -> None:
+        """Open the RTSP listener again, on the same port."""
+        self._await(self._running().accept_connections())
+
+    def call(self, use: Callable[[Hub], _T]) -> _T:
+        """Run ``use`` on the relay's thread and return its result."""
+        hub = self._running().hub
+
+        async def run() -> _T:
+            return use(hub)
+
+        return self._await(run())
+
+    def _running(self) -> Relay:
+        if self._relay is None:
+            raise RuntimeError("the relay is not running")
+        return self._relay
+
+    def _await(self, work: Coroutine[Any, Any, _T], timeout_s: float = _CALL_S) -> _T:
+        loop = self._loop
+        if loop is None:
+            work.close()
+            raise RuntimeError("the relay is not running")
+        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
+
+    def _end_loop(self) -> None:
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = self._relay = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+
+class Faults:
+    """The faults of a running relay; each takes effect before the call returns."""
+
+    def __init__(self, server: RelayServer) -> None:
+        self._server = server
+
+    def set(self, path: str | None, fault: Fault) -> None:
+        """Put ``fault`` on one path, or with None on all that have none of their own."""
+        self._server.call(lambda hub: hub.faults.set(path, fault))
+
+    def clear(self, path: str | None = None) -> None:
+        """Take the fault off one path, or with None every fault there is."""
+        self._server.call(lambda hub: hub.faults.clear(path))
+
+    def act(self, path: str | None, action: Action) -> int:
+        """Reset or close readers or publisher of one path, or with None of all; return how many."""
+        return self._server.call(lambda hub: hub.act(path, action))
+
+
+def _readers(hub: Hub, path: str) -> int:
+    return sum(
+        session.path == path and session.state is SessionState.READ for session in hub.sessions()
+    )
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        _cancel_all(loop)
+        loop.close()
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    # One more turn, so that transports that were closed last close their sockets.
+    loop.run_until_complete(asyncio.sleep(0))

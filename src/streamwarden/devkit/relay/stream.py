@@ -1,0 +1,208 @@
+"""One published path: what its publisher sends goes out to its readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from streamwarden.devkit.relay.faults import Fault, FaultBook, Silence
+from streamwarden.devkit.relay.interleaved import (
+    Span,
+    renumbered,
+    shifted,
+    whole_frames,
+    without_media,
+)
+from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.sdp import tracks_of, with_track_controls
+from streamwarden.devkit.relay.session import Session, Traffic
+
+_Renumbering = tuple[tuple[int, int], ...]
+"""Publisher's channel to reader's channel; empty where all are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whole frames that leave together."""
+
+    data: bytes
+    rtp: int
+    rtcp: int
+
+
+class Client(Protocol):
+    """The other end of a session."""
+
+    def deliver(self, batch: Batch) -> None:
+        """Send frames; a client that does not keep up is disconnected instead."""
+
+    def finish(self) -> None:
+        """Send what is queued, then FIN."""
+
+    def reset(self) -> None:
+        """Disconnect with RST, now."""
+
+
+class Stream:
+    """What one publisher sends, copied to any number of readers.
+
+    Frames are gathered for a few milliseconds and copied as bytes; they are looked into only
+    while a fault asks for it or where a reader chose other channels than the publisher.
+    A reader gets frames from the moment it joins: the SDP holds the parameter sets, and FFmpeg
+    itself drops what comes before the first key frame. Waiting here would only delay probing.
+    """
+
+    def __init__(
+        self,
+        *,
+        sdp: str,
+        session: Session,
+        publisher: Client,
+        faults: FaultBook,
+        limits: Limits,
+    ) -> None:
+        self.path = session.path
+        self.session = session
+        self.publisher = publisher
+        self.sdp = with_track_controls(sdp)
+        self.tracks = tracks_of(sdp)
+        self.since = datetime.now(UTC)
+        self.inbound = Traffic()
+        self.outbound = Traffic()
+        self.readers: dict[Client, Session] = {}
+        self._groups: dict[_Renumbering, dict[Client, None]] = {}
+        self._faults = faults
+        self._batch_s = limits.batch_s
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[bytes] = []
+        self._flush: asyncio.TimerHandle | None = None
+        self._line = DelayLine(self._deliver, limits.reader_queue_bytes)
+
+    def add_reader(self, reader: Client, session: Session) -> None:
+        """Let ``reader`` have every frame from now on."""
+        self.readers[reader] = session
+        self._groups.setdefault(self._renumbering(session), {})[reader] = None
+
+    def remove_reader(self, reader: Client) -> None:
+        """Forget ``reader``, if it is one."""
+        session = self.readers.pop(reader, None)
+        if session is None:
+            return
+        key = self._renumbering(session)
+        del self._groups[key][reader]
+        if not self._groups[key]:
+            del self._groups[key]
+
+    def feed(self, data: bytes, span: Span) -> None:
+        """Take whole frames from the publisher."""
+        self.inbound.add(len(data), span.rtp, span.rtcp)
+        self._pending.append(data)
+        if self._flush is None:
+            self._flush = self._loop.call_later(self._batch_s, self._send_pending)
+
+    def end(self) -> None:
+        """Close every reader: there is nothing more to come."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._send_pending()
+        self._line.release()
+        for reader in tuple(self.readers):
+            reader.finish()
+
+    def _renumbering(self, session: Session) -> _Renumbering:
+        chosen, published = session.channels, self.session.channels
+        pairs = [
+            (published[track] + rtcp, chosen[track] + rtcp)
+            for track in sorted(chosen)
+            if track in published
+            for rtcp in (0, 1)
+        ]
+        same = chosen.keys() >= published.keys() and all(ours == theirs for ours, theirs in pairs)
+        return () if same else tuple(pairs)
+
+    def _send_pending(self) -> None:
+        self._flush = None
+        data = b"".join(self._pending)
+        self._pending.clear()
+        fault = self._faults.of(self.path)
+        data = self._with_fault(data, fault)
+        if fault.slows:
+            self._line.push(data, delay_s=fault.delay_s, bytes_per_s=fault.bytes_per_s)
+        else:
+            self._line.release()
+            self._deliver(data)
+
+    def _with_fault(self, data: bytes, fault: Fault) -> bytes:
+        if fault.silence is Silence.ALL:
+            return b""
+        if fault.silence is Silence.MEDIA:
+            data = without_media(data)
+        if fault.moves_clocks:
+            ticks = {
+                channel: round(fault.timestamp_jump_s * self.tracks[track].clock_hz)
+                for track, channel in self.session.channels.items()
+            }
+            data = shifted(data, ntp_s=fault.sender_clock_shift_s, rtp_ticks=ticks)
+        return data
+
+    def _deliver(self, data: bytes) -> None:
+        if not data:
+            return
+        for renumbering, readers in self._groups.items():
+            chosen = renumbered(data, dict(renumbering)) if renumbering else data
+            span = whole_frames(chosen)
+            batch = Batch(chosen, span.rtp, span.rtcp)
+            self.outbound.add(len(chosen) * len(readers))
+            # A reader that is disconnected here is removed later, by its connection's end.
+            for reader in readers:
+                reader.deliver(batch)
+
+
+class DelayLine:
+    """Frames that leave later, in order, and no more of them than ``limit_bytes``."""
+
+    def __init__(self, deliver: Callable[[bytes], None], limit_bytes: int) -> None:
+        self._deliver = deliver
+        self._limit_bytes = limit_bytes
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._busy_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def push(self, data: bytes, *, delay_s: float, bytes_per_s: float) -> None:
+        """Queue ``data``; when the queue is full it is lost, as in a router."""
+        if self._waiting_bytes + len(data) > self._limit_bytes:
+            return
+        now = self._loop.time()
+        due = max(now + delay_s, self._busy_until)
+        self._busy_until = due + (len(data) / bytes_per_s if bytes_per_s else 0.0)
+        self._waiting.append((self._busy_until, data))
+        self._waiting_bytes += len(data)
+        self._arm()
+
+    def release(self) -> None:
+        """Let everything go now."""
+        self._let_go(float("inf"))
+        self._busy_until = 0.0
+
+    def _arm(self) -> None:
+        if self._timer is None and self._waiting:
+            self._timer = self._loop.call_at(self._waiting[0][0], self._on_time)
+
+    def _on_time(self) -> None:
+        self._let_go(self._loop.time())
+        self._arm()
+
+    def _let_go(self, until: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and self._waiting[0][0] <= until:
+            data = self._waiting.popleft()[1]
+            self._waiting_bytes -= len(data)
+            self._deliver(data)
