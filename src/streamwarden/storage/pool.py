@@ -24,9 +24,16 @@ _NO_PARAMS: Params = {}
 
 
 class StorageUnavailable(Unavailable):
-    """Postgres does not answer now: away, starting, full or too slow. Later it may."""
+    """Postgres does not answer now: away, starting, full or too slow. Later it may.
+
+    ``reason`` is what libpq says, for an operator: it names hosts and users, never a password.
+    """
 
     code = "storage_unavailable"
+
+    def __init__(self, detail: str, *, reason: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Database:
@@ -126,8 +133,8 @@ def fetch_one(
 
 
 def unavailable(error: Error) -> StorageUnavailable:
-    """Say that Postgres is away, by the error's kind only: its text is the server's."""
-    return StorageUnavailable(f"the database does not answer ({type(error).__name__})")
+    """Say that Postgres is away; what it said itself is kept out of the message for users."""
+    return StorageUnavailable("the database does not answer", reason=str(error))
 
 
 def session_conninfo(url: str, *, statement_timeout_s: float, application_name: str) -> str:

@@ -1,0 +1,165 @@
+"""Where an embedded Postgres lives: its folders, its lock, and what an earlier life left there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import select
+import signal
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from streamwarden.devkit.postgres_program import PostgresFailed
+
+_SOCKET_PATH_MAX_BYTES = 107
+"""``sun_path`` of unix(7) holds 108 bytes with the final zero."""
+
+
+_LEFTOVER_WAIT_S = 10.0
+
+
+class ClusterLock:
+    """One owner of a data directory at a time; the kernel releases it when its process ends."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "lock"
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> None:
+        """Take the lock; harmless while held.
+
+        Raises:
+            PostgresFailed: another process, or another object of this one, has it.
+        """
+        if self.held:
+            return
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 20).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise PostgresFailed(
+                f"{self._path.parent} is in use by process {holder or 'unknown'}: "
+                "stop it, or choose another data directory"
+            ) from error
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; harmless without it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def prepare_data_dir(data_dir: Path) -> None:
+    """Create ``data_dir`` for this user alone.
+
+    Raises:
+        PostgresFailed: it belongs to another user, or cannot be created.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = data_dir.stat().st_uid
+    except OSError as error:
+        raise PostgresFailed(f"{data_dir} cannot be used: {error.strerror}") from error
+    if owner != os.geteuid():
+        raise PostgresFailed(
+            f"{data_dir} belongs to user {owner}, this is user {os.geteuid()}: "
+            "run as its owner, or choose another data directory"
+        )
+
+
+def private_socket_dir(data_dir: Path, *, port: int) -> Path:
+    """Return a folder for the socket that only this user may enter, of a length that fits.
+
+    Below ``data_dir``, or below the temporary folder when that is too deep or holds a comma.
+
+    Raises:
+        PostgresFailed: somebody else made the folder, or no folder is short enough.
+    """
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    outside = f"streamwarden-{os.geteuid()}-{digest}"
+    places = (data_dir / "socket", Path(tempfile.gettempdir(), outside), Path("/tmp", outside))  # noqa: S108 - checked below
+    for place in places:
+        # libpq takes a comma for the end of one host and the start of the next.
+        fits = len(os.fsencode(place / f".s.PGSQL.{port}")) <= _SOCKET_PATH_MAX_BYTES
+        if fits and "," not in str(place):
+            with suppress(FileExistsError):
+                place.mkdir(mode=0o700)
+            _check_private(place)
+            return place
+    raise PostgresFailed(f"no folder for a Unix socket is short enough, for {data_dir}")
+
+
+def _check_private(place: Path) -> None:
+    found = place.lstat()
+    private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077 == 0
+    if not private or found.st_uid != os.geteuid():
+        raise PostgresFailed(f"{place} is not a folder of this user alone: remove it")
+
+
+def clear_leftovers(cluster: Path, socket_dir: Path) -> None:
+    """Clear away what a server left whose program was killed; call with the lock held.
+
+    Its processes may still be on their way out. Its files name a process id that may since belong
+    to a stranger, which Postgres would take for a running server.
+
+    Raises:
+        PostgresFailed: a process outlasts being killed.
+    """
+    ladder = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+    if not any(_ended(cluster, number) for number in ladder):
+        raise PostgresFailed(f"an earlier Postgres still works in {cluster} and cannot be ended")
+    for left in socket_dir.glob(".s.PGSQL.*"):
+        left.unlink(missing_ok=True)
+    _forget_stranger(cluster / "postmaster.pid")
+
+
+def _ended(cluster: Path, number: signal.Signals) -> bool:
+    """Send ``number`` to what works in ``cluster``; return whether it ended within the wait."""
+    deadline = time.monotonic() + _LEFTOVER_WAIT_S
+    for pid in _working_in(cluster):
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(pid)
+            try:
+                signal.pidfd_send_signal(process, number)
+                select.select([process], [], [], max(0.0, deadline - time.monotonic()))
+            finally:
+                os.close(process)
+    return not any(_working_in(cluster))
+
+
+def _working_in(cluster: Path) -> Iterator[int]:
+    """Yield the Postgres processes whose working directory is ``cluster``: all of a server's."""
+    here = str(cluster.resolve())
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):  # it has ended, or is another user's
+                comm = (entry / "comm").read_text(encoding="utf-8").strip()
+                if comm == "postgres" and str((entry / "cwd").readlink()) == here:
+                    yield int(entry.name)
+
+
+def _forget_stranger(pid_file: Path) -> None:
+    """Remove ``pid_file`` if a process has its id: none of the cluster's is left, so not its own.
+
+    Otherwise it stays: Postgres checks by it that no shared memory is still in use.
+    """
+    try:
+        os.kill(int(pid_file.read_text(encoding="utf-8").split(maxsplit=1)[0]), 0)
+    except (FileNotFoundError, ValueError, IndexError, ProcessLookupError, PermissionError):
+        return
+    pid_file.unlink()

@@ -1,0 +1,146 @@
+"""Brings a database to this program's schema: numbered SQL files, applied once and in order.
+
+A released file is never edited: its SHA-256 is kept with the database, and a file that differs from
+what was applied is refused, as is a database that a newer program has migrated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+
+import psycopg
+from psycopg import Connection, OperationalError
+from psycopg.rows import TupleRow, class_row
+
+from streamwarden.errors import ConfigError
+from streamwarden.storage.pool import session_conninfo, unavailable
+from streamwarden.storage.sql import load_queries
+
+_SQL = load_queries("migration")
+_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+
+class MigrationError(ConfigError):
+    """This program and this database do not go together; the message says which is older."""
+
+    code = "migration_refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A migration as the database remembers it."""
+
+    version: int
+    name: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One file of ``migrations``: ``NNNN_name.sql`` and its SHA-256 in hexadecimal."""
+
+    version: int
+    name: str
+    checksum: str
+    sql: bytes = field(repr=False)
+
+
+def known_migrations() -> tuple[Migration, ...]:
+    """Return this program's migrations in order."""
+    folder = resources.files(__package__) / "migrations"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return tuple(parse_migration(file.name, file.read_bytes()) for file in files)
+
+
+def parse_migration(file_name: str, sql: bytes) -> Migration:
+    """Return the migration that a file holds.
+
+    Raises:
+        ValueError: the file is not named ``NNNN_name.sql``.
+    """
+    if not (match := _FILE_NAME.fullmatch(file_name)):
+        raise ValueError(f"{file_name} is not named NNNN_name.sql")
+    checksum = hashlib.sha256(sql).hexdigest()
+    return Migration(version=int(match[1]), name=match[2], checksum=checksum, sql=sql)
+
+
+def migrate(url: str, *, known: Sequence[Migration] | None = None) -> list[Migration]:
+    """Apply what is missing, each file in a transaction of its own; return what was applied.
+
+    Processes that migrate at once take turns; the later ones find nothing to do.
+
+    Raises:
+        MigrationError: a file was changed after it was applied, or the database is newer.
+        StorageUnavailable: Postgres does not answer, or another migration takes over a minute.
+    """
+    with _session(url) as connection:
+        connection.execute(_SQL["limit_lock_wait"])
+        connection.execute(_SQL["lock"])
+        connection.execute(_SQL["create_history"])
+        missing = missing_migrations(_known(known), _history(connection))
+        for migration in missing:
+            _apply(connection, migration)
+    return missing
+
+
+def pending(url: str, *, known: Sequence[Migration] | None = None) -> list[Migration]:
+    """Return what ``migrate`` would apply, changing nothing. Raises what ``migrate`` raises."""
+    with _session(url) as connection:
+        has_history = connection.execute(_SQL["has_history"]).fetchone() == (True,)
+        applied = _history(connection) if has_history else []
+    return missing_migrations(_known(known), applied)
+
+
+def missing_migrations(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Migration]:
+    """Return the migrations that follow those applied.
+
+    Raises:
+        MigrationError: what was applied is not where ``known`` begins.
+    """
+    newest = known[-1].version if known else 0
+    if applied and applied[-1].version > newest:
+        raise MigrationError(
+            f"the database is at migration {applied[-1].version}, this program knows {newest}: "
+            "run a newer streamwarden"
+        )
+    for migration, record in zip(known, applied, strict=False):
+        if (migration.version, migration.checksum) != (record.version, record.checksum):
+            raise MigrationError(
+                f"migration {migration.version:04d}_{migration.name} is not what was applied to "
+                "this database: a released migration must never be changed"
+            )
+    return list(known[len(applied) :])
+
+
+def _known(known: Sequence[Migration] | None) -> Sequence[Migration]:
+    return known_migrations() if known is None else known
+
+
+@contextmanager
+def _session(url: str) -> Iterator[Connection[TupleRow]]:
+    conninfo = session_conninfo(url, statement_timeout_s=0, application_name="streamwarden-migrate")
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            yield connection
+    except OperationalError as error:
+        raise unavailable(error) from error
+
+
+def _history(connection: Connection[TupleRow]) -> list[Applied]:
+    return connection.cursor(row_factory=class_row(Applied)).execute(_SQL["history"]).fetchall()
+
+
+def _apply(connection: Connection[TupleRow], migration: Migration) -> None:
+    record = {
+        "version": migration.version,
+        "name": migration.name,
+        "checksum": migration.checksum,
+    }
+    with connection.transaction():
+        connection.execute(migration.sql)
+        connection.execute(_SQL["record"], record)
