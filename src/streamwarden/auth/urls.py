@@ -79,16 +79,13 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     # A JWT, whole or cut short: its header is JSON, so its text starts with the base64url of '{"'.
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2}"), _HIDDEN),
+    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), _HIDDEN),
     # The password of a URL's user part; up to the last @, as FFmpeg and urllib both read it.
     (re.compile(r"(://[^\s/?#:@]*:)[^\s/?#]*(?=@)"), rf"\g<1>{_HIDDEN}"),
-    # A query's or a libpq conninfo's secret.
-    (
-        re.compile(
-            r"""(?i)(\b(?:access_token|token|jwt|password|passwd|secret)(?:=|%3D))[^\s&#"'<>]+"""
-        ),
-        rf"\g<1>{_HIDDEN}",
-    ),
+    # A query's token, also of a query that is itself quoted.
+    (re.compile(r"(?i)((?:token|jwt)(?:=|%3D))[A-Za-z0-9._~%+/=*-]+"), rf"\g<1>{_HIDDEN}"),
+    # A libpq conninfo's or a query's password.
+    (re.compile(r"""(?i)((?:password|passwd|secret)=)[^\s&#"'<>]+"""), rf"\g<1>{_HIDDEN}"),
     (re.compile(r"""(?i)(\b(?:bearer|basic)\s{1,8})[^\s"',]+"""), rf"\g<1>{_HIDDEN}"),
     (
         re.compile(r"""(?i)(\bx-internal-token["']?\s{0,8}[:=,]\s{0,8}["']?)[^\s"',]+"""),
