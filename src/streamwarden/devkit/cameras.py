@@ -1,0 +1,157 @@
+"""Virtual cameras: each pushes a picture to the media server, as a camera would, and never gives up."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID
+
+import structlog
+
+from streamwarden.devkit.children import Child, ChildSpec, keeper
+from streamwarden.devkit.picture import Source, TestPicture
+from streamwarden.errors import StreamwardenError
+
+log = structlog.get_logger(__name__)
+_STOP_GRACE_S = 2.0
+_THREAD_ENDS_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """How long to wait before the next attempt: doubling, capped, spread by ``jitter``.
+
+    An attempt that lasted ``settled_s`` was a success and starts the pauses anew. ``jitter`` returns
+    0 to 1; a pause is between half of its length and all of it.
+    """
+
+    first_s: float = 0.5
+    most_s: float = 2.0
+    settled_s: float = 3.0
+    jitter: Callable[[], float] = random.random
+
+    def pause_s(self, failures: int) -> float:
+        """Return the pause after ``failures`` attempts in a row have failed (1 or more)."""
+        full_s = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 16))
+        return full_s * (0.5 + self.jitter() / 2)
+
+
+class VirtualCamera:
+    """An FFmpeg that publishes ``source`` to the URL which ``publish_url`` returns.
+
+    ``publish_url`` is called before each attempt, so each has a fresh token; it may raise, which is
+    one more failed attempt. The URL goes into that FFmpeg's arguments and nowhere else.
+    """
+
+    def __init__(
+        self,
+        camera_id: UUID | str,
+        publish_url: Callable[[], str],
+        *,
+        ffmpeg: str,
+        source: Source | None = None,
+        pauses: Pauses | None = None,
+    ) -> None:
+        self.camera_id = camera_id
+        self._publish_url = publish_url
+        self._ffmpeg = ffmpeg
+        self._source = source or TestPicture()
+        self._pauses = pauses or Pauses()
+        self._child: Child | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.attempts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The FFmpeg's process id, or None between attempts."""
+        child = self._child
+        return child.pid if child is not None and child.running else None
+
+    def start(self) -> None:
+        """Start publishing, and return at once. Once a camera."""
+        if self._thread is not None:
+            raise RuntimeError("a virtual camera starts once")
+        self._thread = threading.Thread(
+            target=self._publish_for_ever, name=f"camera-{self.camera_id}", daemon=True
+        )
+        self._thread.start()
+
+    def restart(self) -> None:
+        """End the present attempt; the next one follows after a pause, with a fresh token."""
+        self._signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Stop publishing and wait for the end. Harmless when repeated or never started."""
+        self.begin_stop()
+        if self._thread is None:
+            return
+        self._thread.join(_STOP_GRACE_S)
+        if self._thread.is_alive():
+            self._signal(signal.SIGKILL)
+            self._thread.join(_THREAD_ENDS_WITHIN_S)
+
+    def begin_stop(self) -> None:
+        """Ask it to stop, without waiting: to stop many at once."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _publish_for_ever(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            self._attempt()
+            lasted_s = time.monotonic() - began
+            failures = 1 if lasted_s >= self._pauses.settled_s else failures + 1
+            self._stopping.wait(self._pauses.pause_s(failures))
+
+    def _attempt(self) -> None:
+        self.attempts += 1
+        try:
+            self._publish()
+        except StreamwardenError as error:
+            log.warning("camera_not_published", camera=str(self.camera_id), error=str(error))
+        except Exception:  # the edge of this thread: a bug in the caller's function must show
+            log.exception("camera_failed", camera=str(self.camera_id))
+
+    def _publish(self) -> None:
+        child = keeper().spawn(self._spec(self._publish_url()))
+        self._child = child
+        if self._stopping.is_set():  # begin_stop may not have seen this child
+            child.send(signal.SIGTERM)
+        code = child.wait()
+        if not self._stopping.is_set():
+            said = child.output.last_line
+            log.info("camera_ended", camera=str(self.camera_id), code=code, said=said)
+
+    def _signal(self, number: signal.Signals) -> None:
+        child = self._child
+        if child is not None:
+            child.send(number)
+
+    def _spec(self, url: str) -> ChildSpec:
+        quiet = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error")
+        publish = ("-f", "rtsp", "-rtsp_transport", "tcp", url)
+        argv = (self._ffmpeg, *quiet, *self._source.arguments(), *publish)
+        return ChildSpec(name=f"camera-{self.camera_id}", argv=argv)
+
+
+def stop_cameras(cameras: Iterable[VirtualCamera]) -> None:
+    """Stop them all at once and wait for all."""
+    cameras = list(cameras)
+    for camera in cameras:
+        camera.begin_stop()
+    for camera in cameras:
+        camera.stop()

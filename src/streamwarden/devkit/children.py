@@ -1,0 +1,219 @@
+"""The devkit's own child processes: cameras, media servers, relays.
+
+One thread that never ends starts and reaps them all. It has to be one that never ends: the kernel
+sends a child's death signal (``prctl(2)``, PR_SET_PDEATHSIG) when the *thread* that started it ends,
+so a child started from a passing thread would be killed with it, and one started without the signal
+would outlive a ``kill -9`` of this program.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import structlog
+
+from streamwarden.devkit.child_output import ChildOutput
+from streamwarden.errors import StreamwardenError
+
+log = structlog.get_logger(__name__)
+_KILLED_WITHIN_S = 5.0
+_READ_BYTES = 65536
+
+
+class ChildNotStarted(StreamwardenError):  # noqa: N818 - says what happened, like LookupError
+    """The program is not there or may not be run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """What to start. ``argv`` may hold a token, so it stays out of the repr and of every log."""
+
+    name: str
+    argv: tuple[str, ...] = field(repr=False)
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    cwd: Path | None = None
+
+
+class Child:
+    """One process group that we started. Every method may be called from any thread."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        self.name = name
+        self.pid = process.pid
+        self.output = ChildOutput(name)
+        self._process = process
+        self._lock = threading.Lock()
+        self._exited = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether its end has not been seen yet."""
+        return not self._exited.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Return the exit code (negative: the signal), or None when ``timeout_s`` has passed."""
+        self._exited.wait(timeout_s)
+        return self._process.returncode if self._exited.is_set() else None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send ``number`` to the whole group, unless it has already ended."""
+        with self._lock:
+            if self.running:
+                self._signal_group(number)
+
+    def stop(self, *, grace_s: float = 5.0) -> int | None:
+        """Send TERM, wait ``grace_s``, then KILL. Return the exit code."""
+        stop_all([self], grace_s=grace_s)
+        return self.wait(0)
+
+    def reap(self) -> int:
+        """Kill what is left of the group and take the leader's exit code: the keeper's thread only.
+
+        Until the leader is reaped its process id, and so the group's, cannot be given to another.
+        """
+        with self._lock:
+            self._signal_group(signal.SIGKILL)
+            code = self._process.wait()
+            self._exited.set()
+        return code
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
+def stop_all(children: list[Child], *, grace_s: float) -> None:
+    """Send TERM to all, wait ``grace_s`` for all together, then KILL those that are left."""
+    for child in children:
+        child.send(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    for child in children:
+        if child.wait(max(0.0, deadline - time.monotonic())) is None:
+            log.warning("child_killed", child=child.name, grace_s=grace_s)
+            child.send(signal.SIGKILL)
+            child.wait(_KILLED_WITHIN_S)
+
+
+class ChildKeeper:
+    """The thread that starts, hears and reaps every child. Take the process's own: ``keeper()``."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._asked: deque[Callable[[], None]] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
+        self._thread = threading.Thread(target=self._run, name="devkit-children", daemon=True)
+        self._thread.start()
+
+    def spawn(self, spec: ChildSpec) -> Child:
+        """Start ``spec`` in a process group of its own, which dies with this process.
+
+        Raises:
+            ChildNotStarted: There is no such program, or it may not be run.
+        """
+        answer: Future[Child] = Future()
+        self._asked.append(lambda: _answer(answer, lambda: self._spawn(spec)))
+        os.eventfd_write(self._wake, 1)
+        try:
+            return answer.result()
+        except OSError as error:
+            # The OSError names the program; its text is safe, the arguments are not in it.
+            raise ChildNotStarted(f"{spec.name} cannot be started: {error.strerror}") from error
+
+    def _run(self) -> None:
+        while True:
+            for key, _events in self._selector.select():
+                try:
+                    key.data()
+                except Exception:  # the edge of this thread, whose end would kill every child
+                    log.exception("child_keeper_failed")
+
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake)
+        while self._asked:
+            self._asked.popleft()()
+
+    def _spawn(self, spec: ChildSpec) -> Child:
+        process = subprocess.Popen(  # noqa: S603 - the devkit's own programs, no shell
+            [*_dying_with_us(), *spec.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if spec.env is None else dict(spec.env),
+            cwd=spec.cwd,
+            start_new_session=True,
+        )
+        child = Child(spec.name, process)
+        self._watch(child, process)
+        return child
+
+    def _watch(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        pipe = process.stdout
+        if pipe is None:
+            raise ChildNotStarted(f"{child.name} was started without a pipe")
+        os.set_blocking(pipe.fileno(), False)
+        exit_notice = os.pidfd_open(process.pid)
+
+        def heard() -> None:
+            # One round of the selector may report the exit first, which closes the pipe, and then us.
+            if not pipe.closed and not _read_into(child.output, pipe.fileno()):
+                self._selector.unregister(pipe)
+                pipe.close()
+
+        def ended() -> None:
+            self._selector.unregister(exit_notice)
+            os.close(exit_notice)
+            heard()
+            if not pipe.closed:
+                self._selector.unregister(pipe)
+                pipe.close()
+            code = child.reap()
+            log.debug("child_ended", child=child.name, pid=child.pid, code=code)
+
+        self._selector.register(pipe, selectors.EVENT_READ, heard)
+        self._selector.register(exit_notice, selectors.EVENT_READ, ended)
+
+
+@cache
+def keeper() -> ChildKeeper:
+    """Return this process's one keeper. One, because its thread must never end."""
+    return ChildKeeper()
+
+
+def _answer(answer: Future[Child], spawn: Callable[[], Child]) -> None:
+    try:
+        answer.set_result(spawn())
+    except Exception as error:  # noqa: BLE001 - the asking thread gets it, and this one must go on
+        answer.set_exception(error)
+
+
+def _read_into(output: ChildOutput, descriptor: int) -> bool:
+    """Pass on what the pipe holds now; return whether more may come."""
+    try:
+        data = os.read(descriptor, _READ_BYTES)
+    except BlockingIOError:
+        return True
+    output.feed(data)
+    return bool(data)
+
+
+@cache
+def _dying_with_us() -> tuple[str, ...]:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        log.warning("setpriv_missing", cost="children outlive a kill -9 of this program")
+        return ()
+    return (setpriv, "--pdeathsig", "KILL", "--")

@@ -1,0 +1,108 @@
+"""What a virtual camera sees: FFmpeg's input and encoder arguments for each kind of source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamwarden.devkit import clock_picture
+
+TONE_SAMPLE_RATE = 16000
+"""Hz. A tone needs no more, and AAC at 48 kHz would cost as much as the small picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestPicture:
+    """Colour bars, the burnt-in UTC clock and a tone; H.264 baseline and AAC, a key frame a second.
+
+    ``bitrate_kbps`` pads the video to a constant rate; None leaves it at what the picture needs,
+    about 50 kbit/s.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of the name
+
+    width: int = 1280
+    height: int = 720
+    fps: int = 25
+    tone_hz: int = 440
+    bitrate_kbps: int | None = None
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the input and the encoders.
+
+        Picture and tone come from one graph: its outputs are pulled in step, so ``realtime`` on the
+        picture paces both. (``-re`` sends the first half second at once, and then every frame would
+        carry its clock half a second late; two graphs with ``realtime`` each slow one another down
+        in FFmpeg 5.1.)
+        """
+        graph = f"{self._video()}[out0];{self._audio()}[out1]"
+        return ("-f", "lavfi", "-i", graph, *self._encoders())
+
+    def _video(self) -> str:
+        # RTCTIME is the wall clock in microseconds, taken as the frame is made; the clock is drawn
+        # from it, and then the frames get the even times of a camera again.
+        return (
+            f"smptebars=size={self.width}x{self.height}:rate={self.fps},format=yuv420p,realtime,"
+            f"settb=1/1000000,setpts=RTCTIME,{clock_picture.drawing(self.width)},"
+            "setpts=N/(FRAME_RATE*TB)"
+        )
+
+    def _audio(self) -> str:
+        return f"sine=frequency={self.tone_hz}:sample_rate={TONE_SAMPLE_RATE}"
+
+    def _encoders(self) -> tuple[str, ...]:
+        # zerolatency would cut each frame into slices for threads: one thread costs less here.
+        video = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
+                 "-profile:v", "baseline", "-threads", "1",
+                 "-g", str(self.fps), "-keyint_min", str(self.fps), "-sc_threshold", "0")  # fmt: skip
+        # Otherwise each picture waits for the sound that goes with it: 0.15 s later at the reader.
+        prompt = ("-max_interleave_delta", "1")
+        return (*video, *self._rate(), "-c:a", "aac", "-b:a", "32k", *prompt)
+
+    def _rate(self) -> tuple[str, ...]:
+        if self.bitrate_kbps is None:
+            return ()
+        rate = f"{self.bitrate_kbps}k"
+        return ("-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", rate,
+                "-x264-params", "nal-hrd=cbr")  # fmt: skip
+
+
+SMALL_PICTURE = TestPicture(width=640, height=360, fps=15)
+"""For tests: about a twentieth of a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopedClip:
+    """A file, played again and again, its streams copied as they are."""
+
+    path: Path
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the input, paced at its own rate, and the copying of at most one stream each."""
+        return ("-re", "-stream_loop", "-1", "-i", str(self.path), *_COPY)
+
+
+@dataclass(frozen=True, slots=True)
+class RealCamera:
+    """An RTSP camera that is pulled from and passed on as it is. Its URL may hold a password."""
+
+    url: str
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the input over TCP, given up after 5 s of silence, and the copying."""
+        return ("-rtsp_transport", "tcp", "-timeout", "5000000", "-i", self.url, *_COPY)
+
+    def __repr__(self) -> str:
+        return "RealCamera()"
+
+
+Source = TestPicture | LoopedClip | RealCamera
+
+_COPY = ("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy")
+
+
+def source_from(text: str) -> Source:
+    """Return the source that ``--camera`` names: an rtsp:// or rtsps:// URL, or else a file."""
+    if text.startswith(("rtsp://", "rtsps://")):
+        return RealCamera(text)
+    return LoopedClip(Path(text).expanduser().absolute())
