@@ -97,6 +97,11 @@ def _from_environment(
 
 
 def _suggest(name: str, known: Collection[str]) -> str:
-    by_fold = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), list(by_fold), n=1, cutoff=0.75)
-    return f"; did you mean {by_fold[close[0]]}?" if close else ""
+    """Compare without our prefix: it would make any two variables look alike."""
+    by_core = {_core(candidate): candidate for candidate in known}
+    close = difflib.get_close_matches(_core(name), list(by_core), n=1, cutoff=0.7)
+    return f"; did you mean {by_core[close[0]]}?" if close else ""
+
+
+def _core(name: str) -> str:
+    return name.removeprefix(PREFIX).casefold()
