@@ -1,0 +1,1 @@
+"""The streaming role: what the API role asks of the recorders (8082)."""

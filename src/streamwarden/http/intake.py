@@ -1,0 +1,150 @@
+"""Checks a request against what its responder declares, before the responder runs."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, TypeVar
+
+import falcon
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from streamwarden.auth.users import Unauthenticated, User
+from streamwarden.errors import InvalidInput
+from streamwarden.http.json_body import parse_json
+from streamwarden.http.middleware import BODY_LIMIT_BYTES
+from streamwarden.http.models import Model, parse_id
+from streamwarden.http.operations import Access, operation_of
+from streamwarden.http.ports import UserVerifier
+from streamwarden.http.problems import InternalTokenRefused
+
+_M = TypeVar("_M", bound=Model)
+_T = TypeVar("_T")
+_NAME_CHARS = 64
+_ERRORS_TOLD = 3
+
+
+class Intake:
+    """Credentials first, then the path, the query and the body; each refusal names its field."""
+
+    def __init__(self, *, users: UserVerifier | None, internal_token: str | None) -> None:
+        self._users = users
+        self._internal_token = (internal_token or "").encode()
+
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        """Let the request through to its responder, or raise what is wrong with it."""
+        declared = operation_of(resource, req.method)
+        if declared is None:
+            return  # no such method here: falcon answers 405 or OPTIONS
+        self._admit(req, declared.access)
+        _read_path(params)
+        if declared.query is not None:
+            req.context.query = _validated(declared.query, req.params)
+        if declared.body is not None:
+            req.context.body = _validated(declared.body, _json_object(req))
+
+    def _admit(self, req: falcon.Request, access: Access) -> None:
+        match access:
+            case Access.BEARER:
+                if self._users is None:
+                    raise AssertionError("a bearer's operation in an app that knows no users")
+                req.context.user = self._users.verify(_bearer(req))
+            case Access.INTERNAL:
+                self._check_internal(req.get_header("X-Internal-Token") or "")
+            case Access.OPEN:
+                pass
+
+    def _check_internal(self, shown: str) -> None:
+        expected = self._internal_token
+        # latin-1: what WSGI's header text was decoded with.
+        given = shown.encode("latin-1", "replace")
+        if not expected or not hmac.compare_digest(given, expected):
+            raise InternalTokenRefused("X-Internal-Token is missing or wrong")
+
+
+def user_of(req: falcon.Request) -> User:
+    """Return who calls an operation that needs a bearer."""
+    return _taken(req.context.user, User)
+
+
+def query_of(req: falcon.Request, model: type[_M]) -> _M:
+    """Return the checked query."""
+    return _taken(req.context.query, model)
+
+
+def body_of(req: falcon.Request, model: type[_M]) -> _M:
+    """Return the checked body."""
+    return _taken(req.context.body, model)
+
+
+def _taken(value: object, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"the operation declares no {kind.__name__}")
+    return value
+
+
+def _bearer(req: falcon.Request) -> str:
+    scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("a bearer token is needed: Authorization: Bearer ...")
+    return token.strip()
+
+
+def _read_path(params: dict[str, Any]) -> None:
+    for name, text in params.items():
+        if name.endswith("_id"):
+            try:
+                params[name] = parse_id(name, text)
+            except ValueError as error:
+                raise InvalidInput(str(error), field=name) from None
+
+
+def _json_object(req: falcon.Request) -> dict[str, Any]:
+    raw = _body_bytes(req)
+    if not raw:
+        return {}  # a POST without a body is a POST with {}
+    if not _is_json(req.content_type or ""):
+        raise falcon.HTTPUnsupportedMediaType
+    value = parse_json(raw)
+    if not isinstance(value, dict):
+        raise InvalidInput("the body must be a JSON object", field="body")
+    return value
+
+
+def _body_bytes(req: falcon.Request) -> bytes:
+    raw: bytes = req.bounded_stream.read(BODY_LIMIT_BYTES + 1)
+    if len(raw) > BODY_LIMIT_BYTES:
+        raise falcon.HTTPContentTooLarge
+    return raw
+
+
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().replace('"', "").removeprefix("charset=")
+    return kind.strip().lower() == "application/json" and charset in {"", "utf-8", "utf8"}
+
+
+def _validated(model: type[_M], value: object) -> _M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _named(error) from None
+
+
+def _named(error: ValidationError) -> InvalidInput:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [f"{_name(each['loc'])}: {_say(each)}" for each in found[:_ERRORS_TOLD]]
+    return InvalidInput("; ".join(told), field=_name(found[0]["loc"]))
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    text = ".".join(str(part) for part in location) or "body"
+    return "".join(c for c in text[:_NAME_CHARS] if c.isprintable())
+
+
+def _say(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "is not known here"
+    return error["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)

@@ -1,0 +1,74 @@
+"""What every request goes through: an id, a limit on its body, a count of its answer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import falcon
+import structlog
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from streamwarden.http.ports import RequestMetrics
+from streamwarden.http.request_ids import REQUEST_ID_HEADER, name_request
+
+BODY_LIMIT_BYTES = 64 * 1024
+UNMATCHED = "unmatched"
+_LOG = structlog.get_logger(__name__)
+
+
+class RequestIds:
+    """Takes over the caller's X-Request-Id or makes one, for the answer and for the log."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Name the request. First of all, so that every refusal has an id."""
+        req.context.started = time.monotonic()
+        clear_contextvars()  # the thread has served others before
+        bind_contextvars(request_id=name_request(req))
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, *_succeeded: bool
+    ) -> None:
+        """Give the id back, with headers that suit answers which may hold a token."""
+        resp.set_header(REQUEST_ID_HEADER, name_request(req))
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        if resp.get_header("Cache-Control") is None:
+            resp.set_header("Cache-Control", "no-store")
+
+
+class Measured:
+    """Counts answers by route template, with the time until each was ready."""
+
+    def __init__(self, role: str, metrics: RequestMetrics) -> None:
+        self._role = role
+        self._metrics = metrics
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, *_succeeded: bool
+    ) -> None:
+        """Count the answer."""
+        now = time.monotonic()
+        seconds = now - getattr(req.context, "started", now)  # none where falcon refuses the method
+        route = req.uri_template or UNMATCHED
+        self._metrics.observe(
+            role=self._role,
+            route=route,
+            method=req.method,
+            status=resp.status_code,
+            seconds=seconds,
+        )
+        _LOG.debug("answered", route=route, method=req.method, status=resp.status_code)
+
+
+class BodyLimit:
+    """Refuses a body over 64 KiB before anything reads it."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Judge by Content-Length: waitress has made one even for a chunked body."""
+        if (req.content_length or 0) > BODY_LIMIT_BYTES:
+            raise falcon.HTTPContentTooLarge
+
+
+def common(role: str, metrics: RequestMetrics) -> list[Any]:
+    """Return what every app has, outermost first."""
+    return [RequestIds(), Measured(role, metrics), BodyLimit()]

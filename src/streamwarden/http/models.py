@@ -1,0 +1,109 @@
+"""The building blocks of what is sent and answered: strict in, exact out."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import falcon
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from streamwarden.clock import rfc3339
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", flags=re.ASCII
+)
+
+PATH_PATTERN = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"
+
+
+class Model(BaseModel):
+    """A JSON object: unknown names are refused, and no error repeats what was sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Empty(Model):
+    """An object without any field; an absent body counts as one."""
+
+
+def _uuid(value: object) -> object:
+    if isinstance(value, str) and not _UUID.fullmatch(value):
+        raise ValueError("must be a UUID like 01234567-89ab-cdef-0123-456789abcdef")
+    return value
+
+
+def _moment(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time of RFC 3339 with its zone, like 2026-01-31T12:00:00.000Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999") from None
+
+
+def _query_integer(value: object) -> object:
+    if isinstance(value, str) and not _INTEGER.fullmatch(value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Id = Annotated[UUID, BeforeValidator(_uuid)]
+"""A UUID in its canonical form."""
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A time of RFC 3339; answered in UTC with milliseconds."""
+
+QueryInteger = Annotated[int, BeforeValidator(_query_integer)]
+"""A whole number as a query's text."""
+
+BodyInteger = Annotated[int, Field(strict=True)]
+"""A whole number of JSON: neither true nor 3.0 nor "3"."""
+
+StreamPath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=259)]
+"""Where a camera publishes on the media server."""
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+def parse_id(name: str, text: str) -> UUID:
+    """Return the UUID in a path segment called ``name``; raise ValueError if it is none."""
+    if not _UUID.fullmatch(text):
+        raise ValueError(f"{name} must be a UUID")
+    return UUID(text)
+
+
+def answer(resp: falcon.Response, model: Model, *, status: int = 200) -> None:
+    """Answer with ``model`` as JSON."""
+    resp.status = status
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = model.model_dump_json(by_alias=True).encode()
+
+
+def schema_of(model: type[BaseModel], *, answered: bool) -> dict[str, Any]:
+    """Return the JSON Schema of ``model`` with references as OpenAPI has them."""
+    return model.model_json_schema(
+        by_alias=True,
+        mode="serialization" if answered else "validation",
+        ref_template="#/components/schemas/{model}",
+    )

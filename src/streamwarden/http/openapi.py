@@ -1,0 +1,208 @@
+"""The OpenAPI 3.1 document of an app, made from what its responders declare."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+
+from streamwarden import __version__
+from streamwarden.http.models import Model, schema_of
+from streamwarden.http.operations import (
+    Access,
+    Answer,
+    Media,
+    Operation,
+    Resource,
+    operation,
+    operation_of,
+)
+from streamwarden.http.problems import PROBLEM_JSON
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_PARAMETER = re.compile(r"{(\w+)}")
+_SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
+    Access.OPEN: [],
+    Access.BEARER: [{"bearer": []}],
+    Access.INTERNAL: [{"internal": []}],
+}
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "internal": {"type": "apiKey", "in": "header", "name": "X-Internal-Token"},
+}
+
+
+class ProblemDetails(Model):
+    """Problem details (RFC 9457) with a stable ``code``."""
+
+    status: int
+    title: str
+    detail: str
+    code: str
+    request_id: str
+    field: str | None = None
+
+
+class OpenApiDocument(Resource):
+    """Serves the document; it is written once, when the app is made."""
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def describe(self, routes: Mapping[str, Resource], *, title: str) -> None:
+        """Write the document of an app with ``routes``."""
+        self._body = json.dumps(document(operations_of(routes), title=title)).encode()
+
+    @operation(
+        "This document",
+        access=Access.OPEN,
+        query=None,
+        answers={200: Media(content_type="application/json", about="OpenAPI 3.1")},
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with the document."""
+        resp.content_type = falcon.MEDIA_JSON
+        resp.data = self._body
+
+
+def operations_of(routes: Mapping[str, Resource]) -> list[tuple[str, str, Operation]]:
+    """Return template, method and declaration for every responder of ``routes``.
+
+    HEAD is left out: it is GET without the body.
+    """
+    found = []
+    for template, resource in routes.items():
+        for method in _METHODS:
+            declared = operation_of(resource, method)
+            if declared is not None:
+                found.append((template, method, declared))
+    return found
+
+
+def document(routes: Iterable[tuple[str, str, Operation]], *, title: str) -> dict[str, Any]:
+    """Write the OpenAPI document of ``routes``."""
+    schemas: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    _collect(ProblemDetails, schemas, answered=True)
+    for path, method, declared in sorted(routes, key=lambda route: route[:2]):
+        paths.setdefault(path, {})[method.lower()] = _operation(path, method, declared, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": __version__},
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY_SCHEMES},
+    }
+
+
+def _operation(
+    path: str, method: str, declared: Operation, schemas: dict[str, Any]
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "summary": declared.summary,
+        "operationId": _operation_id(path, method),
+        "security": _SECURITY[declared.access],
+        "parameters": [*_path_parameters(path), *_query_parameters(declared), *_headers(declared)],
+        "responses": _responses(path, declared, schemas),
+    }
+    if declared.about:
+        entry["description"] = declared.about
+    if declared.body is not None:
+        schema = _collect(declared.body, schemas, answered=False)
+        entry["requestBody"] = {
+            "content": {falcon.MEDIA_JSON: {"schema": schema}},
+            "required": any(f.is_required() for f in declared.body.model_fields.values()),
+        }
+    return entry
+
+
+def _operation_id(path: str, method: str) -> str:
+    return method.lower() + re.sub(r"\W+", "_", path).rstrip("_")
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", **({"format": "uuid"} if name.endswith("_id") else {})},
+        }
+        for name in _PARAMETER.findall(path)
+    ]
+
+
+def _query_parameters(declared: Operation) -> list[dict[str, Any]]:
+    if declared.query is None:
+        return []
+    schema = schema_of(declared.query, answered=False)
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": each}
+        for name, each in schema.get("properties", {}).items()
+    ]
+
+
+def _headers(declared: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": text,
+        }
+        for name, text in declared.headers.items()
+    ]
+
+
+def refusals_of(path: str, declared: Operation) -> frozenset[int]:
+    """Return every status that a problem of this operation can have."""
+    implied = {500}
+    if declared.access is not Access.OPEN:
+        implied.add(401)
+    if declared.query is not None or declared.body is not None or _PARAMETER.search(path):
+        implied.add(400)
+    if declared.body is not None:
+        implied |= {413, 415}
+    return declared.refusals | implied
+
+
+def _responses(path: str, declared: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    answers = {str(s): _answer(s, a, schemas) for s, a in declared.answers.items()}
+    problem = _collect(ProblemDetails, schemas, answered=True)
+    for status in sorted(refusals_of(path, declared)):
+        content = answers.setdefault(str(status), {"description": HTTPStatus(status).phrase})
+        content.setdefault("content", {})[PROBLEM_JSON] = {"schema": problem}
+    return answers
+
+
+def _answer(status: int, answer: Answer, schemas: dict[str, Any]) -> dict[str, Any]:
+    match answer:
+        case None:
+            return {"description": HTTPStatus(status).phrase}
+        case Media():
+            return {"description": answer.about, "content": {answer.content_type: {}}}
+        case _:
+            schema = _collect(answer, schemas, answered=True)
+            return {
+                "description": HTTPStatus(status).phrase,
+                "content": {falcon.MEDIA_JSON: {"schema": schema}},
+            }
+
+
+def _collect(model: type[Model], schemas: dict[str, Any], *, answered: bool) -> dict[str, str]:
+    """Put the schema of ``model`` and those it refers to among ``schemas``; return a reference."""
+    schema = schema_of(model, answered=answered)
+    for name, part in schema.pop("$defs", {}).items():
+        _put(schemas, name, part)
+    _put(schemas, model.__name__, schema)
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _put(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
+    if schemas.setdefault(name, schema) != schema:
+        raise TypeError(f"two different schemas are called {name}")

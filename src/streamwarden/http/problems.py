@@ -1,0 +1,164 @@
+"""Errors as problem details (RFC 9457): what the caller can do about it, and nothing of ours.
+
+No problem repeats what was sent, and none shows what went on inside; the request id leads from the
+answer to the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+import structlog
+
+from streamwarden.auth.users import Unauthenticated
+from streamwarden.errors import (
+    Conflict,
+    Denied,
+    InvalidInput,
+    NotFound,
+    StreamwardenError,
+    Unavailable,
+)
+from streamwarden.http.request_ids import name_request
+
+PROBLEM_JSON = "application/problem+json"
+_LOG = structlog.get_logger(__name__)
+
+_CODES: Mapping[int, tuple[str, str]] = {
+    400: ("invalid_request", "the request is not one that this server understands"),
+    401: ("unauthenticated", "credentials are missing or not accepted"),
+    403: ("permission_denied", "not allowed"),
+    404: ("not_found", "there is nothing at this address"),
+    405: ("method_not_allowed", "this address does not take this method"),
+    409: ("conflict", "the request contradicts what is already so"),
+    413: ("payload_too_large", "the body is larger than 64 KiB"),
+    415: ("unsupported_media_type", "a body must be application/json in UTF-8"),
+    416: ("range_not_satisfiable", "the range begins after the end of the file"),
+    431: ("headers_too_large", "the request's header fields are too large"),
+    500: ("internal_error", "something went wrong here; the log has it under this request id"),
+    501: ("not_implemented", "this server does not do this"),
+    503: ("unavailable", "something that is needed does not answer"),
+}
+_STATUS: tuple[tuple[type[StreamwardenError], int], ...] = (
+    (InvalidInput, 400),
+    (Unauthenticated, 401),
+    (Denied, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Unavailable, 503),
+)
+
+
+class InternalTokenRefused(Unauthenticated):
+    """The caller has not shown the token that the roles share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One problem; ``field`` names the part of the request at fault."""
+
+    status: int
+    code: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    field: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The status's own phrase (RFC 9110)."""
+        return HTTPStatus(self.status).phrase
+
+    @staticmethod
+    def of_status(status: int) -> Problem:
+        """Return the problem that a status alone tells of."""
+        known = status if status in _CODES else (400 if status < HTTPStatus(500) else 500)
+        code, detail = _CODES[known]
+        return Problem(status=known, code=code, detail=detail)
+
+    @staticmethod
+    def of_error(error: StreamwardenError) -> Problem | None:
+        """Return the problem that one of our errors tells a caller of; None if it is not for them."""
+        status = next((s for kind, s in _STATUS if isinstance(error, kind)), None)
+        if status is None:
+            return None
+        return Problem(
+            status=status,
+            code=error.code,
+            detail=str(error) or _CODES[status][1],
+            field=error.field if isinstance(error, InvalidInput) else None,
+            headers=_headers(error),
+        )
+
+
+def encode(problem: Problem, request_id: str) -> bytes:
+    """Write ``problem`` as JSON."""
+    body: dict[str, object] = {
+        "status": problem.status,
+        "title": problem.title,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.field is not None:
+        body["field"] = problem.field
+    return json.dumps(body).encode()
+
+
+def respond(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
+    """Make ``problem`` the answer."""
+    resp.status = problem.status
+    resp.content_type = PROBLEM_JSON
+    resp.stream = None
+    resp.data = encode(problem, name_request(req))
+    resp.set_headers(dict(problem.headers))
+
+
+def add_error_handlers(app: falcon.App[Any, Any]) -> None:
+    """Have ``app`` answer every error with a problem."""
+    app.resp_options.xml_error_serialization = False
+    app.add_error_handler(Exception, _on_bug)
+    app.add_error_handler(falcon.HTTPError, _on_http_error)
+    app.add_error_handler(StreamwardenError, _on_error)
+
+
+def _on_error(
+    req: falcon.Request, resp: falcon.Response, error: StreamwardenError, params: dict[str, Any]
+) -> None:
+    problem = Problem.of_error(error)
+    if problem is None:
+        _on_bug(req, resp, error, params)
+        return
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        _LOG.warning("request_unavailable", route=req.uri_template, code=problem.code)
+    respond(req, resp, problem)
+
+
+def _on_http_error(
+    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: dict[str, Any]
+) -> None:
+    headers = {k: v for k, v in dict(error.headers or {}).items() if k.lower() == "allow"}
+    respond(req, resp, replace(Problem.of_status(error.status_code), headers=headers))
+
+
+def _on_bug(
+    req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
+) -> None:
+    _LOG.error("request_failed", method=req.method, route=req.uri_template, exc_info=error)
+    respond(req, resp, Problem.of_status(500))
+
+
+def _headers(error: StreamwardenError) -> dict[str, str]:
+    match error:
+        case Unavailable():
+            return {"Retry-After": str(error.retry_after_s)}
+        case InternalTokenRefused():
+            return {"WWW-Authenticate": "X-Internal-Token"}
+        case Unauthenticated():
+            return {"WWW-Authenticate": "Bearer"}
+        case _:
+            return {}

@@ -1,0 +1,204 @@
+"""One port: a WSGI app on waitress, with limits, a clean stop, and problems for its own errors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from waitress import create_server, wasyncore  # type: ignore[import-untyped]  # has no types
+from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # likewise
+from waitress.task import ErrorTask  # type: ignore[import-untyped]  # likewise
+
+from streamwarden.errors import ConfigError
+from streamwarden.http.problems import PROBLEM_JSON, Problem, encode
+from streamwarden.http.request_ids import REQUEST_ID_HEADER, request_id_from
+
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+_LOG = structlog.get_logger(__name__)
+
+_READ_LIMIT_BYTES = 1024 * 1024
+"""Up to here a body is read and then refused by the app: a server that closes the connection while
+its client still sends makes the client lose the answer. What is announced larger is not read."""
+_HEADER_LIMIT_BYTES = 32 * 1024
+_IDLE_S = 60
+_LOOP_S = 1.0
+_STOPPING_LOOP_S = 0.05
+_DRAIN_READS = 16
+_ABANDONED: list[Any] = []
+"""Servers with a worker that outlasted the stop; kept, so that their pipes are never closed."""
+
+
+class PortInUse(ConfigError):  # noqa: N818 - named for what the port is
+    """Another program listens there; ``port`` and ``name`` tell the operator what to move."""
+
+    code = "port_in_use"
+
+    def __init__(self, *, host: str, port: int, name: str) -> None:
+        super().__init__(f"port {port} on {host}, wanted for {name}, is in use by another program")
+        self.port = port
+        self.name = name
+
+
+class HttpServer:
+    """A WSGI app on its own port, with its own threads.
+
+    ``port`` 0 takes a free one; after `start` the attribute `port` tells which. The event loop uses
+    poll, so that it works beyond 1,024 descriptors.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApp,
+        host: str,
+        port: int,
+        *,
+        threads: int,
+        name: str,
+        connection_limit: int = 512,
+    ) -> None:
+        self.port = port
+        self._app = app
+        self._host = host
+        self._threads = threads
+        self._name = name
+        self._connection_limit = connection_limit
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+        self._stop_by: float | None = None  # set once; the loop's thread reads it
+        self._workers_done = threading.Event()
+
+    def start(self) -> None:
+        """Listen and serve on threads of its own.
+
+        Raises:
+            PortInUse: another program listens there.
+            ConfigError: this host cannot be listened on.
+        """
+        logging.getLogger("waitress.queue").setLevel(
+            logging.ERROR
+        )  # a line for each queued request
+        listener = _listen(self._host, self.port, self._name)
+        self.port = listener.getsockname()[1]
+        self._server = self._create(listener)
+        self._thread = threading.Thread(target=self._run, name=f"http-{self._name}", daemon=True)
+        self._thread.start()
+
+    def stop(self, deadline_s: float = 5.0) -> None:
+        """Accept nothing more, let running requests finish, then close every connection.
+
+        Returns within ``deadline_s``, whatever a request still does.
+        """
+        if self._thread is None or self._server is None:
+            return
+        started = time.monotonic()
+        self._stop_by = started + deadline_s
+        self._server.pull_trigger()
+        self._server.task_dispatcher.shutdown(timeout=deadline_s * 0.8)
+        self._workers_done.set()  # from here on the loop may close its trigger at any moment
+        self._thread.join(max(0.1, started + deadline_s - time.monotonic()))
+        if self._thread.is_alive():
+            _LOG.warning("http_server_abandoned", server=self._name)
+        self._thread = None
+
+    def _create(self, listener: socket.socket) -> Any:  # noqa: ANN401 - waitress has no types
+        server = create_server(
+            self._app,
+            sockets=[listener],
+            threads=self._threads,
+            asyncore_use_poll=True,
+            connection_limit=self._connection_limit,
+            channel_timeout=_IDLE_S,
+            cleanup_interval=10,
+            max_request_header_size=_HEADER_LIMIT_BYTES,
+            max_request_body_size=_READ_LIMIT_BYTES + 1,
+            log_socket_errors=False,
+            expose_tracebacks=False,
+            ident=None,
+        )
+        server.channel_class = _Channel
+        return server
+
+    def _run(self) -> None:
+        """Run the event loop. Every socket is closed on this thread, none while poll holds it."""
+        server = self._server
+        sockets: dict[int, Any] = server._map  # noqa: SLF001 - waitress has no public name for it
+        while self._stop_by is None:
+            wasyncore.loop(timeout=_LOOP_S, use_poll=True, map=sockets, count=1)
+        wasyncore.dispatcher.close(server)  # the listening socket only: workers still need the rest
+        while time.monotonic() < self._stop_by and self._busy():
+            wasyncore.loop(timeout=_STOPPING_LOOP_S, use_poll=True, map=sockets, count=1)
+        self._close_all(sockets)
+
+    def _busy(self) -> bool:
+        if not self._workers_done.is_set():
+            return True
+        channels = list(self._server.active_channels.values())
+        for channel in channels:
+            channel.close_when_flushed = True
+        return bool(channels)
+
+    def _close_all(self, sockets: dict[int, Any]) -> None:
+        if self._server.task_dispatcher.threads:
+            # An abandoned worker will still write to the trigger's pipe: closed, its number could
+            # by then belong to another file.
+            self._server.trigger.del_channel()
+            _ABANDONED.append(self._server)
+        wasyncore.close_all(sockets, ignore_all=True)
+
+
+class _ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
+    """What waitress refuses itself (too large, malformed), said as every other error is."""
+
+    def execute(self) -> None:
+        request_id = request_id_from(self.request.headers.get("X_REQUEST_ID"))
+        problem = Problem.of_status(self.request.error.code)
+        body = encode(problem, request_id)
+        self.status = f"{problem.status} {problem.title}"
+        self.response_headers += [
+            ("Content-Type", PROBLEM_JSON),
+            (REQUEST_ID_HEADER, request_id),
+            ("Cache-Control", "no-store"),
+        ]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    error_task_class = _ProblemTask
+
+    def handle_close(self) -> None:
+        """Close after reading what has arrived: else the kernel resets and the answer is lost."""
+        with contextlib.suppress(OSError):  # nothing more there, or the client has gone
+            for _ in range(_DRAIN_READS):
+                if not self.socket.recv(65536):
+                    break
+        super().handle_close()
+
+
+def _listen(host: str, port: int, name: str) -> socket.socket:
+    listener: socket.socket | None = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(host=host, port=port, name=name) from error
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(f"cannot listen on {host} port {port} for {name}: {reason}") from error
+    return listener
