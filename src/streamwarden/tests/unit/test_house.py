@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from streamwarden.config.settings import Settings
+
 ROOT = Path(__file__).parents[4]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 PINNED = re.compile(
@@ -169,3 +171,21 @@ def test_make_and_ci_run_the_same() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in script
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-TW.md"])
+def test_the_settings_table_lists_every_setting_and_no_other(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    table = "\n".join(line for line in text.splitlines() if line.startswith("| `STREAMWARDEN_"))
+    assert set(re.findall(r"STREAMWARDEN_\w+", table)) == {
+        f"STREAMWARDEN_{field.upper()}" for field in Settings.model_fields
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "README.zh-TW.md", "CONTRIBUTING.md", "docs/architecture.md"]
+)
+def test_every_link_into_the_tree_leads_somewhere(name: str) -> None:
+    page = ROOT / name
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
