@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
 from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.process import RelayProcess
 from streamwarden.devkit.relay.relay import PortBusy, RelayPorts
 from streamwarden.devkit.relay.server import RelayServer
 
@@ -18,6 +19,7 @@ __all__ = [
     "Misbehaviour",
     "PortBusy",
     "RelayPorts",
+    "RelayProcess",
     "RelayServer",
     "Silence",
 ]

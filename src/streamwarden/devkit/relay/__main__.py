@@ -1,7 +1,9 @@
 """``python -m streamwarden.devkit.relay``: the relay as a process of its own.
 
 When it listens it writes one line of JSON, ``{"rtsp_port", "control_port", "pid"}``, on standard
-output or on ``--ready-fd``. SIGTERM and SIGINT end it with code 0; a busy port with code 1.
+output or on ``--ready-fd``. SIGTERM and SIGINT end it with code 0, a busy port with code 1.
+With ``--exit-with-stdin`` it also ends when its standard input is closed, and so never outlives
+the program that started it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         auth_url=arguments.auth_url,
     )
     try:
-        asyncio.run(_serve(settings, arguments.ready_fd))
+        asyncio.run(_serve(settings, arguments.ready_fd, exit_with_stdin=arguments.exit_with_stdin))
     except ConfigError as error:
         sys.stderr.write(f"relay: {error}\n")
         return 1
@@ -41,18 +43,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control-port", type=int, default=0, help="always on loopback")
     parser.add_argument("--auth-url", help="MediaMTX's authHTTPAddress; without it all may in")
     parser.add_argument("--ready-fd", type=int, default=1, help="where the line of JSON goes")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when stdin is closed")
     return parser
 
 
-async def _serve(settings: RelaySettings, ready_fd: int) -> None:
+async def _serve(settings: RelaySettings, ready_fd: int, *, exit_with_stdin: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if exit_with_stdin:
+        loop.add_reader(0, _read_stdin, stop)
     relay = Relay(settings)
     _tell(ready_fd, await relay.start())
     await stop.wait()
     await relay.stop()
+
+
+def _read_stdin(stop: asyncio.Event) -> None:
+    if not os.read(0, 4096):
+        asyncio.get_running_loop().remove_reader(0)
+        stop.set()
 
 
 def _tell(ready_fd: int, ports: RelayPorts) -> None:

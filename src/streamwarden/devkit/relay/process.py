@@ -1,0 +1,110 @@
+"""The relay as a child process, which a test can kill and start again on the same ports."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+from streamwarden.devkit.relay.relay import RelayPorts
+from streamwarden.errors import Unavailable
+
+_START_S = 10.0
+_STOP_S = 5.0
+
+
+class RelayProcess:
+    """Runs ``python -m streamwarden.devkit.relay``; the child ends with us, even if we are killed.
+
+    Started again after a stop or a kill, it listens on the ports that it had.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        rtsp_port: int = 0,
+        control_port: int = 0,
+        auth_url: str | None = None,
+    ) -> None:
+        self._host = host
+        self._auth_url = auth_url
+        self.ports = RelayPorts(rtsp_port, control_port)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def rtsp_url(self) -> str:
+        """The base of every path's URL."""
+        return f"rtsp://{self._host}:{self.ports.rtsp}"
+
+    @property
+    def control_url(self) -> str:
+        """The base of the control API."""
+        return f"http://127.0.0.1:{self.ports.control}"
+
+    def start(self) -> RelayPorts:
+        """Start it and return its ports once it listens; raises Unavailable when it does not."""
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+            self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        self._child = child
+        line = _first_line(child)
+        if not line:
+            self.kill()
+            raise Unavailable("the relay did not start")
+        ready = json.loads(line)
+        self.ports = RelayPorts(ready["rtsp_port"], ready["control_port"])
+        return self.ports
+
+    def kill(self) -> None:
+        """End it with SIGKILL: its clients see what a crashed server looks like."""
+        if self._child is not None:
+            self._child.kill()
+            self._reap(self._child)
+
+    def stop(self) -> int | None:
+        """End it with SIGTERM and return its exit code; None when it was not running."""
+        child = self._child
+        if child is None:
+            return None
+        child.terminate()
+        return self._reap(child)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _command(self) -> list[str]:
+        command = [sys.executable, "-m", "streamwarden.devkit.relay", "--exit-with-stdin"]
+        command += ["--host", self._host, "--rtsp-port", str(self.ports.rtsp)]
+        command += ["--control-port", str(self.ports.control)]
+        return [*command, "--auth-url", self._auth_url] if self._auth_url else command
+
+    def _reap(self, child: subprocess.Popen[bytes]) -> int:
+        self._child = None
+        try:
+            child.communicate(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+        return child.returncode
+
+
+def _first_line(child: subprocess.Popen[bytes]) -> bytes:
+    """Return the line that says it listens, or nothing when none came in time."""
+    assert child.stdout is not None  # noqa: S101 - it was given a pipe
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        return child.stdout.readline() if selector.select(_START_S) else b""
