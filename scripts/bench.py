@@ -84,7 +84,11 @@ def main(wanted: Sequence[str]) -> int:
     os.chdir(ROOT)
     ratios: list[Ratio] = []
     failed: list[str] = []
-    for path in benchmarks(wanted):
+    chosen = benchmarks(wanted)
+    if not chosen:
+        print("no such benchmark" if wanted else "no benchmarks", file=sys.stderr)
+        return 2
+    for path in chosen:
         print(f"\n== {path.stem}", flush=True)
         try:
             ratios.extend(measure(path))
