@@ -47,8 +47,9 @@ class BoundedConnection(Connection[TupleRow]):
     @staticmethod
     def check(connection: BoundedConnection) -> None:
         """See that the session still lives before it is lent, in about a second."""
+        patience_s = connection.patience_s
         connection.patience_s = _CHECK_PATIENCE_S
         try:
             ConnectionPool.check_connection(connection)
         finally:
-            connection.patience_s = _PATIENCE_S
+            connection.patience_s = patience_s

@@ -1,0 +1,58 @@
+"""What tests of every folder share: a real Postgres, and a database of one's own in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.storage.migrate import migrate
+
+_TEMPLATE = "migrated"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One cluster for the whole session; a test that kills it starts it again."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    _administer(postgres_server, f"create database {_TEMPLATE}")
+    migrate(_url_of(postgres_server, _TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, _migrated_template: str) -> Iterator[str]:
+    """A migrated database without rows, for this test alone."""
+    yield from _database(postgres_server, template=_migrated_template)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """A database without tables, for this test alone."""
+    yield from _database(postgres_server, template="template0")
+
+
+def _database(server: EmbeddedPostgres, *, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    _administer(server, f"create database {name} template {template}")
+    yield _url_of(server, name)
+    _administer(server, f"drop database {name} with (force)")
+
+
+def _administer(server: EmbeddedPostgres, statement: str) -> None:
+    with psycopg.connect(server.start(), autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def _url_of(server: EmbeddedPostgres, database: str) -> str:
+    return urlunsplit(urlsplit(server.url)._replace(path=f"/{database}"))
