@@ -7,6 +7,7 @@ import logging
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from uuid import uuid4
 
 from streamwarden.devkit.relay import sdp
@@ -33,13 +34,14 @@ _RESET = struct.pack("ii", 1, 0)
 class Connection(asyncio.Protocol):
     """A client from its first byte to its last. Used on the event loop's thread only."""
 
-    def __init__(self, hub: Hub, connections: set[Connection]) -> None:
+    def __init__(self, hub: Hub, connections: set[Connection], admits: Callable[[], bool]) -> None:
         self.id = uuid4()
         self.inbound = Traffic()
         self.outbound = Traffic()
         self.ip = self.remote = ""
         self._hub = hub
         self._connections = connections
+        self._admits = admits
         self._dialogue = Dialogue(hub, self)
         self._rest = b""
         self._requests: deque[Request] = deque()
@@ -51,10 +53,10 @@ class Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, unless there are too many."""
+        """Take the connection, unless there are too many or the relay is being stopped."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP's transport is one
         self._transport = transport
-        if len(self._connections) >= self._hub.limits.connections:
+        if not self._admits():
             transport.abort()
             return
         self._connections.add(self)
@@ -107,6 +109,7 @@ class Connection(asyncio.Protocol):
             return
         self._finished = True
         self._transport.write_eof()
+        self._dialogue.end()  # it counts as gone at once, not when the client has noticed
         asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 
     def reset(self) -> None:

@@ -16,7 +16,7 @@ _LOOPBACK = "127.0.0.1"
 _STOP_S = 2.0
 
 
-class PortBusy(ConfigError):  # noqa: N818 - named for what is so, like errors.NotFound
+class PortBusy(ConfigError):
     """Another program listens on ``port``."""
 
     def __init__(self, port: int) -> None:
@@ -62,6 +62,7 @@ class Relay:
         self._rtsp: asyncio.Server | None = None
         self._control: asyncio.Server | None = None
         self._rtsp_port = settings.rtsp_port
+        self._stopping = False
 
     async def start(self) -> RelayPorts:
         """Listen; raises PortBusy."""
@@ -76,7 +77,8 @@ class Relay:
         return RelayPorts(self._rtsp_port, _port_of(self._control))
 
     async def stop(self) -> None:
-        """Stop listening and disconnect everyone."""
+        """Stop listening and disconnect everyone; it is not started again."""
+        self._stopping = True
         await self.refuse_connections()
         if self._control is not None:
             self._control.close()
@@ -105,7 +107,11 @@ class Relay:
         self._rtsp_port = _port_of(self._rtsp)
 
     def _connection(self) -> Connection:
-        return Connection(self.hub, self._connections)
+        return Connection(self.hub, self._connections, self._admits)
+
+    def _admits(self) -> bool:
+        room = len(self._connections) < self._settings.limits.connections
+        return room and not self._stopping
 
 
 def _port_of(server: asyncio.Server) -> int:

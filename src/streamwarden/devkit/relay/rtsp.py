@@ -33,7 +33,7 @@ _LAST_CHANNEL = 255  # one byte
 _INTERLEAVED = re.compile(r"interleaved=(\d{1,3})-(\d{1,3})$")
 
 
-class MalformedRequest(ValueError):  # noqa: N818 - named for what the client did
+class MalformedRequest(ValueError):
     """The client must be answered with ``status`` and sent away."""
 
     def __init__(self, detail: str, *, status: int = 400) -> None:

@@ -208,7 +208,7 @@ def test_it_starts_again_on_the_ports_that_it_had(relay: RelayServer) -> None:
         assert relay.wait_for_publisher("a", timeout_s=TIMEOUT_S)
 
 
-def test_a_busy_port_is_named(relay: RelayServer) -> None:
+def test_a_busy_port_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
