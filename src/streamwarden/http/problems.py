@@ -27,6 +27,7 @@ from streamwarden.errors import (
 from streamwarden.http.request_ids import name_request
 
 PROBLEM_JSON = "application/problem+json"
+_KEPT_HEADERS = frozenset({"allow", "content-range"})
 _LOG = structlog.get_logger(__name__)
 
 _CODES: Mapping[int, tuple[str, str]] = {
@@ -114,6 +115,8 @@ def respond(req: falcon.Request, resp: falcon.Response, problem: Problem) -> Non
     resp.status = problem.status
     resp.content_type = PROBLEM_JSON
     resp.stream = None
+    for name in ("ETag", "Last-Modified", "Cache-Control"):  # of what was to be answered
+        resp.delete_header(name)
     resp.data = encode(problem, name_request(req))
     resp.set_headers(dict(problem.headers))
 
@@ -141,7 +144,7 @@ def _on_error(
 def _on_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: dict[str, Any]
 ) -> None:
-    headers = {k: v for k, v in dict(error.headers or {}).items() if k.lower() == "allow"}
+    headers = {k: v for k, v in dict(error.headers or {}).items() if k.lower() in _KEPT_HEADERS}
     respond(req, resp, replace(Problem.of_status(error.status_code), headers=headers))
 
 

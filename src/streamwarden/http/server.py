@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import logging
@@ -32,11 +33,9 @@ _IDLE_S = 60
 _LOOP_S = 1.0
 _STOPPING_LOOP_S = 0.05
 _DRAIN_READS = 16
-_ABANDONED: list[Any] = []
-"""Servers with a worker that outlasted the stop; kept, so that their pipes are never closed."""
 
 
-class PortInUse(ConfigError):  # noqa: N818 - named for what the port is
+class PortInUse(ConfigError):
     """Another program listens there; ``port`` and ``name`` tell the operator what to move."""
 
     code = "port_in_use"
@@ -146,11 +145,13 @@ class HttpServer:
         return bool(channels)
 
     def _close_all(self, sockets: dict[int, Any]) -> None:
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()  # a plain close would leave the files being sent open
         if self._server.task_dispatcher.threads:
             # An abandoned worker will still write to the trigger's pipe: closed, its number could
-            # by then belong to another file.
+            # by then belong to another file. So it stays until the process ends.
             self._server.trigger.del_channel()
-            _ABANDONED.append(self._server)
+            atexit.register(self._server.trigger.close)
         wasyncore.close_all(sockets, ignore_all=True)
 
 
@@ -177,9 +178,10 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def handle_close(self) -> None:
         """Close after reading what has arrived: else the kernel resets and the answer is lost."""
+        connection: socket.socket | None = self.socket  # None once closed; called again then
         with contextlib.suppress(OSError):  # nothing more there, or the client has gone
             for _ in range(_DRAIN_READS):
-                if not self.socket.recv(65536):
+                if connection is None or not connection.recv(65536):
                     break
         super().handle_close()
 

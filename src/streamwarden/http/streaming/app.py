@@ -1,0 +1,38 @@
+"""The app on port 8082."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from streamwarden.http.app import App, Shared, build_app
+from streamwarden.http.streaming.ports import Files, Gateway
+from streamwarden.http.streaming.segments import SegmentFile
+from streamwarden.http.streaming.streams import Restart, Start, Stop, Stream, Streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamingDeps:
+    """What the app is made of. ``rtsp_hosts`` are the only ones that FFmpeg may be sent to."""
+
+    shared: Shared
+    gateway: Gateway
+    files: Files
+    rtsp_hosts: Collection[str]
+
+
+def create_streaming_app(deps: StreamingDeps) -> App:
+    """Return the app that the API role calls."""
+    gateway = deps.gateway
+    return build_app(
+        deps.shared,
+        {
+            "/streams": Streams(gateway),
+            "/streams/start": Start(gateway, deps.rtsp_hosts),
+            "/streams/stop": Stop(gateway),
+            "/streams/{camera_id}": Stream(gateway),
+            "/streams/{camera_id}/restart": Restart(gateway),
+            "/streams/{camera_id}/segments/{segment_id}": SegmentFile(deps.files),
+        },
+        title="streamwarden: streaming role",
+    )
