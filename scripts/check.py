@@ -56,12 +56,17 @@ def tests(name: str, folders: Sequence[str], *options: str) -> Step | None:
     return Step(name, command, report) if present else None
 
 
+def programs() -> list[str]:
+    """Python programs beside the package."""
+    return [str(path) for folder in ("scripts", "benchmarks") for path in Path(folder).glob("*.py")]
+
+
 def all_steps() -> list[Step]:
     """Everything, quickest first. What starts servers and measures time runs alone."""
     steps = [
         Step("lint", tool("ruff", "check", ".")),
         Step("format", tool("ruff", "format", "--check", ".")),
-        Step("types", tool("mypy")),
+        Step("types", tool("mypy", "src/streamwarden", *programs())),
         tests("unit", ["unit", "contract"], "-n", "2"),
         tests("integration", ["integration"]),
         tests("acceptance", ["acceptance"]),
