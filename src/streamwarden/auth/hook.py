@@ -64,7 +64,7 @@ class HookDecision:
     claims: StreamClaims | None = None
 
 
-class _Refused(Exception):  # noqa: N818 - an outcome on its way out of this module's functions
+class _Refused(Exception):
     def __init__(self, outcome: HookOutcome) -> None:
         super().__init__(outcome.value)
         self.outcome = outcome

@@ -39,7 +39,7 @@ class TokenFault(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
 
 
-class TokenInvalid(Exception):  # noqa: N818 - named for the token's state
+class TokenInvalid(Exception):
     """The token is refused; ``fault`` says why and the message holds nothing of the token."""
 
     def __init__(self, fault: TokenFault) -> None:

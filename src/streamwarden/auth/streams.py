@@ -70,7 +70,7 @@ class Refusal(StrEnum):
     WRONG_ACTION = "wrong_action"
 
 
-class StreamTokenRefused(Exception):  # noqa: N818 - named for what happened to the token
+class StreamTokenRefused(Exception):
     """The token does not allow what it is shown for; ``reason`` is all there is to say."""
 
     def __init__(self, reason: Refusal) -> None:

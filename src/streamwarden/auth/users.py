@@ -15,7 +15,7 @@ DEFAULT_TTL_S = 86_400
 MAX_ROLES = 256
 
 
-class Unauthenticated(StreamwardenError):  # noqa: N818 - named for what the caller is, like NotFound
+class Unauthenticated(StreamwardenError):
     """The caller has shown no token that we believe."""
 
     code = "unauthenticated"

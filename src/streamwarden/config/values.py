@@ -168,8 +168,6 @@ def node(value: object) -> str:
 
 def _plain(value: object) -> str:
     """Write a number or a text as text; true, false and the rest become what no pattern matches."""
-    if isinstance(value, bool):
-        return "no number"
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".") if math.isfinite(value) else "no number"
     return str(value) if isinstance(value, int | str) else "no number"

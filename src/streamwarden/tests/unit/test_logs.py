@@ -131,6 +131,18 @@ def test_a_long_text_is_cut() -> None:
     assert len(stream.getvalue()) < logs.MAX_TEXT_CHARS + 500
 
 
+def test_no_pattern_is_run_over_more_than_a_few_lines_worth() -> None:
+    seen: list[int] = []
+
+    def spy(text: str) -> str:
+        seen.append(len(text))
+        return text
+
+    logs.configure("json", "info", io.StringIO(), redact=spy)
+    logs.get_logger("x").info("e", field="a" * 1_000_000)
+    assert max(seen) == 2 * logs.MAX_TEXT_CHARS
+
+
 def test_auto_is_text_on_a_terminal_and_json_elsewhere() -> None:
     terminal, pipe = Terminal(), io.StringIO()
     logs.configure("auto", "info", terminal)

@@ -53,6 +53,18 @@ def test_a_token_is_refused_before_its_nbf() -> None:
         tokens().verify(signed({"nbf": NOW_S + 60}))
 
 
+@pytest.mark.parametrize("nbf", [True, "0", float("nan"), -1])
+def test_a_start_that_is_no_plain_number_is_refused(nbf: object) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens().verify(signed({"nbf": nbf}))
+
+
+def test_a_well_signed_token_that_is_too_long_is_refused() -> None:
+    tokens().verify(signed({"extra": "x" * 5000}))
+    with pytest.raises(Unauthenticated):
+        tokens().verify(signed({"extra": "x" * 6500}))
+
+
 def test_a_token_of_an_issuer_whose_clock_is_ahead_is_believed() -> None:
     tokens().verify(signed({"iat": NOW_S + 3600}))
 
@@ -133,12 +145,6 @@ def test_odd_claims_beside_good_ones_never_break_the_verifier(claims: dict[str, 
     token = jwt.api_jws.encode(json.dumps(claims | good).encode(), SECRET, "HS256")
     with suppress(Unauthenticated):
         assert tokens().verify(token).sub == "u1"
-
-
-@pytest.mark.parametrize("size", [8193, 1_000_000])
-def test_an_endless_token_is_refused_unread(size: int) -> None:
-    with pytest.raises(Unauthenticated):
-        tokens().verify("e" * size)
 
 
 @pytest.mark.parametrize(
