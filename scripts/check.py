@@ -121,7 +121,7 @@ def read_report(report: Path, outcome: Outcome) -> None:
 
 
 def tell(outcome: Outcome) -> None:
-    """Say what was skipped, what would make it run, and how everything ended."""
+    """Say what was skipped, what would make it run, and how everything ended; last, the counts."""
     print("\n== result")
     for reason, count in sorted(outcome.skipped.items()):
         print(f"skipped {count}: {reason}")
@@ -130,7 +130,8 @@ def tell(outcome: Outcome) -> None:
     if outcome.failed_steps:
         print(f"FAILED steps: {', '.join(outcome.failed_steps)}")
     counts = outcome.counts
-    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    if counts:
+        print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
 
 
 def main(names: Sequence[str]) -> int:
