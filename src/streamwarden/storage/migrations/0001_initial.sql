@@ -78,12 +78,13 @@ create table segment (
     constraint segment_state check (state in ('stored', 'deleting'))
 );
 
--- The list of one camera, in time order.
-create index segment_by_start on segment (camera_id, started_at, id) include (ended_at)
+-- The list of one camera, in time order. The end is a key so that what ended before a range is passed
+-- over within the index.
+create index segment_by_start on segment (camera_id, started_at, id, ended_at)
     where state = 'stored';
 -- The list looks back two hours for what reaches into a range; the few that are longer (the clock was
 -- set forward while they were written) are found here.
-create index segment_long on segment (camera_id, started_at, id) include (ended_at)
+create index segment_long on segment (camera_id, started_at, id, ended_at)
     where state = 'stored' and ended_at - started_at > interval '2 hours';
 -- One camera's newest, and its oldest for its quota.
 create index segment_by_end on segment (camera_id, ended_at);
@@ -101,8 +102,8 @@ create table gap (
     constraint gap_order check (ended_at >= started_at)
 );
 
-create index gap_by_start on gap (camera_id, started_at, id) include (ended_at);
-create index gap_long on gap (camera_id, started_at, id) include (ended_at)
+create index gap_by_start on gap (camera_id, started_at, id);
+create index gap_long on gap (camera_id, started_at, id)
     where ended_at is null or ended_at - started_at > interval '2 hours';
 create index gap_open on gap (camera_id) where ended_at is null;
 create index gap_by_end on gap (ended_at);
