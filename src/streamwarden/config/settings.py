@@ -244,7 +244,8 @@ def _failed_checks(settings: Settings, checks: Mapping[str, Callable[[str], obje
         try:
             _ = None if secret is None else check(secret.get_secret_value())
         except (ConfigError, ValueError) as error:
-            failed.append(f"{variable(name)}: {error}")
+            said = str(error).removeprefix(f"{name.upper()}: ")
+            failed.append(f"{variable(name)}: {said}")
     return failed
 
 

@@ -309,10 +309,10 @@ def test_all_roles_need_what_each_needs_once() -> None:
 
 def test_a_handed_in_check_judges_a_secret_and_is_told_like_any_fault() -> None:
     def refuse(_text: str) -> None:
-        raise ConfigError("key 1 is odd")
+        raise ConfigError("STREAM_TOKEN_KEYS: key 1 is odd")
 
     text = message(WHOLE, checks={"stream_token_keys": refuse})
-    assert text.endswith("STREAMWARDEN_STREAM_TOKEN_KEYS: key 1 is odd")
+    assert text.endswith("\n  STREAMWARDEN_STREAM_TOKEN_KEYS: key 1 is odd")
     load(None, {}, checks={"stream_token_keys": refuse})
 
 
