@@ -1,0 +1,182 @@
+"""What the API role asks of the streaming role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from streamwarden.clients.calls import Answer, Caller, NoAnswer
+from streamwarden.errors import Conflict, Unavailable
+
+_LOG = structlog.get_logger(__name__)
+
+_OK: Final = 200
+_CONFLICT: Final = 409
+_CHUNK_BYTES: Final = 64 * 1024
+_FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
+
+
+class StreamingUnavailable(Unavailable):
+    """The StreamingServer does not answer, or cannot do it now."""
+
+    code = "streaming_unavailable"
+
+
+class OtherOwner(Conflict):
+    """The camera is being recorded for another owner."""
+
+    code = "other_owner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file on its way. ``chunks`` reads it piece by piece; ``close`` must be called."""
+
+    status: int
+    headers: Mapping[str, str]
+    response: urllib3.BaseHTTPResponse
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the file; raise StreamingUnavailable if it breaks off."""
+        try:
+            yield from self.response.stream(_CHUNK_BYTES)
+        except (HTTPError, OSError) as error:
+            raise StreamingUnavailable("the file broke off on its way") from error
+
+    def close(self) -> None:
+        """Give the connection up: what has not been read would be in the next answer's way."""
+        self.response.close()
+        self.response.release_conn()
+
+
+class StreamingClient:
+    """Calls the streaming role. Any thread may; connections are kept and shared."""
+
+    def __init__(
+        self,
+        base_url: str,
+        internal_token: str,
+        *,
+        connect_timeout_s: float = 2.0,
+        read_timeout_s: float = 5.0,
+        connections: int = 16,
+    ) -> None:
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=connections)
+        self._caller = Caller(
+            base_url=base_url,
+            internal_token=internal_token,
+            pool=self._pool,
+            timeout=urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s),
+        )
+
+    def start(
+        self,
+        *,
+        owner: str,
+        camera_id: UUID,
+        rtsp_url: str,
+        segment_seconds: int,
+        request_id: str | None = None,
+    ) -> Mapping[str, object]:
+        """Have the camera recorded; return its status as the contract has it.
+
+        Raises:
+            StreamingUnavailable: no answer, or not now. It may have started all the same.
+            OtherOwner: the camera is being recorded for another owner.
+        """
+        body = {
+            "user_id": owner,
+            "camera_id": str(camera_id),
+            "rtsp_url": rtsp_url,
+            "segment_seconds": segment_seconds,
+        }
+        return self._object("POST", "/streams/start", body, request_id=request_id)
+
+    def stop(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
+        """Have the camera recorded no more; return its status."""
+        body = {"camera_id": str(camera_id)}
+        return self._object("POST", "/streams/stop", body, request_id=request_id)
+
+    def restart(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
+        """Have the camera's FFmpeg replaced, make before break; return its status."""
+        return self._object("POST", f"/streams/{camera_id}/restart", {}, request_id=request_id)
+
+    def status(self, camera_id: UUID) -> Mapping[str, object]:
+        """Return the camera's status, ``stopped`` where nothing was ever wanted."""
+        return self._object("GET", f"/streams/{camera_id}")
+
+    def statuses(self) -> list[Mapping[str, object]]:
+        """Return the status of every camera that the streaming role knows."""
+        items = self._object("GET", "/streams").get("items")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise _unavailable("GET", "/streams", "an answer that is not a list of streams")
+        return items
+
+    def open_file(
+        self,
+        camera_id: UUID,
+        segment_id: UUID,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> RemoteFile:
+        """Ask for a segment's file; ``headers`` are those of a conditional or range request.
+
+        The status is 200, 206, 304, 404 or 416. Raises StreamingUnavailable.
+        """
+        path = f"/streams/{camera_id}/segments/{segment_id}"
+        sent = {**self._caller.headers(request_id), **(headers or {})}
+        try:
+            response = self._caller.open(method, path, sent)
+        except (HTTPError, OSError) as error:
+            raise _unavailable(method, path, type(error).__name__) from error
+        found = RemoteFile(
+            status=response.status, headers=dict(response.headers), response=response
+        )
+        if found.status not in _FILE_STATUSES:
+            found.close()
+            raise _unavailable(method, path, f"status {found.status}")
+        return found
+
+    def check(self) -> None:
+        """Raise StreamingUnavailable unless the streaming role lives."""
+        self._object("GET", "/healthz")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.clear()
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> Mapping[str, object]:
+        try:
+            answer = self._caller.call(method, path, body, request_id=request_id)
+        except NoAnswer as error:
+            raise _unavailable(method, path, str(error)) from error
+        if answer.status == _OK:
+            return answer.body
+        raise _refused(method, path, answer)
+
+
+def _refused(method: str, path: str, answer: Answer) -> Exception:
+    if answer.status == _CONFLICT and answer.code == OtherOwner.code:
+        return OtherOwner("the camera is being recorded for another owner")
+    return _unavailable(method, path, f"status {answer.status} {answer.code}".rstrip())
+
+
+def _unavailable(method: str, path: str, why: str) -> StreamingUnavailable:
+    # Why is for the operator; a user can only try again.
+    _LOG.warning("streaming_call_failed", method=method, path=path, why=why)
+    return StreamingUnavailable("the StreamingServer does not answer")
