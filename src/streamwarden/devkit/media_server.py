@@ -1,0 +1,140 @@
+"""The demo's media server, MediaMTX or the devkit's relay: one child, started again when it ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from streamwarden.devkit.children import Child, ChildSpec, keeper
+from streamwarden.errors import StreamwardenError
+
+log = structlog.get_logger(__name__)
+_LISTENS_WITHIN_S = 15.0
+_COMES_BACK_AFTER_S = 1.0
+_STOP_GRACE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPorts:
+    """Where a media server listens; the relay uses ``rtsp`` and ``control`` only."""
+
+    rtsp: int
+    control: int
+    whep: int
+    metrics: int
+    webrtc_udp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaServerPlan:
+    """How one kind of media server is started, and where it is then. ``kind`` is the READY line's."""
+
+    kind: str
+    spec: ChildSpec
+    host: str
+    ports: MediaPorts
+    whep_url: str | None
+
+    @property
+    def rtsp_url(self) -> str:
+        """The base of every path's URL."""
+        return f"rtsp://{self.host}:{self.ports.rtsp}"
+
+
+class MediaServerFailed(StreamwardenError):
+    """The media server did not start; the message has its last words."""
+
+
+def relay_plan(ports: MediaPorts, *, hook_url: str) -> MediaServerPlan:
+    """Return how the devkit's relay is run as a process of its own."""
+    host = "127.0.0.1"
+    argv = (sys.executable, "-m", "streamwarden.devkit.relay", "--host", host,
+            "--rtsp-port", str(ports.rtsp), "--control-port", str(ports.control),
+            "--auth-url", hook_url)  # fmt: skip
+    spec = ChildSpec(name="relay", argv=argv)
+    return MediaServerPlan(kind="devkit", spec=spec, host=host, ports=ports, whep_url=None)
+
+
+class MediaServer:
+    """Runs ``plan``. A server that ends without being asked comes back on the same ports."""
+
+    def __init__(self, plan: MediaServerPlan) -> None:
+        self.plan = plan
+        self._child: Child | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None while it is down."""
+        child = self._child
+        return child.pid if child is not None and child.running else None
+
+    def start(self) -> None:
+        """Start it and return once it takes connections; raises MediaServerFailed."""
+        child = self._spawn()
+        _wait_until_listening(child, self.plan)
+        self._thread = threading.Thread(
+            target=self._keep_up, args=(child,), name="media-server", daemon=True
+        )
+        self._thread.start()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would; it comes back."""
+        self._send(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it for good. Harmless when repeated or never started."""
+        self._stopping.set()
+        child = self._child
+        if child is not None:
+            child.stop(grace_s=_STOP_GRACE_S)
+        if self._thread is not None:
+            self._thread.join(_STOP_GRACE_S)
+
+    def _keep_up(self, child: Child) -> None:
+        while True:
+            code = child.wait()
+            if self._stopping.is_set():
+                return
+            said = child.output.last_line
+            log.warning("media_server_ended", kind=self.plan.kind, code=code, said=said)
+            if self._stopping.wait(_COMES_BACK_AFTER_S):
+                return
+            child = self._spawn()
+
+    def _spawn(self) -> Child:
+        child = self._child = keeper().spawn(self.plan.spec)
+        if self._stopping.is_set():  # stop may not have seen this child
+            child.send(signal.SIGTERM)
+        return child
+
+    def _send(self, number: signal.Signals) -> None:
+        child = self._child
+        if child is not None:
+            child.send(number)
+
+
+def _wait_until_listening(child: Child, plan: MediaServerPlan) -> None:
+    deadline = time.monotonic() + _LISTENS_WITHIN_S
+    while time.monotonic() < deadline:
+        if _accepts(plan.host, plan.ports.rtsp):
+            return
+        if child.wait(0.05) is not None:
+            break
+    child.stop(grace_s=0)
+    raise MediaServerFailed(f"{plan.kind} did not start: {child.output.last_line or 'no word'}")
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
