@@ -19,6 +19,7 @@ from streamwarden.devkit.postgres_program import (
     SUPERUSER,
     PostgresFailed,
     initialise,
+    run_as,
     server_command,
 )
 
@@ -37,8 +38,8 @@ class EmbeddedPostgres:
     """A cluster kept under ``data_dir``, served on a Unix socket that only this user reaches.
 
     It may be started, stopped and killed any number of times; the URL stays the same. It ends with
-    this program, however that ends. As root it runs in a user namespace, since Postgres refuses
-    root. ``fsync=False`` is for tests: fast, and lost with the machine's power.
+    this program, however that ends. For root it runs as somebody else, since Postgres refuses root.
+    ``fsync=False`` is for tests: fast, and lost with the machine's power.
     """
 
     def __init__(self, data_dir: Path, *, fsync: bool = True) -> None:
@@ -114,13 +115,16 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         if self._life:
             self._life.wait_ended(_KILL_WAIT_S)
-        prepare_data_dir(self._data_dir)
+        user = run_as()
+        prepare_data_dir(self._data_dir, user)
         self._lock.acquire()
-        self._socket_dir = private_socket_dir(self._data_dir, port=_PORT)
+        self._socket_dir = private_socket_dir(self._data_dir, user, port=_PORT)
         if self._cluster.exists():
             clear_leftovers(self._cluster, self._socket_dir)
         else:
-            initialise(self._cluster, sync=self._fsync)
-        command = server_command(self._cluster, self._socket_dir, port=_PORT, fsync=self._fsync)
+            initialise(self._cluster, user, sync=self._fsync)
+        command = server_command(
+            self._cluster, self._socket_dir, user, port=_PORT, fsync=self._fsync
+        )
         self._life = PostgresLife(command, log_path=self._data_dir / "postgres.log")
         self._life.wait_ready(_START_TIMEOUT_S)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from streamwarden.devkit.postgres_program import PostgresFailed
+from streamwarden.devkit.postgres_program import PostgresFailed, RunAs
 
 _SOCKET_PATH_MAX_BYTES = 107
 """``sun_path`` of unix(7) holds 108 bytes with the final zero."""
@@ -64,8 +64,8 @@ class ClusterLock:
             self._descriptor = None
 
 
-def prepare_data_dir(data_dir: Path) -> None:
-    """Create ``data_dir`` for this user alone.
+def prepare_data_dir(data_dir: Path, user: RunAs) -> None:
+    """Create ``data_dir`` for this user alone; ``user`` may pass through to what is its own.
 
     Raises:
         PostgresFailed: it belongs to another user, or cannot be created.
@@ -80,10 +80,12 @@ def prepare_data_dir(data_dir: Path) -> None:
             f"{data_dir} belongs to user {owner}, this is user {os.geteuid()}: "
             "run as its owner, or choose another data directory"
         )
+    if user.owner:
+        data_dir.chmod(0o711)
 
 
-def private_socket_dir(data_dir: Path, *, port: int) -> Path:
-    """Return a folder for the socket that only this user may enter, of a length that fits.
+def private_socket_dir(data_dir: Path, user: RunAs, *, port: int) -> Path:
+    """Return a folder for the socket that only ``user`` may enter, of a length that fits.
 
     Below ``data_dir``, or below the temporary folder when that is too deep or holds a comma.
 
@@ -99,16 +101,17 @@ def private_socket_dir(data_dir: Path, *, port: int) -> Path:
         if fits and "," not in str(place):
             with suppress(FileExistsError):
                 place.mkdir(mode=0o700)
-            _check_private(place)
+                user.give(place)
+            _check_private(place, owner=user.owner[0] if user.owner else os.geteuid())
             return place
     raise PostgresFailed(f"no folder for a Unix socket is short enough, for {data_dir}")
 
 
-def _check_private(place: Path) -> None:
+def _check_private(place: Path, *, owner: int) -> None:
     found = place.lstat()
     private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077 == 0
-    if not private or found.st_uid != os.geteuid():
-        raise PostgresFailed(f"{place} is not a folder of this user alone: remove it")
+    if not private or found.st_uid != owner:
+        raise PostgresFailed(f"{place} is not a folder of user {owner} alone: remove it")
 
 
 def clear_leftovers(cluster: Path, socket_dir: Path) -> None:

@@ -10,7 +10,8 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,7 +24,7 @@ ENVIRONMENT: Mapping[str, str] = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath
 _INITDB_TIMEOUT_S = 120
 
 
-class PostgresFailed(ConfigError):  # noqa: N818 - says what happened, like LookupError
+class PostgresFailed(ConfigError):
     """The embedded Postgres cannot run here; the message says why, and what to do instead."""
 
     code = "postgres_failed"
@@ -45,30 +46,57 @@ def find_binaries() -> Path:
     )
 
 
-def unprivileged_prefix() -> tuple[str, ...]:
-    """Return the command under which Postgres agrees to run.
+@dataclass(frozen=True, slots=True)
+class RunAs:
+    """A user that Postgres agrees to run as: the command to become it.
 
-    Postgres refuses root, and initdb a user id without a name. Both see another user in a user
-    namespace of their own, while the files stay ours.
+    ``owner`` is the user and group id that its files must have, None where they stay ours.
+    """
+
+    prefix: tuple[str, ...] = ()
+    owner: tuple[int, int] | None = None
+
+    def give(self, path: Path) -> None:
+        """Hand ``path`` over to that user."""
+        if self.owner:
+            os.chown(path, *self.owner)
+
+
+def run_as() -> RunAs:
+    """Return the user to run Postgres as: this one if possible.
+
+    Postgres refuses root, and initdb a user id without a name. In a user namespace both are
+    somebody else and the files stay ours; where the system grants none, as in many containers,
+    root becomes another user.
 
     Raises:
-        PostgresFailed: it takes a user namespace, and this system grants none.
+        PostgresFailed: neither is possible.
     """
     if os.geteuid() != 0 and _has_name(os.geteuid()):
-        return ()
-    user = next((entry for entry in pwd.getpwall() if entry.pw_uid != 0), None)
-    if user and (unshare := shutil.which("unshare")):
-        namespace = f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"
-        prefix = (unshare, "--user", *namespace)
-        if _runs((*prefix, "true")):
-            return prefix
+        return RunAs()
+    postgres = str(find_binaries() / "postgres")
+    for candidate in _other_users():
+        if _runs((*candidate.prefix, postgres, "--version")):
+            return candidate
     raise PostgresFailed(
-        "Postgres does not run as root, and this system grants no user namespace "
+        "Postgres does not run as this user, and this system grants no user namespace "
         "(unshare --user): run as an ordinary user, or set DATABASE_URL"
     )
 
 
-def initialise(cluster: Path, *, sync: bool) -> None:
+def _other_users() -> Iterator[RunAs]:
+    others = [entry for entry in pwd.getpwall() if entry.pw_uid != 0]
+    # "nobody" if there is one: it owns nothing.
+    user = min(others, key=lambda entry: entry.pw_name != "nobody", default=None)
+    if user and (unshare := shutil.which("unshare")):
+        namespace = f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"
+        yield RunAs((unshare, "--user", *namespace))
+    if user and os.geteuid() == 0 and (setpriv := shutil.which("setpriv")):
+        ids = f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"
+        yield RunAs((setpriv, *ids, "--clear-groups", "--"), (user.pw_uid, user.pw_gid))
+
+
+def initialise(cluster: Path, user: RunAs, *, sync: bool) -> None:
     """Create a cluster in the new folder ``cluster``, whole or not at all.
 
     Raises:
@@ -76,12 +104,14 @@ def initialise(cluster: Path, *, sync: bool) -> None:
     """
     unfinished = cluster.with_name(cluster.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    user.give(unfinished)
     arguments = [
         *("-D", str(unfinished), "--username", SUPERUSER, "--auth=trust", "--encoding=UTF8"),
         *("--locale=C", "--no-instructions", *(() if sync else ("--no-sync",))),
     ]
     done = subprocess.run(  # noqa: S603 - the wheel's own program, no shell
-        [*unprivileged_prefix(), str(find_binaries() / "initdb"), *arguments],
+        [*user.prefix, str(find_binaries() / "initdb"), *arguments],
         env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -95,7 +125,9 @@ def initialise(cluster: Path, *, sync: bool) -> None:
     unfinished.rename(cluster)
 
 
-def server_command(cluster: Path, socket_dir: Path, *, port: int, fsync: bool) -> Sequence[str]:
+def server_command(
+    cluster: Path, socket_dir: Path, user: RunAs, *, port: int, fsync: bool
+) -> Sequence[str]:
     """Return the command that runs Postgres in the foreground, on a Unix socket only.
 
     It shuts down in the fast way (SIGINT) when the thread that started it ends.
@@ -122,7 +154,7 @@ def server_command(cluster: Path, socket_dir: Path, *, port: int, fsync: bool) -
     }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     postgres = str(find_binaries() / "postgres")
-    launcher = (*unprivileged_prefix(), setpriv, "--pdeathsig", "INT", "--")
+    launcher = (*user.prefix, setpriv, "--pdeathsig", "INT", "--")
     return [*launcher, postgres, "-D", str(cluster), *options]
 
 
@@ -140,7 +172,7 @@ def _has_name(uid: int) -> bool:
 
 
 def _runs(command: Sequence[str]) -> bool:
-    done = subprocess.run(  # noqa: S603 - unshare and true, no shell
+    done = subprocess.run(  # noqa: S603 - the wheel's own program, no shell
         command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10
     )
     return done.returncode == 0

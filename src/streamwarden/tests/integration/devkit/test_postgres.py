@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import psycopg
 import pytest
 
@@ -175,7 +176,7 @@ def test_a_socket_folder_that_others_may_enter_is_refused(data_dir: Path) -> Non
     (data_dir / "socket").mkdir()
     (data_dir / "socket").chmod(0o755)
 
-    with pytest.raises(PostgresFailed, match="not a folder of this user alone"):
+    with pytest.raises(PostgresFailed, match=r"not a folder of user \d+ alone"):
         EmbeddedPostgres(data_dir).start()
 
 
@@ -189,6 +190,23 @@ def test_a_cluster_that_cannot_be_served_says_why_and_lets_go(data_dir: Path) ->
     (data_dir / "cluster" / "PG_VERSION").write_text("18\n", encoding="utf-8")
     with EmbeddedPostgres(data_dir, fsync=False) as second:
         assert kept(second) == [1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to become another user")
+def test_root_without_user_namespaces_runs_it_as_another_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "unshare" else which(name))
+    # Not below pytest's own folder, which others may not enter.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        with EmbeddedPostgres(Path(folder) / "data", fsync=False) as server:
+            run(server, "create table kept (n integer)")
+            server.kill()
+            server.start()
+            assert kept(server) == []
+            assert psutil.Process(server.pid).uids().real != 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to give a folder away")
