@@ -96,7 +96,7 @@ class Timers:
         while (timer := self._next_due()) is not None:
             try:
                 timer.fire()
-            except Exception:
+            except BaseException:  # on SystemExit the thread would end, and with it every timer
                 log.exception("timer_failed")
 
     def _next_due(self) -> Timer | None:
@@ -108,5 +108,5 @@ class Timers:
                 wait_s = self._heap[0][0] - time.monotonic()
                 if wait_s <= 0:
                     return heapq.heappop(self._heap)[2]
-                self._changed.wait(wait_s)
+                self._changed.wait(min(wait_s, threading.TIMEOUT_MAX))
         return None
