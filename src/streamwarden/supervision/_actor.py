@@ -30,7 +30,7 @@ from streamwarden.supervision._messages import (
 log = structlog.get_logger(__name__)
 
 
-class ActorAborted(Exception):  # noqa: N818 - reports what happened, like KeyboardInterrupt
+class ActorAborted(Exception):
     """An actor raised ``SystemExit`` or the like, which would end every actor of the process."""
 
 
@@ -70,7 +70,7 @@ class SupervisedActor(pykka.ThreadingActor):
         self._shutdown_asked = False
 
     def init(self) -> None:
-        """Prepare; an exception is a failed start. The supervisor is told when this has returned."""
+        """Prepare; an exception, or ``finish``, is a failed start, and ``terminate`` follows."""
 
     def receive(self, message: object) -> object:
         """Handle one message; an exception ends this incarnation."""
@@ -81,7 +81,7 @@ class SupervisedActor(pykka.ThreadingActor):
         self.finish(SHUTDOWN)
 
     def terminate(self, reason: ExitReason) -> None:
-        """Clean up, whatever the reason; called once (OTP: ``terminate/2``)."""
+        """Clean up, whatever the reason; called once, also after a failed ``init``."""
 
     def finish(self, reason: ExitReason = NORMAL) -> None:
         """End this incarnation: no further message is handled, those that ask are told it is dead."""
@@ -103,7 +103,8 @@ class SupervisedActor(pykka.ThreadingActor):
         """Run ``init``; pykka calls no other hook when this raises."""
         try:
             self.init()
-            self.started()
+            if not self._ended:
+                self.started()
         except BaseException as error:
             self.actor_stopped.set()
             self._end(ExitReason(ExitKind.START_FAILED, describe(error)))
@@ -149,7 +150,7 @@ class SupervisedActor(pykka.ThreadingActor):
         self._ended = True
         try:
             self.terminate(reason)
-        except Exception:
+        except BaseException:  # pykka would stop every actor of the process on SystemExit
             log.exception("terminate_failed", child=self.link.child_id)
         finally:
             self.link.notify(ChildExited(self.link.child_id, self.link.incarnation, reason))
@@ -157,7 +158,10 @@ class SupervisedActor(pykka.ThreadingActor):
 
 def describe(error: BaseException | None) -> str:
     """Return an exception's type and the start of its text: bounded, for notices and status."""
-    return f"{type(error).__name__}: {error}"[:300]
+    try:
+        return f"{type(error).__name__}: {error}"[:300]
+    except Exception as broken:  # noqa: BLE001 - the notice must go out whatever __str__ does
+        return f"{type(error).__name__} (its text cannot be had: {type(broken).__name__})"
 
 
 def inbox_depths() -> Mapping[str, int]:

@@ -1,27 +1,28 @@
-"""A supervisor's record of one child, and the order in which children are stopped and started."""
+"""A supervisor's record of one child."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Any
 
 import pykka
 
 from streamwarden.supervision._intensity import RestartLog
 from streamwarden.supervision._messages import ChildInfo, ChildStatus
-from streamwarden.supervision._spec import ChildSpec, Restart, Strategy
+from streamwarden.supervision._spec import ChildSpec
 from streamwarden.timers import Timer
+
+ALIVE = frozenset({ChildStatus.STARTING, ChildStatus.RUNNING, ChildStatus.STOPPING})
+"""An incarnation is there, and its one exit notice is still to come."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Child:
     """One child: its specification and, while it lives, its current incarnation.
 
-    ``waiting`` are the callers to be answered once the child has started or stopped; ``fresh`` holds
-    until it has been up once.
+    ``starters`` and ``stoppers`` are the callers to be answered once the child is up or has ended;
+    ``fresh`` holds until it has been up once, or was asked for by ``restart_child``.
     """
 
     spec: ChildSpec
@@ -32,12 +33,13 @@ class Child:
     fresh: bool = True
     ref: pykka.ActorRef[Any] | None = None
     timer: Timer | None = None
-    waiting: list[Future[ChildInfo]] = field(default_factory=list)
+    starters: list[Future[ChildInfo]] = field(default_factory=list)
+    stoppers: list[Future[ChildInfo]] = field(default_factory=list)
 
     @property
     def alive(self) -> bool:
         """Whether an incarnation is starting, running or stopping."""
-        return self.ref is not None
+        return self.status in ALIVE
 
     def info(self) -> ChildInfo:
         """Return what others may know."""
@@ -49,16 +51,25 @@ class Child:
             restarts=self.restarts,
         )
 
-    def answer(self, error: Exception | None = None) -> None:
-        """Resolve every waiting caller."""
-        waiting, self.waiting = self.waiting, []
-        for future in waiting:
-            if not future.set_running_or_notify_cancel():
-                continue
-            if error is None:
-                future.set_result(self.info())
-            else:
-                future.set_exception(error)
+    def answer_starters(self) -> None:
+        """Tell those who asked for the child that it is up."""
+        waiting, self.starters = self.starters, []
+        _answer(waiting, self.info())
+
+    def answer_stoppers(self) -> None:
+        """Tell those who asked for its end that it has ended."""
+        waiting, self.stoppers = self.stoppers, []
+        _answer(waiting, self.info())
+
+    def fail_starters(self, text: str) -> None:
+        """Tell those who asked for the child why it did not come up."""
+        waiting, self.starters = self.starters, []
+        _answer(waiting, RuntimeError(text))
+
+    def fail_stoppers(self, text: str) -> None:
+        """Tell those who asked for its end that nobody will see it."""
+        waiting, self.stoppers = self.stoppers, []
+        _answer(waiting, RuntimeError(text))
 
     def cancel_timer(self) -> None:
         """Forget the stop deadline or the retry of a parked child."""
@@ -67,48 +78,11 @@ class Child:
             self.timer = None
 
 
-class Purpose(Enum):
-    """Why children are stopped and started in order."""
-
-    INITIAL = auto()
-    RESTART = auto()
-    FINAL = auto()
-
-
-@dataclass(slots=True)
-class Operation:
-    """Children to stop, then children to start, one after the other; both lists are consumed."""
-
-    purpose: Purpose
-    to_stop: list[str]
-    to_start: list[str]
-
-
-def affected_by(strategy: Strategy, order: Sequence[str], failed: str) -> list[str]:
-    """Return the children that a restart of ``failed`` concerns, in start order."""
-    match strategy:
-        case Strategy.ONE_FOR_ONE:
-            return [failed]
-        case Strategy.ONE_FOR_ALL:
-            return list(order)
-        case Strategy.REST_FOR_ONE:
-            return list(order[order.index(failed) :])
-
-
-def restart_operation(
-    strategy: Strategy, children: Iterable[Child], failed: str
-) -> tuple[Operation, list[str]]:
-    """Return the operation that restarts ``failed``, and the temporary children that it removes.
-
-    OTP: stopped from right to left, started from left to right; temporary children are stopped and
-    not started again.
-    """
-    by_id = {child.spec.id: child for child in children}
-    affected = affected_by(strategy, list(by_id), failed)
-    temporary = [id_ for id_ in affected if by_id[id_].spec.restart is Restart.TEMPORARY]
-    operation = Operation(
-        Purpose.RESTART,
-        to_stop=[id_ for id_ in reversed(affected) if id_ != failed],
-        to_start=[id_ for id_ in affected if id_ not in temporary],
-    )
-    return operation, temporary
+def _answer(waiting: list[Future[ChildInfo]], answer: ChildInfo | Exception) -> None:
+    for future in waiting:
+        if not future.set_running_or_notify_cancel():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

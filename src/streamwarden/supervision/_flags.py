@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -40,6 +41,12 @@ class Parking:
 
     retry_after_s: float = 3600.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.retry_after_s < math.inf:
+            raise ValueError(
+                f"retry_after_s must be above 0 and finite, not {self.retry_after_s!r}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorSpec:
@@ -52,6 +59,8 @@ class SupervisorSpec:
     stop_together: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.strategy, Strategy):
+            raise InvalidSpec(f"strategy must be one of {list(Strategy)}, not {self.strategy!r}")
         check_specs(self.children)
         if self.parking is not None and self.strategy is not Strategy.ONE_FOR_ONE:
             raise InvalidSpec(

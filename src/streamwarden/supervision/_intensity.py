@@ -6,6 +6,7 @@ restarts occur in the last ``period`` seconds, the supervisor gives up.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -17,10 +18,10 @@ class Intensity:
     period_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.intensity < 0:
-            raise ValueError(f"intensity must be 0 or more, not {self.intensity}")
-        if self.period_s <= 0:
-            raise ValueError(f"period_s must be above 0, not {self.period_s}")
+        if not isinstance(self.intensity, int) or self.intensity < 0:
+            raise ValueError(f"intensity must be a number of restarts, not {self.intensity!r}")
+        if not 0 < self.period_s < math.inf:
+            raise ValueError(f"period_s must be above 0 and finite, not {self.period_s!r}")
 
 
 @dataclass(frozen=True, slots=True)

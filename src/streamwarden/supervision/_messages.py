@@ -58,7 +58,10 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """End now, cleaning up nothing: the supervisor is gone or has given up waiting (OTP: exit signal)."""
+    """End now, without an orderly stop: the supervisor is gone or waits no longer (OTP: exit signal).
+
+    ``terminate`` still runs: a thread ends by itself or not at all.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class TerminateChild:
-    """Stop a child and keep its specification. Answer: a future of None (``terminate_child/2``)."""
+    """Stop a child, keep its specification. Answer: a future of ``ChildInfo`` (``terminate_child/2``)."""
 
     child_id: str
 
@@ -111,7 +114,11 @@ class ChildStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildInfo:
-    """One child as its supervisor sees it; ``incarnation`` counts its starts from 1."""
+    """One child as its supervisor sees it.
+
+    ``incarnation`` rises by one with every start; an id that comes back after ``delete_child`` goes on
+    above its predecessor's. ``restarts`` counts those that the child itself caused.
+    """
 
     child_id: str
     type: ChildType

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BRUTAL_KILL: Final = 0.0
 """Do not wait for the child at all. A thread cannot be killed: the child is abandoned at once."""
 
+WORKER_SHUTDOWN_S: Final = 5.0
+"""OTP's default for a worker."""
+
 INFINITY: Final = math.inf
 """Wait for ever: for a child that is a supervisor, so that its own children may take their time."""
 
@@ -52,7 +55,7 @@ class Strategy(StrEnum):
     """That one and those started after it."""
 
 
-class InvalidSpec(ValueError):  # noqa: N818 - the OTP term is "invalid child spec"
+class InvalidSpec(ValueError):
     """A child specification that cannot be right; nothing has been started."""
 
 
@@ -62,14 +65,21 @@ class ChildSpec:
 
     ``start`` is called with the ``Link`` to hand to the actor and returns the started actor's ref.
     ``shutdown_s`` is how long an orderly stop may take: a number of seconds, ``BRUTAL_KILL`` or
-    ``INFINITY``.
+    ``INFINITY``; None is OTP's default, 5 s for a worker and ``INFINITY`` for a supervisor.
     """
 
     id: str
     start: Callable[[Link], pykka.ActorRef[Any]]
     restart: Restart = Restart.PERMANENT
-    shutdown_s: float = 5.0
+    shutdown_s: float | None = None
     type: ChildType = ChildType.WORKER
+
+    @property
+    def shutdown_within_s(self) -> float:
+        """Return ``shutdown_s`` with OTP's default put in."""
+        if self.shutdown_s is not None:
+            return self.shutdown_s
+        return INFINITY if self.type is ChildType.SUPERVISOR else WORKER_SHUTDOWN_S
 
 
 def check_specs(specs: Sequence[ChildSpec]) -> None:
@@ -94,5 +104,6 @@ def check_spec(spec: ChildSpec) -> None:
         raise InvalidSpec(f"{spec.id}: restart must be one of {list(Restart)}")
     if not isinstance(spec.type, ChildType):
         raise InvalidSpec(f"{spec.id}: type must be one of {list(ChildType)}")
-    if not isinstance(spec.shutdown_s, int | float) or not spec.shutdown_s >= 0:
+    within_s = spec.shutdown_within_s
+    if not isinstance(within_s, int | float) or not within_s >= 0:
         raise InvalidSpec(f"{spec.id}: shutdown_s must be 0 or more, not {spec.shutdown_s!r}")

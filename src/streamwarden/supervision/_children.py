@@ -1,0 +1,157 @@
+"""All children of a supervisor: the one place that starts, stops and forgets one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pykka
+import structlog
+
+from streamwarden.supervision._actor import Link, describe, tell
+from streamwarden.supervision._child import Child
+from streamwarden.supervision._flags import Scheduler
+from streamwarden.supervision._intensity import Intensity, RestartLog
+from streamwarden.supervision._messages import (
+    ChildCounts,
+    ChildExited,
+    ChildInfo,
+    ChildStatus,
+    ExitKind,
+    ExitReason,
+    Shutdown,
+)
+from streamwarden.supervision._spec import BRUTAL_KILL, INFINITY, ChildSpec, ChildType, InvalidSpec
+from streamwarden.timers import Timer
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StopExpired:
+    """A child has had its shutdown time."""
+
+    child_id: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetryParked:
+    """A parked child has waited long enough."""
+
+    child_id: str
+    incarnation: int
+
+
+class Children:
+    """The children in start order. Used only in the supervisor's thread; nothing in it blocks."""
+
+    def __init__(
+        self,
+        *,
+        limit: Intensity,
+        timers: Scheduler,
+        notify: Callable[[object], None],
+        changed: Callable[[ChildInfo], None],
+    ) -> None:
+        self._limit = limit
+        self._timers = timers
+        self._notify = notify
+        self._changed = changed
+        self._by_id: dict[str, Child] = {}
+        # No child that was forgotten had a higher one: an id that comes back must not take its
+        # predecessor's notices for its own.
+        self._highest_incarnation = 0
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self._by_id.values())
+
+    def get(self, child_id: str) -> Child | None:
+        """Return the child, if there is one."""
+        return self._by_id.get(child_id)
+
+    def known(self, child_id: str) -> Child:
+        """Return the child; ``LookupError`` when there is none (OTP: ``not_found``)."""
+        if (child := self._by_id.get(child_id)) is None:
+            raise LookupError(f"no child {child_id!r}")
+        return child
+
+    def current(self, child_id: str, incarnation: int) -> Child | None:
+        """Return the child if its present incarnation is meant and lives; else None, for a late notice."""
+        child = self._by_id.get(child_id)
+        if child is None or child.incarnation != incarnation or not child.alive:
+            log.info("late_notice_dropped", child=child_id, incarnation=incarnation)
+            return None
+        return child
+
+    def counts(self) -> ChildCounts:
+        """Return OTP's ``count_children/1``."""
+        kinds = [child.spec.type for child in self]
+        return ChildCounts(
+            specs=len(kinds),
+            active=sum(child.alive for child in self),
+            supervisors=kinds.count(ChildType.SUPERVISOR),
+            workers=kinds.count(ChildType.WORKER),
+        )
+
+    def add(self, spec: ChildSpec) -> Child:
+        """Append a child; ``InvalidSpec`` when the id is taken (OTP: ``already_started``, ``-present``)."""
+        if spec.id in self._by_id:
+            raise InvalidSpec(f"child id {spec.id!r} is already there")
+        child = Child(spec=spec, log=RestartLog(self._limit), incarnation=self._highest_incarnation)
+        self._by_id[spec.id] = child
+        return child
+
+    def remove(self, child: Child) -> None:
+        """Forget a child that has ended."""
+        self._highest_incarnation = max(self._highest_incarnation, child.incarnation)
+        del self._by_id[child.spec.id]
+
+    def set(self, child: Child, status: ChildStatus) -> None:
+        """Change a child's status and say so."""
+        child.status = status
+        self._changed(child.info())
+
+    def start(self, child: Child) -> None:
+        """Start the next incarnation; a notice tells later whether it came up."""
+        child.cancel_timer()
+        child.incarnation += 1
+        self.set(child, ChildStatus.STARTING)
+        link = Link(child.spec.id, child.incarnation, self._notify)
+        try:
+            child.ref = _checked_ref(child.spec.start(link))
+        except BaseException as error:  # noqa: BLE001 - OTP: whatever start raises is a failed start
+            # A notice like any other, so that a failed start takes the one path that there is.
+            reason = ExitReason(ExitKind.START_FAILED, describe(error))
+            link.notify(ChildExited(link.child_id, link.incarnation, reason))
+
+    def ask_to_stop(self, child: Child) -> None:
+        """Begin the stop of a live child; its exit notice or its deadline ends it."""
+        if child.status is ChildStatus.STOPPING:
+            return
+        self.set(child, ChildStatus.STOPPING)
+        expired = StopExpired(child.spec.id, child.incarnation)
+        if child.spec.shutdown_within_s == BRUTAL_KILL:
+            self._notify(expired)
+            return
+        if child.ref is not None:
+            tell(child.ref, Shutdown())
+        if child.spec.shutdown_within_s != INFINITY:
+            child.timer = self.later(child.spec.shutdown_within_s, expired)
+
+    def ended(self, child: Child) -> None:
+        """Note that the present incarnation has ended, or is regarded as if it had."""
+        child.ref = None
+        child.cancel_timer()
+        self.set(child, ChildStatus.STOPPED)
+
+    def later(self, delay_s: float, message: object) -> Timer:
+        """Send the supervisor ``message`` after ``delay_s`` seconds."""
+        return self._timers.after(delay_s, lambda: self._notify(message))
+
+
+def _checked_ref(ref: object) -> pykka.ActorRef[Any]:
+    if not isinstance(ref, pykka.ActorRef):
+        raise TypeError(f"start must return an actor's ref, not {ref!r}")
+    return ref

@@ -1,0 +1,75 @@
+"""What a supervisor is given to work with, moved and read by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from streamwarden.timers import Timer
+
+DEADLINE_S = 10.0
+
+
+class HandClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class HandTimers:
+    """Timers that go off only when told to."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._set: list[tuple[float, Timer]] = []
+
+    def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(callback, lambda: None)
+        with self._changed:
+            self._set.append((delay_s, timer))
+            self._changed.notify_all()
+        return timer
+
+    def pending(self) -> list[float]:
+        with self._changed:
+            return [delay_s for delay_s, timer in self._set if timer.pending]
+
+    def expire(self, delay_s: float) -> None:
+        """Wait until a timer of this length is pending, then let it go off."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._find(delay_s) is not None, DEADLINE_S)
+            timer = self._find(delay_s)
+        assert timer is not None
+        timer.fire()
+
+    def _find(self, delay_s: float) -> Timer | None:
+        return next(
+            (timer for set_s, timer in self._set if set_s == delay_s and timer.pending), None
+        )
+
+
+class Watcher:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.restarts: Counter[str] = Counter()
+        self.parkings: list[tuple[str, bool]] = []
+        self.left_behind: list[str] = []
+
+    def restarted(self, child_id: str) -> None:
+        self.restarts[child_id] += 1
+
+    def parked(self, child_id: str, *, parked: bool) -> None:
+        self.parkings.append((child_id, parked))
+
+    def abandoned(self, child_id: str) -> None:
+        self.left_behind.append(child_id)
