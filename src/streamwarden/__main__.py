@@ -1,0 +1,10 @@
+"""``python -m streamwarden``: the same as the command ``streamwarden``."""
+
+from __future__ import annotations
+
+import sys
+
+from streamwarden.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The command ``streamwarden``: what it takes. What it does is in ``commands``, loaded on demand.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from streamwarden import __version__
+from streamwarden.cli_options import add_operators_tools, add_programs, common_options
+from streamwarden.errors import InvalidInput, StreamwardenError
+
+_FAILED, _USAGE = 1, 2
+_EPILOG = """\
+examples:
+  streamwarden demo                              try it: everything on embedded defaults
+  streamwarden check-config                      what the settings are, and where from
+  streamwarden serve --role all                  the product; needs DATABASE_URL and secrets
+  streamwarden camera add --owner alice --name "Front door"
+  streamwarden token user --sub alice --ttl 3600
+
+Settings come from STREAMWARDEN_* variables, over the TOML file of --config, over defaults.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; wrong usage exits with 2 on its own."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code = _command(arguments.command)(arguments)
+        sys.stdout.flush()
+    except InvalidInput as error:
+        return _complain(error, _USAGE)
+    except StreamwardenError as error:
+        return _complain(error, _FAILED)
+    except KeyboardInterrupt:
+        return _FAILED
+    except BrokenPipeError:
+        # Whoever read our output has enough (``| head``). Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command names the function that carries it out."""
+    parser = argparse.ArgumentParser(
+        prog="streamwarden",
+        description="Records RTSP cameras, whatever breaks, and says so when a second is lost.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common_options(top=True)],
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_programs(commands)
+    add_operators_tools(commands)
+    return parser
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Load ``module:function`` of ``commands``: ``--help`` should not wait for what it never runs."""
+    module, function = name.split(":")
+    command: Callable[[argparse.Namespace], int] = getattr(
+        importlib.import_module(f"streamwarden.commands.{module}"), function
+    )
+    return command
+
+
+def _complain(error: StreamwardenError, code: int) -> int:
+    sys.stderr.write(f"streamwarden: {error}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The options of each command, with help that helps."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
+
+_HOUR_S, _DAY_S = 3600, 86400
+_MOST_ITEMS = 1000
+_MOST_SEGMENT_S = 3600
+_MOST_CAMERAS = 50
+_MOST_PORT_BASE = 65000
+_RAW = argparse.RawDescriptionHelpFormatter
+
+
+def common_options(*, top: bool = False) -> argparse.ArgumentParser:
+    """Return the options that may stand before and after the command's name."""
+    unset = None if top else argparse.SUPPRESS
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", default=unset, help="settings in TOML"
+    )
+    common.add_argument(
+        "--json",
+        action="store_true",
+        default=False if top else argparse.SUPPRESS,
+        help="print JSON, for scripts",
+    )
+    return common
+
+
+def add_programs(commands: Commands) -> None:
+    """Add what runs until it is stopped, and what prepares it."""
+    serve = _add(commands, "serve", "serve:serve", "run the product", _SERVE_EXAMPLES)
+    serve.add_argument(
+        "--role",
+        choices=("all", "api", "streaming"),
+        default="all",
+        help="which part to run (default: all, in one process)",
+    )
+    _add_demo(commands)
+    _add(commands, "migrate", "operate:migrate", "bring the database up to date")
+    _add(commands, "check-config", "operate:check_config", "print the settings, secrets masked")
+
+
+def add_operators_tools(commands: Commands) -> None:
+    """Add what works on the database and the secrets directly."""
+    _add_token(commands)
+    _add_camera(commands)
+    _add_recordings(commands)
+
+
+def _add(
+    commands: Commands, name: str, command: str, about: str, examples: str = ""
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=examples,
+        formatter_class=_RAW,
+        parents=[common_options()],
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _group(commands: Commands, name: str, about: str) -> Commands:
+    parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = _add(commands, "demo", "demo:demo", "try everything on embedded defaults", _DEMO_NOTES)
+    demo.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(".data"),
+        metavar="DIR",
+        help="database, secrets and recordings; survives a restart (default: .data)",
+    )
+    demo.add_argument(
+        "--port-base",
+        type=_between(0, _MOST_PORT_BASE),
+        default=8080,
+        metavar="PORT",
+        help="first of the ports used: the API is PORT+1, the media server's RTSP "
+        "PORT+10; 0 takes free ones (default: 8080)",
+    )
+    demo.add_argument(
+        "--cameras",
+        type=_between(1, _MOST_CAMERAS),
+        metavar="N",
+        help="how many cameras (default: 2, or as many as --camera names)",
+    )
+    demo.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="URL_OR_FILE",
+        help="an RTSP camera or a clip to loop instead of a test picture; repeatable",
+    )
+    demo.add_argument(
+        "--segment-seconds",
+        type=_between(1, _MOST_SEGMENT_S),
+        default=10,
+        metavar="S",
+        help="length of a recorded file (default: 10, so that the first "
+        "is there soon; the product's own default is 30)",
+    )
+
+
+def _add_token(commands: Commands) -> None:
+    token = _group(commands, "token", "sign a token")
+    user = _add(token, "user", "operate:token_user", "sign a user's token for the API")
+    user.add_argument("--sub", required=True, metavar="ID", help="the user's id")
+    user.add_argument("--role", action="append", default=[], help="such as admin; repeatable")
+    _ttl(user, _HOUR_S)
+    for use, about, ttl_s in (
+        ("read", "sign a token to watch a camera over RTSP", _HOUR_S),
+        ("publish", "sign a token for a camera to publish with", _DAY_S),
+    ):
+        stream = _add(token, use, f"operate:token_{use}", about)
+        where = stream.add_mutually_exclusive_group(required=True)
+        where.add_argument("--camera", type=_uuid, metavar="ID", help="the camera (asks Postgres)")
+        where.add_argument("--path", metavar="P", help="the path on the media server")
+        stream.add_argument(
+            "--sub", default="operator", metavar="ID", help="in whose name (default: operator)"
+        )
+        _ttl(stream, ttl_s)
+
+
+def _add_camera(commands: Commands) -> None:
+    camera = _group(commands, "camera", "look after cameras")
+    add = _add(camera, "add", "operate:camera_add", "add a camera", _CAMERA_EXAMPLES)
+    _camera_fields(add, required=True)
+    _add(camera, "list", "operate:camera_list", "list every camera")
+    change = _add(camera, "set", "operate:camera_set", "change a camera")
+    change.add_argument("id", type=_uuid, metavar="ID")
+    _camera_fields(change, required=False)
+    remove = _add(camera, "remove", "operate:camera_remove", "remove a camera, not its recordings")
+    remove.add_argument("id", type=_uuid, metavar="ID")
+
+
+def _camera_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument("--owner", required=required, metavar="ID", help="the user it belongs to")
+    parser.add_argument("--name", required=required, metavar="TEXT", help="what people call it")
+    parser.add_argument("--path", metavar="P", help="where it publishes (default: its id)")
+    parser.add_argument(
+        "--status",
+        choices=("active", "inactive"),
+        default="active" if required else None,
+        help="inactive: not to be recorded",
+    )
+
+
+def _add_recordings(commands: Commands) -> None:
+    recordings = _group(commands, "recordings", "look into what was recorded")
+    listing = _add(
+        recordings,
+        "list",
+        "operate:recordings_list",
+        "list segments and gaps in time order",
+        _RECORDINGS_EXAMPLES,
+    )
+    listing.add_argument("--camera", type=_uuid, required=True, metavar="ID")
+    listing.add_argument(
+        "--from",
+        dest="from_",
+        type=_moment,
+        metavar="TIME",
+        help="RFC 3339; without a zone it is UTC (default: a day before --to)",
+    )
+    listing.add_argument("--to", type=_moment, metavar="TIME", help="likewise (default: now)")
+    listing.add_argument("--limit", type=_between(1, _MOST_ITEMS), default=100, metavar="N")
+    listing.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
+
+
+def _ttl(parser: argparse.ArgumentParser, default_s: int) -> None:
+    parser.add_argument(
+        "--ttl",
+        type=_between(1, 366 * _DAY_S),
+        default=default_s,
+        metavar="S",
+        help=f"how long it lives, in seconds (default: {default_s})",
+    )
+
+
+class _between:  # noqa: N801 - used like a function; argparse shows its name in no message
+    """A whole number from ``least`` to ``most``."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+
+    def __call__(self, text: str) -> int:
+        """Return the number; raises what argparse turns into wrong usage."""
+        if text.isascii() and text.isdigit() and self._least <= int(text[:12]) <= self._most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number, {self._least} to {self._most}")
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a camera's id, a UUID") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a time like 2026-01-31T12:00:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+_SERVE_EXAMPLES = """\
+examples:
+  streamwarden serve                        all roles in one process
+  streamwarden serve --role streaming       only the recorders, on this machine
+
+SIGTERM and Ctrl-C end it in order: the last segments are finished and indexed. A second one ends it
+at once.
+"""
+_DEMO_NOTES = """\
+It starts a Postgres of its own (unless DATABASE_URL is set), a media server (MediaMTX if there is one
+or it can be downloaded, else a small relay without WebRTC), cameras and all roles, has the cameras
+recorded, and prints one line, READY and JSON, when the first segment of each is indexed.
+
+examples:
+  streamwarden demo
+  streamwarden demo --camera rtsp://192.0.2.7/stream1 --camera holiday.mp4
+  streamwarden demo --port-base 9000 --data-dir /tmp/trial --cameras 4
+"""
+_CAMERA_EXAMPLES = """\
+example:
+  streamwarden camera add --owner alice --name "Front door" --path alice/front-door
+"""
+_RECORDINGS_EXAMPLES = """\
+example:
+  streamwarden recordings list --camera ID --from 2026-01-31T08:00 --to 2026-01-31T09:00
+"""

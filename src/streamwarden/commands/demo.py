@@ -1,0 +1,127 @@
+"""``streamwarden demo``: everything on this machine, with cameras."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from streamwarden import app, tools
+from streamwarden.clock import SystemClock
+from streamwarden.commands.output import print_line
+from streamwarden.commands.program import configure_logs, stop_signals
+from streamwarden.config.settings import Settings
+from streamwarden.devkit.demo import OWNER, Demo, DemoOptions, DemoParts, DemoStopped, RunningRoles
+from streamwarden.devkit.demo_ports import demo_ports
+from streamwarden.devkit.demo_secrets import demo_secrets
+from streamwarden.devkit.picture import LoopedClip, source_from
+from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.errors import ConfigError, InvalidInput
+
+_CAMERAS = 2
+_DAY_S = 86400
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Start everything, print the READY line, and stop everything when a signal comes."""
+    options = _options(arguments)
+    secrets = demo_secrets(options.data_dir)
+    settings = tools.load_settings(arguments.config, os.environ, asdict(secrets))
+    log = configure_logs(settings)
+    parts = _parts(arguments, options, settings)
+    with stop_signals() as stop:
+        try:
+            _run(Demo(options, secrets, parts, stop), options, stop)
+        except DemoStopped:
+            log.info("demo_stopped_before_it_was_ready")
+            return 1
+    log.info("demo_stopped")
+    return 0
+
+
+def _run(demo: Demo, options: DemoOptions, stop: threading.Event) -> None:
+    with demo.running() as ready_line:
+        print_line(ready_line)
+        sys.stdout.flush()
+        _show_banner(options)
+        stop.wait()
+
+
+def _options(arguments: argparse.Namespace) -> DemoOptions:
+    sources: list[str] = arguments.camera
+    count = arguments.cameras or len(sources) or _CAMERAS
+    if count < len(sources):
+        raise InvalidInput(f"--cameras {count} is fewer than the {len(sources)} of --camera")
+    for source in map(source_from, sources):
+        if isinstance(source, LoopedClip) and not source.path.is_file():
+            raise InvalidInput(f"--camera: {source.path} is no file and no rtsp:// URL")
+    return DemoOptions(
+        data_dir=_data_dir(arguments.data_dir),
+        ports=demo_ports(arguments.port_base),
+        cameras=count,
+        sources=sources,
+        segment_seconds=arguments.segment_seconds,
+    )
+
+
+def _data_dir(given: Path) -> Path:
+    path = given.expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"--data-dir: {path} cannot be used: {error.strerror}") from error
+    return path
+
+
+def _parts(arguments: argparse.Namespace, options: DemoOptions, settings: Settings) -> DemoParts:
+    start_database, stop_database = _database(options, settings)
+
+    def settings_with(overrides: Mapping[str, object]) -> Settings:
+        return tools.load_settings(arguments.config, os.environ, overrides)
+
+    def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
+        return app.run_roles(settings_with(overrides), frozenset(app.ROLES))
+
+    def user_token(overrides: Mapping[str, object]) -> str:
+        with_secrets = settings_with(overrides)
+        return tools.sign_user(with_secrets, sub=OWNER, roles=("admin",), ttl_s=_DAY_S).token
+
+    return DemoParts(
+        start_roles=start_roles,
+        user_token=user_token,
+        start_database=start_database,
+        stop_database=stop_database,
+        ffmpeg=tools.find_ffmpeg(settings),
+        clock=SystemClock(),
+        environ=os.environ,
+        stop_timeout_s=settings.stop_timeout_s,
+    )
+
+
+def _database(
+    options: DemoOptions, settings: Settings
+) -> tuple[Callable[[], str], Callable[[], None]]:
+    """Return how the database is started (its URL comes back) and stopped."""
+    url = settings.database_url
+    if url is not None:
+        return url.get_secret_value, lambda: None
+    postgres = EmbeddedPostgres(options.data_dir / "postgres")
+    return postgres.start, postgres.stop
+
+
+def _show_banner(options: DemoOptions) -> None:
+    if not sys.stderr.isatty():
+        return
+    api = f"http://127.0.0.1:{options.ports.api}"
+    sys.stderr.write(
+        f"\n  streamwarden records {options.cameras} camera(s).\n\n"
+        f"  API           {api}/docs\n"
+        f"  metrics       {api}/metrics\n"
+        f"  recordings    {options.data_dir / 'recordings'}\n\n"
+        "  The line above that starts with READY has a token to call the API with.\n"
+        "  Ctrl-C stops everything.\n\n"
+    )

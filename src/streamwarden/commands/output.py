@@ -1,0 +1,36 @@
+"""How commands print: JSON for scripts, aligned columns for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+
+def print_json(value: object) -> None:
+    """Print ``value`` as one JSON document."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Print one line."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_note(text: str) -> None:
+    """Say something that is not the command's result."""
+    sys.stderr.write(f"streamwarden: {text}\n")
+
+
+def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Print ``columns`` of ``rows`` under their names, aligned; nothing but the names if empty."""
+    table = [list(columns), *([_cell(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
+    for line in table:
+        print_line("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _cell(value: object) -> str:
+    text = "-" if value is None else str(value)
+    # What a user typed must not move the cursor of the one who reads it.
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,54 @@
+"""What a program that runs until it is stopped needs around it: logs and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pydantic import SecretStr
+from structlog.stdlib import BoundLogger
+
+from streamwarden import logs
+from streamwarden.auth.urls import redactor
+from streamwarden.config.settings import Settings
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FORCED = 1
+
+
+def configure_logs(settings: Settings) -> BoundLogger:
+    """Send logs to standard error, with every secret of ``settings`` hidden."""
+    secrets = _secrets(settings)
+    logs.configure(settings.log_format, settings.log_level, sys.stderr, redact=redactor(secrets))
+    return logs.get_logger("streamwarden")
+
+
+@contextmanager
+def stop_signals(force: Callable[[int], None] = os._exit) -> Iterator[threading.Event]:
+    """Within it, SIGTERM and Ctrl-C set the event, and a second one calls ``force``.
+
+    ``force`` ends this process at once; the kernel ends its children with it (their death signal).
+    """
+    stop = threading.Event()
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            force(_FORCED)
+        stop.set()
+
+    before = {number: signal.signal(number, asked) for number in _STOP_SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _secrets(settings: Settings) -> list[str]:
+    values = [getattr(settings, name) for name in type(settings).model_fields]
+    return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]

@@ -1,0 +1,30 @@
+"""``streamwarden serve``: run roles until a signal comes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from streamwarden import app, tools
+from streamwarden.commands.program import configure_logs, stop_signals
+from streamwarden.config.settings import warnings
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the asked roles; return when they have stopped in order."""
+    settings = tools.load_settings(arguments.config, os.environ)
+    settings.require_for(arguments.role)
+    log = configure_logs(settings)
+    for warning in warnings(settings):
+        log.warning("setting_doubtful", detail=warning)
+    roles = frozenset(app.ROLES) if arguments.role == "all" else frozenset({arguments.role})
+    with stop_signals() as stop:
+        running = app.run_roles(settings, roles)
+        try:
+            log.info("serving", roles=sorted(roles), ports=running.ports)
+            stop.wait()
+            log.info("stopping", within_s=settings.stop_timeout_s)
+        finally:
+            running.stop(settings.stop_timeout_s)
+    log.info("stopped")
+    return 0

@@ -1,0 +1,258 @@
+"""The demo: everything on this machine, started in order, recorded as a user would have it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from streamwarden.clients.api import ApiClient
+from streamwarden.clock import Clock, rfc3339
+from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
+from streamwarden.devkit.demo_ports import DemoPorts
+from streamwarden.devkit.demo_secrets import DemoSecrets
+from streamwarden.devkit.media_server import MediaServer, MediaServerPlan, relay_plan
+from streamwarden.devkit.mediamtx import MediaMtxMissing, find_mediamtx, mediamtx_plan
+from streamwarden.devkit.picture import Source, TestPicture, source_from
+from streamwarden.errors import StreamwardenError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+OWNER = "demo"
+"""The user who owns the cameras. The token of the READY line is theirs."""
+_HOST = "127.0.0.1"
+_API_ANSWERS_WITHIN_S = 60.0
+_FIRST_SEGMENT_WITHIN_S = 60.0
+"""On top of three segments' length: probing, a key frame, a slow machine."""
+_LOOK_EVERY_S = 0.2
+_TONES_HZ = (440, 554, 659, 880)
+
+
+class DemoFailed(StreamwardenError):
+    """The demo cannot go on; the message says what to look at."""
+
+
+class DemoStopped(Exception):
+    """It was asked to stop before it was ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What the command line says."""
+
+    data_dir: Path
+    ports: DemoPorts
+    cameras: int
+    sources: Sequence[str] = field(default=(), repr=False)  # a camera's URL may hold a password
+    segment_seconds: int
+
+
+class RunningRoles(Protocol):
+    """The product's roles, running in this process."""
+
+    def stop(self, deadline_s: float) -> None:
+        """Stop them in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoParts:
+    """What the demo is given: it knows neither the settings nor how roles are put together.
+
+    ``start_roles`` takes what the settings of the demo are over those of the environment;
+    ``user_token`` signs the demo user's token.
+    """
+
+    start_roles: Callable[[Mapping[str, object]], RunningRoles]
+    user_token: Callable[[Mapping[str, object]], str]
+    start_database: Callable[[], str]
+    stop_database: Callable[[], None]
+    ffmpeg: str
+    clock: Clock
+    environ: Mapping[str, str] = field(repr=False)
+    stop_timeout_s: float
+
+
+class Demo:
+    """One demo. ``stop`` is set by whoever wants it to end, also while it starts."""
+
+    def __init__(
+        self, options: DemoOptions, secrets: DemoSecrets, parts: DemoParts, stop: threading.Event
+    ) -> None:
+        self._options = options
+        self._secrets = secrets
+        self._parts = parts
+        self._stop = stop
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """Start everything, yield the READY line, and stop everything in the right order.
+
+        The roles stop first, so that the recorders finish their segments while the cameras are
+        still there; then the cameras, the media server and Postgres.
+        """
+        with ExitStack() as started:
+            overrides = self._overrides(started)
+            media = self._start_media(started)
+            cameras: list[VirtualCamera] = []
+            started.callback(lambda: stop_cameras(cameras))
+            overrides |= {"whep_url": media.plan.whep_url}
+            roles = self._parts.start_roles(overrides)
+            started.callback(lambda: roles.stop(self._parts.stop_timeout_s))
+            token = self._parts.user_token(overrides)
+            api = ApiClient(f"http://{_HOST}:{self._options.ports.api}", token)
+            started.callback(api.close)
+            ids = self._record(api, cameras)
+            yield self._ready_line(ids, token, media.plan)
+
+    def _overrides(self, started: ExitStack) -> dict[str, object]:
+        started.callback(self._parts.stop_database)
+        ports, secrets = self._options.ports, self._secrets
+        rtsp_url = f"rtsp://{_HOST}:{ports.rtsp}"
+        return {
+            "database_url": self._parts.start_database(),
+            "record_root": str(self._record_root),
+            "host": _HOST,
+            "webui_port": ports.webui,
+            "api_port": ports.api,
+            "streaming_port": ports.streaming,
+            "internal_api_port": ports.internal_api,
+            "internal_token": secrets.internal_token,
+            "user_jwt_secret": secrets.user_jwt_secret,
+            "stream_token_keys": secrets.stream_token_keys,
+            "rtsp_internal_url": rtsp_url,
+            "rtsp_publish_url": rtsp_url,
+        }
+
+    @property
+    def _record_root(self) -> Path:
+        return self._options.data_dir / "recordings"
+
+    def _start_media(self, started: ExitStack) -> MediaServer:
+        self._go_on()
+        server = MediaServer(self._media_plan())
+        started.callback(server.stop)
+        server.start()
+        return server
+
+    def _media_plan(self) -> MediaServerPlan:
+        ports = self._options.ports
+        hook_url = f"http://{_HOST}:{ports.internal_api}/api/v1/m2m/check-stream-pwd"
+        environ = self._parts.environ
+        try:
+            program = find_mediamtx(environ)
+            return mediamtx_plan(program, ports.media, hook_url=hook_url, environ=environ)
+        except MediaMtxMissing as error:
+            log.warning("relay_instead_of_mediamtx", cost="no WebRTC preview", reason=str(error))
+            return relay_plan(ports.media, hook_url=hook_url)
+
+    def _record(self, api: ApiClient, cameras: list[VirtualCamera]) -> list[UUID]:
+        since = self._parts.clock.now()
+        ids = self._prepare_cameras(api)
+        for place, camera_id in enumerate(ids):
+            cameras.append(self._camera(api, camera_id, place))
+            cameras[-1].start()
+        for camera_id in ids:
+            self._patiently(partial(api.connect, camera_id))
+        self._await_first_segments(api, ids, since)
+        return ids
+
+    def _prepare_cameras(self, api: ApiClient) -> list[UUID]:
+        """Return the cameras of this demo; those of an earlier one that are too many are stopped."""
+        seconds = self._options.segment_seconds
+        self._patiently(lambda: api.put_setting("video_segment_seconds", seconds))
+        own = [UUID(one["id"]) for one in api.cameras() if one["owner"] == OWNER]
+        for place in range(len(own), self._options.cameras):
+            added = api.add_camera(name=f"Camera {place + 1}", owner=OWNER)
+            own.append(UUID(added["id"]))
+        for spare in own[self._options.cameras :]:
+            api.disconnect(spare)
+        return own[: self._options.cameras]
+
+    def _camera(self, api: ApiClient, camera_id: UUID, place: int) -> VirtualCamera:
+        return VirtualCamera(
+            camera_id,
+            lambda: api.publish_url(camera_id),
+            ffmpeg=self._parts.ffmpeg,
+            source=self._source(place),
+        )
+
+    def _source(self, place: int) -> Source:
+        sources = self._options.sources
+        if place < len(sources):
+            return source_from(sources[place])
+        return TestPicture(tone_hz=_TONES_HZ[place % len(_TONES_HZ)])
+
+    def _await_first_segments(self, api: ApiClient, ids: list[UUID], since: datetime) -> None:
+        within_s = _FIRST_SEGMENT_WITHIN_S + 3 * self._options.segment_seconds
+        missing = list(ids)
+        deadline = time.monotonic() + within_s
+        while missing:
+            missing = [one for one in missing if not _has_segment(api, one, since)]
+            if missing and time.monotonic() > deadline:
+                raise DemoFailed(_why_late(api, missing, within_s))
+            self._go_on(wait_s=_LOOK_EVERY_S if missing else 0)
+
+    def _patiently(self, call: Callable[[], object]) -> None:
+        """Repeat ``call`` while the API is not yet there or lacks something that is just starting."""
+        deadline = time.monotonic() + _API_ANSWERS_WITHIN_S
+        while True:
+            try:
+                call()
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                self._go_on(wait_s=_LOOK_EVERY_S)
+            else:
+                return
+
+    def _go_on(self, *, wait_s: float = 0) -> None:
+        if self._stop.wait(wait_s):
+            raise DemoStopped
+
+    def _ready_line(self, ids: list[UUID], token: str, plan: MediaServerPlan) -> str:
+        ports = self._options.ports
+        return "READY " + json.dumps(
+            {
+                "webui": None,
+                "api": f"http://{_HOST}:{ports.api}",
+                "internal_api": f"http://{_HOST}:{ports.internal_api}",
+                "streaming": f"http://{_HOST}:{ports.streaming}",
+                "token": token,
+                "sign_in_url": None,
+                "cameras": [str(one) for one in ids],
+                "record_root": str(self._record_root),
+                "media_server": plan.kind,
+                "rtsp": plan.rtsp_url,
+                "internal_token": self._secrets.internal_token,
+            }
+        )
+
+
+def _has_segment(api: ApiClient, camera_id: UUID, since: datetime) -> bool:
+    try:
+        items = api.recordings(camera_id, from_=rfc3339(since))
+    except Unavailable:
+        return False
+    started = rfc3339(since)
+    return any(item["kind"] == "segment" and item["ended_at"] > started for item in items)
+
+
+def _why_late(api: ApiClient, missing: list[UUID], within_s: float) -> str:
+    lines = [f"no segment of {len(missing)} camera(s) within {within_s:.0f} s:"]
+    for camera_id in missing:
+        try:
+            status = api.status(camera_id)
+            lines.append(f"  {camera_id}: {status['status']}, last error {status['last_error']}")
+        except StreamwardenError as error:
+            lines.append(f"  {camera_id}: {error}")
+    return "\n".join(lines)

@@ -1,0 +1,250 @@
+"""What operators do by hand: cameras, tokens, migrations, lists. The command line is a shell over it.
+
+These functions work on the database and the secrets directly, so they need no running role.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
+from pydantic import SecretStr
+
+from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.streams import SignedToken, StreamTokens
+from streamwarden.auth.urls import publish_url
+from streamwarden.auth.users import UserTokens
+from streamwarden.clock import Clock, SystemClock
+from streamwarden.config import settings as config
+from streamwarden.config.settings import Settings
+from streamwarden.config.sources import variable
+from streamwarden.errors import ConfigError, InvalidInput, NotFound
+from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.migrate import Migration, migrate
+from streamwarden.storage.pool import Database
+from streamwarden.storage.recordings import RecordingsRepository
+from streamwarden.storage.rows import Camera, Gap, Page, Segment
+from streamwarden.storage.streams import StreamRepository
+
+CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
+_PAGE = 500
+_DAY = timedelta(days=1)
+_OPERATOR = "operator"
+"""Who changed a wish when it was not a user but someone at the command line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A token for someone to use, and the URL that has it, where there is one."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+    url: str | None = field(default=None, repr=False)
+
+
+def load_settings(
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """Return the settings, the signing keys' grammar checked too; raises ConfigError."""
+    return config.load(config_file, environ, overrides, checks={"stream_token_keys": parse_keys})
+
+
+def find_ffmpeg(settings: Settings) -> str:
+    """Return the FFmpeg to run: the configured one, the one on PATH, or the bundled one.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if settings.ffmpeg is not None:
+        return str(settings.ffmpeg)
+    try:
+        return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise ConfigError(f"there is no FFmpeg; set {variable('ffmpeg')} to one") from error
+
+
+def migrate_database(settings: Settings) -> list[Migration]:
+    """Bring the database up to date; return what was applied."""
+    return migrate(_secret(settings, "database_url"))
+
+
+def sign_user(
+    settings: Settings, *, sub: str, roles: Iterable[str], ttl_s: int, clock: Clock | None = None
+) -> IssuedToken:
+    """Sign a token with which ``sub`` calls the API, as the identity provider would."""
+    clock = clock or SystemClock()
+    tokens = UserTokens(
+        _secret(settings, "user_jwt_secret"),
+        audience=settings.user_jwt_audience,
+        roles_claim=settings.user_roles_claim,
+        clock=clock,
+    )
+    token = tokens.sign(sub, roles=roles, ttl_s=ttl_s)
+    return IssuedToken(token=token, expires_at=clock.now() + timedelta(seconds=ttl_s))
+
+
+def sign_read(settings: Settings, *, sub: str, path: str, ttl_s: int) -> IssuedToken:
+    """Sign a token with which ``sub`` watches ``path``, for a player that speaks RTSP."""
+    _check_path(path)
+    signed = _stream_tokens(settings).sign_view(sub, path, ttl_s=ttl_s)
+    return _with_url(settings, signed, path)
+
+
+def sign_publish(settings: Settings, *, sub: str, path: str, ttl_s: int) -> IssuedToken:
+    """Sign a token with which a camera publishes to ``path`` in the name of ``sub``."""
+    _check_path(path)
+    signed = _stream_tokens(settings).sign_publish(sub, path, ttl_s=ttl_s)
+    return _with_url(settings, signed, path)
+
+
+def camera_path(settings: Settings, camera_id: UUID) -> str:
+    """Return where the camera publishes; raises NotFound."""
+    with _database(settings) as database:
+        return _found(CameraRepository(database).get(camera_id), camera_id).path
+
+
+def add_camera(
+    settings: Settings, *, name: str, owner: str, path: str | None, status: str
+) -> Camera:
+    """Add a camera; its path defaults to its id. Raises InvalidInput and Conflict."""
+    _check_camera(name=name, owner=owner, path=path)
+    with _database(settings) as database:
+        return CameraRepository(database).add(
+            name=name, owner=owner, path=path, status=status, created_at=SystemClock().now()
+        )
+
+
+def list_cameras(settings: Settings) -> list[Camera]:
+    """Return every camera, oldest first."""
+    with _database(settings) as database:
+        return list(_every_camera(CameraRepository(database)))
+
+
+def set_camera(
+    settings: Settings,
+    camera_id: UUID,
+    *,
+    name: str | None,
+    owner: str | None,
+    path: str | None,
+    status: str | None,
+) -> Camera:
+    """Change what is given. Raises InvalidInput, Conflict and NotFound."""
+    if name is owner is path is status is None:
+        raise InvalidInput("nothing to change: give --name, --owner, --path or --status")
+    _check_camera(name=name, owner=owner, path=path)
+    with _database(settings) as database:
+        changed = CameraRepository(database).update(
+            camera_id, name=name, owner=owner, path=path, status=status
+        )
+        return _found(changed, camera_id)
+
+
+def remove_camera(settings: Settings, camera_id: UUID) -> None:
+    """Remove a camera; what it recorded stays until retention. Raises NotFound.
+
+    A running recording ends when the streaming role next reconciles, within 30 s.
+    """
+    with _database(settings) as database:
+        cameras = CameraRepository(database)
+        _found(cameras.get(camera_id), camera_id)
+        now = SystemClock().now()
+        StreamRepository(database).unwant(camera_id, requested_by=_OPERATOR, at=now)
+        cameras.remove(camera_id)
+
+
+def list_recordings(
+    settings: Settings,
+    camera_id: UUID,
+    *,
+    from_: datetime | None,
+    to: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[Segment | Gap]:
+    """Return segments and gaps in time order; ``to`` defaults to now, ``from_`` to a day before.
+
+    The camera itself may be gone already: its recordings outlive it.
+    """
+    to = to or SystemClock().now()
+    from_ = from_ or to - _DAY
+    if from_ >= to:
+        raise InvalidInput("--from must be before --to", field="from")
+    with _database(settings) as database:
+        recordings = RecordingsRepository(database)
+        return recordings.list(camera_id, from_, to, limit=limit, cursor=cursor)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    database = Database(_secret(settings, "database_url"), max_size=1, application_name="tools")
+    database.open()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _every_camera(cameras: CameraRepository) -> Iterator[Camera]:
+    cursor: str | None = None
+    while True:
+        page = cameras.list_visible(None, limit=_PAGE, cursor=cursor)
+        yield from page.items
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def _stream_tokens(settings: Settings) -> StreamTokens:
+    return StreamTokens(parse_keys(_secret(settings, "stream_token_keys")), SystemClock())
+
+
+def _with_url(settings: Settings, signed: SignedToken, path: str) -> IssuedToken:
+    base = settings.rtsp_publish_url
+    url = publish_url(base, path, signed.token) if base else None
+    return IssuedToken(token=signed.token, expires_at=signed.expires_at, url=url)
+
+
+def _secret(settings: Settings, name: str) -> str:
+    secret: SecretStr | None = getattr(settings, name)
+    if secret is None:
+        raise ConfigError(f"{variable(name)} is not set")
+    return secret.get_secret_value()
+
+
+def _found(camera: Camera | None, camera_id: UUID) -> Camera:
+    if camera is None:
+        raise NotFound(f"there is no camera {camera_id}")
+    return camera
+
+
+def _check_camera(*, name: str | None, owner: str | None, path: str | None) -> None:
+    _check_text("name", name, MAX_NAME_CHARS)
+    _check_text("owner", owner, MAX_OWNER_CHARS)
+    if path is not None:
+        _check_path(path)
+
+
+def _check_text(field_name: str, text: str | None, most_chars: int) -> None:
+    if text is None:
+        return
+    if not 1 <= len(text) <= most_chars or not text.isprintable():
+        raise InvalidInput(
+            f"{field_name} must be 1 to {most_chars} printable characters", field=field_name
+        )
+
+
+def _check_path(path: str) -> None:
+    if not CAMERA_PATH.fullmatch(path):
+        raise InvalidInput(
+            "path must be one to four parts of letters, digits, - and _, joined by /", field="path"
+        )
