@@ -1,0 +1,135 @@
+"""The apps on ports 8081 and 8083."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamwarden.clock import Clock
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraService
+from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
+from streamwarden.http.api.links import Links, LivePreview, Publish
+from streamwarden.http.api.locks import StreamLocks
+from streamwarden.http.api.ports import (
+    AuthMetrics,
+    Cameras,
+    Grants,
+    Recordings,
+    Segments,
+    SettingsStore,
+    Streaming,
+    StreamTokens,
+    Wishes,
+)
+from streamwarden.http.api.recordings import RecordingCollection, RecordingFile
+from streamwarden.http.api.settings import SettingItem, SettingService
+from streamwarden.http.api.stream_routes import Connect, Disconnect, Status
+from streamwarden.http.api.streams import StreamService
+from streamwarden.http.api.wishes import WishMemory
+from streamwarden.http.app import App, Shared, build_app
+from streamwarden.http.operations import Resource
+from streamwarden.http.ports import UserVerifier
+
+CAMERA = "/api/v1/camera/{camera_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDeps:
+    """What the users' app is made of. URLs are bases without a path; WHEP may be missing."""
+
+    shared: Shared
+    users: UserVerifier
+    tokens: StreamTokens
+    cameras: Cameras
+    grants: Grants
+    settings: SettingsStore
+    wishes: Wishes
+    segments: Segments
+    recordings: Recordings
+    memory: WishMemory
+    streaming: Streaming
+    clock: Clock
+    rtsp_internal_url: str
+    rtsp_publish_url: str
+    whep_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalDeps:
+    """What the internal app is made of: no database but behind the wishes' memory."""
+
+    shared: Shared
+    tokens: StreamTokens
+    auth_metrics: AuthMetrics
+    memory: WishMemory
+    rtsp_internal_url: str
+
+
+def create_api_app(deps: ApiDeps) -> App:
+    """Return the app that users call through the BFF."""
+    return build_app(deps.shared, _routes(deps), title="streamwarden: API", users=deps.users)
+
+
+def create_internal_app(deps: InternalDeps) -> App:
+    """Return the app that MediaMTX and the streaming role call."""
+    return build_app(
+        deps.shared,
+        {
+            "/api/v1/m2m/check-stream-pwd": CheckStreamPassword(deps.tokens, deps.auth_metrics),
+            "/api/v1/m2m/read-token": ReadToken(
+                deps.memory.look_up, deps.tokens, deps.rtsp_internal_url
+            ),
+        },
+        title="streamwarden: internal API",
+    )
+
+
+def _routes(deps: ApiDeps) -> dict[str, Resource]:
+    access = CameraAccess(deps.cameras, deps.grants)
+    streams = _stream_service(deps, access)
+    cameras = _camera_service(deps, streams)
+    settings = SettingService(
+        settings=deps.settings, cameras=deps.cameras, wishes=deps.wishes, streams=streams
+    )
+    links = Links(
+        access=access,
+        tokens=deps.tokens,
+        rtsp_publish_url=deps.rtsp_publish_url,
+        whep_url=deps.whep_url,
+    )
+    return {
+        "/api/v1/camera": CameraCollection(cameras),
+        CAMERA: CameraItem(cameras, access),
+        f"{CAMERA}/stream/connect": Connect(streams),
+        f"{CAMERA}/stream/disconnect": Disconnect(streams),
+        f"{CAMERA}/stream/status": Status(streams),
+        f"{CAMERA}/publish_rtsp_url": Publish(links),
+        f"{CAMERA}/preview": LivePreview(links),
+        f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
+        f"{CAMERA}/recordings/{{segment_id}}": RecordingFile(deps.segments, access, deps.streaming),
+        "/api/v1/settings/{key}": SettingItem(settings),
+    }
+
+
+def _stream_service(deps: ApiDeps, access: CameraAccess) -> StreamService:
+    return StreamService(
+        access=access,
+        tokens=deps.tokens,
+        settings=deps.settings,
+        wishes=deps.wishes,
+        memory=deps.memory,
+        streaming=deps.streaming,
+        clock=deps.clock,
+        rtsp_internal_url=deps.rtsp_internal_url,
+        locks=StreamLocks(),
+    )
+
+
+def _camera_service(deps: ApiDeps, streams: StreamService) -> CameraService:
+    return CameraService(
+        cameras=deps.cameras,
+        wishes=deps.wishes,
+        segments=deps.segments,
+        streams=streams,
+        clock=deps.clock,
+    )

@@ -1,0 +1,277 @@
+"""The cameras: who sees them, and how an administrator keeps them."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import falcon
+from pydantic import AfterValidator, Field, StringConstraints
+
+from streamwarden.auth.access import Action, is_admin
+from streamwarden.auth.users import User
+from streamwarden.clock import Clock
+from streamwarden.errors import Conflict
+from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
+from streamwarden.http.api.ports import CameraRow, Cameras, Segments, Wishes
+from streamwarden.http.api.streams import StreamService
+from streamwarden.http.intake import body_of, query_of, user_of
+from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.request_ids import name_request
+
+Status = Literal["active", "inactive"]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must hold printable characters only")
+    return value
+
+
+def _without_controls(value: str) -> str:
+    # Not isprintable: a name may well hold the wide space of Chinese.
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("must hold no control characters")
+    return value
+
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_controls)
+]
+Owner = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_printable)]
+
+
+class StreamWanted(Conflict):
+    """The camera is being recorded for its present owner; disconnect it first."""
+
+    code = "stream_wanted"
+
+
+class CameraModel(Model):
+    """A camera."""
+
+    id: Id
+    name: str
+    path: str
+    owner: str
+    status: Status
+    created_at: Moment
+
+
+class CameraList(Model):
+    """Some cameras; ``next_cursor`` asks for those that follow, null at the end."""
+
+    items: list[CameraModel]
+    next_cursor: str | None
+
+
+class ListQuery(Model):
+    """Which cameras."""
+
+    limit: QueryInteger = Field(default=100, ge=1, le=1_000)
+    cursor: str | None = Field(default=None, max_length=128)
+
+
+class NewCamera(Model):
+    """A camera to be. ``path`` defaults to its id."""
+
+    name: Name
+    owner: Owner
+    path: StreamPath | None = None
+    status: Status = "active"
+
+
+def _optional(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class CameraChanges(Model):
+    """What is given is changed; nothing can be set to null."""
+
+    # The defaults only make the fields optional: `given` leaves them out.
+    name: Name = Field(default="", json_schema_extra=_optional)
+    owner: Owner = Field(default="", json_schema_extra=_optional)
+    path: StreamPath = Field(default="", json_schema_extra=_optional)
+    status: Status = Field(default="active", json_schema_extra=_optional)
+
+    def given(self) -> dict[str, Any]:
+        """Return what was sent, by name."""
+        return self.model_dump(exclude_unset=True)
+
+
+class RemoveQuery(Model):
+    """What becomes of the recordings: kept until retention, or deleted now."""
+
+    recordings: Literal["keep", "delete"] = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraService:
+    """What an administrator does with a camera, and what follows for its stream."""
+
+    cameras: Cameras
+    wishes: Wishes
+    segments: Segments
+    streams: StreamService
+    clock: Clock
+
+    def add(self, new: NewCamera) -> CameraRow:
+        """Add a camera; raise Conflict ``path_taken``."""
+        return self.cameras.add(
+            name=new.name,
+            owner=new.owner,
+            path=new.path,
+            status=new.status,
+            created_at=self.clock.now(),
+        )
+
+    def change(
+        self, camera_id: UUID, changes: CameraChanges, *, by: User, request_id: str
+    ) -> CameraRow:
+        """Change a camera. Deactivating stops it; a new path reaches the next spawn.
+
+        Raises:
+            StreamWanted: a new owner, while the camera is recorded for the old one.
+        """
+        before = self._existing(camera_id)
+        wish = self.wishes.get(camera_id)
+        wanted = wish is not None and wish.wanted
+        given = changes.given()
+        if wanted and given.get("owner", before.owner) != before.owner:
+            raise StreamWanted("disconnect the stream before the camera changes its owner")
+        after = self.cameras.update(
+            camera_id,
+            name=given.get("name"),
+            path=given.get("path"),
+            status=given.get("status"),
+            owner=given.get("owner"),
+        )
+        if after is None:
+            raise CameraNotFound("there is no such camera")
+        self._follow(before, after, wanted=wanted, by=by, request_id=request_id)
+        return after
+
+    def remove(self, camera_id: UUID, *, with_recordings: bool, by: User, request_id: str) -> None:
+        """Stop and remove a camera; its recordings stay until retention unless asked otherwise."""
+        camera = self._existing(camera_id)
+        self.streams.retire(
+            camera, by=by, request_id=request_id, then=lambda: self.cameras.remove(camera_id)
+        )
+        if with_recordings:
+            self.segments.mark_camera_deleting(camera_id)
+
+    def _existing(self, camera_id: UUID) -> CameraRow:
+        camera = self.cameras.get(camera_id)
+        if camera is None:
+            raise CameraNotFound("there is no such camera")
+        return camera
+
+    def _follow(
+        self, before: CameraRow, after: CameraRow, *, wanted: bool, by: User, request_id: str
+    ) -> None:
+        if after.status != "active":
+            self.streams.retire(after, by=by, request_id=request_id, then=_nothing)
+        elif wanted:
+            self.streams.memory.remember(after, wanted=True)
+            if after.path != before.path:
+                self.streams.hand_over(after, request_id)
+
+
+class CameraCollection(Resource):
+    """``/api/v1/camera``."""
+
+    def __init__(self, service: CameraService) -> None:
+        self._service = service
+
+    @operation(
+        "The cameras that the user may see",
+        access=Access.BEARER,
+        query=ListQuery,
+        answers={200: CameraList},
+        refusals=(503,),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with a page."""
+        query, user = query_of(req, ListQuery), user_of(req)
+        page = self._service.cameras.list_visible(
+            None if is_admin(user) else user.sub, limit=query.limit, cursor=query.cursor
+        )
+        items = [_model(camera) for camera in page.items]
+        answer(resp, CameraList(items=items, next_cursor=page.next_cursor))
+
+    @operation(
+        "Add a camera",
+        access=Access.BEARER,
+        body=NewCamera,
+        answers={201: CameraModel},
+        refusals=(403, 409, 503),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with the new camera; role admin."""
+        require_admin(user_of(req))
+        camera = self._service.add(body_of(req, NewCamera))
+        resp.location = f"/api/v1/camera/{camera.id}"
+        answer(resp, _model(camera), status=201)
+
+
+class CameraItem(Resource):
+    """``/api/v1/camera/{camera_id}``."""
+
+    def __init__(self, service: CameraService, access: CameraAccess) -> None:
+        self._service = service
+        self._access = access
+
+    @operation("A camera", access=Access.BEARER, answers={200: CameraModel}, refusals=(404, 503))
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the camera."""
+        answer(resp, _model(self._access.find(user_of(req), camera_id, Action.SEE)))
+
+    @operation(
+        "Change a camera",
+        access=Access.BEARER,
+        body=CameraChanges,
+        answers={200: CameraModel},
+        refusals=(403, 404, 409, 503),
+    )
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the camera as it is now; role admin."""
+        user = user_of(req)
+        self._require_admin(user, camera_id)
+        changed = self._service.change(
+            camera_id, body_of(req, CameraChanges), by=user, request_id=name_request(req)
+        )
+        answer(resp, _model(changed))
+
+    @operation(
+        "Remove a camera",
+        access=Access.BEARER,
+        query=RemoveQuery,
+        answers={204: None},
+        refusals=(403, 404, 503),
+    )
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Stop and remove; role admin."""
+        user = user_of(req)
+        self._require_admin(user, camera_id)
+        delete = query_of(req, RemoveQuery).recordings == "delete"
+        self._service.remove(
+            camera_id, with_recordings=delete, by=user, request_id=name_request(req)
+        )
+        resp.status = falcon.HTTP_204
+
+    def _require_admin(self, user: User, camera_id: UUID) -> None:
+        """Say 404 to whom the camera is hidden, 403 to whom it is not."""
+        self._access.find(user, camera_id, Action.ADMIN)
+
+
+def _model(camera: CameraRow) -> CameraModel:
+    return CameraModel.model_validate(
+        {name: getattr(camera, name) for name in CameraModel.model_fields}
+    )
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,106 @@
+"""What a user hands to others: the URL that a camera pushes to, and what a preview plays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.access import Action
+from streamwarden.auth.urls import publish_url
+from streamwarden.http.api.access import CameraAccess, require_active
+from streamwarden.http.api.ports import StreamTokens
+from streamwarden.http.intake import query_of, user_of
+from streamwarden.http.models import Model, Moment, QueryInteger, answer
+from streamwarden.http.operations import Access, Resource, operation
+
+
+class PublishQuery(Model):
+    """How long the URL is good for, in seconds."""
+
+    ttl: QueryInteger = Field(default=86_400, ge=60, le=31_536_000)
+
+
+class PublishLink(Model):
+    """Where the camera pushes to; the token in it is checked when the camera connects."""
+
+    publish_rtsp_url: str
+    ttl: int
+    expires_at: Moment
+
+
+class PreviewQuery(Model):
+    """How long a preview may be opened, in seconds."""
+
+    ttl: QueryInteger = Field(default=300, ge=30, le=3_600)
+
+
+class Preview(Model):
+    """Where to watch live. ``whep_url`` takes ``token`` as a bearer; null without WebRTC."""
+
+    whep_url: str | None
+    token: str
+    hls_url: str | None
+    expires_at: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What both routes need. ``whep_url`` None: the media server has no WebRTC."""
+
+    access: CameraAccess
+    tokens: StreamTokens
+    rtsp_publish_url: str
+    whep_url: str | None
+
+
+class Publish(Resource):
+    """``GET /api/v1/camera/{camera_id}/publish_rtsp_url``."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @operation(
+        "The URL that a camera pushes to",
+        access=Access.BEARER,
+        query=PublishQuery,
+        answers={200: PublishLink},
+        refusals=(403, 404, 503),
+        about="403 `camera_inactive` for a camera that is set to inactive.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Sign a publish token in the user's name."""
+        user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
+        camera = require_active(self._links.access.find(user, camera_id, Action.PUBLISH))
+        signed = self._links.tokens.sign_publish(user.sub, camera.path, ttl_s=ttl_s)
+        url = publish_url(self._links.rtsp_publish_url, camera.path, signed.token)
+        answer(resp, PublishLink(publish_rtsp_url=url, ttl=ttl_s, expires_at=signed.expires_at))
+
+
+class LivePreview(Resource):
+    """``GET /api/v1/camera/{camera_id}/preview``."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @operation(
+        "What a live preview plays",
+        access=Access.BEARER,
+        query=PreviewQuery,
+        answers={200: Preview},
+        refusals=(403, 404, 503),
+        about="403 `camera_inactive` for a camera that is set to inactive.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Sign a view token in the user's name."""
+        user, ttl_s = user_of(req), query_of(req, PreviewQuery).ttl
+        camera = require_active(self._links.access.find(user, camera_id, Action.VIEW))
+        signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s)
+        base = self._links.whep_url
+        whep = None if base is None else f"{base.rstrip('/')}/{camera.path}/whep"
+        answer(
+            resp,
+            Preview(whep_url=whep, token=signed.token, hls_url=None, expires_at=signed.expires_at),
+        )

@@ -1,0 +1,212 @@
+"""What was recorded, what was not, and the files."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Literal, cast
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.access import Action
+from streamwarden.clock import Clock
+from streamwarden.errors import InvalidInput, NotFound
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.ports import (
+    GapRow,
+    OpenedFile,
+    Recordings,
+    SegmentRow,
+    Segments,
+    Streaming,
+)
+from streamwarden.http.intake import query_of, user_of
+from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
+from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.problems import Problem, respond
+from streamwarden.http.request_ids import name_request
+
+DEFAULT_SPAN = timedelta(days=1)
+_PASSED_HEADERS = (
+    "Accept-Ranges",
+    "Cache-Control",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "ETag",
+    "Last-Modified",
+)
+
+
+class SegmentNotFound(NotFound):
+    """No such segment of this camera, or its file is gone."""
+
+    code = "segment_not_found"
+
+
+class RangeQuery(Model):
+    """Which time. ``to`` defaults to now, ``from`` to a day before ``to``."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    limit: QueryInteger = Field(default=100, ge=1, le=1_000)
+    cursor: str | None = Field(default=None, max_length=128)
+
+
+class SegmentItem(Model):
+    """A file. ``media_seconds`` is the length of the media, not of the wall clock's time."""
+
+    kind: Literal["segment"] = "segment"
+    id: Id
+    started_at: Moment
+    ended_at: Moment
+    media_seconds: float
+    size_bytes: int = Field(alias="bytes")
+    run: int
+    salvaged: bool
+
+
+class GapItem(Model):
+    """Time that was wanted and not recorded; an open gap has no end yet."""
+
+    kind: Literal["gap"] = "gap"
+    started_at: Moment
+    ended_at: Moment | None
+    cause: str
+
+
+class RecordingList(Model):
+    """Segments and gaps in time order; ``next_cursor`` asks for those that follow."""
+
+    items: list[SegmentItem | GapItem]
+    next_cursor: str | None
+
+
+class RecordingCollection(Resource):
+    """``GET /api/v1/camera/{camera_id}/recordings``."""
+
+    def __init__(self, recordings: Recordings, access: CameraAccess, clock: Clock) -> None:
+        self._recordings = recordings
+        self._access = access
+        self._clock = clock
+
+    @operation(
+        "Segments and gaps of a camera",
+        access=Access.BEARER,
+        query=RangeQuery,
+        answers={200: RecordingList},
+        refusals=(403, 404, 503),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with a page."""
+        query = query_of(req, RangeQuery)
+        to = query.to or self._clock.now()
+        try:
+            from_ = query.from_ or to - DEFAULT_SPAN
+        except OverflowError:
+            raise InvalidInput("to: must be later", field="to") from None
+        if from_ >= to:
+            raise InvalidInput("from: must be before to", field="from")
+        self._access.find(user_of(req), camera_id, Action.RECORDINGS)
+        page = self._recordings.list(camera_id, from_, to, limit=query.limit, cursor=query.cursor)
+        items = [_item(row) for row in page.items]
+        answer(resp, RecordingList(items=items, next_cursor=page.next_cursor))
+
+
+class RecordingFile(Resource):
+    """``GET /api/v1/camera/{camera_id}/recordings/{segment_id}``."""
+
+    def __init__(self, segments: Segments, access: CameraAccess, streaming: Streaming) -> None:
+        self._segments = segments
+        self._access = access
+        self._streaming = streaming
+
+    @operation(
+        "The file of a segment",
+        access=Access.BEARER,
+        answers=FILE_ANSWERS,
+        refusals=(403, 404, 416, 503),
+        headers=FILE_HEADERS,
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
+    ) -> None:
+        """Pass the file on from the streaming role, piece by piece."""
+        self._access.find(user_of(req), camera_id, Action.RECORDINGS)
+        if self._segments.get(camera_id, segment_id) is None:
+            raise SegmentNotFound("this camera has no such segment")
+        found = self._streaming.open_file(
+            camera_id,
+            segment_id,
+            method=req.method,
+            headers={name: text for name in FILE_HEADERS if (text := req.get_header(name))},
+            request_id=name_request(req),
+        )
+        _pass_on(req, resp, found)
+
+
+class _Passing:
+    """The file as WSGI wants it: waitress iterates it, and closes it however that ends."""
+
+    def __init__(self, found: OpenedFile) -> None:
+        self._found = found
+        self._chunks = found.chunks()
+
+    def __iter__(self) -> _Passing:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        self._found.close()
+
+
+def _pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> None:
+    headers = {name.lower(): value for name, value in found.headers.items()}
+    if found.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
+        found.close()
+        _refuse(req, resp, found.status, headers)
+        return
+    resp.status = found.status
+    for name in _PASSED_HEADERS:
+        if name.lower() in headers:
+            resp.set_header(name, headers[name.lower()])
+    if req.method == "HEAD" or found.status == HTTPStatus.NOT_MODIFIED:
+        found.close()
+    else:
+        resp.stream = _Passing(found)
+
+
+def _refuse(
+    req: falcon.Request, resp: falcon.Response, status: int, headers: dict[str, str]
+) -> None:
+    if status == HTTPStatus.NOT_FOUND:
+        raise SegmentNotFound("the segment's file is gone")
+    respond(req, resp, Problem.of_status(status))
+    if "content-range" in headers:
+        resp.set_header("Content-Range", headers["content-range"])
+
+
+def _item(row: SegmentRow | GapRow) -> SegmentItem | GapItem:
+    # The rows' classes belong to storage; a cause is what only a gap has.
+    return _gap(cast("GapRow", row)) if hasattr(row, "cause") else _segment(row)
+
+
+def _gap(row: GapRow) -> GapItem:
+    return GapItem(started_at=row.started_at, ended_at=row.ended_at, cause=row.cause)
+
+
+def _segment(row: SegmentRow) -> SegmentItem:
+    return SegmentItem(
+        id=row.id,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        media_seconds=row.media_ms / 1000,
+        bytes=row.size_bytes,
+        run=row.run,
+        salvaged=row.salvaged,
+    )
