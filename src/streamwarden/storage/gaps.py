@@ -24,11 +24,11 @@ class GapRepository:
         """Open new gaps, close or re-cause open ones, in one round trip; return how many changed.
 
         A closed gap stays as it is, whatever comes late; a gap's start never moves.
+
+        Raises:
+            RowsRefused: one of them ends before it starts.
         """
-        if not rows:
-            return 0
-        columns = {name: [getattr(row, name) for row in rows] for name in Gap.__slots__}
-        return self._database.execute(_SQL["upsert_many"], columns)
+        return self._database.write_rows(_SQL["upsert_many"], rows, Gap.__slots__)
 
     def open_gaps(self) -> list[Gap]:
         """Return every gap without an end."""

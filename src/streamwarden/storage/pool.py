@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from psycopg import Connection, Cursor, Error, InterfaceError, OperationalError
+from psycopg import (
+    Connection,
+    Cursor,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import RowFactory, TupleRow, class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
-from streamwarden.errors import ConfigError, Unavailable
+from streamwarden.errors import ConfigError, StreamwardenError, Unavailable
 from streamwarden.storage.session import BoundedConnection
 
 T = TypeVar("T")
@@ -34,6 +42,15 @@ class StorageUnavailable(Unavailable):
     def __init__(self, detail: str, *, reason: str = "") -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class RowsRefused(StreamwardenError):
+    """A row among those written can never be stored: it contradicts itself or does not fit.
+
+    Nothing of the batch was written. Repeating it is no use; writing its rows singly shows which.
+    """
+
+    code = "rows_refused"
 
 
 class Database:
@@ -116,6 +133,20 @@ class Database:
         """Run ``query`` in a transaction of its own; return how many rows it changed."""
         with self.connection() as connection:
             return connection.execute(query, params).rowcount
+
+    def write_rows(self, query: bytes, rows: Sequence[object], columns: Iterable[str]) -> int:
+        """Run ``query`` once for all ``rows``, each column as one array; return how many changed.
+
+        Raises:
+            RowsRefused: one of them can never be stored.
+        """
+        if not rows:
+            return 0
+        arrays = {name: [getattr(row, name) for row in rows] for name in columns}
+        try:
+            return self.execute(query, arrays)
+        except (DataError, IntegrityError) as error:
+            raise RowsRefused(f"a row cannot be stored ({type(error).__name__})") from error
 
 
 def fetch_all(

@@ -33,11 +33,11 @@ class SegmentRepository:
 
         A segment counts as known by its id or by its camera, run and number, so a repeated batch
         changes nothing.
+
+        Raises:
+            RowsRefused: one of them ends before it starts, or has a negative size or length.
         """
-        if not rows:
-            return 0
-        columns = {name: [getattr(row, name) for row in rows] for name in Segment.__slots__}
-        return self._database.execute(_SQL["insert_many"], columns)
+        return self._database.write_rows(_SQL["insert_many"], rows, Segment.__slots__)
 
     def get(self, camera_id: UUID, segment_id: UUID) -> Segment | None:
         """Return the segment, None where this camera has no such one."""

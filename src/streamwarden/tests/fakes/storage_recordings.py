@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from streamwarden.storage.cursor import Position, decode_cursor
+from streamwarden.storage.pool import RowsRefused
 from streamwarden.storage.rows import Gap, Page, Segment, Usage
 from streamwarden.tests.fakes.storage_tables import FakeRepository, overlaps, page_of
 
@@ -19,6 +20,8 @@ class FakeSegmentRepository(FakeRepository):
 
     def insert_many(self, rows: Sequence[Segment]) -> int:
         tables = self._tables
+        if any(r.ended_at < r.started_at or min(r.size_bytes, r.media_ms) < 0 for r in rows):
+            raise RowsRefused("a row cannot be stored")
         before = len(tables.segments)
         known = {_place(segment) for segment in tables.segments.values()}
         for row in rows:
@@ -95,6 +98,8 @@ class FakeGapRepository(FakeRepository):
     """As ``GapRepository``."""
 
     def upsert_many(self, rows: Sequence[Gap]) -> int:
+        if any(row.ended_at is not None and row.ended_at < row.started_at for row in rows):
+            raise RowsRefused("a row cannot be stored")
         changed = set()
         for row in rows:
             known = self._tables.gaps.get(row.id)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.errors import InvalidInput
+from streamwarden.storage.pool import RowsRefused
 from streamwarden.storage.rows import Gap, Segment
 from streamwarden.tests.contract.storage.conftest import Storage
 from streamwarden.tests.fakes.storage_samples import a_gap, a_segment, at
@@ -46,6 +47,12 @@ def test_a_gap_that_gets_its_true_cause_keeps_its_id_and_start(storage: Storage)
     storage.gaps.upsert_many([replace(gap, cause="unauthorized", started_at=at(3))])
 
     assert storage.gaps.open_gaps() == [replace(gap, cause="unauthorized")]
+
+
+def test_a_gap_of_negative_length_is_refused(storage: Storage) -> None:
+    with pytest.raises(RowsRefused):
+        storage.gaps.upsert_many([a_gap(CAMERA, start=5, end=0)])
+    assert storage.gaps.in_range(CAMERA, at(-100), at(100)) == []
 
 
 def test_one_batch_may_open_recause_and_close_a_gap(storage: Storage) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
+from streamwarden.storage.pool import RowsRefused
 from streamwarden.storage.rows import Segment, Usage
 from streamwarden.tests.contract.storage.conftest import Storage
 from streamwarden.tests.fakes.storage_samples import a_segment, at
@@ -39,6 +43,18 @@ def test_a_repeated_batch_inserts_nothing_twice(storage: Storage) -> None:
     same_place = replace(first, id=uuid4(), size_bytes=1)
     assert storage.segments.insert_many([first, second, same_place, second]) == 1
     assert storage.segments.in_range(CAMERA, at(0), at(100)) == [first, second]
+
+
+@pytest.mark.parametrize("broken", [{"size_bytes": -1}, {"media_ms": -1}, {"ended_at": at(-1)}])
+def test_a_row_that_contradicts_itself_is_refused_with_its_batch(
+    storage: Storage, broken: dict[str, Any]
+) -> None:
+    good = row(10)
+
+    with pytest.raises(RowsRefused):
+        storage.segments.insert_many([good, replace(row(0), **broken)])
+
+    assert storage.segments.get(CAMERA, good.id) is None
 
 
 def test_an_empty_batch_is_harmless(storage: Storage) -> None:
