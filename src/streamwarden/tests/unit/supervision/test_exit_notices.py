@@ -18,8 +18,8 @@ from streamwarden.supervision import (
     inbox_depths,
     tell,
 )
+from streamwarden.tests.unit.supervision.by_hand import DEADLINE_S
 from streamwarden.tests.unit.supervision.stage import (
-    DEADLINE_S,
     Crash,
     Hold,
     Leave,
