@@ -9,7 +9,7 @@ class StreamwardenError(Exception):
     code = "internal_error"
 
 
-class InvalidInput(StreamwardenError):  # noqa: N818 - named for what the caller did, like LookupError
+class InvalidInput(StreamwardenError):
     """The caller must change what it sent; ``field`` names the part at fault."""
 
     code = "invalid_request"
@@ -19,25 +19,25 @@ class InvalidInput(StreamwardenError):  # noqa: N818 - named for what the caller
         self.field = field
 
 
-class NotFound(StreamwardenError):  # noqa: N818 - likewise
+class NotFound(StreamwardenError):
     """No such thing, or none that this caller may see."""
 
     code = "not_found"
 
 
-class Denied(StreamwardenError):  # noqa: N818 - likewise
+class Denied(StreamwardenError):
     """The caller is known and may not."""
 
     code = "permission_denied"
 
 
-class Conflict(StreamwardenError):  # noqa: N818 - likewise
+class Conflict(StreamwardenError):
     """The request contradicts what is already so."""
 
     code = "conflict"
 
 
-class Unavailable(StreamwardenError):  # noqa: N818 - likewise
+class Unavailable(StreamwardenError):
     """Something that is needed does not answer; the same call may succeed later."""
 
     code = "unavailable"
