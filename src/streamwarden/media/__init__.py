@@ -1,0 +1,1 @@
+"""One FFmpeg: its command line, its process, its segments. A leaf: it knows no actor."""

@@ -1,0 +1,113 @@
+"""From what FFmpeg did to a cause: one pure function.
+
+The order is fixed: did we ask it to stop; had it written media; then its stderr; then its exit code.
+FFmpeg 5.1 exits with 1 for every failure, 9.x mostly with 256 - errno, so the text comes first.
+Source of the texts and codes: measured with both (``docs/design/0003-a-run.md``).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from streamwarden.causes import Cause
+
+
+class Killed(Enum):
+    """Why we killed a run that did not end by itself."""
+
+    STALLED = auto()
+    NEVER_STARTED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """What is known of a run once its process has ended.
+
+    ``exit_code`` is negative for a signal, as in ``subprocess``. ``stderr`` is its bounded tail.
+    ``waited_s`` is how long it lived; ``answer_wait_s`` how long FFmpeg waits for an answer.
+    """
+
+    exit_code: int
+    stderr: str
+    wrote_media: bool
+    asked_to_stop: bool
+    killed: Killed | None
+    waited_s: float
+    answer_wait_s: float
+
+
+# Read from top to bottom: a disk that is full also makes other lines appear.
+_TEXTS: Final = (
+    (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
+    (r"Read-only file system|Permission denied", Cause.NOT_WRITABLE),
+    (r"Failed to open segment", Cause.NOT_WRITABLE),
+    (r"401 Unauthorized|403 Forbidden", Cause.UNAUTHORIZED),
+    (r"404 Not Found", Cause.SOURCE_OFFLINE),
+    (r"5XX Server Error|Server returned 5\d\d", Cause.SERVER_ERROR),
+    (r"Connection refused", Cause.CONNECTION_REFUSED),
+    (r"Failed to resolve hostname|No route to host|Network is unreachable", Cause.UNREACHABLE),
+    (r"Could not find tag for codec|matches no streams", Cause.UNSUPPORTED_MEDIA),
+    (r"dimensions not set", Cause.STARTING),
+    (r"Unrecognized option|Option not found|Error parsing options", Cause.INTERNAL),
+)
+
+_CODES: Final = {
+    256 - errno.ENOSPC: Cause.DISK_FULL,
+    256 - errno.EDQUOT: Cause.DISK_FULL,
+    256 - errno.EROFS: Cause.NOT_WRITABLE,
+    256 - errno.EACCES: Cause.NOT_WRITABLE,
+    256 - errno.ENOENT: Cause.NOT_WRITABLE,
+    256 - errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
+    256 - errno.ETIMEDOUT: Cause.TIMEOUT,
+}
+
+
+def classify(end: RunEnd) -> Cause | None:
+    """Return why the run was lost, or None when it ended because we asked."""
+    if end.asked_to_stop:
+        return None
+    if end.killed is not None:
+        return Cause.STALLED if end.killed is Killed.STALLED else Cause.TIMEOUT
+    if end.exit_code < 0:
+        return Cause.FFMPEG_CRASHED
+    return _from_text(end) or _from_code(end)
+
+
+def _from_text(end: RunEnd) -> Cause | None:
+    for pattern, cause in _TEXTS:
+        if re.search(pattern, end.stderr):
+            return cause
+    if "Connection timed out" in end.stderr:
+        return Cause.STALLED if end.wrote_media else Cause.TIMEOUT
+    if "Invalid data found when processing input" in end.stderr and not end.wrote_media:
+        return Cause.TIMEOUT if end.waited_s >= end.answer_wait_s else Cause.SERVER_ERROR
+    return None
+
+
+def _from_code(end: RunEnd) -> Cause:
+    # Code 0 without our asking is a loss: FIN and RST in mid-stream end FFmpeg like that.
+    if end.exit_code == 0:
+        return Cause.SOURCE_OFFLINE
+    return _CODES.get(end.exit_code, Cause.FFMPEG_CRASHED)
+
+
+def message(cause: Cause, end: RunEnd) -> str:
+    """Return one line for people: what happened, with the code or signal where that helps."""
+    text = cause.value.replace("_", " ")
+    if cause is not Cause.FFMPEG_CRASHED:
+        return text
+    if end.exit_code < 0:
+        return f"FFmpeg was ended by {_signal_name(-end.exit_code)}"
+    return f"FFmpeg ended with code {end.exit_code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

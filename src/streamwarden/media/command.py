@@ -1,0 +1,79 @@
+"""FFmpeg's command line for one run; every option's reason is in ``docs/design/0003-a-run.md``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from streamwarden.media.names import live_pattern
+
+ANSWER_TIMEOUT_S: Final = 5.0
+"""FFmpeg's own ``-timeout``: connecting is bounded by it, reading by twice as much."""
+
+_FRAGMENTS: Final = (
+    "movflags=+frag_keyframe+empty_moov+default_base_moof"
+    ":frag_duration=1000000:flush_packets=1:write_prft=wallclock"
+)
+
+
+class RunOrder(Protocol):
+    """All that one FFmpeg life needs. ``url`` holds a token: keep it out of the repr."""
+
+    @property
+    def run(self) -> int:
+        """The run's number."""
+
+    @property
+    def url(self) -> str:
+        """Where to read from."""
+
+    @property
+    def segment_seconds(self) -> int:
+        """How long a segment is to be; it ends at the first key frame from there on."""
+
+    @property
+    def folder(self) -> Path:
+        """FFmpeg's working folder."""
+
+    @property
+    def audio(self) -> str:
+        """``copy``, ``aac`` or ``none``."""
+
+    @property
+    def probe_s(self) -> float:
+        """How long to look at the stream before deciding what it is."""
+
+
+def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
+    """Return the arguments that record ``order.url`` into segments in the working folder."""
+    return [
+        *("setpriv", "--pdeathsig", "KILL", "--", ffmpeg),
+        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
+        *("-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls"),
+        *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
+        *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
+        *("-i", order.url),
+        *_tracks(order.audio),
+        *("-f", "segment", "-segment_time", str(order.segment_seconds), "-reset_timestamps", "1"),
+        *("-segment_list", "pipe:1", "-segment_list_type", "csv"),
+        *("-segment_format", "mp4", "-segment_format_options", _FRAGMENTS),
+        live_pattern(order.run),
+    ]
+
+
+def _tracks(audio: str) -> list[str]:
+    """Return what is recorded of which track: the audio never costs the video."""
+    video = ["-map", "0:v:0", "-c:v", "copy"]
+    match audio:
+        case "copy":
+            return [*video, "-map", "0:a:0?", "-c:a", "copy"]
+        case "aac":
+            return [*video, "-map", "0:a:0?", "-c:a", "aac", "-b:a", "64k"]
+        case "none":
+            return video
+        case _:
+            raise ValueError(f"audio is copied, made AAC or left out, not {audio!r}")
+
+
+ENVIRONMENT: Final = {"TZ": "UTC", "AV_LOG_FORCE_NOCOLOR": "1", "PATH": "/usr/bin:/bin"}
+"""FFmpeg's whole environment: nothing of ours reaches it. PATH is for ``setpriv`` alone."""

@@ -1,0 +1,228 @@
+"""Fragmented MP4 as far as a recorder must read it: where fragments end, and how long they play.
+
+Source: ISO/IEC 14496-12 (ISO BMFF), movie fragments: ``moof`` and its ``mdat`` make one fragment;
+``tfhd``, ``tfdt`` and ``trun`` give its samples' durations in the track's timescale.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_HEADER_BYTES: Final = 8
+_LARGE_HEADER_BYTES: Final = 16
+_MAX_META_BYTES: Final = 16 * 1024 * 1024
+"""A ``moov`` or ``moof`` above this is no recorder's work; it is not read into memory."""
+
+
+class NotFragmentedMp4(ValueError):
+    """The file does not begin like a fragmented MP4 with at least one video track."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box's four-letter type, its first byte, where its payload begins and where it ends."""
+
+    kind: bytes
+    start: int
+    payload: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a file holds: ``whole_bytes`` is where the last whole fragment ends.
+
+    ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its
+    trailer (``mfra``) and nothing follows it.
+    """
+
+    fragments: int
+    whole_bytes: int
+    media_ms: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    id: int
+    timescale: int
+    default_duration: int
+
+
+def init_bytes(fd: int) -> int | None:
+    """Return the size of ``ftyp`` and ``moov``, or None while they are not yet written."""
+    position = 0
+    for _ in range(4):
+        box = _read_box(fd, position)
+        if box is None:
+            return None
+        position = box.end
+        if box.kind == b"moov":
+            return position
+    return None
+
+
+def summarise(path: Path) -> Summary:
+    """Read ``path``'s structure; its media data are not touched.
+
+    Raises:
+        NotFragmentedMp4: it has no whole ``moov`` with a video track.
+        OSError: it cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return _summarise(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+def _summarise(fd: int, size: int) -> Summary:
+    track: _Track | None = None
+    fragments = whole = ticks = pending = 0
+    trailer_end = -1
+    for box in _top_level(fd, size):
+        if box.kind == b"moov":
+            track = _video_track(_payload(fd, box))
+            whole = box.end
+        elif box.kind == b"moof" and track is not None:
+            pending = _fragment_ticks(_payload(fd, box), track)
+        elif box.kind == b"mdat" and track is not None:
+            fragments, whole, ticks, pending = fragments + 1, box.end, ticks + pending, 0
+        elif box.kind == b"mfra":
+            trailer_end = box.end
+    if track is None:
+        raise NotFragmentedMp4("no movie header with a video track")
+    media_ms = round(ticks * 1000 / track.timescale)
+    return Summary(fragments, whole, media_ms, complete=trailer_end == size)
+
+
+def _top_level(fd: int, size: int) -> Iterator[Box]:
+    """Yield the boxes that are whole within ``size`` bytes."""
+    position = 0
+    while (box := _read_box(fd, position)) is not None and box.end <= size:
+        yield box
+        position = box.end
+
+
+def _read_box(fd: int, position: int) -> Box | None:
+    header = os.pread(fd, _LARGE_HEADER_BYTES, position)
+    return _box(header, position)
+
+
+def _box(header: bytes, position: int) -> Box | None:
+    if len(header) < _HEADER_BYTES:
+        return None
+    size, kind = struct.unpack_from(">I4s", header)
+    payload = position + _HEADER_BYTES
+    if size == 1:
+        if len(header) < _LARGE_HEADER_BYTES:
+            return None
+        size = struct.unpack_from(">Q", header, _HEADER_BYTES)[0]
+        payload = position + _LARGE_HEADER_BYTES
+    # Size 0 means "to the end of the file": nobody can say that such a box is whole.
+    if size < payload - position:
+        return None
+    return Box(kind, position, payload, position + size)
+
+
+def _payload(fd: int, box: Box) -> bytes:
+    length = box.end - box.payload
+    if length > _MAX_META_BYTES:
+        raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
+    return os.pread(fd, length, box.payload)
+
+
+def _inside(data: bytes, *path: bytes) -> Iterator[bytes]:
+    """Yield the payloads of all boxes at ``path`` inside ``data``."""
+    position = 0
+    while (box := _box(data[position : position + _LARGE_HEADER_BYTES], position)) is not None:
+        if box.end > len(data):
+            return
+        if box.kind == path[0]:
+            payload = data[box.payload : box.end]
+            if len(path) == 1:
+                yield payload
+            else:
+                yield from _inside(payload, *path[1:])
+        position = box.end
+
+
+def _first(data: bytes, *path: bytes) -> bytes:
+    for payload in _inside(data, *path):
+        return payload
+    raise NotFragmentedMp4(f"no {b'/'.join(path)!r} box")
+
+
+def _video_track(moov: bytes) -> _Track | None:
+    try:
+        for trak in _inside(moov, b"trak"):
+            if _first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
+                id_ = _versioned(_first(trak, b"tkhd"), 12, 20)
+                timescale = _versioned(_first(trak, b"mdia", b"mdhd"), 12, 20)
+                if timescale == 0:
+                    raise NotFragmentedMp4("a timescale of 0")
+                return _Track(id_, timescale, _default_duration(moov, id_))
+    except struct.error as error:
+        raise NotFragmentedMp4("a movie header cut short") from error
+    return None
+
+
+def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
+    """Return the 32-bit field that stands at one offset in version 0 and at another in version 1."""
+    value: int = struct.unpack_from(
+        ">I", full_box, offset_1 if full_box[:1] == b"\x01" else offset_0
+    )[0]
+    return value
+
+
+def _default_duration(moov: bytes, track_id: int) -> int:
+    for trex in _inside(moov, b"mvex", b"trex"):
+        if struct.unpack_from(">I", trex, 4)[0] == track_id:
+            return int(struct.unpack_from(">I", trex, 12)[0])
+    return 0
+
+
+_TFHD_OPTIONAL: Final = ((0x1, 8), (0x2, 4))
+_TFHD_DURATION: Final = 0x8
+_TRUN_DATA_OFFSET: Final = 0x1
+_TRUN_FIRST_FLAGS: Final = 0x4
+_TRUN_DURATION: Final = 0x100
+_TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
+
+
+def _fragment_ticks(moof: bytes, track: _Track) -> int:
+    """Return how long the fragment's video plays, in the track's timescale."""
+    try:
+        return sum(_traf_ticks(traf, track) for traf in _inside(moof, b"traf"))
+    except struct.error as error:
+        raise NotFragmentedMp4("a fragment header cut short") from error
+
+
+def _traf_ticks(traf: bytes, track: _Track) -> int:
+    tfhd = _first(traf, b"tfhd")
+    flags, id_ = struct.unpack_from(">II", tfhd)
+    if id_ != track.id:
+        return 0
+    default = track.default_duration
+    if flags & _TFHD_DURATION:
+        offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
+        default = struct.unpack_from(">I", tfhd, offset)[0]
+    return sum(_trun_ticks(trun, default) for trun in _inside(traf, b"trun"))
+
+
+def _trun_ticks(trun: bytes, default: int) -> int:
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_DURATION:
+        return int(samples * default)
+    offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET) + 4 * bool(flags & _TRUN_FIRST_FLAGS)
+    per_sample = 4 * sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
+    if offset + samples * per_sample > len(trun):
+        raise NotFragmentedMp4("a track run cut short")
+    words = struct.unpack_from(f">{samples * per_sample // 4}I", trun, offset)
+    # The duration is the first of a sample's fields.
+    return sum(words[:: per_sample // 4])

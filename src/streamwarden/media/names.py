@@ -1,0 +1,97 @@
+"""Names of folders and files under the record root; no value can leave its folder or meet another.
+
+Layout: ``{owner}/{camera_id}/{YYYY-MM-DD}/{HHMMSS.mmm}Z-r{run}-{number}.mp4``, and in progress
+``{owner}/{camera_id}/.live/r{run}-{number}.mp4``. All times are UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+LIVE: Final = ".live"
+STATE: Final = ".streamwarden"
+"""streamwarden's own folder in the record root. No owner's folder begins with a dot."""
+
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9_-]|~[0-9A-F]{2})+")
+_MAX_NAME_BYTES: Final = 255
+_STORED: Final = re.compile(r"(\d{6})\.(\d{3})Z-r(\d+)-(\d+)\.mp4")
+_LIVE_NAME: Final = re.compile(r"r(\d+)-(\d{6,})\.mp4")
+
+
+def encode_owner(owner: str) -> str:
+    """Return ``owner`` as a folder name: ``[A-Za-z0-9_-]`` kept, every other byte as ``~XX``.
+
+    Raises:
+        ValueError: it is empty or its name would be longer than a file system allows (255 bytes).
+    """
+    name = "".join(
+        chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in owner.encode("utf-8")
+    )
+    if not 0 < len(name) <= _MAX_NAME_BYTES:
+        raise ValueError(f"an owner's folder name has 1 to {_MAX_NAME_BYTES} bytes")
+    return name
+
+
+def decode_owner(name: str) -> str:
+    """Return the owner of a folder name; ``ValueError`` for a name that ``encode_owner`` never gives."""
+    if not _ENCODED.fullmatch(name):
+        raise ValueError("not an owner's folder name")
+    raw = re.sub(rb"~([0-9A-F]{2})", lambda hit: bytes([int(hit[1], 16)]), name.encode())
+    owner = raw.decode("utf-8")
+    if encode_owner(owner) != name:
+        raise ValueError("not an owner's folder name")
+    return owner
+
+
+def camera_folder(record_root: Path, owner: str, camera_id: UUID) -> Path:
+    """Return where a camera's recordings are."""
+    return record_root / encode_owner(owner) / str(camera_id)
+
+
+def live_pattern(run: int) -> str:
+    """Return the segment muxer's file name pattern: relative, and the only ``%`` is its own."""
+    return f"r{run}-%06d.mp4"
+
+
+def live_name(run: int, number: int) -> str:
+    """Return the name of a segment in progress."""
+    return f"r{run}-{number:06d}.mp4"
+
+
+def parse_live(name: str) -> tuple[int, int] | None:
+    """Return run and number of a file in ``.live``, or None for a stranger's file."""
+    hit = _LIVE_NAME.fullmatch(name)
+    return (int(hit[1]), int(hit[2])) if hit else None
+
+
+def stored_name(started_at: datetime, run: int, number: int) -> str:
+    """Return a stored segment's path below its camera's folder."""
+    utc = started_at.astimezone(UTC)
+    return f"{utc:%Y-%m-%d}/{utc:%H%M%S}.{utc.microsecond // 1000:03d}Z-r{run}-{number}.mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredName:
+    """What a stored segment's name says."""
+
+    started_at: datetime
+    run: int
+    number: int
+
+
+def parse_stored(day: str, name: str) -> StoredName | None:
+    """Return what a stored segment's folder and file name say, or None for a stranger's file."""
+    hit = _STORED.fullmatch(name)
+    if hit is None:
+        return None
+    try:
+        started_at = datetime.strptime(f"{day} {hit[1]} {hit[2]}000Z", "%Y-%m-%d %H%M%S %f%z")
+    except ValueError:
+        return None
+    return StoredName(started_at, int(hit[3]), int(hit[4]))

@@ -1,0 +1,225 @@
+"""One FFmpeg life as the watching thread keeps it: process, pipes, what was listed, when it grew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import IO, Final, Protocol
+
+from streamwarden.causes import Cause
+from streamwarden.clock import Clock, to_milliseconds
+from streamwarden.media.causes import Killed
+from streamwarden.media.command import RunOrder
+from streamwarden.media.fmp4 import init_bytes
+from streamwarden.media.names import live_name
+from streamwarden.media.segment_list import ListedSegment, SegmentListReader
+
+_STDERR_TAIL_BYTES: Final = 8192
+STDERR_BYTES_A_TICK: Final = 262144
+"""What one run may say between two looks at it; more waits in the pipe."""
+_READ_BYTES: Final = 65536
+_STEP_S: Final = 2.0
+"""A wall clock that departs this far from the monotonic one has been set, not slewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A finished segment of a run with its wall-clock times."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended. ``cause`` is None when it was asked to.
+
+    ``tail`` is the segment that was open, if any media may be in it: its times are those of its
+    first and last flush.
+    """
+
+    at: datetime
+    cause: Cause | None
+    message: str
+    recorded: bool
+    tail: Listed | None
+
+
+class RunListener(Protocol):
+    """Who is told about a camera's runs. Called in the watching thread: put it into an inbox."""
+
+    def spawned(self, run: int, at: datetime) -> None:
+        """A process has been started."""
+
+    def recording(self, run: int, at: datetime) -> None:
+        """The first fragment is on disk, or the file grows again."""
+
+    def listed(self, run: int, segment: Listed) -> None:
+        """FFmpeg's segment list says that a segment is complete."""
+
+    def stalled(self, run: int, at: datetime) -> None:
+        """The file has stopped growing; the run is being killed."""
+
+    def clock_stepped(self, run: int, by_s: float) -> None:
+        """The wall clock was set: this run's times go on by the old one."""
+
+    def ended(self, run: int, end: Ended) -> None:
+        """The process has ended and its pipes are drained."""
+
+    def adopted(self) -> None:
+        """All that was known of the camera's runs has been told."""
+
+
+class RunClock:
+    """A run's wall clock: set once at its spawn, moved on by the monotonic clock.
+
+    So the segments of a run keep their order and length when the machine's clock is set.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall = clock.now()
+        self._monotonic = clock.monotonic()
+
+    def now(self) -> datetime:
+        """Return the run's present time, to the millisecond."""
+        elapsed_s = self._clock.monotonic() - self._monotonic
+        return to_milliseconds(self._wall + timedelta(seconds=elapsed_s))
+
+    def stepped_by_s(self) -> float:
+        """Return how far the machine's clock has been set since the spawn; 0 when it was not."""
+        by_s = (self._clock.now() - self.now()).total_seconds()
+        return by_s if abs(by_s) > _STEP_S else 0.0
+
+    def at_file_time(self, modified_s: float) -> datetime:
+        """Return the run's time of a file's modification, given as seconds since the epoch."""
+        age_s = max(0.0, self._clock.now().timestamp() - modified_s)
+        return to_milliseconds(self.now() - timedelta(seconds=age_s))
+
+
+@dataclass(slots=True)
+class Run:
+    """The live state of one run; only the watching thread touches it."""
+
+    order: RunOrder
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    clock: RunClock
+    born_s: float
+    reader: SegmentListReader
+    grew_s: float
+    recording: bool = False
+    wrote_media: bool = False
+    stop_asked: bool = False
+    killed: Killed | None = None
+    step_told: bool = False
+    kill_at_s: float | None = None
+    open_number: int = 0
+    open_bytes: int = 0
+    last_ended_at: datetime | None = None
+    stderr: deque[bytes] = field(default_factory=deque)
+    stderr_bytes: int = 0
+    stderr_budget: int = STDERR_BYTES_A_TICK
+    stderr_paused: bool = False
+    pending: dict[int, Listed] = field(default_factory=dict)
+    spawned_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spawned_at = self.clock.now()
+
+    @property
+    def number(self) -> int:
+        """The run's number, unique and growing for its camera."""
+        return self.order.run
+
+    def pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        """Return the segment list's pipe and stderr."""
+        stdout, stderr = self.process.stdout, self.process.stderr
+        if stdout is None or stderr is None:
+            raise RuntimeError("a run is spawned with both pipes")
+        return stdout, stderr
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the run's whole process group; the zombie keeps the number from being reused."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, number)
+
+    def grown(self) -> bool:
+        """Look at the open file; True when it has grown since the last look and holds media."""
+        path = self.order.folder / live_name(self.order.run, self.open_number)
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return False
+        if size <= self.open_bytes:
+            return False
+        if not self.wrote_media and not self._holds_media(size):
+            return False
+        self.open_bytes = size
+        self.wrote_media = True
+        return True
+
+    def _holds_media(self, size: int) -> bool:
+        path = self.order.folder / live_name(self.order.run, self.open_number)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            header = init_bytes(fd)
+        finally:
+            os.close(fd)
+        return header is not None and size > header
+
+    def take(self, segment: ListedSegment) -> Listed:
+        """Give a finished segment its times: it ends now, where its successor starts."""
+        ended_at = self.clock.now()
+        began = self.last_ended_at or self._began(ended_at, segment.media_s)
+        listed = Listed(segment.number, min(began, ended_at), ended_at)
+        self.pending[segment.number] = listed
+        self.last_ended_at = ended_at
+        self.open_number = segment.number + 1
+        self.open_bytes = 0
+        self.wrote_media = True
+        return listed
+
+    def _began(self, ended_at: datetime, media_s: float) -> datetime:
+        # The first file may hold a little that the media server had kept from before the spawn, but
+        # time stamps that jump must not date a segment hours back.
+        earliest = self.spawned_at - timedelta(seconds=10)
+        return max(earliest, to_milliseconds(ended_at - timedelta(seconds=media_s)))
+
+    def tail(self) -> Listed | None:
+        """Return the open segment of a run that has ended, dated by its last flush."""
+        path = self.order.folder / live_name(self.order.run, self.open_number)
+        try:
+            modified_s = path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        began = self.last_ended_at or self.spawned_at
+        ended_at = max(began, self.clock.at_file_time(modified_s))
+        return Listed(self.open_number, began, ended_at)
+
+    def note_stderr(self, chunk: bytes) -> None:
+        """Keep the end of what FFmpeg says."""
+        self.stderr_budget -= len(chunk)
+        self.stderr.append(chunk[-_STDERR_TAIL_BYTES:])
+        self.stderr_bytes += len(self.stderr[-1])
+        while self.stderr_bytes - len(self.stderr[0]) >= _STDERR_TAIL_BYTES:
+            self.stderr_bytes -= len(self.stderr.popleft())
+
+    def stderr_tail(self) -> str:
+        """Return the kept end of what FFmpeg said."""
+        return b"".join(self.stderr)[-_STDERR_TAIL_BYTES:].decode("utf-8", "replace")
+
+
+def read_pipe(pipe: IO[bytes] | None) -> bytes | None:
+    """Return what a non-blocking pipe holds: None when that is nothing yet, b"" at its end."""
+    if pipe is None or pipe.closed:
+        return None
+    try:
+        return os.read(pipe.fileno(), _READ_BYTES)
+    except BlockingIOError:
+        return None

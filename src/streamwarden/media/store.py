@@ -1,0 +1,194 @@
+"""A segment's way to its final place: synced, renamed, its folder synced; torn tails cut first.
+
+Only after that may a row speak of it: a row means that the file is whole and on disk
+(``docs/design/0004-stored.md``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from blake3 import blake3
+
+from streamwarden.clock import to_milliseconds
+from streamwarden.media.fmp4 import NotFragmentedMp4, Summary, summarise
+from streamwarden.media.names import (
+    LIVE,
+    camera_folder,
+    live_name,
+    parse_live,
+    parse_stored,
+    stored_name,
+)
+
+_FOLDER_MODE: Final = 0o750
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A whole file in its final place. ``path`` is relative to the record root."""
+
+    path: str
+    started_at: datetime
+    ended_at: datetime
+    media_ms: int
+    size_bytes: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A file in ``.live`` that no living run writes; ``ended_at`` is its last flush."""
+
+    run: int
+    number: int
+    ended_at: datetime
+
+
+class CameraStore:
+    """One camera's folders. Blocking; one owner of the record root at a time is assumed."""
+
+    def __init__(self, record_root: Path, owner: str, camera_id: UUID) -> None:
+        self._root = record_root
+        self._folder = camera_folder(record_root, owner, camera_id)
+        self.live = self._folder / LIVE
+
+    def prepare(self) -> None:
+        """Make the camera's folders."""
+        make_folder(self.live)
+
+    def publish(
+        self, *, run: int, number: int, started_at: datetime, ended_at: datetime
+    ) -> StoredFile:
+        """Put a segment that FFmpeg has listed into its final place. Harmless when repeated.
+
+        Raises:
+            OSError: the disk refuses; the file is where it was. FileNotFoundError: it is nowhere.
+        """
+        source = self.live / live_name(run, number)
+        target = self._folder / stored_name(started_at, run, number)
+        if not source.exists() and target.exists():
+            source = target
+        summary = _summary_or_none(source)
+        size, digest = _sync_and_digest(source)
+        if source != target:
+            self._move(source, target)
+        return StoredFile(
+            path=str(target.relative_to(self._root)),
+            started_at=started_at,
+            ended_at=ended_at,
+            # A file that FFmpeg calls whole stays findable even if its structure cannot be read.
+            media_ms=summary.media_ms if summary else 0,
+            size_bytes=size,
+            digest=digest,
+        )
+
+    def salvage(
+        self, *, run: int, number: int, started_at: datetime | None, ended_at: datetime
+    ) -> StoredFile | None:
+        """Cut a torn file at its last whole fragment and publish it; None when it holds none.
+
+        ``started_at`` None means: its media's length before ``ended_at``.
+        """
+        source = self.live / live_name(run, number)
+        summary = _summary_or_none(source)
+        if summary is None or summary.fragments == 0:
+            source.unlink(missing_ok=True)
+            return None
+        if source.stat().st_size > summary.whole_bytes and not summary.complete:
+            os.truncate(source, summary.whole_bytes)
+        if started_at is None:
+            started_at = to_milliseconds(ended_at - timedelta(milliseconds=summary.media_ms))
+        return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
+
+    def began(self, leftover: Leftover) -> datetime | None:
+        """Return when a leftover's media begin, None where it holds none."""
+        summary = _summary_or_none(self.live / live_name(leftover.run, leftover.number))
+        if summary is None:
+            return None
+        return leftover.ended_at - timedelta(milliseconds=summary.media_ms)
+
+    def newest_run(self) -> int:
+        """Return the highest run number among the camera's files, 0 where there are none."""
+        runs = [parsed[0] for entry in os.scandir(self.live) if (parsed := parse_live(entry.name))]
+        for day in os.scandir(self._folder):
+            if day.is_dir(follow_symlinks=False) and day.name != LIVE:
+                names = (parse_stored(day.name, entry.name) for entry in os.scandir(day))
+                runs += [name.run for name in names if name]
+        return max(runs, default=0)
+
+    def leftovers(self, live_runs: Collection[int]) -> Iterator[Leftover]:
+        """Yield what runs that are gone have left in ``.live``, oldest first."""
+        found = []
+        for entry in os.scandir(self.live):
+            parsed = parse_live(entry.name)
+            if parsed is None or parsed[0] in live_runs or not entry.is_file(follow_symlinks=False):
+                continue
+            modified = datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)
+            found.append((parsed, to_milliseconds(modified)))
+        for (run, number), ended_at in sorted(found):
+            yield Leftover(run=run, number=number, ended_at=ended_at)
+
+    def _move(self, source: Path, target: Path) -> None:
+        make_folder(target.parent)
+        if target.exists():
+            # Run and number are unique for a camera: somebody else has been here. Overwrite nothing.
+            raise FileExistsError(f"{target.name} is already there")
+        source.rename(target)
+        sync_folder(target.parent)
+        sync_folder(self.live)
+
+
+def _summary_or_none(path: Path) -> Summary | None:
+    try:
+        return summarise(path)
+    except (NotFragmentedMp4, FileNotFoundError):
+        return None
+
+
+def _sync_and_digest(path: Path) -> tuple[int, bytes]:
+    """Force a file to disk; return its size and its BLAKE3 digest."""
+    hasher = blake3()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        size = 0
+        while chunk := file.read(1 << 20):
+            hasher.update(chunk)
+            size += len(chunk)
+    return size, hasher.digest()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; each new one is synced into its parent."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a small file so that a crash leaves the old one or the new one, never a mixture.
+
+    Not synced: what is kept this way can be rebuilt from the recordings.
+    """
+    staged = path.with_name(path.name + ".new")
+    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+    staged.replace(path)
