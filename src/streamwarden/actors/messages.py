@@ -6,10 +6,12 @@ run it speaks of; a report about a run that is no longer the actor's own is drop
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+from streamwarden.causes import Cause
 
 
 class RecorderState(StrEnum):
@@ -83,3 +85,178 @@ class StartStream:
 
     def __repr__(self) -> str:
         return f"StartStream(camera_id={self.camera_id}, segment_seconds={self.segment_seconds})"
+
+
+# What a recorder is told about its runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpawned:
+    """A process has been started."""
+
+    run: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecording:
+    """The run's first fragment is on disk."""
+
+    run: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentListed:
+    """FFmpeg's list says that a segment is complete."""
+
+    run: int
+    number: int
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunStalled:
+    """The run's file no longer grows; it is being killed."""
+
+    run: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The machine's clock was set while the run went on by the old one."""
+
+    run: int
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTail:
+    """The segment that was open when a run ended."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """A run's process has ended; ``cause`` is None when it was asked to."""
+
+    run: int
+    at: datetime
+    cause: Cause | None
+    message: str
+    tail: OpenTail | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunsAdopted:
+    """All that was known of the camera's runs has been told."""
+
+
+# What a recorder's workers answer
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOpened:
+    """The camera's folder is there and its ledger read, or not (``CannotStore``)."""
+
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnPrepared:
+    """A token and a run number are there, or not; ``attempt`` fences late answers."""
+
+    attempt: int
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStored:
+    """The first segment in line is in its place (None: a torn one held nothing), or not."""
+
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerNoted:
+    """The ledger has been written, or not; ``final`` ends the recorder."""
+
+    final: bool
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class RespawnDue:
+    """A pause is over."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAgain:
+    """Try once more to store the first segment in line, which the disk has refused."""
+
+
+# What a recorder is asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateStream:
+    """A new URL for the next spawn, a new segment length by make before break."""
+
+    rtsp_url: str | None = field(repr=False)
+    segment_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartRun:
+    """Replace the run by make before break: no gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    """Nothing is wanted any more; a ``Shutdown`` follows."""
+
+    at: datetime
+
+
+# What the manager is asked
+
+
+@dataclass(frozen=True, slots=True)
+class StopStream:
+    """Record this camera no longer. Harmless when repeated."""
+
+    camera_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RestartStream:
+    """Replace this camera's run by make before break; a parked recorder is started again."""
+
+    camera_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WishesRead:
+    """The wishes as the database has them; ``asked_at_s`` is when reading began (monotonic)."""
+
+    asked_at_s: float
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileDue:
+    """It is time to compare with the wishes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSettled:
+    """A recorder has stopped: start it again if it is wanted after all, else forget it."""
+
+    camera_id: UUID

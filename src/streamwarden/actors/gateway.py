@@ -1,0 +1,69 @@
+"""How HTTP reaches the actors: bounded asks for what changes something, the board for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+from uuid import UUID
+
+import pykka
+
+from streamwarden.actors.board import StatusBoard
+from streamwarden.actors.messages import (
+    RestartStream,
+    StartStream,
+    StopStream,
+    StreamStatus,
+)
+from streamwarden.errors import Unavailable
+
+T = TypeVar("T")
+
+ASK_S: Final = 3.0
+
+
+class StreamGateway:
+    """The streaming role's commands. Any thread."""
+
+    def __init__(
+        self, *, manager: Callable[[], pykka.ActorRef[Any] | None], board: StatusBoard
+    ) -> None:
+        self._manager = manager
+        self._board = board
+
+    def start(self, start: StartStream) -> StreamStatus:
+        """Record a camera from now on.
+
+        Raises:
+            OtherOwner: it is being recorded for somebody else.
+            Unavailable: the manager does not answer in time.
+        """
+        return self._ask(start)
+
+    def stop(self, camera_id: UUID) -> StreamStatus:
+        """Record a camera no longer."""
+        return self._ask(StopStream(camera_id))
+
+    def restart(self, camera_id: UUID) -> StreamStatus:
+        """Replace a camera's run by make before break."""
+        return self._ask(RestartStream(camera_id))
+
+    def status(self, camera_id: UUID) -> StreamStatus:
+        """Return a camera's status from the board."""
+        return self._board.get(camera_id)
+
+    def statuses(self) -> list[StreamStatus]:
+        """Return all statuses from the board."""
+        return self._board.all()
+
+    def _ask(self, message: object) -> StreamStatus:
+        ref = self._manager()
+        if ref is None:
+            raise Unavailable("the stream manager is not running", retry_after_s=2)
+        try:
+            return cast("StreamStatus", ref.ask(message, timeout=ASK_S))
+        except pykka.Timeout as error:
+            # The message is still carried out; asking again does no harm.
+            raise Unavailable("the stream manager does not answer in time") from error
+        except pykka.ActorDeadError as error:
+            raise Unavailable("the stream manager is being restarted", retry_after_s=1) from error

@@ -1,0 +1,450 @@
+"""One camera's recorder: an actor that keeps one FFmpeg running and every second accounted for.
+
+It owns no process: runs belong to the watching thread, segments to the disk, the ledger to a file. So
+an incarnation that fails costs no frame; the next one adopts what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from streamwarden.actors import ledger as book
+from streamwarden.actors.accounts import Accounts, SegmentLine
+from streamwarden.actors.gap_meter import GapMeter
+from streamwarden.actors.inbox import RunInbox
+from streamwarden.actors.messages import (
+    ClockStepped,
+    FolderOpened,
+    LastSegment,
+    LedgerNoted,
+    RecorderState,
+    RespawnDue,
+    RestartRun,
+    RunEnded,
+    RunRecording,
+    RunsAdopted,
+    RunSpawned,
+    RunStalled,
+    SegmentListed,
+    SegmentStored,
+    SpawnPrepared,
+    StopRecording,
+    StoreAgain,
+    UpdateStream,
+)
+from streamwarden.actors.ports import (
+    CameraArchive,
+    CameraRuns,
+    CannotRead,
+    CannotStore,
+    FinishedSegment,
+    OpenedFolder,
+    RecordingInstruments,
+    Scheduler,
+    SpawnOrder,
+    StoredSegment,
+    Workers,
+)
+from streamwarden.actors.shown import Shown
+from streamwarden.actors.spawning import Spawning
+from streamwarden.causes import Cause
+from streamwarden.clock import Clock
+from streamwarden.supervision import Link, SupervisedActor, tell
+
+log = structlog.get_logger(__name__)
+
+STORE_AGAIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderDeps:
+    """What one recorder works with."""
+
+    archive: CameraArchive
+    adopt: Callable[[UUID, RunInbox], CameraRuns]
+    spawning: Spawning
+    shown: Shown
+    disk: Workers
+    callers: Workers
+    timers: Scheduler
+    clock: Clock
+    instruments: RecordingInstruments
+    meter: GapMeter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderSpec:
+    """What one recorder is to record; ``wished_s`` is when that was wished (monotonic)."""
+
+    camera_id: UUID
+    segment_seconds: int
+    url: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+    wished_s: float | None = None
+
+
+@dataclass(slots=True)
+class RunView:
+    """What the recorder knows of a run that lives."""
+
+    run: int
+    recording: bool = False
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A lost run whose torn tail is being stored; ``covered`` when another run was recording."""
+
+    cause: Cause
+    at: datetime
+    covered: bool
+
+
+class RecorderActor(SupervisedActor):
+    """Keeps one camera recorded until it is told to stop."""
+
+    def __init__(self, *, link: Link, spec: RecorderSpec, deps: RecorderDeps) -> None:
+        super().__init__(link=link)
+        self._spec = spec
+        self._deps = deps
+        self._log = log.bind(camera=str(spec.camera_id), incarnation=link.incarnation)
+        self._shown = deps.shown
+        self._spawning = deps.spawning
+        self._line = SegmentLine(archive=deps.archive, disk=deps.disk, tell=self._tell_self)
+        self._accounts = Accounts(
+            camera_id=spec.camera_id,
+            archive=deps.archive,
+            disk=deps.disk,
+            meter=deps.meter,
+            tell=self._tell_self,
+        )
+        self._early: list[object] | None = []
+        self._live: dict[int, RunView] = {}
+        self._losses: dict[int, Loss] = {}
+        self._attempt = 0
+        self._preparing = False
+        self._stopping = False
+        self._closing = False
+        self._unwanted_at: datetime | None = None
+
+    # The actor's life
+
+    def init(self) -> None:
+        """Adopt the camera's runs; what is known of them comes by message."""
+        self._deps.instruments.camera_added(str(self._spec.camera_id))
+        self._spawning.offer(self._spec.url)
+        self._shown.state(RecorderState.STARTING, segment_seconds=self._spec.segment_seconds)
+        self._runs = self._deps.adopt(self._spec.camera_id, RunInbox(self.actor_ref))
+
+    def shutting_down(self) -> None:
+        """Stop every run in order; the last segment is stored before this actor ends."""
+        self._stopping = True
+        self._shown.state(RecorderState.STOPPING, next_retry_at=None)
+        self._stop_runs()
+        self._end_when_done()
+
+    def receive(self, message: object) -> object:
+        """Handle what the manager, runs, workers and timers tell."""
+        match message:
+            case RunsAdopted():
+                self._open_folder()
+            case FolderOpened(result):
+                self._folder_opened(result)
+            case UpdateStream():
+                self._update(message)
+            case StopRecording(at):
+                self._unwanted_at = at
+            case _ if self._early is not None:
+                # Until the ledger is read, nothing can be accounted for.
+                self._early.append(message)
+            case RestartRun():
+                self._replace_run()
+            case RespawnDue(attempt):
+                self._respawn_due(attempt)
+            case SpawnPrepared():
+                self._spawn_prepared(message)
+            case _:
+                self._report(message)
+        return None
+
+    def _report(self, message: object) -> None:
+        match message:
+            case RunSpawned(run):
+                self._run_spawned(run)
+            case RunRecording(run, at):
+                self._run_recording(run, at)
+            case RunStalled(run):
+                self._run_stalled(run)
+            case ClockStepped(run, by_s):
+                self._clock_stepped(run, by_s)
+            case RunEnded():
+                self._run_ended(message)
+            case SegmentListed(run, number, started_at, ended_at):
+                segment = FinishedSegment(
+                    run=run, number=number, started_at=started_at, ended_at=ended_at
+                )
+                self._line.add(segment)
+            case SegmentStored(result):
+                self._segment_stored(result)
+            case StoreAgain():
+                self._line.store_first()
+            case LedgerNoted(final, result):
+                self._ledger_noted(result, final=final)
+            case _:
+                super().receive(message)
+
+    # The folder and the ledger
+
+    def _open_folder(self) -> None:
+        early = self._early or []
+        runs = {message.run for message in early if isinstance(message, RunSpawned | RunEnded)}
+        archive = self._deps.archive
+        self._deps.disk.run(
+            lambda: archive.open(runs), lambda result: self._tell_self(FolderOpened(result))
+        )
+
+    def _folder_opened(self, result: object) -> None:
+        if not isinstance(result, OpenedFolder):
+            self._folder_refused(result)
+            return
+        self._take_over(result)
+        early, self._early = self._early or [], None
+        for message in early:
+            self.receive(message)
+        if self._stopping:
+            self._stop_runs()
+            self._end_when_done()
+        elif not self._live and not self._preparing and self._attempt == 0:
+            self._prepare_spawn()
+
+    def _take_over(self, opened: OpenedFolder) -> None:
+        self._shown.update(run=max(opened.last_run, self._shown.status.run))
+        if opened.last_segment is not None:
+            self._shown.update(last_segment=opened.last_segment)
+        self._accounts.ledger = opened.ledger
+        if opened.first_time or opened.ledger.covered_until is None:
+            now = self._deps.clock.now()
+            step = book.resumed(opened.ledger, alive_until=opened.alive_until, at=now)
+            self._accounts.keep(step)
+
+    def _folder_refused(self, result: object) -> None:
+        self._shown.error(*reason(result))
+        if self._stopping:
+            self._shown.state(RecorderState.STOPPED)
+            self.finish()
+            return
+        self._shown.state(RecorderState.BACKOFF)
+        self._later(STORE_AGAIN_S, RunsAdopted())
+
+    def _ledger_noted(self, result: object, *, final: bool) -> None:
+        if isinstance(result, Exception):
+            self._log.error("ledger_not_written", error=str(result))
+        if final:
+            self._shown.state(RecorderState.STOPPED)
+            self.finish()
+
+    # Spawning
+
+    def _prepare_spawn(self) -> None:
+        self._attempt += 1
+        self._preparing = True
+        if not self._live:
+            self._shown.state(RecorderState.STARTING, next_retry_at=None)
+        attempt = self._attempt
+        self._deps.callers.run(
+            self._spawning.preparation(self._spec.segment_seconds),
+            lambda result: self._tell_self(SpawnPrepared(attempt, result)),
+        )
+
+    def _spawn_prepared(self, prepared: SpawnPrepared) -> None:
+        if prepared.attempt != self._attempt or self._stopping:
+            return
+        self._preparing = False
+        order = prepared.result
+        if not isinstance(order, SpawnOrder):
+            cause, text = reason(order)
+            if not self._live and not self._losses:
+                self._account_loss(Loss(cause, self._deps.clock.now(), covered=False))
+            self._come_back(cause, text)
+            return
+        self._log.info("run_ordered", run=order.run, request_id=self._spec.request_id)
+        self._run_spawned(order.run)
+        self._runs.spawn(order)
+
+    def _respawn_due(self, attempt: int) -> None:
+        if attempt == self._attempt and not self._stopping and not self._preparing:
+            self._prepare_spawn()
+
+    def _come_back(self, cause: Cause, text: str) -> None:
+        """Let another run follow the one that was lost, or that could not begin."""
+        self._shown.error(cause, text)
+        wait_s = self._spawning.lost(cause)
+        if self._stopping or self._preparing:
+            return
+        self._deps.instruments.respawned(str(self._spec.camera_id), cause)
+        self._shown.update(respawns=self._shown.status.respawns + 1)
+        if wait_s <= 0:
+            self._prepare_spawn()
+            return
+        self._attempt += 1
+        if not self._live:
+            retry_at = self._deps.clock.now() + timedelta(seconds=wait_s)
+            self._shown.state(RecorderState.BACKOFF, next_retry_at=retry_at)
+        self._later(wait_s, RespawnDue(self._attempt))
+
+    # What runs do
+
+    def _run_spawned(self, run: int) -> None:
+        self._live.setdefault(run, RunView(run))
+        self._shown.update(run=max(run, self._shown.status.run))
+
+    def _run_recording(self, run: int, at: datetime) -> None:
+        self._live.setdefault(run, RunView(run)).recording = True
+        self._deps.meter.frames_again(self._spec.camera_id, at)
+        for other in self._live.values():
+            if other.run < run and not other.leaving:
+                # Make before break: the predecessor goes only now that its successor records.
+                other.leaving = True
+                self._runs.stop(other.run)
+        if not self._stopping:
+            self._shown.state(RecorderState.RUNNING, next_retry_at=None)
+
+    def _run_stalled(self, run: int) -> None:
+        others = [view for view in self._live.values() if view.run != run and view.recording]
+        if run in self._live and not others and not self._stopping:
+            self._shown.state(RecorderState.STALLED)
+
+    def _clock_stepped(self, run: int, by_s: float) -> None:
+        self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
+        self._accounts.clock_set(by_s)
+        self._replace_run()
+
+    def _run_ended(self, ended: RunEnded) -> None:
+        self._live.pop(ended.run, None)
+        self._log.info("run_ended", run=ended.run, cause=ended.cause, detail=ended.message)
+        if ended.cause is not None:
+            covered = any(view.recording for view in self._live.values())
+            self._losses[ended.run] = Loss(ended.cause, ended.at, covered)
+        if ended.tail is not None:
+            tail = ended.tail
+            torn = FinishedSegment(
+                run=ended.run,
+                number=tail.number,
+                # The first file of a run may hold what the media server had kept from before it.
+                started_at=tail.started_at if tail.number else None,
+                ended_at=tail.ended_at,
+                torn=True,
+            )
+            self._line.add(torn)
+        self._settle_run(ended.run)
+        if ended.cause is not None:
+            self._come_back(ended.cause, ended.message)
+        self._end_when_done()
+
+    def _settle_run(self, run: int) -> None:
+        """Once all that an ended run has left is stored: if it was lost, a gap begins there."""
+        if run in self._live or self._line.holds(run):
+            return
+        self._runs.forget(run)
+        if (loss := self._losses.pop(run, None)) is not None:
+            self._account_loss(loss)
+
+    def _account_loss(self, loss: Loss) -> None:
+        if loss.covered:
+            return
+        self._accounts.keep(book.lost(self._accounts.ledger, loss.cause, loss.at))
+        if any(view.recording for view in self._live.values()):
+            self._deps.meter.frames_again(self._spec.camera_id, loss.at)
+        else:
+            self._deps.meter.lost_again(self._spec.camera_id)
+
+    def _replace_run(self) -> None:
+        """Begin a make before break, unless a run is already on its way."""
+        if self._stopping or self._preparing or len(self._live) > 1:
+            return
+        if all(view.recording for view in self._live.values()):
+            self._prepare_spawn()
+
+    def _update(self, update: UpdateStream) -> None:
+        self._spawning.offer(update.rtsp_url)
+        if update.segment_seconds != self._spec.segment_seconds:
+            self._spec = replace(self._spec, segment_seconds=update.segment_seconds)
+            self._shown.update(segment_seconds=update.segment_seconds)
+            if self._early is None:
+                self._replace_run()
+
+    # Segments
+
+    def _segment_stored(self, result: object) -> None:
+        if isinstance(result, Exception):
+            self._not_stored(result)
+            return
+        segment = self._line.pop()
+        self._runs.settled(segment.run, segment.number)
+        if isinstance(result, StoredSegment):
+            self._account_segment(result, whole=not segment.torn)
+        self._settle_run(segment.run)
+        self._end_when_done()
+
+    def _account_segment(self, segment: StoredSegment, *, whole: bool) -> None:
+        self._accounts.stored(segment)
+        if whole:
+            self._spawning.recorded()
+        if self._spec.wished_s is not None:
+            since_s = self._deps.clock.monotonic() - self._spec.wished_s
+            self._deps.instruments.first_segment(since_s)
+            self._spec = replace(self._spec, wished_s=None)
+        last = LastSegment(
+            started_at=segment.started_at, ended_at=segment.ended_at, size_bytes=segment.size_bytes
+        )
+        self._shown.update(last_segment=last)
+
+    def _not_stored(self, error: Exception) -> None:
+        cause, text = reason(error)
+        self._log.error("segment_not_stored", cause=cause, error=text, waiting=len(self._line))
+        self._shown.error(cause, text)
+        if self._stopping:
+            self._line.clear()
+            self._end_when_done()
+        else:
+            self._later(STORE_AGAIN_S, StoreAgain())
+
+    # The end
+
+    def _stop_runs(self) -> None:
+        for view in self._live.values():
+            view.leaving = True
+            self._runs.stop(view.run)
+
+    def _end_when_done(self) -> None:
+        if not self._stopping or self._closing or self._early is not None:
+            return
+        if self._live or len(self._line):
+            return
+        self._closing = True
+        ledger, now = self._accounts.ledger, self._deps.clock.now()
+        if self._unwanted_at is not None:
+            self._accounts.keep(book.unwanted(ledger, self._unwanted_at), final=True)
+        else:
+            self._accounts.keep(book.lost(ledger, Cause.SHUTDOWN, now), final=True)
+
+    def _later(self, delay_s: float, message: object) -> None:
+        self._deps.timers.after(delay_s, lambda: self._tell_self(message))
+
+    def _tell_self(self, message: object) -> None:
+        # A late answer to an incarnation that has ended concerns nobody.
+        tell(self.actor_ref, message)
+
+
+def reason(error: object) -> tuple[Cause, str]:
+    """Return the cause that an error of the ports carries, and its text."""
+    if isinstance(error, CannotStore | CannotRead):
+        return error.cause, str(error)
+    return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]

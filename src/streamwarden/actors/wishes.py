@@ -1,0 +1,108 @@
+"""What is wanted, as the streaming role knows it: its own copy, on disk, beside the recordings.
+
+With it recording resumes while Postgres is away. No URL is kept: its token would be stale.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedStream:
+    """One stream to record."""
+
+    camera_id: UUID
+    owner: str
+    segment_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredStream:
+    """One row of the database's wishes: wanted or no longer so."""
+
+    camera_id: UUID
+    owner: str
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The database's wishes as read at one moment, with the segment length that is set."""
+
+    streams: tuple[DesiredStream, ...]
+    segment_seconds: int
+
+
+class WishBook:
+    """The wanted streams by camera. Any thread; every change is handed to ``save``."""
+
+    def __init__(self, *, load: Callable[[], bytes], save: Callable[[bytes], None]) -> None:
+        self._save = save
+        self._lock = threading.Lock()
+        self._wanted = {wish.camera_id: wish for wish in _decode(load())}
+
+    def all(self) -> Mapping[UUID, WantedStream]:
+        """Return what is wanted."""
+        with self._lock:
+            return dict(self._wanted)
+
+    def get(self, camera_id: UUID) -> WantedStream | None:
+        """Return the wish for a camera, None where there is none."""
+        return self._wanted.get(camera_id)
+
+    def put(self, wish: WantedStream) -> None:
+        """Want a stream, in this way from now on."""
+        with self._lock:
+            if self._wanted.get(wish.camera_id) == wish:
+                return
+            self._wanted[wish.camera_id] = wish
+            content = _encode(self._wanted.values())
+        self._save(content)
+
+    def remove(self, camera_id: UUID) -> bool:
+        """Want a stream no longer; False where it was not wanted."""
+        with self._lock:
+            if self._wanted.pop(camera_id, None) is None:
+                return False
+            content = _encode(self._wanted.values())
+        self._save(content)
+        return True
+
+
+def _encode(wishes: Iterable[WantedStream]) -> bytes:
+    rows = [
+        {
+            "camera_id": str(wish.camera_id),
+            "owner": wish.owner,
+            "segment_seconds": wish.segment_seconds,
+        }
+        for wish in wishes
+    ]
+    return json.dumps(rows, indent=1).encode()
+
+
+def _decode(content: bytes) -> list[WantedStream]:
+    if not content:
+        return []
+    try:
+        return [
+            WantedStream(
+                camera_id=UUID(row["camera_id"]),
+                owner=str(row["owner"]),
+                segment_seconds=int(row["segment_seconds"]),
+            )
+            for row in json.loads(content)
+        ]
+    except (ValueError, KeyError, TypeError):
+        # The database has them too: it is asked as soon as it answers.
+        log.exception("wishes_unreadable", bytes=len(content))
+        return []
