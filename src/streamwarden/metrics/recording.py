@@ -67,6 +67,9 @@ class RecordingMetrics:
         self._restarts = self._counter(
             "actor_restarts_total", "Actors restarted after a bug.", _BY_ACTOR
         )
+        self._abandoned = self._counter(
+            "actor_abandoned_total", "Actors that outlasted their shutdown time.", _BY_ACTOR
+        )
         self._parked = self._gauge(
             "actor_parked", "1 while an actor is parked after too many bugs.", _BY_ACTOR
         )
@@ -127,6 +130,10 @@ class RecordingMetrics:
     def actor_parked(self, actor: str, camera: str, *, parked: bool) -> None:
         """Show whether an actor is parked."""
         self._parked.labels(actor, camera).set(1 if parked else 0)
+
+    def actor_abandoned(self, actor: str, camera: str) -> None:
+        """A child outlasted its shutdown time; its thread was left behind."""
+        self._abandoned.labels(actor, camera).inc()
 
     def journal(self, segments: int) -> None:
         """Show how many segments wait for the index."""

@@ -1,0 +1,293 @@
+"""Where files meet rows: a camera's folder, its ledger on disk, and the journal of the index.
+
+Composition level: it joins ``media`` (files) and ``storage`` (rows) behind the actors' Protocols.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Protocol
+from uuid import UUID, uuid5
+
+import structlog
+
+from streamwarden.actors import ledger as book
+from streamwarden.actors.ledger import GapChange, Ledger, OpenGap
+from streamwarden.actors.messages import LastSegment
+from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder, StoredSegment
+from streamwarden.causes import Cause
+from streamwarden.clock import Clock, rfc3339
+from streamwarden.media.store import CameraStore, Leftover, StoredFile, replace_file
+from streamwarden.storage.journal import Entry, Journal
+from streamwarden.storage.rows import Gap, Segment
+
+log = structlog.get_logger(__name__)
+
+_LEDGER: Final = "ledger.json"
+_RUN: Final = "run"
+_ROOM_BYTES: Final = 16 * 1024 * 1024
+"""Below this much free space a new run would only fail."""
+_SEAM: Final = timedelta(seconds=2)
+
+
+class StoredCounter(Protocol):
+    """Counts what is stored."""
+
+    def segment_stored(
+        self, camera: str, *, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
+    ) -> None:
+        """A segment is on disk and in the journal."""
+
+
+class Archive:
+    """All cameras' folders under one record root. Any thread."""
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        journal: Journal,
+        counter: StoredCounter,
+        clock: Clock,
+        alive_until: datetime | None,
+    ) -> None:
+        self.record_root = record_root
+        self.journal = journal
+        self.counter = counter
+        self.clock = clock
+        self.alive_until = alive_until
+        self._cameras: dict[UUID, CameraFiles] = {}
+        self._lock = threading.Lock()
+
+    def camera(self, camera_id: UUID, owner: str) -> CameraFiles:
+        """Return a camera's files; one object per camera and owner."""
+        with self._lock:
+            known = self._cameras.get(camera_id)
+            if known is None or known.owner != owner:
+                known = self._cameras[camera_id] = CameraFiles(self, camera_id, owner)
+            return known
+
+
+class CameraFiles:
+    """One camera's files (the actors' ``CameraArchive``). Blocking; one call at a time."""
+
+    def __init__(self, archive: Archive, camera_id: UUID, owner: str) -> None:
+        self.owner = owner
+        self._archive = archive
+        self._camera_id = camera_id
+        self._store = CameraStore(archive.record_root, owner, camera_id)
+        self._opened = False
+        self._last: LastSegment | None = None
+        self._counted = (0, -1)
+
+    def open(self, live_runs: Collection[int]) -> OpenedFolder:
+        """Make the folder, store what earlier runs have left, and read the ledger."""
+        with refusals():
+            self._store.prepare()
+            ledger = self._read_ledger()
+            last_run = self._read_run()
+            for leftover in list(self._store.leftovers(live_runs)):
+                ledger = self._store_leftover(leftover, ledger)
+                last_run = max(last_run, leftover.run)
+            self._write_run(max(last_run, *live_runs, 0))
+        first_time, self._opened = not self._opened, True
+        return OpenedFolder(
+            ledger=ledger,
+            last_segment=self._last,
+            last_run=last_run,
+            first_time=first_time,
+            alive_until=self._archive.alive_until if first_time else None,
+        )
+
+    def next_run(self) -> tuple[Path, int]:
+        """Return the folder to record in and the next run's number, already noted on disk."""
+        with refusals():
+            self._store.prepare()
+            free = os.statvfs(self._store.live)
+            if free.f_bavail * free.f_frsize < _ROOM_BYTES:
+                raise CannotStore(Cause.DISK_FULL, "no space is left under the record root")
+            run = self._read_run() + 1
+            self._write_run(run)
+        return self._store.live, run
+
+    def store(self, segment: FinishedSegment) -> StoredSegment | None:
+        """Sync, rename and journal a segment; None when nothing of it can be played."""
+        with refusals():
+            try:
+                file = self._place(segment)
+            except FileNotFoundError:
+                log.exception("segment_vanished", camera=str(self._camera_id), run=segment.run)
+                return None
+            if file is None:
+                return None
+            self._journal_segment(segment, file)
+        stored = StoredSegment(
+            started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
+        )
+        self._last = LastSegment(
+            started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
+        )
+        return stored
+
+    def note(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
+        """Write the ledger and hand changed gaps to the journal."""
+        with refusals():
+            if changes:
+                self._append([self._gap_row(change) for change in changes])
+            content = _ledger_json(ledger, self._last)
+            replace_file(self._store.live / _LEDGER, json.dumps(content).encode())
+
+    def _place(self, segment: FinishedSegment) -> StoredFile | None:
+        if segment.torn or segment.started_at is None:
+            return self._store.salvage(
+                run=segment.run,
+                number=segment.number,
+                started_at=segment.started_at,
+                ended_at=segment.ended_at,
+            )
+        return self._store.publish(
+            run=segment.run,
+            number=segment.number,
+            started_at=segment.started_at,
+            ended_at=segment.ended_at,
+        )
+
+    def _store_leftover(self, leftover: Leftover, ledger: Ledger) -> Ledger:
+        torn = FinishedSegment(
+            run=leftover.run,
+            number=leftover.number,
+            started_at=self._seam(leftover, ledger),
+            ended_at=leftover.ended_at,
+            torn=True,
+        )
+        stored = self.store(torn)
+        log.info(
+            "leftover_salvaged", camera=str(self._camera_id), run=leftover.run, kept=bool(stored)
+        )
+        if stored is None:
+            return ledger
+        ledger, changes = book.stored(ledger, stored.started_at, stored.ended_at)
+        self.note(ledger, changes)
+        return ledger
+
+    def _seam(self, leftover: Leftover, ledger: Ledger) -> datetime | None:
+        """Return the end of the segment before, where the leftover follows it without a gap."""
+        began = self._store.began(leftover)
+        if began is None or ledger.covered_until is None:
+            return None
+        return ledger.covered_until if abs(began - ledger.covered_until) < _SEAM else None
+
+    def _journal_segment(self, segment: FinishedSegment, file: StoredFile) -> None:
+        row = Segment(
+            # The same file always has the same id, also when its row is made again from the file.
+            id=uuid5(self._camera_id, f"{segment.run}-{segment.number}"),
+            camera_id=self._camera_id,
+            owner=self.owner,
+            run=segment.run,
+            number=segment.number,
+            started_at=file.started_at,
+            ended_at=file.ended_at,
+            media_ms=file.media_ms,
+            size_bytes=file.size_bytes,
+            path=file.path,
+            salvaged=segment.torn,
+            digest=file.digest,
+        )
+        self._append([row])
+        if (segment.run, segment.number) > self._counted:
+            # An incarnation that adopts a run may be told of a segment that is already counted.
+            self._counted = (segment.run, segment.number)
+            self._archive.counter.segment_stored(
+                str(self._camera_id),
+                media_s=file.media_ms / 1000,
+                wall_s=(file.ended_at - file.started_at).total_seconds(),
+                size_bytes=file.size_bytes,
+                ended_at_ts=file.ended_at.timestamp(),
+            )
+
+    def _gap_row(self, change: GapChange) -> Gap:
+        ended_at = change.started_at if change.void else change.ended_at
+        return Gap(
+            id=change.id,
+            camera_id=self._camera_id,
+            started_at=change.started_at,
+            ended_at=ended_at,
+            cause=change.cause,
+        )
+
+    def _append(self, rows: Sequence[Entry]) -> None:
+        self._archive.journal.append(rows, self._archive.clock.now())
+
+    def _read_run(self) -> int:
+        try:
+            return int((self._store.live / _RUN).read_text())
+        except FileNotFoundError:
+            return self._store.newest_run()
+        except ValueError:
+            log.warning("run_number_unreadable", camera=str(self._camera_id))
+            return self._store.newest_run()
+
+    def _write_run(self, run: int) -> None:
+        replace_file(self._store.live / _RUN, str(run).encode())
+
+    def _read_ledger(self) -> Ledger:
+        try:
+            content = json.loads((self._store.live / _LEDGER).read_text())
+            ledger, self._last = _parse_ledger(content)
+        except FileNotFoundError:
+            return Ledger()
+        except (ValueError, KeyError, TypeError):
+            log.warning("ledger_unreadable", camera=str(self._camera_id))
+            return Ledger()
+        return ledger
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn the disk's refusals into ``CannotStore``, with the cause that they stand for."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        cause = Cause.DISK_FULL if full else Cause.NOT_WRITABLE
+        raise CannotStore(cause, error.strerror or type(error).__name__) from error
+
+
+def _ledger_json(ledger: Ledger, last: LastSegment | None) -> dict[str, object]:
+    gap = ledger.gap
+    return {
+        "covered_until": ledger.covered_until and rfc3339(ledger.covered_until),
+        "gap": gap
+        and {"id": str(gap.id), "started_at": rfc3339(gap.started_at), "cause": gap.cause},
+        "last_segment": last
+        and {
+            "started_at": rfc3339(last.started_at),
+            "ended_at": rfc3339(last.ended_at),
+            "bytes": last.size_bytes,
+        },
+    }
+
+
+def _parse_ledger(content: Any) -> tuple[Ledger, LastSegment | None]:  # noqa: ANN401 - any JSON
+    gap, last, covered = content["gap"], content["last_segment"], content["covered_until"]
+    ledger = Ledger(
+        covered_until=datetime.fromisoformat(covered) if covered else None,
+        gap=gap
+        and OpenGap(
+            id=UUID(gap["id"]),
+            started_at=datetime.fromisoformat(gap["started_at"]),
+            cause=Cause(gap["cause"]),
+        ),
+    )
+    return ledger, last and LastSegment(
+        started_at=datetime.fromisoformat(last["started_at"]),
+        ended_at=datetime.fromisoformat(last["ended_at"]),
+        size_bytes=int(last["bytes"]),
+    )

@@ -1,0 +1,85 @@
+"""One batch from the journal into Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+import structlog
+
+from streamwarden.errors import Unavailable
+from streamwarden.storage.journal import Entry, Journal
+from streamwarden.storage.rows import Gap, Segment
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R", Segment, Gap)
+
+BATCH: Final = 1000
+
+
+class Segments(Protocol):
+    """The table of segments."""
+
+    def insert_many(self, rows: Sequence[Segment]) -> int:
+        """Insert rows that are not there yet."""
+
+
+class Gaps(Protocol):
+    """The table of gaps."""
+
+    def upsert_many(self, rows: Sequence[Gap]) -> int:
+        """Insert or change rows."""
+
+
+class IndexWriter:
+    """Takes the journal's first rows to Postgres, and drops them once they are there."""
+
+    def __init__(self, *, journal: Journal, segments: Segments, gaps: Gaps) -> None:
+        self._journal = journal
+        self._segments = segments
+        self._gaps = gaps
+
+    def write_batch(self) -> int:
+        """Write one batch; return how many rows it had.
+
+        Raises:
+            Unavailable: Postgres is away; the rows stay where they are.
+        """
+        batch = self._journal.take(BATCH)
+        _write(
+            [row for row in batch.entries if isinstance(row, Segment)], self._segments.insert_many
+        )
+        _write(_newest_gaps(batch.entries), self._gaps.upsert_many)
+        self._journal.done(batch)
+        return batch.lines + batch.refused
+
+
+def _newest_gaps(entries: Sequence[Entry]) -> list[Gap]:
+    """Return one row a gap: a statement may not change the same row twice."""
+    newest: dict[object, Gap] = {}
+    for entry in entries:
+        # A gap that has been closed stays closed, whatever is read after it.
+        if isinstance(entry, Gap) and not (
+            entry.id in newest and entry.ended_at is None and newest[entry.id].ended_at is not None
+        ):
+            newest[entry.id] = entry
+    return list(newest.values())
+
+
+def _write(rows: list[R], write: Callable[[Sequence[R]], int]) -> None:
+    if not rows:
+        return
+    try:
+        write(rows)
+    except Unavailable:
+        raise
+    except Exception:
+        if len(rows) == 1:
+            # One row that Postgres refuses must not hold up all that come after it. Its file stays
+            # where it is, and `recordings reconcile` finds it.
+            log.exception("row_refused", row_id=str(rows[0].id), camera=str(rows[0].camera_id))
+            return
+        middle = len(rows) // 2
+        _write(rows[:middle], write)
+        _write(rows[middle:], write)

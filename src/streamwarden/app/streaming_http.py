@@ -1,0 +1,113 @@
+"""The streaming role as a program: what records, its metrics, its database pool, its port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+from streamwarden.app.housekeeping import free_bytes
+from streamwarden.app.streaming import StreamingRole
+from streamwarden.clock import Clock
+from streamwarden.config.settings import Settings
+from streamwarden.errors import ConfigError
+from streamwarden.http.app import Shared
+from streamwarden.http.server import HttpServer, WsgiApp
+from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.metrics.exposition import new_registry, render
+from streamwarden.metrics.http import HttpMetrics
+from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.storage.pool import Database
+from streamwarden.storage.segments import SegmentRepository
+
+_THREADS = 8
+
+
+class StreamingProgram:
+    """Role ``streaming``, with its port."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock, on_failure: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._registry = new_registry()
+        self._database = Database(secret(settings, "database_url"), application_name="streaming")
+        self._role = StreamingRole(
+            settings,
+            metrics=RecordingMetrics(self._registry),
+            database=self._database,
+            clock=clock,
+            internal_api_url=lambda: settings.internal_api_url or "",
+            on_failure=on_failure,
+        )
+        self._server = HttpServer(
+            self._app(),
+            settings.host,
+            settings.streaming_port,
+            threads=_THREADS,
+            name="streaming",
+        )
+        self._started = ExitStack()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Return the listener's port by name."""
+        return {"streaming": self._server.port}
+
+    def start(self) -> None:
+        """Record, then listen: a request never meets a role that is not up."""
+        with ExitStack() as started:
+            self._database.open()
+            started.callback(self._database.close)
+            self._role.start()
+            started.callback(lambda: self._role.stop(self._settings.stop_timeout_s))
+            self._server.start()
+            self._started = started.pop_all()
+
+    def stop(self, deadline_s: float) -> None:
+        """Stop listening, finish every segment, close the pool."""
+        self._server.stop(1.0)
+        self._role.stop(deadline_s - 1.0)
+        self._database.close()
+
+    def _app(self) -> WsgiApp:
+        shared = Shared(
+            role="streaming",
+            metrics=HttpMetrics(self._registry),
+            render=partial(render, self._registry),
+            checks={
+                "database": lambda: check_database(self._database),
+                "record_root": lambda: _check_writable(self._role),
+                "actors": self._role.check_actors,
+            },
+            internal_token=secret(self._settings, "internal_token"),
+        )
+        files = IndexedFiles(SegmentRepository(self._database), self._role.record_root)
+        return create_streaming_app(
+            StreamingDeps(
+                shared=shared,
+                gateway=self._role.gateway,
+                files=files,
+                rtsp_hosts=self._settings.rtsp_hosts,
+            )
+        )
+
+
+def check_database(database: Database) -> None:
+    """Raise Unavailable unless Postgres answers."""
+    with database.connection():
+        pass
+
+
+def _check_writable(role: StreamingRole) -> None:
+    if free_bytes(role.record_root) == 0:
+        raise OSError("no space is left under the record root")
+
+
+def secret(settings: Settings, name: str) -> str:
+    """Return a secret setting's value; ConfigError where it is not set."""
+    value = getattr(settings, name)
+    if value is None:
+        raise ConfigError(f"STREAMWARDEN_{name.upper()}: is not set")
+    return str(value.get_secret_value())
