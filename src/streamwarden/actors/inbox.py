@@ -53,6 +53,10 @@ class End(Protocol):
         """The same for people."""
 
     @property
+    def recorded(self) -> bool:
+        """Whether it had written media."""
+
+    @property
     def tail(self) -> Finished | None:
         """The segment that was open."""
 
@@ -86,7 +90,12 @@ class RunInbox:
     def ended(self, run: int, end: End) -> None:
         """The process has ended."""
         message = RunEnded(
-            run=run, at=end.at, cause=end.cause, message=end.message, tail=_open_tail(end.tail)
+            run=run,
+            at=end.at,
+            cause=end.cause,
+            message=end.message,
+            recorded=end.recorded,
+            tail=_open_tail(end.tail),
         )
         tell(self._ref, message)
 

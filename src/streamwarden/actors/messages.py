@@ -143,12 +143,16 @@ class OpenTail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """A run's process has ended; ``cause`` is None when it was asked to."""
+    """A run's process has ended; ``cause`` is None when it was asked to.
+
+    ``recorded`` when it had written media.
+    """
 
     run: int
     at: datetime
     cause: Cause | None
     message: str
+    recorded: bool
     tail: OpenTail | None
 
 

@@ -272,7 +272,7 @@ class RecorderActor(SupervisedActor):
             cause, text = reason(order)
             if not self._live and not self._losses:
                 self._account_loss(Loss(cause, self._deps.clock.now(), covered=False))
-            self._come_back(cause, text)
+            self._come_back(cause, text, recorded=False)
             return
         self._log.info("run_ordered", run=order.run, request_id=self._spec.request_id)
         self._run_spawned(order.run)
@@ -282,10 +282,10 @@ class RecorderActor(SupervisedActor):
         if attempt == self._attempt and not self._stopping and not self._preparing:
             self._prepare_spawn()
 
-    def _come_back(self, cause: Cause, text: str) -> None:
+    def _come_back(self, cause: Cause, text: str, *, recorded: bool) -> None:
         """Let another run follow the one that was lost, or that could not begin."""
         self._shown.error(cause, text)
-        wait_s = self._spawning.lost(cause)
+        wait_s = self._spawning.lost(cause, recorded=recorded)
         if self._stopping or self._preparing:
             return
         self._deps.instruments.respawned(str(self._spec.camera_id), cause)
@@ -345,7 +345,7 @@ class RecorderActor(SupervisedActor):
             self._line.add(torn)
         self._settle_run(ended.run)
         if ended.cause is not None:
-            self._come_back(ended.cause, ended.message)
+            self._come_back(ended.cause, ended.message, recorded=ended.recorded)
         self._end_when_done()
 
     def _settle_run(self, run: int) -> None:

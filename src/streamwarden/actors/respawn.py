@@ -17,6 +17,11 @@ AT_ONCE: Final = frozenset(
     {Cause.UNAUTHORIZED, Cause.UNSUPPORTED_MEDIA, Cause.STARTING}
 )
 
+DISK: Final = frozenset({Cause.DISK_FULL, Cause.NOT_WRITABLE})
+"""These wait for the disk: it is looked at every ``DISK_LOOK_S``, and nothing is spawned before."""
+
+DISK_LOOK_S: Final = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
@@ -28,12 +33,12 @@ class Backoff:
     def pause_s(self, losses: int, chance: Callable[[], float]) -> float:
         """Return the pause after ``losses`` losses in a row; ``chance`` gives 0 to 1.
 
-        The first respawn follows at once: every second counts, and the spawning pace keeps many at
-        once apart.
+        0 losses mean a run that had recorded: its successor follows at once, for every second
+        counts, and the spawning pace keeps many at once apart.
         """
-        if losses <= 1:
+        if losses <= 0:
             return 0.0
-        full = min(self.cap_s, self.base_s * 2.0 ** min(losses - 2, 16))
+        full = min(self.cap_s, self.base_s * 2.0 ** min(losses - 1, 16))
         return full * (0.5 + 0.5 * chance())
 
 
@@ -43,18 +48,21 @@ def pause_s(
     """Return how long to wait; ``same`` counts the losses in a row for this very cause."""
     if cause in AT_ONCE and same <= 1:
         return 0.0
+    if cause in DISK:
+        return min(DISK_LOOK_S, backoff.cap_s)
     return backoff.pause_s(losses, chance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """The losses in a row since the last closed segment."""
+    """The losses in a row since a run last recorded; ``total`` does not count the run that did."""
 
     total: int = 0
     same: int = 0
     cause: Cause | None = None
 
-    def add(self, cause: Cause) -> Losses:
-        """Return the losses with one more."""
+    def add(self, cause: Cause, *, recorded: bool) -> Losses:
+        """Return the losses with one more, of a run that had ``recorded`` or not."""
         same = self.same + 1 if cause is self.cause else 1
-        return Losses(total=self.total + 1, same=same, cause=cause)
+        first = recorded and self.total == 0
+        return Losses(total=0 if first else self.total + 1, same=same, cause=cause)

@@ -44,6 +44,7 @@ class Spawning:
         self._chance = chance
         self._url: str | None = None
         self._losses = Losses()
+        self._rested = True
         self._audio = 0
         self._probe_s = PROBE_S
 
@@ -71,9 +72,10 @@ class Spawning:
 
         return prepare
 
-    def lost(self, cause: Cause) -> float:
-        """Learn from a loss; return how long to pause, in seconds."""
-        self._losses = self._losses.add(cause)
+    def lost(self, cause: Cause, *, recorded: bool) -> float:
+        """Learn from the loss of a run that had ``recorded`` or not; return the pause in seconds."""
+        self._losses = self._losses.add(cause, recorded=recorded and self._rested)
+        self._rested = False
         if cause is Cause.UNSUPPORTED_MEDIA:
             self._audio = min(self._audio + 1, len(_AUDIO) - 1)
         elif cause is Cause.STARTING:
@@ -89,6 +91,7 @@ class Spawning:
     def recorded(self) -> None:
         """A run has closed a segment: the pause begins anew."""
         self._losses = Losses()
+        self._rested = True
 
     def _usable(self, url: str | None) -> str | None:
         if url is None:

@@ -30,7 +30,7 @@ from streamwarden.actors.ports import RecordingInstruments, Scheduler, Workers
 from streamwarden.actors.recorder import RecorderSpec
 from streamwarden.actors.wishes import Desired, DesiredStream, WantedStream, WishBook
 from streamwarden.clock import Clock
-from streamwarden.errors import Conflict
+from streamwarden.errors import Conflict, Unavailable
 from streamwarden.supervision import (
     ChildInfo,
     ChildSpec,
@@ -122,6 +122,8 @@ class StreamManager(Supervisor):
     # What HTTP asks
 
     def _start_stream(self, start: StartStream) -> StreamStatus:
+        if self.stopping:
+            raise Unavailable("the server is being stopped")
         known = self._deps.wishes.get(start.camera_id)
         if known is not None and known.owner != start.owner:
             raise OtherOwner("this camera is being recorded for another owner")
@@ -209,7 +211,7 @@ class StreamManager(Supervisor):
             self._deps.park(camera_id, wish.owner)
 
     def _child_settled(self, camera_id: UUID) -> None:
-        if self._child_status(camera_id) is not ChildStatus.STOPPED:
+        if self.stopping or self._child_status(camera_id) is not ChildStatus.STOPPED:
             return
         self.delete_child(str(camera_id))
         if (wish := self._deps.wishes.get(camera_id)) is not None:
@@ -230,6 +232,8 @@ class StreamManager(Supervisor):
 
     def _wishes_read(self, read: WishesRead) -> None:
         self._deps.timers.after(RECONCILE_EVERY_S, lambda: self._tell_self(ReconcileDue()))
+        if self.stopping:
+            return
         if not isinstance(read.result, Desired):
             log.warning("wishes_not_read", error=str(read.result))
             return

@@ -69,6 +69,11 @@ class SupervisedActor(pykka.ThreadingActor):
         self._ended = False
         self._shutdown_asked = False
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the supervisor has asked for an orderly stop."""
+        return self._shutdown_asked
+
     def init(self) -> None:
         """Prepare; an exception, or ``finish``, is a failed start, and ``terminate`` follows."""
 
