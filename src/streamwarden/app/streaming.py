@@ -6,10 +6,9 @@ import random
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import pykka
 import structlog
 
 from streamwarden.actors.board import StatusBoard
@@ -49,6 +48,7 @@ from streamwarden.storage.settings import SettingsRepository
 from streamwarden.storage.streams import StreamRepository
 from streamwarden.supervision import (
     INFINITY,
+    ActorRef,
     ChildSpec,
     ChildType,
     Intensity,
@@ -103,7 +103,7 @@ class StreamingRole:
         self._clock = clock
         self._internal_api_url = internal_api_url
         self._on_failure = on_failure
-        self._manager: pykka.ActorRef[Any] | None = None
+        self._manager: ActorRef | None = None
         self._started = ExitStack()
         self._orders: dict[UUID, InOrder] = {}
         self.record_root = _record_root(settings)
@@ -213,7 +213,7 @@ class StreamingRole:
         if not self._root.wait_until_up(_STARTED_WITHIN_S):
             raise ConfigError("the actors did not start; the log says why")
 
-    def _start_indexer(self, link: Link) -> pykka.ActorRef[Any]:
+    def _start_indexer(self, link: Link) -> ActorRef:
         writer = IndexWriter(
             journal=self._journal,
             segments=SegmentRepository(self._database),
@@ -227,7 +227,7 @@ class StreamingRole:
         )
         return SegmentIndexer.start(link=link, deps=deps)
 
-    def _start_manager(self, link: Link) -> pykka.ActorRef[Any]:
+    def _start_manager(self, link: Link) -> ActorRef:
         deps = ManagerDeps(
             start_recorder=self._start_recorder,
             park=lambda camera_id, _: self._watcher.stop_camera(camera_id),
@@ -244,7 +244,7 @@ class StreamingRole:
         self._manager = StreamManager.start(link=link, deps=deps)
         return self._manager
 
-    def _start_recorder(self, link: Link, spec: RecorderSpec, owner: str) -> pykka.ActorRef[Any]:
+    def _start_recorder(self, link: Link, spec: RecorderSpec, owner: str) -> ActorRef:
         camera_id = spec.camera_id
         files = self._archive.camera(camera_id, owner)
         deps = RecorderDeps(

@@ -7,7 +7,7 @@ down in ``docs/design/0002-exit-notices.md``. Nothing here knows a camera, FFmpe
 
 from __future__ import annotations
 
-from streamwarden.supervision._actor import Link, SupervisedActor, inbox_depths, tell
+from streamwarden.supervision._actor import ActorRef, Link, SupervisedActor, inbox_depths, tell
 from streamwarden.supervision._flags import Observer, Parking, SupervisorSpec
 from streamwarden.supervision._intensity import Intensity, RestartLog
 from streamwarden.supervision._messages import (
@@ -42,6 +42,7 @@ from streamwarden.supervision._supervisor import Supervisor
 __all__ = [
     "BRUTAL_KILL",
     "INFINITY",
+    "ActorRef",
     "ChildCounts",
     "ChildExited",
     "ChildInfo",

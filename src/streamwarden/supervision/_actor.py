@@ -29,6 +29,9 @@ from streamwarden.supervision._messages import (
 
 log = structlog.get_logger(__name__)
 
+ActorRef = pykka.ActorRef[Any]
+"""A handle on a live or dead actor of any kind, for those who only tell and ask."""
+
 
 class ActorAborted(Exception):
     """An actor raised ``SystemExit`` or the like, which would end every actor of the process."""
