@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import falcon
@@ -102,8 +104,14 @@ def answer(resp: falcon.Response, model: Model, *, status: int = 200) -> None:
 
 def schema_of(model: type[BaseModel], *, answered: bool) -> dict[str, Any]:
     """Return the JSON Schema of ``model`` with references as OpenAPI has them."""
-    return model.model_json_schema(
-        by_alias=True,
-        mode="serialization" if answered else "validation",
-        ref_template="#/components/schemas/{model}",
+    schema: dict[str, Any] = json.loads(
+        _schema_text(model, "serialization" if answered else "validation")
     )
+    return schema
+
+
+@cache
+def _schema_text(model: type[BaseModel], mode: Literal["serialization", "validation"]) -> str:
+    # Kept as text: each reader takes its own copy apart.
+    template = "#/components/schemas/{model}"
+    return json.dumps(model.model_json_schema(by_alias=True, mode=mode, ref_template=template))

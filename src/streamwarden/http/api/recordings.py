@@ -30,14 +30,13 @@ from streamwarden.http.problems import Problem, respond
 from streamwarden.http.request_ids import name_request
 
 DEFAULT_SPAN = timedelta(days=1)
+_VALIDATORS = ("Cache-Control", "ETag", "Last-Modified")
 _PASSED_HEADERS = (
+    *_VALIDATORS,
     "Accept-Ranges",
-    "Cache-Control",
     "Content-Length",
     "Content-Range",
     "Content-Type",
-    "ETag",
-    "Last-Modified",
 )
 
 
@@ -172,13 +171,14 @@ def _pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> N
         _refuse(req, resp, found.status, headers)
         return
     resp.status = found.status
-    for name in _PASSED_HEADERS:
+    whole = found.status != HTTPStatus.NOT_MODIFIED
+    for name in _PASSED_HEADERS if whole else _VALIDATORS:
         if name.lower() in headers:
             resp.set_header(name, headers[name.lower()])
-    if req.method == "HEAD" or found.status == HTTPStatus.NOT_MODIFIED:
-        found.close()
-    else:
+    if whole and req.method != "HEAD":
         resp.stream = _Passing(found)
+    else:
+        found.close()
 
 
 def _refuse(

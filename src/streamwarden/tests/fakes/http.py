@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
+from streamwarden.errors import Unavailable
 
-T = TypeVar("T")
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
 
@@ -75,3 +75,126 @@ class FakeIndex:
 
     def get(self, camera_id: UUID, segment_id: UUID) -> FakeSegmentPath | None:
         return self.rows.get((camera_id, segment_id))
+
+
+class FakeClock:
+    """Both clocks, moved by hand."""
+
+    def __init__(self, now: datetime = EPOCH) -> None:
+        self.wall = now
+        self.ticks_s = 0.0
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.ticks_s
+
+    def advance(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+        self.ticks_s += seconds
+
+
+class FakeFile:
+    """A file that the streaming role would send."""
+
+    def __init__(
+        self, status: int = 200, *, data: bytes = b"video", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.headers = {"Content-Type": "video/mp4", "Content-Length": str(len(data))}
+        self.headers.update(headers or {})
+        self.closed = False
+        self._data = data
+
+    def chunks(self) -> Iterator[bytes]:
+        for start in range(0, len(self._data), 2):
+            yield self._data[start : start + 2]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeStreaming:
+    """The streaming role as the API sees it; ``failure`` is raised by every call while it is set.
+
+    With ``loses_answers`` a call takes effect and its answer does not arrive.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, object]]] = []
+        self.running: set[UUID] = set()
+        self.failure: Exception | None = None
+        self.loses_answers = False
+        self.file = FakeFile()
+        self.nonsense: Mapping[str, object] | None = None
+
+    def start(
+        self,
+        *,
+        owner: str,
+        camera_id: UUID,
+        rtsp_url: str,
+        segment_seconds: int,
+        request_id: str | None,
+    ) -> Mapping[str, object]:
+        self._call(
+            "start",
+            owner=owner,
+            camera_id=camera_id,
+            rtsp_url=rtsp_url,
+            segment_seconds=segment_seconds,
+            request_id=request_id,
+        )
+        self.running.add(camera_id)
+        return self._answer(camera_id, segment_seconds)
+
+    def stop(self, camera_id: UUID, *, request_id: str | None) -> Mapping[str, object]:
+        self._call("stop", camera_id=camera_id, request_id=request_id)
+        self.running.discard(camera_id)
+        return self._answer(camera_id)
+
+    def status(self, camera_id: UUID) -> Mapping[str, object]:
+        self._call("status", camera_id=camera_id)
+        return self._answer(camera_id)
+
+    def open_file(
+        self,
+        camera_id: UUID,
+        segment_id: UUID,
+        *,
+        method: str,
+        headers: Mapping[str, str],
+        request_id: str | None,
+    ) -> FakeFile:
+        self._call(
+            "open_file",
+            camera_id=camera_id,
+            segment_id=segment_id,
+            method=method,
+            headers=dict(headers),
+            request_id=request_id,
+        )
+        return self.file
+
+    def _call(self, name: str, **arguments: object) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.calls.append((name, arguments))
+
+    def _answer(self, camera_id: UUID, segment_seconds: int | None = None) -> Mapping[str, object]:
+        if self.loses_answers:
+            raise Unavailable("the StreamingServer does not answer")
+        if self.nonsense is not None:
+            return self.nonsense
+        return {
+            "camera_id": str(camera_id),
+            "status": "starting" if camera_id in self.running else "stopped",
+            "since": "2026-01-02T03:04:05.678Z",
+            "run": 0,
+            "respawns": 0,
+            "segment_seconds": segment_seconds,
+            "last_error": None,
+            "next_retry_at": None,
+            "last_segment": None,
+        }
