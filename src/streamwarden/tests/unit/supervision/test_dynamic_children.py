@@ -222,6 +222,8 @@ class Manager(WatchedSupervisor):
     def receive(self, message: object) -> object:
         if isinstance(message, tuple):
             return self.tell_child(message[0], message[1])
+        if isinstance(message, str):
+            return self.child(message)
         return super().receive(message)
 
 
@@ -235,6 +237,8 @@ def test_a_subclass_starts_children_in_its_init_and_talks_to_them(stage: Stage) 
     stage.wait("up", "mine")
     assert manager.ask(("mine", "hello"), timeout=5)
     stage.wait("got", "mine", "hello")
+    assert manager.ask("mine", timeout=5) == stage.ask(WhichChildren(), "manager")[0]
+    assert manager.ask("nobody", timeout=5) is None
     stage.ask(TerminateChild("mine"), "manager")
     assert not manager.ask(("mine", "hello"), timeout=5)
     assert not manager.ask(("nobody", "hello"), timeout=5)

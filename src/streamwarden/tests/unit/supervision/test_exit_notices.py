@@ -222,8 +222,10 @@ def test_an_error_text_is_cut(stage: Stage) -> None:
 def test_a_lingering_child_ends_when_it_says_so(stage: Stage) -> None:
     stage.lingering.add("lone")
     lone = Lone(stage)
+    assert not lone.ref.proxy().stopping.get(timeout=DEADLINE_S)
     tell(lone.ref, Shutdown())
     stage.wait("asked", "lone")
+    assert lone.ref.proxy().stopping.get(timeout=DEADLINE_S)
     assert lone.ref.ask("finishing", timeout=DEADLINE_S) == "finishing"
     tell(lone.ref, Shutdown())
     tell(lone.ref, Leave(ExitReason(ExitKind.SHUTDOWN)))
