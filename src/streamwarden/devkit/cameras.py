@@ -35,6 +35,10 @@ class Pauses:
     settled_s: float = 3.0
     jitter: Callable[[], float] = random.random
 
+    def failures_after(self, failures: int, *, lasted_s: float) -> int:
+        """Count one more attempt that has ended; one that had settled starts the count anew."""
+        return 1 if lasted_s >= self.settled_s else failures + 1
+
     def pause_s(self, failures: int) -> float:
         """Return the pause after ``failures`` attempts in a row have failed (1 or more)."""
         full_s = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 16))
@@ -114,7 +118,7 @@ class VirtualCamera:
             began = time.monotonic()
             self._attempt()
             lasted_s = time.monotonic() - began
-            failures = 1 if lasted_s >= self._pauses.settled_s else failures + 1
+            failures = self._pauses.failures_after(failures, lasted_s=lasted_s)
             self._stopping.wait(self._pauses.pause_s(failures))
 
     def _attempt(self) -> None:

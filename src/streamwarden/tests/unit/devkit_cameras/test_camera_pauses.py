@@ -21,6 +21,12 @@ def test_pauses_double_up_to_their_cap() -> None:
     ]
 
 
+def test_an_attempt_that_had_settled_starts_the_pauses_anew() -> None:
+    pauses = Pauses(settled_s=3.0)
+    assert pauses.failures_after(7, lasted_s=2.9) == 8
+    assert pauses.failures_after(7, lasted_s=3.0) == 1
+
+
 @pytest.mark.parametrize(("jitter", "pause_s"), [(0.0, 0.25), (0.5, 0.375), (1.0, 0.5)])
 def test_jitter_takes_up_to_half_of_a_pause(jitter: float, pause_s: float) -> None:
     assert Pauses(first_s=0.5, jitter=lambda: jitter).pause_s(1) == pause_s
