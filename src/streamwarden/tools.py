@@ -6,7 +6,6 @@ These functions work on the database and the secrets directly, so they need no r
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 from pydantic import SecretStr
 
 from streamwarden.auth.keys import parse_keys
@@ -26,6 +24,7 @@ from streamwarden.config import settings as config
 from streamwarden.config.settings import Settings
 from streamwarden.config.sources import variable
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
+from streamwarden.media.program import find_ffmpeg
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import Migration, migrate
 from streamwarden.storage.pool import Database
@@ -59,18 +58,9 @@ def load_settings(
     return config.load(config_file, environ, overrides, checks={"stream_token_keys": parse_keys})
 
 
-def find_ffmpeg(settings: Settings) -> str:
-    """Return the FFmpeg to run: the configured one, the one on PATH, or the bundled one.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    if settings.ffmpeg is not None:
-        return str(settings.ffmpeg)
-    try:
-        return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise ConfigError(f"there is no FFmpeg; set {variable('ffmpeg')} to one") from error
+def ffmpeg_for(settings: Settings) -> str:
+    """Return the FFmpeg to run: the configured one, the one on PATH, or the bundled one."""
+    return find_ffmpeg(settings.ffmpeg)
 
 
 def migrate_database(settings: Settings) -> list[Migration]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from streamwarden import app, tools
 from streamwarden.clock import SystemClock
 from streamwarden.commands.output import print_line
-from streamwarden.commands.program import configure_logs, stop_signals
+from streamwarden.commands.program import Failure, configure_logs, stop_signals
 from streamwarden.config.settings import Settings
 from streamwarden.devkit.demo import OWNER, Demo, DemoOptions, DemoParts, DemoStopped, RunningRoles
 from streamwarden.devkit.demo_ports import demo_ports
@@ -32,15 +32,16 @@ def demo(arguments: argparse.Namespace) -> int:
     secrets = demo_secrets(options.data_dir)
     settings = tools.load_settings(arguments.config, os.environ, asdict(secrets))
     log = configure_logs(settings)
-    parts = _parts(arguments, options, settings)
     with stop_signals() as stop:
+        failed = Failure(stop)
+        parts = _parts(arguments, options, settings, failed)
         try:
             _run(Demo(options, secrets, parts, stop), options, stop)
         except DemoStopped:
             log.info("demo_stopped_before_it_was_ready")
             return 1
     log.info("demo_stopped")
-    return 0
+    return failed.exit_code
 
 
 def _run(demo: Demo, options: DemoOptions, stop: threading.Event) -> None:
@@ -77,14 +78,17 @@ def _data_dir(given: Path) -> Path:
     return path
 
 
-def _parts(arguments: argparse.Namespace, options: DemoOptions, settings: Settings) -> DemoParts:
+def _parts(
+    arguments: argparse.Namespace, options: DemoOptions, settings: Settings, failed: Failure
+) -> DemoParts:
     start_database, stop_database = _database(options, settings)
 
     def settings_with(overrides: Mapping[str, object]) -> Settings:
         return tools.load_settings(arguments.config, os.environ, overrides)
 
     def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
-        return app.run_roles(settings_with(overrides), frozenset(app.ROLES))
+        roles = frozenset(app.ROLES)
+        return app.run_roles(settings_with(overrides), roles, on_failure=failed)
 
     def user_token(overrides: Mapping[str, object]) -> str:
         with_secrets = settings_with(overrides)
@@ -95,7 +99,7 @@ def _parts(arguments: argparse.Namespace, options: DemoOptions, settings: Settin
         user_token=user_token,
         start_database=start_database,
         stop_database=stop_database,
-        ffmpeg=tools.find_ffmpeg(settings),
+        ffmpeg=tools.ffmpeg_for(settings),
         clock=SystemClock(),
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,

@@ -18,7 +18,7 @@ from streamwarden.auth.urls import redactor
 from streamwarden.config.settings import Settings
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_FORCED = 1
+_FAILED = 1
 
 
 def configure_logs(settings: Settings) -> BoundLogger:
@@ -26,6 +26,20 @@ def configure_logs(settings: Settings) -> BoundLogger:
     secrets = _secrets(settings)
     logs.configure(settings.log_format, settings.log_level, sys.stderr, redact=redactor(secrets))
     return logs.get_logger("streamwarden")
+
+
+class Failure:
+    """Called by a role that has given up: stops the program, which then ends with code 1."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self.exit_code = 0
+
+    def __call__(self, reason: str) -> None:
+        """Remember that it failed, and stop; any thread may call."""
+        logs.get_logger("streamwarden").critical("role_failed", detail=reason)
+        self.exit_code = _FAILED
+        self._stop.set()
 
 
 @contextmanager
@@ -38,7 +52,7 @@ def stop_signals(force: Callable[[int], None] = os._exit) -> Iterator[threading.
 
     def asked(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            force(_FORCED)
+            force(_FAILED)
         stop.set()
 
     before = {number: signal.signal(number, asked) for number in _STOP_SIGNALS}

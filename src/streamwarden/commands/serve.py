@@ -6,7 +6,7 @@ import argparse
 import os
 
 from streamwarden import app, tools
-from streamwarden.commands.program import configure_logs, stop_signals
+from streamwarden.commands.program import Failure, configure_logs, stop_signals
 from streamwarden.config.settings import warnings
 
 
@@ -19,7 +19,8 @@ def serve(arguments: argparse.Namespace) -> int:
         log.warning("setting_doubtful", detail=warning)
     roles = frozenset(app.ROLES) if arguments.role == "all" else frozenset({arguments.role})
     with stop_signals() as stop:
-        running = app.run_roles(settings, roles)
+        failed = Failure(stop)
+        running = app.run_roles(settings, roles, on_failure=failed)
         try:
             log.info("serving", roles=sorted(roles), ports=running.ports)
             stop.wait()
@@ -27,4 +28,4 @@ def serve(arguments: argparse.Namespace) -> int:
         finally:
             running.stop(settings.stop_timeout_s)
     log.info("stopped")
-    return 0
+    return failed.exit_code

@@ -34,6 +34,7 @@ _HOST = "127.0.0.1"
 _API_ANSWERS_WITHIN_S = 60.0
 _FIRST_SEGMENT_WITHIN_S = 60.0
 """On top of three segments' length: probing, a key frame, a slow machine."""
+_CAMERAS_PUBLISH_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.2
 _TONES_HZ = (440, 554, 659, 880)
 
@@ -111,7 +112,7 @@ class Demo:
             token = self._parts.user_token(overrides)
             api = ApiClient(f"http://{_HOST}:{self._options.ports.api}", token)
             started.callback(api.close)
-            ids = self._record(api, cameras)
+            ids = self._record(api, cameras, media)
             yield self._ready_line(ids, token, media.plan)
 
     def _overrides(self, started: ExitStack) -> dict[str, object]:
@@ -155,12 +156,15 @@ class Demo:
             log.warning("relay_instead_of_mediamtx", cost="no WebRTC preview", reason=str(error))
             return relay_plan(ports.media, hook_url=hook_url)
 
-    def _record(self, api: ApiClient, cameras: list[VirtualCamera]) -> list[UUID]:
+    def _record(
+        self, api: ApiClient, cameras: list[VirtualCamera], media: MediaServer
+    ) -> list[UUID]:
         since = self._parts.clock.now()
         ids = self._prepare_cameras(api)
         for place, camera_id in enumerate(ids):
             cameras.append(self._camera(api, camera_id, place))
             cameras[-1].start()
+        self._await_cameras(media, len(ids))
         for camera_id in ids:
             self._patiently(partial(api.connect, camera_id))
         self._await_first_segments(api, ids, since)
@@ -191,6 +195,12 @@ class Demo:
         if place < len(sources):
             return source_from(sources[place])
         return TestPicture(tone_hz=_TONES_HZ[place % len(_TONES_HZ)])
+
+    def _await_cameras(self, media: MediaServer, count: int) -> None:
+        """Wait until the cameras publish; one that does not in time is recorded when it does."""
+        deadline = time.monotonic() + _CAMERAS_PUBLISH_WITHIN_S
+        while len(media.published()) < count and time.monotonic() < deadline:
+            self._go_on(wait_s=_LOOK_EVERY_S)
 
     def _await_first_segments(self, api: ApiClient, ids: list[UUID], since: datetime) -> None:
         within_s = _FIRST_SEGMENT_WITHIN_S + 3 * self._options.segment_seconds

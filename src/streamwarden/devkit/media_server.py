@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from urllib.request import urlopen
 
 import structlog
 
@@ -18,6 +20,7 @@ log = structlog.get_logger(__name__)
 _LISTENS_WITHIN_S = 15.0
 _COMES_BACK_AFTER_S = 1.0
 _STOP_GRACE_S = 5.0
+_CONTROL_ANSWERS_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,16 @@ class MediaServer:
         """The process id, or None while it is down."""
         child = self._child
         return child.pid if child is not None and child.running else None
+
+    def published(self) -> frozenset[str]:
+        """Return the paths that are published now; none while it does not answer."""
+        url = f"http://{self.plan.host}:{self.plan.ports.control}/v3/paths/list"
+        try:
+            with urlopen(url, timeout=_CONTROL_ANSWERS_WITHIN_S) as answer:
+                items = json.loads(answer.read())["items"]
+        except (OSError, ValueError, KeyError):
+            return frozenset()
+        return frozenset(item["name"] for item in items if item.get("available"))
 
     def start(self) -> None:
         """Start it and return once it takes connections; raises MediaServerFailed."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import BinaryIO
-from urllib.request import urlopen
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import psutil
@@ -92,12 +91,7 @@ def camera_at(server: MediaServer, token: str) -> VirtualCamera:
 
 
 def published(server: MediaServer) -> bool:
-    control = f"http://127.0.0.1:{server.plan.ports.control}/v3/paths/list"
-    try:
-        with urlopen(control, timeout=2) as answer:
-            return b'"cam"' in answer.read()
-    except OSError:
-        return False
+    return server.published() == {"cam"}
 
 
 def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
@@ -137,5 +131,6 @@ def test_a_stopped_server_stays_away(server: MediaServer) -> None:
     pid = server.pid
     server.stop()
     assert server.pid is None
+    assert server.published() == frozenset()
     assert pid is not None
     assert not psutil.pid_exists(pid)

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
-from streamwarden.commands.program import stop_signals
+from streamwarden.commands.program import Failure, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -24,3 +25,12 @@ def test_the_handlers_of_before_are_put_back() -> None:
     with stop_signals():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_role_that_gives_up_stops_the_program_with_code_1() -> None:
+    stop = threading.Event()
+    failed = Failure(stop)
+    assert failed.exit_code == 0
+    failed("the supervisor has given up")
+    assert stop.is_set()
+    assert failed.exit_code == 1
