@@ -2,7 +2,8 @@
 
 The vocabulary and its meaning are Erlang/OTP's (``supervisor`` in stdlib): child specifications,
 strategies, intensity and period, ordered start and reverse stop, escalation. What differs is written
-down in ``docs/design/0002-exit-notices.md``. Nothing here knows a camera, FFmpeg or a database.
+down in ``docs/design/0001-two-loops.md`` and ``0002-exit-notices.md``. Nothing here knows a camera,
+FFmpeg or a database.
 """
 
 from __future__ import annotations

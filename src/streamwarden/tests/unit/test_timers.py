@@ -37,9 +37,9 @@ def block(timers: Timers, gate: threading.Event) -> None:
 def test_callbacks_come_in_the_order_of_their_time_not_of_their_setting(timers: Timers) -> None:
     called: list[str] = []
     done = threading.Event()
-    timers.after(0.06, done.set)
-    timers.after(0.04, lambda: called.append("later"))
-    timers.after(0.02, lambda: called.append("sooner"))
+    timers.after(0.35, done.set)
+    timers.after(0.3, lambda: called.append("later"))
+    timers.after(0.01, lambda: called.append("sooner"))
     assert done.wait(DEADLINE_S)
     assert called == ["sooner", "later"]
 
@@ -114,10 +114,10 @@ def test_a_sweep_keeps_the_order(timers: Timers) -> None:
     gate, done = threading.Event(), threading.Event()
     block(timers, gate)
     for number in (3, 1, 2):
-        timers.after(number / 100, lambda number=number: called.append(number))  # type: ignore[misc] # mypy cannot infer a bound default
+        timers.after(number / 5, lambda number=number: called.append(number))  # type: ignore[misc] # mypy cannot infer a bound default
     for timer in [timers.after(LONG_S, lambda: None) for _ in range(3 * SWEEP_ABOVE)]:
         timer.cancel()
-    timers.after(0.05, done.set)
+    timers.after(0.8, done.set)
     gate.set()
     assert done.wait(DEADLINE_S)
     assert called == [1, 2, 3]

@@ -88,6 +88,36 @@ def test_every_end_after_the_start_gives_exactly_one_notice(
     assert [(e.child_id, e.incarnation) for e in stage.exits] == [("lone", 7)]
 
 
+class FinishesAndRaises(Worker):
+    def receive(self, message: object) -> object:
+        self.finish()
+        raise ValueError(message)
+
+
+class FinishesTwice(Worker):
+    def receive(self, message: object) -> object:
+        self.finish()
+        self.finish(ExitReason(ExitKind.FAILED))
+        return message
+
+
+class FinishesInCleanUp(Worker):
+    def receive(self, message: object) -> object:
+        self.finish()
+        return message
+
+    def terminate(self, reason: ExitReason) -> None:
+        del reason
+        self.finish(ExitReason(ExitKind.FAILED))
+
+
+@pytest.mark.parametrize("kind", [FinishesAndRaises, FinishesTwice, FinishesInCleanUp])
+def test_the_first_of_two_ends_within_one_message_counts(stage: Stage, kind: type[Worker]) -> None:
+    lone = Lone(stage, kind)
+    tell(lone.ref, "end")
+    assert lone.notices() == ["up", ExitKind.NORMAL]
+
+
 def test_an_init_that_raises_gives_one_notice_of_a_failed_start(stage: Stage) -> None:
     stage.failures["lone"] = 1
     assert Lone(stage).notices() == [ExitKind.START_FAILED]

@@ -112,6 +112,7 @@ def test_a_crashed_child_terminated_before_its_restart_stays_down(stage: Stage) 
     midway.go_on()
     stage.wait("status", "c", ChildStatus.RUNNING, "2")
     assert stage.children()["a"] is ChildStatus.STOPPED
+    assert stage.watcher.restarts == {"b": 1}
 
 
 @pytest.mark.parametrize("message", [RestartChild("c"), DeleteChild("c")])

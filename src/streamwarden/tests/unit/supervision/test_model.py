@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streamwarden.supervision import (
@@ -189,6 +189,7 @@ def status(node: Node) -> ChildStatus:
     max_examples=int(os.environ.get("SUPERVISION_EXAMPLES", "300")),
     deadline=None,
     database=None,
+    phases=[Phase.generate],  # to shrink a failure, each wait of which lasts, would take minutes
     derandomize="SUPERVISION_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
