@@ -68,9 +68,25 @@ def socket_dir(server: EmbeddedPostgres) -> Path:
     return Path(parse_qs(urlsplit(server.url).query)["host"][0])
 
 
-def wait_for_end(process: int) -> bool:
-    """Wait until the process behind a pidfd has ended; False after ten seconds."""
-    return bool(select.select([process], [], [], 10)[0])
+def postmaster_of_a_killed_program(data_dir: Path) -> int:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE_FOR_EVER, str(data_dir)], stdout=subprocess.PIPE
+    ) as program:
+        assert program.stdout
+        postmaster = int(program.stdout.readline())
+        program.kill()
+    return postmaster
+
+
+def has_ended(pid: int) -> bool:
+    """Wait until ``pid`` has ended; False after ten seconds."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ended = bool(select.select([process], [], [], 10)[0])
+    os.close(process)
+    return ended
 
 
 def test_it_listens_on_a_private_socket_and_nowhere_else(server: EmbeddedPostgres) -> None:
@@ -121,17 +137,15 @@ def test_a_second_server_on_the_same_folder_is_refused_in_words(
     assert kept(server) == [1]
 
 
-def test_it_dies_with_a_killed_program_and_starts_again_at_once(data_dir: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE_FOR_EVER, str(data_dir)], stdout=subprocess.PIPE
-    ) as program:
-        assert program.stdout
-        postmaster = os.pidfd_open(int(program.stdout.readline()))
-        program.kill()
+def test_it_dies_with_a_killed_program(data_dir: Path) -> None:
+    assert has_ended(postmaster_of_a_killed_program(data_dir))
+
+
+def test_it_starts_at_once_after_its_program_was_killed(data_dir: Path) -> None:
+    postmaster_of_a_killed_program(data_dir)
+
     with EmbeddedPostgres(data_dir, fsync=False) as server:
-        assert wait_for_end(postmaster)
         assert kept(server) == [1]
-    os.close(postmaster)
 
 
 def test_files_that_name_a_strangers_process_do_not_keep_it_from_starting(data_dir: Path) -> None:

@@ -70,6 +70,15 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str
     assert pending(empty_database_url, known=[good, bad]) == [bad]
 
 
+def test_a_migration_that_is_not_recorded_did_not_take_place(empty_database_url: str) -> None:
+    unrecorded = parse_migration("0001_gone.sql", b"drop table schema_migration")
+
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        migrate(empty_database_url, known=[unrecorded])
+
+    assert tables(empty_database_url) == {"schema_migration"}
+
+
 def test_a_changed_file_is_refused_before_anything_is_applied(empty_database_url: str) -> None:
     one = parse_migration("0001_one.sql", b"create table one ()")
     two = parse_migration("0002_two.sql", b"create table two ()")
