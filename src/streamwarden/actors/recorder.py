@@ -80,10 +80,15 @@ class RecorderDeps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderSpec:
-    """What one recorder is to record; ``wished_s`` is when that was wished (monotonic)."""
+    """What one recorder is to record.
+
+    Every second from ``wanted_at`` on counts. ``wished_s`` is when a user asked (monotonic), for the
+    time to the first segment; None for later incarnations.
+    """
 
     camera_id: UUID
     segment_seconds: int
+    wanted_at: datetime
     url: str | None = field(default=None, repr=False)
     request_id: str | None = None
     wished_s: float | None = None
@@ -230,8 +235,9 @@ class RecorderActor(SupervisedActor):
             self._shown.update(last_segment=opened.last_segment)
         self._accounts.ledger = opened.ledger
         if opened.first_time or opened.ledger.covered_until is None:
-            now = self._deps.clock.now()
-            step = book.resumed(opened.ledger, alive_until=opened.alive_until, at=now)
+            step = book.resumed(
+                opened.ledger, alive_until=opened.alive_until, at=self._spec.wanted_at
+            )
             self._accounts.keep(step)
 
     def _folder_refused(self, result: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -57,10 +58,15 @@ class OtherOwner(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerDeps:
-    """What the manager works with. ``park`` ends the runs of a camera whose recorder is parked."""
+    """What the manager works with.
+
+    ``park`` ends the runs of a camera whose recorder is parked; ``release`` closes the books of one
+    that is no longer wanted since a moment. Neither blocks.
+    """
 
     start_recorder: Callable[[Link, RecorderSpec, str], object]
     park: Callable[[UUID, str], None]
+    release: Callable[[UUID, str, datetime], None]
     read_wishes: Callable[[], Desired]
     wishes: WishBook
     board: StatusBoard
@@ -92,6 +98,7 @@ class StreamManager(Supervisor):
         )
         self._deps = deps
         self._touched_s: dict[UUID, float] = {}
+        self._released: dict[UUID, tuple[str, datetime]] = {}
 
     def init(self) -> None:
         """Record what the wish book says, and compare it with the database at once."""
@@ -129,7 +136,10 @@ class StreamManager(Supervisor):
             raise OtherOwner("this camera is being recorded for another owner")
         self._touch(start.camera_id)
         wish = WantedStream(
-            camera_id=start.camera_id, owner=start.owner, segment_seconds=start.segment_seconds
+            camera_id=start.camera_id,
+            owner=start.owner,
+            segment_seconds=start.segment_seconds,
+            since=known.since if known else self._deps.clock.now(),
         )
         self._deps.wishes.put(wish)
         self._begin(
@@ -142,8 +152,8 @@ class StreamManager(Supervisor):
 
     def _stop_stream(self, camera_id: UUID) -> StreamStatus:
         self._touch(camera_id)
-        if self._deps.wishes.remove(camera_id):
-            self._end_stream(camera_id)
+        if (wish := self._deps.wishes.remove(camera_id)) is not None:
+            self._end_stream(wish, self._deps.clock.now())
         return self._deps.board.get(camera_id)
 
     def _restart_stream(self, camera_id: UUID) -> StreamStatus:
@@ -168,6 +178,7 @@ class StreamManager(Supervisor):
             spec = RecorderSpec(
                 camera_id=wish.camera_id,
                 segment_seconds=wish.segment_seconds,
+                wanted_at=wish.since,
                 url=url,
                 request_id=request_id,
                 wished_s=wished_s,
@@ -193,13 +204,21 @@ class StreamManager(Supervisor):
         wish = self._deps.wishes.get(camera_id)
         if wish is None:
             raise LookupError("this camera is no longer wanted")
-        return RecorderSpec(camera_id=camera_id, segment_seconds=wish.segment_seconds)
+        return RecorderSpec(
+            camera_id=camera_id, segment_seconds=wish.segment_seconds, wanted_at=wish.since
+        )
 
-    def _end_stream(self, camera_id: UUID) -> None:
-        if self._child_status(camera_id) is None:
+    def _end_stream(self, wish: WantedStream, at: datetime) -> None:
+        self._released[wish.camera_id] = (wish.owner, at)
+        if self._child_status(wish.camera_id) is None:
+            self._release(wish.camera_id)
             return
-        self.tell_child(str(camera_id), StopRecording(self._deps.clock.now()))
-        self.terminate_child(str(camera_id))
+        self.tell_child(str(wish.camera_id), StopRecording(at))
+        self.terminate_child(str(wish.camera_id))
+
+    def _release(self, camera_id: UUID) -> None:
+        if (released := self._released.pop(camera_id, None)) is not None:
+            self._deps.release(camera_id, *released)
 
     def child_changed(self, info: ChildInfo) -> None:
         """React to a recorder that has stopped or been parked; in this actor's thread."""
@@ -214,6 +233,7 @@ class StreamManager(Supervisor):
         if self.stopping or self._child_status(camera_id) is not ChildStatus.STOPPED:
             return
         self.delete_child(str(camera_id))
+        self._release(camera_id)
         if (wish := self._deps.wishes.get(camera_id)) is not None:
             self._begin(wish, url=None, request_id=None, wished_s=None)
 
@@ -253,15 +273,18 @@ class StreamManager(Supervisor):
             if known is not None:
                 log.info("wish_ended_meanwhile", camera=str(desired.camera_id))
                 self._deps.wishes.remove(desired.camera_id)
-                self._end_stream(desired.camera_id)
+                self._end_stream(known, desired.changed_at)
             return
         wish = WantedStream(
-            camera_id=desired.camera_id, owner=desired.owner, segment_seconds=segment_seconds
+            camera_id=desired.camera_id,
+            owner=desired.owner,
+            segment_seconds=segment_seconds,
+            since=known.since if known else desired.changed_at,
         )
         if known == wish:
             return
         if known is not None and known.owner != wish.owner:
-            self._end_stream(desired.camera_id)
+            self._end_stream(known, desired.changed_at)
         self._deps.wishes.put(wish)
         self._begin(wish, url=None, request_id=None, wished_s=None)
 

@@ -9,20 +9,24 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
+
+from streamwarden.clock import rfc3339
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedStream:
-    """One stream to record."""
+    """One stream to record; every second from ``since`` on counts."""
 
     camera_id: UUID
     owner: str
     segment_seconds: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class DesiredStream:
     camera_id: UUID
     owner: str
     wanted: bool
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +73,15 @@ class WishBook:
             content = _encode(self._wanted.values())
         self._save(content)
 
-    def remove(self, camera_id: UUID) -> bool:
-        """Want a stream no longer; False where it was not wanted."""
+    def remove(self, camera_id: UUID) -> WantedStream | None:
+        """Want a stream no longer; return what was wanted, None where it was not."""
         with self._lock:
-            if self._wanted.pop(camera_id, None) is None:
-                return False
+            wish = self._wanted.pop(camera_id, None)
+            if wish is None:
+                return None
             content = _encode(self._wanted.values())
         self._save(content)
-        return True
+        return wish
 
 
 def _encode(wishes: Iterable[WantedStream]) -> bytes:
@@ -84,6 +90,7 @@ def _encode(wishes: Iterable[WantedStream]) -> bytes:
             "camera_id": str(wish.camera_id),
             "owner": wish.owner,
             "segment_seconds": wish.segment_seconds,
+            "since": rfc3339(wish.since),
         }
         for wish in wishes
     ]
@@ -99,6 +106,7 @@ def _decode(content: bytes) -> list[WantedStream]:
                 camera_id=UUID(row["camera_id"]),
                 owner=str(row["owner"]),
                 segment_seconds=int(row["segment_seconds"]),
+                since=datetime.fromisoformat(row["since"]),
             )
             for row in json.loads(content)
         ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 
 from streamwarden.errors import Unavailable
-from streamwarden.storage.journal import Entry, Journal
+from streamwarden.storage.journal import Journal
 from streamwarden.storage.rows import Gap, Segment
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,9 @@ class Gaps(Protocol):
     def upsert_many(self, rows: Sequence[Gap]) -> int:
         """Insert or change rows."""
 
+    def remove(self, gap_id: UUID) -> bool:
+        """Remove a gap that turned out to be none."""
+
 
 class IndexWriter:
     """Takes the journal's first rows to Postgres, and drops them once they are there."""
@@ -50,21 +54,14 @@ class IndexWriter:
         _write(
             [row for row in batch.entries if isinstance(row, Segment)], self._segments.insert_many
         )
-        _write(_newest_gaps(batch.entries), self._gaps.upsert_many)
+        gaps = [row for row in batch.entries if isinstance(row, Gap)]
+        _write(gaps, self._gaps.upsert_many)
+        for gap in gaps:
+            if gap.ended_at == gap.started_at:
+                # Segments turned out to cover it.
+                self._gaps.remove(gap.id)
         self._journal.done(batch)
         return batch.lines + batch.refused
-
-
-def _newest_gaps(entries: Sequence[Entry]) -> list[Gap]:
-    """Return one row a gap: a statement may not change the same row twice."""
-    newest: dict[object, Gap] = {}
-    for entry in entries:
-        # A gap that has been closed stays closed, whatever is read after it.
-        if isinstance(entry, Gap) and not (
-            entry.id in newest and entry.ended_at is None and newest[entry.id].ended_at is not None
-        ):
-            newest[entry.id] = entry
-    return list(newest.values())
 
 
 def _write(rows: list[R], write: Callable[[Sequence[R]], int]) -> None:

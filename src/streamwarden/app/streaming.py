@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -12,12 +15,15 @@ from uuid import UUID
 import structlog
 
 from streamwarden.actors.board import StatusBoard
+from streamwarden.actors.caretaker import Caretaker, close_ledger
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.indexer import IndexerDeps, SegmentIndexer
+from streamwarden.actors.messages import RecorderState
 from streamwarden.actors.ports import CannotRead
 from streamwarden.actors.recorder import RecorderActor, RecorderDeps, RecorderSpec
 from streamwarden.actors.respawn import Backoff
+from streamwarden.actors.retention import RetentionActor, RetentionDeps
 from streamwarden.actors.shown import Shown
 from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
@@ -27,6 +33,7 @@ from streamwarden.app.archive import Archive
 from streamwarden.app.housekeeping import Housekeeping
 from streamwarden.app.index_writer import IndexWriter
 from streamwarden.app.process import cores
+from streamwarden.app.retention import Limits, Sweeper
 from streamwarden.app.root import Restarts, Root
 from streamwarden.auth.urls import token_expiry
 from streamwarden.causes import Cause
@@ -42,6 +49,7 @@ from streamwarden.media.watcher import Patience, RunWatcher
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.journal import Journal
+from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
 from streamwarden.storage.segments import SegmentRepository
 from streamwarden.storage.settings import SettingsRepository
@@ -145,6 +153,7 @@ class StreamingRole:
         started.callback(self._journal.close)
         started.callback(self._disk.close)
         started.callback(self._index_pool.close)
+        started.callback(self._retention_pool.close)
         self._timers = Timers()
         started.callback(self._timers.close)
         self._watcher = RunWatcher(
@@ -170,6 +179,7 @@ class StreamingRole:
     def _start_pools(self, started: ExitStack) -> None:
         self._disk = WorkerPool("disk", threads=4)
         self._index_pool = WorkerPool("index", threads=1)
+        self._retention_pool = WorkerPool("retention", threads=1)
         self._callers = WorkerPool("callers", threads=8)
         token = self._settings.internal_token
         client = ReadTokenClient(
@@ -196,6 +206,7 @@ class StreamingRole:
     def _start_tree(self) -> None:
         children = (
             ChildSpec(id="indexer", start=self._start_indexer, shutdown_s=3.0),
+            ChildSpec(id="retention", start=self._start_retention, shutdown_s=3.0),
             ChildSpec(
                 id="stream_manager",
                 start=self._start_manager,
@@ -227,10 +238,31 @@ class StreamingRole:
         )
         return SegmentIndexer.start(link=link, deps=deps)
 
+    def _start_retention(self, link: Link) -> ActorRef:
+        disk = os.statvfs(self.record_root)
+        limits = Limits(
+            keep_for=timedelta(days=self._settings.retention_days),
+            reserve_bytes=self._settings.free_space_reserve.bytes_of(disk.f_blocks * disk.f_frsize),
+            total_bytes=self._settings.total_quota,
+            camera_bytes=self._settings.camera_quota,
+        )
+        log.info("retention", rule=limits.in_words())
+        sweeper = Sweeper(
+            record_root=self.record_root,
+            limits=limits,
+            segments=SegmentRepository(self._database),
+            histories=(GapRepository(self._database), PeriodRepository(self._database)),
+            counter=self._metrics,
+            clock=self._clock,
+        )
+        deps = RetentionDeps(sweep=sweeper.sweep, workers=self._retention_pool, timers=self._timers)
+        return RetentionActor.start(link=link, deps=deps)
+
     def _start_manager(self, link: Link) -> ActorRef:
         deps = ManagerDeps(
             start_recorder=self._start_recorder,
-            park=lambda camera_id, _: self._watcher.stop_camera(camera_id),
+            park=self._park,
+            release=self._release,
             read_wishes=self._read_wishes,
             wishes=self._wishes,
             board=self.board,
@@ -259,13 +291,8 @@ class StreamingRole:
                 backoff=Backoff(cap_s=self._settings.respawn_cap_s),
                 chance=random.random,
             ),
-            shown=Shown(
-                camera_id=camera_id,
-                board=self.board.take_over(camera_id),
-                instruments=self._metrics,
-                clock=self._clock,
-            ),
-            disk=self._orders.setdefault(camera_id, InOrder(self._disk)),
+            shown=self._shown(camera_id),
+            disk=self._in_order(camera_id),
             callers=self._callers,
             timers=self._timers,
             clock=self._clock,
@@ -274,16 +301,62 @@ class StreamingRole:
         )
         return RecorderActor.start(link=link, spec=spec, deps=deps)
 
+    def _shown(self, camera_id: UUID) -> Shown:
+        return Shown(
+            camera_id=camera_id,
+            board=self.board.take_over(camera_id),
+            instruments=self._metrics,
+            clock=self._clock,
+        )
+
+    def _in_order(self, camera_id: UUID) -> InOrder:
+        return self._orders.setdefault(camera_id, InOrder(self._disk))
+
+    def _park(self, camera_id: UUID, owner: str) -> None:
+        """Stop the runs of a camera whose recorder is parked, and keep what they have recorded."""
+        shown = self._shown(camera_id)
+        shown.error(Cause.ACTOR_PARKED, "its actor failed too often; the log says why")
+        shown.state(RecorderState.PARKED, next_retry_at=None)
+        caretaker = Caretaker(
+            camera_id=camera_id,
+            archive=self._archive.camera(camera_id, owner),
+            disk=self._in_order(camera_id),
+            meter=self._meter,
+            clock=self._clock,
+        )
+        self._watcher.adopt(camera_id, caretaker)
+        self._watcher.stop_camera(camera_id)
+
+    def _release(self, camera_id: UUID, owner: str, at: datetime) -> None:
+        """Close the books of a camera that is no longer wanted, whoever kept them last."""
+        files = self._archive.camera(camera_id, owner)
+        self._in_order(camera_id).run(
+            lambda: close_ledger(camera_id=camera_id, archive=files, meter=self._meter, at=at),
+            partial(_log_release, camera_id),
+        )
+        if self.board.get(camera_id).status is not RecorderState.STOPPED:
+            self._shown(camera_id).state(RecorderState.STOPPED, next_retry_at=None)
+
     def _read_wishes(self) -> Desired:
         seconds = SettingsRepository(self._database).get("video_segment_seconds")
         rows = StreamRepository(self._database).all()
         return Desired(
             streams=tuple(
-                DesiredStream(camera_id=row.camera_id, owner=row.owner, wanted=row.wanted)
+                DesiredStream(
+                    camera_id=row.camera_id,
+                    owner=row.owner,
+                    wanted=row.wanted,
+                    changed_at=row.changed_at,
+                )
                 for row in rows
             ),
             segment_seconds=seconds if isinstance(seconds, int) else SEGMENT_SECONDS,
         )
+
+
+def _log_release(camera_id: UUID, result: object) -> None:
+    if isinstance(result, Exception):
+        log.error("books_not_closed", camera=str(camera_id), error=str(result))
 
 
 def _record_root(settings: Settings) -> Path:

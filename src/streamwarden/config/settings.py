@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     free_space_reserve: Annotated[values.Reserve, PlainValidator(values.reserve)] = values.Reserve(
         fraction=0.05
     )
+    total_quota: Annotated[int, PlainValidator(values.size)] | None = None
+    """Bytes that all recordings together may take; None: as much as the reserve leaves."""
+    camera_quota: Annotated[int, PlainValidator(values.size)] | None = None
+    """Bytes that one camera's recordings may take."""
     node: Annotated[str, PlainValidator(values.node)] = Field(default_factory=socket.gethostname)
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_word)] = "auto"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_word)] = (

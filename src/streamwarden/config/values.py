@@ -79,6 +79,17 @@ def reserve(value: object) -> Reserve:
     return Reserve(size_bytes=size_bytes)
 
 
+def size(value: object) -> int:
+    """Read a number of bytes: ``"500 GiB"`` or ``1073741824``."""
+    found = _SIZE.fullmatch(_plain(value).strip())
+    if found is None or found["unit"] == "%":
+        raise ValueError("is no size; give bytes, or such as '500 GiB'")
+    size_bytes = int(float(found["number"]) * _BYTES[found["unit"] or "B"])
+    if size_bytes < MIN_RESERVE_BYTES:
+        raise ValueError("is less than 1 MiB; give bytes, or such as '500 GiB'")
+    return size_bytes
+
+
 def whole(at_least: int, at_most: int) -> Callable[[object], int]:
     """Return a parser of whole numbers in a range; true and 1.5 are none."""
 

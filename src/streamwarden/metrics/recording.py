@@ -81,6 +81,12 @@ class RecordingMetrics:
         self._lag = self._plain_gauge(
             "index_lag_seconds", "Age of the oldest segment that waits for the index."
         )
+        self._deleted = self._counter(
+            "segments_deleted_total", "Segments deleted by retention, by reason.", ("reason",)
+        )
+        self._deleted_bytes = self._counter(
+            "segment_deleted_bytes_total", "Bytes deleted by retention, by reason.", ("reason",)
+        )
         self._free = self._plain_gauge(
             "record_root_free_bytes", "Bytes free where recordings are kept."
         )
@@ -142,6 +148,11 @@ class RecordingMetrics:
     def index_lag(self, seconds: float) -> None:
         """Show how old the oldest waiting segment is; 0 when none waits."""
         self._lag.set(seconds)
+
+    def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
+        """Retention deletes so many segments."""
+        self._deleted.labels(reason).inc(segments)
+        self._deleted_bytes.labels(reason).inc(size_bytes)
 
     def free_bytes(self, n: int) -> None:
         """Show what is free where recordings are kept."""

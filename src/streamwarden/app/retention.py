@@ -1,0 +1,208 @@
+"""What is deleted when: a pure policy, and the sweeper that carries it out.
+
+Deletion goes the other way of storing: row marked, file unlinked, folder synced, row gone. A crash
+anywhere between leaves a marked row, with which the next sweep goes on. Open segments are in no row,
+so none is ever touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from streamwarden.app.housekeeping import free_bytes
+from streamwarden.clock import Clock
+from streamwarden.media.store import sync_folder
+from streamwarden.storage.rows import Segment, Usage
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 200
+
+
+class Reason(StrEnum):
+    """Why a segment is deleted."""
+
+    AGE = "age"
+    CAMERA_QUOTA = "camera_quota"
+    TOTAL_QUOTA = "total_quota"
+    RESERVE = "reserve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long, and how much, is kept."""
+
+    keep_for: timedelta
+    reserve_bytes: int
+    total_bytes: int | None = None
+    camera_bytes: int | None = None
+
+    def in_words(self) -> str:
+        """Say what will be deleted when."""
+        parts = [
+            f"recordings older than {self.keep_for.days} days are deleted",
+            f"the oldest as well while less than {_gib(self.reserve_bytes)} of the disk is free",
+        ]
+        if self.total_bytes is not None:
+            parts.append(f"or all take more than {_gib(self.total_bytes)}")
+        if self.camera_bytes is not None:
+            parts.append(f"or one camera's take more than {_gib(self.camera_bytes)}")
+        return ", ".join(parts)
+
+
+class Segments(Protocol):
+    """The table of segments."""
+
+    def oldest(
+        self, *, limit: int, camera_id: UUID | None = None, ended_before: datetime = ...
+    ) -> list[Segment]:
+        """Return the segments that ended first."""
+
+    def usage(self) -> list[Usage]:
+        """Return what each camera's segments take up."""
+
+    def mark_deleting(self, ids: Collection[UUID]) -> int:
+        """Mark segments before their files are unlinked."""
+
+    def deleting(self, *, limit: int) -> list[Segment]:
+        """Return marked segments."""
+
+    def delete(self, ids: Collection[UUID]) -> int:
+        """Delete marked rows."""
+
+
+class History(Protocol):
+    """Gaps, or wanted periods."""
+
+    def drop_before(self, moment: datetime) -> int:
+        """Forget what ended before ``moment``."""
+
+
+class DeletedCounter(Protocol):
+    """Counts what is deleted."""
+
+    def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
+        """So many segments are being deleted."""
+
+
+def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
+    """Return as many of the first segments as it takes to free ``need_bytes``."""
+    chosen: list[Segment] = []
+    for segment in segments:
+        if need_bytes <= 0:
+            break
+        chosen.append(segment)
+        need_bytes -= segment.size_bytes
+    return chosen
+
+
+class Sweeper:
+    """One sweep: carry out what is marked, else mark what is next. Blocking."""
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        limits: Limits,
+        segments: Segments,
+        histories: Sequence[History],
+        counter: DeletedCounter,
+        clock: Clock,
+    ) -> None:
+        self._root = record_root
+        self._limits = limits
+        self._segments = segments
+        self._histories = histories
+        self._counter = counter
+        self._clock = clock
+        self._out_of_reach = False
+
+    def sweep(self) -> bool:
+        """Do one batch; True when there may be more to do at once.
+
+        Raises:
+            Unavailable: Postgres is away; nothing is deleted that could not be marked.
+            OSError: the disk refuses; what is marked stays marked.
+        """
+        if marked := self._segments.deleting(limit=BATCH):
+            self._carry_out(marked)
+            return True
+        reason, chosen = self._next()
+        if not chosen:
+            return False
+        self._segments.mark_deleting([segment.id for segment in chosen])
+        size = sum(segment.size_bytes for segment in chosen)
+        self._counter.deleted(reason, len(chosen), size)
+        log.info("segments_expired", reason=reason, segments=len(chosen), size_bytes=size)
+        return True
+
+    def _next(self) -> tuple[Reason, list[Segment]]:
+        horizon = self._clock.now() - self._limits.keep_for
+        if expired := self._segments.oldest(limit=BATCH, ended_before=horizon):
+            return Reason.AGE, expired
+        for history in self._histories:
+            history.drop_before(horizon)
+        return self._over_quota() or (Reason.RESERVE, self._under_reserve())
+
+    def _over_quota(self) -> tuple[Reason, list[Segment]] | None:
+        limits = self._limits
+        if limits.total_bytes is None and limits.camera_bytes is None:
+            return None
+        usages = self._segments.usage()
+        for usage in usages:
+            if limits.camera_bytes is not None and usage.size_bytes > limits.camera_bytes:
+                oldest = self._segments.oldest(limit=BATCH, camera_id=usage.camera_id)
+                return Reason.CAMERA_QUOTA, first_of(oldest, usage.size_bytes - limits.camera_bytes)
+        total = sum(usage.size_bytes for usage in usages)
+        if limits.total_bytes is not None and total > limits.total_bytes:
+            oldest = self._segments.oldest(limit=BATCH)
+            return Reason.TOTAL_QUOTA, first_of(oldest, total - limits.total_bytes)
+        return None
+
+    def _under_reserve(self) -> list[Segment]:
+        missing = self._limits.reserve_bytes - free_bytes(self._root)
+        if missing <= 0:
+            self._out_of_reach = False
+            return []
+        chosen = first_of(self._segments.oldest(limit=BATCH), missing)
+        if not chosen and not self._out_of_reach:
+            log.error("reserve_out_of_reach", missing_bytes=missing)
+        self._out_of_reach = not chosen
+        return chosen
+
+    def _carry_out(self, marked: Sequence[Segment]) -> None:
+        folders = {self._unlink(segment) for segment in marked}
+        for folder in sorted(folders - {None}, key=str):
+            if folder is not None and folder.is_dir():
+                sync_folder(folder)
+                _remove_if_empty(folder)
+        self._segments.delete([segment.id for segment in marked])
+
+    def _unlink(self, segment: Segment) -> Path | None:
+        path = self._root / segment.path
+        # A row can hold anything and a folder be replaced by a link; nothing outside is unlinked.
+        if not path.parent.resolve().is_relative_to(self._root.resolve()):
+            log.error("segment_outside_record_root", segment_id=str(segment.id))
+            return None
+        path.unlink(missing_ok=True)
+        return path.parent
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        if next(entries, None) is None:
+            folder.rmdir()
+            sync_folder(folder.parent)
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**3:.1f} GiB"
