@@ -44,6 +44,13 @@ class RetryParked:
     incarnation: int
 
 
+@dataclass(frozen=True, slots=True)
+class HookFailed:
+    """A subclass's ``child_changed`` has raised."""
+
+    error: Exception
+
+
 class Children:
     """The children in start order. Used only in the supervisor's thread; nothing in it blocks."""
 
@@ -109,9 +116,13 @@ class Children:
         del self._by_id[child.spec.id]
 
     def set(self, child: Child, status: ChildStatus) -> None:
-        """Change a child's status and say so."""
+        """Change a child's status and say so; a hook that raises ends the supervisor."""
         child.status = status
-        self._changed(child.info())
+        try:
+            self._changed(child.info())
+        except Exception as error:  # noqa: BLE001 - whatever a subclass's bug raises
+            # In an ask pykka would give it to the asker and leave the child half started for ever.
+            self._notify(HookFailed(error))
 
     def start(self, child: Child) -> None:
         """Start the next incarnation; a notice tells later whether it came up."""

@@ -13,7 +13,7 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.supervision._actor import Link, SupervisedActor, tell
 from streamwarden.supervision._child import Child
-from streamwarden.supervision._children import Children, RetryParked, StopExpired
+from streamwarden.supervision._children import Children, HookFailed, RetryParked, StopExpired
 from streamwarden.supervision._flags import Observer, Scheduler, SupervisorSpec
 from streamwarden.supervision._intensity import RestartLog
 from streamwarden.supervision._messages import (
@@ -59,7 +59,7 @@ class RestartingActor(SupervisedActor):
         self._final_reason = SHUTDOWN
 
     def child_changed(self, info: ChildInfo) -> None:
-        """Called after a child's status has changed; for subclasses."""
+        """Called after a child's status has changed; for subclasses. Raising ends the supervisor."""
 
     # The actor's life
 
@@ -101,6 +101,8 @@ class RestartingActor(SupervisedActor):
                 self._stop_expired(message)
             case RetryParked():
                 self._retry_parked(message)
+            case HookFailed(error):
+                raise error
             case _:
                 return super().receive(message)
         return None

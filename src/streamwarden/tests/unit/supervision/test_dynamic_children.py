@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -11,6 +12,7 @@ from streamwarden.supervision import (
     ChildType,
     CountChildren,
     DeleteChild,
+    ExitKind,
     InvalidSpec,
     Restart,
     RestartChild,
@@ -249,3 +251,33 @@ def test_an_unknown_message_that_is_asked_is_an_error_and_harmless(stage: Stage)
     with pytest.raises(TypeError, match="takes no int"):
         stage.ask(7)
     assert stage.children() == {"a": ChildStatus.RUNNING}
+
+
+class BrokenHook(WatchedSupervisor):
+    """Has a bug that shows when a child is about to start."""
+
+    def child_changed(self, info: ChildInfo) -> None:
+        super().child_changed(info)
+        if info.child_id == "b":
+            raise ZeroDivisionError("hook")
+
+
+def test_a_subclass_whose_hook_fails_in_an_ask_ends_and_leaves_no_half_started_child(
+    stage: Stage,
+) -> None:
+    manager: Ref = BrokenHook.start(
+        stage=stage,
+        link=stage.link("manager", 1, lambda _: None), spec=SupervisorSpec(children=[stage.worker("a")]),
+        timers=stage.timers, clock=stage.clock, observer=stage.watcher,
+    )  # fmt: skip
+    stage.cast("manager", manager)
+    stage.wait("up", "manager")
+    assert isinstance(
+        stage.refs["manager"][-1].ask(StartChild(stage.worker("b")), timeout=5), Future
+    )
+    stage.wait("down", "manager", ExitKind.FAILED)
+    for child_id in "ab":
+        stage.wait("down", child_id, ExitKind.SHUTDOWN)
+    assert [e.reason.error for e in stage.exits if e.child_id == "manager"] == [
+        "ZeroDivisionError: hook"
+    ]
