@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from streamwarden.supervision import (
@@ -13,7 +15,6 @@ from streamwarden.supervision import (
     RestartChild,
     StartChild,
     TerminateChild,
-    WhichChildren,
 )
 from streamwarden.tests.unit.supervision.stage import ROOT, Ref, Stage, shut_down
 
@@ -152,14 +153,38 @@ def test_a_temporary_child_that_does_not_start_is_never_tried_again(stage: Stage
     assert "x" not in stage.children()
 
 
+def late_retry(stage: Stage) -> Callable[[], None]:
+    """Return the call of a retry that has gone off just before it is cancelled."""
+    due = next(t for delay_s, t in stage.timers._set if delay_s == HOUR_S and t.pending)
+    assert due._callback is not None
+    return due._callback
+
+
 def test_a_retry_that_comes_after_a_restart_by_hand_is_dropped(stage: Stage) -> None:
     supervisor(stage)
     park(stage)
-    due = next(timer for delay_s, timer in stage.timers._set if delay_s == HOUR_S)
-    callback = due._callback
-    assert callback is not None
+    retry = late_retry(stage)
     stage.ask(RestartChild("a"))
-    callback()  # it had gone off just before it was cancelled
-    before = stage.ask(WhichChildren())
-    assert [info.status for info in before] == [ChildStatus.RUNNING] * 2
+    retry()
+    assert set(stage.children().values()) == {ChildStatus.RUNNING}
     assert stage.watcher.parkings == [("a", True), ("a", False)]
+
+
+def test_a_retry_that_comes_after_a_stop_is_dropped(stage: Stage) -> None:
+    supervisor(stage)
+    park(stage)
+    retry = late_retry(stage)
+    stage.ask(TerminateChild("a"))
+    retry()
+    assert stage.children()["a"] is ChildStatus.STOPPED
+
+
+def test_a_retry_of_an_earlier_parking_is_dropped(stage: Stage) -> None:
+    supervisor(stage)
+    park(stage)
+    retry = late_retry(stage)
+    stage.ask(RestartChild("a"))
+    park(stage)
+    retry()
+    assert stage.children()["a"] is ChildStatus.PARKED
+    assert stage.watcher.parkings == [("a", True), ("a", False), ("a", True)]
