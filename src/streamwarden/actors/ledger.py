@@ -112,9 +112,13 @@ def clock_stepped(ledger: Ledger, started_at: datetime) -> Step:
     return Ledger(covered_until=started_at), (_change(skipped, ended_at=started_at),)
 
 
-def unwanted(ledger: Ledger, at: datetime) -> Step:
-    """From ``at`` on nothing is wanted."""
+def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -> Step:
+    """From ``at`` on nothing is wanted; what the last segment lacks up to there is ``missing``."""
+    if ledger.covered_until is None:
+        return ledger, ()
     gap = ledger.gap
+    if gap is None and at - ledger.covered_until > _SEAM:
+        gap = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=missing)
     if gap is None:
         return Ledger(), ()
     return Ledger(), (_change(gap, ended_at=max(at, gap.started_at)),)

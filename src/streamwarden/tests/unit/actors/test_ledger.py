@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamwarden.actors import ledger as book
+from streamwarden.actors.ledger import GapChange, Ledger, Step
+from streamwarden.causes import Cause
+
+EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ROUNDING_MS = 1000
+
+
+def at(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def milliseconds(moment: datetime) -> int:
+    return round((moment - EPOCH).total_seconds() * 1000)
+
+
+@dataclass
+class Replay:
+    """What the index makes of a ledger's changes: one row a gap, closed once and for all."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    gaps: dict[UUID, GapChange] = field(default_factory=dict)
+    segments: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, step: Step) -> None:
+        self.ledger, changes = step
+        for change in changes:
+            before = self.gaps.get(change.id)
+            assert before is None or before.ended_at is None, "a closed gap was changed"
+            assert before is None or before.started_at == change.started_at
+            assert change.ended_at is None or change.ended_at >= change.started_at
+            self.gaps[change.id] = change
+        self.check_open()
+
+    def check_open(self) -> None:
+        ids = [gap.id for gap in self.gaps.values() if gap.ended_at is None]
+        assert ids == ([self.ledger.gap.id] if self.ledger.gap else [])
+
+    def stored(self, start: int, end: int) -> None:
+        self.segments.append((start, end))
+        self.take(book.stored(self.ledger, at(start), at(end)))
+
+    def closed(self) -> list[tuple[int, int, str]]:
+        return sorted(
+            (milliseconds(gap.started_at), milliseconds(gap.ended_at), str(gap.cause))
+            for gap in self.gaps.values()
+            if gap.ended_at is not None and not gap.void
+        )
+
+
+causes = st.sampled_from(
+    [Cause.SOURCE_OFFLINE, Cause.STALLED, Cause.DISK_FULL, Cause.STARTING, Cause.SHUTDOWN]
+)
+pauses = st.integers(min_value=0, max_value=30_000)
+events = st.lists(
+    st.tuples(
+        pauses,
+        st.sampled_from(["stored", "stored", "lost", "resumed"]),
+        causes,
+        st.floats(min_value=0, max_value=1),
+    ),
+    max_size=20,
+)
+
+
+def play(replay: Replay, story: list[tuple[int, str, Cause, float]]) -> int:
+    """Play a story in growing time; return when it ended."""
+    now = 0
+    for pause, kind, cause, share in story:
+        before, now = now, now + pause
+        between = before + int(share * pause)
+        if kind == "stored":
+            replay.stored(between, now)
+        elif kind == "lost":
+            replay.take(book.lost(replay.ledger, cause, at(now)))
+        else:
+            alive = at(between) if share < 0.9 else None
+            replay.take(book.resumed(replay.ledger, alive_until=alive, at=at(now)))
+    return now
+
+
+@given(events, pauses)
+def test_segments_and_gaps_cover_every_wanted_second(
+    story: list[tuple[int, str, Cause, float]], pause: int
+) -> None:
+    replay = Replay()
+    replay.take(book.wanted(replay.ledger, at(0)))
+    end = play(replay, story) + pause
+    replay.take(book.unwanted(replay.ledger, at(end)))
+    assert replay.ledger == Ledger()
+    covered = 0
+    known = [*replay.segments, *((start, stop) for start, stop, _ in replay.closed())]
+    for start, stop in sorted(known):
+        assert start - covered <= ROUNDING_MS, f"nothing says what was from {covered} to {start}"
+        covered = max(covered, stop)
+    assert end - covered <= ROUNDING_MS
+
+
+@given(events)
+def test_what_is_recorded_is_not_also_missing(
+    story: list[tuple[int, str, Cause, float]],
+) -> None:
+    replay = Replay()
+    replay.take(book.wanted(replay.ledger, at(0)))
+    end = play(replay, story)
+    replay.take(book.unwanted(replay.ledger, at(end)))
+    spans = [(start, stop) for start, stop, _ in replay.closed() if stop > start]
+    for start, stop in spans:
+        for began, ended in replay.segments:
+            assert min(stop, ended) - max(start, began) <= 1
+    for (_, stop), (start, _) in zip(spans, spans[1:], strict=False):
+        assert stop <= start
+
+
+def wanted_at_0() -> Replay:
+    replay = Replay()
+    replay.take(book.wanted(replay.ledger, at(0)))
+    return replay
+
+
+def test_the_seconds_before_the_first_segment_are_starting() -> None:
+    replay = wanted_at_0()
+    replay.stored(2_000, 30_000)
+    assert replay.closed() == [(0, 2_000, "starting")]
+
+
+def test_wanting_twice_changes_nothing() -> None:
+    replay = wanted_at_0()
+    assert book.wanted(replay.ledger, at(5_000)) == (replay.ledger, ())
+
+
+def test_starting_takes_the_name_of_what_stands_in_the_way() -> None:
+    replay = wanted_at_0()
+    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(5_000)))
+    replay.stored(9_000, 30_000)
+    assert replay.closed() == [(0, 9_000, "source_offline")]
+    assert len(replay.gaps) == 1
+
+
+def test_a_gap_begins_where_the_last_segment_ended_and_not_where_the_loss_was_seen() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.STALLED, at(40_000)))
+    replay.stored(50_000, 60_000)
+    assert replay.closed() == [(30_000, 50_000, "stalled")]
+
+
+def test_another_cause_ends_one_gap_and_begins_the_next() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(31_000)))
+    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(35_000)))
+    replay.take(book.lost(replay.ledger, Cause.TIMEOUT, at(40_000)))
+    replay.stored(50_000, 60_000)
+    assert replay.closed() == [(30_000, 40_000, "source_offline"), (40_000, 50_000, "timeout")]
+
+
+def test_a_gap_that_segments_cover_is_void() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.FFMPEG_CRASHED, at(31_000)))
+    replay.stored(29_000, 40_000)
+    assert replay.closed() == []
+    assert replay.ledger == Ledger(covered_until=at(40_000))
+
+
+def test_a_segment_from_before_the_gap_does_not_end_it() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.FFMPEG_CRASHED, at(31_000)))
+    replay.stored(10_000, 30_000)
+    assert replay.ledger.gap is not None
+
+
+@pytest.mark.parametrize(("hole_ms", "written"), [(1_000, False), (1_001, True)])
+def test_a_hole_that_nobody_saw_is_our_own_defect(hole_ms: int, written: bool) -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.stored(30_000 + hole_ms, 60_000)
+    assert replay.closed() == ([(30_000, 30_000 + hole_ms, "internal")] if written else [])
+
+
+def test_a_server_that_comes_back_was_itself_down() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.resumed(replay.ledger, alive_until=at(40_000), at=at(90_000)))
+    replay.stored(91_000, 120_000)
+    assert replay.closed() == [(30_000, 91_000, "server_down")]
+
+
+def test_a_gap_from_before_the_server_went_down_keeps_its_cause_until_then() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(31_000)))
+    replay.take(book.resumed(replay.ledger, alive_until=at(40_000), at=at(90_000)))
+    replay.stored(91_000, 120_000)
+    assert replay.closed() == [
+        (30_000, 40_000, "source_offline"),
+        (40_000, 91_000, "server_down"),
+    ]
+
+
+def test_an_orderly_stop_explains_the_whole_pause() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.SHUTDOWN, at(30_500)))
+    replay.take(book.resumed(replay.ledger, alive_until=at(30_500), at=at(90_000)))
+    replay.stored(91_000, 120_000)
+    assert replay.closed() == [(30_000, 91_000, "shutdown")]
+
+
+def test_a_clock_set_forward_skips_seconds_that_nobody_lived_through() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.clock_stepped(replay.ledger, at(3_630_000)))
+    replay.stored(3_630_000, 3_660_000)
+    assert replay.closed() == [(30_000, 3_630_000, "clock_step")]
+
+
+def test_a_clock_set_back_loses_nothing_and_goes_below_nothing() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.clock_stepped(replay.ledger, at(-3_570_000)))
+    replay.stored(-3_570_000, -3_540_000)
+    replay.take(book.lost(replay.ledger, Cause.STALLED, at(-3_530_000)))
+    replay.stored(-3_520_000, -3_490_000)
+    replay.take(book.unwanted(replay.ledger, at(-3_480_000)))
+    assert [gap for gap in replay.closed() if gap[1] > gap[0]] == []
+
+
+def test_seconds_that_end_without_a_segment_are_missing_until_nothing_is_wanted() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.unwanted(replay.ledger, at(36_000), missing=Cause.STALLED))
+    assert replay.closed() == [(30_000, 36_000, "stalled")]
+
+
+def test_what_comes_after_nothing_is_wanted_is_nobodys_business() -> None:
+    assert book.lost(Ledger(), Cause.STALLED, at(0)) == (Ledger(), ())
+    assert book.stored(Ledger(), at(0), at(1)) == (Ledger(), ())
+    assert book.unwanted(Ledger(), at(9_000)) == (Ledger(), ())
