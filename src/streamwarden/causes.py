@@ -44,5 +44,7 @@ class Cause(StrEnum):
     """streamwarden was stopped in order."""
     CLOCK_STEP = "clock_step"
     """The server's clock jumped forward: these seconds were never lived through."""
+    FILE_LOST = "file_lost"
+    """It was recorded, and its file has since disappeared."""
     INTERNAL = "internal"
     """A defect of streamwarden."""

@@ -180,6 +180,34 @@ def _add_recordings(commands: Commands) -> None:
     listing.add_argument("--to", type=_moment, metavar="TIME", help="likewise (default: now)")
     listing.add_argument("--limit", type=_between(1, _MOST_ITEMS), default=100, metavar="N")
     listing.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
+    verify = _add(
+        recordings,
+        "verify",
+        "operate:recordings_verify",
+        "compare disk, index and wishes; exit 1 if anything is wrong",
+        _VERIFY_NOTES,
+    )
+    reconcile = _add(
+        recordings,
+        "reconcile",
+        "operate:recordings_reconcile",
+        "mend what verify finds; exit 1 if something cannot be mended",
+        _RECONCILE_NOTES,
+    )
+    for check in (verify, reconcile):
+        _check_options(check)
+
+
+def _check_options(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--camera", type=_uuid, metavar="ID", help="only this one (default: all)")
+    check.add_argument(
+        "--from", dest="from_", type=_moment, metavar="TIME", help="RFC 3339 (default: everything)"
+    )
+    check.add_argument("--to", type=_moment, metavar="TIME", help="likewise (default: now)")
+    check.add_argument(
+        "--quick", action="store_true", help="sizes only: do not read every file for its digest"
+    )
+    check.add_argument("--decode", action="store_true", help="also play every file with FFmpeg")
 
 
 def _ttl(parser: argparse.ArgumentParser, default_s: int) -> None:
@@ -190,6 +218,20 @@ def _ttl(parser: argparse.ArgumentParser, default_s: int) -> None:
         metavar="S",
         help=f"how long it lives, in seconds (default: {default_s})",
     )
+
+
+_VERIFY_NOTES = """\
+It names the place of everything that is wrong:
+  file_missing, row_missing          a row without its file, a file without its row
+  file_cut_short, file_grown, bytes_changed, file_unreadable
+  second_missing, second_twice       a wanted second that is nowhere, or recorded and in a gap
+  gap_left_open                      an open gap, though nothing is wanted
+It may run beside a server that records, and changes nothing.
+"""
+_RECONCILE_NOTES = """\
+Files without a row are indexed; rows without a file are reported as lost and become a gap; seconds
+that are nowhere become a gap. Files that were changed are reported and left as they are.
+"""
 
 
 class _between:  # noqa: N801 - used like a function; argparse shows its name in no message

@@ -10,11 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from pydantic import SecretStr
 
+from streamwarden.app import checking
+from streamwarden.app.reconcile import Mended
+from streamwarden.app.verify import BEGINNING, Finding, Scope
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.streams import SignedToken, StreamTokens
 from streamwarden.auth.urls import publish_url
@@ -24,6 +28,7 @@ from streamwarden.config import settings as config
 from streamwarden.config.settings import Settings
 from streamwarden.config.sources import variable
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
+from streamwarden.media.decoding import decode
 from streamwarden.media.program import find_ffmpeg
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import Migration, migrate
@@ -47,6 +52,14 @@ class IssuedToken:
     token: str = field(repr=False)
     expires_at: datetime
     url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a check of the recordings looks at; no camera means all."""
+
+    cameras: tuple[UUID, ...]
+    scope: Scope
 
 
 def load_settings(
@@ -173,6 +186,48 @@ def list_recordings(
     with _database(settings) as database:
         recordings = RecordingsRepository(database)
         return recordings.list(camera_id, from_, to, limit=limit, cursor=cursor)
+
+
+def verify_recordings(settings: Settings, look: Look) -> list[Finding]:
+    """Return everything that is wrong with the recordings; an empty list is good news."""
+    with _database(settings) as database:
+        return list(checking.verify(_record_root(settings), database, look.cameras, look.scope))
+
+
+def reconcile_recordings(settings: Settings, look: Look) -> list[Mended]:
+    """Mend what can be mended; return what became of everything that was wrong."""
+    with _database(settings) as database:
+        return list(checking.reconcile(_record_root(settings), database, look.cameras, look.scope))
+
+
+def look_at(
+    settings: Settings,
+    *,
+    camera_id: UUID | None,
+    from_: datetime | None,
+    to: datetime | None,
+    digests: bool,
+    decoding: bool,
+) -> Look:
+    """Return what a check is to look at; all cameras and all times where nothing is given."""
+    now = SystemClock().now()
+    if from_ is not None and from_ >= (to or now):
+        raise InvalidInput("--from must be before --to", field="from")
+    scope = Scope(
+        from_=from_ or BEGINNING,
+        to=min(to, now) if to else now,
+        digests=digests,
+        decode=partial(decode, find_ffmpeg(settings.ffmpeg)) if decoding else None,
+    )
+    return Look(cameras=(camera_id,) if camera_id else (), scope=scope)
+
+
+def _record_root(settings: Settings) -> Path:
+    if settings.record_root is None:
+        raise ConfigError(f"{variable('record_root')} is not set")
+    if not settings.record_root.is_dir():
+        raise ConfigError(f"{variable('record_root')}: {settings.record_root} is no folder")
+    return settings.record_root.resolve()
 
 
 @contextmanager

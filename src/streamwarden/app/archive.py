@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 
@@ -24,6 +24,7 @@ from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder, StoredSegment
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock, rfc3339
+from streamwarden.media.names import segment_id
 from streamwarden.media.store import CameraStore, Leftover, StoredFile, replace_file
 from streamwarden.storage.journal import Entry, Journal
 from streamwarden.storage.rows import Gap, Segment
@@ -34,6 +35,8 @@ _LEDGER: Final = "ledger.json"
 _RUN: Final = "run"
 _ROOM_BYTES: Final = 16 * 1024 * 1024
 """Below this much free space a new run would only fail."""
+MAX_MEDIA_MS: Final = 2**31 - 1
+"""What the index can hold; a camera whose time stamps jump may claim more."""
 _SEAM: Final = timedelta(seconds=2)
 
 
@@ -186,15 +189,14 @@ class CameraFiles:
 
     def _journal_segment(self, segment: FinishedSegment, file: StoredFile) -> None:
         row = Segment(
-            # The same file always has the same id, also when its row is made again from the file.
-            id=uuid5(self._camera_id, f"{segment.run}-{segment.number}"),
+            id=segment_id(self._camera_id, segment.run, segment.number),
             camera_id=self._camera_id,
             owner=self.owner,
             run=segment.run,
             number=segment.number,
             started_at=file.started_at,
             ended_at=file.ended_at,
-            media_ms=file.media_ms,
+            media_ms=min(file.media_ms, MAX_MEDIA_MS),
             size_bytes=file.size_bytes,
             path=file.path,
             salvaged=segment.torn,

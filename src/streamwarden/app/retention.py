@@ -26,6 +26,7 @@ from streamwarden.storage.rows import Segment, Usage
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
+FORGET_EVERY: Final = timedelta(hours=1)
 
 
 class Reason(StrEnum):
@@ -87,6 +88,13 @@ class History(Protocol):
         """Forget what ended before ``moment``."""
 
 
+class Periods(History, Protocol):
+    """Wanted periods."""
+
+    def trim(self, camera_id: UUID, until: datetime) -> int:
+        """Forget what was wanted before ``until``."""
+
+
 class DeletedCounter(Protocol):
     """Counts what is deleted."""
 
@@ -114,14 +122,17 @@ class Sweeper:
         record_root: Path,
         limits: Limits,
         segments: Segments,
-        histories: Sequence[History],
+        gaps: History,
+        periods: Periods,
         counter: DeletedCounter,
         clock: Clock,
     ) -> None:
         self._root = record_root
         self._limits = limits
         self._segments = segments
-        self._histories = histories
+        self._gaps = gaps
+        self._periods = periods
+        self._forgotten_at: datetime | None = None
         self._counter = counter
         self._clock = clock
         self._out_of_reach = False
@@ -149,9 +160,15 @@ class Sweeper:
         horizon = self._clock.now() - self._limits.keep_for
         if expired := self._segments.oldest(limit=BATCH, ended_before=horizon):
             return Reason.AGE, expired
-        for history in self._histories:
-            history.drop_before(horizon)
+        self._forget(horizon)
         return self._over_quota() or (Reason.RESERVE, self._under_reserve())
+
+    def _forget(self, horizon: datetime) -> None:
+        """Drop gaps and periods that are older than every recording, once an hour."""
+        if self._forgotten_at is None or horizon - self._forgotten_at > FORGET_EVERY:
+            self._gaps.drop_before(horizon)
+            self._periods.drop_before(horizon)
+            self._forgotten_at = horizon
 
     def _over_quota(self) -> tuple[Reason, list[Segment]] | None:
         limits = self._limits
@@ -180,6 +197,9 @@ class Sweeper:
         return chosen
 
     def _carry_out(self, marked: Sequence[Segment]) -> None:
+        for camera_id in {segment.camera_id for segment in marked}:
+            ends = [row.ended_at for row in marked if row.camera_id == camera_id]
+            self._periods.trim(camera_id, max(ends))
         folders = {self._unlink(segment) for segment in marked}
         for folder in sorted(folders - {None}, key=str):
             if folder is not None and folder.is_dir():

@@ -30,6 +30,7 @@ from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
 from streamwarden.actors.wishes import Desired, DesiredStream, WishBook
 from streamwarden.actors.workers import InOrder, WorkerPool
 from streamwarden.app.archive import Archive
+from streamwarden.app.checking import JOURNAL, StartupReconcile
 from streamwarden.app.housekeeping import Housekeeping
 from streamwarden.app.index_writer import IndexWriter
 from streamwarden.app.process import cores
@@ -149,7 +150,7 @@ class StreamingRole:
         if orphans := root.end_orphans():
             log.warning("orphans_ended", pids=orphans)
         self._start_pools(started)
-        self._journal = Journal(root.state / "journal.jsonl")
+        self._journal = Journal(root.state / JOURNAL)
         started.callback(self._journal.close)
         started.callback(self._disk.close)
         started.callback(self._index_pool.close)
@@ -175,6 +176,13 @@ class StreamingRole:
         self._wishes = _wish_book(root.state / "streams.json")
         self._housekeep(root)
         self._start_tree()
+        StartupReconcile(
+            record_root=self.record_root,
+            database=self._database,
+            clock=self._clock,
+            workers=self._retention_pool,
+            timers=self._timers,
+        ).begin()
 
     def _start_pools(self, started: ExitStack) -> None:
         self._disk = WorkerPool("disk", threads=4)
@@ -251,7 +259,8 @@ class StreamingRole:
             record_root=self.record_root,
             limits=limits,
             segments=SegmentRepository(self._database),
-            histories=(GapRepository(self._database), PeriodRepository(self._database)),
+            gaps=GapRepository(self._database),
+            periods=PeriodRepository(self._database),
             counter=self._metrics,
             clock=self._clock,
         )

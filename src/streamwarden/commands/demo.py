@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import threading
@@ -88,6 +89,7 @@ def _parts(
 
     def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
         roles = frozenset(app.ROLES)
+        write_settings(options.data_dir / "settings.toml", overrides)
         return app.run_roles(settings_with(overrides), roles, on_failure=failed)
 
     def user_token(overrides: Mapping[str, object]) -> str:
@@ -104,6 +106,18 @@ def _parts(
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,
     )
+
+
+def write_settings(path: Path, values: Mapping[str, object]) -> None:
+    """Write the demo's settings for the operators' tools: ``streamwarden --config FILE ...``.
+
+    Secrets are among them, so only its owner may read the file.
+    """
+    # A TOML basic string is written as JSON writes it, and so are whole numbers.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write("# Written by streamwarden demo at each start.\n" + "\n".join(lines) + "\n")
 
 
 def _database(
@@ -125,7 +139,8 @@ def _show_banner(options: DemoOptions) -> None:
         f"\n  streamwarden records {options.cameras} camera(s).\n\n"
         f"  API           {api}/docs\n"
         f"  metrics       {api}/metrics\n"
-        f"  recordings    {options.data_dir / 'recordings'}\n\n"
+        f"  recordings    {options.data_dir / 'recordings'}\n"
+        f"  tools         streamwarden --config {options.data_dir / 'settings.toml'} recordings verify\n\n"
         "  The line above that starts with READY has a token to call the API with.\n"
         "  Ctrl-C stops everything.\n\n"
     )

@@ -43,12 +43,13 @@ class RunEnd:
 
 # Read from top to bottom: a disk that is full also makes other lines appear.
 _TEXTS: Final = (
+    (r"^setpriv: |error while loading shared libraries", Cause.FFMPEG_MISSING),
     (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
     (r"Read-only file system|Permission denied", Cause.NOT_WRITABLE),
     (r"Failed to open segment", Cause.NOT_WRITABLE),
     (r"401 Unauthorized|403 Forbidden", Cause.UNAUTHORIZED),
     (r"404 Not Found", Cause.SOURCE_OFFLINE),
-    (r"5XX Server Error|Server returned 5\d\d", Cause.SERVER_ERROR),
+    (r"[45]XX (?:Server|Client) Error|Server returned (?:400|5\d\d)", Cause.SERVER_ERROR),
     (r"Connection refused", Cause.CONNECTION_REFUSED),
     (r"Failed to resolve hostname|No route to host|Network is unreachable", Cause.UNREACHABLE),
     (r"Could not find tag for codec|matches no streams", Cause.UNSUPPORTED_MEDIA),

@@ -26,6 +26,8 @@ class CameraBook:
             self.listener.spawned(number, run.spawned_at)
             if run.recording:
                 self.listener.recording(number, run.clock.now())
+            # A clock that was set is told again at the next look: the holder that knew has failed.
+            run.step_told = False
             for segment in run.pending.values():
                 self.listener.listed(number, segment)
         for number, end in sorted(self.ended.items()):
@@ -42,7 +44,7 @@ class Watching(Protocol):
     def held(self, camera_id: UUID, listener: RunListener) -> CameraBook | None:
         """Return the camera if ``listener`` still holds it."""
 
-    def queue_spawn(self, camera_id: UUID, order: RunOrder) -> None:
+    def queue_spawn(self, camera: CameraBook, order: RunOrder) -> None:
         """Spawn as soon as the pace allows."""
 
     def stop_run(self, camera: CameraBook, number: int) -> None:
@@ -59,7 +61,7 @@ class CameraRuns:
 
     def spawn(self, order: RunOrder) -> None:
         """Start an FFmpeg; ``spawned`` follows, or ``ended`` when it cannot be started."""
-        self._enqueue(lambda _: self._watcher.queue_spawn(self._camera_id, order))
+        self._enqueue(lambda camera: self._watcher.queue_spawn(camera, order))
 
     def stop(self, run: int) -> None:
         """End a run in order: SIGTERM, and SIGKILL when that is not enough; ``ended`` follows."""

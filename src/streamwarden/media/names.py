@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 LIVE: Final = ".live"
 STATE: Final = ".streamwarden"
@@ -20,8 +20,9 @@ STATE: Final = ".streamwarden"
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9_-]|~[0-9A-F]{2})+")
 _MAX_NAME_BYTES: Final = 255
-_STORED: Final = re.compile(r"(\d{6})\.(\d{3})Z-r(\d+)-(\d+)\.mp4")
-_LIVE_NAME: Final = re.compile(r"r(\d+)-(\d{6,})\.mp4")
+# Numbers are bounded, so that no line or name of any length can be a number that overflows.
+_STORED: Final = re.compile(r"(\d{6})\.(\d{3})Z-r(\d{1,15})-(\d{1,15})\.mp4", re.ASCII)
+_LIVE_NAME: Final = re.compile(r"r(\d{1,15})-(\d{6,15})\.mp4", re.ASCII)
 
 
 def encode_owner(owner: str) -> str:
@@ -67,13 +68,21 @@ def live_name(run: int, number: int) -> str:
 def parse_live(name: str) -> tuple[int, int] | None:
     """Return run and number of a file in ``.live``, or None for a stranger's file."""
     hit = _LIVE_NAME.fullmatch(name)
-    return (int(hit[1]), int(hit[2])) if hit else None
+    if hit is None or live_name(int(hit[1]), int(hit[2])) != name:
+        # A name that we do not give, such as r01-000001.mp4, would be taken for another file.
+        return None
+    return int(hit[1]), int(hit[2])
 
 
 def stored_name(started_at: datetime, run: int, number: int) -> str:
     """Return a stored segment's path below its camera's folder."""
     utc = started_at.astimezone(UTC)
     return f"{utc:%Y-%m-%d}/{utc:%H%M%S}.{utc.microsecond // 1000:03d}Z-r{run}-{number}.mp4"
+
+
+def segment_id(camera_id: UUID, run: int, number: int) -> UUID:
+    """Return a segment's id: always the same, also when its row is made again from its file."""
+    return uuid5(camera_id, f"{run}-{number}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +103,6 @@ def parse_stored(day: str, name: str) -> StoredName | None:
         started_at = datetime.strptime(f"{day} {hit[1]} {hit[2]}000Z", "%Y-%m-%d %H%M%S %f%z")
     except ValueError:
         return None
-    return StoredName(started_at, int(hit[3]), int(hit[4]))
+    stored = StoredName(started_at, int(hit[3]), int(hit[4]))
+    given = stored_name(stored.started_at, stored.run, stored.number)
+    return stored if given == f"{day}/{name}" else None

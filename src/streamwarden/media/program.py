@@ -23,9 +23,10 @@ def find_ffmpeg(setting: Path | None) -> str:
             raise ConfigError(
                 f"STREAMWARDEN_FFMPEG: {setting} is not a program that can be executed"
             )
-        return os.path.realpath(found)
+        # Not what a link leads to: a program may ask for the name by which it was called.
+        return os.path.abspath(found)  # noqa: PTH100 - Path.resolve would follow the link
     if (found := shutil.which("ffmpeg")) is not None:
-        return os.path.realpath(found)
+        return os.path.abspath(found)  # noqa: PTH100 - likewise
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from streamwarden.media.names import LIVE, STATE
 from streamwarden.media.store import make_folder
 
 _ALIVE: Final = "alive"
+_SEGMENTS: Final = re.compile(rb"\0r[0-9]+-%06d\.mp4\0")
+"""The last argument of ``command.recording_argv``, as ``/proc`` shows it."""
 
 
 class RecordRootInUse(ConfigError):
@@ -78,7 +81,8 @@ class RecordRoot:
             except OSError:
                 # It has ended meanwhile, or belongs to a user whose processes we may not look at.
                 continue
-            if folder.is_relative_to(root) and folder.name == LIVE:
+            # An operator's shell that stands in the folder is nobody's orphan.
+            if folder.is_relative_to(root) and folder.name == LIVE and _records(process):
                 yield int(process.name)
 
     def heartbeat(self) -> None:
@@ -92,3 +96,12 @@ class RecordRoot:
             return datetime.fromtimestamp((self.state / _ALIVE).stat().st_mtime, UTC)
         except FileNotFoundError:
             return None
+
+
+def _records(process: Path) -> bool:
+    """Whether a process was given the names of a run's segments to write."""
+    try:
+        arguments = (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return _SEGMENTS.search(arguments) is not None

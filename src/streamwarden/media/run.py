@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import IO, Final, Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock, to_milliseconds
@@ -16,12 +15,14 @@ from streamwarden.media.causes import Killed
 from streamwarden.media.command import RunOrder
 from streamwarden.media.fmp4 import init_bytes
 from streamwarden.media.names import live_name
+from streamwarden.media.process import Process
 from streamwarden.media.segment_list import ListedSegment, SegmentListReader
 
 _STDERR_TAIL_BYTES: Final = 8192
 STDERR_BYTES_A_TICK: Final = 262144
 """What one run may say between two looks at it; more waits in the pipe."""
-_READ_BYTES: Final = 65536
+_EARLIEST_S: Final = 10.0
+"""The first file may hold what the media server had kept from before the spawn, but not more."""
 _STEP_S: Final = 2.0
 """A wall clock that departs this far from the monotonic one has been set, not slewed."""
 
@@ -88,8 +89,11 @@ class RunClock:
 
     def now(self) -> datetime:
         """Return the run's present time, to the millisecond."""
-        elapsed_s = self._clock.monotonic() - self._monotonic
-        return to_milliseconds(self._wall + timedelta(seconds=elapsed_s))
+        return self.at_monotonic(self._clock.monotonic())
+
+    def at_monotonic(self, monotonic_s: float) -> datetime:
+        """Return the run's time of a moment on the monotonic clock."""
+        return to_milliseconds(self._wall + timedelta(seconds=monotonic_s - self._monotonic))
 
     def stepped_by_s(self) -> float:
         """Return how far the machine's clock has been set since the spawn; 0 when it was not."""
@@ -107,8 +111,7 @@ class Run:
     """The live state of one run; only the watching thread touches it."""
 
     order: RunOrder
-    process: subprocess.Popen[bytes]
-    pidfd: int
+    process: Process
     clock: RunClock
     born_s: float
     reader: SegmentListReader
@@ -137,36 +140,26 @@ class Run:
         """The run's number, unique and growing for its camera."""
         return self.order.run
 
-    def pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        """Return the segment list's pipe and stderr."""
-        stdout, stderr = self.process.stdout, self.process.stderr
-        if stdout is None or stderr is None:
-            raise RuntimeError("a run is spawned with both pipes")
-        return stdout, stderr
-
-    def signal(self, number: signal.Signals) -> None:
-        """Signal the run's whole process group; the zombie keeps the number from being reused."""
-        if self.process.returncode is None:
-            os.killpg(self.process.pid, number)
+    @property
+    def open_file(self) -> Path:
+        """The file that FFmpeg is writing."""
+        return self.order.folder / live_name(self.order.run, self.open_number)
 
     def grown(self) -> bool:
         """Look at the open file; True when it has grown since the last look and holds media."""
-        path = self.order.folder / live_name(self.order.run, self.open_number)
         try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            return False
-        if size <= self.open_bytes:
-            return False
-        if not self.wrote_media and not self._holds_media(size):
+            size = self.open_file.stat().st_size
+            if size <= self.open_bytes or not (self.wrote_media or self._holds_media(size)):
+                return False
+        except OSError:
+            # Not there yet, or the disk refuses: what cannot be seen to grow does not record.
             return False
         self.open_bytes = size
         self.wrote_media = True
         return True
 
     def _holds_media(self, size: int) -> bool:
-        path = self.order.folder / live_name(self.order.run, self.open_number)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self.open_file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             header = init_bytes(fd)
         finally:
@@ -186,24 +179,33 @@ class Run:
         return listed
 
     def _began(self, ended_at: datetime, media_s: float) -> datetime:
-        # The first file may hold a little that the media server had kept from before the spawn, but
-        # time stamps that jump must not date a segment hours back.
-        earliest = self.spawned_at - timedelta(seconds=10)
-        return max(earliest, to_milliseconds(ended_at - timedelta(seconds=media_s)))
+        # Time stamps that jump must not date a segment hours back, nor before all dates.
+        earliest = self.spawned_at - timedelta(seconds=_EARLIEST_S)
+        at_most_s = max(0.0, (ended_at - earliest).total_seconds())
+        return to_milliseconds(ended_at - timedelta(seconds=min(media_s, at_most_s)))
 
     def tail(self) -> Listed | None:
         """Return the open segment of a run that has ended, dated by its last flush."""
-        path = self.order.folder / live_name(self.order.run, self.open_number)
         try:
-            modified_s = path.stat().st_mtime
+            modified_s = self.open_file.stat().st_mtime
         except FileNotFoundError:
             return None
+        except OSError:
+            # It is there and the disk refuses to say more: nobody looked later than this.
+            modified_s = None
         began = self.last_ended_at or self.spawned_at
-        ended_at = max(began, self.clock.at_file_time(modified_s))
-        return Listed(self.open_number, began, ended_at)
+        return Listed(self.open_number, began, max(began, self._last_flush(modified_s)))
+
+    def _last_flush(self, modified_s: float | None) -> datetime:
+        # A file's time is by the machine's clock. After that was set, only our own looks count.
+        if modified_s is None or self.clock.stepped_by_s():
+            return self.clock.at_monotonic(self.grew_s)
+        return self.clock.at_file_time(modified_s)
 
     def note_stderr(self, chunk: bytes) -> None:
         """Keep the end of what FFmpeg says."""
+        if not chunk:
+            return
         self.stderr_budget -= len(chunk)
         self.stderr.append(chunk[-_STDERR_TAIL_BYTES:])
         self.stderr_bytes += len(self.stderr[-1])
@@ -213,13 +215,3 @@ class Run:
     def stderr_tail(self) -> str:
         """Return the kept end of what FFmpeg said."""
         return b"".join(self.stderr)[-_STDERR_TAIL_BYTES:].decode("utf-8", "replace")
-
-
-def read_pipe(pipe: IO[bytes] | None) -> bytes | None:
-    """Return what a non-blocking pipe holds: None when that is nothing yet, b"" at its end."""
-    if pipe is None or pipe.closed:
-        return None
-    try:
-        return os.read(pipe.fileno(), _READ_BYTES)
-    except BlockingIOError:
-        return None

@@ -29,16 +29,24 @@ class SegmentListReader:
     def __init__(self, run: int) -> None:
         self._run = run
         self._rest = b""
+        self._overlong = False
         self.dropped = 0
 
     def feed(self, chunk: bytes) -> list[ListedSegment]:
         """Return the segments whose lines ``chunk`` completes, in order."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        segments = [self._finish(line) for line in lines]
         if len(self._rest) > _MAX_LINE_BYTES:
-            self._rest = b""
-            self.dropped += 1
-        segments = [self._parse(line) for line in lines if line.strip()]
+            # The rest of such a line is no line of its own.
+            self._rest, self._overlong = b"", True
         return [segment for segment in segments if segment is not None]
+
+    def _finish(self, line: bytes) -> ListedSegment | None:
+        overlong, self._overlong = self._overlong or len(line) > _MAX_LINE_BYTES, False
+        if overlong:
+            self.dropped += 1
+            return None
+        return self._parse(line) if line.strip() else None
 
     def _parse(self, line: bytes) -> ListedSegment | None:
         name, _, times = line.decode("ascii", "replace").strip().partition(",")

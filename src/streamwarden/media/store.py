@@ -20,6 +20,7 @@ from streamwarden.clock import to_milliseconds
 from streamwarden.media.fmp4 import NotFragmentedMp4, Summary, summarise
 from streamwarden.media.names import (
     LIVE,
+    StoredName,
     camera_folder,
     live_name,
     parse_live,
@@ -28,6 +29,7 @@ from streamwarden.media.names import (
 )
 
 _FOLDER_MODE: Final = 0o750
+_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,9 @@ class CameraStore:
         size, digest = _sync_and_digest(source)
         if source != target:
             self._move(source, target)
+        # Also when repeated: the first time may have failed between the rename and this.
+        sync_folder(target.parent)
+        sync_folder(self.live)
         return StoredFile(
             path=str(target.relative_to(self._root)),
             started_at=started_at,
@@ -94,9 +99,11 @@ class CameraStore:
     ) -> StoredFile | None:
         """Cut a torn file at its last whole fragment and publish it; None when it holds none.
 
-        ``started_at`` None means: its media's length before ``ended_at``.
+        ``started_at`` None means: its media's length before ``ended_at``. Harmless when repeated.
         """
         source = self.live / live_name(run, number)
+        if not source.exists():
+            return self._salvaged_before(run=run, number=number, ended_at=ended_at)
         summary = _summary_or_none(source)
         if summary is None or summary.fragments == 0:
             source.unlink(missing_ok=True)
@@ -104,23 +111,33 @@ class CameraStore:
         if source.stat().st_size > summary.whole_bytes and not summary.complete:
             os.truncate(source, summary.whole_bytes)
         if started_at is None:
-            started_at = to_milliseconds(ended_at - timedelta(milliseconds=summary.media_ms))
+            started_at = to_milliseconds(ended_at - _playing_time(summary))
         return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
+
+    def _salvaged_before(self, *, run: int, number: int, ended_at: datetime) -> StoredFile | None:
+        """Return what an earlier call has stored: its asker may have failed before the answer."""
+        for day in (ended_at, ended_at - timedelta(days=1)):
+            folder = self._folder / f"{day.astimezone(UTC):%Y-%m-%d}"
+            for name in _stored_names(folder):
+                if (name.run, name.number) == (run, number):
+                    return self.publish(
+                        run=run, number=number, started_at=name.started_at, ended_at=ended_at
+                    )
+        return None
 
     def began(self, leftover: Leftover) -> datetime | None:
         """Return when a leftover's media begin, None where it holds none."""
         summary = _summary_or_none(self.live / live_name(leftover.run, leftover.number))
         if summary is None:
             return None
-        return leftover.ended_at - timedelta(milliseconds=summary.media_ms)
+        return leftover.ended_at - _playing_time(summary)
 
     def newest_run(self) -> int:
         """Return the highest run number among the camera's files, 0 where there are none."""
         runs = [parsed[0] for entry in os.scandir(self.live) if (parsed := parse_live(entry.name))]
         for day in os.scandir(self._folder):
             if day.is_dir(follow_symlinks=False) and day.name != LIVE:
-                names = (parse_stored(day.name, entry.name) for entry in os.scandir(day))
-                runs += [name.run for name in names if name]
+                runs += [name.run for name in _stored_names(Path(day.path))]
         return max(runs, default=0)
 
     def leftovers(self, live_runs: Collection[int]) -> Iterator[Leftover]:
@@ -141,8 +158,15 @@ class CameraStore:
             # Run and number are unique for a camera: somebody else has been here. Overwrite nothing.
             raise FileExistsError(f"{target.name} is already there")
         source.rename(target)
-        sync_folder(target.parent)
-        sync_folder(self.live)
+
+
+def _stored_names(day: Path) -> list[StoredName]:
+    """Return what the names of a day's segments say; nothing where there is no such day."""
+    try:
+        names = [parse_stored(day.name, entry.name) for entry in os.scandir(day)]
+    except FileNotFoundError:
+        return []
+    return [name for name in names if name is not None]
 
 
 def _summary_or_none(path: Path) -> Summary | None:
@@ -150,6 +174,11 @@ def _summary_or_none(path: Path) -> Summary | None:
         return summarise(path)
     except (NotFragmentedMp4, FileNotFoundError):
         return None
+
+
+def _playing_time(summary: Summary) -> timedelta:
+    # Time stamps that jump make a file of any length: none may lead before all dates.
+    return timedelta(milliseconds=min(summary.media_ms, _DAY_MS))
 
 
 def _sync_and_digest(path: Path) -> tuple[int, bytes]:

@@ -9,30 +9,24 @@ yet dealt with is kept and told again to the next one (``docs/design/0003-a-run.
 from __future__ import annotations
 
 import os
-import selectors
 import signal
-import subprocess
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Final
+from typing import Final
 from uuid import UUID
-
-import structlog
 
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock
 from streamwarden.media.causes import Killed, RunEnd, classify, message
-from streamwarden.media.command import ANSWER_TIMEOUT_S, ENVIRONMENT, RunOrder, recording_argv
+from streamwarden.media.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
 from streamwarden.media.holding import CameraBook, CameraRuns
-from streamwarden.media.pacing import Pacer
-from streamwarden.media.run import STDERR_BYTES_A_TICK, Ended, Run, RunClock, RunListener, read_pipe
+from streamwarden.media.loop import WatchLoop
+from streamwarden.media.pacing import Pacer, SpawnQueue
+from streamwarden.media.process import Process, read_pipe
+from streamwarden.media.run import STDERR_BYTES_A_TICK, Ended, Run, RunClock, RunListener
 from streamwarden.media.segment_list import SegmentListReader
 from streamwarden.media.usage import cpu_seconds, resident_bytes
-
-log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.25
 _LOOK_EVERY_TICKS: Final = 4
@@ -64,22 +58,18 @@ class RunWatcher:
     ) -> None:
         self._ffmpeg = ffmpeg
         self._clock = clock
-        self._pacer = pacer
         self._patience = patience or Patience()
         self._argv = argv
         self._cameras: dict[UUID, CameraBook] = {}
-        self._commands: deque[Callable[[], None]] = deque()
-        self._spawns: deque[tuple[UUID, RunOrder]] = deque()
-        self._selector = selectors.DefaultSelector()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
+        self._spawns: SpawnQueue[CameraBook] = SpawnQueue(pacer)
         self._live: dict[int, tuple[CameraBook, Run]] = {}
         self._cpu_s_of_ended = 0.0
+        self._cpu_s_shown = 0.0
         self._ticks = 0
         self._tick_at_s = 0.0
         self._closing = False
-        self._thread = threading.Thread(target=self._loop, name="run-watcher", daemon=True)
-        self._thread.start()
+        self._loop = WatchLoop("run-watcher")
+        self._loop.start(self)
 
     # Any thread
 
@@ -93,20 +83,21 @@ class RunWatcher:
         self.enqueue(lambda: self._stop_camera(camera_id))
 
     def enqueue(self, command: Callable[[], None]) -> None:
-        """Run ``command`` in the watching thread."""
-        self._commands.append(command)
-        os.eventfd_write(self._wake, 1)
+        """Run ``command`` in the watching thread; one that comes after ``close`` is dropped."""
+        self._loop.enqueue(command)
 
     def usage(self) -> tuple[float, int]:
         """Return the CPU seconds of all runs, ended ones included, and the live ones' memory."""
         live = list(self._live)
         cpu_s = self._cpu_s_of_ended + sum(cpu_seconds(pid) for pid in live)
-        return cpu_s, sum(resident_bytes(pid) for pid in live)
+        # A run that ends while we look may count twice or not at all: a counter never goes back.
+        self._cpu_s_shown = max(self._cpu_s_shown, cpu_s)
+        return self._cpu_s_shown, sum(resident_bytes(pid) for pid in live)
 
     def close(self, deadline_s: float) -> None:
         """Kill what still runs, and end the thread."""
         self.enqueue(self._begin_close)
-        self._thread.join(deadline_s)
+        self._loop.join(deadline_s)
 
     # The watching thread
 
@@ -120,85 +111,59 @@ class RunWatcher:
         if camera is None:
             camera = self._cameras[camera_id] = CameraBook(listener)
         # What has not begun dies with its former holder: the new one decides for itself.
-        self._drop_queued(camera_id)
+        self._spawns.drop_all(camera)
         camera.listener = listener
         camera.tell_all()
 
     def _stop_camera(self, camera_id: UUID) -> None:
         if (camera := self._cameras.get(camera_id)) is not None:
-            self._drop_queued(camera_id)
+            self._spawns.drop_all(camera)
             for number in list(camera.runs):
                 self.stop_run(camera, number)
 
-    def _drop_queued(self, camera_id: UUID) -> None:
-        self._spawns = deque(item for item in self._spawns if item[0] != camera_id)
-
-    def queue_spawn(self, camera_id: UUID, order: RunOrder) -> None:
+    def queue_spawn(self, camera: CameraBook, order: RunOrder) -> None:
         """Spawn as soon as the pace allows."""
-        self._spawns.append((camera_id, order))
+        self._spawns.add(camera, order)
 
     def stop_run(self, camera: CameraBook, number: int) -> None:
         """Ask a run to end; one that is still queued never begins."""
-        for item in list(self._spawns):
-            if self._cameras.get(item[0]) is camera and item[1].run == number:
-                self._spawns.remove(item)
-                self._end(camera, number, self._not_run(None, "stopped before it was spawned"))
-                return
+        if self._spawns.drop(camera, number):
+            self._end(camera, number, self._not_run(None, "stopped before it was spawned"))
+            return
         run = camera.runs.get(number)
         if run is None or number in camera.ended or run.stop_asked:
             return
         run.stop_asked = True
         if run.killed is None:
-            run.signal(signal.SIGTERM)
+            run.process.signal(signal.SIGTERM)
             run.kill_at_s = self._clock.monotonic() + _STOP_GRACE_S
 
-    def _loop(self) -> None:
-        while not (self._closing and not self._live):
-            try:
-                for key, _ in self._selector.select(self._wait_s()):
-                    self._guarded(key.data)
-                self._guarded(self._tick)
-                self._guarded(self._spawn_due)
-            except Exception:
-                # Whatever happens to one run, the thread that all of them hang on goes on.
-                log.exception("run_watcher_failed")
-        self._selector.close()
-        os.close(self._wake)
+    def over(self) -> bool:
+        """Return whether nothing is left to watch."""
+        return self._closing and not self._live
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception:
-            log.exception("run_watcher_step_failed")
-
-    def _wait_s(self) -> float | None:
-        if not self._live and not self._spawns:
-            return None
+    def wait_s(self) -> float | None:
+        """Return how long neither a look nor a spawn is due."""
         now = self._clock.monotonic()
-        wait_s = self._tick_at_s - now if self._live else TICK_S
-        if self._spawns:
-            wait_s = min(wait_s, self._pacer.wait_s(now))
-        return max(0.0, wait_s)
+        waits_s = [self._tick_at_s - now] if self._live else []
+        if (spawn_s := self._spawns.wait_s(now)) is not None:
+            waits_s.append(spawn_s)
+        return max(0.0, min(waits_s)) if waits_s else None
 
-    def _woken(self) -> None:
-        os.eventfd_read(self._wake)
-        while self._commands:
-            self._guarded(self._commands.popleft())
+    def turn(self) -> None:
+        """Look at the runs and spawn, where the time has come."""
+        self._loop.guarded(self._tick)
+        for camera, order in self._spawns.due(self._clock.monotonic()):
+            self._loop.guarded(partial(self._spawn, camera, order))
 
     def _begin_close(self) -> None:
         self._closing = True
         self._spawns.clear()
         for _, run in self._live.values():
             run.stop_asked = True
-            run.signal(signal.SIGKILL)
+            run.process.signal(signal.SIGKILL)
 
     # Spawning
-
-    def _spawn_due(self) -> None:
-        while self._spawns and self._pacer.take(self._clock.monotonic()):
-            camera_id, order = self._spawns.popleft()
-            if (camera := self._cameras.get(camera_id)) is not None and not self._closing:
-                self._spawn(camera, order)
 
     def _spawn(self, camera: CameraBook, order: RunOrder) -> None:
         if not os.access(self._ffmpeg, os.X_OK):
@@ -206,29 +171,21 @@ class RunWatcher:
             self._end(camera, order.run, self._not_run(Cause.FFMPEG_MISSING, text))
             return
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own argument list, no shell
-                self._argv(self._ffmpeg, order),
-                cwd=order.folder,
-                env=ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,
-            )
-        except OSError as error:
-            cause = Cause.NOT_WRITABLE if not order.folder.is_dir() else Cause.INTERNAL
-            text = f"FFmpeg was not spawned: {error.strerror}"
+            process = Process(self._argv(self._ffmpeg, order), order.folder)
+        except (OSError, ValueError) as error:
+            in_folder = str(getattr(error, "filename", "")) == str(order.folder)
+            cause = Cause.NOT_WRITABLE if in_folder else Cause.INTERNAL
+            # Only what the system says: another error's text may hold an argument, and so a token.
+            text = f"FFmpeg was not spawned: {getattr(error, 'strerror', type(error).__name__)}"
             self._end(camera, order.run, self._not_run(cause, text))
             return
         self._watch(camera, order, process)
 
-    def _watch(self, camera: CameraBook, order: RunOrder, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, camera: CameraBook, order: RunOrder, process: Process) -> None:
         now = self._clock.monotonic()
         run = Run(
             order=order,
             process=process,
-            pidfd=os.pidfd_open(process.pid),
             clock=RunClock(self._clock),
             reader=SegmentListReader(order.run),
             born_s=now,
@@ -238,14 +195,12 @@ class RunWatcher:
         if not self._live:
             self._tick_at_s = now + TICK_S
         self._live[process.pid] = (camera, run)
-        for pipe, read in zip(
-            run.pipes(),
-            (partial(self._read_list, camera, run), partial(self._read_stderr, run)),
-            strict=True,
+        for source, react in (
+            (process.stdout, partial(self._read_list, camera, run)),
+            (process.stderr, partial(self._read_stderr, run)),
+            (process.pidfd, partial(self._exited, camera, run)),
         ):
-            os.set_blocking(pipe.fileno(), False)
-            self._selector.register(pipe, selectors.EVENT_READ, read)
-        self._selector.register(run.pidfd, selectors.EVENT_READ, partial(self._exited, camera, run))
+            self._loop.register(source, react)
         camera.listener.spawned(order.run, run.spawned_at)
 
     def _not_run(self, cause: Cause | None, text: str) -> Ended:
@@ -256,12 +211,12 @@ class RunWatcher:
     def _read_list(self, camera: CameraBook, run: Run) -> None:
         chunk = read_pipe(run.process.stdout)
         if chunk == b"":
-            self._unregister(run.process.stdout)
+            self._loop.unregister(run.process.stdout)
         self._take_list(camera, run, chunk or b"")
 
     def _take_list(self, camera: CameraBook, run: Run, chunk: bytes) -> None:
-        for segment in run.reader.feed(chunk):
-            listed = run.take(segment)
+        # All are taken before the first is told: no listener can make the others' lines be lost.
+        for listed in [run.take(segment) for segment in run.reader.feed(chunk)]:
             self._note_growth(camera, run)
             camera.listener.listed(run.number, listed)
 
@@ -270,21 +225,17 @@ class RunWatcher:
         run.note_stderr(chunk or b"")
         if chunk == b"" or run.stderr_budget < 0:
             # A flood is left in its pipe until the next tick: it slows its own FFmpeg, not the others.
-            self._unregister(run.process.stderr)
+            self._loop.unregister(run.process.stderr)
             run.stderr_paused = chunk != b""
-
-    def _unregister(self, pipe: IO[bytes] | None) -> None:
-        if pipe is not None and pipe in self._selector.get_map():
-            self._selector.unregister(pipe)
 
     def _exited(self, camera: CameraBook, run: Run) -> None:
         # Not yet reaped: its times can still be read.
-        self._cpu_s_of_ended += cpu_seconds(run.process.pid)
-        run.process.wait()
-        self._drain(camera, run)
+        cpu_s = cpu_seconds(run.process.pid)
+        exit_code = run.process.reap()
+        self._cpu_s_of_ended += cpu_s
+        self._loop.guarded(partial(self._drain, camera, run))
         self._release(run)
-        end = self._judge(run)
-        self._end(camera, run.number, end)
+        self._end(camera, run.number, self._judge(run, exit_code))
 
     def _drain(self, camera: CameraBook, run: Run) -> None:
         while chunk := read_pipe(run.process.stdout):
@@ -293,17 +244,17 @@ class RunWatcher:
             run.note_stderr(read_pipe(run.process.stderr) or b"")
 
     def _release(self, run: Run) -> None:
-        for pipe in run.pipes():
-            self._unregister(pipe)
-            pipe.close()
-        self._selector.unregister(run.pidfd)
-        os.close(run.pidfd)
+        self._loop.unregister(run.process.stdout)
+        self._loop.unregister(run.process.stderr)
+        self._loop.unregister(run.process.pidfd)
+        run.process.close()
         del self._live[run.process.pid]
 
-    def _judge(self, run: Run) -> Ended:
-        run.grown()
+    def _judge(self, run: Run, exit_code: int) -> Ended:
+        if run.grown():
+            run.grew_s = self._clock.monotonic()
         end = RunEnd(
-            exit_code=run.process.returncode,
+            exit_code=exit_code,
             stderr=run.stderr_tail(),
             wrote_media=run.wrote_media,
             asked_to_stop=run.stop_asked and run.killed is None,
@@ -329,13 +280,13 @@ class RunWatcher:
         self._ticks += 1
         for pid, (camera, run) in list(self._live.items()):
             if not run.recording or (pid + self._ticks) % _LOOK_EVERY_TICKS == 0:
-                self._guarded(partial(self._look, camera, run, now))
+                self._loop.guarded(partial(self._look, camera, run, now))
             self._resume_stderr(run)
 
     def _look(self, camera: CameraBook, run: Run, now: float) -> None:
         if run.kill_at_s is not None and now >= run.kill_at_s:
             run.kill_at_s = None
-            run.signal(signal.SIGKILL)
+            run.process.signal(signal.SIGKILL)
         if run.grown():
             self._note_growth(camera, run)
         elif not run.stop_asked and run.killed is None:
@@ -357,11 +308,10 @@ class RunWatcher:
         run.killed = Killed.STALLED if run.wrote_media else Killed.NEVER_STARTED
         camera.listener.stalled(run.number, run.clock.now())
         # A stalled FFmpeg does not heed SIGTERM: it waits in a read.
-        run.signal(signal.SIGKILL)
+        run.process.signal(signal.SIGKILL)
 
     def _resume_stderr(self, run: Run) -> None:
         run.stderr_budget = STDERR_BYTES_A_TICK
-        stderr = run.process.stderr
-        if run.stderr_paused and stderr is not None:
+        if run.stderr_paused:
             run.stderr_paused = False
-            self._selector.register(stderr, selectors.EVENT_READ, partial(self._read_stderr, run))
+            self._loop.register(run.process.stderr, partial(self._read_stderr, run))

@@ -146,6 +146,16 @@ def _scan(fd: int) -> tuple[int, int]:
     return count, end
 
 
+def read_pending(path: Path) -> list[Entry]:
+    """Return the rows in a journal that may belong to a running server; nothing is changed."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    rows = (decode(line) for line in lines if line.endswith(b"\n"))
+    return [row for row in rows if row is not None]
+
+
 def encode(entry: Entry) -> bytes:
     """Return a row as one line of JSON."""
     kind = "segment" if isinstance(entry, Segment) else "gap"

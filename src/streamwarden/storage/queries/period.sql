@@ -11,3 +11,13 @@ select distinct camera_id from wanted_period order by camera_id
 
 -- name: drop_before
 delete from wanted_period where ended_at < %(moment)s
+
+-- name: drop_until
+delete from wanted_period where camera_id = %(camera_id)s and ended_at <= %(until)s
+
+-- name: begin_at
+update wanted_period
+   set started_at = %(until)s
+ where camera_id = %(camera_id)s
+   and started_at < %(until)s
+   and (ended_at is null or ended_at > %(until)s)
