@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamwarden.media.segment_list import ListedSegment, SegmentListReader
+
+LINES = (
+    b"r7-000000.mp4,0.000000,15.000000\n"
+    b"Warning: something else\n"
+    b"\n"
+    b"r7-000001.mp4,15.000000,30.500000\n"
+    b"r8-000002.mp4,30.000000,45.000000\n"
+    b"r7-000002.mp4,30.500000,29.000000\n"
+    + b"x" * 5000
+    + b"r7-000009.mp4,0,1\n"
+    + b"r7-000003.mp4,nan,inf\r\n"
+    b"r7-000004.mp4\n"
+    b"r7-000005.mp4,1,2,3\n"
+    b"\xff\xfe\x00,1,2\n"
+    b"../r7-000006.mp4,0,1\n"
+    b"r7-000007.mp4,0,1"
+)
+SEGMENTS = [
+    ListedSegment(0, 15.0),
+    ListedSegment(1, 15.5),
+    ListedSegment(2, 0.0),
+    ListedSegment(3, 0.0),
+    ListedSegment(4, 0.0),
+    ListedSegment(5, 0.0),
+]
+
+
+def test_a_list_in_one_piece_is_read_line_by_line() -> None:
+    reader = SegmentListReader(7)
+    assert reader.feed(LINES) == SEGMENTS
+    assert reader.dropped == 5
+    assert reader.feed(b"\n") == [ListedSegment(7, 1.0)]
+
+
+@given(st.lists(st.integers(0, len(LINES)), max_size=12))
+def test_it_does_not_matter_where_the_pipe_cuts(cuts: list[int]) -> None:
+    reader, found, begin = SegmentListReader(7), [], 0
+    for end in [*sorted(cuts), len(LINES)]:
+        found += reader.feed(LINES[begin:end])
+        begin = end
+    assert (found, reader.dropped) == (SEGMENTS, 5)
+
+
+def test_every_single_byte_may_come_alone() -> None:
+    reader = SegmentListReader(7)
+    assert [s for byte in LINES for s in reader.feed(bytes([byte]))] == SEGMENTS
+
+
+@given(st.lists(st.binary(max_size=400), max_size=20))
+def test_junk_is_dropped_and_never_raises(chunks: list[bytes]) -> None:
+    reader = SegmentListReader(7)
+    for chunk in chunks:
+        reader.feed(chunk)
+    assert reader.feed(b"\nr7-000001.mp4,0,2\n") == [ListedSegment(1, 2.0)]
+
+
+def test_a_line_without_an_end_is_not_kept() -> None:
+    reader = SegmentListReader(7)
+    for _ in range(1000):
+        assert reader.feed(b"r7-000001.mp4," * 5000) == []
+        assert len(reader._rest) <= 4096
+    assert reader.feed(b",0,1\nr7-000002.mp4,0,2\n") == [ListedSegment(2, 2.0)]
+    assert reader.dropped == 1
+
+
+def test_a_number_of_any_length_is_a_strangers() -> None:
+    reader = SegmentListReader(7)
+    digits = b"9" * 4050
+    assert reader.feed(b"r7-" + digits + b".mp4,0,1\nr7-000001.mp4,0,1e400\n") == [
+        ListedSegment(1, 0.0)
+    ]
