@@ -1,0 +1,84 @@
+"""What a recorded file says when it is decoded: whether it is whole, and when it was taken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from streamwarden.devkit.clock_reading import clock_in_file, moment_of
+from streamwarden.tests.acceptance.user import Item
+
+_DECODED_WITHIN_S = 30
+
+
+def complaints(ffmpeg: str, file: Path) -> str:
+    """Return what FFmpeg says while it decodes all of ``file``: nothing, if it is whole."""
+    argv = [ffmpeg, "-v", "error", "-xerror", "-nostdin", "-i", str(file), "-f", "null", "-"]
+    done = subprocess.run(argv, capture_output=True, timeout=_DECODED_WITHIN_S, check=False)
+    said = done.stderr.decode(errors="replace").strip()
+    return said or ("" if done.returncode == 0 else f"code {done.returncode}")
+
+
+def tracks(ffmpeg: str, file: Path) -> list[str]:
+    """Return the kinds of the file's tracks, by ffprobe where there is one."""
+    if probe := shutil.which("ffprobe"):
+        argv = [probe, "-v", "error", "-show_streams", "-of", "json", str(file)]
+        done = subprocess.run(argv, capture_output=True, timeout=_DECODED_WITHIN_S, check=True)
+        assert not done.stderr, done.stderr
+        return [stream["codec_type"] for stream in json.loads(done.stdout)["streams"]]
+    argv = [ffmpeg, "-hide_banner", "-nostdin", "-i", str(file), "-f", "null", "-"]
+    done = subprocess.run(argv, capture_output=True, timeout=_DECODED_WITHIN_S, check=True)
+    said = done.stderr.decode(errors="replace").partition("Output #0")[0]
+    return [kind.lower() for kind in ("Video", "Audio") if f": {kind}: " in said]
+
+
+def drift_s(ffmpeg: str, file: Path, segment: Item, *, offset_s: float) -> float:
+    """Return by how much the burnt-in clock ``offset_s`` into the file is ahead of the index."""
+    expected = moment(segment["started_at"]) + timedelta(seconds=offset_s)
+    reading = clock_in_file(ffmpeg, file, offset_s=offset_s)
+    assert reading is not None, f"no clock can be read {offset_s} s into {file.name}"
+    return (moment_of(reading, near=expected) - expected).total_seconds()
+
+
+def moment(text: str) -> datetime:
+    """Return a time of the API."""
+    return datetime.fromisoformat(text)
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Return how long after ``earlier`` ``later`` is."""
+    return (moment(later) - moment(earlier)).total_seconds()
+
+
+def now() -> str:
+    """Return the present as the API writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def file_of(folder: Path, segment: Item) -> Path:
+    """Return the file of a segment, found by what the contract says that its name holds."""
+    started = moment(segment["started_at"])
+    clock = f"{started:%H%M%S}.{started.microsecond // 1000:03d}Z"
+    found = list((folder / f"{started:%Y-%m-%d}").glob(f"{clock}-r{segment['run']}-*.mp4"))
+    assert len(found) == 1, (segment, found)
+    return found[0]
+
+
+def stored_files(folder: Path) -> list[Path]:
+    """Return every stored segment below ``folder``: what is in progress does not count."""
+    return sorted(file for file in folder.rglob("*.mp4") if ".live" not in file.parts)
+
+
+def holes(items: Sequence[Item], *, seam_s: float = 1.0) -> list[str]:
+    """Return every stretch between the first item's start and the last one's that nothing covers."""
+    found = []
+    covered = items[0]["started_at"]
+    for item in items:
+        if seconds_between(covered, item["started_at"]) > seam_s:
+            found.append(f"{covered} to {item['started_at']}")
+        covered = max(covered, item["ended_at"] or now())
+    return found
