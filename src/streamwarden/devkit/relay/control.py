@@ -19,14 +19,14 @@ from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.views import page_of, path_item, session_item
 from streamwarden.errors import InvalidInput, NotFound
 
-_HEAD_BYTES = 16 * 1024
+HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 64 * 1024
 _CONNECTIONS = 64
 _TIMEOUT_S = 5.0
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
-class Listener(Protocol):
+class Door(Protocol):
     """The door of the relay's RTSP side."""
 
     async def refuse_connections(self) -> None:
@@ -51,7 +51,7 @@ _Handler = Callable[[Call], Awaitable[object]]
 class ControlApi:
     """Answers one request a connection."""
 
-    def __init__(self, hub: Hub, listener: Listener) -> None:
+    def __init__(self, hub: Hub, listener: Door) -> None:
         self._hub = hub
         self._listener = listener
         self._open = 0

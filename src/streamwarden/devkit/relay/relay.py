@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamwarden.devkit.relay.connection import Connection
-from streamwarden.devkit.relay.control import ControlApi
+from streamwarden.devkit.relay.control import HEAD_BYTES, ControlApi
 from streamwarden.devkit.relay.hook import HttpGate, OpenGate
 from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.listener import Listener
 from streamwarden.errors import ConfigError
 
 _LOOPBACK = "127.0.0.1"
@@ -58,30 +60,29 @@ class Relay:
             limits=settings.limits,
             auth_failure_delay_s=settings.auth_failure_delay_s,
         )
+        self._api = ControlApi(self.hub, self)
         self._connections: set[Connection] = set()
-        self._rtsp: asyncio.Server | None = None
-        self._control: asyncio.Server | None = None
+        self._rtsp: Listener | None = None
+        self._control: Listener | None = None
         self._rtsp_port = settings.rtsp_port
         self._stopping = False
 
     async def start(self) -> RelayPorts:
         """Listen; raises PortBusy."""
         await self.accept_connections()
-        api = ControlApi(self.hub, self)
-        port = self._settings.control_port
         try:
-            self._control = await asyncio.start_server(api.serve, _LOOPBACK, port, limit=16 * 1024)
-        except OSError as error:
+            self._control = _listen(_LOOPBACK, self._settings.control_port, self._control_call)
+        except PortBusy:
             await self.stop()
-            raise PortBusy(port) from error
-        return RelayPorts(self._rtsp_port, _port_of(self._control))
+            raise
+        return RelayPorts(self._rtsp_port, self._control.port)
 
     async def stop(self) -> None:
         """Stop listening and disconnect everyone; it is not started again."""
         self._stopping = True
         await self.refuse_connections()
         if self._control is not None:
-            self._control.close()
+            await self._control.close()
         for connection in tuple(self._connections):
             connection.abort()
         async with asyncio.timeout(_STOP_S):
@@ -89,32 +90,30 @@ class Relay:
 
     async def refuse_connections(self) -> None:
         """Close the RTSP listener, so that a connect is refused; who is connected stays."""
-        if self._rtsp is not None:
-            self._rtsp.close()
-            self._rtsp = None
+        listener, self._rtsp = self._rtsp, None
+        if listener is not None:
+            await listener.close()
 
     async def accept_connections(self) -> None:
         """Open the RTSP listener, on the same port as before; raises PortBusy."""
-        if self._rtsp is not None:
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            self._rtsp = await loop.create_server(
-                self._connection, self._settings.host, self._rtsp_port, backlog=512
-            )
-        except OSError as error:
-            raise PortBusy(self._rtsp_port) from error
-        self._rtsp_port = _port_of(self._rtsp)
+        if self._rtsp is None:
+            self._rtsp = _listen(self._settings.host, self._rtsp_port, self._connection)
+            self._rtsp_port = self._rtsp.port
 
     def _connection(self) -> Connection:
         return Connection(self.hub, self._connections, self._admits)
+
+    def _control_call(self) -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(limit=HEAD_BYTES)
+        return asyncio.StreamReaderProtocol(reader, self._api.serve)
 
     def _admits(self) -> bool:
         room = len(self._connections) < self._settings.limits.connections
         return room and not self._stopping
 
 
-def _port_of(server: asyncio.Server) -> int:
-    port = server.sockets[0].getsockname()[1]
-    assert isinstance(port, int)  # noqa: S101 - an Internet socket's name has its port there
-    return port
+def _listen(host: str, port: int, protocol: Callable[[], asyncio.Protocol]) -> Listener:
+    try:
+        return Listener(host, port, protocol)
+    except OSError as error:
+        raise PortBusy(port) from error

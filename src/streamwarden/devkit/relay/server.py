@@ -203,11 +203,9 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    # A connection accepted at the last moment is made in the first turn, and then refused or
-    # served; its task ends in the second, and its socket is closed in the third.
-    for _ in range(3):
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(asyncio.sleep(0))
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    # One more turn: a transport that was closed last closes its socket in it.
+    loop.run_until_complete(asyncio.sleep(0))
