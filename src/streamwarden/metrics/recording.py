@@ -173,7 +173,8 @@ class RecordingMetrics:
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = _CAMERA) -> Counter:
         counter = Counter(f"streamwarden_{name}", text, labels, registry=self._registry)
-        self._per_camera.append(counter)
+        if "camera" in labels:  # the others have nothing to forget, and refuse to
+            self._per_camera.append(counter)
         return counter
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = _CAMERA) -> Gauge:
