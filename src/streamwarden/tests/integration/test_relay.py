@@ -217,3 +217,11 @@ def test_a_busy_port_is_named() -> None:
             with pytest.raises(PortBusy, match=str(port)):
                 busy.start()
             busy.stop()
+
+
+def test_one_session_reads_one_path(relay: RelayServer) -> None:
+    with _client(relay) as camera, _client(relay) as other, _client(relay) as reader:
+        camera.publish("a")
+        other.publish("b")
+        assert reader.set_up("a", 0, 0).status == 200
+        assert reader.set_up("b", 1, 2).status == 400
