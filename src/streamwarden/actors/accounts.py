@@ -56,9 +56,9 @@ class SegmentLine:
         """Leave the rest in ``.live``: the next start stores it."""
         self._waiting.clear()
 
-    def holds(self, run: int) -> bool:
-        """Whether a segment of ``run`` is still in line."""
-        return any(segment.run == run for segment in self._waiting)
+    def holds_up_to(self, run: int) -> bool:
+        """Whether a segment of ``run``, or of an earlier one, is still in line."""
+        return any(segment.run <= run for segment in self._waiting)
 
 
 class Accounts:
@@ -78,17 +78,23 @@ class Accounts:
         self._disk = disk
         self._meter = meter
         self._tell = tell
-        self._stepped_by_s = 0.0
+        self._stepped_run: int | None = None
         self.ledger = book.Ledger()
 
-    def clock_set(self, by_s: float) -> None:
-        """The next segment's times are by a clock that was set."""
-        self._stepped_by_s = by_s
+    def begin(self, ledger: book.Ledger) -> None:
+        """Go on from what an earlier incarnation, or an earlier server, has left."""
+        self.ledger = ledger
+        if ledger.gap is not None:
+            self._meter.changed(self._camera_id, book.opened(ledger.gap))
 
-    def stored(self, segment: StoredSegment) -> None:
+    def clock_set(self, run: int) -> None:
+        """The clock was set during ``run``: the runs after it go by the new one."""
+        self._stepped_run = run
+
+    def stored(self, segment: StoredSegment, *, run: int) -> None:
         """A segment is on disk."""
-        if self._stepped_by_s:
-            self._stepped_by_s = 0.0
+        if self._stepped_run is not None and run > self._stepped_run:
+            self._stepped_run = None
             self.keep(book.clock_stepped(self.ledger, segment.started_at))
         self.keep(book.stored(self.ledger, segment.started_at, segment.ended_at))
 

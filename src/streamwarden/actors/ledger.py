@@ -124,6 +124,11 @@ def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -
     return Ledger(), (_change(gap, ended_at=max(at, gap.started_at)),)
 
 
+def opened(gap: OpenGap) -> GapChange:
+    """Return what is to be known of a gap that is open."""
+    return _change(gap)
+
+
 def _open(ledger: Ledger, started_at: datetime, cause: Cause) -> Step:
     gap = OpenGap(id=uuid4(), started_at=started_at, cause=cause)
     return replace(ledger, gap=gap), (_change(gap),)

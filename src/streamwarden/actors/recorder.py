@@ -6,23 +6,22 @@ an incarnation that fails costs no frame; the next one adopts what there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 import structlog
 
 from streamwarden.actors import ledger as book
 from streamwarden.actors.accounts import Accounts, SegmentLine
-from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.inbox import RunInbox
+from streamwarden.actors.live_runs import LiveRuns, Loss
 from streamwarden.actors.messages import (
     ClockStepped,
     FolderOpened,
     LastSegment,
     LedgerNoted,
+    OpenTail,
     RecorderState,
     RespawnDue,
     RestartRun,
@@ -39,77 +38,20 @@ from streamwarden.actors.messages import (
     UpdateStream,
 )
 from streamwarden.actors.ports import (
-    CameraArchive,
-    CameraRuns,
     CannotRead,
     CannotStore,
     FinishedSegment,
     OpenedFolder,
-    RecordingInstruments,
-    Scheduler,
     SpawnOrder,
     StoredSegment,
-    Workers,
 )
-from streamwarden.actors.shown import Shown
-from streamwarden.actors.spawning import Spawning
+from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
 from streamwarden.causes import Cause
-from streamwarden.clock import Clock
 from streamwarden.supervision import Link, SupervisedActor, tell
 
 log = structlog.get_logger(__name__)
 
 STORE_AGAIN_S: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderDeps:
-    """What one recorder works with."""
-
-    archive: CameraArchive
-    adopt: Callable[[UUID, RunInbox], CameraRuns]
-    spawning: Spawning
-    shown: Shown
-    disk: Workers
-    callers: Workers
-    timers: Scheduler
-    clock: Clock
-    instruments: RecordingInstruments
-    meter: GapMeter
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderSpec:
-    """What one recorder is to record.
-
-    Every second from ``wanted_at`` on counts. ``wished_s`` is when a user asked (monotonic), for the
-    time to the first segment; None for later incarnations.
-    """
-
-    camera_id: UUID
-    segment_seconds: int
-    wanted_at: datetime
-    url: str | None = field(default=None, repr=False)
-    request_id: str | None = None
-    wished_s: float | None = None
-
-
-@dataclass(slots=True)
-class RunView:
-    """What the recorder knows of a run that lives."""
-
-    run: int
-    recording: bool = False
-    leaving: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """A lost run whose torn tail is being stored; ``covered`` when another run was recording."""
-
-    cause: Cause
-    at: datetime
-    covered: bool
 
 
 class RecorderActor(SupervisedActor):
@@ -131,13 +73,14 @@ class RecorderActor(SupervisedActor):
             tell=self._tell_self,
         )
         self._early: list[object] | None = []
-        self._live: dict[int, RunView] = {}
-        self._losses: dict[int, Loss] = {}
+        self._live = LiveRuns()
+        self._unsettled: dict[int, Loss | None] = {}
         self._attempt = 0
         self._preparing = False
         self._stopping = False
         self._closing = False
         self._unwanted_at: datetime | None = None
+        self._missing_at_end = Cause.STALLED
 
     # The actor's life
 
@@ -162,13 +105,13 @@ class RecorderActor(SupervisedActor):
                 self._open_folder()
             case FolderOpened(result):
                 self._folder_opened(result)
+            case _ if self._early is not None:
+                # Until the ledger is read, nothing can be accounted for.
+                self._early.append(message)
             case UpdateStream():
                 self._update(message)
             case StopRecording(at):
                 self._unwanted_at = at
-            case _ if self._early is not None:
-                # Until the ledger is read, nothing can be accounted for.
-                self._early.append(message)
             case RestartRun():
                 self._replace_run()
             case RespawnDue(attempt):
@@ -233,7 +176,7 @@ class RecorderActor(SupervisedActor):
         self._shown.update(run=max(opened.last_run, self._shown.status.run))
         if opened.last_segment is not None:
             self._shown.update(last_segment=opened.last_segment)
-        self._accounts.ledger = opened.ledger
+        self._accounts.begin(opened.ledger)
         if opened.first_time or opened.ledger.covered_until is None:
             step = book.resumed(
                 opened.ledger, alive_until=opened.alive_until, at=self._spec.wanted_at
@@ -243,6 +186,9 @@ class RecorderActor(SupervisedActor):
     def _folder_refused(self, result: object) -> None:
         self._shown.error(*reason(result))
         if self._stopping:
+            for message in self._early or []:
+                if isinstance(message, RunSpawned):
+                    self._runs.stop(message.run)
             self._shown.state(RecorderState.STOPPED)
             self.finish()
             return
@@ -261,7 +207,7 @@ class RecorderActor(SupervisedActor):
     def _prepare_spawn(self) -> None:
         self._attempt += 1
         self._preparing = True
-        if not self._live:
+        if not self._live.recording:
             self._shown.state(RecorderState.STARTING, next_retry_at=None)
         attempt = self._attempt
         self._deps.callers.run(
@@ -276,10 +222,12 @@ class RecorderActor(SupervisedActor):
         order = prepared.result
         if not isinstance(order, SpawnOrder):
             cause, text = reason(order)
-            if not self._live and not self._losses:
+            if not self._live and not any(self._unsettled.values()):
                 self._account_loss(Loss(cause, self._deps.clock.now(), covered=False))
-            self._come_back(cause, text, recorded=False)
+            self._come_back(cause, text, run=None, recorded=False)
             return
+        # The length may have changed while the token was fetched.
+        order = replace(order, segment_seconds=self._spec.segment_seconds)
         self._log.info("run_ordered", run=order.run, request_id=self._spec.request_id)
         self._run_spawned(order.run)
         self._runs.spawn(order)
@@ -288,11 +236,15 @@ class RecorderActor(SupervisedActor):
         if attempt == self._attempt and not self._stopping and not self._preparing:
             self._prepare_spawn()
 
-    def _come_back(self, cause: Cause, text: str, *, recorded: bool) -> None:
-        """Let another run follow the one that was lost, or that could not begin."""
+    def _come_back(self, cause: Cause, text: str, *, run: int | None, recorded: bool) -> None:
+        """Let another run follow the one that was lost, or (None) that could not begin."""
         self._shown.error(cause, text)
         wait_s = self._spawning.lost(cause, recorded=recorded)
-        if self._stopping or self._preparing:
+        if self._stopping:
+            return
+        if self._preparing or (run is not None and self._live.has_successor(run)):
+            if not self._live.recording:
+                self._shown.state(RecorderState.STARTING, next_retry_at=None)
             return
         self._deps.instruments.respawned(str(self._spec.camera_id), cause)
         self._shown.update(respawns=self._shown.status.respawns + 1)
@@ -300,7 +252,7 @@ class RecorderActor(SupervisedActor):
             self._prepare_spawn()
             return
         self._attempt += 1
-        if not self._live:
+        if not self._live.recording:
             retry_at = self._deps.clock.now() + timedelta(seconds=wait_s)
             self._shown.state(RecorderState.BACKOFF, next_retry_at=retry_at)
         self._later(wait_s, RespawnDue(self._attempt))
@@ -308,83 +260,86 @@ class RecorderActor(SupervisedActor):
     # What runs do
 
     def _run_spawned(self, run: int) -> None:
-        self._live.setdefault(run, RunView(run))
+        self._live.spawned(run)
         self._shown.update(run=max(run, self._shown.status.run))
 
     def _run_recording(self, run: int, at: datetime) -> None:
-        self._live.setdefault(run, RunView(run)).recording = True
         self._deps.meter.frames_again(self._spec.camera_id, at)
-        for other in self._live.values():
-            if other.run < run and not other.leaving:
-                # Make before break: the predecessor goes only now that its successor records.
-                other.leaving = True
-                self._runs.stop(other.run)
+        # Make before break: the predecessor goes only now that its successor records.
+        for predecessor in self._live.records(run):
+            self._runs.stop(predecessor)
         if not self._stopping:
             self._shown.state(RecorderState.RUNNING, next_retry_at=None)
+            self._replace_outdated()
 
     def _run_stalled(self, run: int) -> None:
-        others = [view for view in self._live.values() if view.run != run and view.recording]
-        if run in self._live and not others and not self._stopping:
+        if self._live.holds_only(run) and not self._stopping:
             self._shown.state(RecorderState.STALLED)
 
     def _clock_stepped(self, run: int, by_s: float) -> None:
         self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
-        self._accounts.clock_set(by_s)
-        self._replace_run()
+        self._accounts.clock_set(run)
+        self._live.outdate(run)
+        self._replace_outdated()
 
     def _run_ended(self, ended: RunEnded) -> None:
-        self._live.pop(ended.run, None)
+        was_leaving = self._live.ended(ended.run)
         self._log.info("run_ended", run=ended.run, cause=ended.cause, detail=ended.message)
-        if ended.cause is not None:
-            covered = any(view.recording for view in self._live.values())
-            self._losses[ended.run] = Loss(ended.cause, ended.at, covered)
+        loss = None if was_leaving and ended.cause is None else self._loss(ended)
+        self._unsettled[ended.run] = loss
         if ended.tail is not None:
-            tail = ended.tail
-            torn = FinishedSegment(
-                run=ended.run,
-                number=tail.number,
-                # The first file of a run may hold what the media server had kept from before it.
-                started_at=tail.started_at if tail.number else None,
-                ended_at=tail.ended_at,
-                torn=True,
-            )
-            self._line.add(torn)
-        self._settle_run(ended.run)
-        if ended.cause is not None:
-            self._come_back(ended.cause, ended.message, recorded=ended.recorded)
+            self._line.add(torn_tail(ended.run, ended.tail))
+        self._settle_ended()
+        if loss is not None:
+            self._come_back(loss.cause, ended.message, run=ended.run, recorded=ended.recorded)
+        elif not self._stopping:
+            self._replace_outdated()
         self._end_when_done()
 
-    def _settle_run(self, run: int) -> None:
+    def _loss(self, ended: RunEnded) -> Loss:
+        return Loss(
+            cause=ended.cause or Cause.INTERNAL,
+            at=ended.at,
+            covered=self._live.recording,
+            asked=ended.cause is None,
+        )
+
+    def _settle_ended(self) -> None:
         """Once all that an ended run has left is stored: if it was lost, a gap begins there."""
-        if run in self._live or self._line.holds(run):
-            return
-        self._runs.forget(run)
-        if (loss := self._losses.pop(run, None)) is not None:
-            self._account_loss(loss)
+        for run, loss in list(self._unsettled.items()):
+            if self._line.holds_up_to(run) or (loss is not None and self._live.leaving):
+                # A predecessor that is still leaving records up to its own end.
+                continue
+            if loss is not None:
+                self._account_loss(loss)
+            del self._unsettled[run]
+            self._runs.forget(run)
 
     def _account_loss(self, loss: Loss) -> None:
-        if loss.covered:
+        if loss.covered or (loss.asked and self._accounts.ledger.gap is not None):
             return
         self._accounts.keep(book.lost(self._accounts.ledger, loss.cause, loss.at))
-        if any(view.recording for view in self._live.values()):
+        if self._live.recording:
             self._deps.meter.frames_again(self._spec.camera_id, loss.at)
         else:
             self._deps.meter.lost_again(self._spec.camera_id)
 
     def _replace_run(self) -> None:
         """Begin a make before break, unless a run is already on its way."""
-        if self._stopping or self._preparing or len(self._live) > 1:
-            return
-        if all(view.recording for view in self._live.values()):
+        if not self._stopping and not self._preparing and self._live.replaceable:
             self._prepare_spawn()
+
+    def _replace_outdated(self) -> None:
+        if self._live.outdated:
+            self._replace_run()
 
     def _update(self, update: UpdateStream) -> None:
         self._spawning.offer(update.rtsp_url)
         if update.segment_seconds != self._spec.segment_seconds:
             self._spec = replace(self._spec, segment_seconds=update.segment_seconds)
             self._shown.update(segment_seconds=update.segment_seconds)
-            if self._early is None:
-                self._replace_run()
+            self._live.outdate()
+            self._replace_outdated()
 
     # Segments
 
@@ -393,15 +348,16 @@ class RecorderActor(SupervisedActor):
             self._not_stored(result)
             return
         segment = self._line.pop()
-        self._runs.settled(segment.run, segment.number)
         if isinstance(result, StoredSegment):
-            self._account_segment(result, whole=not segment.torn)
-        self._settle_run(segment.run)
+            self._account_segment(result, of=segment)
+        # Only now: should this incarnation fail before, the next one is told of the segment again.
+        self._runs.settled(segment.run, segment.number)
+        self._settle_ended()
         self._end_when_done()
 
-    def _account_segment(self, segment: StoredSegment, *, whole: bool) -> None:
-        self._accounts.stored(segment)
-        if whole:
+    def _account_segment(self, segment: StoredSegment, *, of: FinishedSegment) -> None:
+        self._accounts.stored(segment, run=of.run)
+        if not of.torn:
             self._spawning.recorded()
         if self._spec.wished_s is not None:
             since_s = self._deps.clock.monotonic() - self._spec.wished_s
@@ -418,6 +374,8 @@ class RecorderActor(SupervisedActor):
         self._shown.error(cause, text)
         if self._stopping:
             self._line.clear()
+            self._missing_at_end = cause
+            self._settle_ended()
             self._end_when_done()
         else:
             self._later(STORE_AGAIN_S, StoreAgain())
@@ -425,9 +383,8 @@ class RecorderActor(SupervisedActor):
     # The end
 
     def _stop_runs(self) -> None:
-        for view in self._live.values():
-            view.leaving = True
-            self._runs.stop(view.run)
+        for run in self._live.all_leave():
+            self._runs.stop(run)
 
     def _end_when_done(self) -> None:
         if not self._stopping or self._closing or self._early is not None:
@@ -437,7 +394,8 @@ class RecorderActor(SupervisedActor):
         self._closing = True
         ledger, now = self._accounts.ledger, self._deps.clock.now()
         if self._unwanted_at is not None:
-            self._accounts.keep(book.unwanted(ledger, self._unwanted_at), final=True)
+            step = book.unwanted(ledger, self._unwanted_at, missing=self._missing_at_end)
+            self._accounts.keep(step, final=True)
         else:
             self._accounts.keep(book.lost(ledger, Cause.SHUTDOWN, now), final=True)
 
@@ -454,3 +412,15 @@ def reason(error: object) -> tuple[Cause, str]:
     if isinstance(error, CannotStore | CannotRead):
         return error.cause, str(error)
     return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]
+
+
+def torn_tail(run: int, tail: OpenTail) -> FinishedSegment:
+    """Return the segment that was open when a run ended."""
+    return FinishedSegment(
+        run=run,
+        number=tail.number,
+        # The first file of a run may hold what the media server had kept from before it.
+        started_at=tail.started_at if tail.number else None,
+        ended_at=tail.ended_at,
+        torn=True,
+    )

@@ -12,10 +12,9 @@ from typing import Final
 
 from streamwarden.causes import Cause
 
-AT_ONCE: Final = frozenset(
-    # A new token, another way with the audio, or a longer probe may be all that it takes.
-    {Cause.UNAUTHORIZED, Cause.UNSUPPORTED_MEDIA, Cause.STARTING}
-)
+AT_ONCE: Final = {Cause.UNAUTHORIZED: 1, Cause.STARTING: 1, Cause.UNSUPPORTED_MEDIA: 2}
+"""How often a run may follow at once, until one has recorded: a new token, a longer probe, or another
+way with the audio (there are two) may be all that it takes."""
 
 DISK: Final = frozenset({Cause.DISK_FULL, Cause.NOT_WRITABLE})
 """These wait for the disk: it is looked at every ``DISK_LOOK_S``, and nothing is spawned before."""
@@ -43,26 +42,33 @@ class Backoff:
 
 
 def pause_s(
-    cause: Cause, *, losses: int, same: int, backoff: Backoff, chance: Callable[[], float]
+    cause: Cause, losses: Losses, *, backoff: Backoff, chance: Callable[[], float]
 ) -> float:
-    """Return how long to wait; ``same`` counts the losses in a row for this very cause."""
-    if cause in AT_ONCE and same <= 1:
+    """Return how long to wait after ``losses``, the last one for ``cause``."""
+    if losses.may_follow_at_once(cause):
         return 0.0
     if cause in DISK:
         return min(DISK_LOOK_S, backoff.cap_s)
-    return backoff.pause_s(losses, chance)
+    return backoff.pause_s(losses.total, chance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """The losses in a row since a run last recorded; ``total`` does not count the run that did."""
+    """The losses since a run last recorded; ``total`` does not count the run that did.
+
+    ``tried`` holds the causes of ``AT_ONCE`` that there have been, each once more than is allowed at
+    most: two that take turns must not respawn without a pause for ever.
+    """
 
     total: int = 0
-    same: int = 0
-    cause: Cause | None = None
+    tried: tuple[Cause, ...] = ()
 
     def add(self, cause: Cause, *, recorded: bool) -> Losses:
         """Return the losses with one more, of a run that had ``recorded`` or not."""
-        same = self.same + 1 if cause is self.cause else 1
         first = recorded and self.total == 0
-        return Losses(total=0 if first else self.total + 1, same=same, cause=cause)
+        tried = (*self.tried, cause) if self.may_follow_at_once(cause) else self.tried
+        return Losses(total=0 if first else self.total + 1, tried=tried)
+
+    def may_follow_at_once(self, cause: Cause) -> bool:
+        """Whether ``cause`` has not yet been met more often than it may be at once."""
+        return self.tried.count(cause) <= AT_ONCE.get(cause, -1)

@@ -80,13 +80,7 @@ class Spawning:
             self._audio = min(self._audio + 1, len(_AUDIO) - 1)
         elif cause is Cause.STARTING:
             self._probe_s = PROBE_LONGER_S
-        return pause_s(
-            cause,
-            losses=self._losses.total,
-            same=self._losses.same,
-            backoff=self._backoff,
-            chance=self._chance,
-        )
+        return pause_s(cause, self._losses, backoff=self._backoff, chance=self._chance)
 
     def recorded(self) -> None:
         """A run has closed a segment: the pause begins anew."""

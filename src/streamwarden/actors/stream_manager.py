@@ -27,8 +27,8 @@ from streamwarden.actors.messages import (
     UpdateStream,
     WishesRead,
 )
-from streamwarden.actors.ports import RecordingInstruments, Scheduler, Workers
-from streamwarden.actors.recorder import RecorderSpec
+from streamwarden.actors.ports import Scheduler, Workers
+from streamwarden.actors.recorder_deps import RecorderSpec
 from streamwarden.actors.wishes import Desired, DesiredStream, WantedStream, WishBook
 from streamwarden.clock import Clock
 from streamwarden.errors import Conflict, Unavailable
@@ -61,12 +61,13 @@ class ManagerDeps:
     """What the manager works with.
 
     ``park`` ends the runs of a camera whose recorder is parked; ``release`` closes the books of one
-    that is no longer wanted since a moment. Neither blocks.
+    that is no longer wanted since a moment; ``forget`` drops one that no longer exists. None blocks.
     """
 
     start_recorder: Callable[[Link, RecorderSpec, str], object]
     park: Callable[[UUID, str], None]
     release: Callable[[UUID, str, datetime], None]
+    forget: Callable[[UUID], None]
     read_wishes: Callable[[], Desired]
     wishes: WishBook
     board: StatusBoard
@@ -74,7 +75,6 @@ class ManagerDeps:
     timers: Scheduler
     clock: Clock
     observer: Observer
-    instruments: RecordingInstruments
     recorder_shutdown_s: float
 
 
@@ -261,6 +261,9 @@ class StreamManager(Supervisor):
             # What was asked for while the rows were being read is newer than the rows.
             if self._touched_s.get(desired.camera_id, -1.0) < read.asked_at_s:
                 self._reconcile(desired, read.result.segment_seconds)
+        for camera_id in read.result.gone:
+            if self._deps.wishes.get(camera_id) is None and self._child_status(camera_id) is None:
+                self._deps.forget(camera_id)
         self._touched_s = {
             camera_id: at_s
             for camera_id, at_s in self._touched_s.items()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -118,7 +119,7 @@ def test_what_is_recorded_is_not_also_missing(
     for start, stop in spans:
         for began, ended in replay.segments:
             assert min(stop, ended) - max(start, began) <= 1
-    for (_, stop), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, stop), (start, _) in pairwise(spans):
         assert stop <= start
 
 

@@ -1,0 +1,53 @@
+"""What a recorder is given: what to record, and what to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from streamwarden.actors.gap_meter import GapMeter
+from streamwarden.actors.inbox import RunInbox
+from streamwarden.actors.ports import (
+    CameraArchive,
+    CameraRuns,
+    RecordingInstruments,
+    Scheduler,
+    Workers,
+)
+from streamwarden.actors.shown import Shown
+from streamwarden.actors.spawning import Spawning
+from streamwarden.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderDeps:
+    """What one recorder works with."""
+
+    archive: CameraArchive
+    adopt: Callable[[UUID, RunInbox], CameraRuns]
+    spawning: Spawning
+    shown: Shown
+    disk: Workers
+    callers: Workers
+    timers: Scheduler
+    clock: Clock
+    instruments: RecordingInstruments
+    meter: GapMeter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderSpec:
+    """What one recorder is to record.
+
+    Every second from ``wanted_at`` on counts. ``wished_s`` is when a user asked (monotonic), for the
+    time to the first segment; None for later incarnations.
+    """
+
+    camera_id: UUID
+    segment_seconds: int
+    wanted_at: datetime
+    url: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+    wished_s: float | None = None

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from streamwarden.tests.unit.actors.stage import RecorderStage
+
+
+@pytest.fixture
+def stage() -> Iterator[RecorderStage]:
+    stage = RecorderStage()
+    yield stage
+    stage.close()
