@@ -41,10 +41,14 @@ class DesiredStream:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The database's wishes as read at one moment, with the segment length that is set."""
+    """The database's wishes as read at one moment, with the segment length that is set.
+
+    ``gone`` are stopped cameras that no longer exist.
+    """
 
     streams: tuple[DesiredStream, ...]
     segment_seconds: int
+    gone: frozenset[UUID] = frozenset()
 
 
 class WishBook:

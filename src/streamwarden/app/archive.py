@@ -77,6 +77,11 @@ class Archive:
                 known = self._cameras[camera_id] = CameraFiles(self, camera_id, owner)
             return known
 
+    def forget(self, camera_id: UUID) -> None:
+        """Drop what is kept in memory of a camera; its files stay."""
+        with self._lock:
+            self._cameras.pop(camera_id, None)
+
 
 class CameraFiles:
     """One camera's files (the actors' ``CameraArchive``). Blocking; one call at a time."""

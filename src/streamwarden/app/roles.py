@@ -12,13 +12,15 @@ import structlog
 from streamwarden.app.api import ApiRole
 from streamwarden.app.process import keep_files_private, raise_file_limit
 from streamwarden.app.streaming_http import StreamingProgram
+from streamwarden.app.webui import WebUiRole
 from streamwarden.clock import SystemClock
 from streamwarden.config.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-ROLES: Final = ("api", "streaming")
+ROLES: Final = ("api", "streaming", "webui")
 _PORTS: Final = {
+    "webui_port": None,
     "api_port": "api_url",
     "streaming_port": "streaming_url",
     "internal_api_port": "internal_api_url",
@@ -71,6 +73,11 @@ def run_roles(
             streaming.start()
             starting.callback(lambda: streaming.stop(running.stop_within_s))
             running.ports.update(streaming.ports)
+        if "webui" in roles:
+            webui = WebUiRole(settings)
+            webui.start()
+            starting.callback(webui.stop)
+            running.ports.update(webui.ports)
         running.adopt(starting.pop_all())
     return running
 
@@ -82,7 +89,9 @@ def with_ports(settings: Settings) -> Settings:
         if getattr(settings, port_name) == 0:
             port = _free_port(settings.host)
             changes[port_name] = port
-            changes[url_name] = getattr(settings, url_name) or f"http://{settings.host}:{port}"
+            if url_name is not None:
+                url = f"http://{settings.host}:{port}"
+                changes[url_name] = getattr(settings, url_name) or url
     return settings.model_copy(update=changes)
 
 

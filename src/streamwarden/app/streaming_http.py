@@ -38,7 +38,6 @@ class StreamingProgram:
             metrics=RecordingMetrics(self._registry),
             database=self._database,
             clock=clock,
-            internal_api_url=lambda: settings.internal_api_url or "",
             on_failure=on_failure,
         )
         self._server = HttpServer(

@@ -82,6 +82,10 @@ class RunWatcher:
         """End all runs of a camera whose actor is parked."""
         self.enqueue(lambda: self._stop_camera(camera_id))
 
+    def drop(self, camera_id: UUID) -> None:
+        """Forget a camera that has no run any more."""
+        self.enqueue(lambda: self._drop(camera_id))
+
     def enqueue(self, command: Callable[[], None]) -> None:
         """Run ``command`` in the watching thread; one that comes after ``close`` is dropped."""
         self._loop.enqueue(command)
@@ -114,6 +118,11 @@ class RunWatcher:
         self._spawns.drop_all(camera)
         camera.listener = listener
         camera.tell_all()
+
+    def _drop(self, camera_id: UUID) -> None:
+        camera = self._cameras.get(camera_id)
+        if camera is not None and all(number in camera.ended for number in camera.runs):
+            del self._cameras[camera_id]
 
     def _stop_camera(self, camera_id: UUID) -> None:
         if (camera := self._cameras.get(camera_id)) is not None:

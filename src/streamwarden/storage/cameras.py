@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -100,6 +101,11 @@ class CameraRepository:
             mine = {"user_sub": user_sub, **params}
             found = self._database.fetch_all(_SQL["list_visible"], mine, row=Camera)
         return _page(found, limit)
+
+    def existing(self, ids: Collection[UUID]) -> set[UUID]:
+        """Return those of ``ids`` that are cameras."""
+        found = self._database.fetch_values(_SQL["existing"], {"ids": list(ids)})
+        return {UUID(str(camera_id)) for camera_id in found}
 
     def all_active(self) -> list[Camera]:
         """Return every camera whose status is ``active``."""

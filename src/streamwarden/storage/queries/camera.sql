@@ -51,3 +51,6 @@ select id, name, path, owner, status, created_at
   from camera
  where status = 'active'
  order by created_at, id
+
+-- name: existing
+select id from camera where id = any(%(ids)s)

@@ -1,0 +1,183 @@
+"""What the actors of the streaming role stand on: files, threads, the journal, the watching thread.
+
+Opened in order and closed in the reverse order; none of it knows an actor.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from streamwarden.actors.board import StatusBoard
+from streamwarden.actors.gap_meter import GapMeter
+from streamwarden.actors.ports import CannotRead
+from streamwarden.actors.wishes import WishBook
+from streamwarden.actors.workers import InOrder, WorkerPool
+from streamwarden.app.archive import Archive
+from streamwarden.app.checking import JOURNAL
+from streamwarden.app.process import cores
+from streamwarden.causes import Cause
+from streamwarden.clients.tokens import ReadTokenClient, ReadTokenRefused
+from streamwarden.clock import Clock
+from streamwarden.config.settings import Settings
+from streamwarden.errors import Unavailable
+from streamwarden.media.pacing import Pacer
+from streamwarden.media.program import find_ffmpeg, require_setpriv
+from streamwarden.media.record_root import RecordRoot
+from streamwarden.media.store import replace_file
+from streamwarden.media.watcher import Patience, RunWatcher
+from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.storage.journal import Journal
+from streamwarden.storage.pool import Database
+from streamwarden.timers import Timers
+
+log = structlog.get_logger(__name__)
+
+SPAWN_EVERY_CORE_S: Final = 0.4
+"""A start costs 0.2 s of a core; at half of all cores, what records already is not starved."""
+SPAWN_BURST: Final = 4
+_DISK_THREADS: Final = 4
+_CALLER_THREADS: Final = 8
+_WATCHER_CLOSES_WITHIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """Threads for what must wait, apart from one another: a slow API holds up no segment."""
+
+    disk: WorkerPool
+    index: WorkerPool
+    retention: WorkerPool
+    callers: WorkerPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """All of it, opened."""
+
+    settings: Settings
+    metrics: RecordingMetrics
+    database: Database
+    clock: Clock
+    board: StatusBoard
+    root: RecordRoot
+    pools: Pools
+    tokens: ReadTokens
+    journal: Journal
+    timers: Timers
+    watcher: RunWatcher
+    archive: Archive
+    meter: GapMeter
+    wishes: WishBook
+
+
+class ReadTokens:
+    """Fresh URLs from the API, with its refusals as the recorder's causes."""
+
+    def __init__(self, client: ReadTokenClient) -> None:
+        self._client = client
+
+    def fetch(self, camera_id: UUID) -> str:
+        """Return a URL with a fresh token."""
+        try:
+            return self._client.fetch(camera_id).rtsp_url
+        except ReadTokenRefused as error:
+            raise CannotRead(Cause.UNAUTHORIZED, str(error)) from error
+        except Unavailable as error:
+            raise CannotRead(Cause.TOKEN_UNAVAILABLE, str(error)) from error
+
+
+def open_ground(
+    settings: Settings,
+    record_root: Path,
+    closing: ExitStack,
+    *,
+    metrics: RecordingMetrics,
+    database: Database,
+    clock: Clock,
+    board: StatusBoard,
+    internal_api_url: str,
+) -> Ground:
+    """Take the record root, end what a killed server has left in it, and start the threads.
+
+    Raises:
+        ConfigError: the record root, FFmpeg or setpriv is not as it must be.
+    """
+    require_setpriv()
+    ffmpeg = find_ffmpeg(settings.ffmpeg)
+    root = RecordRoot(record_root)
+    root.take()
+    closing.callback(root.release)
+    alive_until = root.alive_until()
+    if orphans := root.end_orphans():
+        log.warning("orphans_ended", pids=orphans)
+    journal = Journal(root.state / JOURNAL)
+    closing.callback(journal.close)
+    token = settings.internal_token
+    client = ReadTokenClient(internal_api_url, token.get_secret_value() if token else "")
+    closing.callback(client.close)
+    pools = _open_pools(closing)
+    timers = Timers()
+    closing.callback(timers.close)
+    watcher = RunWatcher(
+        ffmpeg=ffmpeg,
+        clock=clock,
+        pacer=Pacer(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
+        patience=Patience(stall_s=settings.stall_after),
+    )
+    closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
+    meter = GapMeter(counter=metrics, clock=clock, timers=timers)
+    closing.callback(meter.close)
+    return Ground(
+        settings=settings,
+        metrics=metrics,
+        database=database,
+        clock=clock,
+        board=board,
+        root=root,
+        pools=pools,
+        tokens=ReadTokens(client),
+        journal=journal,
+        timers=timers,
+        watcher=watcher,
+        archive=Archive(
+            record_root=record_root,
+            journal=journal,
+            counter=metrics,
+            clock=clock,
+            alive_until=alive_until,
+        ),
+        meter=meter,
+        wishes=_wish_book(root.state / "streams.json", InOrder(pools.disk)),
+    )
+
+
+def _open_pools(closing: ExitStack) -> Pools:
+    pools = Pools(
+        disk=WorkerPool("disk", threads=_DISK_THREADS),
+        index=WorkerPool("index", threads=1),
+        retention=WorkerPool("retention", threads=1),
+        callers=WorkerPool("callers", threads=_CALLER_THREADS),
+    )
+    for pool in (pools.index, pools.disk, pools.retention, pools.callers):
+        closing.callback(pool.close)
+    return pools
+
+
+def _wish_book(path: Path, disk: InOrder) -> WishBook:
+    def save(content: bytes) -> None:
+        disk.run(lambda: replace_file(path, content), _note_unsaved)
+
+    return WishBook(load=lambda: path.read_bytes() if path.exists() else b"", save=save)
+
+
+def _note_unsaved(result: object) -> None:
+    if isinstance(result, Exception):
+        # The database has the wishes too; this copy is for when it is away.
+        log.error("wishes_not_saved", error=str(result))

@@ -1,0 +1,68 @@
+"""The page's role, put together: it keeps nothing and knows the API's address."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import streamwarden
+from streamwarden.clients.forwarding import Forwarder
+from streamwarden.config.settings import Settings
+from streamwarden.http.app import Shared
+from streamwarden.http.server import HttpServer
+from streamwarden.http.webui.app import WebUiDeps, create_webui_app
+from streamwarden.http.webui.assets import load_assets
+from streamwarden.http.webui.page import PageConfig
+from streamwarden.metrics.exposition import new_registry, render
+from streamwarden.metrics.http import HttpMetrics
+
+_THREADS = 32
+"""Each file on its way to a browser holds one until the kernel and waitress have it all."""
+_FOLDER = Path(streamwarden.__file__).parent / "web"
+
+
+class WebUiRole:
+    """Role ``webui``, with its port."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._registry = new_registry()
+        self._api = Forwarder(settings.api_url or "", connections=_THREADS)
+        deps = WebUiDeps(
+            shared=Shared(
+                role="webui",
+                metrics=HttpMetrics(self._registry),
+                render=partial(render, self._registry),
+                checks={"api": self._api.check},
+            ),
+            api=self._api,
+            assets=load_assets(_FOLDER),
+            config=PageConfig(
+                whep_url=settings.whep_url, roles_claim=settings.user_roles_claim
+            ),
+        )
+        self._server = HttpServer(
+            create_webui_app(deps),
+            settings.host,
+            settings.webui_port,
+            threads=_THREADS,
+            name="webui",
+        )
+        self._started = ExitStack()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Return the listener's port by name."""
+        return {"webui": self._server.port}
+
+    def start(self) -> None:
+        """Listen; the API may come later."""
+        with ExitStack() as started:
+            started.callback(self._api.close)
+            self._server.start()
+            started.callback(partial(self._server.stop, 1.0))
+            self._started = started.pop_all()
+
+    def stop(self) -> None:
+        """Stop listening and close every connection."""
+        self._started.close()
