@@ -318,3 +318,8 @@ def test_metrics_are_served(client: testing.TestClient) -> None:
     result = client.simulate_get("/metrics")
     assert result.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'route="/healthz"' in result.text
+
+
+def test_a_large_body_is_413_even_where_none_is_read(client: testing.TestClient) -> None:
+    result = client.simulate_get("/healthz", body=b"x" * 65_537)
+    _problem(result, 413, "payload_too_large")

@@ -196,14 +196,16 @@ def test_postgres_lost_before_the_wish_could_be_put_back_is_still_503(
 def test_two_who_connect_at_once_do_not_undo_each_other(
     bench: Bench, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, go_on = threading.Event(), threading.Event()
+    entered, go_on, left = threading.Event(), threading.Event(), threading.Event()
     start = bench.streaming.start
 
     def first_fails(**arguments: object) -> object:
         if not entered.is_set():
             entered.set()
-            go_on.wait(1)
+            go_on.wait(0.5)
+            left.set()
             raise AWAY
+        assert left.is_set()  # the first is done with the wish
         return start(**arguments)  # type: ignore[arg-type]  # handed on as it came
 
     monkeypatch.setattr(bench.streaming, "start", first_fails)

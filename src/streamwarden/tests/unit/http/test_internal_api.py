@@ -186,7 +186,8 @@ def test_a_database_that_hangs_holds_up_two_threads_at_most(
         thread.start()
     assert entered.acquire(timeout=5)
     assert entered.acquire(timeout=5)
-    assert bench.memory.look_up(camera.id) is not None  # at once, from memory
+    assert bench.memory.look_up(camera.id) is not None
+    assert not entered.acquire(blocking=False)  # from memory: nobody else was asked
     go_on.set()
     for thread in threads:
         thread.join(5)
