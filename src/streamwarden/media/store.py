@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import UUID
 
 from blake3 import blake3
@@ -67,8 +67,11 @@ class CameraStore:
 
     def publish(
         self, *, run: int, number: int, started_at: datetime, ended_at: datetime
-    ) -> StoredFile:
+    ) -> StoredFile | None:
         """Put a segment that FFmpeg has listed into its final place. Harmless when repeated.
+
+        FFmpeg also lists what it could not write to its end, on a full disk: a torn end is cut, and
+        None returned where nothing is left.
 
         Raises:
             OSError: the disk refuses; the file is where it was. FileNotFoundError: it is nowhere.
@@ -78,6 +81,11 @@ class CameraStore:
         if not source.exists() and target.exists():
             source = target
         summary = _summary_or_none(source)
+        if _is_empty(source, summary):
+            source.unlink()
+            return None
+        if summary is not None:
+            _cut(source, summary)
         size, digest = _sync_and_digest(source)
         if source != target:
             self._move(source, target)
@@ -106,10 +114,8 @@ class CameraStore:
             return self._salvaged_before(run=run, number=number, ended_at=ended_at)
         summary = _summary_or_none(source)
         if summary is None or summary.fragments == 0:
-            source.unlink(missing_ok=True)
+            source.unlink()
             return None
-        if source.stat().st_size > summary.whole_bytes and not summary.complete:
-            os.truncate(source, summary.whole_bytes)
         if started_at is None:
             started_at = to_milliseconds(ended_at - _playing_time(summary))
         return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
@@ -176,6 +182,19 @@ def _summary_or_none(path: Path) -> Summary | None:
         return None
 
 
+def _is_empty(path: Path, summary: Summary | None) -> bool:
+    """Whether there is surely nothing to play; what cannot be read stays, to be found."""
+    if summary is None:
+        return path.stat().st_size == 0
+    return summary.fragments == 0 and not summary.complete
+
+
+def _cut(path: Path, summary: Summary) -> None:
+    """Cut a file that is not complete at its last whole fragment."""
+    if not summary.complete and path.stat().st_size > summary.whole_bytes:
+        os.truncate(path, summary.whole_bytes)
+
+
 def _playing_time(summary: Summary) -> timedelta:
     # Time stamps that jump make a file of any length: none may lead before all dates.
     return timedelta(milliseconds=min(summary.media_ms, _DAY_MS))
@@ -183,14 +202,22 @@ def _playing_time(summary: Summary) -> timedelta:
 
 def _sync_and_digest(path: Path) -> tuple[int, bytes]:
     """Force a file to disk; return its size and its BLAKE3 digest."""
-    hasher = blake3()
     with path.open("rb") as file:
         os.fsync(file.fileno())
-        size = 0
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-            size += len(chunk)
-    return size, hasher.digest()
+        return os.fstat(file.fileno()).st_size, _digest(file)
+
+
+def file_digest(path: Path) -> bytes:
+    """Return a file's BLAKE3 digest."""
+    with path.open("rb") as file:
+        return _digest(file)
+
+
+def _digest(file: BinaryIO) -> bytes:
+    hasher = blake3()
+    while chunk := file.read(1 << 20):
+        hasher.update(chunk)
+    return hasher.digest()
 
 
 def make_folder(folder: Path) -> None:

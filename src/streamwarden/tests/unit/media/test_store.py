@@ -34,7 +34,9 @@ def _live(store: CameraStore, content: bytes, *, run: int = 3, number: int = 0) 
 
 
 def _publish(store: CameraStore) -> store_module.StoredFile:
-    return store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED)
+    stored = store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED)
+    assert stored is not None
+    return stored
 
 
 def test_a_segment_goes_to_its_day_and_is_described(store: CameraStore, tmp_path: Path) -> None:
@@ -71,6 +73,20 @@ def test_a_segment_that_is_nowhere_is_said_to_be(store: CameraStore) -> None:
 def test_a_listed_file_is_kept_even_if_nobody_can_read_it(store: CameraStore) -> None:
     _live(store, b"what FFmpeg calls whole")
     assert _publish(store).media_ms == 0
+
+
+def test_a_listed_file_with_a_torn_end_is_cut_too(store: CameraStore, tmp_path: Path) -> None:
+    _live(store, TORN)
+    stored = _publish(store)
+    assert (tmp_path / "rec" / stored.path).read_bytes() == boxes.header() + FRAGMENT * 3
+    assert (stored.started_at, stored.ended_at, stored.media_ms) == (BEGAN, ENDED, 3000)
+
+
+@pytest.mark.parametrize("content", [b"", boxes.header(), boxes.header() + FRAGMENT[:40]])
+def test_a_listed_file_that_holds_nothing_is_removed(store: CameraStore, content: bytes) -> None:
+    source = _live(store, content)
+    assert store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED) is None
+    assert not source.exists()
 
 
 def test_a_torn_file_is_cut_at_its_last_whole_fragment(store: CameraStore, tmp_path: Path) -> None:
