@@ -1,0 +1,157 @@
+"""A listener that remembers what it is told, and a watcher that leaves nothing behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from streamwarden.clock import Clock, SystemClock
+from streamwarden.media.command import RunOrder, recording_argv
+from streamwarden.media.pacing import Pacer
+from streamwarden.media.run import Ended, Listed
+from streamwarden.media.watcher import Patience, RunWatcher
+
+DEADLINE_S = 30.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A ``RunOrder`` with a ``twist``: what becomes of its command line."""
+
+    run: int = 1
+    url: str = field(default="rtsp://127.0.0.1:1/x", repr=False)
+    segment_seconds: int = 1
+    folder: Path
+    audio: str = "copy"
+    probe_s: float = 1.0
+    twist: Callable[[list[str]], list[str]] = list
+
+
+def twisted(ffmpeg: str, order: RunOrder) -> list[str]:
+    """The real command line, as the order's twist leaves it."""
+    argv = recording_argv(ffmpeg, order)
+    return order.twist(argv) if isinstance(order, Order) else argv
+
+
+class Ear:
+    """Notes every call as (name, run, what was told)."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, object]] = []
+        self._changed = threading.Condition()
+
+    def spawned(self, run: int, at: datetime) -> None:
+        self._note("spawned", run, at)
+
+    def recording(self, run: int, at: datetime) -> None:
+        self._note("recording", run, at)
+
+    def listed(self, run: int, segment: Listed) -> None:
+        self._note("listed", run, segment)
+
+    def stalled(self, run: int, at: datetime) -> None:
+        self._note("stalled", run, at)
+
+    def clock_stepped(self, run: int, by_s: float) -> None:
+        self._note("clock_stepped", run, by_s)
+
+    def ended(self, run: int, end: Ended) -> None:
+        self._note("ended", run, end)
+
+    def adopted(self) -> None:
+        self._note("adopted", 0, None)
+
+    def _note(self, name: str, run: int, what: object) -> None:
+        with self._changed:
+            self.told.append((name, run, what))
+            self._changed.notify_all()
+
+    def names(self) -> list[str]:
+        """What it was told, by name."""
+        with self._changed:
+            return [name for name, _, _ in self.told]
+
+    def wait(self, name: str, *, count: int = 1, deadline_s: float = DEADLINE_S) -> object:
+        """Wait until ``name`` was told ``count`` times; return what was told the last time."""
+
+        def found() -> list[object]:
+            return [what for told, _, what in self.told if told == name]
+
+        with self._changed:
+            enough = self._changed.wait_for(lambda: len(found()) >= count, deadline_s)
+            assert enough, f"{name} was not told {count} times, but {self.told}"
+            return found()[count - 1]
+
+    def end(self) -> Ended:
+        """Wait for the first end."""
+        end = self.wait("ended")
+        assert isinstance(end, Ended)
+        return end
+
+    def segment(self, count: int = 1) -> Listed:
+        """Wait for the ``count``-th listed segment."""
+        segment = self.wait("listed", count=count)
+        assert isinstance(segment, Listed)
+        return segment
+
+
+def descriptors() -> set[str]:
+    """What this process has open, by number and kind."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"{entry.name} {entry.readlink()}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def watching(
+    ffmpeg: str = "/bin/true",
+    *,
+    argv: Callable[[str, RunOrder], list[str]] = twisted,
+    patience: Patience | None = None,
+    clock: Clock | None = None,
+    pacer: Pacer | None = None,
+) -> Iterator[RunWatcher]:
+    """A watcher that is closed in the end, with every process of it gone."""
+    watcher = RunWatcher(
+        ffmpeg=ffmpeg,
+        clock=clock or SystemClock(),
+        pacer=pacer or Pacer(interval_s=0.005, burst=50),
+        patience=patience,
+        argv=argv,
+    )
+    try:
+        yield watcher
+    finally:
+        watcher.close(10)
+        assert not watcher._live
+
+
+def pids_in(folder: Path) -> list[int]:
+    """The processes that work in ``folder``."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and (process / "cwd").readlink() == folder.resolve():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def eventually(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
+    """Look again and again, for what tells nobody when it happens."""
+    pause, waited_s = threading.Event(), 0.0
+    while not (value := condition()) and waited_s < deadline_s:
+        pause.wait(0.02)
+        waited_s += 0.02
+    return value
