@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from streamwarden.app.verify import Finding, Kind, Scope, Verifier, camera_folders, digest
+from streamwarden.app.verify import Finding, Kind, Scope, Verifier, camera_folders
 from streamwarden.causes import Cause
 from streamwarden.media.fmp4 import NotFragmentedMp4, summarise
 from streamwarden.media.names import parse_stored, segment_id
+from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
@@ -98,7 +99,7 @@ class Reconciler:
             media_ms=media_ms,
             size_bytes=path.stat().st_size,
             path=str(path.relative_to(self._root)),
-            digest=digest(path),
+            digest=file_digest(path),
         )
 
     def _end_of(self, started_at: datetime, media_ms: int, camera_id: UUID) -> datetime:

@@ -1,33 +1,35 @@
 """``recordings verify``: disk against index, index against what was wanted, bytes against digests.
 
 It may run beside a server that records: files are listed first, then the journal, then the rows, so
-that whatever is on its way from one to the next is seen at least once.
+that whatever is on its way from one to the next is seen at least once. A file that seems to have no row
+is looked up again at the end; what follows the newest row, while files are in progress, is no finding.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from blake3 import blake3
-
 from streamwarden.app.coverage import Span, holes, overlaps
 from streamwarden.clock import rfc3339
 from streamwarden.media.names import LIVE, decode_owner, parse_stored
+from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.journal import Entry
 from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Gap, Segment
+from streamwarden.storage.rows import Gap, Period, Segment
 from streamwarden.storage.segments import SegmentRepository
 
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ALL_MARKED: Final = 1_000_000
+_SECOND: Final = timedelta(seconds=1)
 
 
 class Kind(StrEnum):
@@ -79,15 +81,6 @@ class Scope:
     decode: Callable[[Path], str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CameraFolder:
-    """Where a camera's files are; its owner is known by the folder above."""
-
-    owner: str
-    camera_id: UUID
-    path: Path
-
-
 class Verifier:
     """Looks, and changes nothing."""
 
@@ -107,15 +100,57 @@ class Verifier:
 
     def verify(self, camera_id: UUID, scope: Scope) -> Iterator[Finding]:
         """Yield what is wrong with one camera's recordings."""
-        files = self._files(camera_id, scope)
+        folders = self._folders(camera_id)
+        unfinished = any(in_progress(folder) for folder in folders)
+        files = self._files(folders, scope)
         pending = [row for row in self._pending() if row.camera_id == camera_id]
         rows = {row.id: row for row in pending if isinstance(row, Segment)}
         rows |= {row.id: row for row in self._segments.in_range(camera_id, scope.from_, scope.to)}
         gaps = {row.id: row for row in self._gaps.in_range(camera_id, scope.from_, scope.to)}
         gaps |= {row.id: row for row in pending if isinstance(row, Gap) and row.ended_at}
+        for row in sorted(rows.values(), key=lambda row: row.started_at):
+            yield from self._check_file(row, scope)
+        periods = self._periods.in_range(camera_id, scope.from_, scope.to)
+        cover = _Cover(camera_id, list(rows.values()), list(gaps.values()), periods, scope)
+        yield from cover.findings(unfinished=unfinished)
         known = {row.path for row in rows.values()}
-        for path, started_at in sorted(files.items()):
-            if path not in known:
+        unknown = {path: at for path, at in files.items() if path not in known}
+        yield from self._check_unknown(camera_id, unknown)
+
+    def _folders(self, camera_id: UUID) -> list[Path]:
+        found = camera_folders(self._root)
+        return [folder.path for folder in found if folder.camera_id == camera_id]
+
+    def _files(self, folders: Sequence[Path], scope: Scope) -> Mapping[str, datetime]:
+        """Return the files that start in the range, and the last one before it if it reaches in."""
+        files = {
+            str(path.relative_to(self._root)): started_at
+            for folder in folders
+            for path, started_at in stored_files(folder, scope.from_, scope.to)
+        }
+        inside = {path: at for path, at in files.items() if at >= scope.from_}
+        before = max(files.keys() - inside.keys(), key=lambda path: files[path], default=None)
+        if before is not None and self._ends_after(before, files[before], scope.from_):
+            inside[before] = files[before]
+        return inside
+
+    def _ends_after(self, path: str, started_at: datetime, moment: datetime) -> bool:
+        try:
+            media_s = summarise(self._root / path).media_ms / 1000
+        except (NotFragmentedMp4, OSError):
+            return False
+        return media_s > (moment - started_at).total_seconds()
+
+    def _check_unknown(self, camera_id: UUID, unknown: Mapping[str, datetime]) -> Iterator[Finding]:
+        """Look again: a file may have been on its way to its row, or to its deletion."""
+        if not unknown:
+            return
+        first, last = min(unknown.values()) - _SECOND, max(unknown.values()) + _SECOND
+        rows: list[Entry] = [*self._pending(), *self._segments.in_range(camera_id, first, last)]
+        rows += self._segments.deleting(limit=_ALL_MARKED)
+        known = {row.path for row in rows if isinstance(row, Segment)}
+        for path, started_at in sorted(unknown.items()):
+            if path not in known and (self._root / path).exists():
                 yield Finding(
                     kind=Kind.ROW_MISSING,
                     camera_id=camera_id,
@@ -124,101 +159,101 @@ class Verifier:
                     path=path,
                     detail="a stored file that no row speaks of",
                 )
-        for row in sorted(rows.values(), key=lambda row: row.started_at):
-            yield from self._check_file(row, scope)
-        yield from self._check_cover(camera_id, list(rows.values()), list(gaps.values()), scope)
-
-    def _files(self, camera_id: UUID, scope: Scope) -> Mapping[str, datetime]:
-        return {
-            str(path.relative_to(self._root)): started_at
-            for folder in camera_folders(self._root)
-            if folder.camera_id == camera_id
-            for path, started_at in stored_files(folder.path)
-            if scope.from_ <= started_at < scope.to
-        }
 
     def _check_file(self, row: Segment, scope: Scope) -> Iterator[Finding]:
-        path = self._root / row.path
         try:
-            size = path.stat().st_size
-        except OSError:
+            wrong = _wrong_with(self._root / row.path, row, scope)
+        except (FileNotFoundError, NotADirectoryError):
             # Retention may have taken it meanwhile, row and all.
             if self._segments.get(row.camera_id, row.id) is not None:
                 yield _finding(Kind.FILE_MISSING, row, "the row speaks of a file that is not there")
             return
-        if size != row.size_bytes:
-            kind = Kind.FILE_CUT_SHORT if size < row.size_bytes else Kind.FILE_GROWN
-            yield _finding(kind, row, f"{size} bytes instead of {row.size_bytes}")
-        elif scope.digests and row.digest is not None and digest(path) != row.digest:
-            yield _finding(Kind.BYTES_CHANGED, row, "its BLAKE3 digest is another one")
-        elif scope.decode is not None and (wrong := scope.decode(path)):
-            yield _finding(Kind.FILE_UNREADABLE, row, wrong)
+        except OSError as error:
+            # It may well be whole: whoever looks is not allowed to, or the disk has trouble.
+            yield _finding(Kind.FILE_UNREADABLE, row, error.strerror or type(error).__name__)
+            return
+        if wrong is not None:
+            yield _finding(wrong[0], row, wrong[1])
 
-    def _check_cover(
-        self, camera_id: UUID, rows: list[Segment], gaps: list[Gap], scope: Scope
-    ) -> Iterator[Finding]:
-        stored = [Span(row.started_at, row.ended_at) for row in rows]
-        missing = [Span(gap.started_at, gap.ended_at or scope.to) for gap in gaps]
-        newest = max((span.ended_at for span in (*stored, *missing)), default=scope.from_)
-        periods = self._periods.in_range(camera_id, scope.from_, scope.to)
-        wanted = [
-            Span(max(period.started_at, scope.from_), min(period.ended_at or newest, scope.to))
-            for period in periods
-        ]
-        wanted = [span for span in wanted if span.started_at < span.ended_at]
-        for hole in holes(wanted, (*stored, *missing)):
+
+class _Cover:
+    """Rows, gaps and wishes of one camera side by side."""
+
+    def __init__(
+        self,
+        camera_id: UUID,
+        rows: Sequence[Segment],
+        gaps: Sequence[Gap],
+        periods: Sequence[Period],
+        scope: Scope,
+    ) -> None:
+        self._camera_id = camera_id
+        self._starts = sorted(row.started_at for row in rows)
+        self._gaps = gaps
+        self._periods = periods
+        self._scope = scope
+        self._stored = [Span(row.started_at, row.ended_at) for row in rows]
+        self._missing = [Span(gap.started_at, self._end_of(gap)) for gap in gaps]
+
+    def findings(self, *, unfinished: bool) -> Iterator[Finding]:
+        """Yield what does not fit; ``unfinished`` when more is on its way behind the newest row."""
+        camera_id, known = self._camera_id, (*self._stored, *self._missing)
+        for hole in holes(self._wanted(unfinished=unfinished), known):
             yield _cover(Kind.SECOND_MISSING, camera_id, hole, "neither recorded nor in the ledger")
-        for both in overlaps(stored, missing):
+        for both in overlaps(self._stored, self._missing):
             yield _cover(Kind.SECOND_TWICE, camera_id, both, "recorded, and a gap in the ledger")
-        still_wanted = any(period.ended_at is None for period in periods)
-        for gap in gaps:
-            if gap.ended_at is None and not still_wanted:
+        for gap in self._gaps:
+            if gap.ended_at is None and (why := self._why_not_open(gap)):
                 yield Finding(
                     kind=Kind.GAP_LEFT_OPEN,
                     camera_id=camera_id,
                     started_at=gap.started_at,
                     ended_at=None,
-                    detail="an open gap, though nothing is wanted",
+                    detail=why,
                     gap=gap,
                 )
 
+    def _wanted(self, *, unfinished: bool) -> list[Span]:
+        scope = self._scope
+        newest = max(
+            (span.ended_at for span in (*self._stored, *self._missing)), default=scope.from_
+        )
+        spans = []
+        for period in self._periods:
+            ended_at = period.ended_at or newest
+            ended_at = min(ended_at, newest, scope.to) if unfinished else min(ended_at, scope.to)
+            spans.append(Span(max(period.started_at, scope.from_), ended_at))
+        return [span for span in spans if span.started_at < span.ended_at]
 
-def camera_folders(record_root: Path) -> Iterator[CameraFolder]:
-    """Yield the folders that are named as owner and camera; strangers' folders are passed over."""
-    if not record_root.is_dir():
-        return
-    for owner in sorted(record_root.iterdir()):
-        if owner.name.startswith(".") or owner.is_symlink() or not owner.is_dir():
-            continue
-        for camera in sorted(owner.iterdir()):
-            try:
-                name = decode_owner(owner.name)
-                camera_id = UUID(camera.name)
-            except ValueError:
-                continue
-            if camera.is_dir() and not camera.is_symlink():
-                yield CameraFolder(name, camera_id, camera)
+    def _after(self, gap: Gap) -> list[datetime]:
+        return [started_at for started_at in self._starts if started_at >= gap.started_at]
+
+    def _end_of(self, gap: Gap) -> datetime:
+        """Return where a gap ends: one that is still open, where a segment follows it."""
+        if gap.ended_at is not None:
+            return gap.ended_at
+        return min(self._after(gap), default=max(self._scope.to, gap.started_at))
+
+    def _why_not_open(self, gap: Gap) -> str:
+        """Return why the gap should have ended; empty while it may be open."""
+        if not any(period.ended_at is None for period in self._periods):
+            return "an open gap, though nothing is wanted"
+        # The first segment after a gap is indexed a moment before the gap is closed.
+        return "an open gap, though recording goes on" if len(self._after(gap)) > 1 else ""
 
 
-def stored_files(camera: Path) -> Iterator[tuple[Path, datetime]]:
-    """Yield a camera's stored files with the start that their names tell."""
-    for day in sorted(camera.iterdir()):
-        if day.name == LIVE or day.is_symlink() or not day.is_dir():
-            continue
-        with os.scandir(day) as entries:
-            for entry in entries:
-                name = parse_stored(day.name, entry.name)
-                if name is not None and entry.is_file(follow_symlinks=False):
-                    yield Path(entry.path), name.started_at
-
-
-def digest(path: Path) -> bytes:
-    """Return a file's BLAKE3 digest."""
-    hasher = blake3()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.digest()
+def _wrong_with(path: Path, row: Segment, scope: Scope) -> tuple[Kind, str] | None:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        return Kind.FILE_UNREADABLE, "not a regular file"
+    if found.st_size != row.size_bytes:
+        kind = Kind.FILE_CUT_SHORT if found.st_size < row.size_bytes else Kind.FILE_GROWN
+        return kind, f"{found.st_size} bytes instead of {row.size_bytes}"
+    if scope.digests and row.digest is not None and digest(path) != row.digest:
+        return Kind.BYTES_CHANGED, "its BLAKE3 digest is another one"
+    if scope.decode is not None and (wrong := scope.decode(path)):
+        return Kind.FILE_UNREADABLE, wrong
+    return None
 
 
 def _finding(kind: Kind, row: Segment, detail: str) -> Finding:

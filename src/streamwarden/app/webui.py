@@ -9,6 +9,7 @@ from pathlib import Path
 import streamwarden
 from streamwarden.clients.forwarding import Forwarder
 from streamwarden.config.settings import Settings
+from streamwarden.errors import ConfigError
 from streamwarden.http.app import Shared
 from streamwarden.http.server import HttpServer
 from streamwarden.http.webui.app import WebUiDeps, create_webui_app
@@ -27,7 +28,7 @@ class WebUiRole:
 
     def __init__(self, settings: Settings) -> None:
         self._registry = new_registry()
-        self._api = Forwarder(settings.api_url or "", connections=_THREADS)
+        self._api = Forwarder(_api_url(settings), connections=_THREADS)
         deps = WebUiDeps(
             shared=Shared(
                 role="webui",
@@ -37,9 +38,7 @@ class WebUiRole:
             ),
             api=self._api,
             assets=load_assets(_FOLDER),
-            config=PageConfig(
-                whep_url=settings.whep_url, roles_claim=settings.user_roles_claim
-            ),
+            config=PageConfig(whep_url=settings.whep_url, roles_claim=settings.user_roles_claim),
         )
         self._server = HttpServer(
             create_webui_app(deps),
@@ -66,3 +65,13 @@ class WebUiRole:
     def stop(self) -> None:
         """Stop listening and close every connection."""
         self._started.close()
+
+
+def _api_url(settings: Settings) -> str:
+    # Not among what the role needs set: with a port of 0 it is known only now.
+    if settings.api_url is None:
+        raise ConfigError(
+            "STREAMWARDEN_API_URL: is not set; the API as this role reaches it, "
+            "such as http://api:8081"
+        )
+    return settings.api_url

@@ -100,8 +100,10 @@ class SegmentRepository:
     def mark_camera_deleting(self, camera_id: UUID) -> int:
         """Mark all segments of a camera, in batches; return how many.
 
-        Cut off half-way, the rest stays stored until the call is repeated or retention comes.
+        What its recorder stores later is marked as it comes. Cut off half-way, the rest stays stored
+        until the call is repeated or retention comes.
         """
+        self._database.execute(_SQL["give_up"], {"camera_id": camera_id})
         params = {"camera_id": camera_id, "limit": _MARK_BATCH}
         marked = 0
         while batch := self._database.execute(_SQL["mark_camera_deleting"], params):

@@ -93,6 +93,11 @@ create index segment_oldest on segment (ended_at, id) where state = 'stored';
 -- Deletions to resume.
 create index segment_deleting on segment (ended_at, id) where state = 'deleting';
 
+-- Cameras that were removed with all their recordings: what comes late is deleted as well.
+create table given_up (
+    camera_id  uuid primary key
+);
+
 create table gap (
     id          uuid primary key,
     camera_id   uuid not null,

@@ -1,10 +1,16 @@
 -- name: insert_many
+-- What a camera's recorder stored after its recordings were given up goes the same way.
 insert into segment (id, camera_id, owner, run, number, started_at, ended_at,
-                     media_ms, size_bytes, path, salvaged, digest)
-select * from unnest(%(id)s::uuid[], %(camera_id)s::uuid[], %(owner)s::text[], %(run)s::integer[],
+                     media_ms, size_bytes, path, salvaged, digest, state)
+select stored.*,
+       case when given_up.camera_id is null then 'stored' else 'deleting' end
+  from unnest(%(id)s::uuid[], %(camera_id)s::uuid[], %(owner)s::text[], %(run)s::integer[],
                      %(number)s::integer[], %(started_at)s::timestamptz[], %(ended_at)s::timestamptz[],
                      %(media_ms)s::integer[], %(size_bytes)s::bigint[], %(path)s::text[],
                      %(salvaged)s::boolean[], %(digest)s::bytea[])
+       as stored (id, camera_id, owner, run, number, started_at, ended_at,
+                  media_ms, size_bytes, path, salvaged, digest)
+  left join given_up on given_up.camera_id = stored.camera_id
 on conflict do nothing
 
 -- name: get
@@ -93,6 +99,9 @@ select camera_id from step where camera_id is not null
 update segment
    set state = 'deleting'
  where id = any(%(ids)s::uuid[]) and state = 'stored'
+
+-- name: give_up
+insert into given_up (camera_id) values (%(camera_id)s) on conflict do nothing
 
 -- name: mark_camera_deleting
 update segment

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -95,6 +96,9 @@ class FakeCameraRepository(FakeRepository):
             if user_sub is None or camera.owner == user_sub or camera.id in granted
         ]
         return page_of(found, _camera_position, after=after, limit=limit)
+
+    def existing(self, ids: Collection[UUID]) -> set[UUID]:
+        return {camera_id for camera_id in ids if camera_id in self._tables.cameras}
 
     def all_active(self) -> list[Camera]:
         active = [c for c in self._tables.cameras.values() if c.status == "active"]

@@ -28,6 +28,8 @@ class FakeSegmentRepository(FakeRepository):
             if row.id not in tables.segments and _place(row) not in known:
                 tables.segments[row.id] = row
                 known.add(_place(row))
+                if row.camera_id in tables.given_up:
+                    tables.deleting.add(row.id)
         return len(tables.segments) - before
 
     def get(self, camera_id: UUID, segment_id: UUID) -> Segment | None:
@@ -75,6 +77,7 @@ class FakeSegmentRepository(FakeRepository):
         return len(marked)
 
     def mark_camera_deleting(self, camera_id: UUID) -> int:
+        self._tables.given_up.add(camera_id)
         return self.mark_deleting([segment.id for segment in self._stored(camera_id)])
 
     def deleting(self, *, limit: int) -> list[Segment]:

@@ -27,6 +27,7 @@ class FakeTables:
     periods: list[Period] = field(default_factory=list)
     segments: dict[UUID, Segment] = field(default_factory=dict)
     deleting: set[UUID] = field(default_factory=set)
+    given_up: set[UUID] = field(default_factory=set)
     gaps: dict[UUID, Gap] = field(default_factory=dict)
 
 

@@ -145,6 +145,17 @@ def test_only_a_marked_segment_is_deleted(storage: Storage) -> None:
     assert storage.segments.get(CAMERA, stored.id) == stored
 
 
+def test_what_comes_after_its_camera_was_given_up_is_marked_as_it_comes(storage: Storage) -> None:
+    storage.segments.insert_many([row(0)])
+    storage.segments.mark_camera_deleting(CAMERA)
+
+    other = row(0, OTHER)
+    storage.segments.insert_many([row(10), other])
+
+    assert [s.started_at for s in storage.segments.deleting(limit=10)] == [at(0), at(10)]
+    assert storage.segments.in_range(OTHER, at(0), at(100)) == [other]
+
+
 def test_marking_a_camera_leaves_the_others(storage: Storage) -> None:
     storage.segments.insert_many([row(0), row(10), row(0, OTHER)])
 
