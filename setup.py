@@ -21,7 +21,18 @@ setup(
     package_dir={"": "src"},
     packages=find_packages("src", exclude=["streamwarden.tests", "streamwarden.tests.*"]),
     package_data={
-        "streamwarden": ["py.typed"],
+        "streamwarden": [
+            "py.typed",
+            "web/*.html",
+            "web/*.svg",
+            "web/css/*.css",
+            "web/js/*.js",
+            "web/js/*/*.js",
+            "web/vendor/*.js",
+            "web/vendor/*.mjs",
+            "web/vendor/*.css",
+            "web/vendor/*.txt",
+        ],
         "streamwarden.storage": ["migrations/*.sql", "queries/*.sql"],
     },
     install_requires=[
@@ -33,7 +44,7 @@ setup(
         "prometheus-client>=0.26,<0.27",
         "pydantic>=2.14,<2.15",
         "pydantic-settings>=2.16,<2.17",
-        "spectree[falcon,pydantic,offline]>=3.0,<3.1",
+        "offapi>=0.1.4,<0.2",
         "structlog>=26,<27",
         "urllib3>=2.8,<2.9",
         "psutil>=7.2,<7.3",

@@ -21,7 +21,12 @@ TESTS = Path("src/streamwarden/tests")
 BIN = Path(sys.executable).parent
 REPORTS = Path(".venv/reports")
 
-PROGRAMS = {"promtool": "prometheus", "ffmpeg": "ffmpeg", "ffprobe": "ffmpeg"}
+PROGRAMS = {
+    "promtool": "prometheus",
+    "ffmpeg": "ffmpeg",
+    "ffprobe": "ffmpeg",
+    "chromium": "chromium",
+}
 """Programs that tests use where they are, and Debian's packages that hold them."""
 
 

@@ -40,7 +40,7 @@ def add_programs(commands: Commands) -> None:
     serve = _add(commands, "serve", "serve:serve", "run the product", _SERVE_EXAMPLES)
     serve.add_argument(
         "--role",
-        choices=("all", "api", "streaming"),
+        choices=("all", "api", "streaming", "webui"),
         default="all",
         help="which part to run (default: all, in one process)",
     )

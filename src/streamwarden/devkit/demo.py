@@ -231,14 +231,15 @@ class Demo:
 
     def _ready_line(self, ids: list[UUID], token: str, plan: MediaServerPlan) -> str:
         ports = self._options.ports
+        webui = f"http://{_HOST}:{ports.webui}"
         return "READY " + json.dumps(
             {
-                "webui": None,
+                "webui": webui,
                 "api": f"http://{_HOST}:{ports.api}",
                 "internal_api": f"http://{_HOST}:{ports.internal_api}",
                 "streaming": f"http://{_HOST}:{ports.streaming}",
                 "token": token,
-                "sign_in_url": None,
+                "sign_in_url": f"{webui}/#token={token}",
                 "cameras": [str(one) for one in ids],
                 "record_root": str(self._record_root),
                 "media_server": plan.kind,

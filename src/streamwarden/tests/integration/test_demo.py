@@ -89,7 +89,8 @@ def test_the_ready_line_has_what_the_contract_says(stage: Stage) -> None:
     assert set(shown) == READY_FIELDS
     assert shown["api"] == f"http://127.0.0.1:{stage.ports.api}"
     assert shown["cameras"] == [stage.product.cameras[0]["id"]]
-    assert (shown["webui"], shown["sign_in_url"]) == (None, None)
+    webui = f"http://127.0.0.1:{stage.ports.webui}"
+    assert (shown["webui"], shown["sign_in_url"]) == (webui, f"{webui}/#token=hush")
     assert shown["media_server"] == "devkit"
     assert shown["token"] == "hush"
     assert "\n" not in line
