@@ -49,7 +49,6 @@ OWNERS: Mapping[str, frozenset[str]] = {
     "pykka": frozenset({"supervision", "actors"}),
     "falcon": frozenset({"http"}),
     "waitress": frozenset({"http"}),
-    "spectree": frozenset({"http"}),
     "psycopg": frozenset({"storage"}),
     "psycopg_pool": frozenset({"storage"}),
     "urllib3": frozenset({"clients"}),
