@@ -52,10 +52,15 @@ class Desired:
 
 
 class WishBook:
-    """The wanted streams by camera. Any thread; every change is handed to ``save``."""
+    """The wanted streams by camera. Any thread; every change is handed to ``save``.
+
+    Where ``save`` raises OSError, the wish still holds: a full disk must not keep a stream from being
+    started or stopped. The next change saves everything, or the same wish put once more.
+    """
 
     def __init__(self, *, load: Callable[[], bytes], save: Callable[[bytes], None]) -> None:
         self._save = save
+        self._saved = True
         self._lock = threading.Lock()
         self._wanted = {wish.camera_id: wish for wish in _decode(load())}
 
@@ -71,11 +76,10 @@ class WishBook:
     def put(self, wish: WantedStream) -> None:
         """Want a stream, in this way from now on."""
         with self._lock:
-            if self._wanted.get(wish.camera_id) == wish:
+            if self._saved and self._wanted.get(wish.camera_id) == wish:
                 return
             self._wanted[wish.camera_id] = wish
-            content = _encode(self._wanted.values())
-        self._save(content)
+            self._write()
 
     def remove(self, camera_id: UUID) -> WantedStream | None:
         """Want a stream no longer; return what was wanted, None where it was not."""
@@ -83,9 +87,17 @@ class WishBook:
             wish = self._wanted.pop(camera_id, None)
             if wish is None:
                 return None
-            content = _encode(self._wanted.values())
-        self._save(content)
+            self._write()
         return wish
+
+    def _write(self) -> None:
+        self._saved = False
+        try:
+            self._save(_encode(self._wanted.values()))
+        except OSError as error:
+            log.warning("wishes_not_saved", error=error.strerror)
+        else:
+            self._saved = True
 
 
 def _encode(wishes: Iterable[WantedStream]) -> bytes:
@@ -107,7 +119,7 @@ def _decode(content: bytes) -> list[WantedStream]:
     try:
         return [
             WantedStream(
-                camera_id=UUID(row["camera_id"]),
+                camera_id=UUID(str(row["camera_id"])),
                 owner=str(row["owner"]),
                 segment_seconds=int(row["segment_seconds"]),
                 since=datetime.fromisoformat(row["since"]),

@@ -63,10 +63,15 @@ class HandWorkers:
         with self._changed:
             return len(self._held)
 
-    def do_next(self) -> None:
-        """Do the oldest piece that is held; wait for it if there is none yet."""
+    def wait_held(self) -> None:
+        """Wait until a piece is held."""
         with self._changed:
             assert self._changed.wait_for(lambda: bool(self._held), DEADLINE_S)
+
+    def do_next(self) -> None:
+        """Do the oldest piece that is held; wait for it if there is none yet."""
+        self.wait_held()
+        with self._changed:
             piece = self._held.popleft()
         piece()
 
