@@ -1,0 +1,153 @@
+"""Real FFmpegs of both builds in good health: what they record, and how a store takes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from shutil import which
+from uuid import UUID, uuid4
+
+import pytest
+
+from streamwarden.devkit.relay import Fault, RelayServer
+from streamwarden.media.store import CameraStore
+from streamwarden.tests.integration.media.ear import Ear, Order, pids_in, watching
+from streamwarden.tests.integration.media.sources import (
+    BOTH,
+    BUNDLED,
+    complaints,
+    ffmpeg_of,
+    make_clip,
+    published,
+)
+from streamwarden.tests.unit.media import boxes
+
+PATHS = ["good/1", "good/2", "good/jumps"]
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayServer]:
+    clip = make_clip(tmp_path_factory.mktemp("clip"))
+    with (
+        RelayServer() as running,
+        published(running, clip, PATHS),
+        published(running, clip, ["good/alaw"], audio=("pcm_alaw", "-ar", "8000")),
+    ):
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CameraStore:
+    store = CameraStore(tmp_path, "alice", uuid4())
+    store.prepare()
+    return store
+
+
+def _streams(path: Path) -> str:
+    told = subprocess.run([BUNDLED, "-i", str(path)], capture_output=True, text=True, check=False)
+    return told.stderr
+
+
+@pytest.mark.parametrize("build", BOTH)
+def test_segments_follow_each_other_and_are_stored_whole(
+    relay: RelayServer, store: CameraStore, build: str
+) -> None:
+    ear = Ear()
+    with watching(ffmpeg_of(build)) as watcher:
+        runs = watcher.adopt(UUID(int=1), ear)
+        runs.spawn(Order(folder=store.live, url=f"{relay.rtsp_url}/good/1"))
+        segments = [ear.segment(count) for count in (1, 2, 3)]
+        runs.stop(1)
+        assert ear.end().cause is None
+        assert ear.end().tail is None
+    for before, after in pairwise(segments):
+        assert (after.number, after.started_at) == (before.number + 1, before.ended_at)
+    for segment in segments:
+        size = (store.live / f"r1-{segment.number:06d}.mp4").stat().st_size
+        stored = store.publish(
+            run=1, number=segment.number, started_at=segment.started_at, ended_at=segment.ended_at
+        )
+        assert stored is not None
+        assert stored.size_bytes == size, "a whole file was cut"
+        assert 900 <= stored.media_ms <= 2100
+        assert not complaints(store.live.parents[2] / stored.path)
+    assert pids_in(store.live) == []
+
+
+@pytest.mark.parametrize("build", BOTH)
+@pytest.mark.parametrize(("audio", "tracks"), [("aac", "Audio: aac"), ("none", "Video: h264")])
+def test_sound_that_does_not_fit_costs_no_picture(
+    relay: RelayServer, store: CameraStore, build: str, audio: str, tracks: str
+) -> None:
+    ear = Ear()
+    with watching(ffmpeg_of(build)) as watcher:
+        runs = watcher.adopt(UUID(int=1), ear)
+        url = f"{relay.rtsp_url}/good/alaw"
+        runs.spawn(Order(folder=store.live, url=url, audio=audio))
+        ear.segment()
+        runs.stop(1)
+        ear.end()
+    path = store.live / "r1-000000.mp4"
+    told = _streams(path)
+    assert tracks in told
+    assert ("Audio" in told) is (audio == "aac")
+    assert not complaints(path)
+
+
+@pytest.mark.parametrize("build", BOTH)
+def test_time_stamps_that_jump_an_hour_move_no_segment(
+    relay: RelayServer, store: CameraStore, build: str
+) -> None:
+    ear = Ear()
+    relay.faults.clear()
+    with watching(ffmpeg_of(build)) as watcher:
+        runs = watcher.adopt(UUID(int=1), ear)
+        runs.spawn(Order(folder=store.live, url=f"{relay.rtsp_url}/good/jumps"))
+        ear.segment()
+        relay.faults.set("good/jumps", Fault(timestamp_jump_s=3600))
+        segments = [ear.segment(count) for count in (1, 2, 3, 4)]
+        runs.stop(1)
+        ear.end()
+    assert all(s.ended_at - s.started_at < timedelta(seconds=20) for s in segments)
+    assert segments == sorted(segments, key=lambda s: s.started_at)
+
+
+_PUBLISH = """
+import sys
+from datetime import datetime, timedelta, UTC
+from pathlib import Path
+from uuid import UUID
+from streamwarden.media.store import CameraStore
+store = CameraStore(Path(sys.argv[1]), "alice", UUID(int=5))
+at = datetime(2026, 1, 1, tzinfo=UTC)
+store.salvage(run=1, number=0, started_at=at, ended_at=at + timedelta(seconds=1))
+"""
+
+
+@pytest.mark.skipif(which("strace") is None, reason="no strace here")
+def test_the_kernel_sees_sync_rename_sync_in_this_order(tmp_path: Path) -> None:
+    store = CameraStore(tmp_path, "alice", UUID(int=5))
+    store.prepare()
+    torn = boxes.header() + boxes.fragment(boxes.run([40])) + b"torn"
+    (store.live / "r1-000000.mp4").write_bytes(torn)
+    traced = [
+        "strace",
+        "-f",
+        "-y",
+        "-e",
+        "trace=truncate,ftruncate,fsync,fdatasync,rename,renameat2",
+    ]
+    command = [*traced, sys.executable, "-c", _PUBLISH, str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    if "ptrace" in told:
+        pytest.skip("tracing is not permitted here")
+    calls = [line for line in told.splitlines() if str(store.live.parent) in line]
+    shown = [line.split("(")[0].split()[-1] for line in calls]
+    assert shown == ["truncate", "fsync", "fsync", "rename", "fsync", "fsync"]
+    assert "r1-000000.mp4>" in calls[1]
+    assert "2026-01-01>" in calls[4]
+    assert ".live>" in calls[5]
