@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -70,9 +71,11 @@ class Caller:
         """Send exactly this; raises OSError or HTTPException when nobody answers."""
         connection = http.client.HTTPConnection(urlsplit(self.base).netloc, timeout=_TIMEOUT_S)
         try:
-            connection.request(
-                method, target, body=body, headers={**self.headers, **(headers or {})}
-            )
+            # A server that has heard enough answers and closes; what it said can still be read.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(
+                    method, target, body=body, headers={**self.headers, **(headers or {})}
+                )
             answer = connection.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, found, answer.read())

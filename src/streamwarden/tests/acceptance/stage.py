@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -18,6 +19,7 @@ from streamwarden.devkit.cameras import VirtualCamera
 from streamwarden.devkit.picture import SMALL_PICTURE
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.process import RelayProcess
+from streamwarden.storage.pool import Database
 from streamwarden.tests.acceptance.calls import Caller, bearer, internal
 from streamwarden.tests.acceptance.program import Program, free_port_base
 from streamwarden.tests.acceptance.user import CameraUser
@@ -44,6 +46,7 @@ class Stage:
         self.user_secret = secrets.token_hex(32)
         self.stream_keys = f"stage:{secrets.token_hex(32)}"
         self.ffmpeg = ffmpeg
+        self.database_url = database_url
         self._base = base
         self._cameras: list[VirtualCamera] = []
         environ = self._environ(database_url)
@@ -98,6 +101,16 @@ class Stage:
             camera.stop()
         self.relay.stop()
 
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """Open the same database past the program, for what no call can bring about."""
+        database = Database(self.database_url, max_size=1, application_name="acceptance")
+        database.open()
+        try:
+            yield database
+        finally:
+            database.close()
+
     # Who calls
 
     def token_of(self, sub: str, *roles: str) -> str:
@@ -145,6 +158,12 @@ class Stage:
             return control.get(f"/v3/paths/get/{path}").status == 200
 
         wait_for(f"a picture at {path}", look, within_s=20)
+
+    def fault(self, camera: CameraUser, **fault: object) -> None:
+        """Have the relay commit a fault for the camera's readers (``devkit.relay.faults``)."""
+        control = Caller(self.relay.control_url)
+        answer = control.post(f"/devkit/faults/{self.path_of(camera)}", fault)
+        assert answer.status == 200, answer
 
     def path_of(self, camera: CameraUser) -> str:
         """Return where the camera publishes."""

@@ -277,6 +277,36 @@ def test_disconnect_stops_and_leaves_the_last_segment_whole_and_indexed(stage: S
     assert all(gap["ended_at"] for gap in camera.gaps())
 
 
+def test_a_camera_that_is_set_to_inactive_is_recorded_no_longer(stage: Stage) -> None:
+    camera = stage.camera()
+    stage.publish(camera)
+    camera.connect()
+    camera.await_status("running")
+    assert stage.admin.patch(camera.path, {"status": "inactive"}).status == 200
+    camera.await_status("stopped", within_s=10)
+    wait_for("no FFmpeg", lambda: _unrecorded(stage, camera), within_s=5)
+    answer = camera.api.get(f"{camera.path}/publish_rtsp_url")
+    assert (answer.status, answer.code) == (403, "camera_inactive")
+
+
+def test_a_removed_camera_is_recorded_no_longer_and_keeps_its_files(stage: Stage) -> None:
+    camera = stage.camera()
+    stage.publish(camera)
+    camera.connect()
+    camera.await_segments(1)
+    assert stage.admin.call("DELETE", camera.path).status in {200, 204}
+    wait_for("no FFmpeg", lambda: _unrecorded(stage, camera), within_s=10)
+    assert stored_files(stage.record_root / OWNER / camera.camera_id)
+    answer = stage.to_internal_api.post(
+        "/api/v1/m2m/read-token", {"camera_id": camera.camera_id}
+    )  # fmt: skip
+    assert answer.status == 403
+
+
+def _unrecorded(stage: Stage, camera: CameraUser) -> bool:
+    return stage.streaming.recorder(stage.record_root, camera.camera_id) is None
+
+
 def test_a_preview_token_opens_this_camera_for_reading_only(stage: Stage) -> None:
     camera = stage.camera()
     answer = camera.api.get(f"{camera.path}/preview")

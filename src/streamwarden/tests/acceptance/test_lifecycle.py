@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
@@ -107,6 +108,27 @@ def _rows_are_files(camera: CameraUser, folder: Path) -> bool:
 
 def _sized(live: Path, size_bytes: int) -> bool:
     return any(file.stat().st_size > size_bytes for file in live.glob("*.mp4"))
+
+
+def test_killed_while_it_starts_it_leaves_nothing(own_demo: DemoProgram) -> None:
+    own_demo.program.start()
+    # Postgres, the media server and a camera at the least: it is in the middle of starting.
+    tree = wait_for("children", lambda: _at_least(own_demo.program.tree(), 6), within_s=30)
+    own_demo.program.kill()
+    await_gone(tree, within_s=LEFT_BEHIND_WITHIN_S)
+    assert working_in(own_demo.data_dir) == []
+
+
+def test_asked_to_end_while_it_starts_it_ends_in_order(own_demo: DemoProgram) -> None:
+    own_demo.program.start()
+    tree = wait_for("children", lambda: _at_least(own_demo.program.tree(), 4), within_s=30)
+    assert own_demo.program.stop() == 1  # it never was ready
+    await_gone(tree, within_s=0.5)
+    assert "Traceback" not in own_demo.program.stderr
+
+
+def _at_least(found: list[psutil.Process], count: int) -> list[psutil.Process] | None:
+    return found if len(found) >= count else None
 
 
 def test_a_second_demo_on_the_same_data_is_refused_in_words(
