@@ -17,8 +17,8 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from streamwarden.app import checking
+from streamwarden.app.findings import BEGINNING, Finding, Scope
 from streamwarden.app.reconcile import Mended
-from streamwarden.app.verify import BEGINNING, Finding, Scope
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.streams import SignedToken, StreamTokens
 from streamwarden.auth.urls import publish_url
@@ -254,8 +254,7 @@ def _stream_tokens(settings: Settings) -> StreamTokens:
 
 
 def _with_url(settings: Settings, signed: SignedToken, path: str) -> IssuedToken:
-    base = settings.rtsp_publish_url
-    url = publish_url(base, path, signed.token) if base else None
+    url = publish_url(settings.rtsp_publish_url, path, signed.token)
     return IssuedToken(token=signed.token, expires_at=signed.expires_at, url=url)
 
 

@@ -126,7 +126,7 @@ class ApiRole:
                 streaming=self._streaming,
                 clock=self._clock,
                 rtsp_internal_url=settings.rtsp_internal_url,
-                rtsp_publish_url=settings.rtsp_publish_url or "",
+                rtsp_publish_url=settings.rtsp_publish_url,
                 whep_url=settings.whep_url,
             )
         )

@@ -12,7 +12,6 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
         "internal_token",
         "user_jwt_secret",
         "stream_token_keys",
-        "rtsp_publish_url",
     ),
     "streaming": ("database_url", "record_root", "internal_token"),
     "webui": (),
@@ -23,7 +22,6 @@ _HOW_TO_SET = {
     "user_jwt_secret": "the secret with which your identity provider signs users' tokens (HS256); "
     f"make one with: {HOW_TO_MAKE}",
     "stream_token_keys": f"as kid:secret; make the secret with: {HOW_TO_MAKE}",
-    "rtsp_publish_url": "the media server as cameras reach it, such as rtsp://host:8554",
     "record_root": "the folder that recordings go to",
 }
 

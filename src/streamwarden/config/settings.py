@@ -95,8 +95,10 @@ class Settings(BaseSettings):
     stream_token_keys: Annotated[SecretStr, BeforeValidator(secrets.signing_keys)] | None = None
     rtsp_internal_url: RtspUrl = "rtsp://mediamtx:8554"
     """The media server as the recorders reach it."""
-    rtsp_publish_url: RtspUrl | None = None
-    """The media server as cameras reach it."""
+    rtsp_publish_url: RtspUrl = Field(
+        default_factory=lambda earlier: earlier.get("rtsp_internal_url", "")
+    )
+    """The media server as cameras reach it; the recorders' address where it is not set."""
     rtsp_allowed_hosts: Annotated[tuple[str, ...], PlainValidator(values.hosts)] = ()
     """Hosts that a recorder may read from, besides that of ``rtsp_internal_url``."""
     whep_url: HttpUrl | None = None

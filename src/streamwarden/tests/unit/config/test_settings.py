@@ -282,7 +282,7 @@ def test_the_recorders_hosts_are_the_internal_urls_and_the_allowed_ones() -> Non
         (["streaming"], ["DATABASE_URL", "RECORD_ROOT", "INTERNAL_TOKEN"]),
         (
             ["api"],
-            ["DATABASE_URL", "INTERNAL_TOKEN", "USER_JWT_SECRET", "STREAM_TOKEN_KEYS", "RTSP_PUBLISH_URL"],
+            ["DATABASE_URL", "INTERNAL_TOKEN", "USER_JWT_SECRET", "STREAM_TOKEN_KEYS"],
         ),
     ],
 )  # fmt: skip
@@ -304,7 +304,7 @@ def test_all_roles_need_what_each_needs_once() -> None:
     load(None, WHOLE).require_for("all")
     with pytest.raises(ConfigError) as refused:
         load(None, {}).require_for("all")
-    assert len(str(refused.value).splitlines()) == 1 + 6
+    assert len(str(refused.value).splitlines()) == 1 + 5
 
 
 def test_a_handed_in_check_judges_a_secret_and_is_told_like_any_fault() -> None:
@@ -378,3 +378,9 @@ def test_a_duration_means_the_same_in_each_unit(seconds: float) -> None:
     written = [f"{seconds:.3f}", f"{seconds:.3f} s", f"{seconds * 1000:.0f} ms"]
     read = [load(None, {"STREAMWARDEN_STALL_AFTER": text}).stall_after for text in written]
     assert read == pytest.approx([seconds] * 3)
+
+
+def test_cameras_publish_where_recorders_read_unless_told_otherwise() -> None:
+    inside = load(None, {"STREAMWARDEN_RTSP_INTERNAL_URL": "rtsp://10.0.0.7:8554"})
+    assert inside.rtsp_publish_url == "rtsp://10.0.0.7:8554"
+    assert load(None, WHOLE).rtsp_publish_url == WHOLE["STREAMWARDEN_RTSP_PUBLISH_URL"]
