@@ -278,15 +278,17 @@ class StreamManager(Supervisor):
                 self._deps.wishes.remove(desired.camera_id)
                 self._end_stream(known, desired.changed_at)
             return
+        same_owner = known is not None and known.owner == desired.owner
         wish = WantedStream(
             camera_id=desired.camera_id,
             owner=desired.owner,
             segment_seconds=segment_seconds,
-            since=known.since if known else desired.changed_at,
+            # A new owner's books begin where those of the last one are closed.
+            since=known.since if known is not None and same_owner else desired.changed_at,
         )
         if known == wish:
             return
-        if known is not None and known.owner != wish.owner:
+        if known is not None and not same_owner:
             self._end_stream(known, desired.changed_at)
         self._deps.wishes.put(wish)
         self._begin(wish, url=None, request_id=None, wished_s=None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamwarden.tests.unit.actors.manager_stage import ManagerStage
 from streamwarden.tests.unit.actors.stage import RecorderStage
 
 
@@ -12,3 +13,10 @@ def stage() -> Iterator[RecorderStage]:
     stage = RecorderStage()
     yield stage
     stage.close()
+
+
+@pytest.fixture
+def tree() -> Iterator[ManagerStage]:
+    tree = ManagerStage()
+    yield tree
+    tree.close()

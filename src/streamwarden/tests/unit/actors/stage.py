@@ -75,6 +75,7 @@ class Camera:
     """All that outlives a recorder's incarnations."""
 
     def __init__(self, clock: HandClock) -> None:
+        self.owner = "otto"
         self.archive = FakeArchive()
         self.tokens = FakeTokens()
         self.watcher = FakeWatcher(clock.now)
