@@ -18,8 +18,9 @@ from uuid import UUID
 
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey, parse_keys
+from streamwarden.auth.ring import KeyExpired, KeyRing, UnknownKey
 from streamwarden.clock import Clock
-from streamwarden.errors import ConfigError, InvalidInput, Unavailable
+from streamwarden.errors import InvalidInput
 
 __all__ = [
     "AUDIENCE",
@@ -115,16 +116,12 @@ class StreamTokens:
     """
 
     def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
-        self._keys = {key.kid: key for key in keys}
+        self._ring = KeyRing(keys, clock)
         self._clock = clock
-        if not any(key.usable(clock.now()) for key in keys):
-            raise ConfigError(
-                "STREAM_TOKEN_KEYS has no key that is still valid; put a new one first"
-            )
 
     def key_expiries(self) -> dict[str, datetime | None]:
         """Return when each key ends by its ``kid``; None means never."""
-        return {kid: key.not_after for kid, key in self._keys.items()}
+        return self._ring.expiries()
 
     def sign_record(self, camera_id: UUID, path: str, *, ttl_s: int) -> SignedToken:
         """Sign what the camera's recorder reads with."""
@@ -148,7 +145,7 @@ class StreamTokens:
         if len(token) > MAX_STREAM_TOKEN_CHARS:
             raise StreamTokenRefused(Refusal.MALFORMED)
         try:
-            key = self._key_of(token, now)
+            key = self._key_of(token)
             claims = jwts.decode(
                 token, key.secret, audience=AUDIENCE, now_s=now.timestamp(), require=("jti", "iat")
             )
@@ -161,13 +158,13 @@ class StreamTokens:
             raise StreamTokenRefused(Refusal.WRONG_ACTION)
         return read
 
-    def _key_of(self, token: str, now: datetime) -> SigningKey:
-        key = self._keys.get(jwts.key_id(token) or "")
-        if key is None:
-            raise StreamTokenRefused(Refusal.UNKNOWN_KEY)
-        if not key.usable(now):
-            raise StreamTokenRefused(Refusal.KEY_EXPIRED)
-        return key
+    def _key_of(self, token: str) -> SigningKey:
+        try:
+            return self._ring.key_of(token)
+        except UnknownKey:
+            raise StreamTokenRefused(Refusal.UNKNOWN_KEY) from None
+        except KeyExpired:
+            raise StreamTokenRefused(Refusal.KEY_EXPIRED) from None
 
     def _sign(self, use: StreamUse, sub: str, path: str, ttl_s: int) -> SignedToken:
         if not PATH.fullmatch(path):
@@ -177,7 +174,7 @@ class StreamTokens:
         if ttl_s < 1:
             raise InvalidInput("a token lives at least 1 second", field="ttl")
         issued_s = int(self._clock.now().timestamp())
-        key, expires_s = self._signing_key(issued_s, issued_s + ttl_s)
+        key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
         jti = secrets.token_urlsafe(12)
         claims: dict[str, object] = {
             "aud": AUDIENCE,
@@ -194,14 +191,6 @@ class StreamTokens:
             expires_at=datetime.fromtimestamp(expires_s, UTC),
             jti=jti,
         )
-
-    def _signing_key(self, issued_s: int, expires_s: int) -> tuple[SigningKey, int]:
-        """Choose the first key that outlives the token, else the one that lasts longest."""
-        lives = [(key, min(expires_s, key.ends_s)) for key in self._keys.values()]
-        key, until_s = max(lives, key=lambda life: life[1])  # the first of equals
-        if until_s <= issued_s:
-            raise Unavailable("no stream token key is valid any more", retry_after_s=60)
-        return key, until_s
 
 
 def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:

@@ -1,0 +1,134 @@
+"""Play tokens: what a ``<video>`` or an HLS player shows, since it can send no header.
+
+Signed with the stream tokens' keys and an audience of their own, so that neither passes for the
+other. Bound to one camera, to a stretch of time or to what is live, and to the user who asked.
+What the user may do is decided when the token is signed; ``docs/design/0007-play.md`` says why.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from streamwarden.auth import jwts
+from streamwarden.auth.keys import SigningKey
+from streamwarden.auth.ring import KeyExpired, KeyRing, UnknownKey
+from streamwarden.auth.streams import SignedToken
+from streamwarden.auth.users import Unauthenticated
+from streamwarden.clock import Clock
+
+AUDIENCE = "play"
+MAX_PLAY_TOKEN_CHARS = 2048
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time, from inclusive, to exclusive."""
+
+    from_: datetime
+    to: datetime
+
+    def meets(self, started_at: datetime, ended_at: datetime) -> bool:
+        """Tell whether any of it is within ``started_at`` to ``ended_at``."""
+        return started_at < self.to and ended_at > self.from_
+
+    def holds(self, other: Stretch) -> bool:
+        """Tell whether all of ``other`` is within this."""
+        return self.from_ <= other.from_ and other.to <= self.to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayClaims:
+    """What a verified token says. ``recorded`` None: no recordings; ``live``: now, as it comes."""
+
+    camera_id: UUID
+    sub: str
+    live: bool
+    recorded: Stretch | None
+    expires_at: datetime
+
+
+class PlayTokens:
+    """Signs and verifies play tokens; without leeway, as one clock judges both."""
+
+    def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
+        self._ring = KeyRing(keys, clock)
+        self._clock = clock
+
+    def sign(
+        self, sub: str, camera_id: UUID, *, live: bool, recorded: Stretch | None, ttl_s: int
+    ) -> SignedToken:
+        """Sign what ``sub`` may play of ``camera_id`` for ``ttl_s`` seconds."""
+        issued_s = int(self._clock.now().timestamp())
+        key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
+        jti = secrets.token_urlsafe(12)
+        claims: dict[str, object] = {
+            "aud": AUDIENCE,
+            "camera": str(camera_id),
+            "live": live,
+            "sub": sub,
+            "iat": issued_s,
+            "exp": expires_s,
+            "jti": jti,
+        }
+        if recorded is not None:
+            claims |= {"from": _milliseconds(recorded.from_), "to": _milliseconds(recorded.to)}
+        return SignedToken(
+            token=jwts.encode(claims, key.secret, kid=key.kid),
+            expires_at=datetime.fromtimestamp(expires_s, UTC),
+            jti=jti,
+        )
+
+    def verify(self, token: str) -> PlayClaims:
+        """Return the claims; what they allow is for the caller to compare with what is asked.
+
+        Raises:
+            Unauthenticated: the token says nothing that we believe.
+        """
+        if len(token) > MAX_PLAY_TOKEN_CHARS:
+            raise _refused()
+        try:
+            key = self._ring.key_of(token)
+            claims = jwts.decode(
+                token,
+                key.secret,
+                audience=AUDIENCE,
+                now_s=self._clock.now().timestamp(),
+                require=("jti", "iat", "camera", "live"),
+            )
+            return _read(claims)
+        except (jwts.TokenInvalid, UnknownKey, KeyExpired, ValueError, TypeError, OverflowError):
+            raise _refused() from None
+
+
+def _read(claims: Mapping[str, Any]) -> PlayClaims:
+    recorded = None
+    if "from" in claims or "to" in claims:
+        recorded = Stretch(_moment(claims.get("from")), _moment(claims.get("to")))
+    return PlayClaims(
+        camera_id=UUID(claims["camera"]),
+        sub=claims["sub"],
+        live=claims["live"] is True,
+        recorded=recorded,
+        expires_at=datetime.fromtimestamp(float(claims["exp"]), UTC),
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("not a time in milliseconds")
+    return _EPOCH + value * _MILLISECOND
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated("the play token is not valid or has expired")
