@@ -6,24 +6,23 @@ Composition level: it joins ``media`` (files) and ``storage`` (rows) behind the 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
 
 from streamwarden.actors import ledger as book
-from streamwarden.actors.ledger import GapChange, Ledger, OpenGap
+from streamwarden.actors.ledger import GapChange, Ledger
 from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder, StoredSegment
 from streamwarden.causes import Cause
-from streamwarden.clock import Clock, rfc3339
+from streamwarden.clock import Clock
 from streamwarden.media.names import segment_id
 from streamwarden.media.store import CameraStore, Leftover, StoredFile, replace_file
 from streamwarden.storage.journal import Entry, Journal
@@ -100,7 +99,7 @@ class CameraFiles:
         with refusals():
             self._store.prepare()
             ledger = self._read_ledger()
-            last_run = self._read_run()
+            last_run = max(self._read_run(), self._run_of_other_owners())
             for leftover in list(self._store.leftovers(live_runs)):
                 ledger = self._store_leftover(leftover, ledger)
                 last_run = max(last_run, leftover.run)
@@ -113,6 +112,11 @@ class CameraFiles:
             first_time=first_time,
             alive_until=self._archive.alive_until if first_time else None,
         )
+
+    def books(self) -> Ledger:
+        """Read the ledger, and touch nothing."""
+        with refusals():
+            return self._read_ledger()
 
     def next_run(self) -> tuple[Path, int]:
         """Return the folder to record in and the next run's number, already noted on disk."""
@@ -149,8 +153,7 @@ class CameraFiles:
         with refusals():
             if changes:
                 self._append([self._gap_row(change) for change in changes])
-            content = _ledger_json(ledger, self._last)
-            replace_file(self._store.live / _LEDGER, json.dumps(content).encode())
+            replace_file(self._store.live / _LEDGER, encode_ledger(ledger, self._last))
 
     def _place(self, segment: FinishedSegment) -> StoredFile | None:
         if segment.torn or segment.started_at is None:
@@ -206,6 +209,7 @@ class CameraFiles:
             path=file.path,
             salvaged=segment.torn,
             digest=file.digest,
+            init_bytes=file.init_bytes,
         )
         self._append([row])
         if (segment.run, segment.number) > self._counted:
@@ -241,16 +245,21 @@ class CameraFiles:
             log.warning("run_number_unreadable", camera=str(self._camera_id))
             return self._store.newest_run()
 
+    def _run_of_other_owners(self) -> int:
+        # A run number belongs to the camera: a new owner's must not meet the rows of the last one's.
+        files = self._archive.record_root.glob(f"*/{self._camera_id}/{LIVE}/{_RUN}")
+        texts = (path.read_text() for path in files)
+        return max((int(text) for text in texts if text.isdecimal()), default=0)
+
     def _write_run(self, run: int) -> None:
         replace_file(self._store.live / _RUN, str(run).encode())
 
     def _read_ledger(self) -> Ledger:
         try:
-            content = json.loads((self._store.live / _LEDGER).read_text())
-            ledger, self._last = _parse_ledger(content)
+            ledger, self._last = decode_ledger((self._store.live / _LEDGER).read_bytes())
         except FileNotFoundError:
             return Ledger()
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             log.warning("ledger_unreadable", camera=str(self._camera_id))
             return Ledger()
         return ledger
@@ -265,36 +274,3 @@ def refusals() -> Iterator[None]:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         cause = Cause.DISK_FULL if full else Cause.NOT_WRITABLE
         raise CannotStore(cause, error.strerror or type(error).__name__) from error
-
-
-def _ledger_json(ledger: Ledger, last: LastSegment | None) -> dict[str, object]:
-    gap = ledger.gap
-    return {
-        "covered_until": ledger.covered_until and rfc3339(ledger.covered_until),
-        "gap": gap
-        and {"id": str(gap.id), "started_at": rfc3339(gap.started_at), "cause": gap.cause},
-        "last_segment": last
-        and {
-            "started_at": rfc3339(last.started_at),
-            "ended_at": rfc3339(last.ended_at),
-            "bytes": last.size_bytes,
-        },
-    }
-
-
-def _parse_ledger(content: Any) -> tuple[Ledger, LastSegment | None]:  # noqa: ANN401 - any JSON
-    gap, last, covered = content["gap"], content["last_segment"], content["covered_until"]
-    ledger = Ledger(
-        covered_until=datetime.fromisoformat(covered) if covered else None,
-        gap=gap
-        and OpenGap(
-            id=UUID(gap["id"]),
-            started_at=datetime.fromisoformat(gap["started_at"]),
-            cause=Cause(gap["cause"]),
-        ),
-    )
-    return ledger, last and LastSegment(
-        started_at=datetime.fromisoformat(last["started_at"]),
-        ended_at=datetime.fromisoformat(last["ended_at"]),
-        size_bytes=int(last["bytes"]),
-    )

@@ -38,13 +38,14 @@ class Summary:
     """What a file holds: ``whole_bytes`` is where the last whole fragment ends.
 
     ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its
-    trailer (``mfra``) and nothing follows it.
+    trailer (``mfra``) and nothing follows it. ``init_bytes`` is the size of ``ftyp`` and ``moov``.
     """
 
     fragments: int
     whole_bytes: int
     media_ms: int
     complete: bool
+    init_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,12 @@ def summarise(path: Path) -> Summary:
 
 def _summarise(fd: int, size: int) -> Summary:
     track: _Track | None = None
-    fragments = whole = ticks = pending = 0
+    fragments = whole = ticks = pending = init = 0
     trailer_end = -1
     for box in _top_level(fd, size):
         if box.kind == b"moov":
             track = _video_track(_payload(fd, box))
-            whole = box.end
+            init = whole = box.end
         elif box.kind == b"moof" and track is not None:
             pending = _fragment_ticks(_payload(fd, box), track)
         elif box.kind == b"mdat" and track is not None:
@@ -98,7 +99,7 @@ def _summarise(fd: int, size: int) -> Summary:
     if track is None:
         raise NotFragmentedMp4("no movie header with a video track")
     media_ms = round(ticks * 1000 / track.timescale)
-    return Summary(fragments, whole, media_ms, complete=trailer_end == size)
+    return Summary(fragments, whole, media_ms, complete=trailer_end == size, init_bytes=init)
 
 
 def _top_level(fd: int, size: int) -> Iterator[Box]:

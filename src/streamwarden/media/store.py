@@ -42,6 +42,7 @@ class StoredFile:
     media_ms: int
     size_bytes: int
     digest: bytes
+    init_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,7 @@ class CameraStore:
             media_ms=summary.media_ms if summary else 0,
             size_bytes=size,
             digest=digest,
+            init_bytes=summary.init_bytes if summary else 0,
         )
 
     def salvage(

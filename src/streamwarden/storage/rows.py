@@ -59,7 +59,8 @@ class Segment:
 
     ``started_at`` and ``ended_at`` are the server's wall clock, ``media_ms`` the length of the
     media itself. ``salvaged`` marks a torn tail that was cut at its last whole fragment. ``digest``
-    is BLAKE3 over the file, None where it was not taken.
+    is BLAKE3 over the file, None where it was not taken. ``init_bytes`` is the size of its header
+    (``ftyp`` and ``moov``), 0 where that could not be read.
     """
 
     id: UUID
@@ -74,6 +75,7 @@ class Segment:
     path: str
     salvaged: bool = False
     digest: bytes | None = None
+    init_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

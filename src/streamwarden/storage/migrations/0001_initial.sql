@@ -70,11 +70,14 @@ create table segment (
     path        text not null,
     salvaged    boolean not null default false,
     digest      bytea,
+    -- How many of the file's first bytes are its header (ftyp and moov); 0 where that is not known.
+    init_bytes  integer not null default 0,
     state       text not null default 'stored',
     constraint segment_once unique (camera_id, run, number),
     constraint segment_order check (ended_at >= started_at),
     constraint segment_media check (media_ms >= 0),
     constraint segment_size check (size_bytes >= 0),
+    constraint segment_init check (init_bytes >= 0),
     constraint segment_state check (state in ('stored', 'deleting'))
 );
 

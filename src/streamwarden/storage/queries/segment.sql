@@ -1,21 +1,22 @@
 -- name: insert_many
 -- What a camera's recorder stored after its recordings were given up goes the same way.
 insert into segment (id, camera_id, owner, run, number, started_at, ended_at,
-                     media_ms, size_bytes, path, salvaged, digest, state)
+                     media_ms, size_bytes, path, salvaged, digest, init_bytes, state)
 select stored.*,
        case when given_up.camera_id is null then 'stored' else 'deleting' end
   from unnest(%(id)s::uuid[], %(camera_id)s::uuid[], %(owner)s::text[], %(run)s::integer[],
                      %(number)s::integer[], %(started_at)s::timestamptz[], %(ended_at)s::timestamptz[],
                      %(media_ms)s::integer[], %(size_bytes)s::bigint[], %(path)s::text[],
-                     %(salvaged)s::boolean[], %(digest)s::bytea[])
+                     %(salvaged)s::boolean[], %(digest)s::bytea[],
+                     %(init_bytes)s::integer[])
        as stored (id, camera_id, owner, run, number, started_at, ended_at,
-                  media_ms, size_bytes, path, salvaged, digest)
+                  media_ms, size_bytes, path, salvaged, digest, init_bytes)
   left join given_up on given_up.camera_id = stored.camera_id
 on conflict do nothing
 
 -- name: get
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest
+       salvaged, digest, init_bytes
   from segment
  where id = %(id)s and camera_id = %(camera_id)s and state = 'stored'
 
@@ -27,7 +28,7 @@ select max(run) from segment where camera_id = %(camera_id)s
 
 -- name: latest
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest
+       salvaged, digest, init_bytes
   from segment
  where camera_id = %(camera_id)s and state = 'stored'
  order by ended_at desc
@@ -37,7 +38,7 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
 -- Two ways into one range: what is short begins at most two hours before it, and the few that are
 -- longer have an index of their own.
 (select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-        salvaged, digest
+        salvaged, digest, init_bytes
    from segment
   where camera_id = %(camera_id)s and state = 'stored'
     and started_at > %(from)s::timestamptz - interval '2 hours' and started_at < %(to)s
@@ -47,7 +48,7 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
   limit %(limit)s)
 union all
 (select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-        salvaged, digest
+        salvaged, digest, init_bytes
    from segment
   where camera_id = %(camera_id)s and state = 'stored'
     and ended_at - started_at > interval '2 hours'
@@ -61,7 +62,7 @@ limit %(limit)s
 
 -- name: oldest
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest
+       salvaged, digest, init_bytes
   from segment
  where state = 'stored' and ended_at < %(ended_before)s
  order by ended_at, id
@@ -69,7 +70,7 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
 
 -- name: oldest_of_camera
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest
+       salvaged, digest, init_bytes
   from segment
  where camera_id = %(camera_id)s and state = 'stored' and ended_at < %(ended_before)s
  order by ended_at
@@ -114,7 +115,7 @@ update segment
 
 -- name: deleting
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest
+       salvaged, digest, init_bytes
   from segment
  where state = 'deleting'
  order by ended_at, id

@@ -23,7 +23,9 @@ def _summary(folder: Path, content: bytes) -> Summary:
 def test_media_length_and_end_are_those_of_the_whole_fragments(tmp_path: Path) -> None:
     whole = boxes.header() + boxes.fragment(boxes.run([40, 40])) + boxes.fragment(boxes.run([20]))
     torn = boxes.fragment(boxes.run([500]))[:-1]
-    assert _summary(tmp_path, whole + torn) == Summary(2, len(whole), 100, complete=False)
+    assert _summary(tmp_path, whole + torn) == Summary(
+        2, len(whole), 100, complete=False, init_bytes=len(boxes.header())
+    )
 
 
 def test_only_a_trailer_at_the_very_end_makes_a_file_complete(tmp_path: Path) -> None:
@@ -66,7 +68,9 @@ def test_a_missing_duration_is_the_fragments_default_else_the_movies(tmp_path: P
 def test_a_box_of_64_bit_size_is_read_like_any_other(tmp_path: Path) -> None:
     moof, mdat = boxes.fragment(boxes.run([40]), data=0)[:-8], boxes.large_box(b"mdat", bytes(9))
     content = boxes.header() + moof + mdat
-    assert _summary(tmp_path, content) == Summary(1, len(content), 40, complete=False)
+    assert _summary(tmp_path, content) == Summary(
+        1, len(content), 40, complete=False, init_bytes=len(boxes.header())
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ def test_a_file_torn_anywhere_keeps_its_whole_fragments_and_raises_nothing_else(
         try:
             now = summarise(path)
         except NotFragmentedMp4:
-            now = Summary(0, 0, 0, complete=False)
+            now = Summary(0, 0, 0, complete=False, init_bytes=0)
         assert now.whole_bytes <= min(size, last.whole_bytes)
         assert now.media_ms <= last.media_ms
         assert not now.complete
