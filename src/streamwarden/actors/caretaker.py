@@ -119,10 +119,11 @@ class Caretaker:
 
 def close_ledger(*, camera_id: UUID, archive: CameraArchive, meter: GapMeter, at: datetime) -> None:
     """End the account of a camera that is no longer wanted since ``at``. Blocking; idempotent."""
-    opened = archive.open(())
-    if opened.ledger.covered_until is None:
+    # Not opened: a run may still be writing, and what it writes would be taken for a leftover.
+    ledger = archive.books()
+    if ledger.covered_until is None:
         return
-    ledger, changes = book.unwanted(opened.ledger, at)
+    ledger, changes = book.unwanted(ledger, at)
     for change in changes:
         meter.changed(camera_id, change)
     archive.note(ledger, changes)

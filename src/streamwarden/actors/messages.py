@@ -64,6 +64,7 @@ class StreamStatus:
     since: datetime
     run: int = 0
     respawns: int = 0
+    restarts: int = 0
     segment_seconds: int | None = None
     last_error: LastError | None = None
     next_retry_at: datetime | None = None

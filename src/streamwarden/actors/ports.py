@@ -91,6 +91,13 @@ class CameraArchive(Protocol):
             CannotStore: the disk refuses.
         """
 
+    def books(self) -> Ledger:
+        """Read the ledger, and touch nothing.
+
+        Raises:
+            CannotStore: the disk refuses.
+        """
+
     def next_run(self) -> tuple[Path, int]:
         """Return the folder to record in and the next run's number, already noted on disk.
 

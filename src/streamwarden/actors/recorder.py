@@ -88,7 +88,11 @@ class RecorderActor(SupervisedActor):
         """Adopt the camera's runs; what is known of them comes by message."""
         self._deps.instruments.camera_added(str(self._spec.camera_id))
         self._spawning.offer(self._spec.url)
-        self._shown.state(RecorderState.STARTING, segment_seconds=self._spec.segment_seconds)
+        self._shown.state(
+            RecorderState.STARTING,
+            segment_seconds=self._spec.segment_seconds,
+            restarts=self._spec.restarts,
+        )
         self._runs = self._deps.adopt(self._spec.camera_id, RunInbox(self.actor_ref))
 
     def shutting_down(self) -> None:

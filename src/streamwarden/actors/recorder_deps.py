@@ -42,7 +42,8 @@ class RecorderSpec:
     """What one recorder is to record.
 
     Every second from ``wanted_at`` on counts. ``wished_s`` is when a user asked (monotonic), for the
-    time to the first segment; None for later incarnations.
+    time to the first segment; None for later incarnations. ``restarts`` is how many of those were
+    needed.
     """
 
     camera_id: UUID
@@ -51,3 +52,4 @@ class RecorderSpec:
     url: str | None = field(default=None, repr=False)
     request_id: str | None = None
     wished_s: float | None = None
+    restarts: int = 0

@@ -21,6 +21,7 @@ class Changes(TypedDict, total=False):
 
     run: int
     respawns: int
+    restarts: int
     segment_seconds: int
     next_retry_at: datetime | None
     last_segment: LastSegment

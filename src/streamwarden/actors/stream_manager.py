@@ -33,6 +33,7 @@ from streamwarden.actors.wishes import Desired, DesiredStream, WantedStream, Wis
 from streamwarden.clock import Clock
 from streamwarden.errors import Conflict, Unavailable
 from streamwarden.supervision import (
+    ActorRef,
     ChildInfo,
     ChildSpec,
     ChildStatus,
@@ -64,7 +65,7 @@ class ManagerDeps:
     that is no longer wanted since a moment; ``forget`` drops one that no longer exists. None blocks.
     """
 
-    start_recorder: Callable[[Link, RecorderSpec, str], object]
+    start_recorder: Callable[[Link, RecorderSpec, str], ActorRef]
     park: Callable[[UUID, str], None]
     release: Callable[[UUID, str, datetime], None]
     forget: Callable[[UUID], None]
@@ -189,14 +190,14 @@ class StreamManager(Supervisor):
     def _child_spec(self, camera_id: UUID, first: RecorderSpec, owner: str) -> ChildSpec:
         waiting = [first]
 
-        def start(link: Link) -> object:
+        def start(link: Link) -> ActorRef:
             # The first incarnation takes the URL it was asked with, later ones what is wished now.
             spec = waiting.pop() if waiting else self._spec_now(camera_id)
             return self._deps.start_recorder(link, spec, owner)
 
         return ChildSpec(
             id=str(camera_id),
-            start=start,  # type: ignore[arg-type]
+            start=start,
             shutdown_s=self._deps.recorder_shutdown_s,
         )
 
@@ -204,8 +205,12 @@ class StreamManager(Supervisor):
         wish = self._deps.wishes.get(camera_id)
         if wish is None:
             raise LookupError("this camera is no longer wanted")
+        child = self.child(str(camera_id))
         return RecorderSpec(
-            camera_id=camera_id, segment_seconds=wish.segment_seconds, wanted_at=wish.since
+            camera_id=camera_id,
+            segment_seconds=wish.segment_seconds,
+            wanted_at=wish.since,
+            restarts=child.restarts if child else 0,
         )
 
     def _end_stream(self, wish: WantedStream, at: datetime) -> None:

@@ -27,13 +27,17 @@ class LastSegmentModel(Model):
 
 
 class StatusModel(Model):
-    """One camera's recording. ``run`` counts its FFmpeg lives from 1, 0 before the first."""
+    """One camera's recording. ``run`` counts its FFmpeg lives from 1, 0 before the first.
+
+    ``respawns`` counts FFmpegs that followed a loss, ``restarts`` recorders that followed a bug.
+    """
 
     camera_id: Id
     status: RecorderState
     since: Moment
     run: int
     respawns: int
+    restarts: int
     segment_seconds: int | None
     last_error: LastErrorModel | None
     next_retry_at: Moment | None
@@ -54,6 +58,7 @@ def status_to_json(status: StreamStatus) -> StatusModel:
         since=status.since,
         run=status.run,
         respawns=status.respawns,
+        restarts=status.restarts,
         segment_seconds=status.segment_seconds,
         last_error=_error(status.last_error),
         next_retry_at=status.next_retry_at,

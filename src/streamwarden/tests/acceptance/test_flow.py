@@ -26,7 +26,7 @@ from streamwarden.tests.acceptance.waiting import wait_for
 
 STATES = {"starting", "running", "stalled", "backoff", "stopping", "stopped", "parked"}
 STATUS_FIELDS = {
-    "camera_id", "status", "since", "run", "respawns", "segment_seconds", "last_error",
+    "camera_id", "status", "since", "run", "respawns", "restarts", "segment_seconds", "last_error",
     "next_retry_at", "last_segment",
 }  # fmt: skip
 

@@ -193,6 +193,7 @@ class FakeStreaming:
             "since": "2026-01-02T03:04:05.678Z",
             "run": 0,
             "respawns": 0,
+            "restarts": 0,
             "segment_seconds": segment_seconds,
             "last_error": None,
             "next_retry_at": None,

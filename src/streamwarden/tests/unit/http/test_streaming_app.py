@@ -66,6 +66,7 @@ def test_start_hands_on_what_was_asked_and_answers_the_status(
         "since": "2026-01-02T03:04:05.678Z",
         "run": 0,
         "respawns": 0,
+        "restarts": 0,
         "segment_seconds": 30,
         "last_error": None,
         "next_retry_at": None,
