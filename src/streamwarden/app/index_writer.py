@@ -8,8 +8,8 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.errors import Unavailable
 from streamwarden.storage.journal import Journal
+from streamwarden.storage.pool import RowsRefused
 from streamwarden.storage.rows import Gap, Segment
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,8 @@ class IndexWriter:
         """Write one batch; return how many rows it had.
 
         Raises:
-            Unavailable: Postgres is away; the rows stay where they are.
+            Unavailable: Postgres is away; the rows stay where they are, as after every other error
+                that does not say of a row that it can never be stored.
         """
         batch = self._journal.take(BATCH)
         _write(
@@ -69,9 +70,7 @@ def _write(rows: list[R], write: Callable[[Sequence[R]], int]) -> None:
         return
     try:
         write(rows)
-    except Unavailable:
-        raise
-    except Exception:
+    except RowsRefused:
         if len(rows) == 1:
             # One row that Postgres refuses must not hold up all that come after it. Its file stays
             # where it is, and `recordings reconcile` finds it.

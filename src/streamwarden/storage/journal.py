@@ -183,6 +183,6 @@ def decode(line: bytes) -> Entry | None:
             return Gap(**fields)
         fields["digest"] = bytes.fromhex(fields["digest"]) if fields["digest"] else None
         return Segment(**fields)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         log.warning("journal_line_unreadable", bytes=len(line))
         return None

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from streamwarden.app.index_writer import BATCH, IndexWriter
+from streamwarden.errors import Unavailable
+from streamwarden.storage.journal import Journal
+from streamwarden.storage.pool import RowsRefused
+from streamwarden.storage.rows import Gap, Segment
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CAMERA = UUID(int=7)
+GAP = Gap(id=uuid4(), camera_id=CAMERA, started_at=NOW, ended_at=None, cause="starting")
+
+
+def segment(number: int) -> Segment:
+    return Segment(
+        id=UUID(int=1000 + number),
+        camera_id=CAMERA,
+        owner="otto",
+        run=1,
+        number=number,
+        started_at=NOW,
+        ended_at=NOW + timedelta(seconds=30),
+        media_ms=30_000,
+        size_bytes=1000,
+        path=f"otto/{number}.mp4",
+    )
+
+
+class Index:
+    """The two tables; some rows can never be stored."""
+
+    def __init__(self) -> None:
+        self.refused: set[UUID] = set()
+        self.error: Exception | None = None
+        self.calls = 0
+        self.segments: list[int] = []
+        self.gaps: list[Gap] = []
+        self.removed: list[UUID] = []
+
+    def insert_many(self, rows: Sequence[Segment]) -> int:
+        self._check(rows)
+        self.segments += [row.number for row in rows]
+        return len(rows)
+
+    def upsert_many(self, rows: Sequence[Gap]) -> int:
+        self._check(rows)
+        self.gaps += rows
+        return len(rows)
+
+    def remove(self, gap_id: UUID) -> bool:
+        self.removed.append(gap_id)
+        return True
+
+    def _check(self, rows: Sequence[Segment] | Sequence[Gap]) -> None:
+        self.calls += 1
+        assert rows
+        if self.error is not None:
+            raise self.error
+        if any(row.id in self.refused for row in rows):
+            raise RowsRefused("scripted")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "journal.jsonl")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def index() -> Index:
+    return Index()
+
+
+@pytest.fixture
+def writer(journal: Journal, index: Index) -> IndexWriter:
+    return IndexWriter(journal=journal, segments=index, gaps=index)
+
+
+def test_an_empty_journal_asks_nothing_of_postgres(writer: IndexWriter, index: Index) -> None:
+    assert writer.write_batch() == 0
+    assert index.calls == 0
+
+
+def test_a_batch_takes_one_call_a_table(
+    writer: IndexWriter, journal: Journal, index: Index
+) -> None:
+    journal.append([segment(n) for n in range(BATCH)], NOW)
+    journal.append([GAP], NOW)
+    assert [writer.write_batch(), writer.write_batch(), writer.write_batch()] == [BATCH, 1, 0]
+    assert index.calls == 2
+    assert index.segments == list(range(BATCH))
+    assert journal.waiting == 0
+
+
+def test_a_row_that_can_never_be_stored_holds_up_no_other(
+    writer: IndexWriter, journal: Journal, index: Index
+) -> None:
+    journal.append([segment(n) for n in range(100)], NOW)
+    index.refused = {segment(17).id, segment(64).id}
+    assert writer.write_batch() == 100
+    assert index.segments == [n for n in range(100) if n not in {17, 64}]
+    assert journal.waiting == 0
+    assert index.calls < 40
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("away"), LookupError('relation "segment" does not exist')]
+)
+def test_an_error_that_is_no_rows_fault_drops_no_row(
+    writer: IndexWriter, journal: Journal, index: Index, error: Exception
+) -> None:
+    journal.append([segment(0), segment(1)], NOW)
+    index.error = error
+    with pytest.raises(type(error)):
+        writer.write_batch()
+    assert journal.waiting == 2
+    index.error = None
+    assert writer.write_batch() == 2
+
+
+def test_all_that_was_said_of_a_gap_goes_to_postgres_in_order(
+    writer: IndexWriter, journal: Journal, index: Index
+) -> None:
+    closed = replace(GAP, cause="stalled", ended_at=NOW + timedelta(seconds=5))
+    journal.append([GAP, replace(GAP, cause="stalled"), closed], NOW)
+    assert writer.write_batch() == 3
+    assert index.gaps == [GAP, replace(GAP, cause="stalled"), closed]
+    assert index.removed == []
+
+
+def test_a_gap_that_turned_out_to_be_none_is_removed(
+    writer: IndexWriter, journal: Journal, index: Index
+) -> None:
+    journal.append([GAP, replace(GAP, ended_at=NOW)], NOW)
+    writer.write_batch()
+    assert index.removed == [GAP.id]

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import errno
+import os
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from streamwarden.storage import journal as journal_module
+from streamwarden.storage.journal import Journal, decode, encode, read_pending
+from streamwarden.storage.rows import Gap, Segment
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CAMERA = UUID(int=7)
+
+
+def segment(number: int = 0) -> Segment:
+    return Segment(
+        id=UUID(int=1000 + number),
+        camera_id=CAMERA,
+        owner="ümläut ~ 子\n",
+        run=1,
+        number=number,
+        started_at=NOW,
+        ended_at=NOW + timedelta(milliseconds=30_125),
+        media_ms=30_000,
+        size_bytes=123_456,
+        path=f"otto/{CAMERA}/2026-03-01/120000.000Z-r1-{number}.mp4",
+        salvaged=True,
+        digest=bytes(range(32)),
+    )
+
+
+GAP = Gap(id=uuid4(), camera_id=CAMERA, started_at=NOW, ended_at=None, cause="stalled")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    journal = Journal(path)
+    yield journal
+    journal.close()
+
+
+def numbers(journal: Journal, limit: int = 1000) -> list[int]:
+    rows = journal.take(limit).entries
+    return [row.number for row in rows if isinstance(row, Segment)]
+
+
+def drain(journal: Journal, limit: int = 1000) -> int:
+    batch = journal.take(limit)
+    journal.done(batch)
+    return batch.lines + batch.refused
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        segment(),
+        replace(segment(), digest=None, salvaged=False),
+        GAP,
+        replace(GAP, ended_at=NOW + timedelta(hours=1)),
+    ],
+)
+def test_a_row_comes_out_as_it_went_in(row: Segment | Gap) -> None:
+    assert decode(encode(row)) == row
+    assert encode(row).count(b"\n") == 1
+
+
+def test_rows_come_out_in_the_order_in_which_they_went_in(journal: Journal) -> None:
+    journal.append([segment(0), GAP], NOW)
+    journal.append([segment(1)], NOW)
+    assert journal.take(10).entries == (segment(0), GAP, segment(1))
+    assert journal.waiting == 3
+
+
+def test_taking_drops_nothing_and_done_drops_what_was_taken(journal: Journal) -> None:
+    journal.append([segment(n) for n in range(5)], NOW)
+    batch = journal.take(2)
+    assert numbers(journal, 2) == [0, 1]
+    journal.append([segment(5)], NOW)
+    journal.done(batch)
+    assert numbers(journal) == [2, 3, 4, 5]
+    assert journal.waiting == 4
+
+
+def test_an_empty_journal_gives_nothing(journal: Journal) -> None:
+    assert drain(journal) == 0
+    assert journal.waiting_since() is None
+
+
+def test_what_has_been_drained_takes_no_room(journal: Journal, path: Path) -> None:
+    journal.append([segment(n) for n in range(5)], NOW)
+    drain(journal, 3)
+    assert path.stat().st_size > 0
+    drain(journal)
+    assert path.stat().st_size == 0
+    journal.append([segment(9)], NOW)
+    assert numbers(journal) == [9]
+
+
+def test_what_waits_survives_a_crash_and_is_read_again(path: Path) -> None:
+    crashed = Journal(path)
+    crashed.append([segment(n) for n in range(4)], NOW)
+    crashed.done(crashed.take(2))
+    with closing(Journal(path)) as journal:
+        assert journal.waiting == 4
+        assert numbers(journal) == [0, 1, 2, 3]
+    crashed.close()
+
+
+def test_a_line_that_a_crash_has_torn_is_cut_off(path: Path) -> None:
+    whole, torn = encode(segment(0)), encode(segment(1))[:-7]
+    path.write_bytes(whole + torn)
+    with closing(Journal(path)) as journal:
+        assert journal.waiting == 1
+        journal.append([segment(2)], NOW)
+        assert numbers(journal) == [0, 2]
+        assert drain(journal) == 2
+        assert journal.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"{}\n", b"[]\n", b"null\n", b'{"kind": "gap"}\n', b"\xff\xfe\n", b"\x00" * 9 + b"\n"],
+)
+def test_a_line_that_cannot_be_read_is_passed_over(path: Path, line: bytes) -> None:
+    path.write_bytes(line + encode(segment(1)))
+    with closing(Journal(path)) as journal:
+        assert numbers(journal) == [1]
+        assert drain(journal) == 2
+        assert journal.waiting == 0
+
+
+def test_others_may_read_what_waits_without_changing_it(journal: Journal, path: Path) -> None:
+    journal.append([segment(0), GAP], NOW)
+    with path.open("ab") as file:
+        file.write(b'{"torn')
+    assert read_pending(path) == [segment(0), GAP]
+    assert read_pending(path.with_name("none")) == []
+
+
+def test_every_append_is_told(journal: Journal) -> None:
+    told: list[int] = []
+    journal.tell(lambda: told.append(journal.waiting))
+    journal.append([segment(0)], NOW)
+    journal.append([segment(1)], NOW)
+    assert told == [1, 2]
+
+
+def test_the_oldest_row_says_since_when(journal: Journal) -> None:
+    journal.append([segment(0)], NOW)
+    journal.append([segment(1)], NOW + timedelta(seconds=9))
+    drain(journal, 1)
+    assert journal.waiting_since() == NOW
+    drain(journal)
+    assert journal.waiting_since() is None
+    journal.append([segment(2)], NOW + timedelta(seconds=20))
+    assert journal.waiting_since() == NOW + timedelta(seconds=20)
+
+
+class FullDisk:
+    """A disk that takes only so many more bytes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room: int | None = None
+        self._write: Callable[[int, bytes, int], int] = os.pwrite
+        monkeypatch.setattr(journal_module.os, "pwrite", self.pwrite)
+
+    def pwrite(self, fd: int, data: bytes, position: int) -> int:
+        if self.room is None:
+            return self._write(fd, data, position)
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, "scripted")
+        written = self._write(fd, data[: self.room], position)
+        self.room -= written
+        return written
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    return FullDisk(monkeypatch)
+
+
+@pytest.mark.parametrize("room", [0, 40])
+def test_what_a_full_disk_refuses_waits_in_memory(
+    journal: Journal, disk: FullDisk, path: Path, room: int
+) -> None:
+    journal.append([segment(0)], NOW)
+    size = path.stat().st_size
+    disk.room = room
+    journal.append([segment(1), GAP], NOW)
+    assert path.stat().st_size == size
+    assert journal.waiting == 3
+    disk.room = None
+    journal.append([segment(2)], NOW)
+    assert numbers(journal) == [0, 2, 1]
+    assert drain(journal, 3) == 3
+    assert drain(journal) == 1
+    assert journal.waiting == 0
+
+
+def test_memory_holds_so_much_and_no_more(
+    journal: Journal, disk: FullDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_KEPT_IN_MEMORY", 5)
+    disk.room = 0
+    for number in range(5):
+        journal.append([segment(number)], NOW)
+    with pytest.raises(OSError, match="scripted"):
+        journal.append([segment(5)], NOW)
+    assert journal.waiting == 5
+    drain(journal, 2)
+    journal.append([segment(5)], NOW)
+    assert numbers(journal) == [2, 3, 4, 5]
+
+
+def test_a_long_journal_is_read_piece_by_piece(path: Path) -> None:
+    lines = encode(segment(0)) * 1000
+    with path.open("wb") as file:
+        for _ in range(100):
+            file.write(lines)
+    tracemalloc.start()
+    with closing(Journal(path)) as journal:
+        assert journal.waiting == 100_000
+        for _ in range(3):
+            assert drain(journal) == 1000
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert journal.waiting == 97_000
+    assert peak < 16 * 1024 * 1024
+
+
+def test_only_its_owner_may_read_the_journal(journal: Journal, path: Path) -> None:
+    del journal
+    assert path.stat().st_mode & 0o077 == 0
