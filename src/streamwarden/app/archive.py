@@ -21,9 +21,10 @@ from streamwarden.actors import ledger as book
 from streamwarden.actors.ledger import GapChange, Ledger
 from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder, StoredSegment
+from streamwarden.app.ledger_file import decode_ledger, encode_ledger
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock
-from streamwarden.media.names import segment_id
+from streamwarden.media.names import LIVE, segment_id
 from streamwarden.media.store import CameraStore, Leftover, StoredFile, replace_file
 from streamwarden.storage.journal import Entry, Journal
 from streamwarden.storage.rows import Gap, Segment
