@@ -12,8 +12,9 @@ from uuid import UUID
 import structlog
 
 from streamwarden.actors.workers import WorkerPool
+from streamwarden.app.findings import Finding, Scope
 from streamwarden.app.reconcile import Mended, Reconciler
-from streamwarden.app.verify import Finding, Scope, Verifier
+from streamwarden.app.verify import Verifier
 from streamwarden.clock import Clock
 from streamwarden.media.names import STATE
 from streamwarden.storage.journal import read_pending

@@ -7,25 +7,31 @@ what they were. Nothing is silently dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from streamwarden.app.verify import Finding, Kind, Scope, Verifier, camera_folders
+from streamwarden.app.archive import MAX_MEDIA_MS
+from streamwarden.app.coverage import Span, holes
+from streamwarden.app.findings import Finding, Kind, Scope
+from streamwarden.app.folders import camera_folders
+from streamwarden.app.verify import Verifier
 from streamwarden.causes import Cause
 from streamwarden.media.fmp4 import NotFragmentedMp4, summarise
-from streamwarden.media.names import parse_stored, segment_id
+from streamwarden.media.names import StoredName, parse_stored, segment_id
 from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.periods import PeriodRepository
-from streamwarden.storage.pool import Database
+from streamwarden.storage.pool import Database, RowsRefused
 from streamwarden.storage.rows import Gap, Segment
 from streamwarden.storage.segments import SegmentRepository
 
 END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
+_DAY_MS: Final = 86_400_000
+_NEAR: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +53,52 @@ class Reconciler:
         self._periods = PeriodRepository(database)
 
     def reconcile(self, camera_id: UUID, scope: Scope) -> Iterator[Mended]:
-        """Mend one camera: first its files, then what is still not accounted for."""
+        """Mend one camera: first its files, then its open gaps, then what is still missing."""
+        yield from self._files(list(self._verifier.verify(camera_id, scope)))
+        # The files have been read once; what follows is about rows.
+        scope = replace(scope, digests=False, decode=None)
         for finding in list(self._verifier.verify(camera_id, scope)):
-            if finding.kind not in {Kind.SECOND_MISSING, Kind.SECOND_TWICE}:
-                yield Mended(finding, self._mend(finding))
+            if finding.kind is Kind.GAP_LEFT_OPEN and finding.gap is not None:
+                yield Mended(finding, self._close(finding.gap))
         for finding in list(self._verifier.verify(camera_id, scope)):
             if finding.kind is Kind.SECOND_MISSING and finding.ended_at is not None:
-                self._add_gap(camera_id, finding.started_at, finding.ended_at, Cause.INTERNAL)
+                self._add_gap(camera_id, Span(finding.started_at, finding.ended_at), Cause.INTERNAL)
                 yield Mended(finding, "entered in the ledger")
             elif finding.kind is Kind.SECOND_TWICE:
                 yield Mended(finding, "")
 
-    def _mend(self, finding: Finding) -> str:
-        match finding.kind:
-            case Kind.ROW_MISSING:
-                return self._index(finding)
-            case Kind.FILE_MISSING:
-                return self._give_up(finding)
-            case Kind.GAP_LEFT_OPEN:
-                return self._close(finding)
-            case _:
-                return ""
+    def _files(self, findings: Sequence[Finding]) -> Iterator[Mended]:
+        lost = [one for one in findings if one.kind is Kind.FILE_MISSING]
+        # A row that speaks of nothing may stand in the way of one that speaks of a file.
+        for finding in lost:
+            self._drop_row(finding)
+        unknown = [one for one in findings if one.kind is Kind.ROW_MISSING]
+        # Newest first: a segment ends where the next of its run starts.
+        for finding in sorted(unknown, key=lambda one: one.started_at, reverse=True):
+            yield Mended(finding, self._index(finding))
+        for finding in lost:
+            yield Mended(finding, self._enter_loss(finding))
+        for finding in findings:
+            if finding.kind in {
+                Kind.FILE_CUT_SHORT,
+                Kind.FILE_GROWN,
+                Kind.BYTES_CHANGED,
+                Kind.FILE_UNREADABLE,
+            }:
+                yield Mended(finding)
 
     def _index(self, finding: Finding) -> str:
         row = self._row_of(self._root / str(finding.path), finding.camera_id)
         if row is None:
             return ""
-        self._segments.insert_many([row])
-        return "indexed"
+        try:
+            if self._segments.insert_many([row]):
+                return "indexed"
+        except RowsRefused:
+            return ""
+        known = self._segments.get(row.camera_id, row.id)
+        # The server may have been quicker; or another file has the same run and number.
+        return "indexed" if known is not None and known.path == row.path else ""
 
     def _row_of(self, path: Path, camera_id: UUID) -> Segment | None:
         name = parse_stored(path.parent.name, path.name)
@@ -84,10 +108,9 @@ class Reconciler:
         if name is None or owner is None:
             return None
         try:
-            media_ms = summarise(path).media_ms
+            summary, size_bytes, hashed = summarise(path), path.stat().st_size, file_digest(path)
         except (NotFragmentedMp4, OSError):
             return None
-        ended_at = self._end_of(name.started_at, media_ms, camera_id)
         return Segment(
             id=segment_id(camera_id, name.run, name.number),
             camera_id=camera_id,
@@ -95,46 +118,65 @@ class Reconciler:
             run=name.run,
             number=name.number,
             started_at=name.started_at,
-            ended_at=ended_at,
-            media_ms=media_ms,
-            size_bytes=path.stat().st_size,
+            ended_at=self._end_of(camera_id, name, summary.media_ms),
+            media_ms=min(summary.media_ms, MAX_MEDIA_MS),
+            size_bytes=size_bytes,
             path=str(path.relative_to(self._root)),
-            digest=file_digest(path),
+            # FFmpeg ends a file with its trailer; one that was cut has none.
+            salvaged=not summary.complete,
+            digest=hashed,
+            init_bytes=summary.init_bytes,
         )
 
-    def _end_of(self, started_at: datetime, media_ms: int, camera_id: UUID) -> datetime:
-        """Return its media's end, or the start of what follows it closely: there it ended."""
-        by_media = started_at + timedelta(milliseconds=media_ms)
-        around = timedelta(seconds=2)
-        first, last = by_media - around, by_media + around
-        starts = [row.started_at for row in self._segments.in_range(camera_id, first, last)]
-        starts += [gap.started_at for gap in self._gaps.in_range(camera_id, first, last)]
-        following = [at for at in starts if first < at < last and at > started_at]
-        return min(following, key=lambda at: abs(at - by_media), default=by_media)
+    def _end_of(self, camera_id: UUID, name: StoredName, media_ms: int) -> datetime:
+        """Return where the next of the run starts, else the gap that begins where its media end."""
+        following = self._segments.get(camera_id, segment_id(camera_id, name.run, name.number + 1))
+        if following is not None and following.started_at > name.started_at:
+            return following.started_at
+        # Time stamps that jump make a file of any length: none may end after all dates.
+        by_media = name.started_at + timedelta(milliseconds=min(media_ms, _DAY_MS))
+        gaps = self._gaps.in_range(camera_id, by_media - _NEAR, by_media + _NEAR)
+        begun = [gap.started_at for gap in gaps if abs(gap.started_at - by_media) < _NEAR]
+        begun = [at for at in begun if at > name.started_at]
+        return min(begun, key=lambda at: abs(at - by_media), default=by_media)
 
-    def _give_up(self, finding: Finding) -> str:
+    def _drop_row(self, finding: Finding) -> None:
+        if (row := finding.segment) is not None:
+            self._segments.mark_deleting([row.id])
+            self._segments.delete([row.id])
+
+    def _enter_loss(self, finding: Finding) -> str:
+        """Enter what no other segment and no gap reaches: runs overlap where one took over."""
         row = finding.segment
         if row is None:
             return ""
-        self._segments.mark_deleting([row.id])
-        self._segments.delete([row.id])
-        self._add_gap(row.camera_id, row.started_at, row.ended_at, Cause.FILE_LOST)
+        stored = self._segments.in_range(row.camera_id, row.started_at, row.ended_at)
+        gaps = self._gaps.in_range(row.camera_id, row.started_at, row.ended_at)
+        known = [Span(one.started_at, one.ended_at) for one in stored]
+        known += [Span(gap.started_at, gap.ended_at or END_OF_TIME) for gap in gaps]
+        for hole in holes([Span(row.started_at, row.ended_at)], known):
+            self._add_gap(row.camera_id, hole, Cause.FILE_LOST)
         return "lost: entered in the ledger"
 
-    def _close(self, finding: Finding) -> str:
-        gap = finding.gap
-        if gap is None:
-            return ""
+    def _close(self, gap: Gap) -> str:
+        """Close a gap where recording went on, or else where its wish ended."""
+        rows = self._segments.in_range(gap.camera_id, gap.started_at, END_OF_TIME)
         periods = self._periods.in_range(gap.camera_id, gap.started_at, END_OF_TIME)
-        ends = [period.ended_at for period in periods if period.ended_at is not None]
-        ended_at = max((end for end in ends if end > gap.started_at), default=gap.started_at)
+        ends = [row.started_at for row in rows if row.started_at >= gap.started_at]
+        ends += [period.ended_at for period in periods if period.ended_at is not None]
+        ended_at = min((end for end in ends if end >= gap.started_at), default=gap.started_at)
         self._gaps.upsert_many([replace(gap, ended_at=ended_at)])
-        return "closed where the wish ended"
+        if ended_at == gap.started_at:
+            self._gaps.remove(gap.id)
+            return "removed: it covered nothing"
+        return "closed where recording went on or the wish ended"
 
-    def _add_gap(
-        self, camera_id: UUID, started_at: datetime, ended_at: datetime, cause: Cause
-    ) -> None:
+    def _add_gap(self, camera_id: UUID, span: Span, cause: Cause) -> None:
         gap = Gap(
-            id=uuid4(), camera_id=camera_id, started_at=started_at, ended_at=ended_at, cause=cause
+            id=uuid4(),
+            camera_id=camera_id,
+            started_at=span.started_at,
+            ended_at=span.ended_at,
+            cause=cause,
         )
         self._gaps.upsert_many([gap])

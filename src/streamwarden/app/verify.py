@@ -9,76 +9,25 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from streamwarden.app.coverage import Span, holes, overlaps
-from streamwarden.clock import rfc3339
-from streamwarden.media.names import LIVE, decode_owner, parse_stored
+from streamwarden.app.accounts import Account
+from streamwarden.app.findings import Finding, Kind, Scope
+from streamwarden.app.folders import camera_folders, in_progress, stored_files
+from streamwarden.media.fmp4 import NotFragmentedMp4, summarise
 from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.journal import Entry
 from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Gap, Period, Segment
+from streamwarden.storage.rows import Gap, Segment
 from streamwarden.storage.segments import SegmentRepository
 
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALL_MARKED: Final = 1_000_000
 _SECOND: Final = timedelta(seconds=1)
-
-
-class Kind(StrEnum):
-    """What is wrong at a place."""
-
-    FILE_MISSING = "file_missing"
-    FILE_CUT_SHORT = "file_cut_short"
-    FILE_GROWN = "file_grown"
-    BYTES_CHANGED = "bytes_changed"
-    FILE_UNREADABLE = "file_unreadable"
-    ROW_MISSING = "row_missing"
-    SECOND_MISSING = "second_missing"
-    SECOND_TWICE = "second_twice"
-    GAP_LEFT_OPEN = "gap_left_open"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One place where disk, index and wishes disagree."""
-
-    kind: Kind
-    camera_id: UUID
-    started_at: datetime
-    ended_at: datetime | None
-    path: str | None = None
-    detail: str = ""
-    segment: Segment | None = None
-    gap: Gap | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """Return the finding for scripts."""
-        return {
-            "kind": self.kind,
-            "camera_id": str(self.camera_id),
-            "started_at": rfc3339(self.started_at),
-            "ended_at": self.ended_at and rfc3339(self.ended_at),
-            "path": self.path,
-            "detail": self.detail,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What is looked at, and how closely. ``decode`` plays a file and returns what was wrong."""
-
-    from_: datetime = BEGINNING
-    to: datetime
-    digests: bool = True
-    decode: Callable[[Path], str] | None = None
 
 
 class Verifier:
@@ -111,8 +60,8 @@ class Verifier:
         for row in sorted(rows.values(), key=lambda row: row.started_at):
             yield from self._check_file(row, scope)
         periods = self._periods.in_range(camera_id, scope.from_, scope.to)
-        cover = _Cover(camera_id, list(rows.values()), list(gaps.values()), periods, scope)
-        yield from cover.findings(unfinished=unfinished)
+        account = Account(camera_id, list(rows.values()), list(gaps.values()), periods, scope)
+        yield from account.findings(unfinished=unfinished)
         known = {row.path for row in rows.values()}
         unknown = {path: at for path, at in files.items() if path not in known}
         yield from self._check_unknown(camera_id, unknown)
@@ -176,72 +125,6 @@ class Verifier:
             yield _finding(wrong[0], row, wrong[1])
 
 
-class _Cover:
-    """Rows, gaps and wishes of one camera side by side."""
-
-    def __init__(
-        self,
-        camera_id: UUID,
-        rows: Sequence[Segment],
-        gaps: Sequence[Gap],
-        periods: Sequence[Period],
-        scope: Scope,
-    ) -> None:
-        self._camera_id = camera_id
-        self._starts = sorted(row.started_at for row in rows)
-        self._gaps = gaps
-        self._periods = periods
-        self._scope = scope
-        self._stored = [Span(row.started_at, row.ended_at) for row in rows]
-        self._missing = [Span(gap.started_at, self._end_of(gap)) for gap in gaps]
-
-    def findings(self, *, unfinished: bool) -> Iterator[Finding]:
-        """Yield what does not fit; ``unfinished`` when more is on its way behind the newest row."""
-        camera_id, known = self._camera_id, (*self._stored, *self._missing)
-        for hole in holes(self._wanted(unfinished=unfinished), known):
-            yield _cover(Kind.SECOND_MISSING, camera_id, hole, "neither recorded nor in the ledger")
-        for both in overlaps(self._stored, self._missing):
-            yield _cover(Kind.SECOND_TWICE, camera_id, both, "recorded, and a gap in the ledger")
-        for gap in self._gaps:
-            if gap.ended_at is None and (why := self._why_not_open(gap)):
-                yield Finding(
-                    kind=Kind.GAP_LEFT_OPEN,
-                    camera_id=camera_id,
-                    started_at=gap.started_at,
-                    ended_at=None,
-                    detail=why,
-                    gap=gap,
-                )
-
-    def _wanted(self, *, unfinished: bool) -> list[Span]:
-        scope = self._scope
-        newest = max(
-            (span.ended_at for span in (*self._stored, *self._missing)), default=scope.from_
-        )
-        spans = []
-        for period in self._periods:
-            ended_at = period.ended_at or newest
-            ended_at = min(ended_at, newest, scope.to) if unfinished else min(ended_at, scope.to)
-            spans.append(Span(max(period.started_at, scope.from_), ended_at))
-        return [span for span in spans if span.started_at < span.ended_at]
-
-    def _after(self, gap: Gap) -> list[datetime]:
-        return [started_at for started_at in self._starts if started_at >= gap.started_at]
-
-    def _end_of(self, gap: Gap) -> datetime:
-        """Return where a gap ends: one that is still open, where a segment follows it."""
-        if gap.ended_at is not None:
-            return gap.ended_at
-        return min(self._after(gap), default=max(self._scope.to, gap.started_at))
-
-    def _why_not_open(self, gap: Gap) -> str:
-        """Return why the gap should have ended; empty while it may be open."""
-        if not any(period.ended_at is None for period in self._periods):
-            return "an open gap, though nothing is wanted"
-        # The first segment after a gap is indexed a moment before the gap is closed.
-        return "an open gap, though recording goes on" if len(self._after(gap)) > 1 else ""
-
-
 def _wrong_with(path: Path, row: Segment, scope: Scope) -> tuple[Kind, str] | None:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -249,7 +132,7 @@ def _wrong_with(path: Path, row: Segment, scope: Scope) -> tuple[Kind, str] | No
     if found.st_size != row.size_bytes:
         kind = Kind.FILE_CUT_SHORT if found.st_size < row.size_bytes else Kind.FILE_GROWN
         return kind, f"{found.st_size} bytes instead of {row.size_bytes}"
-    if scope.digests and row.digest is not None and digest(path) != row.digest:
+    if scope.digests and row.digest is not None and file_digest(path) != row.digest:
         return Kind.BYTES_CHANGED, "its BLAKE3 digest is another one"
     if scope.decode is not None and (wrong := scope.decode(path)):
         return Kind.FILE_UNREADABLE, wrong
@@ -265,15 +148,4 @@ def _finding(kind: Kind, row: Segment, detail: str) -> Finding:
         path=row.path,
         detail=detail,
         segment=row,
-    )
-
-
-def _cover(kind: Kind, camera_id: UUID, span: Span, detail: str) -> Finding:
-    text = f"{span.length.total_seconds():.3f} s {detail}"
-    return Finding(
-        kind=kind,
-        camera_id=camera_id,
-        started_at=span.started_at,
-        ended_at=span.ended_at,
-        detail=text,
     )

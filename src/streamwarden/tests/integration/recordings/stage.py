@@ -1,0 +1,199 @@
+"""Recordings as the product makes them: real files, stored by the real archive, indexed in Postgres."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from streamwarden.actors.ledger import GapChange, Ledger
+from streamwarden.actors.ports import FinishedSegment
+from streamwarden.app import checking
+from streamwarden.app.archive import Archive
+from streamwarden.app.findings import Finding, Scope
+from streamwarden.app.index_writer import IndexWriter
+from streamwarden.app.reconcile import Mended
+from streamwarden.causes import Cause
+from streamwarden.clock import SystemClock
+from streamwarden.media.names import live_name
+from streamwarden.media.program import find_ffmpeg
+from streamwarden.storage.gaps import GapRepository
+from streamwarden.storage.journal import Journal
+from streamwarden.storage.periods import PeriodRepository
+from streamwarden.storage.pool import Database
+from streamwarden.storage.rows import Camera, Gap, Segment
+from streamwarden.storage.segments import SegmentRepository
+from streamwarden.storage.streams import StreamRepository
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+CLIP_S = 2
+CLIPS = 3
+_FRAGMENTS = "movflags=+frag_keyframe+empty_moov+default_base_moof:frag_duration=1000000"
+
+
+def at(seconds: float) -> datetime:
+    """Return the moment so many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def make_clips(folder: Path) -> list[Path]:
+    """Make a few segments of two seconds as FFmpeg does when it records."""
+    argv = [find_ffmpeg(None), "-v", "error", "-nostdin"]
+    argv += ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25", "-t", str(CLIP_S * CLIPS)]
+    argv += ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"]
+    argv += ["-f", "segment", "-segment_time", str(CLIP_S), "-reset_timestamps", "1"]
+    argv += ["-segment_format", "mp4", "-segment_format_options", _FRAGMENTS, "clip-%d.mp4"]
+    subprocess.run(argv, cwd=folder, check=True, timeout=30)
+    return [folder / f"clip-{number}.mp4" for number in range(CLIPS)]
+
+
+class Uncounted:
+    """A counter that nobody reads."""
+
+    def segment_stored(self, camera: str, **_figures: float) -> None:
+        """A segment is stored."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a camera's next segment goes."""
+
+    run: int = 1
+    number: int = 0
+
+
+class Recordings:
+    """A record root and its index, filled by hand."""
+
+    def __init__(self, root: Path, database: Database, clips: Sequence[Path]) -> None:
+        self.root = root
+        self.database = database
+        self.segments = SegmentRepository(database)
+        self.gaps = GapRepository(database)
+        self.periods = PeriodRepository(database)
+        self.streams = StreamRepository(database)
+        self._clips = clips
+        state = root / ".streamwarden"
+        state.mkdir(parents=True)
+        self.journal = Journal(state / checking.JOURNAL)
+        self.archive = Archive(
+            record_root=root,
+            journal=self.journal,
+            counter=Uncounted(),
+            clock=SystemClock(),
+            alive_until=None,
+        )
+        self._next: dict[UUID, Position] = {}
+
+    def close(self) -> None:
+        self.journal.close()
+
+    # What happened
+
+    def camera(self, *, wanted_s: float | None = 0.0) -> Camera:
+        """Return a camera, wanted from so many seconds after noon on."""
+        camera_id = uuid4()
+        camera = Camera(
+            id=camera_id,
+            name="Door",
+            path=str(camera_id),
+            owner="alice@home",
+            status="active",
+            created_at=NOON,
+        )
+        if wanted_s is not None:
+            self.streams.want(camera, requested_by="alice@home", at=at(wanted_s))
+        return camera
+
+    def unwant(self, camera: Camera, seconds: float) -> None:
+        self.streams.unwant(camera.id, requested_by="alice@home", at=at(seconds))
+
+    def record(self, camera: Camera, start_s: float, end_s: float, *, indexed: bool = True) -> Path:
+        """Store one segment; return its file."""
+        place = self._next.setdefault(camera.id, Position())
+        files = self.archive.camera(camera.id, camera.owner)
+        files.open((place.run,))
+        clip = self._clips[place.number % len(self._clips)]
+        shutil.copyfile(clip, self.live(camera) / live_name(place.run, place.number))
+        finished = FinishedSegment(
+            run=place.run, number=place.number, started_at=at(start_s), ended_at=at(end_s)
+        )
+        assert files.store(finished) is not None
+        place.number += 1
+        if indexed:
+            self.index()
+        ending = f"-r{finished.run}-{finished.number}.mp4"
+        return next(path for path in self.files(camera) if path.name.endswith(ending))
+
+    def record_all(self, camera: Camera, start_s: float, end_s: float) -> list[Path]:
+        """Store segments of two seconds, one after the other."""
+        starts = range(int(start_s), int(end_s), CLIP_S)
+        return [self.record(camera, start, start + CLIP_S) for start in starts]
+
+    def next_run(self, camera: Camera) -> None:
+        place = self._next[camera.id]
+        place.run, place.number = place.run + 1, 0
+
+    def miss(
+        self, camera: Camera, start_s: float, end_s: float | None, *, indexed: bool = True
+    ) -> UUID:
+        """Enter a gap in the ledger."""
+        change = GapChange(
+            id=uuid4(),
+            started_at=at(start_s),
+            ended_at=None if end_s is None else at(end_s),
+            cause=Cause.SOURCE_OFFLINE,
+        )
+        self.note(camera, change)
+        if indexed:
+            self.index()
+        return change.id
+
+    def note(self, camera: Camera, change: GapChange) -> None:
+        files = self.archive.camera(camera.id, camera.owner)
+        files.open((self._next.setdefault(camera.id, Position()).run,))
+        files.note(Ledger(), (change,))
+
+    def index(self) -> None:
+        """Take the journal to Postgres, as the indexer does."""
+        writer = IndexWriter(journal=self.journal, segments=self.segments, gaps=self.gaps)
+        while writer.write_batch():
+            pass
+
+    # What is there
+
+    def folder(self, camera: Camera) -> Path:
+        return self.root / "alice~40home" / str(camera.id)
+
+    def live(self, camera: Camera) -> Path:
+        return self.folder(camera) / ".live"
+
+    def files(self, camera: Camera) -> list[Path]:
+        return sorted(path for path in self.folder(camera).glob("2*/*.mp4"))
+
+    def rows(self, camera: Camera) -> list[Segment]:
+        return self.segments.in_range(camera.id, at(-86400), at(86400))
+
+    def ledger(self, camera: Camera) -> list[Gap]:
+        return self.gaps.in_range(camera.id, at(-86400), at(86400))
+
+    # What is found
+
+    def verify(self, *cameras: Camera, scope: Scope | None = None) -> list[Finding]:
+        ids = [camera.id for camera in cameras]
+        scope = scope or Scope(to=at(3600))
+        return list(checking.verify(self.root, self.database, ids, scope))
+
+    def reconcile(self, *cameras: Camera, scope: Scope | None = None) -> list[Mended]:
+        ids = [camera.id for camera in cameras]
+        scope = scope or Scope(to=at(3600))
+        return list(checking.reconcile(self.root, self.database, ids, scope))
+
+    def forget_rows(self, *ids: UUID) -> None:
+        """Remove rows of segments, and nothing else."""
+        self.segments.mark_deleting(ids)
+        assert self.segments.delete(ids) == len(ids)
