@@ -2,13 +2,14 @@
 
 Deletion goes the other way of storing: row marked, file unlinked, folder synced, row gone. A crash
 anywhere between leaves a marked row, with which the next sweep goes on. Open segments are in no row,
-so none is ever touched.
+so none is ever touched. What is deleted is first taken out of what was wanted, so that whoever
+verifies meanwhile misses nothing.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,6 +21,7 @@ import structlog
 
 from streamwarden.app.housekeeping import free_bytes
 from streamwarden.clock import Clock
+from streamwarden.media.names import parse_stored
 from streamwarden.media.store import sync_folder
 from streamwarden.storage.rows import Segment, Usage
 
@@ -27,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
 FORGET_EVERY: Final = timedelta(hours=1)
+STUCK_AT_MOST: Final = 20
+"""So many files that cannot be unlinked are left aside; with more, it is the disk that refuses."""
 
 
 class Reason(StrEnum):
@@ -91,7 +95,7 @@ class History(Protocol):
 class Periods(History, Protocol):
     """Wanted periods."""
 
-    def trim(self, camera_id: UUID, until: datetime) -> int:
+    def trim(self, camera_id: UUID, until: datetime) -> None:
         """Forget what was wanted before ``until``."""
 
 
@@ -136,20 +140,22 @@ class Sweeper:
         self._counter = counter
         self._clock = clock
         self._out_of_reach = False
+        self._stuck: frozenset[UUID] = frozenset()
 
     def sweep(self) -> bool:
         """Do one batch; True when there may be more to do at once.
 
         Raises:
             Unavailable: Postgres is away; nothing is deleted that could not be marked.
-            OSError: the disk refuses; what is marked stays marked.
+            OSError: the disk refuses; what is marked stays marked, and nothing more is.
         """
-        if marked := self._segments.deleting(limit=BATCH):
-            self._carry_out(marked)
+        marked = self._segments.deleting(limit=BATCH)
+        if marked and self._carry_out(marked):
             return True
         reason, chosen = self._next()
         if not chosen:
             return False
+        self._trim(chosen)
         self._segments.mark_deleting([segment.id for segment in chosen])
         size = sum(segment.size_bytes for segment in chosen)
         self._counter.deleted(reason, len(chosen), size)
@@ -166,8 +172,8 @@ class Sweeper:
     def _forget(self, horizon: datetime) -> None:
         """Drop gaps and periods that are older than every recording, once an hour."""
         if self._forgotten_at is None or horizon - self._forgotten_at > FORGET_EVERY:
-            self._gaps.drop_before(horizon)
             self._periods.drop_before(horizon)
+            self._gaps.drop_before(horizon)
             self._forgotten_at = horizon
 
     def _over_quota(self) -> tuple[Reason, list[Segment]] | None:
@@ -196,32 +202,57 @@ class Sweeper:
         self._out_of_reach = not chosen
         return chosen
 
-    def _carry_out(self, marked: Sequence[Segment]) -> None:
-        for camera_id in {segment.camera_id for segment in marked}:
-            ends = [row.ended_at for row in marked if row.camera_id == camera_id]
-            self._periods.trim(camera_id, max(ends))
-        folders = {self._unlink(segment) for segment in marked}
-        for folder in sorted(folders - {None}, key=str):
-            if folder is not None and folder.is_dir():
+    def _carry_out(self, marked: Sequence[Segment]) -> bool:
+        """Delete what is marked; True when anything was, False when all that is left is stuck."""
+        self._trim(marked)
+        refused: dict[UUID, OSError] = {}
+        folders = set()
+        for segment in marked:
+            try:
+                folders.add(self._unlink(segment))
+            except OSError as error:
+                refused[segment.id] = error
+        self._note_stuck(refused)
+        for folder in sorted(folder for folder in folders if folder is not None):
+            if folder.is_dir():
                 sync_folder(folder)
                 _remove_if_empty(folder)
-        self._segments.delete([segment.id for segment in marked])
+        gone = [segment.id for segment in marked if segment.id not in refused]
+        self._segments.delete(gone)
+        return bool(gone)
+
+    def _note_stuck(self, refused: Mapping[UUID, OSError]) -> None:
+        """One file that cannot be unlinked must not keep all others; a disk that refuses must."""
+        for segment_id in refused.keys() - self._stuck:
+            log.error("segment_stuck", segment_id=str(segment_id), error=str(refused[segment_id]))
+        self._stuck = frozenset(refused)
+        if len(refused) > STUCK_AT_MOST:
+            raise next(iter(refused.values()))
+
+    def _trim(self, segments: Sequence[Segment]) -> None:
+        for camera_id in {segment.camera_id for segment in segments}:
+            ends = [row.ended_at for row in segments if row.camera_id == camera_id]
+            self._periods.trim(camera_id, max(ends))
 
     def _unlink(self, segment: Segment) -> Path | None:
         path = self._root / segment.path
-        # A row can hold anything and a folder be replaced by a link; nothing outside is unlinked.
-        if not path.parent.resolve().is_relative_to(self._root.resolve()):
-            log.error("segment_outside_record_root", segment_id=str(segment.id))
+        # A row can hold anything and a folder be replaced by a link: only a stored segment goes.
+        inside = path.parent.resolve().is_relative_to(self._root.resolve())
+        if not inside or parse_stored(path.parent.name, path.name) is None:
+            log.error("not_a_stored_segment", segment_id=str(segment.id))
             return None
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
         return path.parent
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with os.scandir(folder) as entries:
-        if next(entries, None) is None:
-            folder.rmdir()
-            sync_folder(folder.parent)
+    # The system refuses while anything is in it, also what has come this moment.
+    try:
+        folder.rmdir()
+    except OSError:
+        return
+    sync_folder(folder.parent)
 
 
 def _gib(size_bytes: int) -> str:

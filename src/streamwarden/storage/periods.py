@@ -27,12 +27,14 @@ class PeriodRepository:
         """Return every camera that was ever wanted, removed ones too."""
         return [UUID(str(found)) for found in self._database.fetch_values(_SQL["camera_ids"])]
 
-    def trim(self, camera_id: UUID, until: datetime) -> int:
-        """Forget what was wanted before ``until``: retention has deleted it; return how many."""
+    def trim(self, camera_id: UUID, until: datetime) -> None:
+        """Forget what was wanted before ``until``: retention has deleted it."""
         params = {"camera_id": camera_id, "until": until}
         self._database.execute(_SQL["drop_until"], params)
-        return self._database.execute(_SQL["begin_at"], params)
+        self._database.execute(_SQL["begin_at"], params)
 
     def drop_before(self, moment: datetime) -> int:
-        """Forget periods that ended before ``moment``; return how many."""
-        return self._database.execute(_SQL["drop_before"], {"moment": moment})
+        """Forget what was wanted before ``moment``, of all cameras; return how many had ended."""
+        dropped = self._database.execute(_SQL["drop_before"], {"moment": moment})
+        self._database.execute(_SQL["begin_all_at"], {"moment": moment})
+        return dropped

@@ -213,7 +213,10 @@ class FakePeriodRepository(FakeRepository):
     def drop_before(self, moment: datetime) -> int:
         kept = [p for p in self._tables.periods if p.ended_at is None or p.ended_at >= moment]
         dropped = len(self._tables.periods) - len(kept)
-        self._tables.periods[:] = kept
+        self._tables.periods[:] = [
+            p if p.ended_at == moment else replace(p, started_at=max(p.started_at, moment))
+            for p in kept
+        ]
         return dropped
 
 
