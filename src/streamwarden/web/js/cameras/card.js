@@ -1,0 +1,138 @@
+// One camera in the list. What is shown is written again only where it differs.
+
+import { button, h, setAttribute, setText } from "../dom.js";
+import { t } from "../i18n.js";
+import { icon } from "../icons.js";
+import { cameraLink, recordingsLink } from "../router.js";
+import { advice, canStart, lastSegment, nextTry, stateName, why } from "./status.js";
+
+/** @typedef {{id: string, name: string, path: string, owner: string, status: string}} Camera */
+
+/**
+ * @param {Camera} camera
+ * @param {{press: (id: string, start: boolean) => void, publish: (camera: Camera) => void}} actions
+ */
+export function cameraCard(camera, actions) {
+  const parts = makeParts(camera, actions);
+  const card = {
+    camera,
+    element: parts.element,
+    /** @type {import("./status.js").Status|null} */
+    status: null,
+    picture: "",
+    busy: false,
+
+    /** @param {import("./status.js").Status} status */
+    show(status) {
+      card.status = status;
+      card.refresh();
+    },
+
+    /** Countdowns and "ago" go on between two answers. */
+    refresh() {
+      if (card.status) writeStatus(parts, card.status);
+      writeButton(parts, card);
+    },
+
+    /** @param {boolean} busy */
+    setBusy(busy) {
+      card.busy = busy;
+      writeButton(parts, card);
+    },
+
+    /** @param {{title: string, advice: string}|null} problem */
+    showProblem(problem) {
+      setText(parts.problem, problem ? `${problem.title} ${problem.advice}`.trim() : "");
+      parts.problem.hidden = !problem;
+    },
+
+    /** @param {Blob} blob */
+    showPicture(blob) {
+      const before = card.picture;
+      card.picture = URL.createObjectURL(blob);
+      parts.image.src = card.picture;
+      parts.image.hidden = false;
+      if (before) URL.revokeObjectURL(before);
+    },
+
+    close() {
+      if (card.picture) URL.revokeObjectURL(card.picture);
+    },
+  };
+  card.refresh();
+  return card;
+}
+
+/** @param {Camera} camera @param {any} actions */
+function makeParts(camera, actions) {
+  const name = h("a", { href: cameraLink(camera.id), text: camera.name, title: camera.name });
+  const image = h("img", { alt: "", hidden: true, width: 320, height: 180, decoding: "async" });
+  const badge = h("span", { class: "badge", text: t("state.unknown") });
+  const reason = h("p", { class: "reason", hidden: true });
+  const last = h("p", { class: "last" });
+  const problem = h("p", { class: "card-problem", role: "alert", hidden: true });
+  const toggle = h("button", { type: "button", class: "button toggle" });
+  const element = h(
+    "li",
+    { class: "card", id: `camera-${camera.id}`, "data-state": "unknown" },
+    h("a", { class: "picture", href: cameraLink(camera.id), tabindex: "-1", "aria-hidden": "true" }, icon("camera"), image),
+    h(
+      "div",
+      { class: "card-body" },
+      h("div", { class: "card-head" }, h("h2", {}, name), badge),
+      reason,
+      last,
+      problem,
+      h("div", { class: "actions" }, toggle, more(camera, actions)),
+    ),
+  );
+  const parts = { element, name, image, badge, reason, last, problem, toggle, wanted: true };
+  toggle.addEventListener("click", () => actions.press(camera.id, parts.wanted));
+  return parts;
+}
+
+/** @param {Camera} camera @param {any} actions */
+function more(camera, actions) {
+  return h(
+    "span",
+    { class: "more" },
+    h(
+      "a",
+      { class: "button quiet", href: recordingsLink(camera.id), "aria-label": t("recordings.of", { name: camera.name }) },
+      icon("clock"),
+      h("span", { text: t("recordings") }),
+    ),
+    button(t("publish"), () => actions.publish(camera), {
+      look: "quiet", icon: icon("link"), iconOnly: true, title: t("publish.of", { name: camera.name }),
+    }),
+  );
+}
+
+/** @param {any} parts @param {import("./status.js").Status} status */
+function writeStatus(parts, status) {
+  setAttribute(parts.element, "data-state", status.status);
+  setText(parts.badge, stateName(status.status));
+  const reason = [why(status), nextTry(status)].filter(Boolean).join(" · ");
+  setText(parts.reason, reason);
+  setAttribute(parts.reason, "title", advice(status) || null);
+  parts.reason.hidden = !reason;
+  const { text, moment } = lastSegment(status);
+  setText(parts.last, text);
+  setAttribute(parts.last, "title", moment ? `UTC ${moment.toISOString()}` : null);
+}
+
+/** @param {any} parts @param {any} card */
+function writeButton(parts, card) {
+  const inactive = card.camera.status !== "active";
+  const start = canStart(card.status);
+  if (parts.wanted !== start || !parts.toggle.firstChild) {
+    parts.wanted = start;
+    parts.toggle.className = `button toggle ${start ? "primary" : ""}`;
+    parts.toggle.replaceChildren(icon(start ? "play" : "stop"), h("span", { text: t(start ? "start" : "stop") }));
+    const label = t(start ? "start.of" : "stop.of", { name: card.camera.name });
+    parts.toggle.setAttribute("aria-label", label);
+  }
+  parts.toggle.disabled = card.busy || (inactive && start);
+  setAttribute(parts.toggle, "title", inactive && start ? t("problem.camera_inactive") : null);
+  setAttribute(parts.element, "data-inactive", inactive ? "" : null);
+}

@@ -1,0 +1,66 @@
+// The start: who is it, which page, and again whenever either changes.
+
+import { cameraCard } from "./cameras/card.js";
+import { camerasPage } from "./cameras/page.js";
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+import { place } from "./router.js";
+import { currentUser, isExpired, restore, signOut, useRolesClaim } from "./session.js";
+import { shell } from "./shell.js";
+import { signInPage } from "./signin.js";
+import { toastPlace } from "./toast.js";
+
+/** @typedef {{element: HTMLElement, close: () => void, title?: string}} Page */
+
+/** @type {Page|null} */
+let shown = null;
+let whySignedOut = "";
+let turn = 0;
+
+/** What only some pages need is loaded when one of them is opened. */
+const PAGES = {
+  cameras: async () => camerasPage({ card: cameraCard }),
+  camera: async (where) => (await import("./camera/page.js")).cameraPage(where),
+  recordings: async (where) => (await import("./recordings/page.js")).recordingsPage(where),
+  operations: async () => (await import("./operations/page.js")).operationsPage(),
+  nowhere: async () => ({ element: h("p", { class: "empty", text: t("nowhere") }), close() {} }),
+};
+
+async function show() {
+  const mine = ++turn;
+  shown?.close();
+  shown = null;
+  const page = currentUser() ? await PAGES[place().name](place()) : signInPage(whySignedOut);
+  if (mine !== turn) {
+    page.close(); // another page was asked for meanwhile
+    return;
+  }
+  shown = page;
+  document.title = page.title ? `${page.title} · streamwarden` : "streamwarden";
+  document.body.replaceChildren(...shell(page.element, place().name), toastPlace());
+}
+
+async function learnConfig() {
+  const answer = await fetch("/config.json", { credentials: "omit" });
+  const config = await answer.json();
+  window.streamwardenConfig = Object.freeze(config);
+  useRolesClaim(config.roles_claim);
+}
+
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#token=")) restore();
+  else show();
+});
+addEventListener("languagechosen", show);
+addEventListener("sessionchanged", (event) => {
+  whySignedOut = /** @type {CustomEvent} */ (event).detail;
+  show();
+});
+
+restore();
+if (isExpired()) {
+  whySignedOut = "expired";
+  signOut("expired");
+}
+learnConfig().catch(() => useRolesClaim("roles"));
+show();
