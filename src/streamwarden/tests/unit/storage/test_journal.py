@@ -175,7 +175,7 @@ class FullDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room: int | None = None
         self._write: Callable[[int, bytes, int], int] = os.pwrite
-        monkeypatch.setattr(journal_module.os, "pwrite", self.pwrite)
+        monkeypatch.setattr(os, "pwrite", self.pwrite)
 
     def pwrite(self, fd: int, data: bytes, position: int) -> int:
         if self.room is None:
