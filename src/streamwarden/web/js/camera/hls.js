@@ -1,0 +1,96 @@
+// HLS by the browser itself where it can, by hls.js (loaded only then) where it cannot.
+
+const NATIVE = "application/vnd.apple.mpegurl";
+
+/** @typedef {{close: () => void, playingDate: () => Date|null}} HlsPlayback */
+
+/**
+ * Play `url` in `video`. `failed` is called once, with what the browser or hls.js says.
+ * @param {HTMLVideoElement} video
+ * @param {string} url
+ * @param {{failed: (detail: string) => void, startAt?: number, live?: boolean}} options
+ * @returns {HlsPlayback}
+ */
+export function playHls(video, url, options) {
+  let closed = false;
+  /** @type {HlsPlayback} */
+  let inner = { close() {}, playingDate: () => null };
+  const failed = (/** @type {string} */ detail) => !closed && options.failed(detail);
+  const withLibrary = async (/** @type {string} */ before) => {
+    try {
+      const { default: Hls } = await import("../../vendor/hls.light.min.mjs");
+      if (closed) return;
+      if (!Hls.isSupported()) return failed(before || "no Media Source Extensions");
+      inner = library(Hls, video, url, { ...options, failed });
+    } catch (error) {
+      failed(String(error));
+    }
+  };
+  if (video.canPlayType(NATIVE)) inner = native(video, url, options, withLibrary);
+  else withLibrary("");
+  return {
+    close() {
+      closed = true;
+      inner.close();
+    },
+    playingDate: () => inner.playingDate(),
+  };
+}
+
+/**
+ * @param {HTMLVideoElement} video @param {string} url @param {any} options
+ * @param {(why: string) => void} orElse what to do when it cannot play this after all
+ */
+function native(video, url, options, orElse) {
+  let played = false;
+  const playing = () => (played = true);
+  const error = () => {
+    const detail = video.error?.message || `code ${video.error?.code ?? 0}`;
+    close();
+    if (played) options.failed(detail);
+    else orElse(detail);
+  };
+  const metadata = () => {
+    if (options.startAt) video.currentTime = options.startAt;
+  };
+  video.addEventListener("playing", playing);
+  video.addEventListener("error", error);
+  video.addEventListener("loadedmetadata", metadata);
+  video.src = url;
+  function close() {
+    video.removeEventListener("playing", playing);
+    video.removeEventListener("error", error);
+    video.removeEventListener("loadedmetadata", metadata);
+    video.removeAttribute("src");
+    video.load();
+  }
+  return {
+    close,
+    playingDate() {
+      const start = /** @type {any} */ (video).getStartDate?.();
+      const from = start instanceof Date ? start.getTime() : NaN;
+      return Number.isNaN(from) ? null : new Date(from + video.currentTime * 1000);
+    },
+  };
+}
+
+/** @param {any} Hls @param {HTMLVideoElement} video @param {string} url @param {any} options */
+function library(Hls, video, url, options) {
+  // Without a worker: its blob would need a wider policy, and there is next to nothing to transmux.
+  const hls = new Hls({
+    enableWorker: false,
+    startPosition: options.startAt ?? -1,
+    maxBufferLength: 30,
+    liveSyncDurationCount: 1,
+    liveMaxLatencyDurationCount: 4,
+  });
+  let mended = 0;
+  hls.on(Hls.Events.ERROR, (/** @type {any} */ _event, /** @type {any} */ data) => {
+    if (!data.fatal) return;
+    if (data.type === "mediaError" && mended++ < 2) hls.recoverMediaError();
+    else options.failed(data.details);
+  });
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  return { close: () => hls.destroy(), playingDate: () => hls.playingDate ?? null };
+}
