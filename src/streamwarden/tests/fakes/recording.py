@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
-from streamwarden.actors.inbox import RunInbox
+from streamwarden.actors.inbox import End, Finished
 from streamwarden.actors.ledger import GapChange, Ledger
 from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import (
@@ -114,18 +114,30 @@ class FakeRun:
     end: FakeEnd | None = None
 
 
+class Listener(Protocol):
+    """Who is told about the runs (``RunInbox``, or whatever listens in a test)."""
+
+    def spawned(self, run: int, at: datetime) -> None: ...
+    def recording(self, run: int, at: datetime) -> None: ...
+    def listed(self, run: int, segment: Finished) -> None: ...
+    def stalled(self, run: int, at: datetime) -> None: ...
+    def clock_stepped(self, run: int, by_s: float) -> None: ...
+    def ended(self, run: int, end: End) -> None: ...
+    def adopted(self) -> None: ...
+
+
 class FakeWatcher:
     """Plays the runs of one camera as ``RunWatcher`` does; the test says what FFmpeg does."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._lock = threading.RLock()
-        self._listener: RunInbox | None = None
+        self._listener: Listener | None = None
         self.runs: dict[int, FakeRun] = {}
         self.orders: list[SpawnOrder] = []
         self.stops: list[int] = []
 
-    def adopt(self, camera_id: UUID, listener: RunInbox) -> FakeCameraRuns:
+    def adopt(self, camera_id: UUID, listener: Listener) -> FakeCameraRuns:
         del camera_id
         with self._lock:
             self._listener = listener
@@ -175,13 +187,13 @@ class FakeWatcher:
             self.runs[run].end = end
             self._told().ended(run, end)
 
-    def _told(self) -> RunInbox:
+    def _told(self) -> Listener:
         assert self._listener is not None
         return self._listener
 
     # What the holder does
 
-    def carry_out(self, listener: RunInbox, command: Callable[[], None]) -> None:
+    def carry_out(self, listener: Listener, command: Callable[[], None]) -> None:
         """Obey whoever holds the camera, and nobody else."""
         with self._lock:
             if self._listener is listener:
@@ -210,7 +222,7 @@ class FakeWatcher:
 class FakeCameraRuns:
     """What the holder of the camera may do; powerless once another has adopted it."""
 
-    def __init__(self, watcher: FakeWatcher, listener: RunInbox) -> None:
+    def __init__(self, watcher: FakeWatcher, listener: Listener) -> None:
         self._watcher = watcher
         self._listener = listener
 
@@ -262,6 +274,10 @@ class FakeArchive:
             first_time=first_time,
             alive_until=self.alive_until if first_time else None,
         )
+
+    def books(self) -> Ledger:
+        self._perhaps_refuse("books")
+        return self.ledger
 
     def next_run(self) -> tuple[Path, int]:
         self._perhaps_refuse("next_run")
