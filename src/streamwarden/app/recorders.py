@@ -109,7 +109,13 @@ class Recorders:
         """
         database = self._ground.database
         seconds = SettingsRepository(database).get("video_segment_seconds")
-        rows = StreamRepository(database).all()
+        streams = StreamRepository(database)
+        rows = streams.all()
+        node = self._ground.settings.node
+        for row in rows:
+            if row.wanted and row.node != node:
+                # Whoever looks at the wish sees which machine has taken it up.
+                streams.claim(row.camera_id, node)
         stopped = {
             status.camera_id
             for status in self._ground.board.all()
