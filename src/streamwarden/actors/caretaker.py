@@ -42,7 +42,6 @@ class Caretaker:
         self._clock = clock
         self._early: list[Callable[[], None]] | None = []
         self._runs: set[int] = set()
-        self._ledger = book.Ledger()
 
     def spawned(self, run: int, at: datetime) -> None:
         """A run lives; the watcher has been asked to stop it."""
@@ -71,7 +70,7 @@ class Caretaker:
         self._do(self._parked)
 
     def adopted(self) -> None:
-        """Everything known has been told: read the ledger, then deal with it in order."""
+        """Everything known has been told: open the folder, then deal with it in order."""
         early, self._early = self._early or [], None
         self._do(self._open)
         for work in early:
@@ -91,7 +90,7 @@ class Caretaker:
             log.error("caretaker_failed", camera=str(self._camera_id), error=str(result))
 
     def _open(self) -> None:
-        self._ledger = self._archive.open(self._runs).ledger
+        self._archive.open(self._runs)
 
     def _store(self, run: int, segment: Finished, *, torn: bool) -> None:
         first = torn and segment.number == 0
@@ -105,16 +104,17 @@ class Caretaker:
             )
         )
         if stored is not None:
-            self._keep(book.stored(self._ledger, stored.started_at, stored.ended_at))
+            self._keep(book.stored(self._archive.books(), stored.started_at, stored.ended_at))
 
     def _parked(self) -> None:
-        self._keep(book.lost(self._ledger, Cause.ACTOR_PARKED, self._clock.now()))
+        self._keep(book.lost(self._archive.books(), Cause.ACTOR_PARKED, self._clock.now()))
 
     def _keep(self, step: book.Step) -> None:
-        self._ledger, changes = step
+        # The books are read anew at each step: a user's stop may have closed them in between.
+        ledger, changes = step
         for change in changes:
             self._meter.changed(self._camera_id, change)
-        self._archive.note(self._ledger, changes)
+        self._archive.note(ledger, changes)
 
 
 def close_ledger(*, camera_id: UUID, archive: CameraArchive, meter: GapMeter, at: datetime) -> None:
