@@ -113,11 +113,18 @@ def write_settings(path: Path, values: Mapping[str, object]) -> None:
 
     Secrets are among them, so only its owner may read the file.
     """
-    # A TOML basic string is written as JSON writes it, and so are whole numbers.
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
+        # One that was there already keeps its mode unless told otherwise.
+        os.fchmod(fd, 0o600)
+        os.ftruncate(fd, 0)
         file.write("# Written by streamwarden demo at each start.\n" + "\n".join(lines) + "\n")
+
+
+def _toml(value: object) -> str:
+    """Write a value as TOML 1.0 does: as JSON, but for surrogate pairs and DEL in strings."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _database(
