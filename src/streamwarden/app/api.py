@@ -9,6 +9,7 @@ from functools import partial
 from streamwarden.app.migrations import Migrating
 from streamwarden.app.streaming_http import check_database, secret
 from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.play import PlayTokens
 from streamwarden.auth.streams import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clients.streaming import StreamingClient
@@ -47,7 +48,9 @@ class ApiRole:
         url = secret(settings, "database_url")
         self._database = Database(url, application_name="api")
         self._migrating = Migrating(url, on_failure=on_failure)
-        self._tokens = StreamTokens(parse_keys(secret(settings, "stream_token_keys")), clock)
+        keys = parse_keys(secret(settings, "stream_token_keys"))
+        self._tokens = StreamTokens(keys, clock)
+        self._play_tokens = PlayTokens(keys, clock)
         self._memory = WishMemory(
             CameraRepository(self._database), StreamRepository(self._database), clock
         )
@@ -116,6 +119,7 @@ class ApiRole:
                 ),
                 users=users,
                 tokens=self._tokens,
+                play_tokens=self._play_tokens,
                 cameras=CameraRepository(database),
                 grants=GrantRepository(database),
                 settings=SettingsRepository(database),

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from streamwarden.app.housekeeping import free_bytes
+from streamwarden.app.segment_files import StoredFragments
 from streamwarden.app.streaming import StreamingRole
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
@@ -15,6 +16,7 @@ from streamwarden.http.app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.http.streaming.ports import Playback
 from streamwarden.metrics.exposition import new_registry, render
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.metrics.recording import RecordingMetrics
@@ -88,6 +90,7 @@ class StreamingProgram:
                 shared=shared,
                 gateway=self._role.gateway,
                 files=files,
+                playback=Playback(fragments=StoredFragments(files)),
                 rtsp_hosts=self._settings.rtsp_hosts,
             )
         )

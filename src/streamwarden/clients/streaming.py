@@ -145,6 +145,17 @@ class StreamingClient:
             raise _unavailable(method, path, f"status {found.status}")
         return found
 
+    def fragments(
+        self, camera_id: UUID, segment_id: UUID, *, request_id: str | None = None
+    ) -> list[tuple[int, int]]:
+        """Return where a segment's fragments end in its file, and how long each plays in ms."""
+        path = f"/streams/{camera_id}/segments/{segment_id}/fragments"
+        items = self._object("GET", path, request_id=request_id).get("items")
+        try:
+            return [(int(one["end"]), int(one["media_ms"])) for one in items]  # type: ignore[attr-defined]  # judged below
+        except (TypeError, KeyError, ValueError) as error:
+            raise _unavailable("GET", path, "an answer that is no list of fragments") from error
+
     def check(self) -> None:
         """Raise StreamingUnavailable unless the streaming role lives."""
         self._object("GET", "/healthz")

@@ -13,7 +13,7 @@ from streamwarden.http.intake import Intake
 from streamwarden.http.middleware import common
 from streamwarden.http.openapi import OpenApiDocument
 from streamwarden.http.operations import Resource
-from streamwarden.http.ports import RequestMetrics, UserVerifier
+from streamwarden.http.ports import PlayVerifier, RequestMetrics, UserVerifier
 from streamwarden.http.problems import add_error_handlers
 
 App = falcon.App[falcon.Request, falcon.Response]
@@ -36,12 +36,13 @@ def build_app(
     *,
     title: str,
     users: UserVerifier | None = None,
+    players: PlayVerifier | None = None,
 ) -> App:
     """Return an app with ``routes`` and what every port serves beside them."""
     app: App = falcon.App(
         middleware=[
             *common(shared.role, shared.metrics),
-            Intake(users=users, internal_token=shared.internal_token),
+            Intake(users=users, players=players, internal_token=shared.internal_token),
         ]
     )
     add_error_handlers(app)

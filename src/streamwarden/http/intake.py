@@ -9,13 +9,14 @@ import falcon
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from streamwarden.auth.play import PlayClaims
 from streamwarden.auth.users import Unauthenticated, User
 from streamwarden.errors import InvalidInput
 from streamwarden.http.json_body import parse_json
 from streamwarden.http.middleware import BODY_LIMIT_BYTES
 from streamwarden.http.models import Model, parse_id
 from streamwarden.http.operations import Access, operation_of
-from streamwarden.http.ports import UserVerifier
+from streamwarden.http.ports import PlayVerifier, UserVerifier
 from streamwarden.http.problems import InternalTokenRefused
 
 _M = TypeVar("_M", bound=Model)
@@ -27,8 +28,15 @@ _ERRORS_TOLD = 3
 class Intake:
     """Credentials first, then the path, the query and the body; each refusal names its field."""
 
-    def __init__(self, *, users: UserVerifier | None, internal_token: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        users: UserVerifier | None,
+        internal_token: str | None,
+        players: PlayVerifier | None = None,
+    ) -> None:
         self._users = users
+        self._players = players
         self._internal_token = (internal_token or "").encode()
 
     def process_resource(
@@ -48,13 +56,27 @@ class Intake:
     def _admit(self, req: falcon.Request, access: Access) -> None:
         match access:
             case Access.BEARER:
-                if self._users is None:
-                    raise AssertionError("a bearer's operation in an app that knows no users")
-                req.context.user = self._users.verify(_bearer(req))
+                self._admit_user(req)
+            case Access.PLAYER:
+                self._admit_player(req)
             case Access.INTERNAL:
                 self._check_internal(req.get_header("X-Internal-Token") or "")
             case Access.OPEN:
                 pass
+
+    def _admit_user(self, req: falcon.Request) -> None:
+        if self._users is None:
+            raise AssertionError("a bearer's operation in an app that knows no users")
+        req.context.user = self._users.verify(_bearer(req))
+
+    def _admit_player(self, req: falcon.Request) -> None:
+        if self._players is None:
+            raise AssertionError("a player's operation in an app that knows no play tokens")
+        shown: object = req.params.get("token")
+        if req.get_header("Authorization") or not isinstance(shown, str):
+            self._admit_user(req)
+        else:
+            req.context.claims = self._players.verify(shown)
 
     def _check_internal(self, shown: str) -> None:
         expected = self._internal_token
@@ -67,6 +89,12 @@ class Intake:
 def user_of(req: falcon.Request) -> User:
     """Return who calls an operation that needs a bearer."""
     return _taken(req.context.user, User)
+
+
+def claims_of(req: falcon.Request) -> PlayClaims | None:
+    """Return what the play token says, None for a user's own call, which `user_of` tells of."""
+    shown: PlayClaims | None = getattr(req.context, "claims", None)
+    return shown
 
 
 def query_of(req: falcon.Request, model: type[_M]) -> _M:

@@ -28,10 +28,12 @@ _PARAMETER = re.compile(r"{(\w+)}")
 _SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
     Access.BEARER: [{"bearer": []}],
+    Access.PLAYER: [{"bearer": []}, {"player": []}],
     Access.INTERNAL: [{"internal": []}],
 }
 _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "player": {"type": "apiKey", "in": "query", "name": "token"},
     "internal": {"type": "apiKey", "in": "header", "name": "X-Internal-Token"},
 }
 

@@ -19,6 +19,8 @@ class Access(Enum):
     OPEN = "open"
     BEARER = "bearer"
     """A user, by ``Authorization: Bearer``."""
+    PLAYER = "player"
+    """A user by ``Authorization: Bearer``, or what a user plays by ``?token=``: a play token."""
     INTERNAL = "internal"
     """Another role, by ``X-Internal-Token``."""
 

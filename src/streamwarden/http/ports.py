@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from streamwarden.auth.play import PlayClaims
 from streamwarden.auth.users import User
 
 
@@ -19,3 +20,10 @@ class UserVerifier(Protocol):
 
     def verify(self, token: str) -> User:
         """Return the user; raise Unauthenticated."""
+
+
+class PlayVerifier(Protocol):
+    """Knows what a play token is good for."""
+
+    def verify(self, token: str) -> PlayClaims:
+        """Return the claims; raise Unauthenticated."""

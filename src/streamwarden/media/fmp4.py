@@ -49,10 +49,24 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Fragment:
+    """A whole fragment: its first byte (of what comes before its ``moof``) and where it ends.
+
+    ``media_ms`` is how long its video plays, ``key`` whether that begins with a key frame.
+    """
+
+    start: int
+    end: int
+    media_ms: int
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Track:
     id: int
     timescale: int
     default_duration: int
+    default_flags: int
 
 
 def init_bytes(fd: int) -> int | None:
@@ -80,6 +94,45 @@ def summarise(path: Path) -> Summary:
         return _summarise(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
+
+
+class FragmentScan:
+    """Reads a file's fragments as they become whole; each call goes on where the last one ended."""
+
+    def __init__(self) -> None:
+        self.init_bytes = 0
+        self._track: _Track | None = None
+        self._position = self._start = 0
+        self._pending: tuple[int, bool] | None = None
+
+    def advance(self, fd: int, size: int) -> Iterator[Fragment]:
+        """Yield the fragments that are whole within ``size`` bytes and have not been yielded yet.
+
+        Raises:
+            NotFragmentedMp4: the file is none, or has no video track.
+        """
+        while (box := _read_box(fd, self._position)) is not None and box.end <= size:
+            self._position = box.end
+            if box.kind == b"moov":
+                self._begin(fd, box)
+            elif box.kind == b"moof":
+                self._pending = self._look(_payload(fd, box))
+            elif box.kind == b"mdat" and self._pending is not None:
+                (media_ms, key), self._pending = self._pending, None
+                yield Fragment(self._start, box.end, media_ms, key)
+                self._start = box.end
+
+    def _begin(self, fd: int, moov: Box) -> None:
+        self._track = _video_track(_payload(fd, moov))
+        if self._track is None:
+            raise NotFragmentedMp4("no video track")
+        self.init_bytes = self._start = moov.end
+
+    def _look(self, moof: bytes) -> tuple[int, bool]:
+        track = self._track
+        if track is None:
+            raise NotFragmentedMp4("a fragment before the movie header")
+        return round(_fragment_ticks(moof, track) * 1000 / track.timescale), _is_key(moof, track)
 
 
 def _summarise(fd: int, size: int) -> Summary:
@@ -167,7 +220,7 @@ def _video_track(moov: bytes) -> _Track | None:
                 timescale = _versioned(_first(trak, b"mdia", b"mdhd"), 12, 20)
                 if timescale == 0:
                     raise NotFragmentedMp4("a timescale of 0")
-                return _Track(id_, timescale, _default_duration(moov, id_))
+                return _Track(id_, timescale, *_defaults(moov, id_))
     except struct.error as error:
         raise NotFragmentedMp4("a movie header cut short") from error
     return None
@@ -181,18 +234,25 @@ def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
     return value
 
 
-def _default_duration(moov: bytes, track_id: int) -> int:
+def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
+    """Return a sample's duration and flags where its fragment does not say them."""
     for trex in _inside(moov, b"mvex", b"trex"):
         if struct.unpack_from(">I", trex, 4)[0] == track_id:
-            return int(struct.unpack_from(">I", trex, 12)[0])
-    return 0
+            duration, _size, flags = struct.unpack_from(">III", trex, 12)
+            return duration, flags
+    return 0, 0
 
 
 _TFHD_OPTIONAL: Final = ((0x1, 8), (0x2, 4))
 _TFHD_DURATION: Final = 0x8
+_TFHD_BEFORE_FLAGS: Final = (*_TFHD_OPTIONAL, (0x8, 4), (0x10, 4))
+_TFHD_FLAGS: Final = 0x20
+_NOT_A_KEY_FRAME: Final = 0x10000
+"""``sample_is_non_sync_sample`` (8.8.3.1)."""
 _TRUN_DATA_OFFSET: Final = 0x1
 _TRUN_FIRST_FLAGS: Final = 0x4
 _TRUN_DURATION: Final = 0x100
+_TRUN_FLAGS: Final = 0x400
 _TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
 
 
@@ -227,3 +287,30 @@ def _trun_ticks(trun: bytes, default: int) -> int:
     words = struct.unpack_from(f">{samples * per_sample // 4}I", trun, offset)
     # The duration is the first of a sample's fields.
     return sum(words[:: per_sample // 4])
+
+
+def _is_key(moof: bytes, track: _Track) -> bool:
+    """Tell whether the fragment's first video frame is a key frame."""
+    try:
+        for traf in _inside(moof, b"traf"):
+            tfhd = _first(traf, b"tfhd")
+            if struct.unpack_from(">I", tfhd, 4)[0] == track.id:
+                return not _first_flags(tfhd, _first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
+    except struct.error as error:
+        raise NotFragmentedMp4("a fragment header cut short") from error
+    return False
+
+
+def _first_flags(tfhd: bytes, trun: bytes, track: _Track) -> int:
+    flags: int = struct.unpack_from(">I", trun)[0]
+    offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET)
+    if flags & _TRUN_FIRST_FLAGS:
+        return int(struct.unpack_from(">I", trun, offset)[0])
+    if flags & _TRUN_FLAGS:
+        offset += sum(4 for flag in _TRUN_PER_SAMPLE[:2] if flags & flag)
+        return int(struct.unpack_from(">I", trun, offset)[0])
+    tfhd_flags: int = struct.unpack_from(">I", tfhd)[0]
+    if not tfhd_flags & _TFHD_FLAGS:
+        return track.default_flags
+    offset = 8 + sum(size for flag, size in _TFHD_BEFORE_FLAGS if tfhd_flags & flag)
+    return int(struct.unpack_from(">I", tfhd, offset)[0])

@@ -58,15 +58,17 @@ class SegmentRepository:
         (found,) = self._database.fetch_values(_SQL["max_run"], {"camera_id": camera_id})
         return found if isinstance(found, int) else 0
 
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Segment]:
-        """Return all segments that overlap ``from_`` to ``to``, in time order."""
+    def in_range(
+        self, camera_id: UUID, from_: datetime, to: datetime, *, limit: int | None = None
+    ) -> list[Segment]:
+        """Return the segments that overlap ``from_`` to ``to``, in time order; all for no limit."""
         params = {
             "camera_id": camera_id,
             "from": from_,
             "to": to,
             "after_moment": BEGINNING.moment,
             "after_id": BEGINNING.id,
-            "limit": None,
+            "limit": limit,
         }
         return self._database.fetch_all(_SQL["in_range"], params, row=Segment)
 

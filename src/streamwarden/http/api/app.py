@@ -10,10 +10,13 @@ from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraSe
 from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
 from streamwarden.http.api.links import Links, LivePreview, Publish
 from streamwarden.http.api.locks import StreamLocks
+from streamwarden.http.api.play import Playing, RecordingPlaylist, SignPlayToken
+from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
     AuthMetrics,
     Cameras,
     Grants,
+    PlayTokens,
     Recordings,
     Segments,
     SettingsStore,
@@ -40,6 +43,7 @@ class ApiDeps:
     shared: Shared
     users: UserVerifier
     tokens: StreamTokens
+    play_tokens: PlayTokens
     cameras: Cameras
     grants: Grants
     settings: SettingsStore
@@ -67,7 +71,13 @@ class InternalDeps:
 
 def create_api_app(deps: ApiDeps) -> App:
     """Return the app that users call through the BFF."""
-    return build_app(deps.shared, _routes(deps), title="streamwarden: API", users=deps.users)
+    return build_app(
+        deps.shared,
+        _routes(deps),
+        title="streamwarden: API",
+        users=deps.users,
+        players=deps.play_tokens,
+    )
 
 
 def create_internal_app(deps: InternalDeps) -> App:
@@ -97,6 +107,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         rtsp_publish_url=deps.rtsp_publish_url,
         whep_url=deps.whep_url,
     )
+    playing = _playing(deps, access)
     return {
         "/api/v1/camera": CameraCollection(cameras),
         CAMERA: CameraItem(cameras, access),
@@ -106,9 +117,24 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/publish_rtsp_url": Publish(links),
         f"{CAMERA}/preview": LivePreview(links),
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
-        f"{CAMERA}/recordings/{{segment_id}}": RecordingFile(deps.segments, access, deps.streaming),
+        f"{CAMERA}/recordings/play_token": SignPlayToken(playing),
+        f"{CAMERA}/recordings/playlist.m3u8": RecordingPlaylist(playing),
+        f"{CAMERA}/recordings/{{segment_id}}": RecordingFile(
+            deps.segments, playing.play, deps.streaming
+        ),
         "/api/v1/settings/{key}": SettingItem(settings),
     }
+
+
+def _playing(deps: ApiDeps, access: CameraAccess) -> Playing:
+    return Playing(
+        access=access,
+        play=PlayAccess(access),
+        tokens=deps.play_tokens,
+        segments=deps.segments,
+        streaming=deps.streaming,
+        clock=deps.clock,
+    )
 
 
 def _stream_service(deps: ApiDeps, access: CameraAccess) -> StreamService:

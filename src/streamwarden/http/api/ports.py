@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from streamwarden.auth.play import Stretch
 from streamwarden.auth.streams import SignedToken, StreamAction, StreamClaims
+from streamwarden.http.ports import PlayVerifier
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -59,6 +61,8 @@ class SegmentRow(Protocol):
     def size_bytes(self) -> int: ...  # noqa: D102 - likewise
     @property
     def salvaged(self) -> bool: ...  # noqa: D102 - likewise
+    @property
+    def init_bytes(self) -> int: ...  # noqa: D102 - likewise
 
 
 class GapRow(Protocol):
@@ -158,6 +162,11 @@ class Segments(Protocol):
     def get(self, camera_id: UUID, segment_id: UUID, /) -> SegmentRow | None:
         """Return the segment, None where this camera has no such one."""
 
+    def in_range(
+        self, camera_id: UUID, from_: datetime, to: datetime, /, *, limit: int | None
+    ) -> Sequence[SegmentRow]:
+        """Return the first ``limit`` segments that overlap the range, in time order."""
+
     def mark_camera_deleting(self, camera_id: UUID, /) -> int:
         """Mark all of the camera's segments for deletion."""
 
@@ -218,6 +227,9 @@ class Streaming(Protocol):
     ) -> OpenedFile:
         """Ask for a segment's file."""
 
+    def fragments(self, camera_id: UUID, segment_id: UUID, /) -> Sequence[tuple[int, int]]:
+        """Return where a segment's fragments end in its file, and how long each plays in ms."""
+
 
 class StreamTokens(Protocol):
     """Signs and verifies stream tokens."""
@@ -233,6 +245,15 @@ class StreamTokens(Protocol):
 
     def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
         """Return the claims, or raise StreamTokenRefused."""
+
+
+class PlayTokens(PlayVerifier, Protocol):
+    """Signs and verifies play tokens."""
+
+    def sign(
+        self, sub: str, camera_id: UUID, *, live: bool, recorded: Stretch | None, ttl_s: int
+    ) -> SignedToken:
+        """Sign what a user may play of a camera."""
 
 
 class AuthMetrics(Protocol):

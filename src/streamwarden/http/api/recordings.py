@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Literal, cast
 from uuid import UUID
@@ -12,8 +11,9 @@ from pydantic import Field
 
 from streamwarden.auth.access import Action
 from streamwarden.clock import Clock
-from streamwarden.errors import InvalidInput, NotFound
+from streamwarden.errors import Denied, InvalidInput, NotFound
 from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
     GapRow,
     OpenedFile,
@@ -22,6 +22,7 @@ from streamwarden.http.api.ports import (
     Segments,
     Streaming,
 )
+from streamwarden.http.api.spans import DEFAULT_SPAN, before
 from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
@@ -29,7 +30,6 @@ from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.problems import Problem, respond
 from streamwarden.http.request_ids import name_request
 
-DEFAULT_SPAN = timedelta(days=1)
 _VALIDATORS = ("Cache-Control", "ETag", "Last-Modified")
 _PASSED_HEADERS = (
     *_VALIDATORS,
@@ -53,6 +53,12 @@ class RangeQuery(Model):
     to: Moment | None = None
     limit: QueryInteger = Field(default=100, ge=1, le=1_000)
     cursor: str | None = Field(default=None, max_length=128)
+
+
+class TokenQuery(Model):
+    """A play token, where no header can be sent."""
+
+    token: str | None = Field(default=None, max_length=2_048)
 
 
 class SegmentItem(Model):
@@ -103,10 +109,7 @@ class RecordingCollection(Resource):
         """Answer with a page."""
         query = query_of(req, RangeQuery)
         to = query.to or self._clock.now()
-        try:
-            from_ = query.from_ or to - DEFAULT_SPAN
-        except OverflowError:
-            raise InvalidInput("to: must be later", field="to") from None
+        from_ = query.from_ or before(to, DEFAULT_SPAN)
         if from_ >= to:
             raise InvalidInput("from: must be before to", field="from")
         self._access.find(user_of(req), camera_id, Action.RECORDINGS)
@@ -118,14 +121,15 @@ class RecordingCollection(Resource):
 class RecordingFile(Resource):
     """``GET /api/v1/camera/{camera_id}/recordings/{segment_id}``."""
 
-    def __init__(self, segments: Segments, access: CameraAccess, streaming: Streaming) -> None:
+    def __init__(self, segments: Segments, play: PlayAccess, streaming: Streaming) -> None:
         self._segments = segments
-        self._access = access
+        self._play = play
         self._streaming = streaming
 
     @operation(
         "The file of a segment",
-        access=Access.BEARER,
+        access=Access.PLAYER,
+        query=TokenQuery,
         answers=FILE_ANSWERS,
         refusals=(403, 404, 416, 503),
         headers=FILE_HEADERS,
@@ -134,9 +138,12 @@ class RecordingFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
         """Pass the file on from the streaming role, piece by piece."""
-        self._access.find(user_of(req), camera_id, Action.RECORDINGS)
-        if self._segments.get(camera_id, segment_id) is None:
+        allowed = self._play.recordings(req, camera_id)
+        segment = self._segments.get(camera_id, segment_id)
+        if segment is None:
             raise SegmentNotFound("this camera has no such segment")
+        if allowed.stretch and not allowed.stretch.meets(segment.started_at, segment.ended_at):
+            raise Denied("this play token is for another time")
         found = self._streaming.open_file(
             camera_id,
             segment_id,
@@ -144,7 +151,8 @@ class RecordingFile(Resource):
             headers={name: text for name in FILE_HEADERS if (text := req.get_header(name))},
             request_id=name_request(req),
         )
-        _pass_on(req, resp, found)
+        pass_on(req, resp, found)
+        resp.set_header("Referrer-Policy", "no-referrer")
 
 
 class _Passing:
@@ -164,7 +172,8 @@ class _Passing:
         self._found.close()
 
 
-def _pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> None:
+def pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> None:
+    """Answer with a file from the streaming role, or with its refusal."""
     headers = {name.lower(): value for name, value in found.headers.items()}
     if found.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
         found.close()

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from streamwarden.http.app import App, Shared, build_app
-from streamwarden.http.streaming.ports import Files, Gateway
-from streamwarden.http.streaming.segments import SegmentFile
+from streamwarden.http.streaming.ports import Files, Gateway, Playback
+from streamwarden.http.streaming.segments import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streams import Restart, Start, Stop, Stream, Streams
 
 
@@ -18,6 +18,7 @@ class StreamingDeps:
     shared: Shared
     gateway: Gateway
     files: Files
+    playback: Playback
     rtsp_hosts: Collection[str]
 
 
@@ -33,6 +34,9 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             "/streams/{camera_id}": Stream(gateway),
             "/streams/{camera_id}/restart": Restart(gateway),
             "/streams/{camera_id}/segments/{segment_id}": SegmentFile(deps.files),
+            "/streams/{camera_id}/segments/{segment_id}/fragments": SegmentFragments(
+                deps.playback.fragments
+            ),
         },
         title="streamwarden: streaming role",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -44,6 +45,28 @@ class Files(Protocol):
 
     def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
         """Open the file of a segment; raise NotFound where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentEnd:
+    """A fragment of a file: where it ends, and how long it plays."""
+
+    end: int
+    media_ms: int
+
+
+class Fragments(Protocol):
+    """Knows how segments' files are made up."""
+
+    def of(self, camera_id: UUID, segment_id: UUID) -> Sequence[FragmentEnd]:
+        """Return the fragments of a segment; raise NotFound where there is no such file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playback:
+    """What is played beside whole segments."""
+
+    fragments: Fragments
 
 
 class SegmentPath(Protocol):

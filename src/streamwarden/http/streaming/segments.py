@@ -7,8 +7,9 @@ from uuid import UUID
 import falcon
 
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4
+from streamwarden.http.models import Model, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.streaming.ports import Files, OpenFile
+from streamwarden.http.streaming.ports import Files, Fragments, OpenFile
 from streamwarden.http.streaming.ranges import Unsatisfiable, is_current, range_applies, span_of
 
 
@@ -37,6 +38,40 @@ class SegmentFile(Resource):
             raise
         if not taken:
             found.stream.close()
+
+
+class FragmentModel(Model):
+    """A fragment: where it ends in the file, and how long it plays."""
+
+    end: int
+    media_ms: int
+
+
+class FragmentList(Model):
+    """The fragments of a file in its order."""
+
+    items: list[FragmentModel]
+
+
+class SegmentFragments(Resource):
+    """``GET /streams/{camera_id}/segments/{segment_id}/fragments``."""
+
+    def __init__(self, fragments: Fragments) -> None:
+        self._fragments = fragments
+
+    @operation(
+        "Where a segment's file can be cut",
+        access=Access.INTERNAL,
+        answers={200: FragmentList},
+        refusals=(404, 503),
+    )
+    def on_get(
+        self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
+    ) -> None:
+        """Answer with the file's structure."""
+        found = self._fragments.of(camera_id, segment_id)
+        items = [FragmentModel(end=one.end, media_ms=one.media_ms) for one in found]
+        answer(resp, FragmentList(items=items))
 
 
 def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> bool:

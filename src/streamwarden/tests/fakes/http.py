@@ -127,6 +127,7 @@ class FakeStreaming:
         self.failure: Exception | None = None
         self.loses_answers = False
         self.file = FakeFile()
+        self.pieces = [(100 + 100 * n, 1_000) for n in range(1, 31)]
         self.nonsense: Mapping[str, object] | None = None
 
     def start(
@@ -176,6 +177,10 @@ class FakeStreaming:
             request_id=request_id,
         )
         return self.file
+
+    def fragments(self, camera_id: UUID, segment_id: UUID) -> list[tuple[int, int]]:
+        self._call("fragments", camera_id=camera_id, segment_id=segment_id)
+        return self.pieces
 
     def _call(self, name: str, **arguments: object) -> None:
         if self.failure is not None:

@@ -46,10 +46,12 @@ class FakeSegmentRepository(FakeRepository):
         runs = [s.run for s in self._tables.segments.values() if s.camera_id == camera_id]
         return max(runs, default=0)
 
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Segment]:
+    def in_range(
+        self, camera_id: UUID, from_: datetime, to: datetime, *, limit: int | None = None
+    ) -> list[Segment]:
         found = self._stored(camera_id)
         overlapping = [s for s in found if overlaps(s.started_at, s.ended_at, from_, to)]
-        return sorted(overlapping, key=_recording_position)
+        return sorted(overlapping, key=_recording_position)[:limit]
 
     def oldest(
         self,

@@ -27,6 +27,7 @@ from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
+from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
@@ -55,6 +56,7 @@ def streaming(
             shared=shared,
             gateway=gateway,
             files=IndexedFiles(index, tmp_path),
+            playback=a_playback(),
             rtsp_hosts=("media",),
         )
     )
@@ -129,6 +131,7 @@ def test_a_wrong_internal_token_is_unavailable_and_tells_nobody(
         shared=shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), tmp_path),
+        playback=a_playback(),
         rtsp_hosts=(),
     )
     with (
@@ -184,9 +187,15 @@ def _saying(body: bytes, status: str = "200 OK", *headers: tuple[str, str]) -> A
 )
 def test_what_is_no_answer_of_ours_is_unavailable(serve: Serve, body: bytes) -> None:
     base = serve(_saying(body))
-    with closing(StreamingClient(base, INTERNAL_TOKEN)) as client, pytest.raises(StreamingUnavailable):
+    with (
+        closing(StreamingClient(base, INTERNAL_TOKEN)) as client,
+        pytest.raises(StreamingUnavailable),
+    ):
         client.status(CAMERA)
-    with closing(ReadTokenClient(base, INTERNAL_TOKEN)) as tokens, pytest.raises(ReadTokenUnavailable):
+    with (
+        closing(ReadTokenClient(base, INTERNAL_TOKEN)) as tokens,
+        pytest.raises(ReadTokenUnavailable),
+    ):
         tokens.fetch(CAMERA)
 
 

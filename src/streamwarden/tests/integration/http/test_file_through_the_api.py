@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from streamwarden.app.segment_files import StoredFragments
+from streamwarden.auth.play import PlayTokens
 from streamwarden.auth.streams import SigningKey, StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clients.streaming import StreamingClient
@@ -19,11 +21,13 @@ from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.http.streaming.ports import Playback
 from streamwarden.tests.fakes.http import FakeGateway
 from streamwarden.tests.fakes.storage import FakeStorage
 from streamwarden.tests.fakes.storage_samples import a_segment
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
+KEY = SigningKey("k", b"y" * 40, None)
 DATA = bytes(range(256)) * 12_000  # 3 MB: more than any one buffer on the way
 
 
@@ -47,11 +51,13 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
     file.parent.mkdir(parents=True)
     file.write_bytes(DATA)
     gateway = FakeGateway()
+    files = IndexedFiles(storage.segments, tmp_path)
     streaming = create_streaming_app(
         StreamingDeps(
             shared=shared,
             gateway=gateway,
-            files=IndexedFiles(storage.segments, tmp_path),
+            files=files,
+            playback=Playback(fragments=StoredFragments(files)),
             rtsp_hosts=("media",),
         )
     )
@@ -61,7 +67,8 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
             ApiDeps(
                 shared=shared,
                 users=users,
-                tokens=StreamTokens([SigningKey("k", b"y" * 40, None)], clock),
+                tokens=StreamTokens([KEY], clock),
+                play_tokens=PlayTokens([KEY], clock),
                 cameras=storage.cameras,
                 grants=storage.grants,
                 settings=storage.settings,

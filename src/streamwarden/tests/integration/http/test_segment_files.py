@@ -11,6 +11,7 @@ from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
+from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
@@ -41,6 +42,7 @@ def base(root: Path, index: FakeIndex, shared: Shared, serve: Serve) -> str:
                 shared=shared,
                 gateway=FakeGateway(),
                 files=IndexedFiles(index, root),
+                playback=a_playback(),
                 rtsp_hosts=("media",),
             )
         )

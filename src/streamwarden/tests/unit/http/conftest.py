@@ -13,6 +13,7 @@ import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
 
+from streamwarden.auth.play import PlayTokens
 from streamwarden.auth.streams import SigningKey, StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.http.api.app import ApiDeps, InternalDeps, create_api_app, create_internal_app
@@ -86,6 +87,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.users = UserTokens(SECRET, audience="api", roles_claim="roles", clock=self.clock)
         self.tokens = StreamTokens([KEY], self.clock)
+        self.play_tokens = PlayTokens([KEY], self.clock)
         self.memory = WishMemory(self.storage.cameras, self.storage.streams, self.clock)
         self.shared = Shared(
             role="api",
@@ -111,6 +113,7 @@ class Bench:
             shared=shared,
             users=self.users,
             tokens=self.tokens,
+            play_tokens=self.play_tokens,
             cameras=self.storage.cameras,
             grants=self.storage.grants,
             settings=self.storage.settings,

@@ -13,6 +13,7 @@ from streamwarden.http.app import App
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway, FakeIndex
+from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.unit.http.conftest import Bench, CheckedClient
 
 
@@ -22,6 +23,7 @@ def _apps(bench: Bench) -> dict[str, CheckedClient]:
             shared=bench.shared,
             gateway=FakeGateway(),
             files=IndexedFiles(FakeIndex(), Path("/nowhere")),
+            playback=a_playback(),
             rtsp_hosts=("media",),
         )
     )
@@ -86,6 +88,8 @@ def test_the_contracts_calls_are_there(bench: Bench) -> None:
         (f"{camera}/recordings/{{segment_id}}", "GET"),
         ("/api/v1/settings/{key}", "GET"),
         ("/api/v1/settings/{key}", "PUT"),
+        ("/api/v1/camera/{camera_id}/recordings/play_token", "POST"),
+        ("/api/v1/camera/{camera_id}/recordings/playlist.m3u8", "GET"),
     }
     assert _described(apps["internal"].document) >= {
         ("/api/v1/m2m/check-stream-pwd", "POST"),
@@ -125,7 +129,7 @@ def test_postgres_away_is_503_on_every_route_of_users(bench: Bench) -> None:
             continue
         asked = path.removeprefix("/api/v1").replace("{key}", "video_segment_seconds")
         asked = re.sub(r"{\w+}", str(camera.id), asked)
-        body = None if "stream/" in path else bodies.get(method)
+        body = bodies.get(method) if path in {"/api/v1/camera", "/api/v1/settings/{key}"} else None
         result = bench.call(method, asked, who="root", json=body)
         assert (result.status_code, result.json["code"]) == (503, "storage_unavailable"), path
         assert result.headers["retry-after"]

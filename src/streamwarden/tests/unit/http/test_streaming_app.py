@@ -18,6 +18,7 @@ from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.tests.fakes.http import EPOCH, FakeGateway, FakeIndex
+from streamwarden.tests.fakes.play import a_playback
 
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
 TOKEN = "internal"
@@ -39,7 +40,13 @@ def client(gateway: FakeGateway) -> testing.TestClient:
     )
     files = IndexedFiles(FakeIndex(), Path("/nowhere"))
     app = create_streaming_app(
-        StreamingDeps(shared=shared, gateway=gateway, files=files, rtsp_hosts=("media",))
+        StreamingDeps(
+            shared=shared,
+            gateway=gateway,
+            files=files,
+            playback=a_playback(),
+            rtsp_hosts=("media",),
+        )
     )
     return testing.TestClient(app, headers={"X-Internal-Token": TOKEN})
 

@@ -1,0 +1,204 @@
+"""Play tokens, and recordings as HLS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.access import Action
+from streamwarden.auth.play import Stretch
+from streamwarden.clock import Clock
+from streamwarden.errors import Denied, InvalidInput, NotFound
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.play_access import PlayAccess, private
+from streamwarden.http.api.playlist import (
+    MEDIA_TYPE,
+    Part,
+    Piece,
+    Playlist,
+    cut,
+    one_line,
+    overlapping,
+    part_of,
+    playable,
+)
+from streamwarden.http.api.ports import PlayTokens, SegmentRow, Segments, Streaming
+from streamwarden.http.api.spans import DEFAULT_SPAN, before
+from streamwarden.http.intake import body_of, query_of, user_of
+from streamwarden.http.models import BodyInteger, Model, Moment, answer
+from streamwarden.http.operations import Access, Media, Resource, operation
+
+MAX_SEGMENTS: Final = 10_000
+"""Of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
+_MAX_CUTS: Final = 32
+"""Hand-overs between runs that are cut to the fragment; each asks for one file's structure."""
+
+PLAYLIST_ANSWER: Final = Media(content_type=MEDIA_TYPE, about="A media playlist (RFC 8216)")
+
+
+class NothingRecorded(NotFound):
+    """No segment that can be played lies in the range."""
+
+    code = "nothing_recorded"
+
+
+class RangeTooLong(InvalidInput):
+    """The range holds more segments than one playlist may."""
+
+    code = "range_too_long"
+
+
+class PlayTokenBody(Model):
+    """Which time. Without ``from`` and ``to``: what is live alone. ``ttl`` in seconds."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    ttl: BodyInteger = Field(default=3_600, ge=30, le=86_400)
+
+
+class PlayToken(Model):
+    """Goes into ``?token=`` of what a player fetches of this camera."""
+
+    token: str
+    expires_at: Moment
+
+
+class PlaylistQuery(Model):
+    """Which time, by default all that the token is for."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    token: str | None = Field(default=None, max_length=2_048)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """What the routes here need."""
+
+    access: CameraAccess
+    play: PlayAccess
+    tokens: PlayTokens
+    segments: Segments
+    streaming: Streaming
+    clock: Clock
+
+
+class SignPlayToken(Resource):
+    """``POST /api/v1/camera/{camera_id}/recordings/play_token``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "A token for what a player fetches",
+        access=Access.BEARER,
+        body=PlayTokenBody,
+        answers={200: PlayToken},
+        refusals=(403, 404, 503),
+        about=(
+            "With a range for recordings, and for live pictures too if the user may see them; "
+            "without one for live pictures alone. `to` defaults to the token's end."
+        ),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Decide what the user may, and sign that."""
+        body, user = body_of(req, PlayTokenBody), user_of(req)
+        recorded = self._stretch(body)
+        first = Action.VIEW if recorded is None else Action.RECORDINGS
+        camera = self._playing.access.find(user, camera_id, first)
+        live = camera.status == "active" and self._may_view(req, camera_id)
+        if recorded is None and not live:
+            raise Denied("the camera is inactive, and no time is asked for")
+        signed = self._playing.tokens.sign(
+            user.sub, camera_id, live=live, recorded=recorded, ttl_s=body.ttl
+        )
+        answer(resp, PlayToken(token=signed.token, expires_at=signed.expires_at))
+
+    def _stretch(self, body: PlayTokenBody) -> Stretch | None:
+        if body.from_ is None and body.to is None:
+            return None
+        to = body.to or self._playing.clock.now() + timedelta(seconds=body.ttl)
+        return _stretch(body.from_ or before(to, DEFAULT_SPAN), to)
+
+    def _may_view(self, req: falcon.Request, camera_id: UUID) -> bool:
+        try:
+            self._playing.access.find(user_of(req), camera_id, Action.VIEW)
+        except Denied:
+            return False
+        return True
+
+
+class RecordingPlaylist(Resource):
+    """``GET /api/v1/camera/{camera_id}/recordings/playlist.m3u8``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "Recordings as HLS",
+        access=Access.PLAYER,
+        query=PlaylistQuery,
+        answers={200: PLAYLIST_ANSWER},
+        refusals=(403, 404, 503),
+        about=(
+            "Ends where `to` is past, else grows (EVENT). 404 `nothing_recorded`, 400 "
+            f"`range_too_long` beyond {MAX_SEGMENTS} segments."
+        ),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with a playlist whose URIs carry the token that it was asked with."""
+        query = query_of(req, PlaylistQuery)
+        allowed = self._playing.play.recordings(req, camera_id)
+        asked = self._asked(query, allowed.stretch)
+        if allowed.stretch is not None and not allowed.stretch.holds(asked):
+            raise Denied("this play token is for another time")
+        parts = self._parts(camera_id, asked)
+        kind = "VOD" if asked.to <= self._playing.clock.now() else "EVENT"
+        resp.content_type = MEDIA_TYPE
+        resp.text = Playlist(parts=parts, kind=kind).text(allowed.token)
+        private(resp)
+
+    def _asked(self, query: PlaylistQuery, limit: Stretch | None) -> Stretch:
+        to = query.to or (limit.to if limit else self._playing.clock.now())
+        from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
+        return _stretch(from_, to)
+
+    def _parts(self, camera_id: UUID, asked: Stretch) -> list[Part]:
+        found = self._playing.segments.in_range(
+            camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1
+        )
+        if len(found) > MAX_SEGMENTS:
+            raise RangeTooLong(
+                f"more than {MAX_SEGMENTS} segments; ask for a shorter time", field="to"
+            )
+        segments = one_line(segment for segment in found if playable(segment))
+        if not segments:
+            raise NothingRecorded("nothing that can be played was recorded then")
+        return self._cut(camera_id, segments)
+
+    def _cut(self, camera_id: UUID, segments: Sequence[SegmentRow]) -> list[Part]:
+        ends = dict(list(overlapping(segments).items())[:_MAX_CUTS])
+        parts = []
+        for segment in segments:
+            part: Part | None = part_of(segment)
+            if part is not None and (until := ends.get(part.uri)) is not None:
+                part = cut(part, self._pieces(camera_id, segment.id), until)
+            if part is not None:
+                parts.append(part)
+        return parts
+
+    def _pieces(self, camera_id: UUID, segment_id: UUID) -> list[Piece]:
+        found = self._playing.streaming.fragments(camera_id, segment_id)
+        return [Piece(end, media_ms) for end, media_ms in found]
+
+
+def _stretch(from_: datetime, to: datetime) -> Stretch:
+    if from_ >= to:
+        raise InvalidInput("from: must be before to", field="from")
+    return Stretch(from_, to)

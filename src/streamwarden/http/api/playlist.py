@@ -1,0 +1,159 @@
+"""HLS media playlists over the recorder's own files (RFC 8216). Pure: values in, text out.
+
+Every file starts its decode times anew, so each has its own EXT-X-MAP (its header, as a byte range)
+and begins with EXT-X-DISCONTINUITY. URIs are relative, so that they hold behind the BFF as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from urllib.parse import quote
+
+from streamwarden.clock import rfc3339
+from streamwarden.http.api.ports import SegmentRow
+
+MEDIA_TYPE = "application/vnd.apple.mpegurl"
+_VERSION = 7
+"""EXT-X-MAP outside of I-frame playlists needs 6 (RFC 8216, 7); fragmented MP4 came with 7."""
+SEAM = timedelta(milliseconds=500)
+"""Neighbours' ends are measured apart from each other; less than this is no overlap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some bytes of a file that play for ``media_ms``; ``uri`` is relative to the playlist."""
+
+    uri: str
+    init_bytes: int
+    offset: int
+    size_bytes: int
+    media_ms: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playlist:
+    """A playlist and how it goes on: ``kind`` is VOD, EVENT, or empty for one that slides."""
+
+    parts: Sequence[Part]
+    kind: str = ""
+    sequence: int = 0
+    discontinuities: int = 0
+
+    def text(self, token: str | None) -> str:
+        """Write it; every URI carries ``token``."""
+        return "\n".join(self._lines("" if token is None else f"?token={quote(token, safe='')}"))
+
+    def _lines(self, query: str) -> Iterator[str]:
+        yield "#EXTM3U"
+        yield f"#EXT-X-VERSION:{_VERSION}"
+        yield f"#EXT-X-TARGETDURATION:{target_s(self.parts)}"
+        if self.kind:
+            yield f"#EXT-X-PLAYLIST-TYPE:{self.kind}"
+        yield f"#EXT-X-MEDIA-SEQUENCE:{self.sequence}"
+        if self.discontinuities:
+            yield f"#EXT-X-DISCONTINUITY-SEQUENCE:{self.discontinuities}"
+        yield "#EXT-X-INDEPENDENT-SEGMENTS"
+        before = ""
+        for part in self.parts:
+            if part.uri != before:
+                yield from _file(part, query, discontinuity=bool(before))
+            before = part.uri
+            yield from _part(part, query)
+        if self.kind == "VOD":
+            yield "#EXT-X-ENDLIST"
+        yield ""
+
+
+def target_s(parts: Iterable[Part]) -> int:
+    """Return EXT-X-TARGETDURATION: no part, rounded to a second, is longer (RFC 8216, 4.3.3.1)."""
+    return max((math.ceil(part.media_ms / 1000) for part in parts), default=1) or 1
+
+
+def _file(part: Part, query: str, *, discontinuity: bool) -> Iterator[str]:
+    if discontinuity:
+        yield "#EXT-X-DISCONTINUITY"
+    yield f'#EXT-X-MAP:URI="{part.uri}{query}",BYTERANGE="{part.init_bytes}@0"'
+
+
+def _part(part: Part, query: str) -> Iterator[str]:
+    yield f"#EXT-X-PROGRAM-DATE-TIME:{rfc3339(part.started_at)}"
+    yield f"#EXTINF:{part.media_ms / 1000:.3f},"
+    yield f"#EXT-X-BYTERANGE:{part.size_bytes}@{part.offset}"
+    yield f"{part.uri}{query}"
+
+
+def part_of(segment: SegmentRow) -> Part:
+    """Return all that a segment's file holds after its header."""
+    return Part(
+        uri=str(segment.id),
+        init_bytes=segment.init_bytes,
+        offset=segment.init_bytes,
+        size_bytes=segment.size_bytes - segment.init_bytes,
+        media_ms=segment.media_ms,
+        started_at=segment.started_at,
+    )
+
+
+def playable(segment: SegmentRow) -> bool:
+    """Tell whether a player can be pointed at the segment's media."""
+    return 0 < segment.init_bytes < segment.size_bytes and segment.media_ms > 0
+
+
+def one_line(segments: Iterable[SegmentRow]) -> list[SegmentRow]:
+    """Return segments of which none plays what its neighbours play already.
+
+    Runs overlap where one took over from the other (make before break). A segment goes that another
+    covers, or its two neighbours together; of two that cover each other, the later run's stays.
+    What then still overlaps is a neighbour's end, which `cut` takes off.
+    """
+    kept: list[SegmentRow] = []
+    for segment in sorted(segments, key=lambda one: (one.started_at, one.run, one.id)):
+        while kept and _covers(segment, kept[-1]):
+            kept.pop()
+        if kept and _covers(kept[-1], segment):
+            continue
+        if len(kept) > 1 and segment.started_at <= kept[-2].ended_at + SEAM:
+            kept.pop()
+        kept.append(segment)
+    return kept
+
+
+def _covers(cover: SegmentRow, other: SegmentRow) -> bool:
+    if cover.run == other.run:
+        return False  # one run's segments follow each other, however short they are
+    return cover.started_at <= other.started_at + SEAM and other.ended_at <= cover.ended_at + SEAM
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a file's media, in the order of the file: where it ends, and how long it plays."""
+
+    end: int
+    media_ms: int
+
+
+def cut(part: Part, pieces: Iterable[Piece], until: datetime) -> Part | None:
+    """Return ``part`` without the fragments that begin at ``until`` or later; None if none is left."""
+    room_ms = (until - part.started_at) / timedelta(milliseconds=1)
+    end, played_ms = part.offset, 0
+    for piece in pieces:
+        if played_ms + piece.media_ms / 2 > room_ms:
+            break
+        end, played_ms = piece.end, played_ms + piece.media_ms
+    if played_ms == 0:
+        return None
+    return replace(part, size_bytes=end - part.offset, media_ms=played_ms)
+
+
+def overlapping(segments: Sequence[SegmentRow]) -> dict[str, datetime]:
+    """Return which segments reach into the next one, by id, and where that one starts."""
+    return {
+        str(one.id): after.started_at
+        for one, after in pairwise(segments)
+        if after.started_at + SEAM < one.ended_at and after.run != one.run
+    }

@@ -1,0 +1,22 @@
+"""What the streaming role plays beside whole segments, in memory."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from streamwarden.http.streaming.ports import FragmentEnd, Playback
+
+
+class FakeFragments:
+    """Every file is made up alike."""
+
+    def __init__(self) -> None:
+        self.found = [FragmentEnd(end=1_000 * n, media_ms=1_000) for n in range(1, 4)]
+
+    def of(self, camera_id: UUID, segment_id: UUID) -> list[FragmentEnd]:
+        del camera_id, segment_id
+        return self.found
+
+
+def a_playback() -> Playback:
+    return Playback(fragments=FakeFragments())
