@@ -155,6 +155,13 @@ class CannotRead(Exception):
         self.cause = cause
 
 
+def reason(error: object) -> tuple[Cause, str]:
+    """Return the cause that an error of these ports carries, and its text; others are our defect."""
+    if isinstance(error, CannotStore | CannotRead):
+        return error.cause, str(error)
+    return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]
+
+
 class Workers(Protocol):
     """A bounded pool for what must wait; answers come by message."""
 

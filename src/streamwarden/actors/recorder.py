@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
 
 import structlog
 
-from streamwarden.actors import ledger as book
-from streamwarden.actors.accounts import Accounts, SegmentLine
+from streamwarden.actors.attempts import Attempts
+from streamwarden.actors.bookkeeping import STORE_AGAIN_S, Bookkeeping
 from streamwarden.actors.inbox import RunInbox
-from streamwarden.actors.live_runs import LiveRuns, Loss
+from streamwarden.actors.live_runs import LiveRuns
 from streamwarden.actors.messages import (
     ClockStepped,
     FolderOpened,
     LastSegment,
     LedgerNoted,
-    OpenTail,
     RecorderState,
     RespawnDue,
     RestartRun,
@@ -38,20 +36,17 @@ from streamwarden.actors.messages import (
     UpdateStream,
 )
 from streamwarden.actors.ports import (
-    CannotRead,
-    CannotStore,
     FinishedSegment,
     OpenedFolder,
     SpawnOrder,
     StoredSegment,
+    reason,
 )
 from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
 from streamwarden.causes import Cause
 from streamwarden.supervision import Link, SupervisedActor, tell
 
 log = structlog.get_logger(__name__)
-
-STORE_AGAIN_S: Final = 2.0
 
 
 class RecorderActor(SupervisedActor):
@@ -64,23 +59,20 @@ class RecorderActor(SupervisedActor):
         self._log = log.bind(camera=str(spec.camera_id), incarnation=link.incarnation)
         self._shown = deps.shown
         self._spawning = deps.spawning
-        self._line = SegmentLine(archive=deps.archive, disk=deps.disk, tell=self._tell_self)
-        self._accounts = Accounts(
-            camera_id=spec.camera_id,
-            archive=deps.archive,
-            disk=deps.disk,
-            meter=deps.meter,
+        self._attempts = Attempts(
+            spawning=deps.spawning,
+            callers=deps.callers,
+            timers=deps.timers,
             tell=self._tell_self,
         )
-        self._early: list[object] | None = []
         self._live = LiveRuns()
-        self._unsettled: dict[int, Loss | None] = {}
-        self._attempt = 0
-        self._preparing = False
+        self._books = Bookkeeping(
+            camera_id=spec.camera_id, deps=deps, live=self._live, tell=self._tell_self
+        )
+        self._early: list[object] | None = []
         self._stopping = False
         self._closing = False
         self._unwanted_at: datetime | None = None
-        self._missing_at_end = Cause.STALLED
 
     # The actor's life
 
@@ -94,6 +86,7 @@ class RecorderActor(SupervisedActor):
             restarts=self._spec.restarts,
         )
         self._runs = self._deps.adopt(self._spec.camera_id, RunInbox(self.actor_ref))
+        self._books.adopt(self._runs)
 
     def shutting_down(self) -> None:
         """Stop every run in order; the last segment is stored before this actor ends."""
@@ -142,11 +135,11 @@ class RecorderActor(SupervisedActor):
                 segment = FinishedSegment(
                     run=run, number=number, started_at=started_at, ended_at=ended_at
                 )
-                self._line.add(segment)
+                self._books.listed(segment)
             case SegmentStored(result):
                 self._segment_stored(result)
             case StoreAgain():
-                self._line.store_first()
+                self._books.store_again()
             case LedgerNoted(final, result):
                 self._ledger_noted(result, final=final)
             case _:
@@ -173,19 +166,14 @@ class RecorderActor(SupervisedActor):
         if self._stopping:
             self._stop_runs()
             self._end_when_done()
-        elif not self._live and not self._preparing and self._attempt == 0:
+        elif not self._live and not self._attempts.begun:
             self._prepare_spawn()
 
     def _take_over(self, opened: OpenedFolder) -> None:
         self._shown.update(run=max(opened.last_run, self._shown.status.run))
         if opened.last_segment is not None:
             self._shown.update(last_segment=opened.last_segment)
-        self._accounts.begin(opened.ledger)
-        if opened.first_time or opened.ledger.covered_until is None:
-            step = book.resumed(
-                opened.ledger, alive_until=opened.alive_until, at=self._spec.wanted_at
-            )
-            self._accounts.keep(step)
+        self._books.take_over(opened, wanted_at=self._spec.wanted_at)
 
     def _folder_refused(self, result: object) -> None:
         self._shown.error(*reason(result))
@@ -197,7 +185,7 @@ class RecorderActor(SupervisedActor):
             self.finish()
             return
         self._shown.state(RecorderState.BACKOFF)
-        self._later(STORE_AGAIN_S, RunsAdopted())
+        self._deps.timers.after(STORE_AGAIN_S, lambda: self._tell_self(RunsAdopted()))
 
     def _ledger_noted(self, result: object, *, final: bool) -> None:
         if isinstance(result, Exception):
@@ -209,25 +197,17 @@ class RecorderActor(SupervisedActor):
     # Spawning
 
     def _prepare_spawn(self) -> None:
-        self._attempt += 1
-        self._preparing = True
         if not self._live.recording:
             self._shown.state(RecorderState.STARTING, next_retry_at=None)
-        attempt = self._attempt
-        self._deps.callers.run(
-            self._spawning.preparation(self._spec.segment_seconds),
-            lambda result: self._tell_self(SpawnPrepared(attempt, result)),
-        )
+        self._attempts.prepare(self._spec.segment_seconds)
 
     def _spawn_prepared(self, prepared: SpawnPrepared) -> None:
-        if prepared.attempt != self._attempt or self._stopping:
+        if not self._attempts.answered(prepared) or self._stopping:
             return
-        self._preparing = False
         order = prepared.result
         if not isinstance(order, SpawnOrder):
             cause, text = reason(order)
-            if not self._live and not any(self._unsettled.values()):
-                self._account_loss(Loss(cause, self._deps.clock.now(), covered=False))
+            self._books.could_not_begin(cause)
             self._come_back(cause, text, run=None, recorded=False)
             return
         # The length may have changed while the token was fetched.
@@ -237,7 +217,7 @@ class RecorderActor(SupervisedActor):
         self._runs.spawn(order)
 
     def _respawn_due(self, attempt: int) -> None:
-        if attempt == self._attempt and not self._stopping and not self._preparing:
+        if self._attempts.is_due(attempt) and not self._stopping:
             self._prepare_spawn()
 
     def _come_back(self, cause: Cause, text: str, *, run: int | None, recorded: bool) -> None:
@@ -246,7 +226,7 @@ class RecorderActor(SupervisedActor):
         wait_s = self._spawning.lost(cause, recorded=recorded)
         if self._stopping:
             return
-        if self._preparing or (run is not None and self._live.has_successor(run)):
+        if self._attempts.preparing or (run is not None and self._live.has_successor(run)):
             if not self._live.recording:
                 self._shown.state(RecorderState.STARTING, next_retry_at=None)
             return
@@ -255,11 +235,10 @@ class RecorderActor(SupervisedActor):
         if wait_s <= 0:
             self._prepare_spawn()
             return
-        self._attempt += 1
         if not self._live.recording:
             retry_at = self._deps.clock.now() + timedelta(seconds=wait_s)
             self._shown.state(RecorderState.BACKOFF, next_retry_at=retry_at)
-        self._later(wait_s, RespawnDue(self._attempt))
+        self._attempts.wait(wait_s)
 
     # What runs do
 
@@ -282,55 +261,23 @@ class RecorderActor(SupervisedActor):
 
     def _clock_stepped(self, run: int, by_s: float) -> None:
         self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
-        self._accounts.clock_set(run)
+        self._books.clock_set(run)
         self._live.outdate(run)
         self._replace_outdated()
 
     def _run_ended(self, ended: RunEnded) -> None:
         was_leaving = self._live.ended(ended.run)
         self._log.info("run_ended", run=ended.run, cause=ended.cause, detail=ended.message)
-        loss = None if was_leaving and ended.cause is None else self._loss(ended)
-        self._unsettled[ended.run] = loss
-        if ended.tail is not None:
-            self._line.add(torn_tail(ended.run, ended.tail))
-        self._settle_ended()
+        loss = self._books.run_ended(ended, was_leaving=was_leaving)
         if loss is not None:
             self._come_back(loss.cause, ended.message, run=ended.run, recorded=ended.recorded)
         elif not self._stopping:
             self._replace_outdated()
         self._end_when_done()
 
-    def _loss(self, ended: RunEnded) -> Loss:
-        return Loss(
-            cause=ended.cause or Cause.INTERNAL,
-            at=ended.at,
-            covered=self._live.recording,
-            asked=ended.cause is None,
-        )
-
-    def _settle_ended(self) -> None:
-        """Once all that an ended run has left is stored: if it was lost, a gap begins there."""
-        for run, loss in list(self._unsettled.items()):
-            if self._line.holds_up_to(run) or (loss is not None and self._live.leaving):
-                # A predecessor that is still leaving records up to its own end.
-                continue
-            if loss is not None:
-                self._account_loss(loss)
-            del self._unsettled[run]
-            self._runs.forget(run)
-
-    def _account_loss(self, loss: Loss) -> None:
-        if loss.covered or (loss.asked and self._accounts.ledger.gap is not None):
-            return
-        self._accounts.keep(book.lost(self._accounts.ledger, loss.cause, loss.at))
-        if self._live.recording:
-            self._deps.meter.frames_again(self._spec.camera_id, loss.at)
-        else:
-            self._deps.meter.lost_again(self._spec.camera_id)
-
     def _replace_run(self) -> None:
         """Begin a make before break, unless a run is already on its way."""
-        if not self._stopping and not self._preparing and self._live.replaceable:
+        if not self._stopping and not self._attempts.preparing and self._live.replaceable:
             self._prepare_spawn()
 
     def _replace_outdated(self) -> None:
@@ -351,17 +298,14 @@ class RecorderActor(SupervisedActor):
         if isinstance(result, Exception):
             self._not_stored(result)
             return
-        segment = self._line.pop()
-        if isinstance(result, StoredSegment):
-            self._account_segment(result, of=segment)
-        # Only now: should this incarnation fail before, the next one is told of the segment again.
-        self._runs.settled(segment.run, segment.number)
-        self._settle_ended()
+        stored = result if isinstance(result, StoredSegment) else None
+        segment = self._books.stored(stored)
+        if stored is not None:
+            self._show_stored(stored, whole=not segment.torn)
         self._end_when_done()
 
-    def _account_segment(self, segment: StoredSegment, *, of: FinishedSegment) -> None:
-        self._accounts.stored(segment, run=of.run)
-        if not of.torn:
+    def _show_stored(self, segment: StoredSegment, *, whole: bool) -> None:
+        if whole:
             self._spawning.recorded()
         if self._spec.wished_s is not None:
             since_s = self._deps.clock.monotonic() - self._spec.wished_s
@@ -374,15 +318,10 @@ class RecorderActor(SupervisedActor):
 
     def _not_stored(self, error: Exception) -> None:
         cause, text = reason(error)
-        self._log.error("segment_not_stored", cause=cause, error=text, waiting=len(self._line))
+        self._log.error("segment_not_stored", cause=cause, error=text, waiting=self._books.waiting)
         self._shown.error(cause, text)
-        if self._stopping:
-            self._line.clear()
-            self._missing_at_end = cause
-            self._settle_ended()
-            self._end_when_done()
-        else:
-            self._later(STORE_AGAIN_S, StoreAgain())
+        self._books.not_stored(cause, stopping=self._stopping)
+        self._end_when_done()
 
     # The end
 
@@ -393,38 +332,11 @@ class RecorderActor(SupervisedActor):
     def _end_when_done(self) -> None:
         if not self._stopping or self._closing or self._early is not None:
             return
-        if self._live or len(self._line):
+        if self._live or self._books.waiting:
             return
         self._closing = True
-        ledger, now = self._accounts.ledger, self._deps.clock.now()
-        if self._unwanted_at is not None:
-            step = book.unwanted(ledger, self._unwanted_at, missing=self._missing_at_end)
-            self._accounts.keep(step, final=True)
-        else:
-            self._accounts.keep(book.lost(ledger, Cause.SHUTDOWN, now), final=True)
-
-    def _later(self, delay_s: float, message: object) -> None:
-        self._deps.timers.after(delay_s, lambda: self._tell_self(message))
+        self._books.close(now=self._deps.clock.now(), unwanted_at=self._unwanted_at)
 
     def _tell_self(self, message: object) -> None:
         # A late answer to an incarnation that has ended concerns nobody.
         tell(self.actor_ref, message)
-
-
-def reason(error: object) -> tuple[Cause, str]:
-    """Return the cause that an error of the ports carries, and its text."""
-    if isinstance(error, CannotStore | CannotRead):
-        return error.cause, str(error)
-    return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]
-
-
-def torn_tail(run: int, tail: OpenTail) -> FinishedSegment:
-    """Return the segment that was open when a run ended."""
-    return FinishedSegment(
-        run=run,
-        number=tail.number,
-        # The first file of a run may hold what the media server had kept from before it.
-        started_at=tail.started_at if tail.number else None,
-        ended_at=tail.ended_at,
-        torn=True,
-    )
