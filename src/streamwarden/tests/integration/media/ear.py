@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from streamwarden.clock import Clock, SystemClock
@@ -150,8 +151,7 @@ def pids_in(folder: Path) -> list[int]:
 
 def eventually(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
     """Look again and again, for what tells nobody when it happens."""
-    pause, waited_s = threading.Event(), 0.0
-    while not (value := condition()) and waited_s < deadline_s:
+    pause, until = threading.Event(), monotonic() + deadline_s
+    while not (value := condition()) and monotonic() < until:
         pause.wait(0.02)
-        waited_s += 0.02
     return value

@@ -24,7 +24,7 @@ from streamwarden.media.holding import CameraRuns
 from streamwarden.media.run import Listed
 from streamwarden.media.store import CameraStore
 from streamwarden.media.watcher import Patience, RunWatcher
-from streamwarden.tests.integration.media.ear import Ear, Order, pids_in, watching
+from streamwarden.tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
 from streamwarden.tests.integration.media.sources import (
     BOTH,
     complaints,
@@ -163,6 +163,9 @@ ROWS = {
     "crashed": Row(Cause.FFMPEG_CRASHED, live=True, after=lambda case: case.signal(signal.SIGSEGV)),
 }
 NEEDS_MOUNT = {FULL, READ_ONLY}
+TORN = {"killed", "crashed", "rtcp only"}
+"""These are cut off while a file is open that already holds a whole fragment."""
+TORN_BYTES = 40_000
 RECORDED = [name for name, row in ROWS.items() if row.after is not None]
 
 
@@ -232,6 +235,10 @@ def cases(
                 folder = str(begun[name].store.live.parent)
                 stack.callback(subprocess.run, ["umount", folder], check=True)
         for name, case in begun.items():
+            if (act := ROWS[name].at_spawn) is not None:
+                case.ear.wait("spawned")
+                act(case)
+        for name, case in begun.items():
             _go_on(ROWS[name], case)
         for case in begun.values():
             case.ear.end()
@@ -249,17 +256,25 @@ def _begin(
     case.fault(row.fault)
     url = row.url.format(**ports) if row.url else f"{relay.rtsp_url}/{case.path}?token=s3cr3t"
     case.runs = watcher.adopt(camera_id, case.ear)
-    case.runs.spawn(Order(folder=case.store.live, url=url, twist=row.twist))
+    seconds = 4 if name in TORN else 1
+    order = Order(folder=case.store.live, url=url, twist=row.twist, segment_seconds=seconds)
+    case.runs.spawn(order)
     return case
 
 
 def _go_on(row: Row, case: Case) -> None:
-    if row.at_spawn is not None:
-        case.ear.wait("spawned")
-        row.at_spawn(case)
     if row.after is not None:
         case.ear.segment()
+        if case.name in TORN:
+            assert eventually(lambda: _size(case.store.live / "r1-000001.mp4") > TORN_BYTES)
         row.after(case)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -298,6 +313,7 @@ def _stored(case: Case) -> Iterator[Path]:
         torn = store.salvage(
             run=1, number=tail.number, started_at=tail.started_at, ended_at=tail.ended_at
         )
+        assert torn is not None or case.name not in TORN
         if torn is not None:
             assert torn.media_ms > 0
             yield store.live.parents[2] / torn.path

@@ -263,6 +263,16 @@ def test_a_flood_of_stderr_is_read_no_faster_than_its_allowance(tmp_path: Path) 
         assert written() - begun < (262144 + 2 * 65536) * (looked + 1)
 
 
+def test_what_was_said_last_is_read_although_a_flood_came_before_it(tmp_path: Path) -> None:
+    ear = Ear()
+    with watching() as watcher:
+        script = (
+            "head -c 350000 /dev/zero | tr '\\0' x >&2; echo No space left on device >&2; exit 1"
+        )
+        watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
+        assert ear.end().cause is Cause.DISK_FULL
+
+
 def test_a_program_around_ffmpeg_that_dies_leaves_no_ffmpeg(tmp_path: Path) -> None:
     ear = Ear()
     with watching() as watcher:

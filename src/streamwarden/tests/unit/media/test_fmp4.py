@@ -35,6 +35,11 @@ def test_only_a_trailer_at_the_very_end_makes_a_file_complete(tmp_path: Path) ->
     assert not _summary(tmp_path, content[:-1]).complete
 
 
+def test_media_data_that_no_header_describes_play_no_time(tmp_path: Path) -> None:
+    content = boxes.header() + boxes.fragment(boxes.run([40])) + boxes.box(b"mdat", bytes(9))
+    assert _summary(tmp_path, content).media_ms == 40
+
+
 def test_the_audios_samples_do_not_count(tmp_path: Path) -> None:
     audio = boxes.fragment(boxes.run([9999]), id_=AUDIO)
     content = boxes.header() + audio + boxes.fragment(boxes.run([40]))

@@ -69,6 +69,13 @@ def test_a_line_without_an_end_is_not_kept() -> None:
     assert reader.dropped == 1
 
 
+def test_the_end_of_a_line_too_long_to_keep_is_no_line() -> None:
+    reader = SegmentListReader(7)
+    assert reader.feed(b"x" * 5000) == []
+    assert reader.feed(b"r7-000003.mp4,0,1\n") == []
+    assert reader.feed(b"r7-000004.mp4,0,1\n") == [ListedSegment(4, 1.0)]
+
+
 def test_a_number_of_any_length_is_a_strangers() -> None:
     reader = SegmentListReader(7)
     digits = b"9" * 4050
