@@ -54,12 +54,22 @@ def own_demo(
     own.program.clean_up()
 
 
-@pytest.fixture(scope="module")
-def stage(
+@pytest.fixture(scope="session")
+def shared_stage(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
 ) -> Iterator[Stage]:
-    """Both roles running as two programs; each test adds cameras of its own."""
-    yield from _stages(tmp_path_factory, postgres_server, ffmpeg)
+    """Both roles running as two programs, with segments of two seconds."""
+    for stage in _stages(tmp_path_factory, postgres_server, ffmpeg):
+        answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+        assert answer.status == 200
+        yield stage
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """The shared stage. Each test adds cameras of its own, which end with it."""
+    yield shared_stage
+    shared_stage.end_cameras()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.streams import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import SystemClock
-from streamwarden.devkit.cameras import VirtualCamera
+from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
 from streamwarden.devkit.picture import SMALL_PICTURE
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.process import RelayProcess
@@ -48,7 +48,8 @@ class Stage:
         self.ffmpeg = ffmpeg
         self.database_url = database_url
         self._base = base
-        self._cameras: list[VirtualCamera] = []
+        self._pushing: list[VirtualCamera] = []
+        self._added: list[CameraUser] = []
         environ = self._environ(database_url)
         self.api = make("serve", "--role", "api", environ=environ)
         self.streaming = make("serve", "--role", "streaming", environ=environ)
@@ -93,12 +94,17 @@ class Stage:
         self.streaming.start().await_listening(self._base + 2)
         _await_ready(self.streaming_url)
 
+    def end_cameras(self) -> None:
+        """Want none of the cameras any more, so that a test leaves the next one the machine."""
+        for camera in self._added:
+            camera.disconnect()
+        stop_cameras(self._pushing)
+        self._added.clear()
+        self._pushing.clear()
+
     def close(self) -> None:
         """Stop what this class has started; the programs belong to who made them."""
-        for camera in self._cameras:
-            camera.begin_stop()
-        for camera in self._cameras:
-            camera.stop()
+        stop_cameras(self._pushing)
         self.relay.stop()
 
     @contextmanager
@@ -138,14 +144,15 @@ class Stage:
         body = {"name": "Test", "owner": owner, "status": status, "path": f"test/{uuid4().hex}"}
         answer = self.admin.post("/api/v1/camera", body)
         assert answer.status in {200, 201}, answer
-        return CameraUser(self.user(owner), answer.json()["id"])
+        self._added.append(CameraUser(self.user(owner), answer.json()["id"]))
+        return self._added[-1]
 
     def publish(self, camera: CameraUser) -> VirtualCamera:
         """Have an FFmpeg push a test picture to the camera's publish URL until the end."""
         pushing = VirtualCamera(
             camera.camera_id, camera.publish_url, ffmpeg=self.ffmpeg, source=SMALL_PICTURE
         )
-        self._cameras.append(pushing)
+        self._pushing.append(pushing)
         pushing.start()
         return pushing
 

@@ -31,11 +31,6 @@ STATUS_FIELDS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _short_segments(stage: Stage) -> None:
-    assert stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2}).status == 200
-
-
 def recorder(stage: Stage, camera: CameraUser) -> psutil.Process:
     """Return the camera's FFmpeg as soon as there is one."""
 
@@ -387,7 +382,7 @@ def _read_once(stage: Stage, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pictured(stage: Stage) -> CameraUser:
     """A camera that publishes and is not recorded."""
     camera = stage.camera()

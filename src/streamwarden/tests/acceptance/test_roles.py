@@ -30,11 +30,6 @@ from streamwarden.tests.acceptance.waiting import wait_for
 RECONCILED_WITHIN_S = 32.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _short_segments(stage: Stage) -> None:
-    assert stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2}).status == 200
-
-
 @pytest.fixture
 def camera(stage: Stage) -> CameraUser:
     """A camera that publishes and is not yet recorded."""
