@@ -108,6 +108,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         whep_url=deps.whep_url,
     )
     playing = _playing(deps, access)
+    file = RecordingFile(deps.segments, playing.play, deps.streaming)
     return {
         "/api/v1/camera": CameraCollection(cameras),
         CAMERA: CameraItem(cameras, access),
@@ -119,9 +120,9 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
         f"{CAMERA}/recordings/play_token": SignPlayToken(playing),
         f"{CAMERA}/recordings/playlist.m3u8": RecordingPlaylist(playing),
-        f"{CAMERA}/recordings/{{segment_id}}": RecordingFile(
-            deps.segments, playing.play, deps.streaming
-        ),
+        f"{CAMERA}/recordings/{{segment_id}}": file,
+        # The same under a name that players take for a video: FFmpeg refuses others in a playlist.
+        f"{CAMERA}/recordings/{{segment_id}}.mp4": file,
         "/api/v1/settings/{key}": SettingItem(settings),
     }
 

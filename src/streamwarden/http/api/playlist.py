@@ -90,7 +90,7 @@ def _part(part: Part, query: str) -> Iterator[str]:
 def part_of(segment: SegmentRow) -> Part:
     """Return all that a segment's file holds after its header."""
     return Part(
-        uri=str(segment.id),
+        uri=f"{segment.id}.mp4",
         init_bytes=segment.init_bytes,
         offset=segment.init_bytes,
         size_bytes=segment.size_bytes - segment.init_bytes,
@@ -151,9 +151,9 @@ def cut(part: Part, pieces: Iterable[Piece], until: datetime) -> Part | None:
 
 
 def overlapping(segments: Sequence[SegmentRow]) -> dict[str, datetime]:
-    """Return which segments reach into the next one, by id, and where that one starts."""
+    """Return which segments reach into the next one, by URI, and where that one starts."""
     return {
-        str(one.id): after.started_at
+        f"{one.id}.mp4": after.started_at
         for one, after in pairwise(segments)
         if after.started_at + SEAM < one.ended_at and after.run != one.run
     }

@@ -58,10 +58,11 @@ def test_a_token_plays_what_it_was_signed_for(
     assert result.headers["referrer-policy"] == "no-referrer"
     assert result.headers["cache-control"].startswith("private")
     listed = [line for line in result.text.splitlines() if line and not line.startswith("#")]
-    assert listed == [f"{one.id}?token={token}" for one in segments[:3]]
+    assert listed == [f"{one.id}.mp4?token={token}" for one in segments[:3]]
     assert result.text.count("#EXT-X-DISCONTINUITY\n") == 2
     assert result.text.endswith("#EXT-X-ENDLIST\n")
-    assert _get(bench, f"{base}/{segments[0].id}", token).status_code == 200
+    for name in (f"{segments[0].id}", f"{segments[0].id}.mp4"):
+        assert _get(bench, f"{base}/{name}", token).status_code == 200
 
 
 def test_a_range_that_is_not_over_makes_a_growing_playlist(

@@ -41,17 +41,17 @@ def test_every_file_has_its_own_map_and_a_discontinuity_before_it() -> None:
             "#EXT-X-PLAYLIST-TYPE:VOD",
             "#EXT-X-MEDIA-SEQUENCE:0",
             "#EXT-X-INDEPENDENT-SEGMENTS",
-            f'#EXT-X-MAP:URI="{ids[0]}?token=a.b",BYTERANGE="100@0"',
+            f'#EXT-X-MAP:URI="{ids[0]}.mp4?token=a.b",BYTERANGE="100@0"',
             "#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00.000Z",
             "#EXTINF:30.000,",
             "#EXT-X-BYTERANGE:900@100",
-            f"{ids[0]}?token=a.b",
+            f"{ids[0]}.mp4?token=a.b",
             "#EXT-X-DISCONTINUITY",
-            f'#EXT-X-MAP:URI="{ids[1]}?token=a.b",BYTERANGE="120@0"',
+            f'#EXT-X-MAP:URI="{ids[1]}.mp4?token=a.b",BYTERANGE="120@0"',
             "#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:30.000Z",
             "#EXTINF:30.500,",
             "#EXT-X-BYTERANGE:880@120",
-            f"{ids[1]}?token=a.b",
+            f"{ids[1]}.mp4?token=a.b",
             "#EXT-X-ENDLIST",
             "",
         ]
@@ -100,7 +100,7 @@ def test_no_time_is_played_twice(spans: list[tuple[float, float, int]], kept: li
 
 def test_the_end_that_reaches_into_the_next_run_is_cut_at_a_fragment() -> None:
     old, new = _segment(0, 20, 1), _segment(15.2, 45, 2)
-    assert overlapping([old, new]) == {str(old.id): at(15.2)}
+    assert overlapping([old, new]) == {f"{old.id}.mp4": at(15.2)}
     pieces = [Piece(100 + 40 * n, 1_000) for n in range(1, 21)]
     left = cut(part_of(old), pieces, at(15.2))
     assert left is not None
