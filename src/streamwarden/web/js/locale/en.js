@@ -274,4 +274,10 @@ export default {
   "problem.unauthenticated.do": "Sign in again.",
   "problem.invalid_request": "The server did not accept this request.",
   "problem.invalid_request.do": "{detail}",
+  "problem.nothing_recorded": "Nothing was recorded in this time.",
+  "problem.nothing_recorded.do": "",
+  "problem.range_too_long": "This time is too long for one go.",
+  "problem.range_too_long.do": "Choose a shorter one.",
+  "problem.not_played": "This recording cannot be played.",
+  "problem.not_played.do": "{detail}",
 };

@@ -274,4 +274,10 @@ export default {
   "problem.unauthenticated.do": "請重新登入。",
   "problem.invalid_request": "伺服器不接受這個要求。",
   "problem.invalid_request.do": "{detail}",
+  "problem.nothing_recorded": "這段時間沒有錄影。",
+  "problem.nothing_recorded.do": "",
+  "problem.range_too_long": "這段時間太長，無法一次處理。",
+  "problem.range_too_long.do": "請選擇較短的時間。",
+  "problem.not_played": "這段錄影無法播放。",
+  "problem.not_played.do": "{detail}",
 };

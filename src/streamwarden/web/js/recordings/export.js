@@ -1,0 +1,130 @@
+// A range as one MP4: chosen, made on the server with its progress shown, cancelled, saved.
+
+import { call, cameraPath, fetchBlob } from "../api.js";
+import { button, h, setText } from "../dom.js";
+import { t } from "../i18n.js";
+import { icon } from "../icons.js";
+import { explainShortly } from "../problems.js";
+import { fileName, save, stamp } from "./bar.js";
+
+const ASK_EVERY_MS = 1_000;
+const DONE = new Set(["done", "ready", "finished", "complete", "completed"]);
+const FAILED = new Set(["failed", "error"]);
+const CANCELLED = new Set(["cancelled", "canceled"]);
+
+/**
+ * @param {import("../cameras/card.js").Camera} camera
+ * @param {() => number} playing the moment that is shown
+ * @param {(range: {from: number, to: number}|null) => void} chosen
+ */
+export function exportPanel(camera, playing, chosen) {
+  const from = momentField("export-from", t("export.from"), playing, changed);
+  const to = momentField("export-to", t("export.to"), playing, changed);
+  const words = h("p", { class: "help", role: "status" });
+  const progress = h("progress", { max: 1, hidden: true, "aria-label": t("export.title") });
+  const make = button(t("export.start"), start, { look: "primary" });
+  const cancel = button(t("export.cancel"), stop, { attributes: { hidden: true } });
+  const keep = button(t("export.save"), saveFile, { look: "primary", icon: icon("download"), attributes: { hidden: true } });
+  const element = h(
+    "section",
+    { class: "panel" },
+    h("h2", { text: t("export.title") }),
+    h("div", { class: "export-form" }, from.element, to.element, h("div", { class: "row" }, make, cancel, keep), progress, words),
+  );
+  let timer = 0;
+  let base = "";
+  let range = { from: NaN, to: NaN };
+
+  function changed() {
+    range = { from: from.value(), to: to.value() };
+    chosen(range.from < range.to ? range : null);
+  }
+
+  /** @param {"idle"|"busy"|"done"} state @param {string} text */
+  function show(state, text) {
+    make.hidden = state === "busy";
+    cancel.hidden = state !== "busy";
+    keep.hidden = state !== "done";
+    progress.hidden = state !== "busy";
+    setText(words, text);
+  }
+
+  async function start() {
+    changed();
+    if (!(range.from < range.to)) return show("idle", t("export.order"));
+    show("busy", t("export.waiting"));
+    progress.removeAttribute("value");
+    try {
+      const path = `${cameraPath(camera.id)}/exports`;
+      const made = await call("POST", path, { body: { from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString() } });
+      base = `${path}/${encodeURIComponent(made.id)}`;
+      take(made);
+    } catch (error) {
+      show("idle", explainShortly(error));
+    }
+  }
+
+  /** @param {any} found */
+  function take(found) {
+    clearTimeout(timer);
+    if (DONE.has(found.state)) return show("done", t("export.done"));
+    if (FAILED.has(found.state)) return show("idle", t("export.failed", { detail: found.detail ?? found.error ?? found.state }));
+    if (CANCELLED.has(found.state)) return show("idle", t("export.cancelled"));
+    const share = typeof found.progress === "number" ? found.progress : 0;
+    if (share > 0) progress.value = share;
+    show("busy", share > 0 ? t("export.running", { percent: Math.floor(share * 100) }) : t("export.waiting"));
+    timer = setTimeout(ask, ASK_EVERY_MS);
+  }
+
+  async function ask() {
+    try {
+      take(await call("GET", base));
+    } catch (error) {
+      show("idle", explainShortly(error));
+    }
+  }
+
+  async function stop() {
+    clearTimeout(timer);
+    const path = base;
+    base = "";
+    show("idle", t("export.cancelled"));
+    if (path) await call("DELETE", path).catch(() => {}); // it also goes by itself, after a while
+  }
+
+  async function saveFile() {
+    show("busy", t("export.saving"));
+    cancel.hidden = true;
+    progress.removeAttribute("value");
+    try {
+      const blob = await fetchBlob(`${base}/file`);
+      const address = URL.createObjectURL(blob);
+      save(address, `${fileName(camera.name)}-${stamp(range.from)}-${stamp(range.to)}.mp4`);
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      show("done", t("export.done"));
+    } catch (error) {
+      show("done", explainShortly(error));
+    }
+  }
+
+  return { element, close: () => clearTimeout(timer) };
+}
+
+/** @param {string} id @param {string} label @param {() => number} playing @param {() => void} changed */
+function momentField(id, label, playing, changed) {
+  const field = h("input", { id, type: "datetime-local", step: 1, on: { change: changed } });
+  const here = button(t("export.here"), () => {
+    field.value = localTime(playing());
+    changed();
+  }, { look: "quiet", attributes: { "aria-label": `${label}: ${t("export.here")}` } });
+  return {
+    element: h("div", { class: "field" }, h("label", { for: id, text: label }), field, here),
+    value: () => (field.value ? new Date(field.value).getTime() : NaN),
+  };
+}
+
+/** @param {number} moment @returns {string} as the field has it: local, to the second */
+function localTime(moment) {
+  const at = new Date(moment - new Date(moment).getTimezoneOffset() * 60_000);
+  return at.toISOString().slice(0, 19);
+}

@@ -1,0 +1,216 @@
+// A day of recordings: the picture, the timeline, the gaps in words, and what can be taken along.
+
+import { call, cameraPath } from "../api.js";
+import { cameraHead, failureBox } from "../camera/head.js";
+import { causeName } from "../cameras/status.js";
+import { duration, serverNow, timeOfDay } from "../clock.js";
+import { button, h, setText } from "../dom.js";
+import { t } from "../i18n.js";
+import { icon } from "../icons.js";
+import { explainShortly } from "../problems.js";
+import { recordingsLink } from "../router.js";
+import { Day, dayAfter, dayStart } from "./day.js";
+import { exportPanel } from "./export.js";
+import { gapTable } from "./gaps.js";
+import { Player } from "./player.js";
+import { playerBar } from "./bar.js";
+import { Timeline } from "./timeline.js";
+
+const EXTEND_EVERY_MS = 10_000;
+const NEAR_MIDNIGHT_MS = 60_000;
+
+/** @param {{id?: string, at?: string}} place @returns {Promise<import("../main.js").Page>} */
+export async function recordingsPage({ id = "", at }) {
+  try {
+    return new RecordingsPage(await call("GET", cameraPath(id)), at ? Date.parse(at) : NaN).page();
+  } catch (error) {
+    return { element: failureBox(error), close() {} };
+  }
+}
+
+class RecordingsPage {
+  /** @param {import("../cameras/card.js").Camera} camera @param {number} at the moment that a link names, or NaN */
+  constructor(camera, at) {
+    this.camera = camera;
+    this.day = new Day(camera.id, dayStart(Number.isNaN(at) ? serverNow() : at));
+    this.loading = new AbortController();
+    this.video = h("video", { playsinline: true, "aria-label": t("rec.video", { name: camera.name }) });
+    this.words = h("p", { class: "words", role: "status", text: t("loading") });
+    this.over = h("div", { class: "over" }, this.words);
+    this.timeline = new Timeline({ day: () => this.day, seek: (moment) => this.player.seek(moment) });
+    this.player = new Player(this.video, camera.id, this.listener());
+    this.bar = playerBar(this.player, { link: () => recordingsLink(camera.id, new Date(this.player.moment)), camera });
+    this.export = exportPanel(camera, () => this.player.moment || this.day.start, (range) => this.choose(range));
+    this.gaps = gapTable((moment) => this.player.seek(moment));
+    this.dayField = h("input", { type: "date", "aria-label": t("rec.day"), on: { change: () => this.pickDay() } });
+    this.summary = h("span", { class: "summary", role: "status" });
+    this.wake = () => !document.hidden && this.extend();
+    this.timer = setInterval(this.wake, EXTEND_EVERY_MS);
+    this.keys = (/** @type {KeyboardEvent} */ event) => this.bar.key(event);
+    document.addEventListener("keydown", this.keys);
+    this.open(at);
+  }
+
+  /** @returns {Partial<import("./player.js").Listener> & any} */
+  listener() {
+    return {
+      day: () => this.day,
+      changed: () => this.bar.refresh(),
+      moved: (/** @type {number} */ moment) => {
+        this.over.hidden = true;
+        this.timeline.move(moment);
+        this.bar.refresh();
+      },
+      skipped: (/** @type {number} */ from, /** @type {number} */ to) => this.bar.note(this.skipWords(from, to)),
+      ended: (/** @type {number} */ moment) => this.atEnd(moment),
+      failed: (/** @type {unknown} */ error) => this.say(explainShortly(error)),
+    };
+  }
+
+  page() {
+    const step = (/** @type {number} */ days) => () => this.go(dayAfter(this.day.start, days));
+    const quiet = { look: "quiet", iconOnly: true };
+    const element = h(
+      "section",
+      { class: "recordings-page" },
+      cameraHead(this.camera, "recordings"),
+      h(
+        "div",
+        { class: "panel" },
+        h("div", { class: "screen" }, this.video, this.over),
+        this.bar.element,
+        h(
+          "div",
+          { class: "timeline-head" },
+          button(t("rec.previous"), step(-1), { ...quiet, icon: icon("left") }),
+          this.dayField,
+          button(t("rec.next"), step(1), { ...quiet, icon: icon("right") }),
+          button(t("rec.today"), () => this.go(dayStart(serverNow())), { look: "quiet" }),
+          this.summary,
+          h("span", { class: "spacer" }),
+          button(t("rec.zoomOut"), () => this.timeline.zoom(2), { ...quiet, icon: icon("zoomOut") }),
+          button(t("rec.zoomIn"), () => this.timeline.zoom(0.5), { ...quiet, icon: icon("zoomIn") }),
+        ),
+        this.timeline.element,
+        legend(),
+      ),
+      h("div", { class: "two" }, this.gaps.element, this.export.element),
+    );
+    return { element, title: t("rec.title", { name: this.camera.name }), close: () => this.close() };
+  }
+
+  /** Show the day; play from `at` if a link named it, else stand at the day's last segment. @param {number} at */
+  async open(at) {
+    this.loading.abort();
+    const loading = (this.loading = new AbortController());
+    this.dayField.value = localDate(this.day.start);
+    this.dayField.max = localDate(serverNow());
+    this.timeline.showDay();
+    this.timeline.move(null);
+    this.say(t("loading"));
+    try {
+      await this.day.load(loading.signal, () => this.timeline.redraw());
+    } catch (error) {
+      if (!loading.signal.aborted) this.say(explainShortly(error));
+      return;
+    }
+    this.refresh();
+    this.begin(at);
+  }
+
+  /** @param {number} at */
+  begin(at) {
+    if (!this.day.segments.length) {
+      this.say(t("rec.empty"));
+    } else if (Number.isNaN(at)) {
+      this.say(t("rec.choose"));
+    } else {
+      const found = this.day.segmentFrom(at);
+      if (found && found.start > at + 1_000) this.bar.note(t("rec.atGap", { time: timeOfDay(new Date(found.start)) }));
+      this.player.seek(at, { play: true });
+    }
+  }
+
+  refresh() {
+    const { recorded, missing } = this.day.sums();
+    setText(this.summary, this.day.segments.length || missing ? t("rec.summary", { recorded: duration(recorded), missing: duration(missing) }) : "");
+    this.gaps.show(this.day.gaps);
+    this.timeline.redraw();
+  }
+
+  async extend() {
+    if (!this.day.isToday()) return;
+    const day = this.day;
+    try {
+      await day.extend(this.loading.signal);
+      if (day === this.day) this.refresh();
+    } catch {
+      // The next turn asks again; what plays goes on.
+    }
+  }
+
+  /** @param {number} start local midnight @param {number} [at] */
+  go(start, at = NaN) {
+    if (start > serverNow() || Number.isNaN(start)) return;
+    this.player.close();
+    this.day = new Day(this.camera.id, start);
+    this.bar.note("");
+    this.open(at);
+  }
+
+  pickDay() {
+    const [year, month, day] = this.dayField.value.split("-").map(Number);
+    if (year) this.go(new Date(year, month - 1, day).getTime());
+  }
+
+  /** The day's recordings are at an end: the next day's follow, up to now. @param {number} moment */
+  async atEnd(moment) {
+    const next = dayAfter(this.day.start, 1);
+    if (next <= serverNow() && moment > this.day.end - NEAR_MIDNIGHT_MS) {
+      this.go(next, next);
+      return;
+    }
+    await this.extend();
+    const found = this.day.segments.find((one) => one.start >= moment - 500);
+    if (found) this.player.load(found.start, true);
+    else this.bar.note(t("rec.end"));
+  }
+
+  /** @param {number} from @param {number} to */
+  skipWords(from, to) {
+    const gap = this.day.gaps.find((one) => one.start < to && (one.end ?? to) > from);
+    return t("rec.skipped", { span: duration((to - from) / 1000), cause: gap ? causeName(gap.cause) : t("rec.notWanted") });
+  }
+
+  /** @param {import("./drawing.js").View|null} range */
+  choose(range) {
+    this.timeline.range = range;
+    this.timeline.redraw();
+  }
+
+  /** @param {string} text */
+  say(text) {
+    setText(this.words, text);
+    this.over.hidden = false;
+  }
+
+  close() {
+    clearInterval(this.timer);
+    document.removeEventListener("keydown", this.keys);
+    this.loading.abort();
+    this.player.close();
+    this.timeline.close();
+    this.export.close();
+  }
+}
+
+function legend() {
+  const one = (/** @type {string} */ kind, /** @type {string} */ words) => h("span", { class: kind, text: words });
+  return h("p", { class: "legend" }, one("is-segment", t("ops.recordedTime")), one("is-gap", t("ops.missingTime")), one("is-off", t("rec.nothing")));
+}
+
+/** @param {number} moment @returns {string} the date as an input has it */
+function localDate(moment) {
+  const at = new Date(moment);
+  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, "0")}-${String(at.getDate()).padStart(2, "0")}`;
+}

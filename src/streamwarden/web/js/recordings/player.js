@@ -1,0 +1,214 @@
+// Plays from a moment on, through segments and over gaps. Half an hour is one playlist; at its end the
+// next one follows, so that no list grows with the recordings.
+
+import { Problem, call, cameraPath } from "../api.js";
+import { serverNow } from "../clock.js";
+import { playHls } from "../camera/hls.js";
+import { currentUser } from "../session.js";
+import { SEAM_MS, iso } from "./day.js";
+import { momentAt, partAt, readPlaylist, timeOf } from "./playlist.js";
+
+const WINDOW_MS = 30 * 60_000;
+const MOST_SEGMENTS = 240;
+const TOKEN_TTL_S = 3_600;
+const TRIES = 3;
+const FRAME_S = 1 / 25;
+
+/**
+ * @typedef {{day: () => import("./day.js").Day, moved: (moment: number) => void,
+ *   skipped: (from: number, to: number) => void, ended: (moment: number) => void,
+ *   failed: (error: unknown) => void, changed: () => void}} Listener
+ */
+
+export class Player {
+  /** @param {HTMLVideoElement} video @param {string} cameraId @param {Listener} listener */
+  constructor(video, cameraId, listener) {
+    this.video = video;
+    this.cameraId = cameraId;
+    this.listener = listener;
+    /** @type {import("./playlist.js").Part[]} */
+    this.parts = [];
+    this.moment = 0;
+    this.rate = 1;
+    this.turn = 0;
+    this.tries = 0;
+    this.frame = FRAME_S;
+    /** @type {import("../camera/hls.js").HlsPlayback|null} */
+    this.playback = null;
+    video.addEventListener("timeupdate", () => this.tick());
+    video.addEventListener("seeked", () => this.tick());
+    video.addEventListener("ended", () => this.goOn());
+    for (const event of ["play", "pause", "playing", "waiting"]) video.addEventListener(event, () => listener.changed());
+    this.measureFrames();
+  }
+
+  get paused() {
+    return this.video.paused;
+  }
+
+  get loaded() {
+    return this.parts.length > 0;
+  }
+
+  /** The id of the segment that is shown. */
+  get segmentId() {
+    return this.loaded ? partAt(this.parts, this.video.currentTime).id : null;
+  }
+
+  /** @param {number} moment @param {{play?: boolean}} [options] */
+  async seek(moment, { play = !this.video.paused || !this.loaded } = {}) {
+    const inside = this.parts.find((part) => moment >= part.start && moment < part.start + part.duration * 1000);
+    if (inside && this.playback) {
+      this.turn += 1;
+      this.video.currentTime = timeOf(this.parts, moment);
+      this.settle(moment, play);
+      return;
+    }
+    await this.load(moment, play);
+  }
+
+  /** @param {number} moment @param {boolean} play */
+  async load(moment, play) {
+    const mine = ++this.turn;
+    const first = this.listener.day().segmentFrom(moment);
+    if (!first) {
+      this.listener.ended(moment);
+      return;
+    }
+    const start = Math.max(moment, first.start);
+    try {
+      const { url, parts } = await this.playlistFrom(first);
+      if (mine !== this.turn) return;
+      this.unload();
+      this.parts = parts;
+      const startAt = timeOf(parts, start);
+      const failed = (/** @type {string} */ detail) => mine === this.turn && this.retry(detail);
+      this.playback = playHls(this.video, url, { failed, startAt });
+      this.settle(momentAt(parts, startAt), play);
+    } catch (error) {
+      if (mine === this.turn) this.listener.failed(error);
+    }
+  }
+
+  /** @param {number} moment @param {boolean} play */
+  settle(moment, play) {
+    this.moment = moment;
+    this.video.playbackRate = this.rate;
+    if (play) this.video.play().catch(() => this.listener.changed());
+    else this.video.pause();
+    this.listener.moved(moment);
+  }
+
+  /** @param {import("./day.js").Segment} first */
+  async playlistFrom(first) {
+    const { from, to } = this.window(first);
+    const token = await this.token(from, to);
+    const base = `/bff/v1${cameraPath(this.cameraId)}/recordings/playlist.m3u8`;
+    const url = `${base}?${new URLSearchParams({ from: iso(from), to: iso(to), token })}`;
+    const answer = await fetch(url, { credentials: "omit", signal: AbortSignal.timeout(20_000) });
+    if (!answer.ok) {
+      const said = await answer.json().catch(() => ({}));
+      throw new Problem({ status: answer.status, code: said.code ?? `http_${answer.status}`, detail: said.detail });
+    }
+    return { url, parts: readPlaylist(await answer.text()) };
+  }
+
+  /** From a segment on, as much as one playlist takes: whole segments. @param {import("./day.js").Segment} first */
+  window(first) {
+    const { segments } = this.listener.day();
+    const index = segments.indexOf(first);
+    let last = first;
+    for (const one of segments.slice(index, index + MOST_SEGMENTS)) {
+      if (one.end - first.start > WINDOW_MS && one !== first) break;
+      last = one;
+    }
+    // Inside the first and the last one, so that no neighbour that only touches comes along.
+    return { from: first.start + 1, to: Math.max(last.end - 1, first.start + 2) };
+  }
+
+  /** @param {number} from @param {number} to */
+  async token(from, to) {
+    const body = { from: iso(from), to: iso(to), ttl: TOKEN_TTL_S };
+    const answer = await call("POST", `${cameraPath(this.cameraId)}/recordings/play_token`, { body });
+    return answer.token;
+  }
+
+  tick() {
+    if (!this.loaded || this.video.readyState < 1) return;
+    const before = this.moment;
+    this.moment = momentAt(this.parts, this.video.currentTime);
+    if (!this.video.paused) this.tries = 0;
+    const jump = this.moment - before;
+    if (!this.video.seeking && jump > 2_000 * Math.max(1, this.rate) + SEAM_MS) this.listener.skipped(before, this.moment);
+    this.listener.moved(this.moment);
+  }
+
+  /** The playlist is at its end: what comes next may lie beyond a gap. */
+  goOn() {
+    if (!this.loaded) return;
+    const last = this.parts[this.parts.length - 1];
+    const end = last.start + last.duration * 1000;
+    const next = this.listener.day().segments.find((one) => one.start >= end - SEAM_MS && one.id !== last.id);
+    if (!next) {
+      this.listener.ended(end);
+      return;
+    }
+    if (next.start - end > SEAM_MS) this.listener.skipped(end, next.start);
+    this.load(next.start, true);
+  }
+
+  /** A token may have ended, a file may have gone: load again from here. @param {string} detail */
+  retry(detail) {
+    const playing = !this.video.paused;
+    if (!currentUser()) return;
+    if (this.tries++ < TRIES) this.load(this.moment, playing || this.tries === 1);
+    else this.listener.failed(new Problem({ status: 0, code: "not_played", detail }));
+  }
+
+  toggle() {
+    if (!this.loaded) return;
+    if (this.video.paused) this.video.play().catch(() => {});
+    else this.video.pause();
+  }
+
+  /** @param {1|-1} direction */
+  step(direction) {
+    if (!this.loaded) return;
+    this.video.pause();
+    this.video.currentTime = Math.max(0, this.video.currentTime + direction * this.frame);
+  }
+
+  /** @param {number} rate */
+  setRate(rate) {
+    this.rate = rate;
+    this.video.playbackRate = rate;
+  }
+
+  /** Learn from what is shown how long a frame lasts. */
+  measureFrames() {
+    let before = 0;
+    const look = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
+      const length = frame.mediaTime - before;
+      if (!this.video.paused && length > 0.005 && length < 1.1) this.frame = length;
+      before = frame.mediaTime;
+      this.video.requestVideoFrameCallback(look);
+    };
+    this.video.requestVideoFrameCallback?.(look);
+  }
+
+  unload() {
+    this.playback?.close();
+    this.playback = null;
+    this.parts = [];
+  }
+
+  close() {
+    this.turn += 1;
+    this.unload();
+  }
+
+  /** Whether live is close enough that the list of segments should be asked for more. */
+  nearNow() {
+    return serverNow() - this.moment < 2 * WINDOW_MS;
+  }
+}
