@@ -70,11 +70,14 @@ def _write(rows: list[R], write: Callable[[Sequence[R]], int]) -> None:
         return
     try:
         write(rows)
-    except RowsRefused:
+    except RowsRefused as error:
         if len(rows) == 1:
             # One row that Postgres refuses must not hold up all that come after it. Its file stays
             # where it is, and `recordings reconcile` finds it.
-            log.exception("row_refused", row_id=str(rows[0].id), camera=str(rows[0].camera_id))
+            row = rows[0]
+            log.warning(
+                "row_refused", row_id=str(row.id), camera=str(row.camera_id), error=str(error)
+            )
             return
         middle = len(rows) // 2
         _write(rows[:middle], write)

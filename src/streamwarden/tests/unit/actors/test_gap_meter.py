@@ -65,7 +65,7 @@ def test_a_gap_that_turned_out_to_be_none_is_counted_no_further() -> None:
     meter, gap = Meter(), change()
     meter.meter.changed(CAMERA, gap)
     meter.tick_at(1.5)
-    meter.meter.changed(CAMERA, closed(gap, 0, void=True))
+    meter.meter.changed(CAMERA, closed(gap, 5, void=True))
     assert meter.tick_at(60) == 0
 
 
