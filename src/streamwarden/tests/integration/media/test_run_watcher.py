@@ -267,7 +267,7 @@ def test_what_was_said_last_is_read_although_a_flood_came_before_it(tmp_path: Pa
     ear = Ear()
     with watching() as watcher:
         script = (
-            "head -c 350000 /dev/zero | tr '\\0' x >&2; echo No space left on device >&2; exit 1"
+            "head -c 300000 /dev/zero | tr '\\0' x >&2; echo No space left on device >&2; exit 1"
         )
         watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
         assert ear.end().cause is Cause.DISK_FULL
