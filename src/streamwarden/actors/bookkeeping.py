@@ -59,9 +59,13 @@ class Bookkeeping:
 
     def take_over(self, opened: OpenedFolder, *, wanted_at: datetime) -> None:
         """Go on from what the folder says."""
-        self._accounts.begin(opened.ledger)
-        if opened.first_time or opened.ledger.covered_until is None:
-            step = book.resumed(opened.ledger, alive_until=opened.alive_until, at=wanted_at)
+        ledger = opened.ledger
+        if opened.rebuilt and ledger.covered_until is not None and ledger.covered_until < wanted_at:
+            # What was stored before this wish says nothing of it.
+            ledger = book.Ledger()
+        self._accounts.begin(ledger)
+        if opened.first_time or ledger.covered_until is None:
+            step = book.resumed(ledger, alive_until=opened.alive_until, at=wanted_at)
             self._accounts.keep(step)
 
     def close(self, *, now: datetime, unwanted_at: datetime | None) -> None:

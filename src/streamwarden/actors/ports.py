@@ -63,7 +63,8 @@ class OpenedFolder:
     """A camera's folder as found at the start of its recorder.
 
     ``first_time`` since the server's start; ``alive_until`` is when the server before this one was
-    last known to be alive.
+    last known to be alive. ``rebuilt`` when the ledger could not be read, after a loss of power for
+    instance: it then reaches to the end of the last stored segment, whoever wanted that.
     """
 
     ledger: Ledger
@@ -71,6 +72,7 @@ class OpenedFolder:
     last_run: int
     first_time: bool
     alive_until: datetime | None
+    rebuilt: bool = False
 
 
 class CannotStore(Exception):

@@ -24,6 +24,7 @@ from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder
 from streamwarden.app.ledger_file import decode_ledger, encode_ledger
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock
+from streamwarden.media.live_shelf import LiveShelf
 from streamwarden.media.names import LIVE, segment_id
 from streamwarden.media.store import CameraStore, Leftover, StoredFile, replace_file
 from streamwarden.storage.journal import Entry, Journal
@@ -66,6 +67,7 @@ class Archive:
         self.counter = counter
         self.clock = clock
         self.alive_until = alive_until
+        self.shelf = LiveShelf(clock)
         self._cameras: dict[UUID, CameraFiles] = {}
         self._lock = threading.Lock()
 
@@ -81,6 +83,7 @@ class Archive:
         """Drop what is kept in memory of a camera; its files stay."""
         with self._lock:
             self._cameras.pop(camera_id, None)
+        self.shelf.forget(camera_id)
 
 
 class CameraFiles:
@@ -99,12 +102,14 @@ class CameraFiles:
         """Make the folder, store what earlier runs have left, and read the ledger."""
         with refusals():
             self._store.prepare()
-            ledger = self._read_ledger()
+            kept = self._read_ledger()
+            ledger = self._rebuilt_ledger() if kept is None else kept
             last_run = max(self._read_run(), self._run_of_other_owners())
             for leftover in list(self._store.leftovers(live_runs)):
                 ledger = self._store_leftover(leftover, ledger)
                 last_run = max(last_run, leftover.run)
             self._write_run(max(last_run, *live_runs, 0))
+        self._archive.shelf.opened(self._camera_id, self._store.live)
         first_time, self._opened = not self._opened, True
         return OpenedFolder(
             ledger=ledger,
@@ -112,12 +117,14 @@ class CameraFiles:
             last_run=last_run,
             first_time=first_time,
             alive_until=self._archive.alive_until if first_time else None,
+            rebuilt=kept is None,
         )
 
     def books(self) -> Ledger:
         """Read the ledger, and touch nothing."""
         with refusals():
-            return self._read_ledger()
+            kept = self._read_ledger()
+            return self._rebuilt_ledger() if kept is None else kept
 
     def next_run(self) -> tuple[Path, int]:
         """Return the folder to record in and the next run's number, already noted on disk."""
@@ -140,6 +147,7 @@ class CameraFiles:
                 return None
             if file is None:
                 return None
+            self._show(segment, file)
             self._journal_segment(segment, file)
         stored = StoredSegment(
             started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
@@ -169,6 +177,17 @@ class CameraFiles:
             number=segment.number,
             started_at=segment.started_at,
             ended_at=segment.ended_at,
+        )
+
+    def _show(self, segment: FinishedSegment, file: StoredFile) -> None:
+        """Keep a file findable for those who watch it under the name that it was open by."""
+        self._archive.shelf.finished(
+            self._camera_id,
+            segment.run,
+            segment.number,
+            path=self._archive.record_root / file.path,
+            started_at=file.started_at,
+            ended_at=file.ended_at,
         )
 
     def _store_leftover(self, leftover: Leftover, ledger: Ledger) -> Ledger:
@@ -255,15 +274,20 @@ class CameraFiles:
     def _write_run(self, run: int) -> None:
         replace_file(self._store.live / _RUN, str(run).encode())
 
-    def _read_ledger(self) -> Ledger:
+    def _read_ledger(self) -> Ledger | None:
+        """Return the ledger as it was left, None where it cannot be read."""
         try:
             ledger, self._last = decode_ledger((self._store.live / _LEDGER).read_bytes())
         except FileNotFoundError:
             return Ledger()
         except ValueError:
             log.warning("ledger_unreadable", camera=str(self._camera_id))
-            return Ledger()
+            return None
         return ledger
+
+    def _rebuilt_ledger(self) -> Ledger:
+        """Return what the files say: until when there is something, and of no gap."""
+        return Ledger(covered_until=self._store.newest_end())
 
 
 @contextmanager

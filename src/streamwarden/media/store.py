@@ -148,6 +148,15 @@ class CameraStore:
                 runs += [name.run for name in _stored_names(Path(day.path))]
         return max(runs, default=0)
 
+    def newest_end(self) -> datetime | None:
+        """Return where the newest stored segment ends by its media, None where there is none."""
+        days = sorted(day for day in os.listdir(self._folder) if day != LIVE)
+        for day in reversed(days):
+            if names := _stored_names(self._folder / day):
+                newest = max(names, key=lambda name: name.started_at)
+                return newest.started_at + self._length(newest)
+        return None
+
     def leftovers(self, live_runs: Collection[int]) -> Iterator[Leftover]:
         """Yield what runs that are gone have left in ``.live``, oldest first."""
         found = []
@@ -159,6 +168,11 @@ class CameraStore:
             found.append((parsed, to_milliseconds(modified)))
         for (run, number), ended_at in sorted(found):
             yield Leftover(run=run, number=number, ended_at=ended_at)
+
+    def _length(self, name: StoredName) -> timedelta:
+        path = self._folder / stored_name(name.started_at, name.run, name.number)
+        summary = _summary_or_none(path)
+        return timedelta() if summary is None else _playing_time(summary)
 
     def _move(self, source: Path, target: Path) -> None:
         make_folder(target.parent)
@@ -172,7 +186,7 @@ def _stored_names(day: Path) -> list[StoredName]:
     """Return what the names of a day's segments say; nothing where there is no such day."""
     try:
         names = [parse_stored(day.name, entry.name) for entry in os.scandir(day)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [name for name in names if name is not None]
 

@@ -257,6 +257,7 @@ class FakeArchive:
         self.last_run = 0
         self.last: LastSegment | None = None
         self.alive_until: datetime | None = None
+        self.rebuilt = False
         self.opened_with: list[set[int]] = []
 
     def refuse(self, call: str, error: Exception | None = None, *, times: int = 1) -> None:
@@ -273,6 +274,7 @@ class FakeArchive:
             last_run=self.last_run,
             first_time=first_time,
             alive_until=self.alive_until if first_time else None,
+            rebuilt=self.rebuilt,
         )
 
     def books(self) -> Ledger:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamwarden.actors.ledger import Ledger
 from streamwarden.actors.messages import RestartRun, SpawnPrepared
 from streamwarden.actors.ports import CannotRead
 from streamwarden.causes import Cause
@@ -287,3 +288,15 @@ def test_the_server_that_comes_back_says_since_when_it_was_down(stage: RecorderS
     stage.watcher.runs.clear()
     stage.start()
     assert stage.gaps == [(33, 50, "source_offline"), (50, None, "server_down")]
+
+
+@pytest.mark.parametrize(
+    ("covered_s", "gap"), [(-50, (0, None, "starting")), (7, (7, None, "server_down"))]
+)
+def test_a_rebuilt_ledger_counts_from_the_wish_on(
+    stage: RecorderStage, covered_s: float, gap: tuple[float, None, str]
+) -> None:
+    stage.archive.ledger = Ledger(covered_until=at(covered_s))
+    stage.archive.rebuilt = True
+    stage.start()
+    assert stage.gaps == [gap]

@@ -258,10 +258,21 @@ def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(desk: Arch
         b'{"covered_until": null, "gap": null, "last_segment": {"started_at": null}}',
     ],
 )
-def test_a_ledger_that_cannot_be_read_is_an_empty_one(desk: ArchiveDesk, content: bytes) -> None:
+def test_a_ledger_that_cannot_be_read_is_rebuilt_from_the_recordings(
+    desk: ArchiveDesk, content: bytes
+) -> None:
     desk.files().open(())
     (desk.live() / "ledger.json").write_bytes(content)
-    assert desk.files().open(()).ledger == Ledger()
+    opened = desk.files().open(())
+    assert (opened.ledger, opened.rebuilt) == (Ledger(), True)
+    for number, start_s in ((0, 87), (1, 90)):
+        desk.write(1, number, seconds=3)
+        desk.files().store(whole(1, number, start_s, start_s + 3))
+    (desk.live() / "ledger.json").write_bytes(content)
+    opened = desk.files().open(())
+    assert (opened.ledger, opened.rebuilt) == (Ledger(covered_until=at(93)), True)
+    desk.files().note(recording(95), ())
+    assert not desk.files().open(()).rebuilt
 
 
 def test_a_ledger_comes_out_as_it_went_in() -> None:
