@@ -26,6 +26,7 @@ from streamwarden.app.root import Restarts, Root
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, Unavailable
+from streamwarden.media.live_shelf import LiveShelf
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.periods import PeriodRepository
@@ -66,6 +67,7 @@ class StreamingRole:
         self._clock = clock
         self._on_failure = on_failure
         self._manager: ActorRef | None = None
+        self._shelf: LiveShelf | None = None
         self._closing = ExitStack()
         self.record_root = _record_root(settings)
         self.board = StatusBoard(clock)
@@ -88,6 +90,8 @@ class StreamingRole:
                 board=self.board,
                 internal_api_url=self._settings.internal_api_url or "",
             )
+            self._shelf = ground.archive.shelf
+            closing.callback(self._shelf.close)
             self._begin_background_work(ground)
             self._start_tree(ground)
             self._closing = closing.pop_all()
@@ -97,6 +101,12 @@ class StreamingRole:
         if not self._root.stop(max(0.5, deadline_s - 1.0)):
             log.error("not_stopped_in_time", deadline_s=deadline_s)
         self._closing.close()
+
+    def shelf(self) -> LiveShelf:
+        """Return what is being recorded now; raise Unavailable before the role has started."""
+        if self._shelf is None:
+            raise Unavailable("the recorders are not yet running", retry_after_s=1)
+        return self._shelf
 
     def check_actors(self) -> None:
         """Raise Unavailable unless the stream manager lives."""

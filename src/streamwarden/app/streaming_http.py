@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from streamwarden.app.housekeeping import free_bytes
+from streamwarden.app.live import ShelfSource
 from streamwarden.app.segment_files import StoredFragments
 from streamwarden.app.streaming import StreamingRole
 from streamwarden.clock import Clock
@@ -90,7 +91,9 @@ class StreamingProgram:
                 shared=shared,
                 gateway=self._role.gateway,
                 files=files,
-                playback=Playback(fragments=StoredFragments(files)),
+                playback=Playback(
+                    fragments=StoredFragments(files), live=ShelfSource(self._role.shelf)
+                ),
                 rtsp_hosts=self._settings.rtsp_hosts,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 from uuid import UUID
 
 import structlog
@@ -12,12 +13,11 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from streamwarden.clients.calls import Answer, Caller, NoAnswer
-from streamwarden.errors import Conflict, Unavailable
+from streamwarden.errors import Conflict, NotFound, StreamwardenError, Unavailable
 
 _LOG = structlog.get_logger(__name__)
 
 _OK: Final = 200
-_CONFLICT: Final = 409
 _CHUNK_BYTES: Final = 64 * 1024
 _FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
 
@@ -32,6 +32,18 @@ class OtherOwner(Conflict):
     """The camera is being recorded for another owner."""
 
     code = "other_owner"
+
+
+class NotLive(NotFound):
+    """Nothing is being recorded of the camera now."""
+
+    code = "not_live"
+
+
+_REFUSALS: Final[Mapping[tuple[int, str], type[StreamwardenError]]] = {
+    (409, OtherOwner.code): OtherOwner,
+    (404, NotLive.code): NotLive,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +144,28 @@ class StreamingClient:
         The status is 200, 206, 304, 404 or 416. Raises StreamingUnavailable.
         """
         path = f"/streams/{camera_id}/segments/{segment_id}"
+        return self._open(method, path, headers, request_id)
+
+    def open_live(
+        self,
+        camera_id: UUID,
+        name: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> RemoteFile:
+        """Ask for one of a camera's newest files by its name in ``.live``, as `open_file` does."""
+        path = f"/streams/{camera_id}/live/{quote(name, safe='')}"
+        return self._open(method, path, headers, request_id)
+
+    def live(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
+        """Return the newest parts of a camera's files; raise NotLive while there are none."""
+        return self._object("GET", f"/streams/{camera_id}/live", request_id=request_id)
+
+    def _open(
+        self, method: str, path: str, headers: Mapping[str, str] | None, request_id: str | None
+    ) -> RemoteFile:
         sent = {**self._caller.headers(request_id), **(headers or {})}
         try:
             response = self._caller.open(method, path, sent)
@@ -182,8 +216,9 @@ class StreamingClient:
 
 
 def _refused(method: str, path: str, answer: Answer) -> Exception:
-    if answer.status == _CONFLICT and answer.code == OtherOwner.code:
-        return OtherOwner("the camera is being recorded for another owner")
+    refusal = _REFUSALS.get((answer.status, answer.code))
+    if refusal is not None:
+        return refusal(str(answer.body.get("detail", "")))
     return _unavailable(method, path, f"status {answer.status} {answer.code}".rstrip())
 
 

@@ -9,6 +9,7 @@ from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraService
 from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
 from streamwarden.http.api.links import Links, LivePreview, Publish
+from streamwarden.http.api.live import LiveFile, LivePlaylist
 from streamwarden.http.api.locks import StreamLocks
 from streamwarden.http.api.play import Playing, RecordingPlaylist, SignPlayToken
 from streamwarden.http.api.play_access import PlayAccess
@@ -106,6 +107,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         tokens=deps.tokens,
         rtsp_publish_url=deps.rtsp_publish_url,
         whep_url=deps.whep_url,
+        play_tokens=deps.play_tokens,
     )
     playing = _playing(deps, access)
     file = RecordingFile(deps.segments, playing.play, deps.streaming)
@@ -118,6 +120,8 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/publish_rtsp_url": Publish(links),
         f"{CAMERA}/preview": LivePreview(links),
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
+        f"{CAMERA}/live.m3u8": LivePlaylist(playing),
+        f"{CAMERA}/live/{{name}}": LiveFile(playing),
         f"{CAMERA}/recordings/play_token": SignPlayToken(playing),
         f"{CAMERA}/recordings/playlist.m3u8": RecordingPlaylist(playing),
         f"{CAMERA}/recordings/{{segment_id}}": file,

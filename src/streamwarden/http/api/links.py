@@ -11,7 +11,7 @@ from pydantic import Field
 from streamwarden.auth.access import Action
 from streamwarden.auth.urls import publish_url
 from streamwarden.http.api.access import CameraAccess, require_active
-from streamwarden.http.api.ports import StreamTokens
+from streamwarden.http.api.ports import PlayTokens, StreamTokens
 from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.models import Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
@@ -38,7 +38,10 @@ class PreviewQuery(Model):
 
 
 class Preview(Model):
-    """Where to watch live. ``whep_url`` takes ``token`` as a bearer; null without WebRTC."""
+    """Where to watch live. ``whep_url`` takes ``token`` as a bearer; null without WebRTC.
+
+    ``hls_url`` is relative to the address that was asked (RFC 3986, 5), and holds its own token.
+    """
 
     whep_url: str | None
     token: str
@@ -52,6 +55,7 @@ class Links:
 
     access: CameraAccess
     tokens: StreamTokens
+    play_tokens: PlayTokens
     rtsp_publish_url: str
     whep_url: str | None
 
@@ -100,7 +104,15 @@ class LivePreview(Resource):
         signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s)
         base = self._links.whep_url
         whep = None if base is None else f"{base.rstrip('/')}/{camera.path}/whep"
+        played = self._links.play_tokens.sign(
+            user.sub, camera_id, live=True, recorded=None, ttl_s=ttl_s
+        )
         answer(
             resp,
-            Preview(whep_url=whep, token=signed.token, hls_url=None, expires_at=signed.expires_at),
+            Preview(
+                whep_url=whep,
+                token=signed.token,
+                hls_url=f"live.m3u8?token={played.token}",
+                expires_at=min(signed.expires_at, played.expires_at),
+            ),
         )

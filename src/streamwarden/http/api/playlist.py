@@ -43,21 +43,30 @@ class Playlist:
     kind: str = ""
     sequence: int = 0
     discontinuities: int = 0
+    target: timedelta | None = None
+    """No part, rounded to a second, is longer, now or later; None where all are known."""
 
     def text(self, token: str | None) -> str:
         """Write it; every URI carries ``token``."""
         return "\n".join(self._lines("" if token is None else f"?token={quote(token, safe='')}"))
 
+    def _target_s(self) -> int:
+        """Return EXT-X-TARGETDURATION in whole seconds (RFC 8216, 4.3.3.1)."""
+        if self.target is not None:
+            return math.ceil(self.target.total_seconds())
+        return max(1, *(math.ceil(part.media_ms / 1000) for part in self.parts), 1)
+
     def _lines(self, query: str) -> Iterator[str]:
         yield "#EXTM3U"
         yield f"#EXT-X-VERSION:{_VERSION}"
-        yield f"#EXT-X-TARGETDURATION:{target_s(self.parts)}"
+        yield f"#EXT-X-TARGETDURATION:{self._target_s()}"
         if self.kind:
             yield f"#EXT-X-PLAYLIST-TYPE:{self.kind}"
         yield f"#EXT-X-MEDIA-SEQUENCE:{self.sequence}"
         if self.discontinuities:
             yield f"#EXT-X-DISCONTINUITY-SEQUENCE:{self.discontinuities}"
-        yield "#EXT-X-INDEPENDENT-SEGMENTS"
+        if self.kind:
+            yield "#EXT-X-INDEPENDENT-SEGMENTS"
         before = ""
         for part in self.parts:
             if part.uri != before:
@@ -67,11 +76,6 @@ class Playlist:
         if self.kind == "VOD":
             yield "#EXT-X-ENDLIST"
         yield ""
-
-
-def target_s(parts: Iterable[Part]) -> int:
-    """Return EXT-X-TARGETDURATION: no part, rounded to a second, is longer (RFC 8216, 4.3.3.1)."""
-    return max((math.ceil(part.media_ms / 1000) for part in parts), default=1) or 1
 
 
 def _file(part: Part, query: str, *, discontinuity: bool) -> Iterator[str]:

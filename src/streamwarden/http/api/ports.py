@@ -227,6 +227,21 @@ class Streaming(Protocol):
     ) -> OpenedFile:
         """Ask for a segment's file."""
 
+    def live(self, camera_id: UUID, /, *, request_id: str | None) -> Mapping[str, object]:
+        """Return the newest parts of a camera's files; raise NotFound ``not_live``."""
+
+    def open_live(
+        self,
+        camera_id: UUID,
+        name: str,
+        /,
+        *,
+        method: str,
+        headers: Mapping[str, str],
+        request_id: str | None,
+    ) -> OpenedFile:
+        """Ask for one of a camera's newest files."""
+
     def fragments(self, camera_id: UUID, segment_id: UUID, /) -> Sequence[tuple[int, int]]:
         """Return where a segment's fragments end in its file, and how long each plays in ms."""
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from streamwarden.http.app import App, Shared, build_app
+from streamwarden.http.streaming.live import LiveFile, LiveWindow
 from streamwarden.http.streaming.ports import Files, Gateway, Playback
 from streamwarden.http.streaming.segments import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streams import Restart, Start, Stop, Stream, Streams
@@ -37,6 +38,8 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             "/streams/{camera_id}/segments/{segment_id}/fragments": SegmentFragments(
                 deps.playback.fragments
             ),
+            "/streams/{camera_id}/live": LiveWindow(deps.playback.live),
+            "/streams/{camera_id}/live/{name}": LiveFile(deps.playback.live),
         },
         title="streamwarden: streaming role",
     )

@@ -32,12 +32,16 @@ class Gateway(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenFile:
-    """A segment's file, open for reading; whoever takes it closes ``stream``."""
+    """A file, open for reading; whoever takes it closes ``stream``.
+
+    ``whole`` means that it will never change.
+    """
 
     stream: BinaryIO
     size_bytes: int
     modified_at: datetime
     etag: str
+    whole: bool = True
 
 
 class Files(Protocol):
@@ -62,11 +66,52 @@ class Fragments(Protocol):
         """Return the fragments of a segment; raise NotFound where there is no such file."""
 
 
+class LivePart(Protocol):
+    """Some bytes of a file; ``name`` is the one that it was recorded under."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as the class says
+    @property
+    def init_bytes(self) -> int: ...  # noqa: D102 - likewise
+    @property
+    def offset(self) -> int: ...  # noqa: D102 - likewise
+    @property
+    def size_bytes(self) -> int: ...  # noqa: D102 - likewise
+    @property
+    def media_ms(self) -> int: ...  # noqa: D102 - likewise
+    @property
+    def started_at(self) -> datetime: ...  # noqa: D102 - likewise
+
+
+class LiveParts(Protocol):
+    """The newest parts of a camera's files, and how the first is numbered."""
+
+    @property
+    def parts(self) -> Sequence[LivePart]: ...  # noqa: D102 - likewise
+    @property
+    def sequence(self) -> int: ...  # noqa: D102 - likewise
+    @property
+    def discontinuities(self) -> int: ...  # noqa: D102 - likewise
+    @property
+    def target_s(self) -> int: ...  # noqa: D102 - likewise
+
+
+class LiveSource(Protocol):
+    """Knows what is being recorded now."""
+
+    def window(self, camera_id: UUID) -> LiveParts:
+        """Return the newest parts; raise NotFound ``not_live`` while nothing is being recorded."""
+
+    def open(self, camera_id: UUID, name: str) -> OpenFile:
+        """Open one of the newest files; raise NotFound for every other name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:
     """What is played beside whole segments."""
 
     fragments: Fragments
+    live: LiveSource
 
 
 class SegmentPath(Protocol):

@@ -30,14 +30,18 @@ class SegmentFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
         """Hand the open file to the server, which sends it without holding a thread."""
-        found = self._files.open(camera_id, segment_id)
-        try:
-            taken = _prepare(req, resp, found)
-        except BaseException:
-            found.stream.close()
-            raise
-        if not taken:
-            found.stream.close()
+        send_file(req, resp, self._files.open(camera_id, segment_id))
+
+
+def send_file(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> None:
+    """Answer with a file, of which the server takes care from then on."""
+    try:
+        taken = _prepare(req, resp, found)
+    except BaseException:
+        found.stream.close()
+        raise
+    if not taken:
+        found.stream.close()
 
 
 class FragmentModel(Model):
@@ -79,7 +83,8 @@ def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> boo
     resp.etag = found.etag
     resp.last_modified = found.modified_at
     resp.set_header("Accept-Ranges", "bytes")
-    resp.set_header("Cache-Control", "private, max-age=86400, immutable")
+    kept = "max-age=86400, immutable" if found.whole else "no-store"
+    resp.set_header("Cache-Control", f"private, {kept}")
     if is_current(req.get_header("If-None-Match"), found.etag):
         resp.status = falcon.HTTP_304
         return False

@@ -127,6 +127,22 @@ class FakeStreaming:
         self.failure: Exception | None = None
         self.loses_answers = False
         self.file = FakeFile()
+        self.window: Mapping[str, object] = {
+            "parts": [
+                {
+                    "name": "r3-000004.mp4",
+                    "init_bytes": 1261,
+                    "offset": 1261 + n * 500,
+                    "bytes": 500,
+                    "media_ms": 1000,
+                    "started_at": f"2026-01-02T03:04:0{n}.000Z",
+                }
+                for n in range(4)
+            ],
+            "sequence": 77,
+            "discontinuities": 3,
+            "target_s": 1,
+        }
         self.pieces = [(100 + 100 * n, 1_000) for n in range(1, 31)]
         self.nonsense: Mapping[str, object] | None = None
 
@@ -176,6 +192,23 @@ class FakeStreaming:
             headers=dict(headers),
             request_id=request_id,
         )
+        return self.file
+
+    def live(self, camera_id: UUID, *, request_id: str | None) -> Mapping[str, object]:
+        self._call("live", camera_id=camera_id, request_id=request_id)
+        return self.nonsense or self.window
+
+    def open_live(
+        self,
+        camera_id: UUID,
+        name: str,
+        *,
+        method: str,
+        headers: Mapping[str, str],
+        request_id: str | None,
+    ) -> FakeFile:
+        self._call("open_live", camera_id=camera_id, file=name, method=method, headers=headers)
+        del request_id
         return self.file
 
     def fragments(self, camera_id: UUID, segment_id: UUID) -> list[tuple[int, int]]:

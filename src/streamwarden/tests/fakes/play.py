@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
+from streamwarden.app.live import ShelfSource
 from streamwarden.http.streaming.ports import FragmentEnd, Playback
+from streamwarden.media.live_shelf import LiveShelf
+from streamwarden.tests.fakes.http import FakeClock
 
 
 class FakeFragments:
@@ -19,4 +23,4 @@ class FakeFragments:
 
 
 def a_playback() -> Playback:
-    return Playback(fragments=FakeFragments())
+    return Playback(fragments=FakeFragments(), live=ShelfSource(partial(LiveShelf, FakeClock())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,8 @@ from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
-from streamwarden.http.streaming.ports import Playback
 from streamwarden.tests.fakes.http import FakeGateway
+from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.fakes.storage import FakeStorage
 from streamwarden.tests.fakes.storage_samples import a_segment
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
@@ -57,7 +57,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
             shared=shared,
             gateway=gateway,
             files=files,
-            playback=Playback(fragments=StoredFragments(files)),
+            playback=replace(a_playback(), fragments=StoredFragments(files)),
             rtsp_hosts=("media",),
         )
     )

@@ -40,7 +40,9 @@ def test_the_publish_url_holds_the_users_publish_token(bench: Bench, camera: Cam
 def test_the_preview_holds_the_users_view_token(bench: Bench, camera: Camera) -> None:
     result = bench.call("GET", f"/camera/{camera.id}/preview")
     assert result.json["whep_url"] == "https://media.example:8889/front/door/whep"
-    assert result.json["hls_url"] is None
+    name, _, token = result.json["hls_url"].partition("?token=")
+    played = bench.play_tokens.verify(token)
+    assert (name, played.live, played.recorded) == ("live.m3u8", True, None)
     claims = bench.tokens.verify(result.json["token"], path="front/door", action=StreamAction.READ)
     assert (claims.use, claims.sub) == (StreamUse.VIEW, "alice")
 
