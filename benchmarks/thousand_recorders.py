@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -41,7 +42,7 @@ from _measuring import (
 from _site import OWNER, Site, end, site
 from kill_gap import journal_rows
 
-from streamwarden.app import streaming
+from streamwarden.app import ground
 from streamwarden.clock import SystemClock
 from streamwarden.media.command import RunOrder
 from streamwarden.media.names import live_name
@@ -116,6 +117,9 @@ class Feeder:
                 fed.to = os.open(fed.pipe, os.O_WRONLY | os.O_NONBLOCK)
                 self._open(fed)
             return
+        if _is_alone(fed.to):
+            # Nobody reads any more: a stand-in that has ended writes nothing.
+            raise BrokenPipeError
         from_s = fed.number * self._segment_s
         if now - fed.born_s >= from_s + self._segment_s:
             os.close(fed.media)
@@ -132,6 +136,12 @@ class Feeder:
         os.write(fed.media, self._header + self._fragment)
         at_end = fed.listed(fed.number * self._segment_s, (fed.number + 0.5) * self._segment_s)
         os.write(fed.to, f"{line} {at_end}\n".encode())
+
+
+def _is_alone(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return bool(poll.poll(0))
 
 
 def feed(media: Path, segment_s: float) -> None:
@@ -228,14 +238,14 @@ def standing_in(place: Site, segment_s: float) -> Iterator[StandIns]:
         "Timers": stand_ins.make_timers,
         "SPAWN_EVERY_CORE_S": SPAWN_EVERY_S * (os.cpu_count() or 1),
     }
-    before = {name: getattr(streaming, name) for name in changed}
+    before = {name: getattr(ground, name) for name in changed}
     for name, value in changed.items():
-        setattr(streaming, name, value)
+        setattr(ground, name, value)
     try:
         yield stand_ins
     finally:
         for name, value in before.items():
-            setattr(streaming, name, value)
+            setattr(ground, name, value)
 
 
 def wish(place: Site, cameras: int, segment_s: float) -> list[UUID]:
