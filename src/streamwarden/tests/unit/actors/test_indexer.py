@@ -124,6 +124,9 @@ def test_rows_that_come_during_a_pause_do_not_shorten_it(desk: Desk) -> None:
     desk.workers.do_next()
     desk.append(1)
     desk.append(1)
+    with pytest.raises(TypeError):
+        desk.refs[0].ask("all that was told before has been handled", timeout=DEADLINE_S)
+    assert desk.workers.waiting == 0
     desk.timers.expire(0.5)
     desk.workers.do_next()
     assert desk.attempts == 2

@@ -124,6 +124,7 @@ def test_a_line_that_a_crash_has_torn_is_cut_off(path: Path) -> None:
     path.write_bytes(whole + torn)
     with closing(Journal(path)) as journal:
         assert journal.waiting == 1
+        assert path.read_bytes() == whole
         journal.append([segment(2)], NOW)
         assert numbers(journal) == [0, 2]
         assert drain(journal) == 2
