@@ -27,6 +27,7 @@ PASSED: Final[Mapping[str, tuple[str, ...]]] = {
     f"{_CAMERA}/publish_rtsp_url": ("GET",),
     f"{_CAMERA}/preview": ("GET",),
     f"{_CAMERA}/live.m3u8": ("GET",),
+    f"{_CAMERA}/live/{{name}}": ("GET",),
     f"{_CAMERA}/snapshot.jpg": ("GET",),
     f"{_CAMERA}/recordings": ("GET",),
     f"{_CAMERA}/recordings/play_token": ("POST",),

@@ -22,12 +22,13 @@ export class Problem extends Error {
 export const cameraPath = (id) => `/camera/${encodeURIComponent(id)}`;
 
 /**
- * An address of the API as this page reaches it.
- * @param {string} address such as the hls_url of a preview
+ * An address in an answer of the API, as this page reaches it: through the BFF, never past it.
+ * @param {string} address relative to what was asked, such as the hls_url of a preview
+ * @param {string} asked the path that was asked, below /bff/v1
  */
-export function throughBff(address) {
-  const path = address.replace(/^https?:\/\/[^/]+/, "");
-  return path.replace(/^\/api\/v1\//, "/bff/v1/");
+export function throughBff(address, asked) {
+  const { pathname, search } = new URL(address, `${location.origin}/bff/v1${asked}`);
+  return pathname.replace(/^\/api\/v1\//, "/bff/v1/") + search;
 }
 
 /**
@@ -83,7 +84,7 @@ async function send(method, path, { body, query, signal }) {
   if (response.ok) return response;
   const problem = await problemOf(response);
   // Only of the one who asked: another may have signed in meanwhile.
-  if (response.status === 401 && currentUser() === user) refused();
+  if (response.status === 401 && currentUser()?.token === user?.token) refused();
   throw problem;
 }
 

@@ -157,7 +157,7 @@ export class LivePicture {
       const text = playing ? t("live.frozen") : t("live.hlsFailed", { detail });
       this.again(text, note);
     };
-    const session = playHls(this.video, throughBff(preview.hls_url), { failed, live: true });
+    const session = playHls(this.video, throughBff(preview.hls_url, `${cameraPath(this.id)}/preview`), { failed, live: true });
     this.session = session;
     this.video.addEventListener("playing", () => {
       playing = true;

@@ -1,0 +1,198 @@
+"""The list of cameras: what a person sees, presses, and is told."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from playwright.sync_api import Route, expect
+
+from streamwarden.tests.browser.conftest import NewPerson
+from streamwarden.tests.browser.site import Site
+
+
+def test_start_and_stop_take_effect_at_once_and_lead_to_recording(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Door")
+    pushing = site.push(camera)
+    person = new_person(site.webui, locale="zh-TW")
+    page = person.sign_in(site.token(owner))
+    card = person.card("Door")
+    expect(card.locator(".badge")).to_have_text("已停止")
+    card.get_by_role("button", name="開始串流").click()
+    expect(card.locator(".badge")).to_have_text(re.compile("啟動中|錄影中"), timeout=3_000)
+    expect(card.locator(".badge")).to_have_text("錄影中", timeout=20_000)
+    expect(card.locator(".last")).to_contain_text("最後片段", timeout=20_000)
+    page.get_by_role("button", name="停止串流").click()
+    expect(card.locator(".badge")).to_have_text(re.compile("停止中|已停止"), timeout=3_000)
+    expect(card.locator(".badge")).to_have_text("已停止", timeout=20_000)
+    pushing.stop()
+
+
+def test_the_browser_calls_what_the_seeds_diagram_says(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Diagram")
+    person = new_person(site.webui)
+    person.sign_in(site.token(owner))
+    card = person.card("Diagram")
+    path = f"{site.webui}/bff/v1/camera/{camera.camera_id}"
+    with person.page.expect_request(f"{path}/stream/connect") as pressed:
+        card.get_by_role("button", name="Start").click()
+    assert pressed.value.method == "POST"
+    assert pressed.value.headers["authorization"].startswith("Bearer ey")
+    with person.page.expect_request(f"{path}/stream/status"):
+        pass  # the page polls by itself
+    with person.page.expect_request(lambda it: it.url.startswith(f"{path}/publish_rtsp_url?ttl=")):
+        card.get_by_role("button", name="Publish link").click()
+    camera.disconnect()
+
+
+def test_waiting_to_retry_says_why_and_counts_down(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Off")
+    camera.connect({})
+    person = new_person(site.webui)
+    person.sign_in(site.token(owner))
+    reason = person.card("Off").locator(".reason")
+    expect(reason).to_contain_text("the camera is not sending", timeout=30_000)
+    expect(reason).to_contain_text(re.compile(r"next try in \d+ s|trying now"), timeout=30_000)
+    assert "power and network" in (reason.get_attribute("title") or "")
+    camera.disconnect()
+
+
+def test_without_cameras_the_page_tells_what_to_do(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    page = new_person(site.webui).sign_in(site.token(owner))
+    expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
+    expect(page.get_by_text(f"belongs to you, {owner}")).to_be_visible()
+
+
+def test_a_camera_taken_away_meanwhile_is_a_403_in_words(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Shared")
+    person = new_person(site.webui)
+    person.allow_refusals = True
+    page = person.sign_in(site.token(owner))
+    expect(person.card("Shared").locator(".badge")).to_have_text("Stopped")
+    # Else the next poll would see that the camera has gone from this user's list.
+    page.route("**/stream/status", lambda route: route.fulfill(status=503, json={"code": "x"}))
+    answer = site.stage.admin.patch(
+        f"/api/v1/camera/{camera.camera_id}", {"owner": "somebody-else"}
+    )
+    assert answer.status == 200
+    person.card("Shared").get_by_role("button", name="Start").click()
+    problem = person.card("Shared").get_by_role("alert")
+    expect(problem).to_contain_text("You are not allowed to do this.")
+    expect(problem).to_contain_text("Ask the camera's owner")
+
+
+def test_an_inactive_camera_cannot_be_started_and_says_so(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Resting", status="inactive")
+    person = new_person(site.webui)
+    person.sign_in(site.token(owner))
+    start = person.card("Resting").get_by_role("button", name="Start")
+    expect(start).to_be_disabled()
+    expect(start).to_have_attribute("title", "This camera has been set to inactive.")
+
+
+def test_a_camera_deleted_while_shown_goes(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Short-lived")
+    site.add(owner, "Stays")
+    person = new_person(site.webui)
+    person.allow_refusals = True
+    person.sign_in(site.token(owner))
+    expect(person.card("Short-lived").locator(".badge")).to_have_text("Stopped")
+    assert site.stage.admin.call("DELETE", f"/api/v1/camera/{camera.camera_id}").status in {
+        200,
+        204,
+    }
+    expect(person.card("Short-lived")).to_have_count(0)
+    expect(person.card("Stays")).to_be_visible()
+
+
+def test_a_name_with_markup_is_a_name(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    name = '<img src=x onerror="window.hit=1">"&amp;\u202e{t}</title><script>window.hit=1</script>'
+    camera = site.add(owner, name)
+    person = new_person(site.webui)
+    page = person.sign_in(site.token(owner))
+    expect(page.locator("li.card h2")).to_have_text(name)
+    person.go(f"#/camera/{camera.camera_id}")
+    expect(page.locator("h1")).to_have_text(name)
+    person.go(f"#/camera/{camera.camera_id}/recordings")
+    expect(page.locator("h1")).to_have_text(name)
+    assert page.evaluate("() => window.hit") is None
+
+
+def test_the_publish_link_is_shown_copied_and_renewed(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Pushing")
+    person = new_person(site.webui)
+    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = person.sign_in(site.token(owner))
+    person.card("Pushing").get_by_role("button", name="Publish link").click()
+    dialog = page.get_by_role("dialog")
+    link = dialog.get_by_label("Link", exact=True)
+    expect(link).to_have_value(re.compile(r"^rtsp://.+token=.+"))
+    first = link.input_value()
+    dialog.get_by_role("button", name="Copy: Link").click()
+    expect(dialog.get_by_role("button", name="Copy: Link")).to_have_text("Copied")
+    assert page.evaluate("() => navigator.clipboard.readText()") == first
+    assert first in dialog.get_by_role("textbox", name="With FFmpeg").input_value()
+    expect(dialog.get_by_text("Valid until")).to_contain_text("in 24 h")
+    dialog.get_by_label("Valid for").select_option(label="7 days")
+    expect(dialog.get_by_text("Valid until")).to_contain_text("in 7 d")
+    assert link.input_value() != first
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_the_list_is_filtered_by_name(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    for number in range(7):
+        site.add(owner, f"Gate {number}" if number < 3 else f"Yard {number}")
+    person = new_person(site.webui)
+    page = person.sign_in(site.token(owner))
+    page.get_by_label("Filter cameras").fill("gate")
+    expect(page.locator("li.card:visible")).to_have_count(3)
+    expect(page.get_by_text("3 of 7")).to_be_visible()
+
+
+def test_an_idle_page_asks_less_than_once_a_second(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    for number in range(12):
+        site.add(owner, f"Idle {number}")
+    person = new_person(site.webui, viewport={"width": 1280, "height": 2000})
+    page = person.sign_in(site.token(owner))
+    expect(page.locator('li.card[data-state="stopped"]')).to_have_count(12)
+    before, began = len(person.asked), time.monotonic()
+    page.wait_for_timeout(12_000)  # a rate needs time to pass
+    asked = len(person.asked) - before
+    assert 0 < asked / (time.monotonic() - began) < 1
+
+
+def test_no_status_is_asked_again_while_the_last_is_unanswered(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    for number in range(12):
+        site.add(owner, f"Slow {number}")
+    person = new_person(site.webui)
+    person.allow_refusals = True
+    waiting: list[Route] = []
+
+    def keep(route: Route) -> None:
+        waiting.append(route)  # and never answer it
+
+    person.page.route("**/stream/status", keep)
+    page = person.sign_in(site.token(owner))
+    page.wait_for_timeout(6_000)  # four ticks
+    assert 1 <= len(waiting) <= 6
+    for route in waiting:
+        route.fulfill(status=503, json={"code": "unavailable"})
