@@ -17,13 +17,13 @@ from streamwarden.tests.integration.recordings.stage import Recordings, make_cli
 _NAME = "recordings"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Segments of two seconds, made by FFmpeg."""
     return make_clips(tmp_path_factory.mktemp("clips"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shared_url(postgres_server: EmbeddedPostgres) -> str:
     """A migrated database for all tests of this folder: a copy for each would cost half their time."""
     with psycopg.connect(postgres_server.start(), autocommit=True) as connection:
@@ -33,7 +33,7 @@ def shared_url(postgres_server: EmbeddedPostgres) -> str:
     return url
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def _shared_database(shared_url: str) -> Iterator[Database]:
     database = Database(shared_url, max_size=2)
     database.open()
