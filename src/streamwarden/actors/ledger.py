@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from streamwarden.causes import Cause
 
-_SEAM: Final = timedelta(seconds=1)
+_SEAM: Final = timedelta(milliseconds=500)
 """A hole between two segments up to this long is rounding, not a loss."""
 
 

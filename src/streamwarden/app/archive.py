@@ -145,6 +145,12 @@ class CameraFiles:
             except FileNotFoundError:
                 log.exception("segment_vanished", camera=str(self._camera_id), run=segment.run)
                 return None
+            except FileExistsError:
+                # Somebody else's file has its name. Nothing is overwritten, nothing thrown away, and
+                # what comes after it must not wait for ever.
+                log.exception("segment_set_aside", camera=str(self._camera_id), run=segment.run)
+                self._store.set_aside(segment.run, segment.number)
+                return None
             if file is None:
                 return None
             self._show(segment, file)

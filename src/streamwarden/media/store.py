@@ -150,12 +150,17 @@ class CameraStore:
 
     def newest_end(self) -> datetime | None:
         """Return where the newest stored segment ends by its media, None where there is none."""
-        days = sorted(day for day in os.listdir(self._folder) if day != LIVE)
+        days = sorted(day.name for day in self._folder.iterdir() if day.name != LIVE)
         for day in reversed(days):
             if names := _stored_names(self._folder / day):
                 newest = max(names, key=lambda name: name.started_at)
                 return newest.started_at + self._length(newest)
         return None
+
+    def set_aside(self, run: int, number: int) -> None:
+        """Keep a file that cannot go to its place under a name that nothing here looks for."""
+        source = self.live / live_name(run, number)
+        source.rename(source.with_suffix(".mp4.aside"))
 
     def leftovers(self, live_runs: Collection[int]) -> Iterator[Leftover]:
         """Yield what runs that are gone have left in ``.live``, oldest first."""

@@ -124,6 +124,23 @@ def test_storing_again_writes_the_same_row_and_counts_nothing(desk: ArchiveDesk)
     assert len(desk.counter.segments) == 1
 
 
+def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    source = desk.write(1, 0)
+    taken = desk.root / f"otto/{CAMERA}/1970-01-01/001640.000Z-r1-0.mp4"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"somebody else's")
+
+    assert desk.files().store(whole(1, 0, 0, 30)) is None
+
+    assert taken.read_bytes() == b"somebody else's"
+    assert not source.exists()
+    assert source.with_suffix(".mp4.aside").exists()
+    assert desk.rows() == []
+
+
 def test_a_torn_segment_is_cut_and_marked(desk: ArchiveDesk) -> None:
     desk.files().open(())
     desk.write(1, 0, seconds=2, torn=SECOND[:-9])
