@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def file_of(folder: Path, segment: Item) -> Path:
     found = list((folder / f"{started:%Y-%m-%d}").glob(f"{clock}-r{segment['run']}-*.mp4"))
     assert len(found) == 1, (segment, found)
     return found[0]
+
+
+def open_bytes(folder: Path) -> int:
+    """Return how much the file that is being written below a camera's ``folder`` holds.
+
+    One that is complete lies beside it for a moment, until it has been stored.
+    """
+    writing = max((folder / ".live").glob("*.mp4"), default=None)
+    with suppress(FileNotFoundError):
+        return writing.stat().st_size if writing else 0
+    return 0
 
 
 def stored_files(folder: Path) -> list[Path]:

@@ -21,6 +21,9 @@ from streamwarden.tests.acceptance.waiting import NotSeen, wait_for
 STOPS_WITHIN_S = 10.0
 """What SIGTERM may take (issue 2, point 6)."""
 
+_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Started from pytest's main thread: a run of the tests that is killed leaves no program behind."""
+
 _LISTENS_WITHIN_S = 30.0
 _BASES = range(20000, 32000, 20)
 """Below the ports that the kernel gives to outgoing connections."""
@@ -56,7 +59,7 @@ class Program:
         """Start it and return at once; what an earlier life has put out stays."""
         with self._stdout_path.open("ab") as out, self._stderr_path.open("ab") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamwarden", *self.arguments],
+                [*_WITH_US, sys.executable, "-m", "streamwarden", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

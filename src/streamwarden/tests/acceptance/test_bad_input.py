@@ -230,7 +230,7 @@ def test_an_owner_that_is_no_text_for_people_is_refused(stage: Stage, owner: str
         refused(stage.to_streaming.post("/streams/start", body), 400, "invalid_request")
 
 
-@pytest.mark.parametrize("owner", ["名" * 100, "/" * 200])
+@pytest.mark.parametrize("owner", ["名" * 100, "/" * 200], ids=["hundred signs", "slashes"])
 def test_an_owner_whose_folder_name_would_be_too_long_is_refused_at_once(
     stage: Stage, owner: str
 ) -> None:

@@ -306,7 +306,7 @@ def test_a_preview_token_opens_this_camera_for_reading_only(stage: Stage) -> Non
     camera = stage.camera()
     answer = camera.api.get(f"{camera.path}/preview")
     assert set(answer.json()) == {"whep_url", "token", "hls_url", "expires_at"}
-    assert (answer.json()["whep_url"], answer.json()["hls_url"]) == (None, None)
+    assert answer.json()["whep_url"] is None  # the relay has no WebRTC
     claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
     assert (claims["use"], claims["action"], claims["sub"]) == ("view", "read", OWNER)
     assert claims["path"] == stage.path_of(camera)

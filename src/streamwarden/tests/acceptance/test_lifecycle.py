@@ -18,6 +18,7 @@ from streamwarden.tests.acceptance.footage import (
     file_of,
     holes,
     now,
+    open_bytes,
     seconds_between,
     stored_files,
 )
@@ -76,8 +77,8 @@ def test_after_kill_9_nothing_is_left_and_the_next_start_resumes_by_itself(
     camera = own_demo.start().cameras[0]
     run = camera.await_status("running")["run"]
     camera.await_segments(1, run_after=run - 1)
-    live = own_demo.folder_of(camera) / ".live"
-    wait_for("an open file with media", lambda: _sized(live, 20_000), within_s=10)
+    folder = own_demo.folder_of(camera)
+    wait_for("an open file with media", lambda: open_bytes(folder) > 25_000, within_s=10)
     tree = own_demo.program.tree()
     killed = now()
     own_demo.program.kill()
@@ -104,10 +105,6 @@ def test_after_kill_9_nothing_is_left_and_the_next_start_resumes_by_itself(
 def _rows_are_files(camera: CameraUser, folder: Path) -> bool:
     rows = {file_of(folder, segment) for segment in camera.segments()}
     return rows == set(stored_files(folder))
-
-
-def _sized(live: Path, size_bytes: int) -> bool:
-    return any(file.stat().st_size > size_bytes for file in live.glob("*.mp4"))
 
 
 def test_killed_while_it_starts_it_leaves_nothing(own_demo: DemoProgram) -> None:

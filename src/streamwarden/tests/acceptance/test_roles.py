@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -19,6 +18,7 @@ from streamwarden.tests.acceptance.footage import (
     file_of,
     holes,
     now,
+    open_bytes,
     seconds_between,
     stored_files,
 )
@@ -115,7 +115,7 @@ def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
     camera.await_segments(1)
     recorders = stage.streaming.recorders(stage.record_root)
     folder = stage.record_root / OWNER / camera.camera_id
-    wait_for("media in the open file", lambda: _open_bytes(folder) > 5_000, within_s=10)
+    wait_for("media in the open file", lambda: open_bytes(folder) > 5_000, within_s=10)
     killed = now()
     stage.streaming.kill()
     await_gone(recorders, within_s=2.0)
@@ -129,10 +129,6 @@ def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
     down = [item for item in items if item["kind"] == "gap" and item["cause"] == "server_down"]
     assert [gap["started_at"] for gap in down] == [torn["ended_at"]]
     assert holes(items) == []
-
-
-def _open_bytes(folder: Path) -> int:
-    return max((file.stat().st_size for file in (folder / ".live").glob("*.mp4")), default=0)
 
 
 def test_recording_goes_on_while_the_api_is_down(stage: Stage, camera: CameraUser) -> None:
