@@ -8,6 +8,7 @@ from functools import partial
 
 from streamwarden.app.housekeeping import free_bytes
 from streamwarden.app.live import ShelfSource
+from streamwarden.app.pictures import LastSegments, Pictures
 from streamwarden.app.segment_files import StoredFragments
 from streamwarden.app.streaming import StreamingRole
 from streamwarden.clock import Clock
@@ -18,13 +19,15 @@ from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.http.streaming.ports import Playback
+from streamwarden.media.jobs import JobRunner
+from streamwarden.media.program import find_ffmpeg
 from streamwarden.metrics.exposition import new_registry, render
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.storage.pool import Database
 from streamwarden.storage.segments import SegmentRepository
 
-_THREADS = 8
+_THREADS = 16
 
 
 class StreamingProgram:
@@ -34,6 +37,8 @@ class StreamingProgram:
         self, settings: Settings, *, clock: Clock, on_failure: Callable[[str], None]
     ) -> None:
         self._settings = settings
+        self._clock = clock
+        self._jobs = JobRunner()
         self._registry = new_registry()
         self._database = Database(secret(settings, "database_url"), application_name="streaming")
         self._role = StreamingRole(
@@ -64,12 +69,15 @@ class StreamingProgram:
             started.callback(self._database.close)
             self._role.start()
             started.callback(lambda: self._role.stop(self._settings.stop_timeout_s))
+            self._jobs.start()
+            started.callback(self._jobs.close)
             self._server.start()
             self._started = started.pop_all()
 
     def stop(self, deadline_s: float) -> None:
         """Stop listening, finish every segment, close the pool."""
         self._server.stop(1.0)
+        self._jobs.close()
         self._role.stop(deadline_s - 1.0)
         self._database.close()
 
@@ -92,10 +100,23 @@ class StreamingProgram:
                 gateway=self._role.gateway,
                 files=files,
                 playback=Playback(
-                    fragments=StoredFragments(files), live=ShelfSource(self._role.shelf)
+                    fragments=StoredFragments(files),
+                    live=ShelfSource(self._role.shelf),
+                    pictures=self._pictures(files),
                 ),
                 rtsp_hosts=self._settings.rtsp_hosts,
             )
+        )
+
+    def _pictures(self, files: IndexedFiles) -> Pictures:
+        return Pictures(
+            jobs=self._jobs,
+            ffmpeg=partial(find_ffmpeg, self._settings.ffmpeg),
+            shelf=self._role.shelf,
+            latest=LastSegments(SegmentRepository(self._database)),
+            files=files,
+            folder=self._role.record_root,
+            clock=self._clock,
         )
 
 

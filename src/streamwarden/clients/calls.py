@@ -91,6 +91,14 @@ class Caller:
         return headers
 
 
+def read_answer(status: int, data: bytes) -> Answer:
+    """Return what an answer that was read says; without a body where it is no JSON object."""
+    try:
+        return Answer(status=status, body=_object(data))
+    except NoAnswer:
+        return Answer(status=status, body={})
+
+
 def _object(data: bytes) -> Mapping[str, object]:
     if len(data) > _ANSWER_LIMIT_BYTES:
         raise NoAnswer("an answer larger than any of ours")

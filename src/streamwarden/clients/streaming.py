@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -12,13 +12,16 @@ import structlog
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from streamwarden.clients.calls import Answer, Caller, NoAnswer
+from streamwarden.clients.calls import Answer, Caller, NoAnswer, read_answer
 from streamwarden.errors import Conflict, NotFound, StreamwardenError, Unavailable
 
 _LOG = structlog.get_logger(__name__)
 
 _OK: Final = 200
 _CHUNK_BYTES: Final = 64 * 1024
+_PICTURE_WITHIN_S: Final = 12.0
+"""It waits for its turn there, and for FFmpeg."""
+_PICTURE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
 
 
@@ -40,9 +43,23 @@ class NotLive(NotFound):
     code = "not_live"
 
 
+class NoPicture(NotFound):
+    """Nothing has been recorded of the camera that holds a picture."""
+
+    code = "no_picture"
+
+
+class PicturesBusy(Unavailable):
+    """Too many pictures are being made; ask again soon."""
+
+    code = "pictures_busy"
+
+
 _REFUSALS: Final[Mapping[tuple[int, str], type[StreamwardenError]]] = {
     (409, OtherOwner.code): OtherOwner,
     (404, NotLive.code): NotLive,
+    (404, NoPicture.code): NoPicture,
+    (503, PicturesBusy.code): PicturesBusy,
 }
 
 
@@ -162,6 +179,23 @@ class StreamingClient:
     def live(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
         """Return the newest parts of a camera's files; raise NotLive while there are none."""
         return self._object("GET", f"/streams/{camera_id}/live", request_id=request_id)
+
+    def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
+        """Return a camera's last picture as a JPEG; raise NoPicture where there is none."""
+        path = f"/streams/{camera_id}/snapshot?width={width}"
+        caller = replace(self._caller, timeout=urllib3.Timeout(connect=2.0, read=_PICTURE_WITHIN_S))
+        try:
+            response = caller.open("GET", path, caller.headers(request_id))
+            try:
+                data = response.read(_PICTURE_LIMIT_BYTES)
+            finally:
+                response.close()
+                response.release_conn()
+        except (HTTPError, OSError) as error:
+            raise _unavailable("GET", path, type(error).__name__) from error
+        if response.status == _OK:
+            return data
+        raise _refused("GET", path, read_answer(response.status, data))
 
     def _open(
         self, method: str, path: str, headers: Mapping[str, str] | None, request_id: str | None

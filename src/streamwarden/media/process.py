@@ -18,19 +18,21 @@ class Process:
     """A child in a process group of its own, with non-blocking pipes. Spawned as it is constructed.
 
     Only the thread that spawned it uses it, and never ends: the kernel's parent-death signal follows
-    that thread.
+    that thread. ``stdin`` is a descriptor that it reads from; the caller still closes its own.
 
     Raises:
         OSError: it cannot be spawned, or not be watched; in the latter case it is not left behind.
         ValueError: an argument holds what no argument can.
     """
 
-    def __init__(self, argv: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], folder: Path, *, stdin: int = subprocess.DEVNULL
+    ) -> None:
         self._popen = subprocess.Popen(  # noqa: S603 - our own argument list, no shell
             argv,
             cwd=folder,
             env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,

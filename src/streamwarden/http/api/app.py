@@ -27,6 +27,7 @@ from streamwarden.http.api.ports import (
 )
 from streamwarden.http.api.recordings import RecordingCollection, RecordingFile
 from streamwarden.http.api.settings import SettingItem, SettingService
+from streamwarden.http.api.snapshot import Snapshot
 from streamwarden.http.api.stream_routes import Connect, Disconnect, Status
 from streamwarden.http.api.streams import StreamService
 from streamwarden.http.api.wishes import WishMemory
@@ -120,6 +121,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/publish_rtsp_url": Publish(links),
         f"{CAMERA}/preview": LivePreview(links),
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
+        f"{CAMERA}/snapshot.jpg": Snapshot(playing),
         f"{CAMERA}/live.m3u8": LivePlaylist(playing),
         f"{CAMERA}/live/{{name}}": LiveFile(playing),
         f"{CAMERA}/recordings/play_token": SignPlayToken(playing),

@@ -242,6 +242,9 @@ class Streaming(Protocol):
     ) -> OpenedFile:
         """Ask for one of a camera's newest files."""
 
+    def snapshot(self, camera_id: UUID, width: int, /, *, request_id: str | None) -> bytes:
+        """Return the last picture as a JPEG; raise NotFound ``no_picture``."""
+
     def fragments(self, camera_id: UUID, segment_id: UUID, /) -> Sequence[tuple[int, int]]:
         """Return where a segment's fragments end in its file, and how long each plays in ms."""
 

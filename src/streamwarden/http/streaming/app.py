@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from streamwarden.http.app import App, Shared, build_app
 from streamwarden.http.streaming.live import LiveFile, LiveWindow
+from streamwarden.http.streaming.pictures import Snapshot
 from streamwarden.http.streaming.ports import Files, Gateway, Playback
 from streamwarden.http.streaming.segments import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streams import Restart, Start, Stop, Stream, Streams
@@ -40,6 +41,7 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             ),
             "/streams/{camera_id}/live": LiveWindow(deps.playback.live),
             "/streams/{camera_id}/live/{name}": LiveFile(deps.playback.live),
+            "/streams/{camera_id}/snapshot": Snapshot(deps.playback.pictures),
         },
         title="streamwarden: streaming role",
     )

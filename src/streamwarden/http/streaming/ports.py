@@ -106,12 +106,20 @@ class LiveSource(Protocol):
         """Open one of the newest files; raise NotFound for every other name."""
 
 
+class Pictures(Protocol):
+    """Makes snapshots."""
+
+    def take(self, camera_id: UUID, width: int) -> bytes:
+        """Return the last picture as a JPEG; raise NotFound ``no_picture``, or Unavailable."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:
     """What is played beside whole segments."""
 
     fragments: Fragments
     live: LiveSource
+    pictures: Pictures
 
 
 class SegmentPath(Protocol):

@@ -211,6 +211,10 @@ class FakeStreaming:
         del request_id
         return self.file
 
+    def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None) -> bytes:
+        self._call("snapshot", camera_id=camera_id, width=width, request_id=request_id)
+        return b"\xff\xd8picture"
+
     def fragments(self, camera_id: UUID, segment_id: UUID) -> list[tuple[int, int]]:
         self._call("fragments", camera_id=camera_id, segment_id=segment_id)
         return self.pieces

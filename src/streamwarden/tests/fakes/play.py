@@ -22,5 +22,16 @@ class FakeFragments:
         return self.found
 
 
+class FakePictures:
+    """Every camera looks alike."""
+
+    def take(self, camera_id: UUID, width: int) -> bytes:
+        return f"{camera_id} {width}".encode()
+
+
 def a_playback() -> Playback:
-    return Playback(fragments=FakeFragments(), live=ShelfSource(partial(LiveShelf, FakeClock())))
+    return Playback(
+        fragments=FakeFragments(),
+        pictures=FakePictures(),
+        live=ShelfSource(partial(LiveShelf, FakeClock())),
+    )
