@@ -20,6 +20,8 @@ from streamwarden.actors.recorder_deps import RecorderDeps
 from streamwarden.causes import Cause
 
 STORE_AGAIN_S: Final = 2.0
+HOPELESS_AFTER: Final = 5
+"""So often a segment is tried that fails for a reason which no disk has: a defect of ours."""
 
 
 class Bookkeeping:
@@ -47,6 +49,7 @@ class Bookkeeping:
         )
         self._unsettled: dict[int, Loss | None] = {}
         self._missing_at_end = Cause.STALLED
+        self._defects = 0
 
     @property
     def waiting(self) -> int:
@@ -89,6 +92,7 @@ class Bookkeeping:
 
     def stored(self, result: StoredSegment | None) -> FinishedSegment:
         """Account for the first segment in line (None: it held nothing), and return it."""
+        self._defects = 0
         segment = self._line.pop()
         if result is not None:
             self._accounts.stored(result, run=segment.run)
@@ -96,6 +100,16 @@ class Bookkeeping:
         self._runs.settled(segment.run, segment.number)
         self._settle()
         return segment
+
+    def hopeless(self, cause: Cause) -> bool:
+        """Whether the first in line has failed for no reason of the disk's often enough.
+
+        It stays in ``.live``, where the next start looks at it anew; its successors go on.
+        """
+        if cause is not Cause.INTERNAL:
+            return False
+        self._defects += 1
+        return self._defects >= HOPELESS_AFTER
 
     def not_stored(self, cause: Cause, *, stopping: bool) -> None:
         """The disk has refused the first segment in line: try again soon, but end in time."""

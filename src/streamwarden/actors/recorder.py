@@ -320,6 +320,9 @@ class RecorderActor(SupervisedActor):
         cause, text = reason(error)
         self._log.error("segment_not_stored", cause=cause, error=text, waiting=self._books.waiting)
         self._shown.error(cause, text)
+        if self._books.hopeless(cause):
+            self._segment_stored(None)
+            return
         self._books.not_stored(cause, stopping=self._stopping)
         self._end_when_done()
 

@@ -33,6 +33,20 @@ def test_a_segment_that_the_disk_refuses_is_tried_again_before_its_successors(
     assert stage.gaps == [(65, None, "ffmpeg_crashed")]
 
 
+def test_a_segment_that_a_defect_keeps_from_its_place_does_not_hold_up_the_others_for_ever(
+    stage: RecorderStage,
+) -> None:
+    stage.started()
+    stage.archive.refuse("store", ValueError("a defect"), times=5)
+    stage.finish(1, 0, 0, 30)
+    stage.finish(1, 1, 30, 60)
+    for _ in range(4):
+        stage.expire(2.0)
+    assert stage.archive.calls == [(1, 1)]
+    assert stage.status.last_error is not None
+    assert stage.status.last_error.cause == "internal"
+
+
 def test_a_disk_that_refuses_a_segment_stops_no_recording(stage: RecorderStage) -> None:
     stage.started()
     stage.archive.refuse("store", CannotStore(Cause.NOT_WRITABLE, "read-only"))
