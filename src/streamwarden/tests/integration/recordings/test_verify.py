@@ -413,7 +413,8 @@ def strangers(made: Recordings, camera: Camera, outside: Path) -> None:
     (made.root / "bob" / str(uuid4())).symlink_to(outside)
     (made.root / "carol").symlink_to(made.root / "alice~40home")
     (made.root / "%2e%2e").mkdir()
-    (made.root / "bob" / uuid4().hex).mkdir()
+    (made.root / "bob" / camera.id.hex / "2026-01-31").mkdir(parents=True)
+    (made.root / "bob" / camera.id.hex / "2026-01-31" / name).write_bytes(b"another spelling")
     (made.root / "bob" / "{12345678-1234-5678-1234-567812345678}" / "2026-01-31").mkdir(
         parents=True
     )

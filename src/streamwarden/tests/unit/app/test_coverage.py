@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from streamwarden.actors import ledger as book
 from streamwarden.app.coverage import TOLERANCE, Span, holes, merged, overlaps
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -100,6 +101,18 @@ def test_a_hole_counts_from_above_half_a_second(length_ms: int, found: int) -> N
     assert len(list(holes([wanted], [Span(NOON + missing, wanted.ended_at)]))) == found
     assert len(list(holes([wanted], [Span(NOON, wanted.ended_at - missing)]))) == found
     assert len(list(overlaps([wanted], [Span(middle, middle + missing)]))) == found
+
+
+@pytest.mark.parametrize("missing_ms", [0, 499, 500, 501, 700, 1000, 5000])
+def test_what_the_ledger_lets_pass_is_no_hole_and_what_it_enters_fills_it(missing_ms: int) -> None:
+    begun, stopped = NOON, NOON + timedelta(seconds=10)
+    recorded = Span(begun, stopped - timedelta(milliseconds=missing_ms))
+    ledger = book.Ledger(covered_until=recorded.ended_at)
+    _, at_stop = book.unwanted(ledger, stopped)
+    _, at_next = book.stored(ledger, stopped, stopped)
+    for changes in (at_stop, at_next):
+        gaps = [Span(gap.started_at, gap.ended_at) for gap in changes if gap.ended_at is not None]
+        assert list(holes([Span(begun, stopped)], [recorded, *gaps])) == []
 
 
 def test_a_span_is_as_long_as_from_its_start_to_its_end() -> None:
