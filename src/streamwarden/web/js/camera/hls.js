@@ -26,7 +26,10 @@ export function playHls(video, url, options) {
       failed(String(error));
     }
   };
-  if (video.canPlayType(NATIVE)) inner = native(video, url, options, withLibrary);
+  // Chromium 156 plays a finished playlist well by itself, but stalls on one that slides and tells no
+  // dates; hls.js does both, wherever there are Media Source Extensions (all but older iPhones).
+  const asksForLibrary = options.live && "MediaSource" in window;
+  if (video.canPlayType(NATIVE) && !asksForLibrary) inner = native(video, url, options, withLibrary);
   else withLibrary("");
   return {
     close() {

@@ -1,0 +1,162 @@
+"""A day of recordings: found on the timeline, played across a gap, taken along."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from streamwarden.tests.acceptance.user import CameraUser
+from streamwarden.tests.browser.conftest import NewPerson
+from streamwarden.tests.browser.person import Person
+from streamwarden.tests.browser.site import Site
+
+Gap = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def interrupted(site: Site) -> tuple[CameraUser, Gap]:
+    """A camera that recorded, was off for a while, and records again; with its gap."""
+    camera = site.add("watcher", "Interrupted")
+    pushing = site.push(camera)
+    assert camera.connect({}).status == 200
+    camera.await_segments(3)
+    pushing.stop()
+    camera.await_gap(lambda gap: gap["cause"] == "source_offline")
+    site.push(camera)
+    gap = camera.await_gap(lambda gap: gap["cause"] == "source_offline" and gap["ended_at"])
+    run = max(segment["run"] for segment in camera.segments())
+    camera.await_segments(2, run_after=run - 1)
+    return camera, gap
+
+
+def opened(site: Site, new_person: NewPerson, camera: CameraUser, at: str = "") -> Person:
+    person = new_person(site.webui)
+    person.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{at}")
+    return person
+
+
+def shown_moment(person: Person) -> datetime | None:
+    text = person.page.locator(".clock").get_attribute("datetime")
+    return datetime.fromisoformat(text) if text else None
+
+
+def test_a_link_to_a_moment_plays_from_there_and_on_across_a_gap(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=5)
+    person = opened(site, new_person, camera, start.isoformat())
+    person.await_moving_picture()
+    first = shown_moment(person)
+    assert first is not None
+    assert abs(first - start) < timedelta(seconds=4)
+    expect(person.page.locator(".player-bar + .help")).to_contain_text("Skipped", timeout=30_000)
+    expect(person.page.locator(".player-bar + .help")).to_contain_text("the camera is not sending")
+    after = shown_moment(person)
+    assert after is not None
+    assert after >= datetime.fromisoformat(gap["ended_at"]) - timedelta(seconds=1)
+    assert person.video("paused") is False
+
+
+def test_a_click_on_the_timeline_and_its_keys_seek(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera)
+    timeline = person.page.get_by_role("slider", name=re.compile("Timeline"))
+    expect(person.page.get_by_text("Click the timeline to play from there.")).to_be_visible()
+    timeline.focus()
+    person.page.keyboard.press("Home")
+    person.await_moving_picture()
+    first = shown_moment(person)
+    assert first is not None
+    begun = datetime.fromisoformat(camera.segments()[0]["started_at"])
+    assert abs(first - begun) < timedelta(seconds=6)
+    person.page.get_by_role("button", name="Pause").click()
+    before = person.video("currentTime")
+    person.page.keyboard.press("Escape")
+    person.page.get_by_role("button", name=re.compile("Next frame")).click()
+    stepped = person.video("currentTime") - before
+    assert 0.01 < stepped < 0.5
+
+
+def test_speed_is_what_was_chosen(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
+    person.await_moving_picture()
+    person.page.get_by_label("Speed").select_option("4")
+    assert person.video("playbackRate") == 4
+
+
+def test_a_gap_says_its_cause_under_the_pointer_and_in_the_table(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    row = person.page.get_by_role("row").filter(has_text="the camera is not sending")
+    expect(row.first).to_be_visible()
+    timeline = person.page.locator(".timeline")
+    for _ in range(9):
+        timeline.press("+")
+    box = timeline.bounding_box()
+    assert box is not None
+    view = person.page.locator(".tip")
+    middle = int(box["width"] / 2)
+    for x in range(0, int(box["width"]), 4):
+        person.page.mouse.move(box["x"] + (middle + x) % int(box["width"]), box["y"] + 50)
+        if "the camera is not sending" in (view.text_content() or ""):
+            return
+    pytest.fail(f"no gap under the pointer; last: {view.text_content()}")
+
+
+def test_a_segment_is_downloaded_whole(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap], tmp_path: Path
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
+    person.await_moving_picture()
+    with person.page.expect_download() as started:
+        person.page.get_by_role("button", name="Download segment").click()
+    assert started.value.suggested_filename.startswith("Interrupted-")
+    file = tmp_path / "segment.mp4"
+    started.value.save_as(file)
+    assert float(probed(file)["format"]["duration"]) > 1
+
+
+def test_the_link_to_a_moment_is_copied(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
+    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    person.await_moving_picture()
+    person.page.get_by_role("button", name="Link to this moment").click()
+    expect(person.page.get_by_text("Link to this moment copied")).to_be_visible()
+    link = person.page.evaluate("() => navigator.clipboard.readText()")
+    assert re.fullmatch(rf".+#/camera/{camera.camera_id}/recordings/\d{{4}}-.+Z", link)
+    assert "token" not in link
+
+
+def test_an_empty_day_says_so(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "New")
+    person = new_person(site.webui)
+    page = person.sign_in(site.token(owner), f"#/camera/{camera.camera_id}/recordings")
+    expect(page.get_by_text("Nothing was recorded on this day.")).to_be_visible()
+    page.get_by_role("button", name="Previous day").click()
+    expect(page.get_by_text("Nothing was recorded on this day.")).to_be_visible()
+
+
+def probed(file: Path) -> Any:  # noqa: ANN401 - ffprobe's JSON
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams", str(file)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
