@@ -29,6 +29,7 @@ from streamwarden.config.settings import Settings
 from streamwarden.config.sources import variable
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
 from streamwarden.media.decoding import decode
+from streamwarden.media.names import STATE
 from streamwarden.media.program import find_ffmpeg
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import Migration, migrate
@@ -227,6 +228,12 @@ def _record_root(settings: Settings) -> Path:
         raise ConfigError(f"{variable('record_root')} is not set")
     if not settings.record_root.is_dir():
         raise ConfigError(f"{variable('record_root')}: {settings.record_root} is no folder")
+    if not (settings.record_root / STATE).is_dir():
+        # Else an empty mount point would look like the loss of every file.
+        raise ConfigError(
+            f"{variable('record_root')}: no server has recorded into {settings.record_root}; "
+            "is its disk mounted?"
+        )
     return settings.record_root.resolve()
 
 

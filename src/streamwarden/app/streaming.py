@@ -20,6 +20,7 @@ from streamwarden.app.checking import StartupReconcile
 from streamwarden.app.ground import Ground, open_ground
 from streamwarden.app.housekeeping import Housekeeping
 from streamwarden.app.index_writer import IndexWriter
+from streamwarden.app.insides import RoleInsides, Up
 from streamwarden.app.recorders import Recorders
 from streamwarden.app.retention import Limits, Sweeper
 from streamwarden.app.root import Restarts, Root
@@ -68,10 +69,12 @@ class StreamingRole:
         self._on_failure = on_failure
         self._manager: ActorRef | None = None
         self._shelf: LiveShelf | None = None
+        self._up: Up | None = None
         self._closing = ExitStack()
         self.record_root = _record_root(settings)
         self.board = StatusBoard(clock)
         self.gateway = StreamGateway(manager=lambda: self._manager, board=self.board)
+        self.insides = RoleInsides(up=lambda: self._up, board=self.board, gateway=self.gateway)
 
     def start(self) -> None:
         """Take the record root and begin to record what is wished.
@@ -94,6 +97,7 @@ class StreamingRole:
             closing.callback(self._shelf.close)
             self._begin_background_work(ground)
             self._start_tree(ground)
+            self._up = Up(ground, self._root)
             self._closing = closing.pop_all()
 
     def stop(self, deadline_s: float) -> None:
@@ -124,6 +128,10 @@ class StreamingRole:
             disk=ground.pools.disk,
             timers=ground.timers,
         )
+        if ground.root.fresh:
+            # Nothing to mend there; and should its disk not be mounted, the index is not to blame.
+            log.info("record_root_is_new", path=str(self.record_root))
+            return
         StartupReconcile(
             record_root=self.record_root,
             database=ground.database,

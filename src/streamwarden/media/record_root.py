@@ -32,15 +32,17 @@ class RecordRoot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.state = path / STATE
+        self.fresh = False
         self._lock_fd: int | None = None
 
     def take(self) -> None:
-        """Make the folder and lock it.
+        """Make the folder and lock it; ``fresh`` says that no server had ever recorded there.
 
         Raises:
             RecordRootInUse: another server holds it.
             ConfigError: it cannot be made or written.
         """
+        self.fresh = not self.state.exists()
         try:
             make_folder(self.state)
             fd = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -184,7 +184,12 @@ class CameraStore:
         if target.exists():
             # Run and number are unique for a camera: somebody else has been here. Overwrite nothing.
             raise FileExistsError(f"{target.name} is already there")
-        source.rename(target)
+        try:
+            source.rename(target)
+        except FileNotFoundError:
+            # Retention may have removed the day's folder, empty until now, between the two lines.
+            make_folder(target.parent)
+            source.rename(target)
 
 
 def _stored_names(day: Path) -> list[StoredName]:

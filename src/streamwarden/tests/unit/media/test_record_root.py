@@ -90,3 +90,13 @@ def test_when_the_last_server_was_alive_is_known_afterwards(tmp_path: Path) -> N
     os.utime(tmp_path / ".streamwarden" / "alive", (0, 0))
     root.heartbeat()
     assert root.alive_until() != datetime.fromtimestamp(0, UTC)
+
+
+def test_a_root_is_fresh_until_a_server_has_taken_it_once(tmp_path: Path) -> None:
+    first = RecordRoot(tmp_path / "root")
+    first.take()
+    first.release()
+    again = RecordRoot(tmp_path / "root")
+    again.take()
+    again.release()
+    assert (first.fresh, again.fresh) == (True, False)
