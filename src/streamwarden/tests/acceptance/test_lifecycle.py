@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.tests.acceptance.demo import DemoProgram
+from streamwarden.tests.acceptance.demo import READY_WITHIN_S, DemoProgram
 from streamwarden.tests.acceptance.footage import (
     complaints,
     drift_s,
@@ -110,7 +110,9 @@ def _rows_are_files(camera: CameraUser, folder: Path) -> bool:
 def test_killed_while_it_starts_it_leaves_nothing(own_demo: DemoProgram) -> None:
     own_demo.program.start()
     # Postgres, the media server and a camera at the least: it is in the middle of starting.
-    tree = wait_for("children", lambda: _at_least(own_demo.program.tree(), 6), within_s=30)
+    tree = wait_for(
+        "children", lambda: _at_least(own_demo.program.tree(), 6), within_s=READY_WITHIN_S
+    )
     own_demo.program.kill()
     await_gone(tree, within_s=LEFT_BEHIND_WITHIN_S)
     assert working_in(own_demo.data_dir) == []
@@ -118,7 +120,9 @@ def test_killed_while_it_starts_it_leaves_nothing(own_demo: DemoProgram) -> None
 
 def test_asked_to_end_while_it_starts_it_ends_in_order(own_demo: DemoProgram) -> None:
     own_demo.program.start()
-    tree = wait_for("children", lambda: _at_least(own_demo.program.tree(), 4), within_s=30)
+    tree = wait_for(
+        "children", lambda: _at_least(own_demo.program.tree(), 4), within_s=READY_WITHIN_S
+    )
     assert own_demo.program.stop() == 1  # it never was ready
     await_gone(tree, within_s=0.5)
     assert "Traceback" not in own_demo.program.stderr
