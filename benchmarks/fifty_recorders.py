@@ -123,8 +123,8 @@ def start(place: Site, server: int, options: argparse.Namespace) -> list[UUID]:
     return ids
 
 
-def compare(place: Site, watched: Watched, options: argparse.Namespace) -> None:
-    """Measure the CPU of one stretch of plain recording."""
+def compare(place: Site, watched: Watched, options: argparse.Namespace) -> float:
+    """Measure the CPU of one stretch of plain recording; return the server's part of a core."""
     machine, before, began = Machine.now(), Used.now(place, watched.pid), time.monotonic()
     watched.for_s(options.seconds, place.scrape, SCRAPED_EVERY_S)
     after, took_s = Used.now(place, watched.pid), time.monotonic() - began
@@ -146,6 +146,7 @@ def compare(place: Site, watched: Watched, options: argparse.Namespace) -> None:
         (server + postgres) / ffmpegs,
         at_most=limits_of(options.cameras).cpu,
     )
+    return server / took_s
 
 
 class Asking:
@@ -172,19 +173,23 @@ class Asking:
         self.taken_ms[name].append((time.monotonic() - began) * 1000)
         assert answer.status == 200, (name, answer.status)
 
-    def cpu_ms(self, server: int, name: str, *, times: int) -> float:
-        """Return the server's CPU for one answer: what no neighbour on the machine changes."""
-        used = cpu_s(server)
+    def cpu_ms(self, server: int, name: str, *, times: int, load: float) -> float:
+        """Return the server's CPU for one answer, without the ``load`` of recording meanwhile.
+
+        It grows less than the time does when others use the machine.
+        """
+        used, began = cpu_s(server), time.monotonic()
         for _ in range(times):
             self.ask(name)
-        return (cpu_s(server) - used) / times * 1000
+        recording_s = load * (time.monotonic() - began)
+        return max(0.0, cpu_s(server) - used - recording_s) / times * 1000
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
 
 
-def latencies(place: Site, server: int, ids: Sequence[UUID]) -> None:
+def latencies(place: Site, server: int, ids: Sequence[UUID], *, load: float) -> None:
     """Ask as the page and as Prometheus do, and print how long that took."""
     asking = Asking(place, ids)
     try:
@@ -198,7 +203,7 @@ def latencies(place: Site, server: int, ids: Sequence[UUID]) -> None:
                 break
             pause(0.05)
         taken = {name: list(found) for name, found in asking.taken_ms.items()}
-        costs = {name: asking.cpu_ms(server, name, times=20) for name in taken}
+        costs = {name: asking.cpu_ms(server, name, times=20, load=load) for name in taken}
     finally:
         asking.close()
     for name, found in taken.items():
@@ -240,8 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         watched = Watched(server.pid)
         watched.for_s(FIRST_MINUTE_S, place.scrape, SCRAPED_EVERY_S)
         most_descriptors = max(watched.descriptors)
-        compare(place, watched, options)
-        latencies(place, server.pid, ids)
+        load = compare(place, watched, options)
+        latencies(place, server.pid, ids, load=load)
         watched.look()
         cameras = options.cameras
         resident = max(watched.resident) / MB
