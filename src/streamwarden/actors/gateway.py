@@ -16,6 +16,7 @@ from streamwarden.actors.messages import (
     StreamStatus,
 )
 from streamwarden.errors import Unavailable
+from streamwarden.supervision import ChildInfo, WhichChildren
 
 T = TypeVar("T")
 
@@ -56,6 +57,10 @@ class StreamGateway:
         """Return all statuses from the board."""
         return self._board.all()
 
+    def recorders(self) -> tuple[ChildInfo, ...]:
+        """Return the manager's children, as its supervisor's call has them."""
+        return which_children(self._manager())
+
     def _ask(self, message: object) -> StreamStatus:
         ref = self._manager()
         if ref is None:
@@ -67,3 +72,20 @@ class StreamGateway:
             raise Unavailable("the stream manager does not answer in time") from error
         except pykka.ActorDeadError as error:
             raise Unavailable("the stream manager is being restarted", retry_after_s=1) from error
+
+
+def which_children(supervisor: pykka.ActorRef[Any] | None) -> tuple[ChildInfo, ...]:
+    """Return a supervisor's children in start order (OTP: ``which_children/1``).
+
+    Raises:
+        Unavailable: it does not live, or does not answer in time.
+    """
+    if supervisor is None:
+        raise Unavailable("the supervisor is not running", retry_after_s=2)
+    try:
+        found = supervisor.ask(WhichChildren(), timeout=ASK_S)
+    except pykka.Timeout as error:
+        raise Unavailable("a supervisor does not answer in time") from error
+    except pykka.ActorDeadError as error:
+        raise Unavailable("a supervisor is being restarted", retry_after_s=1) from error
+    return cast("tuple[ChildInfo, ...]", found)

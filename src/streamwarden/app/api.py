@@ -24,6 +24,7 @@ from streamwarden.metrics.auth import AuthMetrics
 from streamwarden.metrics.exposition import new_registry, render
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.coverage import CoverageRepository
 from streamwarden.storage.grants import GrantRepository
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recordings import RecordingsRepository
@@ -126,6 +127,7 @@ class ApiRole:
                 wishes=StreamRepository(database),
                 segments=SegmentRepository(database),
                 recordings=RecordingsRepository(database),
+                coverage=CoverageRepository(database),
                 memory=self._memory,
                 streaming=self._streaming,
                 clock=self._clock,

@@ -10,6 +10,7 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.supervision import (
+    ActorRef,
     ChildExited,
     ChildStarted,
     Link,
@@ -46,6 +47,11 @@ class Root:
             clock=clock,
             observer=Restarts(metrics),
         )
+
+    @property
+    def supervisor(self) -> ActorRef:
+        """The root supervisor itself, for those who ask which children it has."""
+        return self._ref
 
     def wait_until_up(self, timeout_s: float) -> bool:
         """Return whether every child has started within ``timeout_s``."""

@@ -104,6 +104,7 @@ class StreamingProgram:
                     live=ShelfSource(self._role.shelf),
                     pictures=self._pictures(files),
                 ),
+                insides=self._role.insides,
                 rtsp_hosts=self._settings.rtsp_hosts,
             )
         )

@@ -55,10 +55,24 @@ class PicturesBusy(Unavailable):
     code = "pictures_busy"
 
 
+class ChildNotFound(NotFound):
+    """The supervision tree has no such child."""
+
+    code = "child_not_found"
+
+
+class NotRestartable(Conflict):
+    """Only recorders are restarted by hand."""
+
+    code = "not_restartable"
+
+
 _REFUSALS: Final[Mapping[tuple[int, str], type[StreamwardenError]]] = {
     (409, OtherOwner.code): OtherOwner,
     (404, NotLive.code): NotLive,
     (404, NoPicture.code): NoPicture,
+    (404, ChildNotFound.code): ChildNotFound,
+    (409, NotRestartable.code): NotRestartable,
     (503, PicturesBusy.code): PicturesBusy,
 }
 
@@ -179,6 +193,19 @@ class StreamingClient:
     def live(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
         """Return the newest parts of a camera's files; raise NotLive while there are none."""
         return self._object("GET", f"/streams/{camera_id}/live", request_id=request_id)
+
+    def summary(self) -> Mapping[str, object]:
+        """Return what operators are shown of the role."""
+        return self._object("GET", "/summary")
+
+    def supervision(self) -> Mapping[str, object]:
+        """Return the supervision tree."""
+        return self._object("GET", "/supervision")
+
+    def restart_child(self, child: str, *, request_id: str | None = None) -> Mapping[str, object]:
+        """Restart a recorder by hand; raise ChildNotFound or NotRestartable."""
+        path = f"/supervision/{quote(child, safe='')}/restart"
+        return self._object("POST", path, {}, request_id=request_id)
 
     def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
         """Return a camera's last picture as a JPEG; raise NoPicture where there is none."""

@@ -11,11 +11,13 @@ from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
 from streamwarden.http.api.links import Links, LivePreview, Publish
 from streamwarden.http.api.live import LiveFile, LivePlaylist
 from streamwarden.http.api.locks import StreamLocks
+from streamwarden.http.api.ops import RestartChild, Summary, Sums, Tree
 from streamwarden.http.api.play import Playing, RecordingPlaylist, SignPlayToken
 from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
     AuthMetrics,
     Cameras,
+    Coverage,
     Grants,
     PlayTokens,
     Recordings,
@@ -52,6 +54,7 @@ class ApiDeps:
     wishes: Wishes
     segments: Segments
     recordings: Recordings
+    coverage: Coverage
     memory: WishMemory
     streaming: Streaming
     clock: Clock
@@ -130,6 +133,9 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         # The same under a name that players take for a video: FFmpeg refuses others in a playlist.
         f"{CAMERA}/recordings/{{segment_id}}.mp4": file,
         "/api/v1/settings/{key}": SettingItem(settings),
+        "/api/v1/ops/summary": Summary(Sums(deps.coverage, deps.clock), deps.streaming, deps.clock),
+        "/api/v1/ops/supervision": Tree(deps.streaming),
+        "/api/v1/ops/supervision/{child}/restart": RestartChild(deps.streaming),
     }
 
 

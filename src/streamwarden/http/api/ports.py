@@ -180,6 +180,40 @@ class Recordings(Protocol):
         """Return what overlaps the range, in time order."""
 
 
+class RecordedSum(Protocol):
+    """What was recorded over all cameras."""
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102 - likewise
+    @property
+    def size_bytes(self) -> int: ...  # noqa: D102 - likewise
+
+
+class MissingSum(Protocol):
+    """What was not recorded, for one cause."""
+
+    @property
+    def cause(self) -> str: ...  # noqa: D102 - likewise
+    @property
+    def seconds(self) -> float: ...  # noqa: D102 - likewise
+
+
+class Coverage(Protocol):
+    """Sums over all cameras."""
+
+    def recorded(self, since: datetime, /) -> RecordedSum:
+        """Return what was recorded since then."""
+
+    def missing(self, since: datetime, now: datetime, /) -> Sequence[MissingSum]:
+        """Return what is missing since then, the gravest cause first."""
+
+    def oldest(self) -> datetime | None:
+        """Return when the oldest segment ended."""
+
+    def cameras(self) -> Mapping[str, int]:
+        """Return how many cameras there are of each status."""
+
+
 class OpenedFile(Protocol):
     """A file on its way from the streaming role."""
 
@@ -244,6 +278,15 @@ class Streaming(Protocol):
 
     def snapshot(self, camera_id: UUID, width: int, /, *, request_id: str | None) -> bytes:
         """Return the last picture as a JPEG; raise NotFound ``no_picture``."""
+
+    def summary(self) -> Mapping[str, object]:
+        """Return what operators are shown of the role."""
+
+    def supervision(self) -> Mapping[str, object]:
+        """Return the supervision tree."""
+
+    def restart_child(self, child: str, /, *, request_id: str | None) -> Mapping[str, object]:
+        """Restart a recorder; raise NotFound ``child_not_found``, Conflict ``not_restartable``."""
 
     def fragments(self, camera_id: UUID, segment_id: UUID, /) -> Sequence[tuple[int, int]]:
         """Return where a segment's fragments end in its file, and how long each plays in ms."""

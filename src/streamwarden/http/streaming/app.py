@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from streamwarden.http.app import App, Shared, build_app
 from streamwarden.http.streaming.live import LiveFile, LiveWindow
+from streamwarden.http.streaming.ops import RestartChild, Summary, Tree
 from streamwarden.http.streaming.pictures import Snapshot
-from streamwarden.http.streaming.ports import Files, Gateway, Playback
+from streamwarden.http.streaming.ports import Files, Gateway, Insides, Playback
 from streamwarden.http.streaming.segments import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streams import Restart, Start, Stop, Stream, Streams
 
@@ -21,6 +22,7 @@ class StreamingDeps:
     gateway: Gateway
     files: Files
     playback: Playback
+    insides: Insides
     rtsp_hosts: Collection[str]
 
 
@@ -42,6 +44,9 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             "/streams/{camera_id}/live": LiveWindow(deps.playback.live),
             "/streams/{camera_id}/live/{name}": LiveFile(deps.playback.live),
             "/streams/{camera_id}/snapshot": Snapshot(deps.playback.pictures),
+            "/summary": Summary(deps.insides),
+            "/supervision": Tree(deps.insides),
+            "/supervision/{child}/restart": RestartChild(deps.insides),
         },
         title="streamwarden: streaming role",
     )

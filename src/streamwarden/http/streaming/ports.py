@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from streamwarden.actors.messages import StartStream, StreamStatus
+from streamwarden.http.ops import ChildState, RoleSummary, Supervision
 
 
 class Gateway(Protocol):
@@ -111,6 +112,19 @@ class Pictures(Protocol):
 
     def take(self, camera_id: UUID, width: int) -> bytes:
         """Return the last picture as a JPEG; raise NotFound ``no_picture``, or Unavailable."""
+
+
+class Insides(Protocol):
+    """What operators are shown of the role. Each call is bounded; raises Unavailable past that."""
+
+    def summary(self) -> RoleSummary:
+        """Return cameras by state, disk and index."""
+
+    def supervision(self) -> Supervision:
+        """Return the tree."""
+
+    def restart(self, child_id: str) -> ChildState:
+        """Restart a child; raise NotFound ``child_not_found``, Conflict ``not_restartable``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,7 @@ class FakeStreaming:
             "discontinuities": 3,
             "target_s": 1,
         }
+        self.insides: dict[str, Mapping[str, object]] = {}
         self.pieces = [(100 + 100 * n, 1_000) for n in range(1, 31)]
         self.nonsense: Mapping[str, object] | None = None
 
@@ -214,6 +215,18 @@ class FakeStreaming:
     def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None) -> bytes:
         self._call("snapshot", camera_id=camera_id, width=width, request_id=request_id)
         return b"\xff\xd8picture"
+
+    def summary(self) -> Mapping[str, object]:
+        self._call("summary")
+        return self.insides["summary"]
+
+    def supervision(self) -> Mapping[str, object]:
+        self._call("supervision")
+        return self.insides["supervision"]
+
+    def restart_child(self, child: str, *, request_id: str | None) -> Mapping[str, object]:
+        self._call("restart_child", child=child, request_id=request_id)
+        return self.insides["child"]
 
     def fragments(self, camera_id: UUID, segment_id: UUID) -> list[tuple[int, int]]:
         self._call("fragments", camera_id=camera_id, segment_id=segment_id)

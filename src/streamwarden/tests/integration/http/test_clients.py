@@ -27,6 +27,7 @@ from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
+from streamwarden.tests.fakes.ops import FakeInsides
 from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
@@ -57,6 +58,7 @@ def streaming(
             gateway=gateway,
             files=IndexedFiles(index, tmp_path),
             playback=a_playback(),
+            insides=FakeInsides(),
             rtsp_hosts=("media",),
         )
     )
@@ -132,6 +134,7 @@ def test_a_wrong_internal_token_is_unavailable_and_tells_nobody(
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), tmp_path),
         playback=a_playback(),
+        insides=FakeInsides(),
         rtsp_hosts=(),
     )
     with (

@@ -22,6 +22,7 @@ from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway
+from streamwarden.tests.fakes.ops import FakeCoverage, FakeInsides
 from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.fakes.storage import FakeStorage
 from streamwarden.tests.fakes.storage_samples import a_segment
@@ -58,6 +59,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
             gateway=gateway,
             files=files,
             playback=replace(a_playback(), fragments=StoredFragments(files)),
+            insides=FakeInsides(),
             rtsp_hosts=("media",),
         )
     )
@@ -75,6 +77,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
                 wishes=storage.streams,
                 segments=storage.segments,
                 recordings=storage.recordings,
+                coverage=FakeCoverage(storage),
                 memory=WishMemory(storage.cameras, storage.streams, clock),
                 streaming=client,
                 clock=clock,

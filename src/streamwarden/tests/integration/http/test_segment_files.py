@@ -11,6 +11,7 @@ from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
+from streamwarden.tests.fakes.ops import FakeInsides
 from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
@@ -43,6 +44,7 @@ def base(root: Path, index: FakeIndex, shared: Shared, serve: Serve) -> str:
                 gateway=FakeGateway(),
                 files=IndexedFiles(index, root),
                 playback=a_playback(),
+                insides=FakeInsides(),
                 rtsp_hosts=("media",),
             )
         )

@@ -24,6 +24,7 @@ from streamwarden.metrics.exposition import render
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.storage.rows import Camera
 from streamwarden.tests.fakes.http import FakeClock, FakeStreaming
+from streamwarden.tests.fakes.ops import FakeCoverage
 from streamwarden.tests.fakes.storage import FakeStorage
 
 INTERNAL_TOKEN = "internal-token-for-tests"
@@ -87,6 +88,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.users = UserTokens(SECRET, audience="api", roles_claim="roles", clock=self.clock)
         self.tokens = StreamTokens([KEY], self.clock)
+        self.coverage = FakeCoverage(self.storage)
         self.play_tokens = PlayTokens([KEY], self.clock)
         self.memory = WishMemory(self.storage.cameras, self.storage.streams, self.clock)
         self.shared = Shared(
@@ -120,6 +122,7 @@ class Bench:
             wishes=self.storage.streams,
             segments=self.storage.segments,
             recordings=self.storage.recordings,
+            coverage=self.coverage,
             memory=self.memory,
             streaming=self.streaming,
             clock=self.clock,

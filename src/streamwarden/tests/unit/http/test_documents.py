@@ -13,6 +13,7 @@ from streamwarden.http.app import App
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.tests.fakes.http import FakeGateway, FakeIndex
+from streamwarden.tests.fakes.ops import FakeInsides
 from streamwarden.tests.fakes.play import a_playback
 from streamwarden.tests.unit.http.conftest import Bench, CheckedClient
 
@@ -24,6 +25,7 @@ def _apps(bench: Bench) -> dict[str, CheckedClient]:
             gateway=FakeGateway(),
             files=IndexedFiles(FakeIndex(), Path("/nowhere")),
             playback=a_playback(),
+            insides=FakeInsides(),
             rtsp_hosts=("media",),
         )
     )
@@ -89,6 +91,12 @@ def test_the_contracts_calls_are_there(bench: Bench) -> None:
         ("/api/v1/settings/{key}", "GET"),
         ("/api/v1/settings/{key}", "PUT"),
         ("/api/v1/camera/{camera_id}/recordings/play_token", "POST"),
+        ("/api/v1/camera/{camera_id}/live.m3u8", "GET"),
+        ("/api/v1/camera/{camera_id}/live/{name}", "GET"),
+        ("/api/v1/camera/{camera_id}/snapshot.jpg", "GET"),
+        ("/api/v1/ops/summary", "GET"),
+        ("/api/v1/ops/supervision", "GET"),
+        ("/api/v1/ops/supervision/{child}/restart", "POST"),
         ("/api/v1/camera/{camera_id}/recordings/playlist.m3u8", "GET"),
     }
     assert _described(apps["internal"].document) >= {
@@ -125,7 +133,7 @@ def test_postgres_away_is_503_on_every_route_of_users(bench: Bench) -> None:
     bodies = {"POST": {"name": "x", "owner": "y"}, "PUT": {"value": 5}}
     bench.storage.down = True
     for path, method in _described(bench.api.document):
-        if not path.startswith("/api/"):
+        if not path.startswith("/api/") or path.startswith("/api/v1/ops/supervision"):
             continue
         asked = path.removeprefix("/api/v1").replace("{key}", "video_segment_seconds")
         asked = re.sub(r"{\w+}", str(camera.id), asked)

@@ -18,6 +18,7 @@ from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.tests.fakes.http import EPOCH, FakeGateway, FakeIndex
+from streamwarden.tests.fakes.ops import FakeInsides
 from streamwarden.tests.fakes.play import a_playback
 
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
@@ -45,6 +46,7 @@ def client(gateway: FakeGateway) -> testing.TestClient:
             gateway=gateway,
             files=files,
             playback=a_playback(),
+            insides=FakeInsides(),
             rtsp_hosts=("media",),
         )
     )

@@ -1,0 +1,237 @@
+"""The operators' page: a summary, the supervision tree, a restart by hand. Role admin."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import falcon
+import structlog
+from pydantic import ValidationError
+
+from streamwarden.clock import Clock
+from streamwarden.errors import Unavailable
+from streamwarden.http.api.access import require_admin
+from streamwarden.http.api.forecast import Growth, full_at
+from streamwarden.http.api.ports import Coverage, Streaming
+from streamwarden.http.intake import user_of
+from streamwarden.http.models import Model, Moment, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.ops import ChildState, DiskModel, IndexModel, RoleSummary, Supervision
+from streamwarden.http.request_ids import name_request
+
+log = structlog.get_logger(__name__)
+_M = TypeVar("_M", bound=Model)
+
+KEPT_S: Final = 15.0
+"""The sums are over a day's rows: one asks for all who look."""
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+
+
+class CauseSum(Model):
+    """Missing seconds of one cause."""
+
+    cause: str
+    seconds: float
+
+
+class Window(Model):
+    """What was recorded and what is missing, over all cameras."""
+
+    recorded_seconds: float
+    missing_seconds: float
+    causes: list[CauseSum]
+
+
+class Reachable(Model):
+    """Whether the streaming role answers."""
+
+    reachable: bool
+
+
+class CameraCounts(Model):
+    """How many cameras there are; by state as far as the streaming role knows them."""
+
+    total: int
+    active: int
+    by_state: dict[str, int] | None
+
+
+class DiskForecast(Model):
+    """The disk, and when its reserve will be reached; null where retention comes first."""
+
+    total_bytes: int
+    free_bytes: int
+    reserve_bytes: int
+    bytes_per_day: int
+    full_at: Moment | None
+
+
+class SummaryModel(Model):
+    """Null parts are the streaming role's, while it does not answer."""
+
+    at: Moment
+    streaming: Reachable
+    cameras: CameraCounts
+    respawns: int | None
+    hour: Window
+    day: Window
+    disk: DiskForecast | None
+    index: IndexModel | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    hour: Window
+    day: Window
+    cameras: Mapping[str, int]
+    growth: Growth
+
+
+class Sums:
+    """What Postgres says, asked again after `KEPT_S`. Any thread; one asks at a time."""
+
+    def __init__(self, coverage: Coverage, clock: Clock) -> None:
+        self._coverage = coverage
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: tuple[float, _Sums] | None = None
+
+    def get(self) -> _Sums:
+        """Return the sums; raise Unavailable while Postgres is away."""
+        with self._lock:
+            now_s = self._clock.monotonic()
+            if self._kept is None or now_s - self._kept[0] > KEPT_S:
+                self._kept = (now_s, self._ask(self._clock.now()))
+            return self._kept[1]
+
+    def _ask(self, now: datetime) -> _Sums:
+        recorded = self._coverage.recorded(now - _DAY)
+        return _Sums(
+            hour=self._window(now, _HOUR, self._coverage.recorded(now - _HOUR).seconds),
+            day=self._window(now, _DAY, recorded.seconds),
+            cameras=self._coverage.cameras(),
+            growth=Growth(bytes_last_day=recorded.size_bytes, oldest=self._coverage.oldest()),
+        )
+
+    def _window(self, now: datetime, span: timedelta, recorded_s: float) -> Window:
+        missing = self._coverage.missing(now - span, now)
+        return Window(
+            recorded_seconds=round(recorded_s, 3),
+            missing_seconds=round(sum(one.seconds for one in missing), 3),
+            causes=[CauseSum(cause=one.cause, seconds=round(one.seconds, 3)) for one in missing],
+        )
+
+
+class Summary(Resource):
+    """``GET /api/v1/ops/summary``."""
+
+    def __init__(self, sums: Sums, streaming: Streaming, clock: Clock) -> None:
+        self._sums = sums
+        self._streaming = streaming
+        self._clock = clock
+
+    @operation(
+        "Cameras, coverage, disk and index at a glance",
+        access=Access.BEARER,
+        answers={200: SummaryModel},
+        refusals=(403, 503),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with what is known, whether or not the streaming role answers."""
+        require_admin(user_of(req))
+        sums, role, now = self._sums.get(), self._role(), self._clock.now()
+        answer(
+            resp,
+            SummaryModel(
+                at=now,
+                streaming=Reachable(reachable=role is not None),
+                cameras=CameraCounts(
+                    total=sum(sums.cameras.values()),
+                    active=sums.cameras.get("active", 0),
+                    by_state=role and role.by_state,
+                ),
+                respawns=role.respawns if role else None,
+                hour=sums.hour,
+                day=sums.day,
+                disk=_forecast(role.disk, sums.growth, now) if role else None,
+                index=role.index if role else None,
+            ),
+        )
+
+    def _role(self) -> RoleSummary | None:
+        try:
+            return _read(RoleSummary, self._streaming.summary())
+        except Unavailable:
+            log.info("summary_without_streaming")
+            return None
+
+
+class Tree(Resource):
+    """``GET /api/v1/ops/supervision``."""
+
+    def __init__(self, streaming: Streaming) -> None:
+        self._streaming = streaming
+
+    @operation(
+        "The supervision tree",
+        access=Access.BEARER,
+        answers={200: Supervision},
+        refusals=(403, 503),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with every child, its status and its incarnation."""
+        require_admin(user_of(req))
+        answer(resp, _read(Supervision, self._streaming.supervision()))
+
+
+class RestartChild(Resource):
+    """``POST /api/v1/ops/supervision/{child}/restart``."""
+
+    def __init__(self, streaming: Streaming) -> None:
+        self._streaming = streaming
+
+    @operation(
+        "Restart a child by hand",
+        access=Access.BEARER,
+        answers={200: ChildState},
+        refusals=(403, 404, 409, 503),
+        about=(
+            "A parked recorder is started, a running one's FFmpeg replaced by make before break. "
+            "404 `child_not_found`, 409 `not_restartable` for what is no recorder."
+        ),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, child: str) -> None:
+        """Answer with the child as it is then."""
+        user = user_of(req)
+        require_admin(user)
+        found = self._streaming.restart_child(child, request_id=name_request(req))
+        log.info("child_restarted_by_hand", child=child, by=user.sub)
+        answer(resp, _read(ChildState, found))
+
+
+def _forecast(disk: DiskModel, growth: Growth, now: datetime) -> DiskForecast:
+    return DiskForecast(
+        total_bytes=disk.total_bytes,
+        free_bytes=disk.free_bytes,
+        reserve_bytes=disk.reserve_bytes,
+        bytes_per_day=growth.bytes_per_day(now),
+        full_at=full_at(
+            growth,
+            now=now,
+            free_bytes=disk.free_bytes,
+            reserve_bytes=disk.reserve_bytes,
+            keep_for=timedelta(days=disk.keep_days),
+        ),
+    )
+
+
+def _read(model: type[_M], found: Mapping[str, object]) -> _M:
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise Unavailable("the StreamingServer's answer cannot be read") from error

@@ -1,0 +1,23 @@
+-- name: recorded
+-- By the index over ends; a year's rows before it are not touched.
+select coalesce(sum(extract(epoch from ended_at - greatest(started_at, %(since)s))), 0)::float8
+           as seconds,
+       coalesce(sum(size_bytes), 0)::bigint as size_bytes
+  from segment
+ where state = 'stored' and ended_at > %(since)s
+
+-- name: missing
+select cause, sum(extract(epoch from until - greatest(started_at, %(since)s)))::float8 as seconds
+  from (select cause, started_at, least(ended_at, %(now)s) as until
+          from gap where ended_at > %(since)s
+        union all
+        select cause, started_at, %(now)s as until from gap where ended_at is null) as recent
+ where until > greatest(started_at, %(since)s)
+ group by cause
+ order by seconds desc, cause
+
+-- name: oldest
+select ended_at from segment where state = 'stored' order by ended_at, id limit 1
+
+-- name: cameras
+select status, count(*) as cameras from camera group by status
