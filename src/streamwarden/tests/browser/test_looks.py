@@ -23,17 +23,16 @@ PAGES = {
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("scheme", "locale"), [("light", "en"), ("dark", "zh-TW")])
-def test_a_page_fits_and_keeps_nobody_out(
+@pytest.mark.parametrize("look", [("light", "en"), ("dark", "zh-TW")], ids=["light", "dark"])
+def test_a_page_fits_and_keeps_nobody_out(  # noqa: PLR0917 - fixtures and parameters come by name
     site: Site,
     new_person: NewPerson,
     screenshots: Path,
     name: str,
     size: str,
-    scheme: str,
-    locale: str,
+    look: tuple[str, str],
 ) -> None:
-    camera = site.recording(LONG)
+    camera, (scheme, locale) = site.recording(LONG), look
     person = new_person(site.webui, viewport=SIZES[size], color_scheme=scheme, locale=locale)
     page = person.page
     if name == "sign-in":

@@ -33,7 +33,7 @@ def test_the_demos_sign_in_url_leads_to_a_moving_picture_over_webrtc(
     whep = demo.cameras[0].api.get(f"{demo.cameras[0].path}/preview").json()["whep_url"]
     person.other_hosts_allowed.add(whep.split("/")[2])
     person.page.goto(demo.ready["sign_in_url"])
-    person.page.get_by_role("link", name="Camera 1").click()
+    person.page.get_by_role("link", name="Camera 1", exact=True).click()
     expect(person.page.locator(".corner")).to_have_text("Live · WebRTC", timeout=20_000)
     person.await_moving_picture()
     assert person.video("videoWidth") == 1280

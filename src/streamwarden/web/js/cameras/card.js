@@ -9,18 +9,30 @@ import { advice, canStart, lastSegment, nextTry, stateName, why } from "./status
 /** @typedef {{id: string, name: string, path: string, owner: string, status: string}} Camera */
 
 /**
+ * A card, at first with its name alone: the rest is drawn when it comes into view, so that 500 cards
+ * cost no more than a screenful.
  * @param {Camera} camera
  * @param {{press: (id: string, start: boolean) => void, publish: (camera: Camera) => void}} actions
  */
 export function cameraCard(camera, actions) {
-  const parts = makeParts(camera, actions);
+  const name = h("h2", {}, h("a", { href: cameraLink(camera.id), text: camera.name, title: camera.name }));
+  const element = h("li", { class: "card", id: `camera-${camera.id}`, "data-state": "unknown" }, name);
+  /** @type {any} */
+  let parts = null;
   const card = {
     camera,
-    element: parts.element,
+    element,
     /** @type {import("./status.js").Status|null} */
     status: null,
     picture: "",
     busy: false,
+
+    /** Draw all of it; harmless when repeated. */
+    draw() {
+      if (parts) return;
+      parts = makeParts(element, name, camera, actions);
+      card.refresh();
+    },
 
     /** @param {import("./status.js").Status} status */
     show(status) {
@@ -30,6 +42,7 @@ export function cameraCard(camera, actions) {
 
     /** Countdowns and "ago" go on between two answers. */
     refresh() {
+      if (!parts) return;
       if (card.status) writeStatus(parts, card.status);
       writeButton(parts, card);
     },
@@ -37,7 +50,7 @@ export function cameraCard(camera, actions) {
     /** @param {boolean} busy */
     setBusy(busy) {
       card.busy = busy;
-      writeButton(parts, card);
+      card.refresh();
     },
 
     /** @param {{title: string, advice: string}|null} problem */
@@ -59,35 +72,25 @@ export function cameraCard(camera, actions) {
       if (card.picture) URL.revokeObjectURL(card.picture);
     },
   };
-  card.refresh();
   return card;
 }
 
-/** @param {Camera} camera @param {any} actions */
-function makeParts(camera, actions) {
-  const name = h("a", { href: cameraLink(camera.id), text: camera.name, title: camera.name });
+/** @param {HTMLElement} element @param {HTMLElement} name @param {Camera} camera @param {any} actions */
+function makeParts(element, name, camera, actions) {
   const image = h("img", { alt: "", hidden: true, width: 320, height: 180, decoding: "async" });
   const badge = h("span", { class: "badge", text: t("state.unknown") });
   const reason = h("p", { class: "reason", hidden: true });
   const last = h("p", { class: "last" });
   const problem = h("p", { class: "card-problem", role: "alert", hidden: true });
   const toggle = h("button", { type: "button", class: "button toggle" });
-  const element = h(
-    "li",
-    { class: "card", id: `camera-${camera.id}`, "data-state": "unknown" },
-    h("a", { class: "picture", href: cameraLink(camera.id), tabindex: "-1", "aria-hidden": "true" }, icon("camera"), image),
-    h(
-      "div",
-      { class: "card-body" },
-      h("div", { class: "card-head" }, h("h2", {}, name), badge),
-      reason,
-      last,
-      problem,
-      h("div", { class: "actions" }, toggle, more(camera, actions)),
-    ),
-  );
-  const parts = { element, name, image, badge, reason, last, problem, toggle, wanted: true };
+  const parts = { element, image, badge, reason, last, problem, toggle, wanted: true };
   toggle.addEventListener("click", () => actions.press(camera.id, parts.wanted));
+  const buttons = h("div", { class: "actions" }, toggle, more(camera, actions));
+  const body = h("div", { class: "card-body" }, h("div", { class: "card-head" }, name, badge), reason, last, problem, buttons);
+  element.append(
+    h("a", { class: "picture", href: cameraLink(camera.id), tabindex: "-1", "aria-hidden": "true" }, icon("camera"), image),
+    body,
+  );
   return parts;
 }
 

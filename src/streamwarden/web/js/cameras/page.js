@@ -12,9 +12,11 @@ import { isMoving } from "./status.js";
 
 const PAGE_SIZE = 500;
 const FIRST_CARDS = 40;
-const CARDS_A_TURN = 80;
+const FIRST_DRAWN = 8;
+const CARDS_A_TURN = 250;
 const PICTURE_EVERY_MS = 45_000;
 const PICTURE_TRIES_EVERY_MS = 8_000;
+const PICTURE_WIDTH = 480;
 const FILTER_FROM = 6;
 
 /** @param {{card: typeof import("./card.js").cameraCard}} given @returns {import("../main.js").Page} */
@@ -45,7 +47,7 @@ export function camerasPage({ card: makeCard }) {
       return false;
     },
   });
-  const view = new IntersectionObserver(onView, { rootMargin: "150px" });
+  const view = new IntersectionObserver(onView, { rootMargin: "300px" });
   const ticking = setInterval(eachSecond, 1_000);
 
   /** @param {IntersectionObserverEntry[]} entries */
@@ -54,6 +56,7 @@ export function camerasPage({ card: makeCard }) {
       const id = entry.target.id.replace("camera-", "");
       if (entry.isIntersecting) {
         inView.add(id);
+        cards.get(id)?.draw();
         poller.watch(id);
       } else {
         inView.delete(id);
@@ -78,7 +81,7 @@ export function camerasPage({ card: makeCard }) {
     pictureInFlight = true;
     lastPicture.set(id, now);
     try {
-      const blob = await fetchBlob(`${cameraPath(id)}/snapshot.jpg`);
+      const blob = await fetchBlob(`${cameraPath(id)}/snapshot.jpg`, { query: { width: PICTURE_WIDTH } });
       if (!closed && blob.type.startsWith("image/")) cards.get(id)?.showPicture(blob);
     } catch {
       // No picture yet: the card shows that there is none, and the next turn tries again.
@@ -161,6 +164,7 @@ export function camerasPage({ card: makeCard }) {
         card.element.hidden = !filter.fits(card.camera);
         view.observe(card.element);
       }
+      if (cards.size <= FIRST_CARDS) for (const card of fresh.slice(0, FIRST_DRAWN)) card.draw();
       list.append(...fresh.map((card) => card.element));
       from += many;
       showCount();

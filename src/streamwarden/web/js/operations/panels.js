@@ -29,60 +29,59 @@ export function stateTiles(states) {
   return h("div", { class: "tiles" }, ...tiles);
 }
 
-/** @typedef {{name: string, recorded: number, missing: number, causes: Record<string, number>}} Span in seconds */
+/** @typedef {{name: string, recorded_seconds: number, missing_seconds: number}} Span */
 
 /** @param {Span[]} spans */
 export function spanTable(spans) {
-  const heads = ["", "ops.recordedTime", "ops.missingTime", "ops.share"].map((key) =>
-    h("th", { scope: "col", class: key ? "number" : null, text: key ? t(key) : "" }),
-  );
-  return h("table", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...spans.map(spanRow)));
+  const heads = ["ops.recordedTime", "ops.missingTime", "ops.share"].map((key) => h("th", { scope: "col", class: "number", text: t(key) }));
+  return h("table", {}, h("thead", {}, h("tr", {}, h("td", {}), ...heads)), h("tbody", {}, ...spans.map(spanRow)));
 }
 
 /** @param {Span} span */
-function spanRow(span) {
-  const wanted = span.recorded + span.missing;
-  const share = wanted > 0 ? `${floored((span.recorded / wanted) * 100)} %` : "–";
-  const cell = (/** @type {string} */ text) => h("td", { class: "number", text });
-  return h("tr", {}, h("th", { scope: "row", text: span.name }), cell(duration(span.recorded)), cell(duration(span.missing)), cell(share));
+function spanRow({ name, recorded_seconds: recorded, missing_seconds: missing }) {
+  const wanted = recorded + missing;
+  const share = wanted > 0 ? `${floored((recorded / wanted) * 100)} %` : "–";
+  return h("tr", {}, h("th", { scope: "row", text: name }), number(duration(recorded)), number(duration(missing)), number(share));
 }
+
+const number = (/** @type {string} */ text) => h("td", { class: "number", text });
 
 /** Never rounded up to the whole: 99.999 % recorded is not all of it. @param {number} percent */
 function floored(percent) {
   return percent === 100 ? "100" : (Math.floor(percent * 100) / 100).toFixed(2);
 }
 
-/** @param {Record<string, number>} causes seconds by cause @param {string} none */
+/** @param {{cause: string, seconds: number}[]} causes @param {string} none */
 export function causeList(causes, none) {
-  const entries = Object.entries(causes).filter(([, amount]) => amount > 0).sort(([, a], [, b]) => b - a);
-  if (!entries.length) return h("p", { class: "help", text: none });
-  return h("table", {}, h("tbody", {}, ...entries.map(([cause, amount]) => h("tr", {}, h("td", { text: causeName(cause) }), h("td", { class: "number", text: duration(amount) })))));
+  const shown = causes.filter((each) => each.seconds > 0).sort((a, b) => b.seconds - a.seconds);
+  if (!shown.length) return h("p", { class: "help", text: none });
+  const rows = shown.map((each) => h("tr", {}, h("td", { text: causeName(each.cause) }), number(duration(each.seconds))));
+  return h("table", {}, h("tbody", {}, ...rows));
 }
 
-/** @param {Record<string, number>} counts @param {string} none */
-export function countList(counts, none) {
-  const entries = Object.entries(counts).filter(([, amount]) => amount > 0).sort(([, a], [, b]) => b - a);
-  if (!entries.length) return h("p", { class: "help", text: none });
-  return h("table", {}, h("tbody", {}, ...entries.map(([cause, amount]) => h("tr", {}, h("td", { text: causeName(cause) }), h("td", { class: "number", text: String(amount) })))));
+/** Names and figures; null is a figure that is not known now. @param {[string, string|number|null][]} pairs */
+export function figures(pairs) {
+  return h("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [h("dt", { text: name }), h("dd", { text: value === null ? "–" : String(value) })]));
 }
 
-/** @typedef {{free: number|null, total: number|null, used: number|null, fullAt: Date|null, verdict: string}} Disk in bytes */
-
-/** @param {Disk} disk */
+/** @param {{total_bytes: number, free_bytes: number, reserve_bytes: number, bytes_per_day: number, full_at: string|null}} disk */
 export function diskPanel(disk) {
-  const { free, total } = disk;
-  const share = free !== null && total ? 1 - free / total : 0;
-  const end = disk.fullAt
-    ? h("p", {}, timeElement(t("ops.diskFull", { day: dayOf(disk.fullAt) }), disk.fullAt), ` (${relative(disk.fullAt)})`)
-    : h("p", { class: "help", text: disk.verdict });
+  const share = disk.total_bytes ? 1 - disk.free_bytes / disk.total_bytes : 0;
   return h(
     "div",
     {},
-    h("p", { text: free === null ? "–" : t("ops.diskFree", { free: size(free), total: total === null ? "–" : size(total) }) }),
+    h("p", { text: t("ops.diskFree", { free: size(disk.free_bytes), total: size(disk.total_bytes) }) }),
     meter(share),
-    end,
-    disk.used !== null && h("p", { class: "help", text: `${t("ops.used")}: ${size(disk.used)}` }),
+    h("p", {}, ...whenFull(disk)),
+    h("p", { class: "help", text: t("ops.diskRate", { size: size(disk.bytes_per_day), reserve: size(disk.reserve_bytes) }) }),
   );
+}
+
+/** @param {{full_at: string|null, bytes_per_day: number}} disk */
+function whenFull(disk) {
+  if (!disk.full_at) return [t(disk.bytes_per_day ? "ops.diskNever" : "ops.diskUnknown")];
+  const day = new Date(disk.full_at);
+  return [timeElement(t("ops.diskFull", { day: dayOf(day) }), day), ` (${relative(day)})`];
 }
 
 /** @param {number} share drawn as SVG: a width in a style attribute is not for our policy */

@@ -5,6 +5,20 @@ import { has, t } from "../i18n.js";
 
 /** @typedef {{id: string, name: string, status: string, incarnation: number, restarts: number, depth: number, restartable: boolean}} Row */
 
+/**
+ * The tree as rows, parents before their children.
+ * @param {any} child @param {Map<string, string>} names of cameras @param {number} [depth]
+ * @returns {Row[]}
+ */
+export function rowsOf(child, names, depth = 0) {
+  const camera = names.get(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(child.id)?.[0] ?? "");
+  const { id, status, incarnation, restarts, children } = child;
+  // The server restarts recorders alone: the leaves below the StreamManager.
+  const restartable = depth > 1 && !children.length;
+  const row = { id, name: camera ?? id, status, incarnation, restarts, depth, restartable };
+  return [row, ...children.flatMap((/** @type {any} */ each) => rowsOf(each, names, depth + 1))];
+}
+
 /** @param {Row[]} rows @param {(row: Row) => void} restart */
 export function treeTable(rows, restart) {
   const heads = [["ops.child"], ["ops.state"], ["ops.incarnation", "number"], ["ops.restarts", "number"], [""]];

@@ -1,6 +1,7 @@
 // A range as one MP4: chosen, made on the server with its progress shown, cancelled, saved.
 
-import { call, cameraPath, fetchBlob } from "../api.js";
+import { call, cameraPath } from "../api.js";
+import { size } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -8,9 +9,7 @@ import { explainShortly } from "../problems.js";
 import { fileName, save, stamp } from "./bar.js";
 
 const ASK_EVERY_MS = 1_000;
-const DONE = new Set(["done", "ready", "finished", "complete", "completed"]);
-const FAILED = new Set(["failed", "error"]);
-const CANCELLED = new Set(["cancelled", "canceled"]);
+const TOKEN_TTL_S = 3_600;
 
 /**
  * @param {import("../cameras/card.js").Camera} camera
@@ -34,6 +33,7 @@ export function exportPanel(camera, playing, chosen) {
   let timer = 0;
   let base = "";
   let range = { from: NaN, to: NaN };
+  let ordered = range;
 
   function changed() {
     range = { from: from.value(), to: to.value() };
@@ -58,6 +58,7 @@ export function exportPanel(camera, playing, chosen) {
       const path = `${cameraPath(camera.id)}/exports`;
       const made = await call("POST", path, { body: { from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString() } });
       base = `${path}/${encodeURIComponent(made.id)}`;
+      ordered = { ...range };
       take(made);
     } catch (error) {
       show("idle", explainShortly(error));
@@ -67,12 +68,11 @@ export function exportPanel(camera, playing, chosen) {
   /** @param {any} found */
   function take(found) {
     clearTimeout(timer);
-    if (DONE.has(found.state)) return show("done", t("export.done"));
-    if (FAILED.has(found.state)) return show("idle", t("export.failed", { detail: found.detail ?? found.error ?? found.state }));
-    if (CANCELLED.has(found.state)) return show("idle", t("export.cancelled"));
-    const share = typeof found.progress === "number" ? found.progress : 0;
-    if (share > 0) progress.value = share;
-    show("busy", share > 0 ? t("export.running", { percent: Math.floor(share * 100) }) : t("export.waiting"));
+    if (found.state === "done") return show("done", `${t("export.done")} · ${size(found.bytes ?? 0)}`);
+    if (found.state === "failed") return show("idle", t("export.failed", { detail: found.error ?? "" }));
+    if (found.state === "cancelled") return show("idle", t("export.cancelled"));
+    progress.value = found.progress;
+    show("busy", found.state === "queued" ? t("export.waiting") : t("export.running", { percent: Math.floor(found.progress * 100) }));
     timer = setTimeout(ask, ASK_EVERY_MS);
   }
 
@@ -92,16 +92,12 @@ export function exportPanel(camera, playing, chosen) {
     if (path) await call("DELETE", path).catch(() => {}); // it also goes by itself, after a while
   }
 
+  /** The browser saves it piece by piece itself; what it fetches carries a token for this time alone. */
   async function saveFile() {
-    show("busy", t("export.saving"));
-    cancel.hidden = true;
-    progress.removeAttribute("value");
     try {
-      const blob = await fetchBlob(`${base}/file`);
-      const address = URL.createObjectURL(blob);
-      save(address, `${fileName(camera.name)}-${stamp(range.from)}-${stamp(range.to)}.mp4`);
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
-      show("done", t("export.done"));
+      const body = { from: new Date(ordered.from).toISOString(), to: new Date(ordered.to).toISOString(), ttl: TOKEN_TTL_S };
+      const { token } = await call("POST", `${cameraPath(camera.id)}/recordings/play_token`, { body });
+      save(`/bff/v1${base}/file?${new URLSearchParams({ token })}`, `${fileName(camera.name)}-${stamp(ordered.from)}-${stamp(ordered.to)}.mp4`);
     } catch (error) {
       show("done", explainShortly(error));
     }

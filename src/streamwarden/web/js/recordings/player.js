@@ -28,6 +28,8 @@ export class Player {
     this.listener = listener;
     /** @type {import("./playlist.js").Part[]} */
     this.parts = [];
+    /** @type {import("./playlist.js").Part|null} */
+    this.part = null;
     this.moment = 0;
     this.rate = 1;
     this.turn = 0;
@@ -93,6 +95,7 @@ export class Player {
   /** @param {number} moment @param {boolean} play */
   settle(moment, play) {
     this.moment = moment;
+    this.part = null;
     this.video.playbackRate = this.rate;
     if (play) this.video.play().catch(() => this.listener.changed());
     else this.video.pause();
@@ -135,12 +138,20 @@ export class Player {
 
   tick() {
     if (!this.loaded || this.video.readyState < 1) return;
-    const before = this.moment;
+    const part = partAt(this.parts, this.video.currentTime);
     this.moment = momentAt(this.parts, this.video.currentTime);
     if (!this.video.paused) this.tries = 0;
-    const jump = this.moment - before;
-    if (!this.video.seeking && jump > 2_000 * Math.max(1, this.rate) + SEAM_MS) this.listener.skipped(before, this.moment);
+    if (part !== this.part) this.tellSkipped(part);
+    this.part = part;
     this.listener.moved(this.moment);
+  }
+
+  /** Played on into `part`: time that lies between it and the one before was not recorded. */
+  tellSkipped(/** @type {import("./playlist.js").Part} */ part) {
+    const before = this.parts[this.parts.indexOf(part) - 1];
+    const playedOn = before && before === this.part && !this.video.seeking;
+    const end = before ? before.start + before.duration * 1000 : 0;
+    if (playedOn && part.start - end > SEAM_MS) this.listener.skipped(end, part.start);
   }
 
   /** The playlist is at its end: what comes next may lie beyond a gap. */

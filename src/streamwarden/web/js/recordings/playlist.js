@@ -15,7 +15,7 @@ export function readPlaylist(text) {
     if (line.startsWith("#EXT-X-PROGRAM-DATE-TIME:")) start = Date.parse(line.slice(25));
     else if (line.startsWith("#EXTINF:")) duration = parseFloat(line.slice(8));
     else if (line && !line.startsWith("#")) {
-      parts.push({ id: line.split("?")[0], start, duration, at });
+      parts.push({ id: line.split("?")[0].replace(/\.mp4$/, ""), start, duration, at });
       at += duration;
     }
   }
