@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from streamwarden.app.exports import Exports
 from streamwarden.app.housekeeping import free_bytes
 from streamwarden.app.live import ShelfSource
 from streamwarden.app.pictures import LastSegments, Pictures
@@ -48,6 +49,14 @@ class StreamingProgram:
             clock=clock,
             on_failure=on_failure,
         )
+        self._exports = Exports(
+            jobs=self._jobs,
+            ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
+            segments=SegmentRepository(self._database),
+            record_root=self._role.record_root,
+            reserve_bytes=settings.free_space_reserve.bytes_of,
+            clock=clock,
+        )
         self._server = HttpServer(
             self._app(),
             settings.host,
@@ -71,12 +80,15 @@ class StreamingProgram:
             started.callback(lambda: self._role.stop(self._settings.stop_timeout_s))
             self._jobs.start()
             started.callback(self._jobs.close)
+            self._exports.start()
+            started.callback(self._exports.stop)
             self._server.start()
             self._started = started.pop_all()
 
     def stop(self, deadline_s: float) -> None:
         """Stop listening, finish every segment, close the pool."""
         self._server.stop(1.0)
+        self._exports.stop()
         self._jobs.close()
         self._role.stop(deadline_s - 1.0)
         self._database.close()
@@ -103,6 +115,7 @@ class StreamingProgram:
                     fragments=StoredFragments(files),
                     live=ShelfSource(self._role.shelf),
                     pictures=self._pictures(files),
+                    exports=self._exports,
                 ),
                 insides=self._role.insides,
                 rtsp_hosts=self._settings.rtsp_hosts,

@@ -13,68 +13,19 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from streamwarden.clients.calls import Answer, Caller, NoAnswer, read_answer
-from streamwarden.errors import Conflict, NotFound, StreamwardenError, Unavailable
+from streamwarden.clients.refusals import REFUSALS, OtherOwner, StreamingUnavailable
+
+__all__ = ["OtherOwner", "RemoteFile", "StreamingClient", "StreamingUnavailable"]
 
 _LOG = structlog.get_logger(__name__)
 
 _OK: Final = 200
+_ACCEPTED: Final = 202
 _CHUNK_BYTES: Final = 64 * 1024
 _PICTURE_WITHIN_S: Final = 12.0
 """It waits for its turn there, and for FFmpeg."""
 _PICTURE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
-
-
-class StreamingUnavailable(Unavailable):
-    """The StreamingServer does not answer, or cannot do it now."""
-
-    code = "streaming_unavailable"
-
-
-class OtherOwner(Conflict):
-    """The camera is being recorded for another owner."""
-
-    code = "other_owner"
-
-
-class NotLive(NotFound):
-    """Nothing is being recorded of the camera now."""
-
-    code = "not_live"
-
-
-class NoPicture(NotFound):
-    """Nothing has been recorded of the camera that holds a picture."""
-
-    code = "no_picture"
-
-
-class PicturesBusy(Unavailable):
-    """Too many pictures are being made; ask again soon."""
-
-    code = "pictures_busy"
-
-
-class ChildNotFound(NotFound):
-    """The supervision tree has no such child."""
-
-    code = "child_not_found"
-
-
-class NotRestartable(Conflict):
-    """Only recorders are restarted by hand."""
-
-    code = "not_restartable"
-
-
-_REFUSALS: Final[Mapping[tuple[int, str], type[StreamwardenError]]] = {
-    (409, OtherOwner.code): OtherOwner,
-    (404, NotLive.code): NotLive,
-    (404, NoPicture.code): NoPicture,
-    (404, ChildNotFound.code): ChildNotFound,
-    (409, NotRestartable.code): NotRestartable,
-    (503, PicturesBusy.code): PicturesBusy,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +145,47 @@ class StreamingClient:
         """Return the newest parts of a camera's files; raise NotLive while there are none."""
         return self._object("GET", f"/streams/{camera_id}/live", request_id=request_id)
 
+    def add_export(
+        self,
+        camera_id: UUID,
+        *,
+        user_id: str,
+        from_: str,
+        to: str,
+        request_id: str | None = None,
+    ) -> Mapping[str, object]:
+        """Order an export of a range (RFC 3339) for a user; return it."""
+        body = {"user_id": user_id, "from": from_, "to": to}
+        return self._object("POST", f"/streams/{camera_id}/exports", body, request_id=request_id)
+
+    def exports(self, camera_id: UUID) -> Mapping[str, object]:
+        """Return a camera's exports as ``items``."""
+        return self._object("GET", f"/streams/{camera_id}/exports")
+
+    def export(self, camera_id: UUID, export_id: UUID) -> Mapping[str, object]:
+        """Return an export; raise ExportNotFound."""
+        return self._object("GET", f"/streams/{camera_id}/exports/{export_id}")
+
+    def cancel_export(
+        self, camera_id: UUID, export_id: UUID, *, request_id: str | None = None
+    ) -> Mapping[str, object]:
+        """End an export, or delete its file; return it."""
+        path = f"/streams/{camera_id}/exports/{export_id}"
+        return self._object("DELETE", path, request_id=request_id)
+
+    def open_export(
+        self,
+        camera_id: UUID,
+        export_id: UUID,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> RemoteFile:
+        """Ask for an export's file, as `open_file` does."""
+        path = f"/streams/{camera_id}/exports/{export_id}/file"
+        return self._open(method, path, headers, request_id)
+
     def summary(self) -> Mapping[str, object]:
         """Return what operators are shown of the role."""
         return self._object("GET", "/summary")
@@ -271,13 +263,13 @@ class StreamingClient:
             answer = self._caller.call(method, path, body, request_id=request_id)
         except NoAnswer as error:
             raise _unavailable(method, path, str(error)) from error
-        if answer.status == _OK:
+        if answer.status in {_OK, _ACCEPTED}:
             return answer.body
         raise _refused(method, path, answer)
 
 
 def _refused(method: str, path: str, answer: Answer) -> Exception:
-    refusal = _REFUSALS.get((answer.status, answer.code))
+    refusal = REFUSALS.get((answer.status, answer.code))
     if refusal is not None:
         return refusal(str(answer.body.get("detail", "")))
     return _unavailable(method, path, f"status {answer.status} {answer.code}".rstrip())

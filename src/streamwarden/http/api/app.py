@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from streamwarden.clock import Clock
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraService
+from streamwarden.http.api.exports import ExportCollection, ExportFile, Exporting, ExportItem
 from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
 from streamwarden.http.api.links import Links, LivePreview, Publish
 from streamwarden.http.api.live import LiveFile, LivePlaylist
@@ -114,6 +115,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         play_tokens=deps.play_tokens,
     )
     playing = _playing(deps, access)
+    exporting = Exporting(access, playing.play, deps.streaming)
     file = RecordingFile(deps.segments, playing.play, deps.streaming)
     return {
         "/api/v1/camera": CameraCollection(cameras),
@@ -124,6 +126,9 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/publish_rtsp_url": Publish(links),
         f"{CAMERA}/preview": LivePreview(links),
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
+        f"{CAMERA}/exports": ExportCollection(exporting),
+        f"{CAMERA}/exports/{{export_id}}": ExportItem(exporting),
+        f"{CAMERA}/exports/{{export_id}}/file": ExportFile(exporting),
         f"{CAMERA}/snapshot.jpg": Snapshot(playing),
         f"{CAMERA}/live.m3u8": LivePlaylist(playing),
         f"{CAMERA}/live/{{name}}": LiveFile(playing),

@@ -279,6 +279,34 @@ class Streaming(Protocol):
     def snapshot(self, camera_id: UUID, width: int, /, *, request_id: str | None) -> bytes:
         """Return the last picture as a JPEG; raise NotFound ``no_picture``."""
 
+    def add_export(
+        self, camera_id: UUID, /, *, user_id: str, from_: str, to: str, request_id: str | None
+    ) -> Mapping[str, object]:
+        """Order an export."""
+
+    def exports(self, camera_id: UUID, /) -> Mapping[str, object]:
+        """Return a camera's exports as ``items``."""
+
+    def export(self, camera_id: UUID, export_id: UUID, /) -> Mapping[str, object]:
+        """Return an export; raise NotFound ``export_not_found``."""
+
+    def cancel_export(
+        self, camera_id: UUID, export_id: UUID, /, *, request_id: str | None
+    ) -> Mapping[str, object]:
+        """End an export, or delete its file."""
+
+    def open_export(
+        self,
+        camera_id: UUID,
+        export_id: UUID,
+        /,
+        *,
+        method: str,
+        headers: Mapping[str, str],
+        request_id: str | None,
+    ) -> OpenedFile:
+        """Ask for an export's file."""
+
     def summary(self) -> Mapping[str, object]:
         """Return what operators are shown of the role."""
 

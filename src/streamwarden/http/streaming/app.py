@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from streamwarden.http.app import App, Shared, build_app
+from streamwarden.http.streaming.exports import ExportCollection, ExportFile, ExportItem
 from streamwarden.http.streaming.live import LiveFile, LiveWindow
 from streamwarden.http.streaming.ops import RestartChild, Summary, Tree
 from streamwarden.http.streaming.pictures import Snapshot
@@ -44,6 +45,9 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             "/streams/{camera_id}/live": LiveWindow(deps.playback.live),
             "/streams/{camera_id}/live/{name}": LiveFile(deps.playback.live),
             "/streams/{camera_id}/snapshot": Snapshot(deps.playback.pictures),
+            "/streams/{camera_id}/exports": ExportCollection(deps.playback.exports),
+            "/streams/{camera_id}/exports/{export_id}": ExportItem(deps.playback.exports),
+            "/streams/{camera_id}/exports/{export_id}/file": ExportFile(deps.playback.exports),
             "/summary": Summary(deps.insides),
             "/supervision": Tree(deps.insides),
             "/supervision/{child}/restart": RestartChild(deps.insides),

@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from streamwarden.actors.messages import StartStream, StreamStatus
+from streamwarden.http.exports import OwnedExport
 from streamwarden.http.ops import ChildState, RoleSummary, Supervision
 
 
@@ -127,6 +128,25 @@ class Insides(Protocol):
         """Restart a child; raise NotFound ``child_not_found``, Conflict ``not_restartable``."""
 
 
+class Exports(Protocol):
+    """Makes exports; raises NotFound ``export_not_found`` for what is not there."""
+
+    def add(self, camera_id: UUID, user_id: str, from_: datetime, to: datetime, /) -> OwnedExport:
+        """Order one; raise NotFound ``nothing_recorded``, InvalidInput, or Unavailable."""
+
+    def of_camera(self, camera_id: UUID, /) -> list[OwnedExport]:
+        """Return a camera's, newest first."""
+
+    def get(self, camera_id: UUID, export_id: UUID, /) -> OwnedExport:
+        """Return one."""
+
+    def cancel(self, camera_id: UUID, export_id: UUID, /) -> OwnedExport:
+        """End one, or delete its file."""
+
+    def open(self, camera_id: UUID, export_id: UUID, /) -> OpenFile:
+        """Open the file of one that is done."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:
     """What is played beside whole segments."""
@@ -134,6 +154,7 @@ class Playback:
     fragments: Fragments
     live: LiveSource
     pictures: Pictures
+    exports: Exports
 
 
 class SegmentPath(Protocol):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
+from streamwarden.clients.refusals import ExportNotFound
 from streamwarden.errors import Unavailable
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -143,6 +145,7 @@ class FakeStreaming:
             "discontinuities": 3,
             "target_s": 1,
         }
+        self.exported: dict[UUID, dict[str, Any]] = {}
         self.insides: dict[str, Mapping[str, object]] = {}
         self.pieces = [(100 + 100 * n, 1_000) for n in range(1, 31)]
         self.nonsense: Mapping[str, object] | None = None
@@ -215,6 +218,56 @@ class FakeStreaming:
     def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None) -> bytes:
         self._call("snapshot", camera_id=camera_id, width=width, request_id=request_id)
         return b"\xff\xd8picture"
+
+    def add_export(
+        self, camera_id: UUID, *, user_id: str, from_: str, to: str, request_id: str | None
+    ) -> Mapping[str, object]:
+        self._call("add_export", camera_id=camera_id, from_=from_, to=to, request_id=request_id)
+        made: dict[str, Any] = {
+            "id": str(uuid4()),
+            "state": "queued",
+            "progress": 0.0,
+            "from": from_,
+            "to": to,
+            "bytes": None,
+            "error": None,
+            "created_at": from_,
+            "expires_at": to,
+            "covers": [{"from": from_, "to": to}],
+            "user_id": user_id,
+        }
+        self.exported[UUID(made["id"])] = made
+        return made
+
+    def exports(self, camera_id: UUID) -> Mapping[str, object]:
+        self._call("exports", camera_id=camera_id)
+        return {"items": list(self.exported.values())}
+
+    def export(self, camera_id: UUID, export_id: UUID) -> Mapping[str, object]:
+        self._call("export", camera_id=camera_id, export_id=export_id)
+        if export_id not in self.exported:
+            raise ExportNotFound("there is no such export")
+        return self.exported[export_id]
+
+    def cancel_export(
+        self, camera_id: UUID, export_id: UUID, *, request_id: str | None
+    ) -> Mapping[str, object]:
+        self._call("cancel_export", camera_id=camera_id, export_id=export_id, by=request_id)
+        self.exported[export_id]["state"] = "cancelled"
+        return self.exported[export_id]
+
+    def open_export(
+        self,
+        camera_id: UUID,
+        export_id: UUID,
+        *,
+        method: str,
+        headers: Mapping[str, str],
+        request_id: str | None,
+    ) -> FakeFile:
+        self._call("open_export", camera_id=camera_id, export_id=export_id, method=method)
+        del headers, request_id
+        return self.file
 
     def summary(self) -> Mapping[str, object]:
         self._call("summary")

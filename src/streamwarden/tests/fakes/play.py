@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
+from streamwarden.app.export_orders import ExportNotFound, NothingRecorded
 from streamwarden.app.live import ShelfSource
-from streamwarden.http.streaming.ports import FragmentEnd, Playback
+from streamwarden.http.exports import OwnedExport
+from streamwarden.http.streaming.ports import FragmentEnd, OpenFile, Playback
 from streamwarden.media.live_shelf import LiveShelf
 from streamwarden.tests.fakes.http import FakeClock
 
@@ -29,9 +31,30 @@ class FakePictures:
         return f"{camera_id} {width}".encode()
 
 
+class FakeExports:
+    """Nothing was ever exported."""
+
+    def add(self, *_: object) -> OwnedExport:
+        raise NothingRecorded("nothing was recorded then")
+
+    def of_camera(self, camera_id: UUID) -> list[OwnedExport]:
+        del camera_id
+        return []
+
+    def get(self, *_: object) -> OwnedExport:
+        raise ExportNotFound("there is no such export")
+
+    def cancel(self, *_: object) -> OwnedExport:
+        raise ExportNotFound("there is no such export")
+
+    def open(self, *_: object) -> OpenFile:
+        raise ExportNotFound("there is no such export")
+
+
 def a_playback() -> Playback:
     return Playback(
         fragments=FakeFragments(),
         pictures=FakePictures(),
+        exports=FakeExports(),
         live=ShelfSource(partial(LiveShelf, FakeClock())),
     )

@@ -94,6 +94,11 @@ def test_the_contracts_calls_are_there(bench: Bench) -> None:
         ("/api/v1/camera/{camera_id}/live.m3u8", "GET"),
         ("/api/v1/camera/{camera_id}/live/{name}", "GET"),
         ("/api/v1/camera/{camera_id}/snapshot.jpg", "GET"),
+        ("/api/v1/camera/{camera_id}/exports", "POST"),
+        ("/api/v1/camera/{camera_id}/exports", "GET"),
+        ("/api/v1/camera/{camera_id}/exports/{export_id}", "GET"),
+        ("/api/v1/camera/{camera_id}/exports/{export_id}", "DELETE"),
+        ("/api/v1/camera/{camera_id}/exports/{export_id}/file", "GET"),
         ("/api/v1/ops/summary", "GET"),
         ("/api/v1/ops/supervision", "GET"),
         ("/api/v1/ops/supervision/{child}/restart", "POST"),
@@ -130,14 +135,21 @@ def test_no_token_is_401_on_every_route_of_users(bench: Bench) -> None:
 
 def test_postgres_away_is_503_on_every_route_of_users(bench: Bench) -> None:
     camera = bench.camera()
-    bodies = {"POST": {"name": "x", "owner": "y"}, "PUT": {"value": 5}}
+    bodies: dict[tuple[str, str], object] = {
+        ("/api/v1/camera", "POST"): {"name": "x", "owner": "y"},
+        ("/api/v1/settings/{key}", "PUT"): {"value": 5},
+        ("/api/v1/camera/{camera_id}/exports", "POST"): {
+            "from": "2026-03-01T12:00:00Z",
+            "to": "2026-03-01T13:00:00Z",
+        },
+    }
     bench.storage.down = True
     for path, method in _described(bench.api.document):
         if not path.startswith("/api/") or path.startswith("/api/v1/ops/supervision"):
             continue
         asked = path.removeprefix("/api/v1").replace("{key}", "video_segment_seconds")
         asked = re.sub(r"{\w+}", str(camera.id), asked)
-        body = bodies.get(method) if path in {"/api/v1/camera", "/api/v1/settings/{key}"} else None
+        body = bodies.get((path, method))
         result = bench.call(method, asked, who="root", json=body)
         assert (result.status_code, result.json["code"]) == (503, "storage_unavailable"), path
         assert result.headers["retry-after"]

@@ -1,0 +1,301 @@
+"""Exports: a range of a camera's recordings as one MP4, made by few FFmpegs and kept for a day.
+
+They lie under the record root in streamwarden's own folder, so no recording is ever mistaken for one;
+they are forgotten with the process, and what it has left is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+
+from streamwarden.app.export_orders import (
+    KEPT_FOR,
+    SEAM,
+    Export,
+    ExportNotFound,
+    ExportNotReady,
+    ExportsBusy,
+    NoSpace,
+    NothingRecorded,
+    RangeTooLong,
+    State,
+    shown,
+    stretches,
+    without_overlap,
+)
+from streamwarden.app.housekeeping import free_bytes
+from streamwarden.clock import Clock
+from streamwarden.http.exports import OwnedExport
+from streamwarden.http.streaming.ports import OpenFile
+from streamwarden.media.jobs import JobEnd, JobOrder, JobRunner, Why
+from streamwarden.media.joining import Piece, concat_list, joining_argv, piece_of, progress_ms
+from streamwarden.media.names import STATE
+from streamwarden.storage.rows import Segment
+from streamwarden.storage.segments import SegmentRepository
+from streamwarden.timers import Timers
+
+log = structlog.get_logger(__name__)
+
+MAX_SEGMENTS: Final = 10_000
+_AT_ONCE: Final = 2
+_QUEUED: Final = 16
+_KEPT: Final = 200
+_TIMEOUT_S: Final = 3_600.0
+_TIDY_EVERY_S: Final = 300.0
+_BUFFER_CHARS: Final = 4_096
+
+
+class Exports:
+    """All exports of this process. Any thread."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobRunner,
+        ffmpeg: Callable[[], str],
+        segments: SegmentRepository,
+        record_root: Path,
+        reserve_bytes: Callable[[int], int],
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._ffmpeg = ffmpeg
+        self._segments = segments
+        self._record_root = record_root
+        self._folder = record_root / STATE / "exports"
+        self._reserve_bytes = reserve_bytes
+        self._clock = clock
+        self._exports: dict[UUID, Export] = {}
+        self._queue: deque[Export] = deque()
+        self._running = 0
+        self._lock = threading.RLock()
+        self._timers: Timers | None = None
+
+    def start(self) -> None:
+        """Remove what a former process has left, and begin to tidy up."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._timers = Timers()
+        self._timers.after(_TIDY_EVERY_S, self._tidy_again)
+
+    def stop(self) -> None:
+        """Tidy up no more; the jobs end with their runner."""
+        if self._timers is not None:
+            self._timers.close()
+
+    def add(self, camera_id: UUID, user_id: str, from_: datetime, to: datetime) -> OwnedExport:
+        """Order an export.
+
+        Raises:
+            NothingRecorded: there is nothing to export.
+            RangeTooLong: it would be more than one may hold.
+            ExportsBusy, NoSpace: not now.
+        """
+        found = self._segments.in_range(camera_id, from_, to, limit=MAX_SEGMENTS + 1)
+        if len(found) > MAX_SEGMENTS:
+            raise RangeTooLong(f"more than {MAX_SEGMENTS} segments; ask for less", field="to")
+        chosen = without_overlap(found)
+        if not chosen:
+            raise NothingRecorded("nothing was recorded then")
+        export = Export(
+            id=uuid4(),
+            camera_id=camera_id,
+            user_id=user_id,
+            from_=from_,
+            to=to,
+            created_at=self._clock.now(),
+            segments=chosen,
+            covers=stretches(chosen, from_, to),
+        )
+        with self._lock:
+            self._tidy()
+            self._refuse_if_full(export)
+            self._exports[export.id] = export
+            self._queue.append(export)
+            self._pump()
+            return shown(export)
+
+    def of_camera(self, camera_id: UUID) -> list[OwnedExport]:
+        """Return a camera's exports, newest first."""
+        with self._lock:
+            self._tidy()
+            found = [one for one in self._exports.values() if one.camera_id == camera_id]
+            return [shown(one) for one in reversed(found)]
+
+    def get(self, camera_id: UUID, export_id: UUID) -> OwnedExport:
+        """Return an export; raise ExportNotFound."""
+        with self._lock:
+            self._tidy()
+            return shown(self._known(camera_id, export_id))
+
+    def cancel(self, camera_id: UUID, export_id: UUID) -> OwnedExport:
+        """End an export that is not done, delete the file of one that is, and forget it later."""
+        with self._lock:
+            export = self._known(camera_id, export_id)
+            if export.job is not None and export.state == "running":
+                self._jobs.cancel(export.job)
+            if export in self._queue:
+                self._queue.remove(export)
+            export.state = "cancelled"
+            self._path(export).unlink(missing_ok=True)
+            export.size_bytes = None
+            return shown(export)
+
+    def open(self, camera_id: UUID, export_id: UUID) -> OpenFile:
+        """Open an export's file; raise ExportNotFound, ExportNotReady."""
+        with self._lock:
+            export = self._known(camera_id, export_id)
+            try:
+                if export.state != "done":
+                    raise ExportNotReady("the export has no file")
+                stream = self._path(export).open("rb")
+            except OSError as error:
+                raise ExportNotFound("the export's file is gone") from error
+        size = os.fstat(stream.fileno()).st_size
+        return OpenFile(
+            stream=stream,
+            size_bytes=size,
+            modified_at=export.created_at.replace(microsecond=0),
+            etag=str(export.id),
+        )
+
+    # Under the lock
+
+    def _known(self, camera_id: UUID, export_id: UUID) -> Export:
+        export = self._exports.get(export_id)
+        if export is None or export.camera_id != camera_id:
+            raise ExportNotFound("this camera has no such export")
+        return export
+
+    def _refuse_if_full(self, export: Export) -> None:
+        if len(self._queue) >= _QUEUED or len(self._exports) >= _KEPT:
+            raise ExportsBusy("too many exports are waiting", retry_after_s=60)
+        state = os.statvfs(self._folder)
+        reserve = self._reserve_bytes(state.f_blocks * state.f_frsize)
+        planned = sum(one.needs_bytes for one in self._exports.values()) + export.needs_bytes
+        if free_bytes(self._folder) - planned < reserve:
+            raise NoSpace("the disk has no room for this export", retry_after_s=600)
+
+    def _pump(self) -> None:
+        while self._queue and self._running < _AT_ONCE:
+            export = self._queue.popleft()
+            export.state = "running"
+            self._running += 1
+            # Not here: reading the files' structure takes its time.
+            threading.Thread(
+                target=self._begin, args=(export,), name="export-prepare", daemon=True
+            ).start()
+
+    def _path(self, export: Export, suffix: str = ".mp4") -> Path:
+        return self._folder / f"{export.id}{suffix}"
+
+    # A thread for a moment
+
+    def _begin(self, export: Export) -> None:
+        try:
+            pieces = self._pieces(export)
+            if not pieces:
+                self._finish(export, "failed", "nothing of the range is left")
+                return
+            self._path(export, ".txt").write_text(concat_list(pieces), encoding="utf-8")
+            argv = joining_argv(self._ffmpeg(), f"{export.id}.txt", f"{export.id}.part")
+        except Exception as error:  # edge of a thread: the export says that it has failed
+            log.exception("export_not_prepared", export=str(export.id))
+            self._finish(export, "failed", f"it could not be prepared: {type(error).__name__}")
+            return
+        with self._lock:
+            export.total_ms = max(1, sum(piece.media_ms for piece in pieces))
+            if export.state != "running":
+                self._finish(export, export.state, None)
+                return
+            export.job = self._jobs.run(
+                JobOrder(
+                    argv=argv,
+                    folder=self._folder,
+                    timeout_s=_TIMEOUT_S,
+                    on_end=partial(self._ended, export),
+                    on_output=partial(self._progressed, export),
+                )
+            )
+
+    def _pieces(self, export: Export) -> list[Piece]:
+        found = (self._piece(export, segment) for segment in export.segments)
+        return [piece for piece in found if piece is not None]
+
+    def _piece(self, export: Export, segment: Segment) -> Piece | None:
+        path = (self._record_root / segment.path).resolve()
+        if not path.is_relative_to(self._record_root.resolve()):
+            return None
+        millisecond = timedelta(milliseconds=1)
+        ends = next((one for one in export.segments if one.started_at > segment.started_at), None)
+        until = min(export.to, ends.started_at) if ends is not None else export.to
+        before = max(0, (export.from_ - segment.started_at) // millisecond)
+        # What is next to a neighbour of the same run is taken whole: its length is the media's own.
+        cut = until < segment.ended_at - SEAM
+        after = (until - segment.started_at) // millisecond if cut else segment.media_ms
+        return piece_of(path, from_ms=before, to_ms=after)
+
+    # The thread of all jobs
+
+    def _progressed(self, export: Export, chunk: bytes) -> None:
+        export.said = (export.said + chunk)[-_BUFFER_CHARS:]
+        whole, _, _ = export.said.rpartition(b"\n")
+        if (so_far := progress_ms(whole)) is not None:
+            export.progress_ms = so_far
+
+    def _ended(self, export: Export, end: JobEnd) -> None:
+        part = self._path(export, ".part")
+        if end.good:
+            try:
+                part.rename(self._path(export))
+            except OSError as error:
+                self._finish(export, "failed", error.strerror or type(error).__name__)
+                return
+            self._finish(export, "done", None)
+        elif end.why is Why.CANCELLED:
+            self._finish(export, "cancelled", None)
+        else:
+            log.warning("export_failed", why=end.why, exit_code=end.exit_code, said=end.said)
+            words = "it took too long" if end.why is Why.TIMED_OUT else "FFmpeg could not join it"
+            self._finish(export, "failed", words)
+
+    def _finish(self, export: Export, state: State, error: str | None) -> None:
+        with self._lock:
+            self._running -= 1
+            for suffix in (".txt", ".part"):
+                self._path(export, suffix).unlink(missing_ok=True)
+            if export.state == "cancelled":
+                self._path(export).unlink(missing_ok=True)
+            else:
+                export.state, export.error = state, error
+            if export.state == "done":
+                export.size_bytes = self._path(export).stat().st_size
+            log.info("export_ended", export=str(export.id), state=export.state)
+            export.job = None
+            self._pump()
+
+    # Tidying up
+
+    def _tidy_again(self) -> None:
+        with self._lock:
+            self._tidy()
+        if self._timers is not None:
+            self._timers.after(_TIDY_EVERY_S, self._tidy_again)
+
+    def _tidy(self) -> None:
+        horizon = self._clock.now() - KEPT_FOR
+        for export in list(self._exports.values()):
+            if not export.unfinished and export.created_at < horizon:
+                self._path(export).unlink(missing_ok=True)
+                del self._exports[export.id]

@@ -1,0 +1,221 @@
+"""A range of recordings as one MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+import falcon
+from pydantic import Field, ValidationError
+
+from streamwarden.auth.access import Action, is_admin
+from streamwarden.auth.play import Stretch
+from streamwarden.auth.users import User
+from streamwarden.clock import rfc3339
+from streamwarden.errors import Denied, InvalidInput, NotFound, Unavailable
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.play_access import PlayAccess, private
+from streamwarden.http.api.ports import CameraRow, Streaming
+from streamwarden.http.api.recordings import TokenQuery, pass_on
+from streamwarden.http.exports import ExportModel, OwnedExport, OwnedExports
+from streamwarden.http.intake import body_of, claims_of, user_of
+from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
+from streamwarden.http.models import Model, Moment, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.request_ids import name_request
+
+_M = TypeVar("_M", bound=Model)
+
+
+class ExportNotFound(NotFound):
+    """No such export, none of this user's, or no longer."""
+
+    code = "export_not_found"
+
+
+class ExportNotReady(NotFound):
+    """The export is not done."""
+
+    code = "export_not_ready"
+
+
+class ExportBody(Model):
+    """Which time."""
+
+    from_: Moment = Field(alias="from")
+    to: Moment
+
+
+class ExportList(Model):
+    """Exports, newest first."""
+
+    items: list[ExportModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """What the routes here need."""
+
+    access: CameraAccess
+    play: PlayAccess
+    streaming: Streaming
+
+    def owned(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
+        """Return an export of the user's; the camera's owner and admins have all of it.
+
+        Raises:
+            ExportNotFound: there is none, or it is another's.
+        """
+        user = user_of(req)
+        camera = self.access.find(user, camera_id, Action.RECORDINGS)
+        export = read(OwnedExport, self.streaming.export(camera_id, export_id))
+        if not _may(user, camera, export):
+            raise ExportNotFound("there is no such export")
+        return export
+
+    def fetched(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
+        """Return an export whose file may be fetched, by bearer or by its user's play token."""
+        claims = claims_of(req)
+        if claims is None:
+            return self.owned(req, camera_id, export_id)
+        allowed = self.play.recordings(req, camera_id)
+        export = read(OwnedExport, self.streaming.export(camera_id, export_id))
+        if export.user_id != claims.sub:
+            raise ExportNotFound("there is no such export")
+        if allowed.stretch is None or not allowed.stretch.holds(Stretch(export.from_, export.to)):
+            raise Denied("this play token is for another time")
+        return export
+
+
+class ExportCollection(Resource):
+    """``/api/v1/camera/{camera_id}/exports``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "Your exports of a camera",
+        access=Access.BEARER,
+        answers={200: ExportList},
+        refusals=(403, 404, 503),
+        about="The camera's owner and admins see all of them.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with them, newest first."""
+        user = user_of(req)
+        camera = self._exporting.access.find(user, camera_id, Action.RECORDINGS)
+        found = read(OwnedExports, self._exporting.streaming.exports(camera_id))
+        items = [_shown(one) for one in found.items if _may(user, camera, one)]
+        answer(resp, ExportList(items=items))
+
+    @operation(
+        "Export a range as one MP4",
+        access=Access.BEARER,
+        body=ExportBody,
+        answers={202: ExportModel},
+        refusals=(403, 404, 503),
+        about=(
+            "Nothing is decoded; it begins at the key frame at or before `from`. Kept for a day. "
+            "404 `nothing_recorded`, 400 `range_too_long`, 503 `exports_busy` or `no_space`."
+        ),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer at once; the export follows."""
+        body, user = body_of(req, ExportBody), user_of(req)
+        if body.from_ >= body.to:
+            raise InvalidInput("from: must be before to", field="from")
+        self._exporting.access.find(user, camera_id, Action.RECORDINGS)
+        made = self._exporting.streaming.add_export(
+            camera_id,
+            user_id=user.sub,
+            from_=rfc3339(body.from_),
+            to=rfc3339(body.to),
+            request_id=name_request(req),
+        )
+        answer(resp, _shown(read(OwnedExport, made)), status=202)
+
+
+class ExportItem(Resource):
+    """``/api/v1/camera/{camera_id}/exports/{export_id}``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "An export",
+        access=Access.BEARER,
+        answers={200: ExportModel},
+        refusals=(403, 404, 503),
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with how far it is."""
+        answer(resp, _shown(self._exporting.owned(req, camera_id, export_id)))
+
+    @operation(
+        "Cancel an export, or delete its file",
+        access=Access.BEARER,
+        answers={200: ExportModel},
+        refusals=(403, 404, 503),
+    )
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer at once; FFmpeg ends by this."""
+        self._exporting.owned(req, camera_id, export_id)
+        ended = self._exporting.streaming.cancel_export(
+            camera_id, export_id, request_id=name_request(req)
+        )
+        answer(resp, _shown(read(OwnedExport, ended)))
+
+
+class ExportFile(Resource):
+    """``GET /api/v1/camera/{camera_id}/exports/{export_id}/file``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "The file of an export",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers=FILE_ANSWERS,
+        refusals=(403, 404, 416, 503),
+        headers=FILE_HEADERS,
+        about="A play token counts if it is its user's own and holds all of the export's time.",
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Pass the file on, to be saved."""
+        if self._exporting.fetched(req, camera_id, export_id).state != "done":
+            raise ExportNotReady("the export has no file yet, or never will")
+        found = self._exporting.streaming.open_export(
+            camera_id,
+            export_id,
+            method=req.method,
+            headers={name: text for name in FILE_HEADERS if (text := req.get_header(name))},
+            request_id=name_request(req),
+        )
+        pass_on(req, resp, found)
+        private(resp, cached="max-age=3600")
+        resp.set_header("Content-Disposition", f'attachment; filename="{export_id}.mp4"')
+
+
+def read(model: type[_M], found: Mapping[str, object]) -> _M:
+    """Return what the streaming role answered; raise Unavailable if it is something else."""
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise Unavailable("the StreamingServer's answer cannot be read") from error
+
+
+def _may(user: User, camera: CameraRow, export: OwnedExport) -> bool:
+    return is_admin(user) or user.sub in {camera.owner, export.user_id}
+
+
+def _shown(export: OwnedExport) -> ExportModel:
+    return ExportModel.model_validate(export.model_dump(by_alias=True, exclude={"user_id"}))
