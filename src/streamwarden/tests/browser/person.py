@@ -98,8 +98,8 @@ class Person:
             if urlsplit(request.url).scheme in {"http", "https", "ws", "wss"}
             and urlsplit(request.url).netloc not in allowed
         }
-        assert elsewhere == set()
-        assert self._faults == []
+        assert elsewhere == set(), elsewhere
+        assert self._faults == [], self._faults
 
     def _on_request(self, request: Request) -> None:
         self.asked.append(request)

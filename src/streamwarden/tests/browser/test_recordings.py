@@ -160,3 +160,48 @@ def test_an_empty_day_says_so(site: Site, new_person: NewPerson) -> None:
 def probed(file: Path) -> Any:  # noqa: ANN401 - ffprobe's JSON
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams", str(file)]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def test_a_range_across_a_gap_is_saved_as_one_mp4(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap], tmp_path: Path
+) -> None:
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    page = person.page
+    expect(page.get_by_role("heading", name="Download a range")).to_be_visible()
+    zone = datetime.now().astimezone().tzinfo
+    for label, moment in (
+        ("From", datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=4)),
+        ("To", datetime.fromisoformat(gap["ended_at"]) + timedelta(seconds=4)),
+    ):
+        text = moment.astimezone(zone).strftime("%Y-%m-%dT%H:%M:%S")
+        page.get_by_label(label, exact=True).fill(text)
+    page.get_by_role("button", name="Make MP4").click()
+    save = page.get_by_role("button", name="Save MP4")
+    expect(save).to_be_visible(timeout=40_000)
+    with page.expect_download() as started:
+        save.click()
+    file = tmp_path / "range.mp4"
+    started.value.save_as(file)
+    found = probed(file)
+    assert float(found["format"]["duration"]) > 4
+    assert {stream["codec_type"] for stream in found["streams"]} == {"video", "audio"}
+
+
+def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera)
+    person.allow_refusals = True
+    page = person.page
+    page.get_by_label("From", exact=True).fill("2026-01-02T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("The end must be after the start.")).to_be_visible()
+    page.get_by_label("From", exact=True).fill("2024-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2025-01-01T00:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text(re.compile("Nothing was recorded|too long|failed"))).to_be_visible(
+        timeout=20_000
+    )
