@@ -23,6 +23,8 @@ STDERR_BYTES_A_TICK: Final = 262144
 """What one run may say between two looks at it; more waits in the pipe."""
 _EARLIEST_S: Final = 10.0
 """The first file may hold what the media server had kept from before the spawn, but not more."""
+_TRAILER: Final = b"mfra"
+"""All that follows the header where a run has ended before its first frame."""
 _STEP_S: Final = 2.0
 """A wall clock that departs this far from the monotonic one has been set, not slewed."""
 
@@ -162,9 +164,10 @@ class Run:
         fd = os.open(self.open_file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             header = init_bytes(fd)
+            kind = os.pread(fd, 4, header + 4) if header is not None else b""
         finally:
             os.close(fd)
-        return header is not None and size > header
+        return header is not None and size > header and kind != _TRAILER
 
     def take(self, segment: ListedSegment) -> Listed:
         """Give a finished segment its times: it ends now, where its successor starts."""
@@ -173,10 +176,17 @@ class Run:
         listed = Listed(segment.number, min(began, ended_at), ended_at)
         self.pending[segment.number] = listed
         self.last_ended_at = ended_at
+        self.wrote_media = self.wrote_media or self._listed_media()
         self.open_number = segment.number + 1
         self.open_bytes = 0
-        self.wrote_media = True
         return listed
+
+    def _listed_media(self) -> bool:
+        """Whether the first listed file holds any: a source may go before it has sent a frame."""
+        try:
+            return self._holds_media(self.open_file.stat().st_size)
+        except OSError:
+            return True
 
     def _began(self, ended_at: datetime, media_s: float) -> datetime:
         # Time stamps that jump must not date a segment hours back, nor before all dates.

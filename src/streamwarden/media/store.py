@@ -212,7 +212,7 @@ def _is_empty(path: Path, summary: Summary | None) -> bool:
     """Whether there is surely nothing to play; what cannot be read stays, to be found."""
     if summary is None:
         return path.stat().st_size == 0
-    return summary.fragments == 0 and not summary.complete
+    return summary.fragments == 0
 
 
 def _cut(path: Path, summary: Summary) -> None:

@@ -226,7 +226,8 @@ class RunWatcher:
     def _take_list(self, camera: CameraBook, run: Run, chunk: bytes) -> None:
         # All are taken before the first is told: no listener can make the others' lines be lost.
         for listed in [run.take(segment) for segment in run.reader.feed(chunk)]:
-            self._note_growth(camera, run)
+            if run.wrote_media:
+                self._note_growth(camera, run)
             camera.listener.listed(run.number, listed)
 
     def _read_stderr(self, run: Run) -> None:

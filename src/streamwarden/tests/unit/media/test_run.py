@@ -122,6 +122,15 @@ def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
     assert run.grown()
 
 
+def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Path) -> None:
+    run = _run(HandClock(), tmp_path)
+    path = tmp_path / "r1-000000.mp4"
+    path.write_bytes(boxes.header() + boxes.box(b"mfra", bytes(16)))
+    assert not run.grown()
+    run.take(ListedSegment(0, 0.0))
+    assert not run.wrote_media
+
+
 def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> None:
     run = _run(HandClock(), tmp_path)
     _fragments(tmp_path, 3)

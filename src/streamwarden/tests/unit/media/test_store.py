@@ -82,7 +82,15 @@ def test_a_listed_file_with_a_torn_end_is_cut_too(store: CameraStore, tmp_path: 
     assert (stored.started_at, stored.ended_at, stored.media_ms) == (BEGAN, ENDED, 3000)
 
 
-@pytest.mark.parametrize("content", [b"", boxes.header(), boxes.header() + FRAGMENT[:40]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        boxes.header(),
+        boxes.header() + FRAGMENT[:40],
+        boxes.header() + boxes.box(b"mfra", bytes(16)),
+    ],
+)
 def test_a_listed_file_that_holds_nothing_is_removed(store: CameraStore, content: bytes) -> None:
     source = _live(store, content)
     assert store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED) is None
