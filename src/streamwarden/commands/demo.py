@@ -49,7 +49,7 @@ def _run(demo: Demo, options: DemoOptions, stop: threading.Event) -> None:
     with demo.running() as ready_line:
         print_line(ready_line)
         sys.stdout.flush()
-        _show_banner(options)
+        _show_banner(options, json.loads(ready_line.removeprefix("READY ")))
         stop.wait()
 
 
@@ -138,12 +138,13 @@ def _database(
     return postgres.start, postgres.stop
 
 
-def _show_banner(options: DemoOptions) -> None:
+def _show_banner(options: DemoOptions, ready: Mapping[str, str]) -> None:
     if not sys.stderr.isatty():
         return
     api = f"http://127.0.0.1:{options.ports.api}"
     sys.stderr.write(
         f"\n  streamwarden records {options.cameras} camera(s).\n\n"
+        f"  page          {ready['sign_in_url']}\n"
         f"  API           {api}/docs\n"
         f"  metrics       {api}/metrics\n"
         f"  recordings    {options.data_dir / 'recordings'}\n"

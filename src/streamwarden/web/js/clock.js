@@ -18,8 +18,15 @@ export function learnServerTime(date, sentAt) {
   const here = (sentAt + Date.now()) / 2;
   const measured = server + 500 - here;
   // Between two readings only more than the header's own coarseness is news.
-  if (!known || Math.abs(measured - offsetMs) > 1_500) offsetMs = measured;
+  if (known && Math.abs(measured - offsetMs) <= 1_500) return;
+  offsetMs = measured;
   known = true;
+  dispatchEvent(new Event("servertimelearned"));
+}
+
+/** Whether a server has told the time yet: before that, nothing is called late. */
+export function isTimeKnown() {
+  return known;
 }
 
 /** @returns {number} milliseconds since 1970 by the server's clock */

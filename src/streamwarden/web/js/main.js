@@ -2,10 +2,11 @@
 
 import { cameraCard } from "./cameras/card.js";
 import { camerasPage } from "./cameras/page.js";
+import { learnServerTime } from "./clock.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { place } from "./router.js";
-import { currentUser, isExpired, restore, signOut, useRolesClaim } from "./session.js";
+import { currentUser, restore, useRolesClaim } from "./session.js";
 import { shell } from "./shell.js";
 import { signInPage } from "./signin.js";
 import { toastPlace } from "./toast.js";
@@ -41,7 +42,9 @@ async function show() {
 }
 
 async function learnConfig() {
+  const sentAt = Date.now();
   const answer = await fetch("/config.json", { credentials: "omit" });
+  learnServerTime(answer.headers.get("Date"), sentAt);
   const config = await answer.json();
   window.streamwardenConfig = Object.freeze(config);
   useRolesClaim(config.roles_claim);
@@ -58,9 +61,5 @@ addEventListener("sessionchanged", (event) => {
 });
 
 restore();
-if (isExpired()) {
-  whySignedOut = "expired";
-  signOut("expired");
-}
 learnConfig().catch(() => useRolesClaim("roles"));
 show();

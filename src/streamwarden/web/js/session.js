@@ -1,6 +1,6 @@
 // Who is signed in. The token lives in this tab only (sessionStorage) and goes to our own origin only.
 
-import { serverNow } from "./clock.js";
+import { isTimeKnown, serverNow } from "./clock.js";
 
 const KEY = "streamwarden.token";
 
@@ -73,12 +73,14 @@ export function refused() {
 
 /** @returns {boolean} */
 export function isExpired() {
-  return user?.expiresAt != null && user.expiresAt.getTime() <= serverNow();
+  return isTimeKnown() && user?.expiresAt != null && user.expiresAt.getTime() <= serverNow();
 }
+
+addEventListener("servertimelearned", watchExpiry);
 
 function watchExpiry() {
   clearTimeout(timer);
-  if (!user?.expiresAt) return;
+  if (!user?.expiresAt || !isTimeKnown()) return;
   const left = user.expiresAt.getTime() - serverNow();
   // A timer can wait 24.8 days at most, and the clock may be set meanwhile: look again each minute.
   timer = setTimeout(() => (isExpired() ? signOut("expired") : watchExpiry()), Math.min(Math.max(left, 0), 60_000));

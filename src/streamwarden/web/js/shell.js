@@ -1,9 +1,12 @@
 // What surrounds every page: the name, the ways, who is signed in, the language.
 
 import { clockError, duration } from "./clock.js";
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { LANGUAGES, chooseLanguage, currentLanguage, t } from "./i18n.js";
 import { currentUser, isAdmin, signOut } from "./session.js";
+
+const clockNotice = h("p", { class: "notice warn", role: "status", hidden: true });
+addEventListener("servertimelearned", showClockError);
 
 /**
  * @param {HTMLElement} content
@@ -11,7 +14,8 @@ import { currentUser, isAdmin, signOut } from "./session.js";
  * @returns {HTMLElement[]}
  */
 export function shell(content, name) {
-  const main = h("main", { id: "content", tabindex: "-1" }, clockNotice(), content);
+  showClockError();
+  const main = h("main", { id: "content", tabindex: "-1" }, clockNotice, content);
   return [
     h("a", { class: "skip", href: "#content", text: t("skip"), on: { click: skipTo(main) } }),
     header(name),
@@ -82,9 +86,8 @@ function whoIsIt(user) {
   );
 }
 
-function clockNotice() {
+function showClockError() {
   const error = clockError();
-  if (!error) return null;
-  const key = error > 0 ? "clock.fast" : "clock.slow";
-  return h("p", { class: "notice warn", role: "status", text: t(key, { span: duration(Math.abs(error)) }) });
+  clockNotice.hidden = !error;
+  setText(clockNotice, error ? t(error > 0 ? "clock.fast" : "clock.slow", { span: duration(Math.abs(error)) }) : "");
 }

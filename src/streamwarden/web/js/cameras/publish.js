@@ -75,7 +75,7 @@ function links(found) {
 
 /** @param {string} label @param {string} text @param {string} id */
 function copyable(label, text, id) {
-  const field = h("textarea", { id, rows: 3, readonly: true, spellcheck: "false", text, on: { focus: () => field.select() } });
+  const field = h("textarea", { id, rows: 4, readonly: true, spellcheck: "false", text, on: { focus: () => field.select() } });
   const words = button(t("copy"), copy, { icon: icon("copy"), attributes: { "aria-label": t("copy.of", { what: label }) } });
   async function copy() {
     try {

@@ -1,0 +1,89 @@
+"""Clocks that are wrong, tokens that end while something plays, more days than anyone scrolls through."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from playwright.sync_api import expect
+
+from streamwarden.tests.browser.conftest import NewPerson
+from streamwarden.tests.browser.site import Site
+
+NINETY_DAYS_OF_30_S = 90 * 2_880
+A_FRAME_MS = 16
+
+
+def test_a_wrong_clock_is_told_and_signs_nobody_out(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Timeless")
+    person = new_person(site.webui)
+    person.page.clock.install(time=datetime.now(UTC) + timedelta(days=2))
+    page = person.sign_in(site.token(owner))
+    expect(page.get_by_text("This computer's clock is 2 d")).to_be_visible()
+    person.page.clock.run_for(5_000)
+    expect(page.locator(".who .name")).to_have_text(owner)
+
+
+def test_recordings_play_on_when_their_token_ends(site: Site, new_person: NewPerson) -> None:
+    camera = site.recording()
+    segments = camera.await_segments(8, within_s=60)
+    person = new_person(site.webui)
+    person.allow_refusals = True
+    given = []
+
+    def shorten(route) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - playwright's
+        given.append(1)
+        body = dict(route.request.post_data_json)
+        route.continue_(post_data={**body, "ttl": 30} if len(given) == 1 else body)
+
+    person.page.route("**/recordings/play_token", shorten)
+    person.sign_in(
+        site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{segments[0]['started_at']}"
+    )
+    person.await_moving_picture()
+    person.page.evaluate("() => document.querySelector('video').pause()")
+    person.page.wait_for_timeout(31_000)  # the token's shortest life
+    person.page.evaluate("() => { window.seenFirst = undefined }")
+    person.page.locator(".timeline").press("End")
+    person.page.get_by_role("button", name="Play", exact=True).click()
+    person.await_moving_picture()
+
+
+def test_a_timeline_of_90_days_is_drawn_within_a_frame(site: Site, new_person: NewPerson) -> None:
+    page = new_person(site.webui).sign_in(site.token("watcher"))
+    blocks, took_ms = page.evaluate(
+        """async count => {
+          const base = document.querySelector('script[type=module]').src.replace('main.js', '');
+          const { merged } = await import(base + 'recordings/drawing.js');
+          const segments = Array.from({length: count}, (_, i) => (
+            {start: i * 30000 + (i % 500 ? 0 : 9000), end: (i + 1) * 30000}));
+          const view = {from: 0, to: count * 30000};
+          const draw = () => [...merged(segments, view, view.to / 1200)].length;
+          draw();
+          const began = performance.now();
+          return [draw(), performance.now() - began];
+        }""",
+        NINETY_DAYS_OF_30_S,
+    )
+    assert blocks < 2_000
+    assert took_ms < A_FRAME_MS
+
+
+def test_a_moment_in_the_picture_is_the_moment_on_the_clock(
+    site: Site, new_person: NewPerson
+) -> None:
+    """The map between a player's seconds and wall-clock time, over a gap and back."""
+    page = new_person(site.webui).sign_in(site.token("watcher"))
+    shown = page.evaluate(
+        """async () => {
+          const base = document.querySelector('script[type=module]').src.replace('main.js', '');
+          const { readPlaylist, momentAt, timeOf, partAt } = await import(base + 'recordings/playlist.js');
+          const part = (at, length, id) => `#EXT-X-PROGRAM-DATE-TIME:${at}\\n#EXTINF:${length},\\n${id}.mp4?token=t\\n`;
+          const parts = readPlaylist('#EXTM3U\\n' + part('2026-01-01T00:00:00.000Z', '10.000', 'a')
+            + part('2026-01-01T00:00:10.000Z', '10.000', 'b') + part('2026-01-01T00:01:00.000Z', '5.500', 'c'));
+          const second = Date.parse('2026-01-01T00:00:00Z');
+          return [partAt(parts, 12).id, momentAt(parts, 12) - second, momentAt(parts, 21) - second,
+            timeOf(parts, second + 61000), timeOf(parts, second + 30000), timeOf(parts, second + 900000)];
+        }"""
+    )
+    assert shown == ["b", 12_000, 61_000, 21, 20, 25.4]
