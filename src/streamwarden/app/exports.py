@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 import structlog
@@ -42,7 +42,6 @@ from streamwarden.media.jobs import JobEnd, JobOrder, JobRunner, Why
 from streamwarden.media.joining import Piece, concat_list, joining_argv, piece_of, progress_ms
 from streamwarden.media.names import STATE
 from streamwarden.storage.rows import Segment
-from streamwarden.storage.segments import SegmentRepository
 from streamwarden.timers import Timers
 
 log = structlog.get_logger(__name__)
@@ -56,6 +55,15 @@ _TIDY_EVERY_S: Final = 300.0
 _BUFFER_CHARS: Final = 4_096
 
 
+class Index(Protocol):
+    """The table of segments."""
+
+    def in_range(
+        self, camera_id: UUID, from_: datetime, to: datetime, *, limit: int | None = None
+    ) -> list[Segment]:
+        """Return the segments that overlap the range, in time order."""
+
+
 class Exports:
     """All exports of this process. Any thread."""
 
@@ -64,7 +72,7 @@ class Exports:
         *,
         jobs: JobRunner,
         ffmpeg: Callable[[], str],
-        segments: SegmentRepository,
+        segments: Index,
         record_root: Path,
         reserve_bytes: Callable[[int], int],
         clock: Clock,

@@ -10,8 +10,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from streamwarden.media.fmp4 import FragmentScan, NotFragmentedMp4
+
+_SLACK_MS: Final = 100
+"""FFmpeg seeks to the key frame at or before a time; sound that begins first sets the picture's times
+back by a frame of sound, 64 ms at 16 kHz, and the key frame meant would come just after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,11 @@ def concat_list(pieces: Iterable[Piece]) -> str:
     for piece in pieces:
         quoted = str(piece.path).replace("'", "'\\''")
         lines.append(f"file 'file:{quoted}'")
-        if piece.from_ms:
-            lines.append(f"inpoint {piece.from_ms / 1000:.3f}")
-        lines.append(f"outpoint {piece.to_ms / 1000:.3f}")
-        lines.append(f"duration {piece.media_ms / 1000:.3f}")
+        begin_ms = piece.from_ms + _SLACK_MS if piece.from_ms else 0
+        if begin_ms:
+            lines.append(f"inpoint {begin_ms / 1000:.3f}")
+        lines.append(f"outpoint {(piece.to_ms + _SLACK_MS) / 1000:.3f}")
+        lines.append(f"duration {(piece.to_ms - begin_ms) / 1000:.3f}")
     return "\n".join(lines) + "\n"
 
 
