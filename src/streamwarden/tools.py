@@ -31,6 +31,7 @@ from streamwarden.errors import ConfigError, InvalidInput, NotFound
 from streamwarden.media.decoding import decode
 from streamwarden.media.names import STATE
 from streamwarden.media.program import find_ffmpeg
+from streamwarden.owners import encode_owner
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import Migration, migrate
 from streamwarden.storage.pool import Database
@@ -281,6 +282,7 @@ def _found(camera: Camera | None, camera_id: UUID) -> Camera:
 def _check_camera(*, name: str | None, owner: str | None, path: str | None) -> None:
     _check_text("name", name, MAX_NAME_CHARS)
     _check_text("owner", owner, MAX_OWNER_CHARS)
+    _check_folder(owner)
     if path is not None:
         _check_path(path)
 
@@ -292,6 +294,13 @@ def _check_text(field_name: str, text: str | None, most_chars: int) -> None:
         raise InvalidInput(
             f"{field_name} must be 1 to {most_chars} printable characters", field=field_name
         )
+
+
+def _check_folder(owner: str | None) -> None:
+    try:
+        encode_owner(owner or "nobody")
+    except ValueError as error:
+        raise InvalidInput(f"owner: {error}", field="owner") from error
 
 
 def _check_path(path: str) -> None:

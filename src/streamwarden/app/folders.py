@@ -15,7 +15,8 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.media.names import LIVE, decode_owner, parse_live, parse_stored
+from streamwarden.media.names import LIVE, parse_live, parse_stored
+from streamwarden.owners import decode_owner
 
 log = structlog.get_logger(__name__)
 

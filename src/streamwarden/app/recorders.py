@@ -19,6 +19,7 @@ from streamwarden.actors.shown import Shown
 from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.wishes import Desired, DesiredStream
 from streamwarden.actors.workers import InOrder
+from streamwarden.app.archive import CameraFiles
 from streamwarden.app.ground import Ground
 from streamwarden.auth.urls import token_expiry
 from streamwarden.causes import Cause
@@ -44,6 +45,9 @@ class Recorders:
         """Start an incarnation of a camera's recorder."""
         ground, camera_id = self._ground, spec.camera_id
         files = ground.archive.camera(camera_id, owner)
+        shown = self._shown(camera_id)
+        # Who has asked for it is answered before the recorder's own thread has begun.
+        shown.state(RecorderState.STARTING, segment_seconds=spec.segment_seconds)
         deps = RecorderDeps(
             archive=files,
             adopt=ground.watcher.adopt,
@@ -56,7 +60,7 @@ class Recorders:
                 backoff=Backoff(cap_s=ground.settings.respawn_cap_s),
                 chance=random.random,
             ),
-            shown=self._shown(camera_id),
+            shown=shown,
             disk=self._in_order(camera_id),
             callers=ground.pools.callers,
             timers=ground.timers,
@@ -72,9 +76,12 @@ class Recorders:
         shown = self._shown(camera_id)
         shown.error(Cause.ACTOR_PARKED, "its actor failed too often; the log says why")
         shown.state(RecorderState.PARKED, next_retry_at=None)
+        files = self._files(camera_id, owner)
+        if files is None:
+            return
         caretaker = Caretaker(
             camera_id=camera_id,
-            archive=ground.archive.camera(camera_id, owner),
+            archive=files,
             disk=self._in_order(camera_id),
             meter=ground.meter,
             clock=ground.clock,
@@ -85,11 +92,11 @@ class Recorders:
     def release(self, camera_id: UUID, owner: str, at: datetime) -> None:
         """Close the books of a camera that is no longer wanted, whoever kept them last."""
         ground = self._ground
-        files = ground.archive.camera(camera_id, owner)
-        self._in_order(camera_id).run(
-            lambda: close_ledger(camera_id=camera_id, archive=files, meter=ground.meter, at=at),
-            partial(_log_release, camera_id),
-        )
+        if (files := self._files(camera_id, owner)) is not None:
+            self._in_order(camera_id).run(
+                lambda: close_ledger(camera_id=camera_id, archive=files, meter=ground.meter, at=at),
+                partial(_log_release, camera_id),
+            )
         if ground.board.get(camera_id).status is not RecorderState.STOPPED:
             self._shown(camera_id).state(RecorderState.STOPPED, next_retry_at=None)
 
@@ -134,6 +141,17 @@ class Recorders:
             segment_seconds=seconds if isinstance(seconds, int) else SEGMENT_SECONDS,
             gone=frozenset(stopped - CameraRepository(database).existing(stopped)),
         )
+
+    def _files(self, camera_id: UUID, owner: str) -> CameraFiles | None:
+        """Return a camera's files; None, and a word in the log, where its owner names no folder.
+
+        What parks and releases must go on: the manager that calls it looks after all the others.
+        """
+        try:
+            return self._ground.archive.camera(camera_id, owner)
+        except ValueError as error:
+            log.error("owner_names_no_folder", camera=str(camera_id), error=str(error))  # noqa: TRY400 - the text says it all
+            return None
 
     def _shown(self, camera_id: UUID) -> Shown:
         ground = self._ground

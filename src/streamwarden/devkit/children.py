@@ -33,7 +33,7 @@ _KILLED_WITHIN_S = 5.0
 _READ_BYTES = 65536
 
 
-class ChildNotStarted(StreamwardenError):  # noqa: N818 - says what happened, like LookupError
+class ChildNotStarted(StreamwardenError):
     """The program is not there or may not be run."""
 
 

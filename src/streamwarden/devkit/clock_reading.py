@@ -25,7 +25,7 @@ _DARK_BELOW, _BRIGHT_FROM = 100, 150
 _DIGIT_OF = {frozenset(lit): digit for digit, lit in enumerate(LIT_SEGMENTS)}
 
 
-class FrameUnreadable(StreamwardenError):  # noqa: N818 - named for the frame, like LookupError
+class FrameUnreadable(StreamwardenError):
     """FFmpeg gave no frame at that place of that file."""
 
 

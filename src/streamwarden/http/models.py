@@ -11,6 +11,7 @@ from uuid import UUID
 
 import falcon
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 from streamwarden.clock import rfc3339
+from streamwarden.owners import encode_owner
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
@@ -85,7 +87,16 @@ StreamPath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=2
 """Where a camera publishes on the media server."""
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-UserId = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+def _names_a_folder(value: str) -> str:
+    encode_owner(value)
+    return value
+
+
+UserId = Annotated[
+    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_names_a_folder)
+]
 
 
 def parse_id(name: str, text: str) -> UUID:

@@ -18,7 +18,7 @@ from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_a
 from streamwarden.http.api.ports import CameraRow, Cameras, Segments, Wishes
 from streamwarden.http.api.streams import StreamService
 from streamwarden.http.intake import body_of, query_of, user_of
-from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, answer
+from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.request_ids import name_request
 
@@ -41,7 +41,7 @@ def _without_controls(value: str) -> str:
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_controls)
 ]
-Owner = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_printable)]
+Owner = Annotated[UserId, AfterValidator(_printable)]
 
 
 class StreamWanted(Conflict):

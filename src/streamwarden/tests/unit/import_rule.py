@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "streamwarden"
-BASE = frozenset({"errors", "clock", "causes", "timers", "logs"})
+BASE = frozenset({"errors", "clock", "causes", "owners", "timers", "logs"})
 COMPOSED = frozenset(
     {"config", "supervision", "actors", "media", "storage", "clients", "auth", "metrics", "http"}
 )
@@ -25,6 +25,7 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     "clock": frozenset(),
     "logs": frozenset(),
     "causes": frozenset(),
+    "owners": frozenset(),
     "timers": BASE,
     "config": BASE,
     "media": BASE,
