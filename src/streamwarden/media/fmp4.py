@@ -39,6 +39,8 @@ class Summary:
 
     ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its
     trailer (``mfra``) and nothing follows it. ``init_bytes`` is the size of ``ftyp`` and ``moov``.
+    ``lead_ms`` is by how much the first frame is stretched: where audio comes before the first key
+    frame, FFmpeg lets that frame begin with the audio, long before it was taken.
     """
 
     fragments: int
@@ -46,6 +48,7 @@ class Summary:
     media_ms: int
     complete: bool
     init_bytes: int
+    lead_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +140,30 @@ class FragmentScan:
 
 def _summarise(fd: int, size: int) -> Summary:
     track: _Track | None = None
-    fragments = whole = ticks = pending = init = 0
+    fragments = whole = ticks = pending = init = lead = 0
     trailer_end = -1
     for box in _top_level(fd, size):
         if box.kind == b"moov":
             track = _video_track(_payload(fd, box))
             init = whole = box.end
         elif box.kind == b"moof" and track is not None:
-            pending = _fragment_ticks(_payload(fd, box), track)
+            moof = _payload(fd, box)
+            pending = _fragment_ticks(moof, track)
+            lead = lead if fragments else _lead_ticks(moof, track)
         elif box.kind == b"mdat" and track is not None:
             fragments, whole, ticks, pending = fragments + 1, box.end, ticks + pending, 0
         elif box.kind == b"mfra":
             trailer_end = box.end
     if track is None:
         raise NotFragmentedMp4("no movie header with a video track")
-    media_ms = round(ticks * 1000 / track.timescale)
-    return Summary(fragments, whole, media_ms, complete=trailer_end == size, init_bytes=init)
+    return Summary(
+        fragments,
+        whole,
+        round(ticks * 1000 / track.timescale),
+        complete=trailer_end == size,
+        init_bytes=init,
+        lead_ms=round(lead * 1000 / track.timescale) if fragments else 0,
+    )
 
 
 def _top_level(fd: int, size: int) -> Iterator[Box]:
@@ -276,17 +287,34 @@ def _traf_ticks(traf: bytes, track: _Track) -> int:
     return sum(_trun_ticks(trun, default) for trun in _inside(traf, b"trun"))
 
 
+def _lead_ticks(moof: bytes, track: _Track) -> int:
+    """Return by how much the first video frame is longer than any other of its fragment."""
+    for traf in _inside(moof, b"traf"):
+        if struct.unpack_from(">I", _first(traf, b"tfhd"), 4)[0] == track.id:
+            durations = _durations(_first(traf, b"trun"))
+            return max(0, durations[0] - max(durations[1:])) if len(durations) > 1 else 0
+    return 0
+
+
 def _trun_ticks(trun: bytes, default: int) -> int:
     flags, samples = struct.unpack_from(">II", trun)
     if not flags & _TRUN_DURATION:
         return int(samples * default)
+    return sum(_durations(trun))
+
+
+def _durations(trun: bytes) -> tuple[int, ...]:
+    """Return each sample's own duration, nothing where they have none of their own."""
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_DURATION:
+        return ()
     offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET) + 4 * bool(flags & _TRUN_FIRST_FLAGS)
     per_sample = 4 * sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
     if offset + samples * per_sample > len(trun):
         raise NotFragmentedMp4("a track run cut short")
     words = struct.unpack_from(f">{samples * per_sample // 4}I", trun, offset)
     # The duration is the first of a sample's fields.
-    return sum(words[:: per_sample // 4])
+    return words[:: per_sample // 4]
 
 
 def _is_key(moof: bytes, track: _Track) -> bool:

@@ -78,10 +78,17 @@ class CameraStore:
             OSError: the disk refuses; the file is where it was. FileNotFoundError: it is nowhere.
         """
         source = self.live / live_name(run, number)
-        target = self._folder / stored_name(started_at, run, number)
-        if not source.exists() and target.exists():
-            source = target
+        before = None if source.exists() else self._stored_before(run, number, ended_at)
+        if before is not None:
+            started_at, source = (
+                before.started_at,
+                self._folder / stored_name(before.started_at, run, number),
+            )
         summary = _summary_or_none(source)
+        if number == 0 and before is None and summary is not None:
+            # The list counts the audio's lead as well: the first frame was taken later than that.
+            started_at = max(started_at, to_milliseconds(ended_at - _playing_time(summary)))
+        target = self._folder / stored_name(started_at, run, number)
         if _is_empty(source, summary):
             source.unlink()
             return None
@@ -113,7 +120,11 @@ class CameraStore:
         """
         source = self.live / live_name(run, number)
         if not source.exists():
-            return self._salvaged_before(run=run, number=number, ended_at=ended_at)
+            before = self._stored_before(run, number, ended_at)
+            if before is None:
+                return None
+            started_at = before.started_at
+            return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
         summary = _summary_or_none(source)
         if summary is None or summary.fragments == 0:
             source.unlink()
@@ -122,15 +133,12 @@ class CameraStore:
             started_at = to_milliseconds(ended_at - _playing_time(summary))
         return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
 
-    def _salvaged_before(self, *, run: int, number: int, ended_at: datetime) -> StoredFile | None:
+    def _stored_before(self, run: int, number: int, ended_at: datetime) -> StoredName | None:
         """Return what an earlier call has stored: its asker may have failed before the answer."""
         for day in (ended_at, ended_at - timedelta(days=1)):
-            folder = self._folder / f"{day.astimezone(UTC):%Y-%m-%d}"
-            for name in _stored_names(folder):
+            for name in _stored_names(self._folder / f"{day.astimezone(UTC):%Y-%m-%d}"):
                 if (name.run, name.number) == (run, number):
-                    return self.publish(
-                        run=run, number=number, started_at=name.started_at, ended_at=ended_at
-                    )
+                    return name
         return None
 
     def began(self, leftover: Leftover) -> datetime | None:
@@ -222,8 +230,9 @@ def _cut(path: Path, summary: Summary) -> None:
 
 
 def _playing_time(summary: Summary) -> timedelta:
+    """Return how long before a file's end its first frame was taken."""
     # Time stamps that jump make a file of any length: none may lead before all dates.
-    return timedelta(milliseconds=min(summary.media_ms, _DAY_MS))
+    return timedelta(milliseconds=min(summary.media_ms - summary.lead_ms, _DAY_MS))
 
 
 def _sync_and_digest(path: Path) -> tuple[int, bytes]:

@@ -63,11 +63,11 @@ def test_run_numbers_grow(folder: Folder) -> None:
 
 def test_a_segment_stored_again_is_the_same_segment(folder: Folder) -> None:
     folder.archive.open(())
-    folder.write(1, 0, seconds=2)
-    first = folder.archive.store(whole(1, 0, 0, 30))
+    folder.write(1, 1, seconds=2)
+    first = folder.archive.store(whole(1, 1, 0, 30))
     assert first is not None
     assert (first.started_at, first.ended_at) == (at(0), at(30))
-    assert folder.archive.store(whole(1, 0, 0, 30)) == first
+    assert folder.archive.store(whole(1, 1, 0, 30)) == first
 
 
 def test_a_torn_first_file_begins_its_medias_length_before_its_end(folder: Folder) -> None:

@@ -100,15 +100,15 @@ def test_without_room_no_run_begins(desk: ArchiveDesk, monkeypatch: pytest.Monke
 
 def test_a_finished_segment_gets_its_place_its_row_and_its_count(desk: ArchiveDesk) -> None:
     desk.files().open(())
-    source = desk.write(1, 0, seconds=30)
+    source = desk.write(1, 1, seconds=30)
     size = source.stat().st_size
-    stored = desk.files().store(whole(1, 0, 0.125, 30.25))
+    stored = desk.files().store(whole(1, 1, 0.125, 30.25))
     assert stored is not None
     assert (stored.started_at, stored.ended_at, stored.size_bytes) == (at(0.125), at(30.25), size)
     (row,) = desk.rows()
-    assert row.path == f"otto/{CAMERA}/1970-01-01/001640.125Z-r1-0.mp4"
+    assert row.path == f"otto/{CAMERA}/1970-01-01/001640.125Z-r1-1.mp4"
     assert (desk.root / row.path).stat().st_size == size
-    assert (row.media_ms, row.salvaged, row.run, row.number) == (30_000, False, 1, 0)
+    assert (row.media_ms, row.salvaged, row.run, row.number) == (30_000, False, 1, 1)
     assert (row.owner, row.camera_id) == ("otto", CAMERA)
     assert not source.exists()
     assert desk.counter.segments == [(30.0, 30.125, size, at(30.25).timestamp())]
@@ -128,12 +128,12 @@ def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
     desk: ArchiveDesk,
 ) -> None:
     desk.files().open(())
-    source = desk.write(1, 0)
-    taken = desk.root / f"otto/{CAMERA}/1970-01-01/001640.000Z-r1-0.mp4"
+    source = desk.write(1, 1)
+    taken = desk.root / f"otto/{CAMERA}/1970-01-01/001640.000Z-r1-1.mp4"
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody else's")
 
-    assert desk.files().store(whole(1, 0, 0, 30)) is None
+    assert desk.files().store(whole(1, 1, 0, 30)) is None
 
     assert taken.read_bytes() == b"somebody else's"
     assert not source.exists()

@@ -27,14 +27,14 @@ def store(tmp_path: Path) -> CameraStore:
     return store
 
 
-def _live(store: CameraStore, content: bytes, *, run: int = 3, number: int = 0) -> Path:
+def _live(store: CameraStore, content: bytes, *, run: int = 3, number: int = 1) -> Path:
     path = store.live / f"r{run}-{number:06d}.mp4"
     path.write_bytes(content)
     return path
 
 
 def _publish(store: CameraStore) -> store_module.StoredFile:
-    stored = store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED)
+    stored = store.publish(run=3, number=1, started_at=BEGAN, ended_at=ENDED)
     assert stored is not None
     return stored
 
@@ -42,7 +42,7 @@ def _publish(store: CameraStore) -> store_module.StoredFile:
 def test_a_segment_goes_to_its_day_and_is_described(store: CameraStore, tmp_path: Path) -> None:
     source = _live(store, content := boxes.header() + FRAGMENT * 2)
     stored = _publish(store)
-    assert stored.path == f"alice/{CAMERA}/2026-03-29/235950.125Z-r3-0.mp4"
+    assert stored.path == f"alice/{CAMERA}/2026-03-29/235950.125Z-r3-1.mp4"
     assert (tmp_path / "rec" / stored.path).read_bytes() == content
     assert not source.exists()
     assert (stored.media_ms, stored.size_bytes) == (2000, len(content))
@@ -93,13 +93,13 @@ def test_a_listed_file_with_a_torn_end_is_cut_too(store: CameraStore, tmp_path: 
 )
 def test_a_listed_file_that_holds_nothing_is_removed(store: CameraStore, content: bytes) -> None:
     source = _live(store, content)
-    assert store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED) is None
+    assert store.publish(run=3, number=1, started_at=BEGAN, ended_at=ENDED) is None
     assert not source.exists()
 
 
 def test_a_torn_file_is_cut_at_its_last_whole_fragment(store: CameraStore, tmp_path: Path) -> None:
     _live(store, TORN)
-    stored = store.salvage(run=3, number=0, started_at=None, ended_at=ENDED)
+    stored = store.salvage(run=3, number=1, started_at=None, ended_at=ENDED)
     assert stored is not None
     assert (tmp_path / "rec" / stored.path).read_bytes() == boxes.header() + FRAGMENT * 3
     assert (stored.media_ms, stored.started_at) == (3000, ENDED - timedelta(seconds=3))
@@ -108,7 +108,7 @@ def test_a_torn_file_is_cut_at_its_last_whole_fragment(store: CameraStore, tmp_p
 def test_a_whole_file_is_not_cut(store: CameraStore, tmp_path: Path) -> None:
     whole = boxes.header() + FRAGMENT + boxes.box(b"mfra", bytes(20))
     _live(store, whole)
-    stored = store.salvage(run=3, number=0, started_at=BEGAN, ended_at=ENDED)
+    stored = store.salvage(run=3, number=1, started_at=BEGAN, ended_at=ENDED)
     assert stored is not None
     assert stored.started_at == BEGAN
     assert (tmp_path / "rec" / stored.path).read_bytes() == whole
@@ -118,7 +118,7 @@ def test_a_whole_file_is_not_cut(store: CameraStore, tmp_path: Path) -> None:
 def test_salvaging_again_says_the_same(store: CameraStore, started_at: datetime | None) -> None:
     _live(store, TORN)
     first, again = (
-        store.salvage(run=3, number=0, started_at=started_at, ended_at=ENDED) for _ in range(2)
+        store.salvage(run=3, number=1, started_at=started_at, ended_at=ENDED) for _ in range(2)
     )
     assert first is not None
     assert again == first
@@ -129,15 +129,15 @@ def test_a_torn_file_without_a_whole_fragment_is_removed(
     store: CameraStore, content: bytes
 ) -> None:
     source = _live(store, content)
-    assert store.salvage(run=3, number=0, started_at=None, ended_at=ENDED) is None
+    assert store.salvage(run=3, number=1, started_at=None, ended_at=ENDED) is None
     assert not source.exists()
 
 
 def test_time_stamps_that_make_no_sense_lead_before_no_date(store: CameraStore) -> None:
     _live(store, boxes.header() + boxes.fragment(boxes.run([2**32 - 1] * 40_000)))
-    leftover = Leftover(run=3, number=0, ended_at=ENDED)
+    leftover = Leftover(run=3, number=1, ended_at=ENDED)
     assert store.began(leftover) == ENDED - timedelta(days=1)
-    stored = store.salvage(run=3, number=0, started_at=None, ended_at=ENDED)
+    stored = store.salvage(run=3, number=1, started_at=None, ended_at=ENDED)
     assert stored is not None
     assert stored.started_at == ENDED - timedelta(days=1)
 
@@ -189,9 +189,9 @@ def test_the_file_is_on_disk_before_its_name_and_its_name_before_anyone_is_told(
     _live(store, boxes.header() + FRAGMENT)
     tracer = Tracer(monkeypatch)
     _publish(store)
-    name = "235950.125Z-r3-0.mp4"
+    name = "235950.125Z-r3-1.mp4"
     assert tracer.steps == [
-        ("sync", "r3-000000.mp4"),
+        ("sync", "r3-000001.mp4"),
         ("sync", str(CAMERA)),
         ("rename", name),
         ("sync", "2026-03-29"),
@@ -234,3 +234,21 @@ def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
         replace_file(path, content)
         assert path.read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_runs_first_segment_begins_where_its_first_frame_was_taken(store: CameraStore) -> None:
+    # Audio came 500 ms before the first key frame, and FFmpeg stretched that frame over it.
+    first = boxes.fragment(boxes.run([540] + [40] * 24))
+    _live(store, boxes.header() + first + FRAGMENT, number=0)
+    stored = store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED)
+    assert stored is not None
+    assert stored.media_ms == 2500
+    assert stored.started_at == ENDED - timedelta(milliseconds=2000)
+
+
+def test_a_first_segment_never_begins_before_its_run_could_have_begun(store: CameraStore) -> None:
+    jumped = boxes.fragment(boxes.run([40, 3_600_000, 40]))
+    _live(store, boxes.header() + jumped, number=0)
+    stored = store.publish(run=3, number=0, started_at=BEGAN, ended_at=ENDED)
+    assert stored is not None
+    assert stored.started_at == BEGAN
