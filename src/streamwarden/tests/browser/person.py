@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+)
 
 _AXE = Path(__file__).parent / "axe" / "axe.min.js"
 _REFUSED = "Failed to load resource: the server responded with a status of"
@@ -32,6 +40,7 @@ class Person:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self._faults.append(f"thrown: {error}"))
         self.page.on("request", self._on_request)
+        self.page.on("response", self._on_response)
 
     def sign_in(self, token: str, route: str = "") -> Page:
         """Open the sign-in link, then go to ``route``."""
@@ -107,5 +116,10 @@ class Person:
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type != "error":
             return
-        if not (self.allow_refusals and message.text.startswith(_REFUSED)):
+        if not message.text.startswith(_REFUSED):  # `_on_response` knows which, and who asked
             self._faults.append(message.text)
+
+    def _on_response(self, response: Response) -> None:
+        if response.status >= 400 and not self.allow_refusals:
+            path = urlsplit(response.url).path
+            self._faults.append(f"{response.status} for {response.request.method} {path}")

@@ -78,9 +78,10 @@ def test_a_moment_in_the_picture_is_the_moment_on_the_clock(
         """async () => {
           const base = document.querySelector('script[type=module]').src.replace('main.js', '');
           const { readPlaylist, momentAt, timeOf, partAt } = await import(base + 'recordings/playlist.js');
-          const part = (at, length, id) => `#EXT-X-PROGRAM-DATE-TIME:${at}\\n#EXTINF:${length},\\n${id}.mp4?token=t\\n`;
-          const parts = readPlaylist('#EXTM3U\\n' + part('2026-01-01T00:00:00.000Z', '10.000', 'a')
-            + part('2026-01-01T00:00:10.000Z', '10.000', 'b') + part('2026-01-01T00:01:00.000Z', '5.500', 'c'));
+          const part = (at, length, id) => [
+            `#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:${at}Z`, `#EXTINF:${length},`, `${id}.mp4?token=t`];
+          const parts = readPlaylist(['#EXTM3U', ...part('00:00.000', '10.000', 'a'),
+            ...part('00:10.000', '10.000', 'b'), ...part('01:00.000', '5.500', 'c'), ''].join('\\n'));
           const second = Date.parse('2026-01-01T00:00:00Z');
           return [partAt(parts, 12).id, momentAt(parts, 12) - second, momentAt(parts, 21) - second,
             timeOf(parts, second + 61000), timeOf(parts, second + 30000), timeOf(parts, second + 900000)];

@@ -32,8 +32,10 @@ def interrupted(site: Site) -> tuple[CameraUser, Gap]:
     camera.await_gap(lambda gap: gap["cause"] == "source_offline")
     site.push(camera)
     gap = camera.await_gap(lambda gap: gap["cause"] == "source_offline" and gap["ended_at"])
-    run = max(segment["run"] for segment in camera.segments())
-    camera.await_segments(2, run_after=run - 1)
+    before = max(
+        segment["run"] for segment in camera.segments() if segment["ended_at"] <= gap["started_at"]
+    )
+    camera.await_segments(2, run_after=before)
     return camera, gap
 
 
@@ -205,3 +207,21 @@ def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(
     expect(page.get_by_text(re.compile("Nothing was recorded|too long|failed"))).to_be_visible(
         timeout=20_000
     )
+
+
+def test_playing_goes_on_with_what_is_recorded_meanwhile(site: Site, new_person: NewPerson) -> None:
+    camera = site.recording()
+    last = camera.await_segments(2)[-1]
+    person = opened(site, new_person, camera, last["started_at"])
+    person.await_moving_picture()
+    end = datetime.fromisoformat(last["ended_at"])
+
+    def is_past() -> bool:
+        moment = shown_moment(person)
+        return moment is not None and moment > end + timedelta(seconds=1)
+
+    for _ in range(60):
+        if is_past():
+            return
+        person.page.wait_for_timeout(500)
+    pytest.fail("it stopped where the recordings ended when the page was opened")

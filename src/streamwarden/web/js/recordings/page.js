@@ -9,7 +9,7 @@ import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explainShortly } from "../problems.js";
 import { recordingsLink } from "../router.js";
-import { Day, dayAfter, dayStart } from "./day.js";
+import { Day, SEAM_MS, dayAfter, dayStart } from "./day.js";
 import { exportPanel } from "./export.js";
 import { gapTable } from "./gaps.js";
 import { Player } from "./player.js";
@@ -34,6 +34,8 @@ class RecordingsPage {
     this.camera = camera;
     this.day = new Day(camera.id, dayStart(Number.isNaN(at) ? serverNow() : at));
     this.loading = new AbortController();
+    /** @type {number|null} where playing came to the end of what is recorded */
+    this.endedAt = null;
     this.video = h("video", { playsinline: true, "aria-label": t("rec.video", { name: camera.name }) });
     this.words = h("p", { class: "words", role: "status", text: t("loading") });
     this.over = h("div", { class: "over" }, this.words);
@@ -57,6 +59,7 @@ class RecordingsPage {
       day: () => this.day,
       changed: () => this.bar.refresh(),
       moved: (/** @type {number} */ moment) => {
+        if (!this.video.ended) this.endedAt = null;
         this.over.hidden = true;
         this.timeline.move(moment);
         this.bar.refresh();
@@ -143,7 +146,9 @@ class RecordingsPage {
     const day = this.day;
     try {
       await day.extend(this.loading.signal);
-      if (day === this.day) this.refresh();
+      if (day !== this.day) return;
+      this.refresh();
+      this.goOn();
     } catch {
       // The next turn asks again; what plays goes on.
     }
@@ -153,6 +158,7 @@ class RecordingsPage {
   go(start, at = NaN) {
     if (start > serverNow() || Number.isNaN(start)) return;
     this.player.close();
+    this.endedAt = null;
     this.day = new Day(this.camera.id, start);
     this.bar.note("");
     this.open(at);
@@ -170,10 +176,19 @@ class RecordingsPage {
       this.go(next, next);
       return;
     }
+    this.endedAt = moment;
     await this.extend();
-    const found = this.day.segments.find((one) => one.start >= moment - 500);
-    if (found) this.player.load(found.start, true);
-    else this.bar.note(t("rec.end"));
+    if (this.endedAt !== null) this.bar.note(t("rec.end"));
+  }
+
+  /** Play on with what has been recorded since the end was reached. */
+  goOn() {
+    const moment = this.endedAt;
+    const found = moment === null ? null : this.day.segments.find((one) => one.start >= moment - SEAM_MS);
+    if (moment === null || !found) return;
+    this.endedAt = null;
+    this.bar.note(found.start - moment > SEAM_MS ? this.skipWords(moment, found.start) : "");
+    this.player.load(found.start, true);
   }
 
   /** @param {number} from @param {number} to */
