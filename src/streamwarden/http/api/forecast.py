@@ -32,9 +32,9 @@ def full_at(
     per_day = growth.bytes_per_day(now)
     if per_day <= 0 or growth.oldest is None:
         return None
-    left = timedelta(days=max(0, free_bytes - reserve_bytes) / per_day)
     deleted_from = growth.oldest + keep_for
-    try:
-        return now + left if now + left < deleted_from else None
-    except OverflowError:
+    left_days = max(0, free_bytes - reserve_bytes) / per_day
+    # Compared before it is a time: an empty disk would be full after all dates.
+    if left_days >= (deleted_from - now) / _DAY:
         return None
+    return now + timedelta(days=left_days)
