@@ -25,9 +25,9 @@ class Span:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Return the union of ``spans`` as disjoint spans in time order."""
+    """Return the union of ``spans`` as disjoint spans in time order; empty ones cover nothing."""
     union: list[Span] = []
-    for span in sorted(spans):
+    for span in sorted(span for span in spans if span.started_at < span.ended_at):
         if union and span.started_at <= union[-1].ended_at:
             if span.ended_at > union[-1].ended_at:
                 union[-1] = Span(union[-1].started_at, span.ended_at)

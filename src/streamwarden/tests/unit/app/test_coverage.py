@@ -64,6 +64,7 @@ def test_a_union_is_disjoint_in_order_and_the_same_time(given_spans: list[Span])
 @given(spans, spans)
 @example([span((0, 10))], [])
 @example([span((0, 10)), span((10, 20))], [span((4, 16))])
+@example([span((0, 10))], [span((7, 7))])
 def test_holes_are_the_wanted_stretches_that_nothing_covers(
     wanted: list[Span], covered: list[Span]
 ) -> None:
