@@ -144,7 +144,10 @@ def set_camera(
     path: str | None,
     status: str | None,
 ) -> Camera:
-    """Change what is given. Raises InvalidInput, Conflict and NotFound."""
+    """Change what is given. Raises InvalidInput, Conflict and NotFound.
+
+    Deactivating ends a running recording as removing does.
+    """
     if name is owner is path is status is None:
         raise InvalidInput("nothing to change: give --name, --owner, --path or --status")
     _check_camera(name=name, owner=owner, path=path)
@@ -152,7 +155,10 @@ def set_camera(
         changed = CameraRepository(database).update(
             camera_id, name=name, owner=owner, path=path, status=status
         )
-        return _found(changed, camera_id)
+        camera, now = _found(changed, camera_id), SystemClock().now()
+        if camera.status != "active":
+            StreamRepository(database).unwant(camera_id, requested_by=_OPERATOR, at=now)
+        return camera
 
 
 def remove_camera(settings: Settings, camera_id: UUID) -> None:

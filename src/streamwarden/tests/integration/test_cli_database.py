@@ -91,6 +91,20 @@ def test_setting_a_camera_changes_only_what_is_given(run: Run) -> None:
     assert changed == camera | {"status": "inactive"}
 
 
+@pytest.mark.parametrize(("status", "wanted"), [("inactive", False), ("active", True)])
+def test_deactivating_a_camera_ends_its_wish_too(
+    status: str, wanted: bool, run: Run, database: Database
+) -> None:
+    camera = added(run)
+    row = CameraRepository(database).get(UUID(camera["id"]))
+    assert row is not None
+    StreamRepository(database).want(row, requested_by="alice", at=NOW)
+    run("camera", "set", camera["id"], "--status", status)
+    wish = StreamRepository(database).get(row.id)
+    assert wish is not None
+    assert wish.wanted is wanted
+
+
 def test_removing_a_camera_ends_its_wish_too(run: Run, database: Database) -> None:
     camera = added(run)
     row = CameraRepository(database).get(UUID(camera["id"]))
