@@ -64,4 +64,6 @@ class Site:
             assert camera.connect({}).status == 200
             camera.await_segments(2)
             self._cameras[name] = camera
+        # A test before may have ended the recording server for a while.
+        self._cameras[name].await_status("running")
         return self._cameras[name]

@@ -225,3 +225,24 @@ def test_playing_goes_on_with_what_is_recorded_meanwhile(site: Site, new_person:
             return
         person.page.wait_for_timeout(500)
     pytest.fail("it stopped where the recordings ended when the page was opened")
+
+
+def test_hls_js_is_loaded_only_where_the_browser_cannot_play_by_itself(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=3)
+    loaded = {}
+    for native in (True, False):
+        person = new_person(site.webui)
+        if not native:
+            person.page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
+        person.sign_in(
+            site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{start.isoformat()}"
+        )
+        person.await_moving_picture()
+        first = shown_moment(person)
+        assert first is not None
+        assert abs(first - start) < timedelta(seconds=4)
+        loaded[native] = any("hls.light" in request.url for request in person.asked)
+    assert loaded == {True: False, False: True}

@@ -11,7 +11,7 @@
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) apply(element, name, value);
-  element.append(...children.filter((child) => child || child === ""));
+  element.append(.../** @type {(Node|string)[]} */ (children.filter((child) => child || child === "")));
   return element;
 }
 

@@ -46,7 +46,7 @@ async function learnConfig() {
   const answer = await fetch("/config.json", { credentials: "omit" });
   learnServerTime(answer.headers.get("Date"), sentAt);
   const config = await answer.json();
-  window.streamwardenConfig = Object.freeze(config);
+  /** @type {any} */ (window).streamwardenConfig = Object.freeze(config);
   useRolesClaim(config.roles_claim);
 }
 

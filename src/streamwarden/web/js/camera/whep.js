@@ -3,6 +3,7 @@
 const ICE_WITHIN_MS = 1_500;
 const ANSWER_WITHIN_MS = 8_000;
 const MEDIA_WITHIN_MS = 10_000;
+const DELETE_WITHIN_MS = 1_000;
 
 /** Why no media came: a word that the page has a sentence for. */
 export class WhepFailed extends Error {
@@ -25,10 +26,12 @@ export async function openWhep({ url, token, signal }) {
   const stream = new MediaStream();
   let resource = "";
   const close = () => {
-    peer.close();
-    // Lets the server forget the session at once; it would notice by itself a little later.
-    if (resource) fetch(resource, { method: "DELETE", keepalive: true }).catch(() => {});
+    const place = resource;
     resource = "";
+    if (!place) return peer.close();
+    // The session is ended first: a peer that is gone already has none, and the answer would be a 404.
+    const ended = fetch(place, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(DELETE_WITHIN_MS) });
+    ended.catch(() => {}).finally(() => peer.close());
   };
   try {
     peer.addEventListener("track", (event) => stream.addTrack(event.track));
