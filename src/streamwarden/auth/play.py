@@ -112,7 +112,7 @@ def _read(claims: Mapping[str, Any]) -> PlayClaims:
     if "from" in claims or "to" in claims:
         recorded = Stretch(_moment(claims.get("from")), _moment(claims.get("to")))
     return PlayClaims(
-        camera_id=UUID(claims["camera"]),
+        camera_id=UUID(str(claims["camera"])),
         sub=claims["sub"],
         live=claims["live"] is True,
         recorded=recorded,
