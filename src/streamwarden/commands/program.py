@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,7 +18,10 @@ from streamwarden import logs
 from streamwarden.auth.urls import redactor
 from streamwarden.config.settings import Settings
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A terminal that is closed (SIGHUP) ends a program in order like one that is told to end.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SAME_WISH_S = 1.0
+"""Make, a shell and a process manager that signals the group can each pass on one and the same wish."""
 _FAILED = 1
 
 
@@ -43,8 +47,10 @@ class Failure:
 
 
 @contextmanager
-def stop_signals(force: Callable[[int], None] = os._exit) -> Iterator[threading.Event]:
-    """Within it, SIGTERM and Ctrl-C set the event, and a second one calls ``force``.
+def stop_signals(
+    force: Callable[[int], None] = os._exit, now: Callable[[], float] = time.monotonic
+) -> Iterator[threading.Event]:
+    """Within it, SIGTERM, SIGHUP and Ctrl-C set the event; another one, a second later, calls ``force``.
 
     ``force`` ends this process at once; the kernel ends its children with it (their death signal).
     """
