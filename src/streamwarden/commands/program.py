@@ -55,11 +55,15 @@ def stop_signals(
     ``force`` ends this process at once; the kernel ends its children with it (their death signal).
     """
     stop = threading.Event()
+    first_s = 0.0
 
     def asked(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal first_s
+        if not stop.is_set():
+            first_s = now()
+            stop.set()
+        elif now() - first_s > _SAME_WISH_S:
             force(_FAILED)
-        stop.set()
 
     before = {number: signal.signal(number, asked) for number in _STOP_SIGNALS}
     try:

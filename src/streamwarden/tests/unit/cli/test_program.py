@@ -9,7 +9,7 @@ import pytest
 from streamwarden.commands.program import Failure, stop_signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_first_signal_asks_and_a_later_one_forces(number: signal.Signals) -> None:
     forced: list[int] = []
     clock = [100.0]
