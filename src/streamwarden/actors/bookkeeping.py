@@ -173,8 +173,7 @@ def torn_tail(run: int, tail: OpenTail) -> FinishedSegment:
     return FinishedSegment(
         run=run,
         number=tail.number,
-        # The first file of a run may hold what the media server had kept from before it.
-        started_at=tail.started_at if tail.number else None,
+        started_at=tail.started_at,
         ended_at=tail.ended_at,
         torn=True,
     )

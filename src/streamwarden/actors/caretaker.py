@@ -93,12 +93,11 @@ class Caretaker:
         self._archive.open(self._runs)
 
     def _store(self, run: int, segment: Finished, *, torn: bool) -> None:
-        first = torn and segment.number == 0
         stored = self._archive.store(
             FinishedSegment(
                 run=run,
                 number=segment.number,
-                started_at=None if first else segment.started_at,
+                started_at=segment.started_at,
                 ended_at=segment.ended_at,
                 torn=torn,
             )

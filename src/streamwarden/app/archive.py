@@ -39,6 +39,7 @@ _ROOM_BYTES: Final = 16 * 1024 * 1024
 MAX_MEDIA_MS: Final = 2**31 - 1
 """What the index can hold; a camera whose time stamps jump may claim more."""
 _SEAM: Final = timedelta(seconds=2)
+_OVERLAP: Final = timedelta(seconds=10)
 
 
 class StoredCounter(Protocol):
@@ -215,11 +216,15 @@ class CameraFiles:
         return ledger
 
     def _seam(self, leftover: Leftover, ledger: Ledger) -> datetime | None:
-        """Return the end of the segment before, where the leftover follows it without a gap."""
-        began = self._store.began(leftover)
-        if began is None or ledger.covered_until is None:
+        """Return where a leftover starts by what was stored before it; None where that is no help."""
+        began, covered_until = self._store.began(leftover), ledger.covered_until
+        if began is None or covered_until is None:
             return None
-        return ledger.covered_until if abs(began - ledger.covered_until) < _SEAM else None
+        if abs(began - covered_until) < _SEAM:
+            return covered_until
+        # Runs overlap by a moment; time stamps that jump must not date a leftover hours back.
+        earliest = covered_until - _OVERLAP
+        return earliest if began < earliest < leftover.ended_at else None
 
     def _journal_segment(self, segment: FinishedSegment, file: StoredFile) -> None:
         row = Segment(

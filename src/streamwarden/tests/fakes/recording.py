@@ -294,7 +294,10 @@ class FakeArchive:
             return None
         if name in self.rows:
             self.stored_twice.append(name)
-        began = segment.started_at or segment.ended_at - timedelta(seconds=MEDIA_S)
+        by_media = segment.ended_at - timedelta(seconds=MEDIA_S)
+        began = segment.started_at or by_media
+        if segment.torn and segment.number == 0:
+            began = max(began, by_media)
         stored = StoredSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)
         self.rows[name] = stored
         self.last = LastSegment(

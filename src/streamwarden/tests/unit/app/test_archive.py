@@ -337,6 +337,27 @@ def test_a_leftover_that_begins_later_leaves_the_hole_to_the_ledger(desk: Archiv
     assert (closed.started_at, closed.ended_at, closed.cause) == (at(30), at(90), "source_offline")
 
 
+def test_a_leftover_whose_time_stamps_have_jumped_is_not_dated_hours_back(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    desk.files().note(recording(98), ())
+    desk.write(1, 0, seconds=3000, flushed_s=100)
+    desk.files().open(())
+    assert [(row.started_at, row.ended_at) for row in desk.rows()] == [(at(88), at(100))]
+
+
+def test_a_torn_first_segment_whose_time_stamps_have_jumped_is_not_dated_hours_back(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    desk.write(1, 0, seconds=3000)
+    desk.files().store(torn(1, 0, 88, 100))
+    desk.write(2, 0, seconds=3)
+    desk.files().store(torn(2, 0, 88, 100))
+    assert [row.started_at for row in desk.rows()] == [at(88), at(97)]
+
+
 def test_what_a_living_run_writes_is_no_leftover(desk: ArchiveDesk) -> None:
     desk.files().open(())
     path = desk.write(5, 0)
