@@ -40,11 +40,23 @@ class BreakableStage(Stage):
     def __init__(self, folder: Path, make: Callable[..., Program], *, ffmpeg: str) -> None:
         self.postgres = EmbeddedPostgres(folder / "postgres", fsync=False)
         url = database_with_password(self.postgres, _PASSWORD)
+        self._paths: dict[str, str] = {}
         super().__init__(folder, make, database_url=url, ffmpeg=ffmpeg)
 
     def token_of(self, sub: str, *roles: str) -> str:
         """Return a user's token that outlives a clock that is set forward by an hour."""
         return self._users.sign(sub, roles=roles, ttl_s=86400)
+
+    def path_of(self, camera: CameraUser) -> str:
+        """Return where the camera publishes, also while nobody could be asked."""
+        if camera.camera_id not in self._paths:
+            self._paths[camera.camera_id] = super().path_of(camera)
+        return self._paths[camera.camera_id]
+
+    def await_api(self) -> None:
+        """Wait until the API has its database again."""
+        api = Caller(self.api_url)
+        wait_for("the API", lambda: api.get("/readyz").status == 200, within_s=30)
 
     @property
     def environ(self) -> dict[str, str]:

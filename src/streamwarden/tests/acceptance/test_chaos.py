@@ -40,6 +40,9 @@ SEED = int(os.environ.get("STREAMWARDEN_TEST_CHAOS_SEED", "0")) or random.System
     1, 10**6
 )
 CAMERAS = 3
+RECORDING_AGAIN = 0.6
+"""How often a fault waits until the camera records; the others come on top of one another."""
+
 SPARE_DESCRIPTORS, SPARE_THREADS = 6, 2
 """Connections and workers that come and go; a leak would grow with the number of faults."""
 
@@ -53,9 +56,12 @@ class Chaos:
         self.done: list[str] = []
 
     def break_something(self) -> None:
-        """Commit one fault and stay until it has been noticed."""
+        """Commit one fault; those that do not mend themselves are mended once they have been noticed."""
         fault = self._chance.choice(self._faults)
         camera = self._chance.choice(self._cameras)
+        if self._chance.random() < RECORDING_AGAIN:
+            with suppress(NotSeen):
+                camera.await_status("running", within_s=8)
         self.done.append(f"{datetime.now(UTC):%T.%f} {fault.__name__} {camera.camera_id}")
         fault(self, camera)
 
@@ -129,6 +135,7 @@ class Chaos:
         with suppress(NotSeen):
             wait_for("rows that wait", lambda: self._waiting() > before + CAMERAS, within_s=10)
         self._site.postgres.start()
+        self._site.await_api()
 
     def _waiting(self) -> float:
         return self._site.figure("index_journal_segments")

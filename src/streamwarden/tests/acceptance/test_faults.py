@@ -122,6 +122,7 @@ def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterward
         assert (status["status"], status["run"], status["respawns"]) == ("running", run, 0)
     finally:
         site.postgres.start()
+    site.await_api()
     site.await_empty_journal()
     wait_for("a row for each file", lambda: not rows_and_files(camera, folder), within_s=10)
     assert camera.status()["run"] == run
@@ -191,6 +192,7 @@ def test_a_file_that_lost_its_row_in_a_power_cut_is_indexed_at_the_next_start(
     site.streaming.kill()
     (site.record_root / ".streamwarden" / "journal.jsonl").write_bytes(b"")
     site.postgres.start()
+    site.await_api()
     site.start_streaming()
     folder = site.folder_of(camera)
     wait_for("a row for each file", lambda: not rows_and_files(camera, folder), within_s=30)
