@@ -63,7 +63,7 @@ class Position:
     """Where a camera's next segment goes."""
 
     run: int = 1
-    number: int = 0
+    number: int = 1
 
 
 class Recordings:
@@ -136,7 +136,7 @@ class Recordings:
 
     def next_run(self, camera: Camera) -> None:
         place = self._next[camera.id]
-        place.run, place.number = place.run + 1, 0
+        place.run, place.number = place.run + 1, 1
 
     def miss(
         self, camera: Camera, start_s: float, end_s: float | None, *, indexed: bool = True

@@ -199,7 +199,7 @@ def test_a_second_file_with_the_same_run_and_number_is_not_called_indexed(
 ) -> None:
     # As after a change of owner that began to count its runs anew.
     path = made.files(camera)[0]
-    twin = path.with_name("120040.000Z-r1-0.mp4")
+    twin = path.with_name("120040.000Z-r1-1.mp4")
     twin.write_bytes(path.read_bytes())
     assert outcome(made.reconcile(camera)) == [("row_missing", False)]
     assert [found.path for found in made.verify()] == [str(twin.relative_to(made.root))]
@@ -207,7 +207,7 @@ def test_a_second_file_with_the_same_run_and_number_is_not_called_indexed(
 
 def test_a_row_under_another_name_makes_room_for_the_file(made: Recordings, camera: Camera) -> None:
     path = made.files(camera)[5]
-    path.rename(path.with_name("120014.100Z-r2-2.mp4"))
+    path.rename(path.with_name("120014.100Z-r2-3.mp4"))
     assert outcome(made.reconcile(camera)) == [("row_missing", True), ("file_missing", True)]
     assert made.rows(camera)[5].started_at == at(14.1)
     assert lost(made, camera) == []
