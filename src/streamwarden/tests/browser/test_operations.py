@@ -47,10 +47,10 @@ def test_a_streaming_role_that_is_away_leaves_the_rest_of_the_page(
     expect(page.locator(".tile").first).to_be_visible()
     site.stage.streaming.kill()
     try:
-        expect(page.locator(".notice")).to_contain_text(
+        expect(page.locator("section .notice")).to_contain_text(
             "The recording server does not answer.", timeout=20_000
         )
         expect(page.get_by_role("row", name=re.compile("Last hour"))).to_be_visible()
     finally:
         site.stage.start_streaming()
-    expect(page.locator(".notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("section .notice")).to_be_hidden(timeout=30_000)

@@ -21,13 +21,13 @@ def test_an_api_that_is_killed_is_told_and_the_page_goes_on_when_it_is_back(
     expect(person.card("Steady").locator(".badge")).to_have_text("Stopped")
     site.stage.api.kill()
     try:
-        expect(page.locator(".notice")).to_contain_text("The API is not running.")
-        expect(page.locator(".notice")).to_contain_text("Recording goes on.")
+        expect(page.locator("section .notice")).to_contain_text("The API is not running.")
+        expect(page.locator("section .notice")).to_contain_text("Recording goes on.")
         person.card("Steady").get_by_role("button", name="Start").click()
         expect(person.card("Steady").get_by_role("alert")).to_contain_text("The API is not running")
     finally:
         site.stage.start_api()
-    expect(page.locator(".notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("section .notice")).to_be_hidden(timeout=30_000)
     person.card("Steady").get_by_role("button", name="Start").click()
     expect(person.card("Steady").locator(".badge")).to_have_text(
         re.compile("Starting|Waiting to retry"), timeout=15_000
@@ -68,5 +68,5 @@ def test_a_recording_server_that_is_away_leaves_the_wish_as_it_was(
         expect(problem).to_contain_text("Nothing was changed.")
     finally:
         site.stage.start_streaming()
-    expect(page.locator(".notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("section .notice")).to_be_hidden(timeout=30_000)
     expect(person.card("Waiting").locator(".badge")).to_have_text("Stopped")

@@ -34,7 +34,8 @@ export class Player {
     this.rate = 1;
     this.turn = 0;
     this.tries = 0;
-    this.frame = FRAME_S;
+    /** The shortest time between two frames that has been seen; longer ones were dropped frames. */
+    this.frame = Infinity;
     /** @type {import("../camera/hls.js").HlsPlayback|null} */
     this.playback = null;
     video.addEventListener("timeupdate", () => this.tick());
@@ -82,6 +83,7 @@ export class Player {
       const { url, parts } = await this.playlistFrom(first);
       if (mine !== this.turn) return;
       this.unload();
+      this.frame = Infinity;
       this.parts = parts;
       const startAt = timeOf(parts, start);
       const failed = (/** @type {string} */ detail) => mine === this.turn && this.retry(detail);
@@ -146,12 +148,19 @@ export class Player {
     this.listener.moved(this.moment);
   }
 
-  /** Played on into `part`: time that lies between it and the one before was not recorded. */
-  tellSkipped(/** @type {import("./playlist.js").Part} */ part) {
-    const before = this.parts[this.parts.indexOf(part) - 1];
-    const playedOn = before && before === this.part && !this.video.seeking;
-    const end = before ? before.start + before.duration * 1000 : 0;
-    if (playedOn && part.start - end > SEAM_MS) this.listener.skipped(end, part.start);
+  /**
+   * Played on into `part`: time between it and what was shown before was not recorded. A short part
+   * in between may have come and gone unseen; after a seek nothing was skipped.
+   * @param {import("./playlist.js").Part} part
+   */
+  tellSkipped(part) {
+    const from = this.part && !this.video.seeking ? this.parts.indexOf(this.part) : -1;
+    const to = this.parts.indexOf(part);
+    for (let index = from + 1; from >= 0 && index <= to; index += 1) {
+      const { start, duration } = this.parts[index - 1];
+      const end = start + duration * 1000;
+      if (this.parts[index].start - end > SEAM_MS) this.listener.skipped(end, this.parts[index].start);
+    }
   }
 
   /** The playlist is at its end: what comes next may lie beyond a gap. */
@@ -186,7 +195,7 @@ export class Player {
   step(direction) {
     if (!this.loaded) return;
     this.video.pause();
-    this.video.currentTime = Math.max(0, this.video.currentTime + direction * this.frame);
+    this.video.currentTime = Math.max(0, this.video.currentTime + direction * (this.frame < 1 ? this.frame : FRAME_S));
   }
 
   /** @param {number} rate */
@@ -200,7 +209,7 @@ export class Player {
     let before = 0;
     const look = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
       const length = frame.mediaTime - before;
-      if (!this.video.paused && length > 0.005 && length < 1.1) this.frame = length;
+      if (!this.video.paused && length > 0.005) this.frame = Math.min(this.frame, length);
       before = frame.mediaTime;
       this.video.requestVideoFrameCallback(look);
     };
