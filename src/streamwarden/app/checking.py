@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -73,6 +74,11 @@ class StartupReconcile:
         self._workers = workers
         self._timers = timers
         self._until = clock.now()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Look at no further camera: the server is being stopped."""
+        self._stopping.set()
 
     def begin(self) -> None:
         """Start in the background."""
@@ -81,7 +87,7 @@ class StartupReconcile:
     def _work(self) -> int:
         scope = Scope(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
         mended = 0
-        for result in reconcile(self._record_root, self._database, (), scope):
+        for result in self._until_stopped(scope):
             found = result.finding
             write = log.warning if result.how else log.error
             write(
@@ -94,6 +100,16 @@ class StartupReconcile:
             )
             mended += bool(result.how)
         return mended
+
+    def _until_stopped(self, scope: Scope) -> Iterator[Mended]:
+        looking = verifier(self._record_root, self._database)
+        mending = Reconciler(
+            record_root=self._record_root, database=self._database, verifier=looking
+        )
+        for camera_id in looking.cameras():
+            if self._stopping.is_set():
+                return
+            yield from mending.reconcile(camera_id, scope)
 
     def _done(self, result: object) -> None:
         if isinstance(result, Exception):

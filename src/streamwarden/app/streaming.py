@@ -95,7 +95,7 @@ class StreamingRole:
             )
             self._shelf = ground.archive.shelf
             closing.callback(self._shelf.close)
-            self._begin_background_work(ground)
+            self._begin_background_work(ground, closing)
             self._start_tree(ground)
             self._up = Up(ground, self._root)
             self._closing = closing.pop_all()
@@ -117,7 +117,7 @@ class StreamingRole:
         if self._manager is None or not self._manager.is_alive():
             raise Unavailable("the stream manager is not running")
 
-    def _begin_background_work(self, ground: Ground) -> None:
+    def _begin_background_work(self, ground: Ground, closing: ExitStack) -> None:
         ground.metrics.watch_inboxes(inbox_depths)
         ground.metrics.watch_ffmpeg(ground.watcher.usage)
         Housekeeping(
@@ -132,13 +132,15 @@ class StreamingRole:
             # Nothing to mend there; and should its disk not be mounted, the index is not to blame.
             log.info("record_root_is_new", path=str(self.record_root))
             return
-        StartupReconcile(
+        check = StartupReconcile(
             record_root=self.record_root,
             database=ground.database,
             clock=ground.clock,
             workers=ground.pools.retention,
             timers=ground.timers,
-        ).begin()
+        )
+        closing.callback(check.stop)
+        check.begin()
 
     def _start_tree(self, ground: Ground) -> None:
         recorders = Recorders(ground)

@@ -36,6 +36,7 @@ class Verifier:
     def __init__(
         self, *, record_root: Path, database: Database, pending: Callable[[], list[Entry]]
     ) -> None:
+        self._by_camera: dict[UUID, list[Path]] = {}
         self._root = record_root
         self._pending = pending
         self._segments = SegmentRepository(database)
@@ -67,8 +68,15 @@ class Verifier:
         yield from self._check_unknown(camera_id, unknown)
 
     def _folders(self, camera_id: UUID) -> list[Path]:
-        found = camera_folders(self._root)
-        return [folder.path for folder in found if folder.camera_id == camera_id]
+        if camera_id not in self._by_camera:
+            self._walk()
+        return self._by_camera.get(camera_id, [])
+
+    def _walk(self) -> None:
+        # Once for all cameras: with a thousand of them, once for each would take minutes.
+        self._by_camera = {}
+        for folder in camera_folders(self._root):
+            self._by_camera.setdefault(folder.camera_id, []).append(folder.path)
 
     def _files(self, folders: Sequence[Path], scope: Scope) -> Mapping[str, datetime]:
         """Return the files that start in the range, and the last one before it if it reaches in."""
