@@ -126,7 +126,7 @@ class CameraStore:
             started_at = before.started_at
             return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
         summary = _summary_or_none(source)
-        if summary is None or summary.fragments == 0:
+        if summary is None or summary.media_ms == 0:
             source.unlink()
             return None
         if started_at is None:
@@ -220,7 +220,8 @@ def _is_empty(path: Path, summary: Summary | None) -> bool:
     """Whether there is surely nothing to play; what cannot be read stays, to be found."""
     if summary is None:
         return path.stat().st_size == 0
-    return summary.fragments == 0
+    # A source that goes at once may have left sound before its first picture.
+    return summary.media_ms == 0
 
 
 def _cut(path: Path, summary: Summary) -> None:

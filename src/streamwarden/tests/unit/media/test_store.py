@@ -89,6 +89,7 @@ def test_a_listed_file_with_a_torn_end_is_cut_too(store: CameraStore, tmp_path: 
         boxes.header(),
         boxes.header() + FRAGMENT[:40],
         boxes.header() + boxes.box(b"mfra", bytes(16)),
+        boxes.header() + boxes.fragment(boxes.run([500]), id_=boxes.VIDEO + 1),
     ],
 )
 def test_a_listed_file_that_holds_nothing_is_removed(store: CameraStore, content: bytes) -> None:
