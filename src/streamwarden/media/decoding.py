@@ -13,7 +13,10 @@ _SHOWN_CHARS: Final = 200
 def decode(ffmpeg: str, path: Path) -> str:
     """Decode every frame of ``path``; return what FFmpeg complained of, or an empty text."""
     argv = [ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-xerror"]
-    argv += ["-protocol_whitelist", "file", "-i", f"file:{path}", "-f", "null", "-"]
+    argv += ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+    # After a jump of the camera's time stamps pictures lie closer together than a frame. That is no
+    # damage; but rounded to the frame rate they would meet, and FFmpeg would complain.
+    argv += ["-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-f", "null", "-"]
     try:
         played = subprocess.run(  # noqa: S603 - our own argument list, no shell
             argv, capture_output=True, check=False, timeout=_AT_MOST_S, stdin=subprocess.DEVNULL
