@@ -183,6 +183,25 @@ def test_a_server_indexes_at_its_start_what_a_power_cut_took_from_the_index(
     assert made.rows(camera) == before
 
 
+def test_a_server_that_is_being_stopped_looks_at_no_further_camera(
+    made: Recordings, camera: Camera, database: Database
+) -> None:
+    made.forget_rows(made.rows(camera)[1].id)
+    left = made.rows(camera)
+    pool = WorkerPool("test", threads=1)
+    check = StartupReconcile(
+        record_root=made.root,
+        database=database,
+        clock=LateClock(),
+        workers=pool,
+        timers=HandTimers(),  # type: ignore[arg-type]  # moved by hand
+    )
+    check.stop()
+    check.begin()
+    pool.close()
+    assert made.rows(camera) == left
+
+
 def test_only_the_last_two_hours_are_looked_at(made: Recordings, database: Database) -> None:
     camera = made.camera(wanted_s=-7300)
     made.record(camera, -7300, -7298)
