@@ -157,7 +157,7 @@ class RecordingsPage {
   /** @param {number} start local midnight @param {number} [at] */
   go(start, at = NaN) {
     if (start > serverNow() || Number.isNaN(start)) return;
-    this.player.close();
+    this.player.stop();
     this.endedAt = null;
     this.day = new Day(this.camera.id, start);
     this.bar.note("");

@@ -2,7 +2,6 @@
 // next one follows, so that no list grows with the recordings.
 
 import { Problem, call, cameraPath } from "../api.js";
-import { serverNow } from "../clock.js";
 import { playHls } from "../camera/hls.js";
 import { currentUser } from "../session.js";
 import { SEAM_MS, iso } from "./day.js";
@@ -13,6 +12,10 @@ const MOST_SEGMENTS = 240;
 const TOKEN_TTL_S = 3_600;
 const TRIES = 3;
 const FRAME_S = 1 / 25;
+const WATCH_EVERY_MS = 250;
+const STANDSTILL_MS = 1_500;
+const NEAR_SEAM_S = 1;
+const GIVE_UP_MS = 20_000;
 
 /**
  * @typedef {{day: () => import("./day.js").Day, moved: (moment: number) => void,
@@ -42,6 +45,9 @@ export class Player {
     video.addEventListener("seeked", () => this.tick());
     video.addEventListener("ended", () => this.goOn());
     for (const event of ["play", "pause", "playing", "waiting"]) video.addEventListener(event, () => listener.changed());
+    this.stoodAt = -1;
+    this.stoodForMs = 0;
+    this.watching = setInterval(() => this.watchStandstill(), WATCH_EVERY_MS);
     this.measureFrames();
   }
 
@@ -163,6 +169,29 @@ export class Player {
     }
   }
 
+  /**
+   * Chromium's own HLS stands still for ever at a seam that follows a part of a few frames, the torn
+   * tail of a run: then the next part is opened on its own. Elsewhere a standstill is the network's.
+   */
+  watchStandstill() {
+    const { currentTime, paused, ended, seeking } = this.video;
+    const stands = this.loaded && !paused && !ended && !seeking && currentTime === this.stoodAt;
+    this.stoodForMs = stands ? this.stoodForMs + WATCH_EVERY_MS : 0;
+    this.stoodAt = currentTime;
+    if (this.stoodForMs < STANDSTILL_MS) return;
+    const part = partAt(this.parts, currentTime);
+    const next = this.parts[this.parts.indexOf(part) + 1];
+    if (next && part.at + part.duration - currentTime < NEAR_SEAM_S) {
+      this.stoodForMs = 0;
+      this.part = part;
+      this.tellSkipped(next);
+      this.load(next.start, true);
+    } else if (this.stoodForMs >= GIVE_UP_MS) {
+      this.stoodForMs = 0;
+      this.retry("standstill");
+    }
+  }
+
   /** The playlist is at its end: what comes next may lie beyond a gap. */
   goOn() {
     if (!this.loaded) return;
@@ -222,13 +251,14 @@ export class Player {
     this.parts = [];
   }
 
-  close() {
+  /** Forget what is loaded; another day may follow. */
+  stop() {
     this.turn += 1;
     this.unload();
   }
 
-  /** Whether live is close enough that the list of segments should be asked for more. */
-  nearNow() {
-    return serverNow() - this.moment < 2 * WINDOW_MS;
+  close() {
+    clearInterval(this.watching);
+    this.stop();
   }
 }
