@@ -43,7 +43,7 @@ class Ended:
     """How a run ended. ``cause`` is None when it was asked to.
 
     ``tail`` is the segment that was open, if any media may be in it. It ends with its last flush; a
-    run's first one begins no earlier than its start says: only its media tell when.
+    run's first one begins no earlier than the spawn: only its media tell when.
     """
 
     at: datetime
@@ -188,13 +188,12 @@ class Run:
         except OSError:
             return True
 
-    def _earliest(self) -> datetime:
-        return self.spawned_at - timedelta(seconds=_EARLIEST_S)
-
     def _began(self, ended_at: datetime, media_s: float) -> datetime:
-        # Time stamps that jump must not date a segment hours back, nor before all dates.
-        at_most_s = max(0.0, (ended_at - self._earliest()).total_seconds())
-        return to_milliseconds(ended_at - timedelta(seconds=min(media_s, at_most_s)))
+        lived_s = (ended_at - self.spawned_at).total_seconds()
+        if media_s > lived_s + _EARLIEST_S:
+            # Time stamps that jump say nothing; a run begins to record soon after its spawn.
+            return self.spawned_at
+        return to_milliseconds(ended_at - timedelta(seconds=media_s))
 
     def tail(self) -> Listed | None:
         """Return the open segment of a run that has ended, dated by its last flush."""
@@ -205,7 +204,7 @@ class Run:
         except OSError:
             # It is there and the disk refuses to say more: nobody looked later than this.
             modified_s = None
-        began = self.last_ended_at or self._earliest()
+        began = self.last_ended_at or self.spawned_at
         return Listed(self.open_number, began, max(began, self._last_flush(modified_s)))
 
     def _last_flush(self, modified_s: float | None) -> datetime:

@@ -97,7 +97,7 @@ def test_time_stamps_that_jump_date_no_segment_hours_back() -> None:
     hands = HandClock()
     run = _run(hands)
     hands.pass_by(20)
-    assert run.take(ListedSegment(0, HOUR_S)).started_at == NOON - timedelta(seconds=10)
+    assert run.take(ListedSegment(0, HOUR_S)).started_at == NOON
 
 
 def _fragments(folder: Path, count: int, number: int = 0) -> Path:
@@ -154,9 +154,7 @@ def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
     hands.set_by(step_s)
     tail = run.tail()
     assert tail is not None
-    # Its media say when it began; before the spawn there may be what the media server had kept.
-    earliest, flushed = NOON - timedelta(seconds=10), NOON + timedelta(seconds=30)
-    assert (tail.number, tail.started_at, tail.ended_at) == (0, earliest, flushed)
+    assert (tail.number, tail.started_at, tail.ended_at) == (0, NOON, NOON + timedelta(seconds=30))
 
 
 def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
