@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
+from streamwarden.media.names import parse_stored, segment_id
 from streamwarden.tests.acceptance.user import Item
 
 _DECODED_WITHIN_S = 30
@@ -68,10 +70,20 @@ def now() -> str:
 
 
 def file_of(folder: Path, segment: Item) -> Path:
-    """Return the file of a segment, found by what the contract says that its name holds."""
+    """Return the file of a segment, found by what the contract says that its name holds.
+
+    Segments that FFmpeg lists in one instant begin in the same millisecond: their ids tell them apart.
+    """
     started = moment(segment["started_at"])
     clock = f"{started:%H%M%S}.{started.microsecond // 1000:03d}Z"
-    found = list((folder / f"{started:%Y-%m-%d}").glob(f"{clock}-r{segment['run']}-*.mp4"))
+    day = folder / f"{started:%Y-%m-%d}"
+    found = list(day.glob(f"{clock}-r{segment['run']}-*.mp4"))
+    if len(found) > 1:
+        names = {path: parse_stored(day.name, path.name) for path in found}
+        camera_id, wanted = UUID(folder.name), UUID(segment["id"])
+        found = [
+            p for p, n in names.items() if n and segment_id(camera_id, n.run, n.number) == wanted
+        ]
     assert len(found) == 1, (segment, found)
     return found[0]
 
