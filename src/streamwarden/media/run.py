@@ -21,8 +21,6 @@ from streamwarden.media.segment_list import ListedSegment, SegmentListReader
 _STDERR_TAIL_BYTES: Final = 8192
 STDERR_BYTES_A_TICK: Final = 262144
 """What one run may say between two looks at it; more waits in the pipe."""
-_EARLIEST_S: Final = 10.0
-"""The first file may hold what the media server had kept from before the spawn, but not more."""
 _TRAILER: Final = b"mfra"
 """All that follows the header where a run has ended before its first frame."""
 _STEP_S: Final = 2.0
@@ -189,11 +187,10 @@ class Run:
             return True
 
     def _began(self, ended_at: datetime, media_s: float) -> datetime:
-        lived_s = (ended_at - self.spawned_at).total_seconds()
-        if media_s > lived_s + _EARLIEST_S:
-            # Time stamps that jump say nothing; a run begins to record soon after its spawn.
-            return self.spawned_at
-        return to_milliseconds(ended_at - timedelta(seconds=media_s))
+        # No earlier than its spawn: time stamps that jump claim hours, and what came before the spawn
+        # is accounted for already, with its own cause.
+        lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
+        return to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
 
     def tail(self) -> Listed | None:
         """Return the open segment of a run that has ended, dated by its last flush."""
