@@ -36,9 +36,8 @@ from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.acceptance.waiting import NotSeen, wait_for
 
 LASTS_S = float(os.environ.get("STREAMWARDEN_TEST_CHAOS_S", "60"))
-SEED = int(os.environ.get("STREAMWARDEN_TEST_CHAOS_SEED", "0")) or random.SystemRandom().randrange(
-    1, 10**6
-)
+SEED = int(os.environ.get("STREAMWARDEN_TEST_CHAOS_SEED", "740902"))
+"""Always the same where nobody asks: a red run speaks of the change, and others look further."""
 CAMERAS = 3
 RECORDING_AGAIN = 0.6
 """How often a fault waits until the camera records; the others come on top of one another."""
