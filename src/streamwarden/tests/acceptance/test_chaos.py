@@ -8,6 +8,7 @@ same order.
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import random
 import signal
@@ -30,7 +31,7 @@ from streamwarden.tests.acceptance.breaking import (
     unexplained_losses,
 )
 from streamwarden.tests.acceptance.calls import Caller
-from streamwarden.tests.acceptance.footage import moment
+from streamwarden.tests.acceptance.footage import file_of, moment
 from streamwarden.tests.acceptance.program import await_gone, working_in
 from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.acceptance.waiting import NotSeen, wait_for
@@ -219,13 +220,27 @@ def check_nothing_leaks(site: BreakableStage, before: tuple[int, int]) -> None:
         raise NotSeen(f"before {before}, after {held(site)}") from None
 
 
+def is_cut_off_picture(site: BreakableStage, camera: CameraUser, found: str) -> bool:
+    """Return whether a finding is of a run's last file, in which a picture is damaged.
+
+    A source that is reset in the middle of a picture has sent half of it, and that is recorded.
+    """
+    finding = json.loads(found)
+    if finding["kind"] != "file_unreadable":
+        return False
+    last = {segment["run"]: segment for segment in camera.segments()}
+    paths = [file_of(site.folder_of(camera), segment) for segment in last.values()]
+    return site.record_root / finding["path"] in paths
+
+
 def check_accounts(site: BreakableStage, cameras: Sequence[CameraUser]) -> None:
     for camera in cameras:
         site.settle(camera)
     recorders = site.streaming.recorders(site.record_root)
     assert recorders == []
     for camera in cameras:
-        none("verify", site.findings(camera))
+        found = [one for one in site.findings(camera) if not is_cut_off_picture(site, camera, one)]
+        none("verify", found)
         none("file without a row", rows_and_files(camera, site.folder_of(camera)))
         none("loss unknown to the ledger", unexplained_losses(site, camera))
     tree = site.streaming.tree()
