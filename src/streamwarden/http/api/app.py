@@ -115,7 +115,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         play_tokens=deps.play_tokens,
     )
     playing = _playing(deps, access)
-    exporting = Exporting(access, playing.play, deps.streaming)
+    exporting = Exporting(access, playing.play, deps.streaming, deps.cameras)
     file = RecordingFile(deps.segments, playing.play, deps.streaming)
     return {
         "/api/v1/camera": CameraCollection(cameras),

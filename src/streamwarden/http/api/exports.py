@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
 import falcon
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from streamwarden.auth.access import Action, is_admin
 from streamwarden.auth.play import Stretch
 from streamwarden.auth.users import User
 from streamwarden.clock import rfc3339
-from streamwarden.errors import Denied, InvalidInput, NotFound, Unavailable
+from streamwarden.errors import Denied, InvalidInput, NotFound
 from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.answers import TokenQuery, file_headers, pass_on, read_answer
+from streamwarden.http.api.file_names import attachment
 from streamwarden.http.api.play_access import PlayAccess, private
-from streamwarden.http.api.ports import CameraRow, Streaming
-from streamwarden.http.api.recordings import TokenQuery, pass_on
+from streamwarden.http.api.ports import CameraRow, Cameras, Streaming
 from streamwarden.http.exports import ExportModel, OwnedExport, OwnedExports
 from streamwarden.http.intake import body_of, claims_of, user_of
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.models import Model, Moment, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.request_ids import name_request
-
-_M = TypeVar("_M", bound=Model)
 
 
 class ExportNotFound(NotFound):
@@ -61,6 +58,7 @@ class Exporting:
     access: CameraAccess
     play: PlayAccess
     streaming: Streaming
+    cameras: Cameras
 
     def owned(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
         """Return an export of the user's; the camera's owner and admins have all of it.
@@ -70,7 +68,7 @@ class Exporting:
         """
         user = user_of(req)
         camera = self.access.find(user, camera_id, Action.RECORDINGS)
-        export = read(OwnedExport, self.streaming.export(camera_id, export_id))
+        export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
         if not _may(user, camera, export):
             raise ExportNotFound("there is no such export")
         return export
@@ -81,7 +79,7 @@ class Exporting:
         if claims is None:
             return self.owned(req, camera_id, export_id)
         allowed = self.play.recordings(req, camera_id)
-        export = read(OwnedExport, self.streaming.export(camera_id, export_id))
+        export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
         if export.user_id != claims.sub:
             raise ExportNotFound("there is no such export")
         if allowed.stretch is None or not allowed.stretch.holds(Stretch(export.from_, export.to)):
@@ -106,7 +104,7 @@ class ExportCollection(Resource):
         """Answer with them, newest first."""
         user = user_of(req)
         camera = self._exporting.access.find(user, camera_id, Action.RECORDINGS)
-        found = read(OwnedExports, self._exporting.streaming.exports(camera_id))
+        found = read_answer(OwnedExports, self._exporting.streaming.exports(camera_id))
         items = [_shown(one) for one in found.items if _may(user, camera, one)]
         answer(resp, ExportList(items=items))
 
@@ -134,7 +132,7 @@ class ExportCollection(Resource):
             to=rfc3339(body.to),
             request_id=name_request(req),
         )
-        answer(resp, _shown(read(OwnedExport, made)), status=202)
+        answer(resp, _shown(read_answer(OwnedExport, made)), status=202)
 
 
 class ExportItem(Resource):
@@ -169,7 +167,7 @@ class ExportItem(Resource):
         ended = self._exporting.streaming.cancel_export(
             camera_id, export_id, request_id=name_request(req)
         )
-        answer(resp, _shown(read(OwnedExport, ended)))
+        answer(resp, _shown(read_answer(OwnedExport, ended)))
 
 
 class ExportFile(Resource):
@@ -191,26 +189,21 @@ class ExportFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Pass the file on, to be saved."""
-        if self._exporting.fetched(req, camera_id, export_id).state != "done":
+        export = self._exporting.fetched(req, camera_id, export_id)
+        if export.state != "done":
             raise ExportNotReady("the export has no file yet, or never will")
         found = self._exporting.streaming.open_export(
             camera_id,
             export_id,
             method=req.method,
-            headers={name: text for name in FILE_HEADERS if (text := req.get_header(name))},
+            headers=file_headers(req),
             request_id=name_request(req),
         )
         pass_on(req, resp, found)
         private(resp, cached="max-age=3600")
-        resp.set_header("Content-Disposition", f'attachment; filename="{export_id}.mp4"')
-
-
-def read(model: type[_M], found: Mapping[str, object]) -> _M:
-    """Return what the streaming role answered; raise Unavailable if it is something else."""
-    try:
-        return model.model_validate(found)
-    except ValidationError as error:
-        raise Unavailable("the StreamingServer's answer cannot be read") from error
+        camera = self._exporting.cameras.get(camera_id)
+        name = camera.name if camera else ""
+        resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
 
 
 def _may(user: User, camera: CameraRow, export: OwnedExport) -> bool:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 import falcon
-from pydantic import ValidationError
 
-from streamwarden.errors import Unavailable
+from streamwarden.http.api.answers import (
+    SegmentNotFound,
+    TokenQuery,
+    file_headers,
+    pass_on,
+    read_answer,
+)
 from streamwarden.http.api.play import PLAYLIST_ANSWER, Playing
 from streamwarden.http.api.play_access import private
 from streamwarden.http.api.playlist import MEDIA_TYPE, Part, Playlist
-from streamwarden.http.api.recordings import SegmentNotFound, TokenQuery, pass_on
 from streamwarden.http.live import LiveModel
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.operations import Access, Resource, operation
@@ -44,7 +47,9 @@ class LivePlaylist(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the newest parts."""
         allowed = self._playing.play.live(req, camera_id)
-        found = _read(self._playing.streaming.live(camera_id, request_id=name_request(req)))
+        found = read_answer(
+            LiveModel, self._playing.streaming.live(camera_id, request_id=name_request(req))
+        )
         resp.content_type = MEDIA_TYPE
         resp.text = _playlist(found).text(allowed.token)
         private(resp, cached="no-store")
@@ -75,18 +80,11 @@ class LiveFile(Resource):
             camera_id,
             name,
             method=req.method,
-            headers={name: text for name in FILE_HEADERS if (text := req.get_header(name))},
+            headers=file_headers(req),
             request_id=name_request(req),
         )
         pass_on(req, resp, found)
         resp.set_header("Referrer-Policy", "no-referrer")
-
-
-def _read(found: Mapping[str, object]) -> LiveModel:
-    try:
-        return LiveModel.model_validate(found)
-    except ValidationError as error:
-        raise Unavailable("the StreamingServer's answer cannot be read") from error
 
 
 def _playlist(found: LiveModel) -> Playlist:

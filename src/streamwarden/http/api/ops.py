@@ -6,15 +6,15 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 import falcon
 import structlog
-from pydantic import ValidationError
 
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.http.api.access import require_admin
+from streamwarden.http.api.answers import read_answer
 from streamwarden.http.api.forecast import Growth, full_at
 from streamwarden.http.api.ports import Coverage, Streaming
 from streamwarden.http.intake import user_of
@@ -24,7 +24,6 @@ from streamwarden.http.ops import ChildState, DiskModel, IndexModel, RoleSummary
 from streamwarden.http.request_ids import name_request
 
 log = structlog.get_logger(__name__)
-_M = TypeVar("_M", bound=Model)
 
 KEPT_S: Final = 15.0
 """The sums are over a day's rows: one asks for all who look."""
@@ -165,7 +164,7 @@ class Summary(Resource):
 
     def _role(self) -> RoleSummary | None:
         try:
-            return _read(RoleSummary, self._streaming.summary())
+            return read_answer(RoleSummary, self._streaming.summary())
         except Unavailable:
             log.info("summary_without_streaming")
             return None
@@ -186,7 +185,7 @@ class Tree(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with every child, its status and its incarnation."""
         require_admin(user_of(req))
-        answer(resp, _read(Supervision, self._streaming.supervision()))
+        answer(resp, read_answer(Supervision, self._streaming.supervision()))
 
 
 class RestartChild(Resource):
@@ -211,7 +210,7 @@ class RestartChild(Resource):
         require_admin(user)
         found = self._streaming.restart_child(child, request_id=name_request(req))
         log.info("child_restarted_by_hand", child=child, by=user.sub)
-        answer(resp, _read(ChildState, found))
+        answer(resp, read_answer(ChildState, found))
 
 
 def _forecast(disk: DiskModel, growth: Growth, now: datetime) -> DiskForecast:
@@ -228,10 +227,3 @@ def _forecast(disk: DiskModel, growth: Growth, now: datetime) -> DiskForecast:
             keep_for=timedelta(days=disk.keep_days),
         ),
     )
-
-
-def _read(model: type[_M], found: Mapping[str, object]) -> _M:
-    try:
-        return model.model_validate(found)
-    except ValidationError as error:
-        raise Unavailable("the StreamingServer's answer cannot be read") from error

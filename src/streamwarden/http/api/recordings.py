@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Literal, cast
 from uuid import UUID
 
@@ -11,12 +10,12 @@ from pydantic import Field
 
 from streamwarden.auth.access import Action
 from streamwarden.clock import Clock
-from streamwarden.errors import Denied, InvalidInput, NotFound
+from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.answers import SegmentNotFound, TokenQuery, file_headers, pass_on
 from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
     GapRow,
-    OpenedFile,
     Recordings,
     SegmentRow,
     Segments,
@@ -27,23 +26,7 @@ from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.problems import Problem, respond
 from streamwarden.http.request_ids import name_request
-
-_VALIDATORS = ("Cache-Control", "ETag", "Last-Modified")
-_PASSED_HEADERS = (
-    *_VALIDATORS,
-    "Accept-Ranges",
-    "Content-Length",
-    "Content-Range",
-    "Content-Type",
-)
-
-
-class SegmentNotFound(NotFound):
-    """No such segment of this camera, or its file is gone."""
-
-    code = "segment_not_found"
 
 
 class RangeQuery(Model):
@@ -53,12 +36,6 @@ class RangeQuery(Model):
     to: Moment | None = None
     limit: QueryInteger = Field(default=100, ge=1, le=1_000)
     cursor: str | None = Field(default=None, max_length=128)
-
-
-class TokenQuery(Model):
-    """A play token, where no header can be sent."""
-
-    token: str | None = Field(default=None, max_length=2_048)
 
 
 class SegmentItem(Model):
@@ -148,56 +125,11 @@ class RecordingFile(Resource):
             camera_id,
             segment_id,
             method=req.method,
-            headers={name: text for name in FILE_HEADERS if (text := req.get_header(name))},
+            headers=file_headers(req),
             request_id=name_request(req),
         )
         pass_on(req, resp, found)
         resp.set_header("Referrer-Policy", "no-referrer")
-
-
-class _Passing:
-    """The file as WSGI wants it: waitress iterates it, and closes it however that ends."""
-
-    def __init__(self, found: OpenedFile) -> None:
-        self._found = found
-        self._chunks = found.chunks()
-
-    def __iter__(self) -> _Passing:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        self._found.close()
-
-
-def pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> None:
-    """Answer with a file from the streaming role, or with its refusal."""
-    headers = {name.lower(): value for name, value in found.headers.items()}
-    if found.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
-        found.close()
-        _refuse(req, resp, found.status, headers)
-        return
-    resp.status = found.status
-    whole = found.status != HTTPStatus.NOT_MODIFIED
-    for name in _PASSED_HEADERS if whole else _VALIDATORS:
-        if name.lower() in headers:
-            resp.set_header(name, headers[name.lower()])
-    if whole and req.method != "HEAD":
-        resp.stream = _Passing(found)
-    else:
-        found.close()
-
-
-def _refuse(
-    req: falcon.Request, resp: falcon.Response, status: int, headers: dict[str, str]
-) -> None:
-    if status == HTTPStatus.NOT_FOUND:
-        raise SegmentNotFound("the segment's file is gone")
-    respond(req, resp, Problem.of_status(status))
-    if "content-range" in headers:
-        resp.set_header("Content-Range", headers["content-range"])
 
 
 def _item(row: SegmentRow | GapRow) -> SegmentItem | GapItem:

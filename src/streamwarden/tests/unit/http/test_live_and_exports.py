@@ -9,6 +9,7 @@ import pytest
 from falcon import testing
 
 from streamwarden.clients.refusals import NothingRecorded, NotLive, StreamingUnavailable
+from streamwarden.http.api.file_names import file_stem
 from streamwarden.http.api.forecast import Growth, full_at
 from streamwarden.storage.rows import Camera
 from streamwarden.tests.fakes.http import EPOCH, FakeFile
@@ -175,7 +176,9 @@ def test_a_file_is_saved_under_a_name_and_not_before_it_is_done(
     next(iter(bench.streaming.exported.values()))["state"] = "done"
     result = bench.call("GET", path)
     assert result.status_code == 200
-    assert result.headers["content-disposition"] == f'attachment; filename="{export_id}.mp4"'
+    assert result.headers["content-disposition"].startswith(
+        f'attachment; filename="{file_stem(camera.name)}-2026'
+    )
 
 
 @pytest.mark.parametrize(

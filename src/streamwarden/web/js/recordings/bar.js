@@ -125,7 +125,7 @@ export function save(address, name) {
 }
 
 /** A camera's name as a file's: whatever no file system takes becomes a dash. @param {string} name */
-export const fileName = (name) => name.replace(/[\u0000-\u001f\u007f/\\:*?"<>|\s]+/g, "-").replace(/^[.-]+|-+$/g, "").slice(0, 80) || "camera";
+const fileName = (name) => name.replace(/[\p{C}/\\:*?"<>|%\s]+/gu, "-").replace(/^[.-]+|[.-]+$/g, "").slice(0, 60) || "camera";
 
 /** @param {number} moment */
-export const stamp = (moment) => new Date(moment).toISOString().slice(0, 19).replace(/[-:]/g, "");
+const stamp = (moment) => `${new Date(moment).toISOString().slice(0, 19).replace(/[-:]/g, "")}Z`;

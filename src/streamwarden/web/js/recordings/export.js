@@ -6,7 +6,7 @@ import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explainShortly } from "../problems.js";
-import { fileName, save, stamp } from "./bar.js";
+import { save } from "./bar.js";
 
 const ASK_EVERY_MS = 1_000;
 const TOKEN_TTL_S = 3_600;
@@ -97,7 +97,7 @@ export function exportPanel(camera, playing, chosen) {
     try {
       const body = { from: new Date(ordered.from).toISOString(), to: new Date(ordered.to).toISOString(), ttl: TOKEN_TTL_S };
       const { token } = await call("POST", `${cameraPath(camera.id)}/recordings/play_token`, { body });
-      save(`/bff/v1${base}/file?${new URLSearchParams({ token })}`, `${fileName(camera.name)}-${stamp(ordered.from)}-${stamp(ordered.to)}.mp4`);
+      save(`/bff/v1${base}/file?${new URLSearchParams({ token })}`, ""); // the server names it
     } catch (error) {
       show("done", explainShortly(error));
     }
