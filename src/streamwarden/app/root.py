@@ -40,6 +40,8 @@ class Root:
         self._up = threading.Event()
         self._down = threading.Event()
         self._stopping = False
+        for child in spec.children:
+            metrics.actor_added(child.id, "")
         self._ref = Supervisor.start(
             link=Link("root", 1, self._told),
             spec=spec,
@@ -89,7 +91,8 @@ class Restarts:
     def parked(self, child_id: str, *, parked: bool) -> None:
         """Show whether a child is parked."""
         actor, camera = self._labels(child_id)
-        log.error("actor_parked", actor=actor, camera=camera, parked=parked)
+        tell = log.error if parked else log.info
+        tell("actor_parked", actor=actor, camera=camera, parked=parked)
         self._metrics.actor_parked(actor, camera, parked=parked)
 
     def abandoned(self, child_id: str) -> None:

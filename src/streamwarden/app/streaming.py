@@ -22,7 +22,7 @@ from streamwarden.app.housekeeping import Housekeeping
 from streamwarden.app.index_writer import IndexWriter
 from streamwarden.app.insides import RoleInsides, Up
 from streamwarden.app.recorders import Recorders
-from streamwarden.app.retention import Limits, Sweeper
+from streamwarden.app.retention import Limits, Reason, Sweeper
 from streamwarden.app.root import Restarts, Root
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
@@ -212,6 +212,8 @@ def start_retention(link: Link, ground: Ground) -> ActorRef:
         camera_bytes=settings.camera_quota,
     )
     log.info("retention", rule=limits.in_words())
+    for reason in Reason:
+        ground.metrics.deleted(reason, 0, 0)  # what is deleted first is seen as an increase
     sweeper = Sweeper(
         record_root=folder,
         limits=limits,

@@ -92,9 +92,15 @@ class RecordingMetrics:
         )
 
     def camera_added(self, camera: str) -> None:
-        """Show the camera's counters from 0, so that the first segment is seen as an increase."""
+        """Show the camera's counters from 0, so that the first event is seen as an increase."""
         for counter in (self._segments, self._bytes, self._recorded):
             counter.labels(camera)
+        self.actor_added("recorder", camera)
+
+    def actor_added(self, actor: str, camera: str) -> None:
+        """Show that an actor is neither restarted nor parked, before it first is."""
+        for metric in (self._restarts, self._abandoned, self._parked):
+            metric.labels(actor, camera)
 
     def state(self, camera: str, state: str) -> None:
         """Show that the camera's recorder is in ``state``, one of `STATES`."""

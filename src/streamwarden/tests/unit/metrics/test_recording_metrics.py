@@ -49,6 +49,18 @@ def test_an_added_camera_counts_from_zero(
     metrics.camera_added("cam")
     for name in ("segments_total", "segment_bytes_total", "recorded_seconds_total"):
         assert _value(registry, name, camera="cam") == 0
+    for name in ("actor_restarts_total", "actor_abandoned_total", "actor_parked"):
+        assert _value(registry, name, actor="recorder", camera="cam") == 0
+
+
+def test_an_incarnation_that_is_added_again_keeps_what_was_counted(
+    registry: CollectorRegistry, metrics: RecordingMetrics
+) -> None:
+    metrics.actor_restarted("recorder", "cam")
+    metrics.actor_parked("recorder", "cam", parked=True)
+    metrics.camera_added("cam")
+    assert _value(registry, "actor_restarts_total", actor="recorder", camera="cam") == 1
+    assert _value(registry, "actor_parked", actor="recorder", camera="cam") == 1
 
 
 def test_a_stored_segment_is_counted_everywhere(
@@ -85,7 +97,7 @@ def test_a_forgotten_camera_leaves_no_series(
     metrics.forget("gone")
     text = render(registry)[0].decode()
     assert "gone" not in text
-    assert text.count('"kept"') == 15
+    assert text.count('"kept"') == 16
 
 
 def test_a_figure_that_fails_costs_neither_the_scrape_nor_a_line_each_time(
