@@ -10,9 +10,12 @@ from streamwarden.media.names import live_pattern
 ANSWER_TIMEOUT_S: Final = 5.0
 """FFmpeg's own ``-timeout``: connecting is bounded by it, reading by twice as much."""
 
+_INTERLEAVE: Final = "500000"
+"""Microseconds that a track waits for the other one: FFmpeg's own 10 s would hold back the picture of
+a camera whose microphone falls silent until it looked stalled."""
 _FRAGMENTS: Final = (
     "movflags=+frag_keyframe+empty_moov+default_base_moof"
-    ":frag_duration=1000000:flush_packets=1:write_prft=wallclock"
+    f":frag_duration=1000000:flush_packets=1:write_prft=wallclock:max_interleave_delta={_INTERLEAVE}"
 )
 
 
@@ -54,6 +57,7 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
         *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
         *("-i", order.url),
         *_tracks(order.audio),
+        *("-max_interleave_delta", _INTERLEAVE),
         *("-f", "segment", "-segment_time", str(order.segment_seconds), "-reset_timestamps", "1"),
         *("-segment_list", "pipe:1", "-segment_list_type", "csv"),
         *("-segment_format", "mp4", "-segment_format_options", _FRAGMENTS),

@@ -20,6 +20,8 @@ class Silence(StrEnum):
     NONE = "none"
     MEDIA = "media"
     """No RTP, while sender reports go on."""
+    SOUND = "sound"
+    """No RTP of a sound track: a microphone that was switched off."""
     ALL = "all"
     """Nothing at all, not even an answer to a keepalive."""
 

@@ -5,7 +5,7 @@ Channels come in pairs that begin with an even number: RTP on the even one, RTCP
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 DOLLAR = 0x24
@@ -49,9 +49,13 @@ def renumbered(data: bytes, channels: Mapping[int, int]) -> bytes:
     return bytes(kept)
 
 
-def without_media(data: bytes) -> bytes:
-    """Keep RTCP, drop RTP."""
-    return b"".join(data[start:end] for start, end in _frames(data) if data[start + 1] & 1)
+def without_media(data: bytes, channels: Container[int] = range(256)) -> bytes:
+    """Keep RTCP, drop the RTP of ``channels``."""
+    return b"".join(
+        data[start:end]
+        for start, end in _frames(data)
+        if data[start + 1] & 1 or data[start + 1] not in channels
+    )
 
 
 def shifted(data: bytes, *, ntp_s: float, rtp_ticks: Mapping[int, int]) -> bytes:

@@ -28,8 +28,9 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One media section: its control attribute as the publisher wrote it, codec and RTP clock."""
+    """One media section: its kind and control attribute as the publisher wrote them, codec, clock."""
 
+    kind: str
     control: str
     codec: str
     clock_hz: int
@@ -94,4 +95,5 @@ def _track(section: list[str]) -> Track:
     for line in section:
         if found := _RTPMAP.match(line):
             codec, clock_hz = found[1], int(found[2])
-    return Track(control, codec, clock_hz)
+    kind = section[0].removeprefix("m=").split(" ")[0]
+    return Track(kind, control, codec, clock_hz)

@@ -141,6 +141,8 @@ class Stream:
             return b""
         if fault.silence is Silence.MEDIA:
             data = without_media(data)
+        if fault.silence is Silence.SOUND:
+            data = without_media(data, self._sound_channels())
         if fault.moves_clocks:
             ticks = {
                 channel: round(fault.timestamp_jump_s * self.tracks[track].clock_hz)
@@ -148,6 +150,10 @@ class Stream:
             }
             data = shifted(data, ntp_s=fault.sender_clock_shift_s, rtp_ticks=ticks)
         return data
+
+    def _sound_channels(self) -> set[int]:
+        channels = self.session.channels.items()
+        return {channel for track, channel in channels if self.tracks[track].kind == "audio"}
 
     def _deliver(self, data: bytes) -> None:
         if not data:

@@ -39,6 +39,13 @@ def test_silent_media_lets_reports_and_answers_through(relay: RelayServer) -> No
         assert reader.frame() == (0, RTP)
 
 
+def test_silent_sound_lets_the_picture_and_all_reports_through(relay: RelayServer) -> None:
+    with _reading(relay) as (camera, reader):
+        relay.faults.set("a", Fault(silence=Silence.SOUND))
+        camera.socket.sendall(frame(2, RTP) + frame(3, REPORT) + frame(0, RTP))
+        assert [reader.frame(), reader.frame()] == [(3, REPORT), (0, RTP)]
+
+
 def test_full_silence_answers_nothing_and_closes_nothing(relay: RelayServer) -> None:
     with _reading(relay) as (camera, reader):
         relay.faults.set("a", Fault(silence=Silence.ALL))

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.devkit.relay import Fault, RelayServer
+from streamwarden.devkit.relay import Fault, RelayServer, Silence
 from streamwarden.media.store import CameraStore
-from streamwarden.tests.integration.media.ear import Ear, Order, pids_in, watching
+from streamwarden.media.watcher import Patience
+from streamwarden.tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
 from streamwarden.tests.integration.media.sources import (
     BOTH,
     BUNDLED,
@@ -26,7 +27,7 @@ from streamwarden.tests.integration.media.sources import (
 )
 from streamwarden.tests.unit.media import boxes
 
-PATHS = ["good/1", "good/2", "good/jumps"]
+PATHS = ["good/1", "good/2", "good/jumps", "good/mute"]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,31 @@ def test_sound_that_does_not_fit_costs_no_picture(
     assert tracks in told
     assert ("Audio" in told) is (audio == "aac")
     assert not complaints(path)
+
+
+@pytest.mark.parametrize("build", BOTH)
+def test_a_microphone_that_is_switched_off_holds_no_picture_back(
+    relay: RelayServer, store: CameraStore, build: str
+) -> None:
+    ear, sizes = Ear(), set[int]()
+    open_file = store.live / "r1-000000.mp4"
+    relay.faults.clear()
+    with watching(ffmpeg_of(build), patience=Patience(start_s=40, stall_s=8)) as watcher:
+        runs = watcher.adopt(UUID(int=1), ear)
+        url = f"{relay.rtsp_url}/good/mute"
+        runs.spawn(Order(folder=store.live, url=url, segment_seconds=600))
+        ear.wait("recording")
+        relay.faults.set("good/mute", Fault(silence=Silence.SOUND))
+
+        def over() -> bool:
+            sizes.add(open_file.stat().st_size)
+            return len(sizes) > 10 or "stalled" in ear.names()
+
+        eventually(over)
+        runs.stop(1)
+        assert ear.end().cause is None
+    assert len(sizes) > 10
+    assert not complaints(open_file)
 
 
 @pytest.mark.parametrize("build", BOTH)

@@ -18,9 +18,9 @@ SDP = (
 
 def test_tracks_have_their_control_codec_and_clock() -> None:
     assert tracks_of(SDP) == (
-        Track("streamid=0", "H264", 90000),
-        Track("streamid=1", "MPEG4-GENERIC", 44100),
-        Track("streamid=2", "PCMA", 8000),
+        Track("video", "streamid=0", "H264", 90000),
+        Track("audio", "streamid=1", "MPEG4-GENERIC", 44100),
+        Track("audio", "streamid=2", "PCMA", 8000),
     )
     assert [track.label for track in tracks_of(SDP)] == ["H264", "MPEG-4 Audio", "G711"]
 

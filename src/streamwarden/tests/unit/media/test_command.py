@@ -8,6 +8,7 @@ from streamwarden.tests.unit.media.hands import Order
 FRAGMENTS = (
     "movflags=+frag_keyframe+empty_moov+default_base_moof"
     ":frag_duration=1000000:flush_packets=1:write_prft=wallclock"
+    ":max_interleave_delta=500000"
 )
 
 
@@ -20,6 +21,7 @@ def test_the_whole_command_line() -> None:
         *["-analyzeduration", "1000000", "-rtsp_transport", "tcp", "-timeout", "5000000"],
         *["-i", url],
         *["-map", "0:v:0", "-c:v", "copy", "-map", "0:a:0?", "-c:a", "copy"],
+        *["-max_interleave_delta", "500000"],
         *["-f", "segment", "-segment_time", "15", "-reset_timestamps", "1"],
         *["-segment_list", "pipe:1", "-segment_list_type", "csv", "-segment_format", "mp4"],
         "-segment_format_options",
