@@ -17,7 +17,7 @@ from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.media.names import parse_stored
 from streamwarden.tests.acceptance.calls import Caller
 from streamwarden.tests.acceptance.figures import figure
-from streamwarden.tests.acceptance.footage import file_of, moment, stored_files
+from streamwarden.tests.acceptance.footage import clock_bound_s, file_of, moment, stored_files
 from streamwarden.tests.acceptance.program import Program, programs
 from streamwarden.tests.acceptance.stage import OWNER, Stage, database_with_password
 from streamwarden.tests.acceptance.user import CameraUser, Item
@@ -148,15 +148,12 @@ class BreakableStage(Stage):
         )
         return [json.dumps(found.as_json()) for found in verify_recordings(settings, look)]
 
-    def check_account(self, camera: CameraUser, *, clock_within_s: float = 1.0) -> None:
-        """Settle a camera and check that every second of it is accounted for, and rightly.
-
-        ``clock_within_s`` is for tests that keep the machine so busy that pictures come late.
-        """
+    def check_account(self, camera: CameraUser) -> None:
+        """Settle a camera and check that every second of it is accounted for, and rightly."""
         self.settle(camera)
         none("verify", self.findings(camera))
         none("file without a row", rows_and_files(camera, self.folder_of(camera)))
-        none("clock", clocks_that_disagree(self, camera, most_s=clock_within_s))
+        none("clock", clocks_that_disagree(self, camera))
         none("loss unknown to the ledger", unexplained_losses(self, camera))
 
 
@@ -245,8 +242,8 @@ def _meet(gap: Item, earlier: datetime, later: datetime) -> bool:
     return moment(gap["started_at"]) <= later and moment(gap["ended_at"]) >= earlier
 
 
-def clocks_that_disagree(stage: BreakableStage, camera: CameraUser, *, most_s: float) -> list[str]:
-    """Return every segment in which a picture's clock and the index differ by ``most_s`` or more."""
+def clocks_that_disagree(stage: BreakableStage, camera: CameraUser) -> list[str]:
+    """Return every segment in which a picture's clock and the index differ too much."""
     wrong = []
     for segment in camera.segments():
         first, last = moment(segment["started_at"]), moment(segment["ended_at"])
@@ -254,7 +251,7 @@ def clocks_that_disagree(stage: BreakableStage, camera: CameraUser, *, most_s: f
         taken = pictures(stage.ffmpeg, file, near=first)
         assert taken, f"no clock can be read in {file.name}"
         off_s = (taken[0] - first).total_seconds(), (taken[-1] - last).total_seconds()
-        if max(map(abs, off_s)) >= most_s:
+        if max(map(abs, off_s)) >= clock_bound_s(segment):
             wrong.append(f"{file.name} {dict(segment)}: {off_s[0]:+.3f} s, {off_s[1]:+.3f} s")
     return wrong
 

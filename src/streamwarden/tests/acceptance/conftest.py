@@ -9,11 +9,18 @@ import pytest
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.media.program import find_ffmpeg
 from streamwarden.tests.acceptance.demo import DemoProgram, real_mediamtx, relay_only
+from streamwarden.tests.acceptance.pressure import watched
 from streamwarden.tests.acceptance.program import programs
 from streamwarden.tests.acceptance.stage import Stage, database_with_password
 
 DATABASE_PASSWORD = "open-sesame-of-the-database"
 MEDIA_SERVERS = ("devkit", "mediamtx")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pressure() -> Iterator[None]:
+    with watched():
+        yield
 
 
 @pytest.fixture(scope="session")

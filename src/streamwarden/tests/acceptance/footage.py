@@ -14,6 +14,7 @@ from uuid import UUID
 
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
 from streamwarden.media.names import parse_stored, segment_id
+from streamwarden.tests.acceptance.pressure import waited_s
 from streamwarden.tests.acceptance.user import Item
 
 _DECODED_WITHIN_S = 30
@@ -52,6 +53,11 @@ def drift_s(ffmpeg: str, file: Path, segment: Item, *, offset_s: float) -> float
     reading = clock_in_file(ffmpeg, file, offset_s=offset_s)
     assert reading is not None, f"no clock can be read {offset_s} s into {file.name}"
     return (moment_of(reading, near=expected) - expected).total_seconds()
+
+
+def clock_bound_s(segment: Item) -> float:
+    """Return how far a picture's clock and the index may differ: a second, and what the machine cost."""
+    return 1.0 + waited_s(moment(segment["started_at"]), moment(segment["ended_at"]))
 
 
 def moment(text: str) -> datetime:

@@ -13,6 +13,7 @@ import pytest
 from streamwarden.tests.acceptance.demo import DemoProgram
 from streamwarden.tests.acceptance.figures import figure
 from streamwarden.tests.acceptance.footage import (
+    clock_bound_s,
     complaints,
     drift_s,
     file_of,
@@ -120,4 +121,4 @@ def _check_clock(demo: DemoProgram, camera: CameraUser, segment: Item, ffmpeg: s
     file = file_of(demo.folder_of(camera), segment)
     for offset_s in (0.0, segment["media_seconds"] / 2):
         drift = drift_s(ffmpeg, file, segment, offset_s=offset_s)
-        assert abs(drift) < 1.0, (segment, offset_s, drift)
+        assert abs(drift) < clock_bound_s(segment), (segment, offset_s, drift)

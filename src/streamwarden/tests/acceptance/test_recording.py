@@ -12,6 +12,7 @@ from streamwarden.tests.acceptance.calls import Caller
 from streamwarden.tests.acceptance.demo import SEGMENT_S, DemoProgram
 from streamwarden.tests.acceptance.figures import exposition, figure
 from streamwarden.tests.acceptance.footage import (
+    clock_bound_s,
     complaints,
     drift_s,
     file_of,
@@ -129,7 +130,8 @@ def test_the_burnt_in_clock_agrees_with_the_index(
     for segment in segments[:3]:
         file = file_of(demo.folder_of(camera), segment)
         for offset_s in (0.0, segment["media_seconds"] / 2):
-            assert abs(drift_s(ffmpeg, file, segment, offset_s=offset_s)) < 1.0
+            drift = drift_s(ffmpeg, file, segment, offset_s=offset_s)
+            assert abs(drift) < clock_bound_s(segment)
 
 
 @pytest.mark.parametrize("port", PORTS)
