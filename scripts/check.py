@@ -66,7 +66,8 @@ def tests(name: str, folders: Sequence[str], *options: str) -> Step | None:
 
 def programs() -> list[str]:
     """Python programs beside the package."""
-    return [str(path) for folder in ("scripts", "benchmarks") for path in Path(folder).glob("*.py")]
+    folders = ("scripts", "benchmarks", "deploy/grafana")
+    return [str(path) for folder in folders for path in sorted(Path(folder).glob("*.py"))]
 
 
 def all_steps() -> list[Step]:
