@@ -6,6 +6,7 @@ run it speaks of; a report about a run that is no longer the actor's own is drop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -56,7 +57,8 @@ class StreamStatus:
     """One camera's recording as the HTTP contract shows it.
 
     ``run`` counts the camera's FFmpeg lives from 1 (0: none yet), ``respawns`` those that followed a
-    loss. ``segment_seconds`` is None where nothing was ever wanted.
+    loss, ``respawn_causes`` the same by what was lost to (not in the contract, for operators alone).
+    ``segment_seconds`` is None where nothing was ever wanted.
     """
 
     camera_id: UUID
@@ -64,6 +66,7 @@ class StreamStatus:
     since: datetime
     run: int = 0
     respawns: int = 0
+    respawn_causes: Mapping[Cause, int] = field(default_factory=dict, hash=False)
     restarts: int = 0
     segment_seconds: int | None = None
     last_error: LastError | None = None

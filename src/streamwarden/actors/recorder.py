@@ -230,8 +230,7 @@ class RecorderActor(SupervisedActor):
             if not self._live.recording:
                 self._shown.state(RecorderState.STARTING, next_retry_at=None)
             return
-        self._deps.instruments.respawned(str(self._spec.camera_id), cause)
-        self._shown.update(respawns=self._shown.status.respawns + 1)
+        self._shown.respawned(cause)
         if wait_s <= 0:
             self._prepare_spawn()
             return

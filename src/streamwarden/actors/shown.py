@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TypedDict, Unpack
@@ -21,6 +22,7 @@ class Changes(TypedDict, total=False):
 
     run: int
     respawns: int
+    respawn_causes: Mapping[Cause, int]
     restarts: int
     segment_seconds: int
     next_retry_at: datetime | None
@@ -57,6 +59,15 @@ class Shown:
         """Change what is shown, in the same state."""
         self.status = replace(self.status, **changes)
         self._board.put(self.status)
+
+    def respawned(self, cause: Cause) -> None:
+        """Count an FFmpeg that follows one lost to ``cause``."""
+        causes = self.status.respawn_causes
+        self._instruments.respawned(self._camera, cause)
+        self.update(
+            respawns=self.status.respawns + 1,
+            respawn_causes={**causes, cause: causes.get(cause, 0) + 1},
+        )
 
     def error(self, cause: Cause, message: str) -> None:
         """Show why something failed."""

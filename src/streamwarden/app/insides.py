@@ -11,10 +11,12 @@ from uuid import UUID
 
 from streamwarden.actors.board import StatusBoard
 from streamwarden.actors.gateway import StreamGateway, which_children
+from streamwarden.actors.messages import StreamStatus
 from streamwarden.app.ground import Ground
 from streamwarden.app.root import Root
 from streamwarden.errors import Conflict, NotFound, Unavailable
 from streamwarden.http.ops import (
+    CauseCount,
     ChildModel,
     ChildState,
     DiskModel,
@@ -64,6 +66,7 @@ class RoleInsides:
         return RoleSummary(
             by_state=dict(Counter(status.status.value for status in statuses)),
             respawns=sum(status.respawns for status in statuses),
+            respawn_causes=_respawn_causes(statuses),
             disk=_disk(ground),
             index=_index(ground),
         )
@@ -107,6 +110,14 @@ class RoleInsides:
         if found is None:
             raise Unavailable("the recorders are not yet running", retry_after_s=1)
         return found
+
+
+def _respawn_causes(statuses: Iterable[StreamStatus]) -> list[CauseCount]:
+    """Return the commonest cause first."""
+    causes = Counter[str]()
+    for status in statuses:
+        causes.update({cause.value: count for cause, count in status.respawn_causes.items()})
+    return [CauseCount(cause=cause, count=count) for cause, count in causes.most_common()]
 
 
 def _disk(ground: Ground) -> DiskModel:

@@ -23,11 +23,22 @@ class IndexModel(Model):
     lag_seconds: float
 
 
+class CauseCount(Model):
+    """How often something happened for one cause."""
+
+    cause: str
+    count: int
+
+
 class RoleSummary(Model):
-    """The streaming role's part: its cameras by state, and what it stands on."""
+    """The streaming role's part: its cameras by state, and what it stands on.
+
+    ``respawns`` are counted since the role has started.
+    """
 
     by_state: dict[str, int]
     respawns: int
+    respawn_causes: list[CauseCount]
     disk: DiskModel
     index: IndexModel
 

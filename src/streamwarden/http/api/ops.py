@@ -20,7 +20,14 @@ from streamwarden.http.api.ports import Coverage, Streaming
 from streamwarden.http.intake import user_of
 from streamwarden.http.models import Model, Moment, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.ops import ChildState, DiskModel, IndexModel, RoleSummary, Supervision
+from streamwarden.http.ops import (
+    CauseCount,
+    ChildState,
+    DiskModel,
+    IndexModel,
+    RoleSummary,
+    Supervision,
+)
 from streamwarden.http.request_ids import name_request
 
 log = structlog.get_logger(__name__)
@@ -77,6 +84,7 @@ class SummaryModel(Model):
     streaming: Reachable
     cameras: CameraCounts
     respawns: int | None
+    respawn_causes: list[CauseCount] | None
     hour: Window
     day: Window
     disk: DiskForecast | None
@@ -155,6 +163,7 @@ class Summary(Resource):
                     by_state=role and role.by_state,
                 ),
                 respawns=role.respawns if role else None,
+                respawn_causes=role.respawn_causes if role else None,
                 hour=sums.hour,
                 day=sums.day,
                 disk=_forecast(role.disk, sums.growth, now) if role else None,

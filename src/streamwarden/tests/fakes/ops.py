@@ -7,6 +7,7 @@ from datetime import datetime
 
 from streamwarden.app.insides import ChildNotFound, NotRestartable
 from streamwarden.http.ops import (
+    CauseCount,
     ChildModel,
     ChildState,
     DiskModel,
@@ -27,6 +28,7 @@ class FakeInsides:
         return RoleSummary(
             by_state={"running": 3, "backoff": 1},
             respawns=9,
+            respawn_causes=[CauseCount(cause="source_offline", count=9)],
             disk=DiskModel(total_bytes=1000, free_bytes=500, reserve_bytes=50, keep_days=30),
             index=IndexModel(journal_segments=2, lag_seconds=1.5),
         )

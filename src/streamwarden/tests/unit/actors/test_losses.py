@@ -56,6 +56,7 @@ def test_the_first_respawn_after_a_recording_run_follows_at_once(stage: Recorder
     assert stage.state == "starting"
     assert stage.status.respawns == 1
     assert stage.instruments.respawns == ["ffmpeg_crashed"]
+    assert stage.status.respawn_causes == {"ffmpeg_crashed": 1}
 
 
 def test_a_run_that_dies_before_it_has_closed_a_segment_has_had_its_one_respawn_at_once(

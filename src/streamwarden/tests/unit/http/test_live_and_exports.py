@@ -237,6 +237,7 @@ def test_the_summary_says_what_it_knows(bench: Bench, camera: Camera) -> None:
     assert found["disk"]["bytes_per_day"] == 100
     assert found["disk"]["full_at"] == "2026-03-07T00:00:00.000Z"
     assert found["index"] == {"journal_segments": 2, "lag_seconds": 1.5}
+    assert found["respawn_causes"] == [{"cause": "source_offline", "count": 9}]
 
 
 def test_without_the_streaming_role_the_summary_is_what_postgres_says(

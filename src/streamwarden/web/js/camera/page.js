@@ -142,7 +142,7 @@ function statePanel(camera, press) {
     element,
     /** @param {boolean} busy */
     busy(busy) {
-      toggle.disabled = busy;
+      toggle.disabled = busy || (camera.status !== "active" && wanted);
     },
     /** @param {{title: string, advice: string}|null} found */
     problem(found) {
@@ -153,8 +153,9 @@ function statePanel(camera, press) {
     show(status) {
       setAttribute(element, "data-state", status.status);
       setText(badge, stateName(status.status));
-      line(reason, [why(status), nextTry(status)].filter(Boolean).join(" · "));
-      line(todo, advice(status));
+      const active = camera.status === "active";
+      line(reason, active ? [why(status), nextTry(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive"));
+      line(todo, active ? advice(status) : t("problem.camera_inactive.do"));
       wanted = canStart(status);
       const look = `button ${wanted ? "primary" : ""}`;
       if (drawn !== look) {

@@ -43,7 +43,7 @@ export function cameraCard(camera, actions) {
     /** Countdowns and "ago" go on between two answers. */
     refresh() {
       if (!parts) return;
-      if (card.status) writeStatus(parts, card.status);
+      if (card.status) writeStatus(parts, card.status, camera.status === "active");
       writeButton(parts, card);
     },
 
@@ -111,13 +111,13 @@ function more(camera, actions) {
   );
 }
 
-/** @param {any} parts @param {import("./status.js").Status} status */
-function writeStatus(parts, status) {
+/** @param {any} parts @param {import("./status.js").Status} status @param {boolean} active */
+function writeStatus(parts, status, active) {
   setAttribute(parts.element, "data-state", status.status);
   setText(parts.badge, stateName(status.status));
-  const reason = [why(status), nextTry(status)].filter(Boolean).join(" · ");
+  const reason = active ? [why(status), nextTry(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive");
   setText(parts.reason, reason);
-  setAttribute(parts.reason, "title", advice(status) || null);
+  setAttribute(parts.reason, "title", (active ? advice(status) : t("problem.camera_inactive.do")) || null);
   parts.reason.hidden = !reason;
   const { text, moment } = lastSegment(status);
   setText(parts.last, text);

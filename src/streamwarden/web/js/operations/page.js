@@ -1,13 +1,13 @@
 // The operators' page: what is recorded and what is missing, what stands behind it, and how it goes.
 
 import { call } from "../api.js";
-import { serverNow, timeOfDay } from "../clock.js";
+import { duration, serverNow, timeOfDay } from "../clock.js";
 import { h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { explainShortly } from "../problems.js";
 import { isAdmin } from "../session.js";
 import { toast } from "../toast.js";
-import { causeList, diskPanel, figures, panel, spanTable, stateTiles } from "./panels.js";
+import { causeTable, diskPanel, figures, panel, spanTable, stateTiles } from "./panels.js";
 import { Plots } from "./plots.js";
 import { rowsOf, treeTable } from "./tree.js";
 
@@ -34,8 +34,8 @@ class OperationsPage {
       cameras: panel(t("ops.cameras")),
       recorded: panel(t("ops.recorded")),
       causes: panel(t("ops.causes"), "third"),
+      respawns: panel(t("ops.respawnCauses"), "third"),
       disk: panel(t("ops.disk"), "third"),
-      index: panel(t("ops.index"), "third"),
       plots: panel(t("ops.plots"), "wide"),
       tree: panel(t("ops.tree"), "wide"),
     };
@@ -109,14 +109,22 @@ class OperationsPage {
       setText(this.notice, explainAway());
       this.notice.hidden = false;
     }
-    this.write("cameras", [cameras, summary.respawns], () => [
-      cameras.by_state ? stateTiles(cameras.by_state) : h("p", { class: "help", text: explainAway() }),
-      figures([[t("ops.total"), cameras.total], [t("ops.active"), cameras.active], [t("ops.respawns"), summary.respawns]]),
+    this.write("cameras", cameras, () => [
+      cameras.by_state ? stateTiles(cameras.by_state) : away(),
+      figures([[t("ops.total"), cameras.total], [t("ops.active"), cameras.active]]),
     ]);
-    this.write("recorded", [hour, day], () => [spanTable([{ name: t("ops.hour"), ...hour }, { name: t("ops.day"), ...day }])]);
-    this.write("causes", day.causes, () => [causeList(day.causes, t("ops.noMissing"))]);
-    this.write("disk", disk, () => [disk ? diskPanel(disk) : h("p", { class: "help", text: explainAway() })]);
-    this.write("index", index, () => [index ? figures([[t("ops.journal"), index.journal_segments], [t("ops.lag"), `${index.lag_seconds.toFixed(1)} ${t("unit.s")}`]]) : h("p", { class: "help", text: explainAway() })]);
+    this.write("recorded", [hour, day, index], () => [
+      spanTable([{ name: t("ops.hour"), ...hour }, { name: t("ops.day"), ...day }]),
+      figures([[t("ops.journal"), index?.journal_segments ?? null], [t("ops.lag"), index ? `${index.lag_seconds.toFixed(1)} ${t("unit.s")}` : null]]),
+    ]);
+    const missing = day.causes.filter((/** @type {any} */ each) => each.seconds > 0);
+    this.write("causes", missing, () => [causeTable(missing.map((/** @type {any} */ each) => [each.cause, each.seconds, duration(each.seconds)]), t("ops.noMissing"))]);
+    const respawns = summary.respawn_causes;
+    this.write("respawns", respawns, () => [
+      respawns ? causeTable(respawns.map((/** @type {any} */ each) => [each.cause, each.count, String(each.count)]), t("ops.noRespawns")) : away(),
+      h("p", { class: "help", text: t("ops.respawns.help") }),
+    ]);
+    this.write("disk", disk, () => [disk ? diskPanel(disk) : away()]);
     this.plots.add(serverNow(), {
       recording: cameras.by_state ? (cameras.by_state.running ?? 0) : null,
       missing: hour.missing_seconds,
@@ -159,3 +167,4 @@ class OperationsPage {
 }
 
 const explainAway = () => t("problem.streaming_unavailable");
+const away = () => h("p", { class: "help", text: explainAway() });

@@ -51,11 +51,11 @@ function floored(percent) {
   return percent === 100 ? "100" : (Math.floor(percent * 100) / 100).toFixed(2);
 }
 
-/** @param {{cause: string, seconds: number}[]} causes @param {string} none */
-export function causeList(causes, none) {
-  const shown = causes.filter((each) => each.seconds > 0).sort((a, b) => b.seconds - a.seconds);
-  if (!shown.length) return h("p", { class: "help", text: none });
-  const rows = shown.map((each) => h("tr", {}, h("td", { text: causeName(each.cause) }), number(duration(each.seconds))));
+/** Causes, each with its amount and that in words, the largest first. @param {[string, number, string][]} causes @param {string} none */
+export function causeTable(causes, none) {
+  if (!causes.length) return h("p", { class: "help", text: none });
+  const sorted = [...causes].sort(([, a], [, b]) => b - a);
+  const rows = sorted.map(([cause, , words]) => h("tr", {}, h("th", { scope: "row", class: "plain", text: causeName(cause) }), number(words)));
   return h("table", {}, h("tbody", {}, ...rows));
 }
 

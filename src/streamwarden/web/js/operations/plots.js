@@ -4,6 +4,8 @@ import { h } from "../dom.js";
 import { t } from "../i18n.js";
 
 const MOST_POINTS = 720;
+const LEAST_SPAN_S = 120;
+const UNMEASURED_S = 60;
 const HEIGHT = 150;
 
 /** @returns {Promise<any>} uPlot */
@@ -21,14 +23,16 @@ function library() {
   });
 }
 
+/** What has been measured in this tab: it outlives the page, so that coming back shows it again. */
+const measured = { times: /** @type {number[]} */ ([]), values: /** @type {Map<string, (number|null)[]>} */ (new Map()) };
+
 export class Plots {
   /** @param {{key: string, words: string}[]} series */
   constructor(series) {
     this.series = series;
-    /** @type {number[]} */
-    this.times = [];
-    /** @type {Map<string, (number|null)[]>} */
-    this.values = new Map(series.map(({ key }) => [key, []]));
+    this.times = measured.times;
+    this.values = measured.values;
+    for (const { key } of series) if (!this.values.has(key)) this.values.set(key, []);
     /** @type {Map<string, any>} */
     this.drawn = new Map();
     this.places = new Map(series.map(({ key, words }) => [key, h("figure", { class: "plot" }, h("h3", { text: t(words) }))]));
@@ -43,14 +47,25 @@ export class Plots {
 
   /** @param {number} atMs @param {Record<string, number|null>} figures */
   async add(atMs, figures) {
-    this.times.push(atMs / 1000);
-    for (const { key } of this.series) this.values.get(key)?.push(figures[key] ?? null);
+    const at = atMs / 1000;
+    const last = this.times.at(-1);
+    // The first minutes fill the plot from the right: of one point alone uPlot makes a scale of years.
+    if (last === undefined) this.push(at - LEAST_SPAN_S, {});
+    // While the page was closed nothing was measured: the line is not to run on over that.
+    else if (at - last > UNMEASURED_S) this.push(last + 1, {});
+    this.push(at, figures);
     if (this.times.length > MOST_POINTS) {
       this.times.shift();
       for (const values of this.values.values()) values.shift();
     }
     const uPlot = await library();
     if (!this.closed) this.draw(uPlot);
+  }
+
+  /** @param {number} at in seconds @param {Record<string, number|null>} figures */
+  push(at, figures) {
+    this.times.push(at);
+    for (const { key } of this.series) this.values.get(key)?.push(figures[key] ?? null);
   }
 
   /** @param {any} uPlot */
@@ -97,7 +112,7 @@ function options(words, place) {
     legend: { show: false },
     cursor: { y: false },
     scales: { y: { range: (/** @type {any} */ _u, /** @type {number} */ _low, /** @type {number} */ high) => [0, high > 0 ? high * 1.15 : 1] } },
-    series: [{}, { label: t(words), stroke: of("--accent"), width: 2, fill: `${of("--accent")}22`, points: { show: false } }],
+    series: [{}, { label: t(words), stroke: of("--accent"), width: 2, fill: `${of("--accent")}22`, points: { show: (/** @type {any} */ plot) => plot.data[0].length < 4 } }],
     axes: [{ ...axis, values: clockLabels }, { ...axis, size: 56 }],
   };
 }

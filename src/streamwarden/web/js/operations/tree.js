@@ -21,7 +21,7 @@ export function rowsOf(child, names, depth = 0) {
 
 /** @param {Row[]} rows @param {(row: Row) => void} restart */
 export function treeTable(rows, restart) {
-  const heads = [["ops.child"], ["ops.state"], ["ops.incarnation", "number"], ["ops.restarts", "number"], [""]];
+  const heads = [["ops.child"], ["ops.state"], ["ops.incarnation", "number"], ["ops.restarts", "number spare"], [""]];
   return h(
     "table",
     {},
@@ -43,7 +43,7 @@ function treeRow(row, restart) {
     h("td", { text: row.name, title: row.id }),
     h("td", {}, h("span", { class: "badge", text: words })),
     h("td", { class: "number", text: String(row.incarnation) }),
-    h("td", { class: "number", text: String(row.restarts) }),
+    h("td", { class: "number spare", text: String(row.restarts) }),
     h("td", { class: "number" }, row.restartable && press),
   );
 }
