@@ -92,6 +92,7 @@ def sign_user(
         _secret(settings, "user_jwt_secret"),
         audience=settings.user_jwt_audience,
         roles_claim=settings.user_roles_claim,
+        issuer=settings.user_jwt_issuer,
         clock=clock,
     )
     token = tokens.sign(sub, roles=roles, ttl_s=ttl_s)

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from functools import partial
 
 from streamwarden.app.migrations import Migrating
+from streamwarden.app.sign_in import SignIn
 from streamwarden.app.streaming_http import check_database, secret
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play import PlayTokens
 from streamwarden.auth.streams import StreamTokens
-from streamwarden.auth.users import UserTokens
 from streamwarden.clients.streaming import StreamingClient
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
@@ -52,6 +52,7 @@ class ApiRole:
         keys = parse_keys(secret(settings, "stream_token_keys"))
         self._tokens = StreamTokens(keys, clock)
         self._play_tokens = PlayTokens(keys, clock)
+        self._sign_in = SignIn(settings, clock)
         self._memory = WishMemory(
             CameraRepository(self._database), StreamRepository(self._database), clock
         )
@@ -73,6 +74,7 @@ class ApiRole:
         """Bring the database up to date, fill the memory, listen."""
         with ExitStack() as started:
             started.callback(self._streaming.close)
+            self._sign_in.start(started)
             self._database.open()
             started.callback(self._database.close)
             self._migrating.start()
@@ -104,21 +106,16 @@ class ApiRole:
 
     def _users_app(self) -> WsgiApp:
         settings, database = self._settings, self._database
-        users = UserTokens(
-            secret(settings, "user_jwt_secret"),
-            audience=settings.user_jwt_audience,
-            roles_claim=settings.user_roles_claim,
-            clock=self._clock,
-        )
         return create_api_app(
             ApiDeps(
                 shared=self._shared(
                     {
                         "database": partial(check_database, database),
                         "migrations": self._migrating.check,
+                        **self._sign_in.checks,
                     }
                 ),
-                users=users,
+                users=self._sign_in.users,
                 tokens=self._tokens,
                 play_tokens=self._play_tokens,
                 cameras=CameraRepository(database),

@@ -1,8 +1,9 @@
-"""JSON Web Tokens (RFC 7519) with HMAC-SHA-256, and nothing else of JOSE.
+"""JSON Web Tokens (RFC 7519): HMAC-SHA-256 for our own, one fixed algorithm a key for a provider's.
 
-The one module that touches PyJWT. The algorithm is fixed here and never read from a token
-(RFC 8725, 3.1). Times are judged by the injected clock and more strictly than PyJWT does: it takes
-``"exp": "9000000000"`` and ``"exp": true`` for numbers.
+With ``jwks`` the one module that touches PyJWT. The algorithm goes with the key and is never read from
+a token (RFC 8725, 3.1): a public key verifies no HMAC, and a secret nothing else. Times are judged by the
+injected clock and more strictly than PyJWT does: it takes ``"exp": "9000000000"`` and ``"exp": true`` for
+numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import jwt
 
+from streamwarden.auth.jwks import PublicKey
 from streamwarden.errors import ConfigError
 
 ALGORITHM = "HS256"
@@ -24,8 +26,6 @@ MAX_TOKEN_CHARS = 8192
 MAX_EXPIRY_S = 253_402_300_799
 """9999-12-31T23:59:59Z: the last moment that ``datetime`` can hold."""
 MAX_SUBJECT_CHARS = 255
-
-_FIXED_ALGORITHMS = (ALGORITHM,)
 
 
 class TokenFault(StrEnum):
@@ -81,7 +81,7 @@ def key_id(token: str) -> str | None:
 
 def decode(
     token: str,
-    key: bytes,
+    key: bytes | PublicKey,
     *,
     audience: str,
     now_s: float,
@@ -127,12 +127,14 @@ def _check_shape(token: str) -> None:
         raise TokenInvalid(TokenFault.MALFORMED)
 
 
-def _decode_signed(token: str, key: bytes, audience: str, require: list[str]) -> dict[str, Any]:
+def _decode_signed(
+    token: str, key: bytes | PublicKey, audience: str, require: list[str]
+) -> dict[str, Any]:
     try:
         return jwt.decode(
             token,
-            key,
-            algorithms=_FIXED_ALGORITHMS,
+            key.jwk if isinstance(key, PublicKey) else key,
+            algorithms=[key.algorithm if isinstance(key, PublicKey) else ALGORITHM],
             audience=audience,
             options={
                 "require": require,

@@ -1,11 +1,14 @@
-"""Who calls: users' bearer tokens, issued by whoever holds the shared secret."""
+"""Who calls: users' bearer tokens, signed with a shared secret or with a provider's published keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from streamwarden.auth import jwts
+from streamwarden.auth.jwks import PublicKey
+from streamwarden.auth.provider import UnknownKey
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, StreamwardenError
 
@@ -29,29 +32,74 @@ class User:
     roles: frozenset[str] = frozenset()
 
 
+class KeySource(Protocol):
+    """Knows a provider's keys."""
+
+    def find(self, kid: str) -> PublicKey:
+        """Return the key; raise UnknownKey, or Unavailable where nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a user's token must say. ``issuer`` None: any, for only one holds the key.
+
+    ``roles_claim`` is a claim's name or a dotted path into nested claims (``realm_access.roles``).
+    """
+
+    audience: str
+    roles_claim: str
+    issuer: str | None = None
+
+
+class ProviderTokens:
+    """Verifies users' tokens with the keys that an identity provider publishes."""
+
+    def __init__(self, keys: KeySource, expected: Expected, clock: Clock) -> None:
+        self._keys = keys
+        self._expected = expected
+        self._clock = clock
+
+    def verify(self, token: str) -> User:
+        """Return who the token speaks for.
+
+        Raises:
+            Unauthenticated: it repeats nothing of the token.
+            Unavailable: the provider's keys cannot be had.
+        """
+        try:
+            kid = jwts.key_id(token)
+            if kid is None:
+                raise Unauthenticated("the bearer token names no key")
+            key = self._keys.find(kid)
+        except jwts.TokenInvalid as refused:
+            raise Unauthenticated(_DETAIL[refused.fault]) from None
+        except UnknownKey:
+            raise Unauthenticated(_DETAIL[jwts.TokenFault.BAD_SIGNATURE]) from None
+        return _verified(token, key, self._expected, self._clock)
+
+
 class UserTokens:
     """Verifies users' tokens, and signs them for the operators' tool and the demo.
 
-    ``roles_claim`` is a claim's name or a dotted path into nested claims (``realm_access.roles``).
-    Raises ConfigError for an unfit secret.
+    ``roles_claim`` and ``issuer`` as in `Expected`. Raises ConfigError for an unfit secret.
     """
 
-    def __init__(self, secret: str, *, audience: str, roles_claim: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        secret: str,
+        *,
+        audience: str,
+        roles_claim: str,
+        clock: Clock,
+        issuer: str | None = None,
+    ) -> None:
         self._key = jwts.check_secret(secret, what="USER_JWT_SECRET")
-        self._audience = audience
-        self._roles_claim = roles_claim
+        self._expected = Expected(audience=audience, roles_claim=roles_claim, issuer=issuer)
         self._clock = clock
 
     def verify(self, token: str) -> User:
         """Return who the token speaks for; raise Unauthenticated, which repeats nothing of it."""
-        now_s = self._clock.now().timestamp()
-        try:
-            claims = jwts.decode(
-                token, self._key, audience=self._audience, now_s=now_s, leeway_s=LEEWAY_S
-            )
-        except jwts.TokenInvalid as refused:
-            raise Unauthenticated(_DETAIL[refused.fault]) from None
-        return User(claims["sub"], _roles(claims, self._roles_claim))
+        return _verified(token, self._key, self._expected, self._clock)
 
     def sign(self, sub: str, *, roles: Iterable[str] = (), ttl_s: int = DEFAULT_TTL_S) -> str:
         """Return a token for ``sub`` that lives ``ttl_s`` seconds; raise InvalidInput if unfit."""
@@ -62,9 +110,12 @@ class UserTokens:
         if ttl_s < 1:
             raise InvalidInput("a token lives at least 1 second", field="ttl")
         issued_s = int(self._clock.now().timestamp())
-        claims: dict[str, object] = {"aud": self._audience, "sub": sub, "iat": issued_s}
+        expected = self._expected
+        claims: dict[str, object] = {"aud": expected.audience, "sub": sub, "iat": issued_s}
         claims["exp"] = issued_s + ttl_s
-        return jwts.encode(_put(claims, self._roles_claim, sorted(roles)), self._key)
+        if expected.issuer is not None:
+            claims["iss"] = expected.issuer
+        return jwts.encode(_put(claims, expected.roles_claim, sorted(roles)), self._key)
 
 
 _DETAIL: Mapping[jwts.TokenFault, str] = {
@@ -75,6 +126,17 @@ _DETAIL: Mapping[jwts.TokenFault, str] = {
     jwts.TokenFault.EXPIRED: "the bearer token has expired",
     jwts.TokenFault.NOT_YET_VALID: "the bearer token is not yet valid",
 }
+
+
+def _verified(token: str, key: bytes | PublicKey, expected: Expected, clock: Clock) -> User:
+    now_s = clock.now().timestamp()
+    try:
+        claims = jwts.decode(token, key, audience=expected.audience, now_s=now_s, leeway_s=LEEWAY_S)
+    except jwts.TokenInvalid as refused:
+        raise Unauthenticated(_DETAIL[refused.fault]) from None
+    if expected.issuer is not None and claims.get("iss") != expected.issuer:
+        raise Unauthenticated("the bearer token is from another issuer")
+    return User(claims["sub"], _roles(claims, expected.roles_claim))
 
 
 def _roles(claims: Mapping[str, object], name: str) -> frozenset[str]:

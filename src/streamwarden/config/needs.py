@@ -16,11 +16,12 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "streaming": ("database_url", "record_root", "internal_token"),
     "webui": (),
 }
+_ALTERNATIVES: Mapping[str, tuple[str, ...]] = {"user_jwt_secret": ("user_jwks_url",)}
 _HOW_TO_SET = {
     "database_url": "such as postgresql://user:password@host/name",
     "internal_token": f"the same for every role; make one with: {HOW_TO_MAKE}",
     "user_jwt_secret": "the secret with which your identity provider signs users' tokens (HS256); "
-    f"make one with: {HOW_TO_MAKE}",
+    f"make one with: {HOW_TO_MAKE}; or set STREAMWARDEN_USER_JWKS_URL to where it publishes its keys",
     "stream_token_keys": f"as kid:secret; make the secret with: {HOW_TO_MAKE}",
     "record_root": "the folder that recordings go to",
 }
@@ -30,3 +31,8 @@ def needed_by(roles: Collection[str]) -> dict[str, str]:
     """Return the settings that ``roles`` (``all``: every role) need, each with how to set it."""
     wanted = _NEEDS.keys() if "all" in roles else roles
     return {name: _HOW_TO_SET[name] for role in wanted for name in _NEEDS[role]}
+
+
+def alternatives_to(name: str) -> tuple[str, ...]:
+    """Return the settings of which any does as well as ``name``."""
+    return _ALTERNATIVES.get(name, ())

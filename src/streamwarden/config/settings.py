@@ -20,13 +20,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamwarden.config import secrets, values
-from streamwarden.config.needs import needed_by
+from streamwarden.config.needs import alternatives_to, needed_by
 from streamwarden.config.sources import PREFIX, gather, variable
 from streamwarden.errors import ConfigError
 
 MAX_PORT = 65535
 FFMPEG_GIVES_UP_S = 10.0
 """FFmpeg leaves by itself after twice its ``-timeout`` of 5 s without a packet."""
+
+PROVIDER_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 _PORT_OFFSETS = {"webui_port": 0, "api_port": 1, "streaming_port": 2, "internal_api_port": 3}
 
@@ -90,6 +92,17 @@ class Settings(BaseSettings):
     streaming_url: HttpUrl | None = Field(default_factory=_url_at("streaming_port"))
     internal_token: Annotated[SecretStr, BeforeValidator(secrets.header_secret)] | None = None
     user_jwt_secret: Annotated[SecretStr, BeforeValidator(secrets.shared_secret)] | None = None
+    """The secret with which users' tokens are signed (HS256); this or ``user_jwks_url``."""
+    user_jwks_url: Annotated[str, PlainValidator(values.published_keys_url)] | None = None
+    """Where an identity provider publishes the keys that verify users' tokens."""
+    user_jwks_max_age: Annotated[float, PlainValidator(values.duration(60, 604_800))] = 86_400.0
+    """Seconds for which fetched keys are believed while the provider cannot be reached."""
+    user_jwt_algorithms: Annotated[
+        tuple[str, ...], PlainValidator(values.choice_of(*PROVIDER_ALGORITHMS))
+    ] = PROVIDER_ALGORITHMS
+    """What the provider signs with; with a secret it is always HS256."""
+    user_jwt_issuer: Annotated[str, PlainValidator(values.issuer)] | None = None
+    """What users' tokens must hold as ``iss``; None: it is not looked at."""
     user_jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] = "streamwarden"
     user_roles_claim: Annotated[str, PlainValidator(values.claim_name)] = "roles"
     stream_token_keys: Annotated[SecretStr, BeforeValidator(secrets.signing_keys)] | None = None
@@ -148,7 +161,7 @@ class Settings(BaseSettings):
         lines = [
             f"{variable(name)}: is not set; {how}"
             for name, how in needed_by(roles).items()
-            if getattr(self, name) is None
+            if all(getattr(self, each) is None for each in (name, *alternatives_to(name)))
         ]
         if lines:
             raise ConfigError(_listed(lines))
@@ -167,6 +180,15 @@ class Settings(BaseSettings):
         if len(set(ports)) < len(ports):
             names = ", ".join(variable(name) for name in _PORT_OFFSETS)
             raise ValueError(f"{names}: two listeners have the same port; give each its own")
+        return self
+
+    @model_validator(mode="after")
+    def _check_one_way_to_sign_in(self) -> Self:
+        if self.user_jwt_secret is not None and self.user_jwks_url is not None:
+            raise ValueError(
+                f"{variable('user_jwt_secret')}, {variable('user_jwks_url')}: set one of them; two "
+                "ways to sign in are one too many to watch"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ be a secret that landed in the wrong variable.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable, Collection
@@ -117,6 +118,51 @@ def base_url(*schemes: str, path: bool = True) -> Callable[[object], str]:
         return parts.geturl().rstrip("/")
 
     return parse
+
+
+def published_keys_url(value: object) -> str:
+    """Read where an identity provider publishes its keys: https, or http on this machine alone.
+
+    Whoever can change the answer on its way signs in as anybody.
+    """
+    example = "https://provider/path/jwks.json"
+    parts = split_url(value, ("https", "http"), example=example)
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError(f"must hold no user, password or fragment; write {example}")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError(f"must be https: what is fetched decides who signs in; write {example}")
+    return parts.geturl()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def choice_of(*known: str) -> Callable[[object], tuple[str, ...]]:
+    """Return a parser of some of ``known`` from ``"a, b"`` or a list; none is no choice."""
+    wanted = f"give one or more of {', '.join(known)}"
+
+    def parse(value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ValueError(f"is no list; {wanted}")  # noqa: TRY004 - pydantic's way
+        named = [part.strip() if isinstance(part, str) else "" for part in parts]
+        if not named or set(named) - set(known):
+            raise ValueError(f"names what is not known; {wanted}")
+        return tuple(name for name in known if name in named)
+
+    return parse
+
+
+def issuer(value: object) -> str:
+    """Read what tokens name as their issuer, compared as it is (RFC 7519, 4.1.1)."""
+    text = value if isinstance(value, str) else ""
+    if not text.isprintable() or text != text.strip() or not 0 < len(text) <= 500:  # noqa: PLR2004 - far above any real one
+        raise ValueError("must be the text that tokens hold as iss, usually a URL")
+    return text
 
 
 def split_url(value: object, schemes: Collection[str], *, example: str) -> SplitResult:
