@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 _AGAIN_MIN_S: Final = 0.5
 _AGAIN_MAX_S: Final = 10.0
+_GATHER_S: Final = 0.5
+"""After a batch, rows are gathered for as long: a transaction costs more than the rows in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,19 @@ class RowsWritten:
 
 @dataclass(frozen=True, slots=True)
 class WriteAgain:
-    """The pause after a failure is over."""
+    """The pause after a batch or a failure is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexerDeps:
-    """What the indexer works with. ``write_batch`` blocks; it returns how many rows it wrote."""
+    """What the indexer works with.
+
+    ``write_batch`` blocks; it returns how many rows it wrote: fewer than ``batch_rows`` if that was
+    all that waited.
+    """
 
     write_batch: Callable[[], int]
+    batch_rows: int
     on_append: Callable[[Callable[[], None]], None]
     workers: Workers
     timers: Scheduler
@@ -81,14 +88,22 @@ class SegmentIndexer(SupervisedActor):
             case RowsWritten(result):
                 self._written(result)
             case WriteAgain():
-                self._paused = False
-                self._write()
+                self._go_on()
             case _:
                 return super().receive(message)
         return None
 
+    def _go_on(self) -> None:
+        if not self._paused:
+            return  # an orderly stop did not wait for the pause's end
+        if self._more:
+            self._write()
+        else:
+            self._busy = self._paused = False
+
     def _write(self) -> None:
         self._busy = True
+        self._paused = False
         self._more = False
         self._deps.workers.run(
             self._deps.write_batch, lambda result: self._tell_self(RowsWritten(result))
@@ -97,17 +112,24 @@ class SegmentIndexer(SupervisedActor):
     def _written(self, result: object) -> None:
         if self._stopping and (isinstance(result, Exception) or not result):
             self.finish()
-            return
-        if isinstance(result, Exception):
+        elif isinstance(result, Exception):
             self._pause_s = min(_AGAIN_MAX_S, max(_AGAIN_MIN_S, self._pause_s * 2))
             log.warning("index_not_written", error=str(result), again_in_s=self._pause_s)
-            self._paused = True
-            self._deps.timers.after(self._pause_s, lambda: self._tell_self(WriteAgain()))
-            return
-        self._pause_s = 0.0
-        self._busy = False
-        if result or self._more:
+            self._more = True
+            self._pause(self._pause_s)
+        else:
+            self._pause_s = 0.0
+            self._wrote(cast("int", result))
+
+    def _wrote(self, rows: int) -> None:
+        if self._stopping or rows >= self._deps.batch_rows:
             self._write()
+        else:
+            self._pause(_GATHER_S)
+
+    def _pause(self, seconds: float) -> None:
+        self._paused = True
+        self._deps.timers.after(seconds, lambda: self._tell_self(WriteAgain()))
 
     def _tell_self(self, message: object) -> None:
         # A late answer to an incarnation that has ended concerns nobody.

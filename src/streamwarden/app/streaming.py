@@ -19,7 +19,7 @@ from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
 from streamwarden.app.checking import StartupReconcile
 from streamwarden.app.ground import Ground, open_ground
 from streamwarden.app.housekeeping import Housekeeping
-from streamwarden.app.index_writer import IndexWriter
+from streamwarden.app.index_writer import BATCH, IndexWriter
 from streamwarden.app.insides import RoleInsides, Up
 from streamwarden.app.recorders import Recorders
 from streamwarden.app.retention import Limits, Reason, Sweeper
@@ -193,6 +193,7 @@ def start_indexer(link: Link, ground: Ground) -> ActorRef:
         gaps=GapRepository(ground.database),
     )
     deps = IndexerDeps(
+        batch_rows=BATCH,
         write_batch=writer.write_batch,
         on_append=ground.journal.tell,
         workers=ground.pools.index,

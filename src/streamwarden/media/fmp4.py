@@ -15,6 +15,8 @@ from typing import Final
 
 _HEADER_BYTES: Final = 8
 _LARGE_HEADER_BYTES: Final = 16
+_HEADER: Final = struct.Struct(">I4s")
+_LARGE_SIZE: Final = struct.Struct(">Q")
 _MAX_META_BYTES: Final = 16 * 1024 * 1024
 """A ``moov`` or ``moof`` above this is no recorder's work; it is not read into memory."""
 
@@ -176,23 +178,25 @@ def _top_level(fd: int, size: int) -> Iterator[Box]:
 
 def _read_box(fd: int, position: int) -> Box | None:
     header = os.pread(fd, _LARGE_HEADER_BYTES, position)
-    return _box(header, position)
+    return _box(header, 0, at=position)
 
 
-def _box(header: bytes, position: int) -> Box | None:
-    if len(header) < _HEADER_BYTES:
+def _box(data: bytes, offset: int, *, at: int | None = None) -> Box | None:
+    """Read the box at ``offset`` of ``data``, which lies ``at`` in the file (or at ``offset``)."""
+    if len(data) - offset < _HEADER_BYTES:
         return None
-    size, kind = struct.unpack_from(">I4s", header)
-    payload = position + _HEADER_BYTES
+    size, kind = _HEADER.unpack_from(data, offset)
+    header_bytes = _HEADER_BYTES
     if size == 1:
-        if len(header) < _LARGE_HEADER_BYTES:
+        if len(data) - offset < _LARGE_HEADER_BYTES:
             return None
-        size = struct.unpack_from(">Q", header, _HEADER_BYTES)[0]
-        payload = position + _LARGE_HEADER_BYTES
+        (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
+        header_bytes = _LARGE_HEADER_BYTES
     # Size 0 means "to the end of the file": nobody can say that such a box is whole.
-    if size < payload - position:
+    if size < header_bytes:
         return None
-    return Box(kind, position, payload, position + size)
+    start = offset if at is None else at
+    return Box(kind, start, start + header_bytes, start + size)
 
 
 def _payload(fd: int, box: Box) -> bytes:
@@ -205,9 +209,7 @@ def _payload(fd: int, box: Box) -> bytes:
 def _inside(data: bytes, *path: bytes) -> Iterator[bytes]:
     """Yield the payloads of all boxes at ``path`` inside ``data``."""
     position = 0
-    while (box := _box(data[position : position + _LARGE_HEADER_BYTES], position)) is not None:
-        if box.end > len(data):
-            return
+    while (box := _box(data, position)) is not None and box.end <= len(data):
         if box.kind == path[0]:
             payload = data[box.payload : box.end]
             if len(path) == 1:

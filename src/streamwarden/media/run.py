@@ -86,6 +86,7 @@ class RunClock:
         self._clock = clock
         self._wall = clock.now()
         self._monotonic = clock.monotonic()
+        self._offset_s = self._wall.timestamp() - self._monotonic
 
     def now(self) -> datetime:
         """Return the run's present time, to the millisecond."""
@@ -97,7 +98,7 @@ class RunClock:
 
     def stepped_by_s(self) -> float:
         """Return how far the machine's clock has been set since the spawn; 0 when it was not."""
-        by_s = (self._clock.now() - self.now()).total_seconds()
+        by_s = self._clock.now().timestamp() - self._clock.monotonic() - self._offset_s
         return by_s if abs(by_s) > _STEP_S else 0.0
 
     def at_file_time(self, modified_s: float) -> datetime:
@@ -131,19 +132,22 @@ class Run:
     stderr_paused: bool = False
     pending: dict[int, Listed] = field(default_factory=dict)
     spawned_at: datetime = field(init=False)
+    open_file: Path = field(init=False)
+    """The file that FFmpeg is writing."""
 
     def __post_init__(self) -> None:
         self.spawned_at = self.clock.now()
+        self._open(0)
 
     @property
     def number(self) -> int:
         """The run's number, unique and growing for its camera."""
         return self.order.run
 
-    @property
-    def open_file(self) -> Path:
-        """The file that FFmpeg is writing."""
-        return self.order.folder / live_name(self.order.run, self.open_number)
+    def _open(self, number: int) -> None:
+        self.open_number = number
+        self.open_file = self.order.folder / live_name(self.order.run, number)
+        self.open_bytes = 0
 
     def grown(self) -> bool:
         """Look at the open file; True when it has grown since the last look and holds media."""
@@ -175,8 +179,7 @@ class Run:
         self.pending[segment.number] = listed
         self.last_ended_at = ended_at
         self.wrote_media = self.wrote_media or self._listed_media()
-        self.open_number = segment.number + 1
-        self.open_bytes = 0
+        self._open(segment.number + 1)
         return listed
 
     def _listed_media(self) -> bool:

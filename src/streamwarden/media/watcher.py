@@ -26,7 +26,7 @@ from streamwarden.media.pacing import Pacer, SpawnQueue
 from streamwarden.media.process import Process, read_pipe
 from streamwarden.media.run import STDERR_BYTES_A_TICK, Ended, Run, RunClock, RunListener
 from streamwarden.media.segment_list import SegmentListReader
-from streamwarden.media.usage import cpu_seconds, resident_bytes
+from streamwarden.media.usage import used
 
 TICK_S: Final = 0.25
 _LOOK_EVERY_TICKS: Final = 4
@@ -92,11 +92,11 @@ class RunWatcher:
 
     def usage(self) -> tuple[float, int]:
         """Return the CPU seconds of all runs, ended ones included, and the live ones' memory."""
-        live = list(self._live)
-        cpu_s = self._cpu_s_of_ended + sum(cpu_seconds(pid) for pid in live)
+        live = [used(pid) for pid in list(self._live)]
+        cpu_s = self._cpu_s_of_ended + sum(process.cpu_s for process in live)
         # A run that ends while we look may count twice or not at all: a counter never goes back.
         self._cpu_s_shown = max(self._cpu_s_shown, cpu_s)
-        return self._cpu_s_shown, sum(resident_bytes(pid) for pid in live)
+        return self._cpu_s_shown, sum(process.resident_bytes for process in live)
 
     def close(self, deadline_s: float) -> None:
         """Kill what still runs, and end the thread."""
@@ -240,7 +240,7 @@ class RunWatcher:
 
     def _exited(self, camera: CameraBook, run: Run) -> None:
         # Not yet reaped: its times can still be read.
-        cpu_s = cpu_seconds(run.process.pid)
+        cpu_s = used(run.process.pid).cpu_s
         exit_code = run.process.reap()
         self._cpu_s_of_ended += cpu_s
         self._loop.guarded(partial(self._drain, camera, run))

@@ -19,7 +19,7 @@ from streamwarden.clock import SystemClock
 from streamwarden.media import watcher as watcher_module
 from streamwarden.media.pacing import Pacer
 from streamwarden.media.run import Ended, Listed
-from streamwarden.media.usage import resident_bytes
+from streamwarden.media.usage import used
 from streamwarden.media.watcher import Patience, RunWatcher
 from streamwarden.tests.integration.media.ear import (
     Ear,
@@ -232,11 +232,11 @@ def test_a_flood_neither_grows_the_memory_nor_starves_another_run(
         runs = watcher.adopt(CAMERA, ear)
         runs.spawn(shell(flood, tmp_path))
         ear.wait("spawned")
-        before = resident_bytes(os.getpid())
+        before = used(os.getpid()).resident_bytes
         script = "n=0; while [ $n -lt 9 ]; do echo r1-00000$n.mp4,0,1; n=$((n+1)); sleep .2; done"
         watcher.adopt(uuid4(), other).spawn(shell(f"{script}; {SLEEPS}", tmp_path))
         other.segment(9)
-        assert resident_bytes(os.getpid()) - before < 20_000_000
+        assert used(os.getpid()).resident_bytes - before < 20_000_000
         ((_, run), *_) = watcher._live.values()
         assert sum(len(chunk) for chunk in run.stderr) <= 16384
         runs.stop(1)

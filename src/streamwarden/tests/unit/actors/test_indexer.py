@@ -32,6 +32,7 @@ class Desk:
     def start(self) -> None:
         deps = IndexerDeps(
             write_batch=self.write,
+            batch_rows=10,
             on_append=self.listen,
             workers=self.workers,
             timers=self.timers,
@@ -61,6 +62,11 @@ class Desk:
         self.rows += rows
         self.told()
 
+    def handled(self) -> None:
+        """Wait until all that was told before has been handled."""
+        with pytest.raises(TypeError):
+            self.refs[0].ask("nothing that it knows", timeout=DEADLINE_S)
+
     def close(self) -> None:
         for ref in self.refs:
             tell(ref, Exit())
@@ -77,19 +83,35 @@ def desk() -> Iterator[Desk]:
 def test_what_an_earlier_life_has_left_is_written_first(desk: Desk) -> None:
     desk.rows = 25
     desk.start()
-    for _ in range(4):
+    for _ in range(3):
         desk.workers.do_next()
-    assert desk.written == [10, 10, 5, 0]
+    assert desk.written == [10, 10, 5]
 
 
 def test_one_batch_at_a_time_and_none_is_forgotten(desk: Desk) -> None:
     desk.start()
-    desk.workers.do_next()
+    desk.workers.wait_held()
     for _ in range(5):
         desk.append(1)
-    desk.workers.do_next()
+    assert desk.workers.waiting == 1
     desk.workers.do_next()
     assert desk.rows == 0
+
+
+def test_what_comes_soon_after_a_batch_is_gathered(desk: Desk) -> None:
+    desk.start()
+    desk.workers.do_next()
+    desk.append(1)
+    desk.append(1)
+    desk.timers.expire(0.5)
+    desk.workers.do_next()
+    desk.timers.expire(0.5)
+    desk.handled()
+    assert desk.workers.waiting == 0, "nothing came, so nothing is looked for"
+    assert desk.written == [0, 2]
+    desk.append(1)
+    desk.workers.do_next()
+    assert desk.written == [0, 2, 1], "a row that comes after a while waits for nothing"
 
 
 def test_a_row_that_comes_while_nothing_was_found_is_written_too(desk: Desk) -> None:
@@ -97,6 +119,7 @@ def test_a_row_that_comes_while_nothing_was_found_is_written_too(desk: Desk) -> 
     desk.workers.wait_held()
     desk.meanwhile = lambda: desk.append(1)
     desk.workers.do_next()
+    desk.timers.expire(0.5)
     desk.workers.do_next()
     assert desk.rows == 0
 
@@ -111,7 +134,7 @@ def test_while_postgres_is_away_the_pauses_grow_to_ten_seconds(desk: Desk) -> No
     desk.away = False
     desk.workers.do_next()
     assert desk.rows == 0
-    desk.workers.do_next()
+    desk.timers.expire(0.5)
     desk.away = True
     desk.append(1)
     desk.workers.do_next()
@@ -124,8 +147,7 @@ def test_rows_that_come_during_a_pause_do_not_shorten_it(desk: Desk) -> None:
     desk.workers.do_next()
     desk.append(1)
     desk.append(1)
-    with pytest.raises(TypeError):
-        desk.refs[0].ask("all that was told before has been handled", timeout=DEADLINE_S)
+    desk.handled()
     assert desk.workers.waiting == 0
     desk.timers.expire(0.5)
     desk.workers.do_next()

@@ -8,7 +8,7 @@ import pytest
 
 from streamwarden.errors import ConfigError
 from streamwarden.media.program import find_ffmpeg, require_setpriv
-from streamwarden.media.usage import cpu_seconds, resident_bytes
+from streamwarden.media.usage import Used, used
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_setpriv_is_required() -> None:
 
 def test_use_is_read_of_a_living_process_and_0_of_one_that_is_gone() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
-        used = resident_bytes(child.pid), cpu_seconds(child.pid)
+        living = used(child.pid)
         child.kill()
-    assert used[0] > 0
-    assert used[1] >= 0
-    assert resident_bytes(os.getpid()) > 1_000_000
-    assert cpu_seconds(os.getpid()) > 0.1
-    assert (resident_bytes(child.pid), cpu_seconds(child.pid)) == (0, 0)
+    assert living.resident_bytes > 0
+    assert living.cpu_s >= 0
+    assert used(os.getpid()).resident_bytes > 1_000_000
+    assert used(os.getpid()).cpu_s > 0.1
+    assert used(child.pid) == Used()
