@@ -56,7 +56,9 @@ class RecorderActor(SupervisedActor):
         super().__init__(link=link)
         self._spec = spec
         self._deps = deps
-        self._log = log.bind(camera=str(spec.camera_id), incarnation=link.incarnation)
+        self._log = log.bind(
+            camera=str(spec.camera_id), incarnation=link.incarnation, request_id=spec.request_id
+        )
         self._shown = deps.shown
         self._spawning = deps.spawning
         self._attempts = Attempts(
@@ -212,7 +214,7 @@ class RecorderActor(SupervisedActor):
             return
         # The length may have changed while the token was fetched.
         order = replace(order, segment_seconds=self._spec.segment_seconds)
-        self._log.info("run_ordered", run=order.run, request_id=self._spec.request_id)
+        self._log.info("run_ordered", run=order.run)
         self._run_spawned(order.run)
         self._runs.spawn(order)
 

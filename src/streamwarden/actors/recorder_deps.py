@@ -38,6 +38,15 @@ class RecorderDeps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How a stream was asked for: with which URL, in which request, and when (monotonic)."""
+
+    url: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+    wished_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderSpec:
     """What one recorder is to record.
 

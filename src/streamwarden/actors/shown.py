@@ -31,16 +31,25 @@ class Changes(TypedDict, total=False):
 
 
 class Shown:
-    """Keeps the status, shows it on the board, logs each change of state once, counts it once."""
+    """Keeps the status, shows it on the board, logs each change of state once, counts it once.
+
+    ``request_id`` names the request that asked for the recording, in every line of the log.
+    """
 
     def __init__(
-        self, *, camera_id: UUID, board: BoardEntry, instruments: RecordingInstruments, clock: Clock
+        self,
+        *,
+        camera_id: UUID,
+        board: BoardEntry,
+        instruments: RecordingInstruments,
+        clock: Clock,
+        request_id: str | None = None,
     ) -> None:
         self._camera = str(camera_id)
         self._board = board
         self._instruments = instruments
         self._clock = clock
-        self._log = structlog.get_logger(__name__).bind(camera=self._camera)
+        self._log = structlog.get_logger(__name__).bind(camera=self._camera, request_id=request_id)
         self._told: RecorderState | None = None
         self.status: StreamStatus = board.last()
 

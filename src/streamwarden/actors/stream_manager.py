@@ -28,7 +28,7 @@ from streamwarden.actors.messages import (
     WishesRead,
 )
 from streamwarden.actors.ports import Scheduler, Workers
-from streamwarden.actors.recorder_deps import RecorderSpec
+from streamwarden.actors.recorder_deps import Asked, RecorderSpec
 from streamwarden.actors.wishes import Desired, DesiredStream, WantedStream, WishBook
 from streamwarden.clock import Clock
 from streamwarden.errors import Conflict, Unavailable
@@ -49,6 +49,8 @@ from streamwarden.supervision import (
 log = structlog.get_logger(__name__)
 
 RECONCILE_EVERY_S: Final = 30.0
+_BY_NOBODY: Final = Asked()
+"""The wish stands in the book or in the database."""
 
 
 class OtherOwner(Conflict):
@@ -100,12 +102,13 @@ class StreamManager(Supervisor):
         self._deps = deps
         self._touched_s: dict[UUID, float] = {}
         self._released: dict[UUID, tuple[str, datetime]] = {}
+        self._asked_meanwhile: dict[UUID, Asked] = {}
 
     def init(self) -> None:
         """Record what the wish book says, and compare it with the database at once."""
         super().init()
         for wish in self._deps.wishes.all().values():
-            self._begin(wish, url=None, request_id=None, wished_s=None)
+            self._begin(wish)
         tell(self.actor_ref, ReconcileDue())
 
     def receive(self, message: object) -> object:
@@ -143,12 +146,12 @@ class StreamManager(Supervisor):
             since=known.since if known else self._deps.clock.now(),
         )
         self._deps.wishes.put(wish)
-        self._begin(
-            wish,
+        asked = Asked(
             url=start.rtsp_url,
             request_id=start.request_id,
             wished_s=self._deps.clock.monotonic(),
         )
+        self._begin(wish, asked)
         return self._deps.board.get(start.camera_id)
 
     def _stop_stream(self, camera_id: UUID) -> StreamStatus:
@@ -167,25 +170,25 @@ class StreamManager(Supervisor):
 
     # Recorders
 
-    def _begin(
-        self, wish: WantedStream, *, url: str | None, request_id: str | None, wished_s: float | None
-    ) -> None:
+    def _begin(self, wish: WantedStream, asked: Asked = _BY_NOBODY) -> None:
         child_id = str(wish.camera_id)
         status = self._child_status(wish.camera_id)
         if status in {ChildStatus.STARTING, ChildStatus.RUNNING}:
-            update = UpdateStream(rtsp_url=url, segment_seconds=wish.segment_seconds)
+            update = UpdateStream(rtsp_url=asked.url, segment_seconds=wish.segment_seconds)
             self.tell_child(child_id, update)
         elif status is None:
             spec = RecorderSpec(
                 camera_id=wish.camera_id,
                 segment_seconds=wish.segment_seconds,
                 wanted_at=wish.since,
-                url=url,
-                request_id=request_id,
-                wished_s=wished_s,
+                url=asked.url,
+                request_id=asked.request_id,
+                wished_s=asked.wished_s,
             )
             self.start_child(self._child_spec(wish.camera_id, spec, wish.owner))
-        # One that is stopping is started again once it has stopped; a parked one keeps its rest.
+        elif status is not ChildStatus.PARKED and asked is not _BY_NOBODY:
+            # It is started again once it has stopped; a parked one keeps its rest.
+            self._asked_meanwhile[wish.camera_id] = asked
 
     def _child_spec(self, camera_id: UUID, first: RecorderSpec, owner: str) -> ChildSpec:
         waiting = [first]
@@ -215,6 +218,7 @@ class StreamManager(Supervisor):
 
     def _end_stream(self, wish: WantedStream, at: datetime) -> None:
         self._released[wish.camera_id] = (wish.owner, at)
+        self._asked_meanwhile.pop(wish.camera_id, None)
         if self._child_status(wish.camera_id) is None:
             self._release(wish.camera_id)
             return
@@ -239,8 +243,9 @@ class StreamManager(Supervisor):
             return
         self.delete_child(str(camera_id))
         self._release(camera_id)
+        asked = self._asked_meanwhile.pop(camera_id, _BY_NOBODY)
         if (wish := self._deps.wishes.get(camera_id)) is not None:
-            self._begin(wish, url=None, request_id=None, wished_s=None)
+            self._begin(wish, asked)
 
     def _child_status(self, camera_id: UUID) -> ChildStatus | None:
         info = self.child(str(camera_id))
@@ -296,7 +301,7 @@ class StreamManager(Supervisor):
         if known is not None and not same_owner:
             self._end_stream(known, desired.changed_at)
         self._deps.wishes.put(wish)
-        self._begin(wish, url=None, request_id=None, wished_s=None)
+        self._begin(wish)
 
     def _touch(self, camera_id: UUID) -> None:
         self._touched_s[camera_id] = self._deps.clock.monotonic()

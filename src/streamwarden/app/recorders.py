@@ -45,7 +45,7 @@ class Recorders:
         """Start an incarnation of a camera's recorder."""
         ground, camera_id = self._ground, spec.camera_id
         files = ground.archive.camera(camera_id, owner)
-        shown = self._shown(camera_id)
+        shown = self._shown(camera_id, spec.request_id)
         # Who has asked for it is answered before the recorder's own thread has begun.
         shown.state(RecorderState.STARTING, segment_seconds=spec.segment_seconds)
         deps = RecorderDeps(
@@ -153,13 +153,14 @@ class Recorders:
             log.error("owner_names_no_folder", camera=str(camera_id), error=str(error))  # noqa: TRY400 - the text says it all
             return None
 
-    def _shown(self, camera_id: UUID) -> Shown:
+    def _shown(self, camera_id: UUID, request_id: str | None = None) -> Shown:
         ground = self._ground
         return Shown(
             camera_id=camera_id,
             board=ground.board.take_over(camera_id),
             instruments=ground.metrics,
             clock=ground.clock,
+            request_id=request_id,
         )
 
     def _in_order(self, camera_id: UUID) -> InOrder:

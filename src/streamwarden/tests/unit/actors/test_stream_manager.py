@@ -4,6 +4,7 @@ import threading
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from streamwarden.actors import gateway as gateway_module
 from streamwarden.actors.gateway import StreamGateway
@@ -92,6 +93,26 @@ def test_a_start_while_it_is_stopping_begins_once_it_has_stopped(tree: ManagerSt
     assert spawned(tree) == [1, 2]
     assert tree.state(CAMERA) == "starting"
     assert CAMERA in tree.wishes.all()
+
+
+def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: ManagerStage) -> None:
+    tree.recording(CAMERA)
+    tree.stop(CAMERA)
+    again = StartStream(
+        camera_id=CAMERA, owner="otto", rtsp_url=URL, segment_seconds=30, request_id="again"
+    )
+    tree.gateway.start(again)
+    tree.clock.seconds += 3
+    with capture_logs() as logged:
+        tree.end_runs(CAMERA)
+        tree.cameras[CAMERA].watcher.record(2)
+        tree.settle()
+    assert tree.cameras[CAMERA].watcher.orders[-1].url == URL
+    ordered = [line for line in logged if line["event"] == "run_ordered"]
+    assert [(line["run"], line["request_id"]) for line in ordered] == [(2, "again")]
+    tree.cameras[CAMERA].watcher.finish(2, 0, at(3), at(33))
+    tree.settle()
+    assert tree.instruments.first_segments[-1] == 3
 
 
 def test_another_owner_may_start_once_the_first_one_has_stopped(tree: ManagerStage) -> None:
