@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import re
 import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -98,10 +99,16 @@ def _from_code(end: RunEnd) -> Cause:
 
 
 def message(cause: Cause, end: RunEnd) -> str:
-    """Return one line for people: what happened, with the code or signal where that helps."""
-    text = cause.value.replace("_", " ")
-    if cause is not Cause.FFMPEG_CRASHED:
-        return text
+    """Return one line for people: what happened, in our words alone.
+
+    FFmpeg's own words hold the URL, and with it the token. From them only a status or a codec's name is
+    taken.
+    """
+    in_words = _IN_WORDS.get(cause)
+    return in_words(end) if in_words is not None else cause.value.replace("_", " ")
+
+
+def _crashed(end: RunEnd) -> str:
     if end.exit_code < 0:
         return f"FFmpeg was ended by {_signal_name(-end.exit_code)}"
     return f"FFmpeg ended with code {end.exit_code}"
@@ -112,3 +119,82 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _offline(end: RunEnd) -> str:
+    if end.wrote_media:
+        return "the stream ended: the camera no longer publishes, or its connection broke"
+    if "404 Not Found" in end.stderr:
+        return "nobody publishes at the camera's path (404)"
+    return "the media server ended the session before any media came"
+
+
+def _server_error(end: RunEnd) -> str:
+    code = re.search(r"Server returned (\d{3})|([45]XX) (?:Server|Client) Error", end.stderr)
+    if code is None:
+        return "what answered at the media server's address does not speak RTSP"
+    return f"the media server answered with an error ({code[1] or code[2]})"
+
+
+def _unauthorized(end: RunEnd) -> str:
+    code = "403" if "403 Forbidden" in end.stderr else "401"
+    return f"the media server refused the read token ({code})"
+
+
+def _unreachable(end: RunEnd) -> str:
+    if "Failed to resolve hostname" in end.stderr:
+        return "the media server's name does not resolve"
+    return "no route leads to the media server"
+
+
+def _timeout(end: RunEnd) -> str:
+    if end.killed is Killed.NEVER_STARTED:
+        return f"no media came within {end.waited_s:.0f} s of the start"
+    return f"the media server did not answer within {end.answer_wait_s:.0f} s"
+
+
+def _stalled(end: RunEnd) -> str:
+    if end.killed is Killed.STALLED:
+        return "the connection stood and no media came any more: FFmpeg was ended"
+    return "the connection stood and no media came any more"
+
+
+def _unsupported(end: RunEnd) -> str:
+    codec = re.search(r"Could not find tag for codec (\w{1,32})", end.stderr)
+    if codec is not None:
+        return f"MP4 cannot hold what the camera sends ({codec[1]})"
+    return "the camera sends no picture"
+
+
+def _disk_full(end: RunEnd) -> str:
+    if "Disk quota exceeded" in end.stderr:
+        return "the disk quota of the record root is used up"
+    return "no space is left under the record root"
+
+
+def _not_writable(end: RunEnd) -> str:
+    for said in ("Read-only file system", "Permission denied"):
+        if said in end.stderr:
+            return f"the record root refuses writes: {said.lower()}"
+    return "the record root refuses writes, or the camera's folder is gone"
+
+
+_IN_WORDS: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
+    Cause.STARTING: lambda _: "FFmpeg could not tell the picture's size: the next try looks longer",
+    Cause.SOURCE_OFFLINE: _offline,
+    Cause.SERVER_ERROR: _server_error,
+    Cause.UNAUTHORIZED: _unauthorized,
+    Cause.CONNECTION_REFUSED: lambda _: "nothing listens at the media server's address",
+    Cause.UNREACHABLE: _unreachable,
+    Cause.TIMEOUT: _timeout,
+    Cause.STALLED: _stalled,
+    Cause.FFMPEG_CRASHED: _crashed,
+    Cause.FFMPEG_MISSING: lambda _: "FFmpeg, setpriv or a library of theirs cannot be started",
+    Cause.UNSUPPORTED_MEDIA: _unsupported,
+    Cause.DISK_FULL: _disk_full,
+    Cause.NOT_WRITABLE: _not_writable,
+    Cause.INTERNAL: lambda _: (
+        "FFmpeg does not know an option it was given: a defect of streamwarden"
+    ),
+}
+"""What ``classify`` can say."""

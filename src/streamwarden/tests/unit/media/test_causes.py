@@ -155,3 +155,38 @@ def test_the_message_is_one_line_without_anything_that_ffmpeg_said(
     assert "secret" not in text
     assert "\n" not in text
     assert text
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (end(8, "Server returned 404 Not Found"), "nobody publishes at the camera's path (404)"),
+        (end(0, wrote=True), "the camera no longer publishes"),
+        (end(0), "ended the session before any media came"),
+        (end(8, "Server returned 403 Forbidden"), "refused the read token (403)"),
+        (end(8, "Server returned 5XX Server Error reply"), "answered with an error (5XX)"),
+        (end(8, "Server returned 400 Bad Request"), "answered with an error (400)"),
+        (end(183, INVALID), "does not speak RTSP"),
+        (end(251, "Failed to resolve hostname nowhere"), "name does not resolve"),
+        (end(143, "No route to host"), "no route leads"),
+        (end(146), "did not answer within 5 s"),
+        (end(-9, killed=Killed.NEVER_STARTED, waited_s=20.2), "no media came within 20 s"),
+        (end(-9, killed=Killed.STALLED, wrote=True), "FFmpeg was ended"),
+        (end(234, "Could not find tag for codec pcm_alaw in stream #1"), "(pcm_alaw)"),
+        (end(234, "Stream map '0:v:0' matches no streams."), "no picture"),
+        (end(226, "Failed to open segment 'x'\nRead-only file system"), "read-only file system"),
+        (end(134, "Disk quota exceeded"), "quota"),
+        (end(1, "something nobody has seen yet"), "FFmpeg ended with code 1"),
+    ],
+)
+def test_the_message_says_what_happened(lost: RunEnd, words: str) -> None:
+    cause = classify(lost)
+    assert cause is not None
+    assert words in message(cause, lost)
+
+
+@pytest.mark.parametrize(("cause", "code", "stderr"), TABLE)
+def test_no_message_only_repeats_its_cause(cause: str, code: int, stderr: str) -> None:
+    text = message(Cause(cause), end(code, stderr))
+    assert text.split() != cause.split("_")
+    assert len(text.split()) > 3
