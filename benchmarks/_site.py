@@ -93,6 +93,11 @@ class Site:
         return f"http://{HOST}:{self._api_port}"
 
     @property
+    def webui_url(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self._webui}"
+
+    @property
     def streaming_url(self) -> str:
         """Where the API calls."""
         return f"http://{HOST}:{self._streaming_port}"
@@ -180,8 +185,8 @@ class Site:
             roles.stop(self._stop_timeout_s)
 
     def await_ready(self) -> None:
-        """Wait until both roles are ready."""
-        for base in (self.api_url, self.streaming_url):
+        """Wait until all roles are ready."""
+        for base in (self.api_url, self.streaming_url, self.webui_url):
             wait_for(f"{base} ready", partial(self._ready, base), every_s=0.1)
 
     def _ready(self, base: str) -> bool:

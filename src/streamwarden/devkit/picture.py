@@ -13,8 +13,9 @@ TONE_SAMPLE_RATE = 16000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestPicture:
-    """Colour bars, the burnt-in UTC clock and a tone; H.264 baseline and AAC, a key frame a second.
+    """Colour bars, the burnt-in UTC clock and a tone; H.264 baseline and AAC.
 
+    ``key_frame_every_s`` is the distance between key frames: some cameras send one in ten seconds.
     ``bitrate_kbps`` pads the video to a constant rate; None leaves it at what the picture needs,
     about 50 kbit/s.
     """
@@ -25,6 +26,7 @@ class TestPicture:
     height: int = 720
     fps: int = 25
     tone_hz: int = 440
+    key_frame_every_s: int = 1
     bitrate_kbps: int | None = None
 
     def arguments(self) -> tuple[str, ...]:
@@ -52,9 +54,10 @@ class TestPicture:
 
     def _encoders(self) -> tuple[str, ...]:
         # zerolatency would cut each frame into slices for threads: one thread costs less here.
+        distance = str(self.fps * self.key_frame_every_s)
         video = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
                  "-profile:v", "baseline", "-threads", "1",
-                 "-g", str(self.fps), "-keyint_min", str(self.fps), "-sc_threshold", "0")  # fmt: skip
+                 "-g", distance, "-keyint_min", distance, "-sc_threshold", "0")  # fmt: skip
         # Otherwise each picture waits for the sound that goes with it: 0.15 s later at the reader.
         prompt = ("-max_interleave_delta", "1")
         return (*video, *self._rate(), "-c:a", "aac", "-b:a", "32k", *prompt)

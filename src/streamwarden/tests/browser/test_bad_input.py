@@ -10,7 +10,6 @@ from streamwarden.tests.browser.conftest import NewPerson
 from streamwarden.tests.browser.site import Site
 
 SEGMENTS_A_DAY = 2_880
-A_FRAME_MS = 16
 
 
 def test_a_wrong_clock_is_told_and_signs_nobody_out(site: Site, new_person: NewPerson) -> None:
@@ -24,11 +23,28 @@ def test_a_wrong_clock_is_told_and_signs_nobody_out(site: Site, new_person: NewP
     expect(page.locator(".who .name")).to_have_text(owner)
 
 
+def test_a_sign_in_that_expires_while_a_recording_plays_is_told(
+    site: Site, new_person: NewPerson
+) -> None:
+    camera = site.recording()
+    first = camera.await_segments(2)[0]
+    person = new_person(site.webui)
+    person.allow_refusals = True  # what was asked for at the last moment
+    person.page.clock.install()
+    page = person.sign_in(
+        site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{first['started_at']}"
+    )
+    person.await_moving_picture()
+    person.page.clock.fast_forward("01:01:00")
+    expect(page.get_by_role("alert")).to_contain_text("has expired")
+    expect(page.locator("video")).to_have_count(0)
+
+
 def test_recordings_play_on_with_a_new_token_when_the_player_is_refused(
     site: Site, new_person: NewPerson
 ) -> None:
     camera = site.recording()
-    first = camera.await_segments(8, within_s=60)[0]
+    first = camera.await_segments(4, within_s=60)[0]
     person = new_person(site.webui)
     person.sign_in(
         site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{first['started_at']}"
@@ -45,28 +61,22 @@ def test_recordings_play_on_with_a_new_token_when_the_player_is_refused(
     assert str(person.page.locator(".clock").get_attribute("datetime")) > str(before)
 
 
-def test_a_day_of_30_s_segments_is_drawn_within_a_frame(site: Site, new_person: NewPerson) -> None:
-    """The page holds one day, however many there are."""
+def test_a_day_of_30_s_segments_is_drawn_as_a_few_blocks(site: Site, new_person: NewPerson) -> None:
+    """The page holds one day, however many there are; `benchmarks/page.py` says how long it takes."""
     page = new_person(site.webui).sign_in(site.token("watcher"))
-    blocks, took_ms = page.evaluate(
+    blocks = page.evaluate(
         """async count => {
           const base = document.querySelector('script[type=module]').src.replace('main.js', '');
           const { merged } = await import(base + 'recordings/drawing.js');
-          const segments = Array.from({length: count}, (_, i) => (
-            {start: i * 30000 + (i % 500 ? 0 : 9000), end: (i + 1) * 30000}));
+          const segments = Array.from({length: count}, (_, i) => i)
+            .filter(i => i % 500 > 20)
+            .map(i => ({start: i * 30000, end: (i + 1) * 30000}));
           const view = {from: 0, to: count * 30000};
-          const draw = () => [...merged(segments, view, view.to / 1200)].length;
-          const took = Array.from({length: 5}, () => {
-            const began = performance.now();
-            draw();
-            return performance.now() - began;
-          });
-          return [draw(), Math.min(...took)];
+          return [...merged(segments, view, view.to / 1200)].length;
         }""",
         SEGMENTS_A_DAY,
     )
-    assert blocks < 10
-    assert took_ms < A_FRAME_MS
+    assert blocks == 6  # one between each two of the holes
 
 
 def test_a_moment_in_the_picture_is_the_moment_on_the_clock(

@@ -5,17 +5,28 @@ const NATIVE = "application/vnd.apple.mpegurl";
 /** @typedef {{close: () => void, playingDate: () => Date|null}} HlsPlayback */
 
 /**
- * Play `url` in `video`. `failed` is called once, with what the browser or hls.js says.
+ * The format that a player says it cannot decode, in people's words; empty where it says anything else.
+ * @param {string} detail as hls.js or the browser has it
+ */
+export function unplayableFormat(detail) {
+  if (/hev1|hvc1/i.test(detail)) return "H.265";
+  const codecs = /codecs="?([^";\s]+)/.exec(detail)?.[1] ?? "";
+  return codecs || (/codec|NO_SUPPORTED_STREAMS/i.test(detail) ? "?" : "");
+}
+
+/**
+ * Play `url` in `video`. `failed` is called with what the browser or hls.js says, and with the status
+ * of an answer that was none.
  * @param {HTMLVideoElement} video
  * @param {string} url
- * @param {{failed: (detail: string) => void, startAt?: number, live?: boolean}} options
+ * @param {{failed: (detail: string, status?: number) => void, startAt?: number, live?: boolean}} options
  * @returns {HlsPlayback}
  */
 export function playHls(video, url, options) {
   let closed = false;
   /** @type {HlsPlayback} */
   let inner = { close() {}, playingDate: () => null };
-  const failed = (/** @type {string} */ detail) => !closed && options.failed(detail);
+  const failed = (/** @type {string} */ detail, status = 0) => !closed && options.failed(detail, status);
   const withLibrary = async (/** @type {string} */ before) => {
     try {
       const { default: Hls } = await import("../../vendor/hls.light.min.mjs");
@@ -91,7 +102,7 @@ function library(Hls, video, url, options) {
   hls.on(Hls.Events.ERROR, (/** @type {any} */ _event, /** @type {any} */ data) => {
     if (!data.fatal) return;
     if (data.type === "mediaError" && mended++ < 2) hls.recoverMediaError();
-    else options.failed(data.details);
+    else options.failed([data.details, data.mimeType].filter(Boolean).join(" "), data.response?.code);
   });
   hls.loadSource(url);
   hls.attachMedia(video);

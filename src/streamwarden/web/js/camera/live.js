@@ -5,7 +5,7 @@ import { call, cameraPath, throughBff } from "../api.js";
 import { serverNow } from "../clock.js";
 import { t } from "../i18n.js";
 import { explainShortly } from "../problems.js";
-import { playHls } from "./hls.js";
+import { playHls, unplayableFormat } from "./hls.js";
 import { WhepFailed, openWhep } from "./whep.js";
 
 const TTL_S = 300;
@@ -153,9 +153,10 @@ export class LivePicture {
   playSegments(preview, note) {
     if (!preview.hls_url) throw new WhepFailed("unreachable");
     let playing = false;
-    const failed = (/** @type {string} */ detail) => {
-      const text = playing ? t("live.frozen") : t("live.hlsFailed", { detail });
-      this.again(text, note);
+    const failed = (/** @type {string} */ detail, status = 0) => {
+      if (playing) this.again(t("live.frozen"), note);
+      else if (status === 404) this.again(t("live.noMedia"), note);
+      else this.again(whyNoSegments(detail), note);
     };
     const session = playHls(this.video, throughBff(preview.hls_url, `${cameraPath(this.id)}/preview`), { failed, live: true });
     this.session = session;
@@ -200,6 +201,12 @@ export class LivePicture {
     this.tell({ kind: "waiting", text, note, retryAt: Date.now() + pause });
     this.later(() => this.connect(), pause);
   }
+}
+
+/** @param {string} detail as a player has it */
+function whyNoSegments(detail) {
+  const format = unplayableFormat(detail);
+  return format ? t("live.format", { format }) : t("live.hlsFailed", { detail });
 }
 
 /** @param {any} preview @returns {string} empty where WebRTC can be tried */

@@ -2,7 +2,7 @@
 // next one follows, so that no list grows with the recordings.
 
 import { Problem, call, cameraPath } from "../api.js";
-import { playHls } from "../camera/hls.js";
+import { playHls, unplayableFormat } from "../camera/hls.js";
 import { currentUser } from "../session.js";
 import { SEAM_MS, iso } from "./day.js";
 import { momentAt, partAt, readPlaylist, timeOf } from "./playlist.js";
@@ -210,7 +210,9 @@ export class Player {
   retry(detail) {
     const playing = !this.video.paused;
     if (!currentUser()) return;
-    if (this.tries++ < TRIES) this.load(this.moment, playing || this.tries === 1);
+    const format = unplayableFormat(detail);
+    if (format) this.listener.failed(new Problem({ status: 0, code: "unplayable_format", detail: format }));
+    else if (this.tries++ < TRIES) this.load(this.moment, playing || this.tries === 1);
     else this.listener.failed(new Problem({ status: 0, code: "not_played", detail }));
   }
 
