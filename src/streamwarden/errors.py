@@ -37,6 +37,16 @@ class Conflict(StreamwardenError):
     code = "conflict"
 
 
+class TooManyRequests(StreamwardenError):
+    """The caller has called oftener than it may; the same call succeeds after ``retry_after_s``."""
+
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(StreamwardenError):
     """Something that is needed does not answer; the same call may succeed later."""
 

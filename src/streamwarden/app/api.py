@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from streamwarden.app.migrations import Migrating
-from streamwarden.app.sign_in import SignIn
+from streamwarden.app.sign_in import SignIn, rates
 from streamwarden.app.streaming_http import check_database, secret
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play import PlayTokens
@@ -15,6 +15,7 @@ from streamwarden.auth.streams import StreamTokens
 from streamwarden.clients.streaming import StreamingClient
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
+from streamwarden.http.addresses import Proxies
 from streamwarden.http.api.app import ApiDeps, InternalDeps, create_api_app, create_internal_app
 from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.app import Shared
@@ -102,6 +103,8 @@ class ApiRole:
             render=partial(render, self._registry),
             checks=checks,
             internal_token=secret(self._settings, "internal_token"),
+            rates=rates(self._settings),
+            proxies=Proxies(self._settings.trusted_proxies),
         )
 
     def _users_app(self) -> WsgiApp:

@@ -1,4 +1,4 @@
-"""How users sign in, put together: with a shared secret, or with what an identity provider publishes."""
+"""Who is let in, put together: users by secret or by a provider's keys, and how often; other roles."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
 from streamwarden.http.health import Check
 from streamwarden.http.ports import UserVerifier
+from streamwarden.http.rates import Rates
 
 
 class SignIn:
@@ -40,6 +41,15 @@ class SignIn:
             started.callback(self._client.close)
             self._keys.start()
             started.callback(self._keys.stop)
+
+
+def rates(settings: Settings) -> Rates:
+    """Return how often users may call."""
+    return Rates(
+        connects=settings.connects_per_minute,
+        signings=settings.tokens_per_minute,
+        failed_sign_ins=settings.failed_sign_ins_per_minute,
+    )
 
 
 def _by_secret(settings: Settings, clock: Clock) -> UserTokens:

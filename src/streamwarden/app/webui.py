@@ -10,6 +10,7 @@ import streamwarden
 from streamwarden.clients.forwarding import Forwarder
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
+from streamwarden.http.addresses import Proxies
 from streamwarden.http.app import Shared
 from streamwarden.http.server import HttpServer
 from streamwarden.http.webui.app import WebUiDeps, create_webui_app
@@ -35,6 +36,7 @@ class WebUiRole:
                 metrics=HttpMetrics(self._registry),
                 render=partial(render, self._registry),
                 checks={"api": self._api.check},
+                proxies=Proxies(settings.trusted_proxies),
             ),
             api=self._api,
             assets=load_assets(_FOLDER),

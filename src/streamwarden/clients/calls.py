@@ -32,7 +32,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Calls one role. ``internal_token`` goes along with every call and into no message."""
+    """Calls one role. ``internal_token`` goes along with every call and into no message.
+
+    Of two with a comma between them, as while it is being changed, the first is shown.
+    """
 
     base_url: str
     internal_token: str = field(repr=False)
@@ -82,7 +85,7 @@ class Caller:
     def headers(self, request_id: str | None) -> dict[str, str]:
         """Return what every call carries."""
         headers = {
-            "X-Internal-Token": self.internal_token,
+            "X-Internal-Token": self.internal_token.partition(",")[0],
             "Content-Type": "application/json",
             "Accept": "application/json",
         }

@@ -7,6 +7,7 @@ import re
 from streamwarden.config.values import split_url
 
 MIN_SECRET_BYTES = 32
+MAX_HEADER_SECRETS = 2
 HIDDEN = "********"
 HOW_TO_MAKE = "openssl rand -hex 32"
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
@@ -35,6 +36,15 @@ def header_secret(value: object) -> str:
             f"make a new one, for example with: {HOW_TO_MAKE}"
         )
     return text
+
+
+def header_secrets(value: object) -> str:
+    """Read one or two secrets that travel in an HTTP header, with a comma between them."""
+    text = value if isinstance(value, str) else ""
+    tokens = [header_secret(part.strip()) for part in text.split(",")]
+    if len(tokens) > MAX_HEADER_SECRETS or len(set(tokens)) < len(tokens):
+        raise ValueError("holds more than two tokens, or the same one twice")
+    return ",".join(tokens)
 
 
 def signing_keys(value: object) -> str:

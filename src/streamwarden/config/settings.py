@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -20,51 +20,28 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamwarden.config import secrets, values
+from streamwarden.config.faults import failed_checks, faults_of, listed
 from streamwarden.config.needs import alternatives_to, needed_by
+from streamwarden.config.ports import (
+    MAX_PORT,
+    PORT_OFFSETS,
+    HttpUrl,
+    Port,
+    RtspUrl,
+    port_of,
+    url_at,
+)
 from streamwarden.config.sources import PREFIX, gather, variable
 from streamwarden.errors import ConfigError
 
-MAX_PORT = 65535
 FFMPEG_GIVES_UP_S = 10.0
 """FFmpeg leaves by itself after twice its ``-timeout`` of 5 s without a packet."""
 
 PROVIDER_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
-_PORT_OFFSETS = {"webui_port": 0, "api_port": 1, "streaming_port": 2, "internal_api_port": 3}
-
-
-def _port_of(name: str) -> Callable[[dict[str, Any]], int]:
-    def default(earlier: dict[str, Any]) -> int:
-        base = earlier.get("port_base", 0)
-        return base + _PORT_OFFSETS[name] if base else 0
-
-    return default
-
-
-def _url_at(port_name: str) -> Callable[[dict[str, Any]], str | None]:
-    def default(earlier: dict[str, Any]) -> str | None:
-        port = earlier.get(port_name, 0)
-        return f"http://{_reachable(earlier.get('host', ''))}:{port}" if port else None
-
-    return default
-
-
-def _reachable(host: str) -> str:
-    """Return how a program on this machine reaches what listens on ``host``."""
-    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
-        return "127.0.0.1"
-    if host == "::":
-        return "[::1]"
-    return f"[{host}]" if ":" in host else host
-
 
 def _word(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
-
-
-Port = Annotated[int, PlainValidator(values.whole(0, MAX_PORT))]
-HttpUrl = Annotated[str, PlainValidator(values.base_url("http", "https"))]
-RtspUrl = Annotated[str, PlainValidator(values.base_url("rtsp", "rtsps", path=False))]
 
 
 class Settings(BaseSettings):
@@ -83,14 +60,16 @@ class Settings(BaseSettings):
     host: Annotated[str, PlainValidator(values.host)] = "127.0.0.1"
     """The address that every listener binds."""
     port_base: Annotated[int, PlainValidator(values.whole(0, MAX_PORT - 3))] = 8080
-    webui_port: Port = Field(default_factory=_port_of("webui_port"))
-    api_port: Port = Field(default_factory=_port_of("api_port"))
-    streaming_port: Port = Field(default_factory=_port_of("streaming_port"))
-    internal_api_port: Port = Field(default_factory=_port_of("internal_api_port"))
-    api_url: HttpUrl | None = Field(default_factory=_url_at("api_port"))
-    internal_api_url: HttpUrl | None = Field(default_factory=_url_at("internal_api_port"))
-    streaming_url: HttpUrl | None = Field(default_factory=_url_at("streaming_port"))
-    internal_token: Annotated[SecretStr, BeforeValidator(secrets.header_secret)] | None = None
+    webui_port: Port = Field(default_factory=port_of("webui_port"))
+    api_port: Port = Field(default_factory=port_of("api_port"))
+    streaming_port: Port = Field(default_factory=port_of("streaming_port"))
+    internal_api_port: Port = Field(default_factory=port_of("internal_api_port"))
+    api_url: HttpUrl | None = Field(default_factory=url_at("api_port"))
+    internal_api_url: HttpUrl | None = Field(default_factory=url_at("internal_api_port"))
+    streaming_url: HttpUrl | None = Field(default_factory=url_at("streaming_port"))
+    internal_token: Annotated[SecretStr, BeforeValidator(secrets.header_secrets)] | None = None
+    """What the roles show each other. Two with a comma while it is changed: the first is shown, both
+    are taken."""
     user_jwt_secret: Annotated[SecretStr, BeforeValidator(secrets.shared_secret)] | None = None
     """The secret with which users' tokens are signed (HS256); this or ``user_jwks_url``."""
     user_jwks_url: Annotated[str, PlainValidator(values.published_keys_url)] | None = None
@@ -106,6 +85,13 @@ class Settings(BaseSettings):
     user_jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] = "streamwarden"
     user_roles_claim: Annotated[str, PlainValidator(values.claim_name)] = "roles"
     stream_token_keys: Annotated[SecretStr, BeforeValidator(secrets.signing_keys)] | None = None
+    trusted_proxies: Annotated[tuple[str, ...], PlainValidator(values.networks)] = ()
+    """Proxies, the page's role among them, whose X-Forwarded-For is believed."""
+    connects_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 600
+    tokens_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 600
+    """How often each user may connect, and have a token or link signed."""
+    failed_sign_ins_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 60
+    """How many sign-ins may fail from one address before it is told to wait."""
     rtsp_internal_url: RtspUrl = "rtsp://mediamtx:8554"
     """The media server as the recorders reach it."""
     rtsp_publish_url: RtspUrl = Field(
@@ -156,6 +142,12 @@ class Settings(BaseSettings):
         own = urlsplit(self.rtsp_internal_url).hostname or ""
         return frozenset({own, *self.rtsp_allowed_hosts})
 
+    @property
+    def internal_tokens(self) -> tuple[str, ...]:
+        """The tokens that the roles take from each other; they show the first."""
+        text = "" if self.internal_token is None else self.internal_token.get_secret_value()
+        return tuple(text.split(",")) if text else ()
+
     def require_for(self, *roles: str) -> None:
         """Raise ConfigError, which lists every setting that these roles need and that is not set."""
         lines = [
@@ -164,7 +156,7 @@ class Settings(BaseSettings):
             if all(getattr(self, each) is None for each in (name, *alternatives_to(name)))
         ]
         if lines:
-            raise ConfigError(_listed(lines))
+            raise ConfigError(listed(lines))
 
     def origin(self, name: str) -> str:
         """Return where a value came from: ``default``, ``file``, ``environment`` or ``option``."""
@@ -176,9 +168,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_ports(self) -> Self:
-        ports = [port for name in _PORT_OFFSETS if (port := getattr(self, name))]
+        ports = [port for name in PORT_OFFSETS if (port := getattr(self, name))]
         if len(set(ports)) < len(ports):
-            names = ", ".join(variable(name) for name in _PORT_OFFSETS)
+            names = ", ".join(variable(name) for name in PORT_OFFSETS)
             raise ValueError(f"{names}: two listeners have the same port; give each its own")
         return self
 
@@ -194,11 +186,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_secrets_differ(self) -> Self:
         """Keep whoever holds one secret from having two: each guards another door."""
-        names = ("internal_token", "user_jwt_secret", "stream_token_keys")
-        held = [(name, secret) for name in names if (secret := getattr(self, name)) is not None]
-        for place, (name, secret) in enumerate(held):
+        held = [("internal_token", token) for token in self.internal_tokens]
+        others = ("user_jwt_secret", "stream_token_keys")
+        held += [(n, each.get_secret_value()) for n in others if (each := getattr(self, n))]
+        for place, (name, value) in enumerate(held):
             for other, text in held[place + 1 :]:
-                if secret.get_secret_value() in text.get_secret_value():
+                if value in text:
                     raise ValueError(
                         f"{variable(other)}: is the same secret as {variable(name)}; make another "
                         f"with: {secrets.HOW_TO_MAKE}"
@@ -225,11 +218,11 @@ def load(
     try:
         settings = Settings(**gathered.values)  # type: ignore[arg-type]  # validated right here
     except ValidationError as error:
-        faults += _faults(error, gathered.origins)
+        faults += faults_of(error, gathered.origins)
     if settings is not None:
-        faults += _failed_checks(settings, checks or {})
+        faults += failed_checks(settings, checks or {})
     if settings is None or faults:
-        raise ConfigError(_listed(faults))
+        raise ConfigError(listed(faults))
     settings.remember_origins(gathered.origins)
     return settings
 
@@ -263,35 +256,3 @@ def _shown(name: str, value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, Path | values.Reserve) else value
-
-
-def _failed_checks(settings: Settings, checks: Mapping[str, Callable[[str], object]]) -> list[str]:
-    failed = []
-    for name, check in checks.items():
-        secret = getattr(settings, name)
-        try:
-            _ = None if secret is None else check(secret.get_secret_value())
-        except (ConfigError, ValueError) as error:
-            said = str(error).removeprefix(f"{name.upper()}: ")
-            failed.append(f"{variable(name)}: {said}")
-    return failed
-
-
-def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
-    return [
-        _fault(fault["loc"], fault["msg"], origins)
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-        if fault["type"] != "default_factory_not_called"
-    ]
-
-
-def _fault(loc: tuple[int | str, ...], message: str, origins: Mapping[str, str]) -> str:
-    message = message.removeprefix("Value error, ")
-    if not loc:
-        return message
-    name = str(loc[0])
-    return f"{variable(name)} (from {origins.get(name, 'default')}): {message}"
-
-
-def _listed(faults: list[str]) -> str:
-    return "\n  ".join(["the configuration is not usable:", *faults])

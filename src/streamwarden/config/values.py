@@ -199,6 +199,18 @@ def hosts(value: object) -> tuple[str, ...]:
     return tuple(host(part) for part in value)
 
 
+def networks(value: object) -> tuple[str, ...]:
+    """Read addresses and networks from ``"10.0.0.0/8, 127.0.0.1"`` or a list."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("must be addresses with commas between them")  # noqa: TRY004 - pydantic's way
+    named = [part.strip() if isinstance(part, str) else "" for part in parts]
+    try:
+        return tuple(str(ipaddress.ip_network(part)) for part in named if part)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/8, 127.0.0.1") from None
+
+
 def claim_name(value: object) -> str:
     """Read the name of a JWT claim, or a dotted path into nested ones."""
     text = value if isinstance(value, str) else ""

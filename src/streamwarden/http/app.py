@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import falcon
 
+from streamwarden.http.addresses import NO_PROXIES, Proxies
 from streamwarden.http.docs import DocsFile, DocsPage
 from streamwarden.http.health import Check, Liveness, Metrics, Readiness, Render
 from streamwarden.http.intake import Intake
@@ -15,19 +16,25 @@ from streamwarden.http.openapi import OpenApiDocument
 from streamwarden.http.operations import Resource
 from streamwarden.http.ports import PlayVerifier, RequestMetrics, UserVerifier
 from streamwarden.http.problems import add_error_handlers
+from streamwarden.http.rates import Rates
 
 App = falcon.App[falcon.Request, falcon.Response]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What every app is given. ``checks`` are what /readyz asks."""
+    """What every app is given. ``checks`` are what /readyz asks.
+
+    ``internal_token`` may be several with commas between them, all of which are taken.
+    """
 
     role: str
     metrics: RequestMetrics
     render: Render
     checks: Mapping[str, Check] = field(default_factory=dict)
     internal_token: str | None = field(default=None, repr=False)
+    rates: Rates | None = None
+    proxies: Proxies = NO_PROXIES
 
 
 def build_app(
@@ -42,7 +49,13 @@ def build_app(
     app: App = falcon.App(
         middleware=[
             *common(shared.role, shared.metrics),
-            Intake(users=users, players=players, internal_token=shared.internal_token),
+            Intake(
+                users=users,
+                players=players,
+                internal_tokens=[t for t in (shared.internal_token or "").split(",") if t],
+                rates=shared.rates,
+                proxies=shared.proxies,
+            ),
         ]
     )
     add_error_handlers(app)

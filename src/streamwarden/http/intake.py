@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import falcon
@@ -12,12 +13,14 @@ from pydantic_core import ErrorDetails
 from streamwarden.auth.play import PlayClaims
 from streamwarden.auth.users import Unauthenticated, User
 from streamwarden.errors import InvalidInput
+from streamwarden.http.addresses import NO_PROXIES, Proxies, client_address
 from streamwarden.http.json_body import parse_json
 from streamwarden.http.middleware import BODY_LIMIT_BYTES
 from streamwarden.http.models import Model, parse_id
 from streamwarden.http.operations import Access, operation_of
 from streamwarden.http.ports import PlayVerifier, UserVerifier
 from streamwarden.http.problems import InternalTokenRefused
+from streamwarden.http.rates import Rates
 
 _M = TypeVar("_M", bound=Model)
 _T = TypeVar("_T")
@@ -32,12 +35,16 @@ class Intake:
         self,
         *,
         users: UserVerifier | None,
-        internal_token: str | None,
+        internal_tokens: Sequence[str],
         players: PlayVerifier | None = None,
+        rates: Rates | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._users = users
         self._players = players
-        self._internal_token = (internal_token or "").encode()
+        self._internal_tokens = tuple(token.encode() for token in internal_tokens)
+        self._rates = rates
+        self._proxies = proxies
 
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, resource: object, params: dict[str, Any]
@@ -47,6 +54,8 @@ class Intake:
         if declared is None:
             return  # no such method here: falcon answers 405 or OPTIONS
         self._admit(req, declared.access)
+        if declared.rated is not None and self._rates is not None:
+            self._rates.call(declared.rated, user_of(req).sub)
         _read_path(params)
         if declared.query is not None:
             req.context.query = _validated(declared.query, req.params)
@@ -67,7 +76,14 @@ class Intake:
     def _admit_user(self, req: falcon.Request) -> None:
         if self._users is None:
             raise AssertionError("a bearer's operation in an app that knows no users")
-        req.context.user = self._users.verify(_bearer(req))
+        token = _bearer(req)
+        try:
+            req.context.user = self._users.verify(token)
+        except Unauthenticated:
+            # Counted after the look at the token: a good one is let in whatever a neighbour does.
+            if self._rates is not None:
+                self._rates.failed_sign_in(client_address(req, self._proxies))
+            raise
 
     def _admit_player(self, req: falcon.Request) -> None:
         if self._players is None:
@@ -79,10 +95,11 @@ class Intake:
             req.context.claims = self._players.verify(shown)
 
     def _check_internal(self, shown: str) -> None:
-        expected = self._internal_token
         # latin-1: what WSGI's header text was decoded with.
         given = shown.encode("latin-1", "replace")
-        if not expected or not hmac.compare_digest(given, expected):
+        # Every one is compared: which of them matched takes no time of its own.
+        matches = [hmac.compare_digest(given, token) for token in self._internal_tokens]
+        if not any(matches):
             raise InternalTokenRefused("X-Internal-Token is missing or wrong")
 
 

@@ -9,6 +9,7 @@ import falcon
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from streamwarden.http.headers import SECURITY_HEADERS
 from streamwarden.http.ports import RequestMetrics
 from streamwarden.http.request_ids import REQUEST_ID_HEADER, name_request
 
@@ -31,7 +32,9 @@ class RequestIds:
     ) -> None:
         """Give the id back, with headers that suit answers which may hold a token."""
         resp.set_header(REQUEST_ID_HEADER, name_request(req))
-        resp.set_header("X-Content-Type-Options", "nosniff")
+        for name, text in SECURITY_HEADERS.items():
+            if resp.get_header(name) is None:
+                resp.set_header(name, text)
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
 

@@ -167,7 +167,8 @@ def refusals_of(path: str, declared: Operation) -> frozenset[int]:
     if declared.access is not Access.OPEN:
         implied.add(401)
     if declared.access in (Access.BEARER, Access.PLAYER):
-        implied.add(503)  # an identity provider whose keys cannot be had
+        # Too many sign-ins that failed; an identity provider whose keys cannot be had.
+        implied |= {429, 503}
     if declared.query is not None or declared.body is not None or _PARAMETER.search(path):
         implied.add(400)
     if declared.body is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from streamwarden.http.models import Empty, Model
 
@@ -23,6 +23,10 @@ class Access(Enum):
     """A user by ``Authorization: Bearer``, or what a user plays by ``?token=``: a play token."""
     INTERNAL = "internal"
     """Another role, by ``X-Internal-Token``."""
+
+
+Rated = Literal["connect", "sign"]
+"""Calls of which each user has so many a minute; ``sign`` are those that answer with a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Operation:
     body: type[Model] | None = None
     about: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    rated: Rated | None = None
 
 
 def operation(
@@ -65,6 +70,7 @@ def operation(
     body: type[Model] | None = None,
     about: str = "",
     headers: Mapping[str, str] | None = None,
+    rated: Rated | None = None,
 ) -> Callable[[_F], _F]:
     """Declare the responder below. The intake checks what is declared before it is called."""
     declared = Operation(
@@ -76,6 +82,7 @@ def operation(
         body=body,
         about=about,
         headers=headers or {},
+        rated=rated,
     )
 
     def declare(responder: _F) -> _F:

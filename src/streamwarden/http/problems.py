@@ -22,6 +22,7 @@ from streamwarden.errors import (
     InvalidInput,
     NotFound,
     StreamwardenError,
+    TooManyRequests,
     Unavailable,
 )
 from streamwarden.http.request_ids import name_request
@@ -36,10 +37,12 @@ _CODES: Mapping[int, tuple[str, str]] = {
     403: ("permission_denied", "not allowed"),
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address does not take this method"),
+    408: ("request_timeout", "the request did not arrive in time"),
     409: ("conflict", "the request contradicts what is already so"),
     413: ("payload_too_large", "the body is larger than 64 KiB"),
     415: ("unsupported_media_type", "a body must be application/json in UTF-8"),
     416: ("range_not_satisfiable", "the range begins after the end of the file"),
+    429: ("too_many_requests", "more calls than are allowed; see Retry-After"),
     431: ("headers_too_large", "the request's header fields are too large"),
     500: ("internal_error", "something went wrong here; the log has it under this request id"),
     501: ("not_implemented", "this server does not do this"),
@@ -51,6 +54,7 @@ _STATUS: tuple[tuple[type[StreamwardenError], int], ...] = (
     (Denied, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (TooManyRequests, 429),
     (Unavailable, 503),
 )
 
@@ -157,7 +161,7 @@ def _on_bug(
 
 def _headers(error: StreamwardenError) -> dict[str, str]:
     match error:
-        case Unavailable():
+        case Unavailable() | TooManyRequests():
             return {"Retry-After": str(error.retry_after_s)}
         case InternalTokenRefused():
             return {"WWW-Authenticate": "X-Internal-Token"}

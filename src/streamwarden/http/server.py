@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import errno
 import logging
 import socket
@@ -14,12 +13,9 @@ from typing import Any
 
 import structlog
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]  # has no types
-from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # likewise
-from waitress.task import ErrorTask  # type: ignore[import-untyped]  # likewise
 
 from streamwarden.errors import ConfigError
-from streamwarden.http.problems import PROBLEM_JSON, Problem, encode
-from streamwarden.http.request_ids import REQUEST_ID_HEADER, request_id_from
+from streamwarden.http.connections import Connection
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -32,7 +28,12 @@ _HEADER_LIMIT_BYTES = 32 * 1024
 _IDLE_S = 60
 _LOOP_S = 1.0
 _STOPPING_LOOP_S = 0.05
-_DRAIN_READS = 16
+_SWEEP_S = 1.0
+_CALM_BELOW = 256
+_CALM_EACH_S = 10e-6
+"""A turn of the loop looks at every connection, for about a microsecond each. From `_CALM_BELOW` on it
+rests ten times as long after each turn: clients that send a byte at a time could otherwise keep it, and
+with it the interpreter that the hook shares, busy all the time."""
 
 
 class PortInUse(ConfigError):
@@ -72,6 +73,7 @@ class HttpServer:
         self._server: Any = None
         self._thread: threading.Thread | None = None
         self._stop_by: float | None = None  # set once; the loop's thread reads it
+        self._stopping = threading.Event()
         self._workers_done = threading.Event()
 
     def start(self) -> None:
@@ -99,6 +101,7 @@ class HttpServer:
             return
         started = time.monotonic()
         self._stop_by = started + deadline_s
+        self._stopping.set()
         self._server.pull_trigger()
         self._server.task_dispatcher.shutdown(timeout=deadline_s * 0.8)
         self._workers_done.set()  # from here on the loop may close its trigger at any moment
@@ -122,19 +125,31 @@ class HttpServer:
             expose_tracebacks=False,
             ident=None,
         )
-        server.channel_class = _Channel
+        server.channel_class = Connection
         return server
 
     def _run(self) -> None:
         """Run the event loop. Every socket is closed on this thread, none while poll holds it."""
         server = self._server
         sockets: dict[int, Any] = server._map  # noqa: SLF001 - waitress has no public name for it
+        sweep_s = time.monotonic() + _SWEEP_S
         while self._stop_by is None:
             wasyncore.loop(timeout=_LOOP_S, use_poll=True, map=sockets, count=1)
+            if time.monotonic() >= sweep_s:
+                sweep_s = time.monotonic() + _SWEEP_S
+                self._end_overdue()
+            if len(sockets) >= _CALM_BELOW:
+                self._stopping.wait(len(sockets) * _CALM_EACH_S)
         wasyncore.dispatcher.close(server)  # the listening socket only: workers still need the rest
         while time.monotonic() < self._stop_by and self._busy():
             wasyncore.loop(timeout=_STOPPING_LOOP_S, use_poll=True, map=sockets, count=1)
         self._close_all(sockets)
+
+    def _end_overdue(self) -> None:
+        now_s = time.monotonic()
+        for connection in list(self._server.active_channels.values()):
+            if connection.overdue(now_s):
+                connection.give_up()
 
     def _busy(self) -> bool:
         if not self._workers_done.is_set():
@@ -153,37 +168,6 @@ class HttpServer:
             self._server.trigger.del_channel()
             atexit.register(self._server.trigger.close)
         wasyncore.close_all(sockets, ignore_all=True)
-
-
-class _ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
-    """What waitress refuses itself (too large, malformed), said as every other error is."""
-
-    def execute(self) -> None:
-        request_id = request_id_from(self.request.headers.get("X_REQUEST_ID"))
-        problem = Problem.of_status(self.request.error.code)
-        body = encode(problem, request_id)
-        self.status = f"{problem.status} {problem.title}"
-        self.response_headers += [
-            ("Content-Type", PROBLEM_JSON),
-            (REQUEST_ID_HEADER, request_id),
-            ("Cache-Control", "no-store"),
-        ]
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    error_task_class = _ProblemTask
-
-    def handle_close(self) -> None:
-        """Close after reading what has arrived: else the kernel resets and the answer is lost."""
-        connection: socket.socket | None = self.socket  # None once closed; called again then
-        with contextlib.suppress(OSError):  # nothing more there, or the client has gone
-            for _ in range(_DRAIN_READS):
-                if connection is None or not connection.recv(65536):
-                    break
-        super().handle_close()
 
 
 def _listen(host: str, port: int, name: str) -> socket.socket:

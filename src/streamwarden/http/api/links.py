@@ -71,6 +71,7 @@ class Publish(Resource):
         access=Access.BEARER,
         query=PublishQuery,
         answers={200: PublishLink},
+        rated="sign",
         refusals=(403, 404, 503),
         about="403 `camera_inactive` for a camera that is set to inactive.",
     )
@@ -94,6 +95,7 @@ class LivePreview(Resource):
         access=Access.BEARER,
         query=PreviewQuery,
         answers={200: Preview},
+        rated="sign",
         refusals=(403, 404, 503),
         about="403 `camera_inactive` for a camera that is set to inactive.",
     )

@@ -100,6 +100,7 @@ class SignPlayToken(Resource):
         access=Access.BEARER,
         body=PlayTokenBody,
         answers={200: PlayToken},
+        rated="sign",
         refusals=(403, 404, 503),
         about=(
             "With a range for recordings, and for live pictures too if the user may see them; "

@@ -40,6 +40,7 @@ class Connect(Resource):
         body=ConnectBody,
         answers={200: Connected},
         refusals=(403, 404, 409, 503),
+        rated="connect",
         about=(
             "Harmless when repeated. 503 `streaming_unavailable`: nothing has changed, the wish is "
             "put back as it was."

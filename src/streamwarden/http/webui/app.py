@@ -31,5 +31,5 @@ def create_webui_app(deps: WebUiDeps) -> App:
         "/assets/{version}/{name:path}": AssetFile(deps.assets),
     }
     for template, methods in PASSED.items():
-        routes[f"/bff{template}"] = PassOn(deps.api, template, methods)
+        routes[f"/bff{template}"] = PassOn(deps.api, template, methods, proxies=deps.shared.proxies)
     return build_app(deps.shared, routes, title="streamwarden: web UI")

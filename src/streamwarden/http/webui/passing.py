@@ -10,6 +10,7 @@ import falcon
 import structlog
 
 from streamwarden.errors import Unavailable
+from streamwarden.http.addresses import NO_PROXIES, Proxies, client_address
 from streamwarden.http.operations import Access, Media, Resource, operation
 from streamwarden.http.problems import Problem, respond
 from streamwarden.http.request_ids import REQUEST_ID_HEADER, name_request
@@ -76,8 +77,16 @@ _WITHOUT_BODY: Final = frozenset({204, 304})
 class PassOn(Resource):
     """One address of the API and the methods that reach it."""
 
-    def __init__(self, api: Api, template: str, methods: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        template: str,
+        methods: tuple[str, ...],
+        *,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         self._api = api
+        self._proxies = proxies
         self._target = f"/api{template}"
         for method in (*methods, *(("HEAD",) if "GET" in methods else ())):
             setattr(self, f"on_{method.lower()}", self._pass)
@@ -95,7 +104,10 @@ class PassOn(Resource):
         target = _target(self._target, parts, req.query_string)
         try:
             found = self._api.forward(
-                req.method, target, headers=_sent(req), body=req.bounded_stream.read() or None
+                req.method,
+                target,
+                headers=_sent(req, self._proxies),
+                body=req.bounded_stream.read() or None,
             )
         except Unavailable as error:
             respond(req, resp, _gateway_problem(error))
@@ -110,9 +122,13 @@ def _target(template: str, parts: Mapping[str, str], query: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _sent(req: falcon.Request) -> dict[str, str]:
+def _sent(req: falcon.Request, proxies: Proxies) -> dict[str, str]:
     headers = {name: text for name in _SENT if (text := req.get_header(name))}
-    return headers | {REQUEST_ID_HEADER: name_request(req)}
+    return headers | {
+        REQUEST_ID_HEADER: name_request(req),
+        # One address, as this role judges it: the API believes it if it trusts this role.
+        "X-Forwarded-For": client_address(req, proxies),
+    }
 
 
 def _gateway_problem(error: Unavailable) -> Problem:

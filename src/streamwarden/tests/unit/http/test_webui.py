@@ -102,6 +102,7 @@ def test_a_request_goes_to_the_same_path_of_the_api(
                 "Authorization": "Bearer jwt",
                 "Content-Type": "application/json",
                 "X-Request-Id": "from-the-browser",
+                "X-Forwarded-For": "127.0.0.1",
             },
             b'{"ttl": 300}',
         )
@@ -116,7 +117,7 @@ def test_a_query_is_handed_on_as_it_was_written(client: testing.TestClient, api:
 def test_only_listed_headers_reach_the_api(client: testing.TestClient, api: FakeApi) -> None:
     sent = {"X-Internal-Token": "stolen", "Cookie": "a=b", "Host": "evil", "Range": "bytes=0-1"}
     client.simulate_get(f"{CAMERA}/recordings/abc", headers=sent)
-    assert set(api.asked[0][2]) == {"Range", "X-Request-Id"}
+    assert set(api.asked[0][2]) == {"Range", "X-Forwarded-For", "X-Request-Id"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,217 @@
+"""Requests that two servers may understand in two ways, and clients that take their time."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import falcon
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamwarden.http import connections
+from streamwarden.http.app import Shared, build_app
+from streamwarden.http.headers import SECURITY_HEADERS
+from streamwarden.http.models import Empty, Model, answer
+from streamwarden.http.operations import Access, Media, Resource, operation
+from streamwarden.http.server import HttpServer
+from streamwarden.metrics.exposition import render
+from streamwarden.metrics.http import HttpMetrics
+
+BIG = 32 * 1024 * 1024
+
+
+class Size(Model):
+    size: int
+
+
+class Echo(Resource):
+    @operation("Tell the size of the body", access=Access.OPEN, body=Empty, answers={200: Size})
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        answer(resp, Size(size=req.content_length or 0))
+
+
+class Large(Resource):
+    @operation(
+        "Much", access=Access.OPEN, answers={200: Media(content_type="video/mp4", about="Much")}
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.data = b"x" * BIG
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    registry = CollectorRegistry()
+    shared = Shared(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
+    app = build_app(shared, {"/echo": Echo(), "/large": Large()}, title="test")
+    running = HttpServer(app, "127.0.0.1", 0, threads=2, name="test")
+    running.start()
+    yield running
+    running.stop(5)
+
+
+def connect(server: HttpServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+def said(peer: socket.socket) -> bytes:
+    found = b""
+    with suppress(ConnectionResetError):
+        while chunk := peer.recv(65536):
+            found += chunk
+    return found
+
+
+def raw(server: HttpServer, request: bytes) -> bytes:
+    with connect(server) as peer:
+        peer.sendall(request)
+        return said(peer)
+
+
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Content-Length: 2\r\nContent-Length: 38\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: 2, 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: +2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: 0x2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length : 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length:\r\n 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"X-A: b\r\n\tContent-Length: 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"X-A: b\n Content-Length: 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + SMUGGLED,
+        POST + b"Content-Length: 2\rTransfer-Encoding: chunked\r\n\r\n{}" + SMUGGLED,
+        b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + SMUGGLED,
+        b"GET /healthz HTTP/1.1\nHost: a\n\n" + SMUGGLED,
+    ],
+    ids=[
+        "CL.TE", "TE.CL", "two lengths", "the same length twice", "a list of lengths", "a sign", "hex",
+        "a space before the colon", "folded length", "folded field", "bare LF and folded", "TE twice",
+        "negative chunk", "hex chunk", "bare CR", "TE in 1.0", "two hosts", "bare LF",
+    ],
+)  # fmt: skip
+def test_a_request_that_two_servers_may_read_in_two_ways_is_refused(
+    server: HttpServer, request_bytes: bytes
+) -> None:
+    found = raw(server, request_bytes)
+    assert found.split(b" ")[1] == b"400", found[:200]
+    assert found.count(b"HTTP/1.") == 1  # nothing of the second request was answered
+    head, _, body = found.partition(b"\r\n\r\n")
+    assert json.loads(body)["code"] == "invalid_request"
+    for name, text in SECURITY_HEADERS.items():
+        assert f"{name}: {text}".encode() in head
+
+
+@pytest.mark.parametrize("coding", [b"xchunked", b"chunked, gzip", b"\x0bchunked", b"identity"])
+def test_a_transfer_coding_that_is_not_ours_is_refused(server: HttpServer, coding: bytes) -> None:
+    found = raw(server, POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n" + SMUGGLED)
+    assert found.split(b" ")[1] in {b"400", b"501"}
+    assert found.count(b"HTTP/1.") == 1
+
+
+def test_a_chunked_body_and_a_plain_one_are_read(server: HttpServer) -> None:
+    close = b"Connection: close\r\n\r\n"
+    chunked = raw(
+        server, POST + b"Transfer-Encoding: chunked\r\n" + close + b"2\r\n{}\r\n0\r\n\r\n"
+    )
+    plain = raw(server, POST + b"Content-Length: 2\r\n" + close + b"{}")
+    for found in (chunked, plain):
+        assert found.startswith(b"HTTP/1.1 200 ")
+        assert found.endswith(b'{"size":2}')
+
+
+def test_a_request_that_does_not_come_to_its_end_is_408(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    for begun in (b"GET /healthz HTTP/1.1\r\nX-A: ", POST + b"Content-Length: 100\r\n\r\n{"):
+        with connect(server) as peer:
+            peer.sendall(begun)
+            found = said(peer)
+        assert found.startswith(b"HTTP/1.1 408 "), begun
+        assert b'"code": "request_timeout"' in found
+        assert b"X-Frame-Options: DENY" in found
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_ended_all_the_same(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_S", 1.0)
+    with connect(server) as peer:
+        peer.sendall(b"GET /healthz HTTP/1.1\r\n")
+        peer.settimeout(0.1)
+        found = b""
+        for _ in range(300):
+            with suppress(TimeoutError):
+                found = peer.recv(65536)
+                break
+            with suppress(BrokenPipeError, ConnectionResetError):
+                peer.sendall(b"x")
+    assert found.startswith(b"HTTP/1.1 408 ") or found == b""
+
+
+def test_a_connection_on_which_nothing_is_asked_is_ended(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    with connect(server) as peer:
+        assert said(peer) == b""
+
+
+def test_a_connection_that_is_kept_between_requests_is_not_ended_by_that(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(server) as peer:
+        for _ in range(2):
+            peer.sendall(SMUGGLED)
+            found = b""
+            while not found.endswith(b'{"status":"alive"}'):
+                found += peer.recv(65536)
+            assert found.startswith(b"HTTP/1.1 200 ")
+            monkeypatch.setattr(connections, "REQUEST_S", 0.0)  # nothing is under way now
+            with connect(server) as other:  # which the loop ends: it has looked at all by then
+                assert said(other) == b""
+            monkeypatch.setattr(connections, "REQUEST_S", 20.0)
+
+
+def test_clients_that_do_not_take_their_answer_do_not_keep_the_threads(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "TAKING_S", 2.0)
+    lazy = [connect(server) for _ in range(2)]  # as many as there are threads
+    try:
+        for peer in lazy:
+            peer.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert peer.recv(1)
+        with connect(server) as peer:
+            peer.sendall(SMUGGLED)
+            assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
+    finally:
+        for peer in lazy:
+            peer.close()
+
+
+def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "TAKING_S", 2.0)
+    taken, never = 0, threading.Event()
+    with connect(server) as peer:
+        peer.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        while chunk := peer.recv(256 * 1024):
+            taken += len(chunk)
+            never.wait(0.03)  # the pace is what is tested
+    assert taken > BIG

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamwarden.errors import TooManyRequests
+from streamwarden.http.rates import WINDOW_S, Rate, Rates
+
+
+class Hand:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def taken(rate: Rate, key: str, calls: int) -> int:
+    return sum(rate.take(key) == 0 for _ in range(calls))
+
+
+def test_a_minutes_worth_may_come_at_once_and_comes_back_evenly() -> None:
+    hand = Hand()
+    rate = Rate(60, now=hand)
+    assert taken(rate, "a", 100) == 60
+    hand.now_s += 0.999
+    assert taken(rate, "a", 5) == 0
+    hand.now_s += 0.002
+    assert taken(rate, "a", 5) == 1
+    hand.now_s += WINDOW_S
+    assert taken(rate, "a", 100) == 60
+
+
+def test_one_key_takes_nothing_from_another() -> None:
+    rate = Rate(5, now=Hand())
+    assert taken(rate, "a", 9) == 5
+    assert taken(rate, "b", 9) == 5
+
+
+def test_who_is_refused_is_told_when_the_next_call_is_allowed() -> None:
+    hand = Hand()
+    rate = Rate(6, now=hand)
+    taken(rate, "a", 6)
+    wait_s = rate.take("a")
+    assert wait_s == pytest.approx(10.0)
+    hand.now_s += wait_s
+    assert rate.take("a") == 0
+
+
+@given(st.integers(1, 1000), st.lists(st.floats(0, 30), max_size=60))
+def test_no_pattern_of_calls_gets_more_than_twice_the_rate_in_any_minute(
+    per_minute: int, pauses_s: list[float]
+) -> None:
+    hand = Hand()
+    rate = Rate(per_minute, now=hand)
+    allowed: list[float] = []
+    for pause_s in pauses_s:
+        hand.now_s += pause_s
+        allowed += [hand.now_s] * taken(rate, "a", per_minute // 10 + 1)
+    for at in allowed:
+        assert sum(at <= other < at + WINDOW_S for other in allowed) <= 2 * per_minute
+
+
+def test_memory_is_bounded_and_who_finds_no_room_shares_one_limit() -> None:
+    hand = Hand()
+    rate = Rate(2, now=hand, most_keys=100)
+    assert all(rate.take(str(number)) == 0 for number in range(100))
+    assert [rate.take(f"late {number}") == 0 for number in range(5)] == [True, True] + [False] * 3
+    assert len(rate) <= 101
+    assert taken(rate, "7", 5) == 1  # whoever has a place keeps it
+    hand.now_s += 2 * WINDOW_S
+    assert taken(rate, "new", 5) == 2
+    assert len(rate) == 1
+
+
+def test_threads_together_get_no_more_than_one_would() -> None:
+    rate, results = Rate(100, now=Hand()), list[int]()
+    threads = [
+        threading.Thread(target=lambda: results.append(taken(rate, "a", 50))) for _ in range(8)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sum(results) == 100
+
+
+def test_each_kind_of_call_has_its_own_limit_and_says_when_to_come_again() -> None:
+    rates = Rates(connects=1, signings=2, failed_sign_ins=1, now=Hand())
+    rates.call("connect", "alice")
+    rates.call("sign", "alice")
+    rates.call("sign", "alice")
+    rates.call("connect", "bob")
+    for rated in ("connect", "sign"):
+        with pytest.raises(TooManyRequests) as caught:
+            rates.call(rated, "alice")
+        assert caught.value.retry_after_s in {30, 60}
+
+
+def test_addresses_of_one_ipv6_network_share_their_failures() -> None:
+    rates = Rates(connects=1, signings=1, failed_sign_ins=2, now=Hand())
+    rates.failed_sign_in("2001:db8:1:2::1")
+    rates.failed_sign_in("2001:db8:1:2:ffff::9")
+    with pytest.raises(TooManyRequests):
+        rates.failed_sign_in("2001:db8:1:2::77")
+    rates.failed_sign_in("2001:db8:1:3::1")
