@@ -12,6 +12,7 @@ from streamwarden.app.live import ShelfSource
 from streamwarden.app.pictures import LastSegments, Pictures
 from streamwarden.app.segment_files import StoredFragments
 from streamwarden.app.streaming import StreamingRole
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
@@ -118,7 +119,9 @@ class StreamingProgram:
                     exports=self._exports,
                 ),
                 insides=self._role.insides,
-                rtsp_hosts=self._settings.rtsp_hosts,
+                rtsp_targets=RtspTargets(
+                    self._settings.rtsp_internal_url, self._settings.rtsp_allowed_hosts
+                ),
             )
         )
 

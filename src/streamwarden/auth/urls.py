@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from streamwarden.auth import jwts
 from streamwarden.errors import InvalidInput
 
 MAX_URL_CHARS = 4096
-_SCHEMES = frozenset({"rtsp", "rtsps"})
+PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+"""Of a stream at the media server, without its leading slash."""
+_QUERY = re.compile(r"(token=[A-Za-z0-9._~-]*)?")
+RTSP_PORTS = {"rtsp": 554, "rtsps": 322}
+"""RFC 7826, 4.2."""
 _URL_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
 _HIDDEN = "***"
 
@@ -38,27 +43,39 @@ def token_expiry(url: str) -> float | None:
     return jwts.unverified_expiry(tokens[0]) if len(tokens) == 1 else None
 
 
-def check_rtsp_url(url: str, allowed_hosts: Collection[str]) -> None:
-    """Raise InvalidInput(field="rtsp_url") unless FFmpeg may be given this URL.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an RTSP URL leads: a host in lower case, and a port (the scheme's own where it has none)."""
 
-    Only rtsp and rtsps, only ``allowed_hosts`` (lower case), no user part. The characters are
-    checked before the URL is taken apart: urlsplit drops tabs and line ends, FFmpeg does not.
+    host: str
+    port: int
+
+
+def check_rtsp_url(url: str) -> Target:
+    """Return where ``url`` leads; raise InvalidInput(field="rtsp_url") unless it is one of ours.
+
+    Only rtsp and rtsps, no user part, a stream's path, and nothing in the query but one token. The
+    characters are checked before the URL is taken apart: urlsplit drops tabs and line ends, FFmpeg
+    does not.
     """
     if len(url) > MAX_URL_CHARS:
-        raise _bad_url(f"has more than {MAX_URL_CHARS} characters")
+        raise bad_url(f"has more than {MAX_URL_CHARS} characters")
     if not _URL_CHARS.fullmatch(url):
-        raise _bad_url("holds characters that a URL may not hold")
+        raise bad_url("holds characters that a URL may not hold")
     try:
         parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
-        raise _bad_url("is not a URL") from None
-    if parts.scheme not in _SCHEMES:
-        raise _bad_url("must be rtsp:// or rtsps://")
+        raise bad_url("is not a URL") from None
+    if parts.scheme not in RTSP_PORTS:
+        raise bad_url("must be rtsp:// or rtsps://")
     if "@" in parts.netloc:
-        raise _bad_url("must hold no user or password")
-    if host is None or host not in allowed_hosts:
-        raise _bad_url("names a host that is not configured")
+        raise bad_url("must hold no user or password")
+    if not host:
+        raise bad_url("names no host")
+    if not PATH.fullmatch(parts.path[1:]) or not _QUERY.fullmatch(parts.query) or "#" in url:
+        raise bad_url("must end with a stream's path and its token")
+    return Target(host, RTSP_PORTS[parts.scheme] if port is None else port)
 
 
 def redact(text: str) -> str:
@@ -98,6 +115,6 @@ def _with_token(base: str, path: str, token: str) -> str:
     return f"{base.rstrip('/')}/{quote(path)}?token={quote(token, safe='')}"
 
 
-def _bad_url(what: str) -> InvalidInput:
-    # The URL itself may hold a token, so no part of it is repeated.
+def bad_url(what: str) -> InvalidInput:
+    """Return the refusal; the URL may hold a token, so no part of it is repeated."""
     return InvalidInput(f"rtsp_url {what}", field="rtsp_url")

@@ -9,7 +9,6 @@ from pydantic import PlainValidator
 
 from streamwarden.config import values
 
-MAX_PORT = 65535
 PORT_OFFSETS = {"webui_port": 0, "api_port": 1, "streaming_port": 2, "internal_api_port": 3}
 
 
@@ -42,6 +41,6 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-Port = Annotated[int, PlainValidator(values.whole(0, MAX_PORT))]
+Port = Annotated[int, PlainValidator(values.whole(0, values.MAX_PORT))]
 HttpUrl = Annotated[str, PlainValidator(values.base_url("http", "https"))]
 RtspUrl = Annotated[str, PlainValidator(values.base_url("rtsp", "rtsps", path=False))]

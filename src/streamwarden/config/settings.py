@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -23,7 +22,6 @@ from streamwarden.config import secrets, values
 from streamwarden.config.faults import failed_checks, faults_of, listed
 from streamwarden.config.needs import alternatives_to, needed_by
 from streamwarden.config.ports import (
-    MAX_PORT,
     PORT_OFFSETS,
     HttpUrl,
     Port,
@@ -59,7 +57,7 @@ class Settings(BaseSettings):
     record_root: Annotated[Path, PlainValidator(values.folder)] | None = None
     host: Annotated[str, PlainValidator(values.host)] = "127.0.0.1"
     """The address that every listener binds."""
-    port_base: Annotated[int, PlainValidator(values.whole(0, MAX_PORT - 3))] = 8080
+    port_base: Annotated[int, PlainValidator(values.whole(0, values.MAX_PORT - 3))] = 8080
     webui_port: Port = Field(default_factory=port_of("webui_port"))
     api_port: Port = Field(default_factory=port_of("api_port"))
     streaming_port: Port = Field(default_factory=port_of("streaming_port"))
@@ -98,8 +96,9 @@ class Settings(BaseSettings):
         default_factory=lambda earlier: earlier.get("rtsp_internal_url", "")
     )
     """The media server as cameras reach it; the recorders' address where it is not set."""
-    rtsp_allowed_hosts: Annotated[tuple[str, ...], PlainValidator(values.hosts)] = ()
-    """Hosts that a recorder may read from, besides that of ``rtsp_internal_url``."""
+    rtsp_allowed_hosts: Annotated[tuple[str, ...], PlainValidator(values.targets)] = ()
+    """Hosts, with or without a port, that a recorder may read from besides ``rtsp_internal_url``; and
+    the addresses and networks that their names may turn into, where those are not public."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC listener as browsers reach it; None: no live preview."""
     ffmpeg: Annotated[Path, Field(strict=False)] | None = None
@@ -135,12 +134,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take only what ``load`` has put together: it must know unknown names and origins."""
         return (init_settings,)
-
-    @property
-    def rtsp_hosts(self) -> frozenset[str]:
-        """The hosts that an ``rtsp_url`` may name, in lower case."""
-        own = urlsplit(self.rtsp_internal_url).hostname or ""
-        return frozenset({own, *self.rtsp_allowed_hosts})
 
     @property
     def internal_tokens(self) -> tuple[str, ...]:

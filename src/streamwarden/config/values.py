@@ -20,6 +20,10 @@ _SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>%|[KMGT]i?B|B
 _BYTES = {"B": 1, **{f"{p}B": 1000**n for n, p in enumerate("KMGT", 1)}}
 _BYTES |= {f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+_HOST_AND_PORT = re.compile(
+    r"(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>\d{1,5})"
+)
+MAX_PORT = 65535
 _URL_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%#-]{1,2048}")
 MIN_RESERVE_BYTES = 1024**2
 MAX_RESERVE_FRACTION = 0.5
@@ -190,13 +194,22 @@ def host(value: object) -> str:
     return text.lower()
 
 
-def hosts(value: object) -> tuple[str, ...]:
-    """Read hosts from ``"a, b"`` or a list."""
+def targets(value: object) -> tuple[str, ...]:
+    """Read hosts, ``host:port`` and networks from ``"a, b:554, 10.0.0.0/8"`` or a list."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
         raise ValueError("must be hosts with commas between them")  # noqa: TRY004 - pydantic's way
-    return tuple(host(part) for part in value)
+    return tuple(_target(part.strip() if isinstance(part, str) else "") for part in value)
+
+
+def _target(text: str) -> str:
+    if "/" in text:
+        return networks(text)[0]
+    found = _HOST_AND_PORT.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) <= MAX_PORT:
+        return host(text)
+    return f"{found['host'].lower()}:{int(found['port'])}"
 
 
 def networks(value: object) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.http.app import App, Shared, build_app
 from streamwarden.http.streaming.exports import ExportCollection, ExportFile, ExportItem
 from streamwarden.http.streaming.live import LiveFile, LiveWindow
@@ -17,14 +17,14 @@ from streamwarden.http.streaming.streams import Restart, Start, Stop, Stream, St
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamingDeps:
-    """What the app is made of. ``rtsp_hosts`` are the only ones that FFmpeg may be sent to."""
+    """What the app is made of. ``rtsp_targets`` are where FFmpeg may be sent to."""
 
     shared: Shared
     gateway: Gateway
     files: Files
     playback: Playback
     insides: Insides
-    rtsp_hosts: Collection[str]
+    rtsp_targets: RtspTargets
 
 
 def create_streaming_app(deps: StreamingDeps) -> App:
@@ -34,7 +34,7 @@ def create_streaming_app(deps: StreamingDeps) -> App:
         deps.shared,
         {
             "/streams": Streams(gateway),
-            "/streams/start": Start(gateway, deps.rtsp_hosts),
+            "/streams/start": Start(gateway, deps.rtsp_targets),
             "/streams/stop": Stop(gateway),
             "/streams/{camera_id}": Stream(gateway),
             "/streams/{camera_id}/restart": Restart(gateway),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated
 from uuid import UUID
 
@@ -10,7 +9,8 @@ import falcon
 from pydantic import Field, StringConstraints
 
 from streamwarden.actors.messages import StartStream
-from streamwarden.auth.urls import MAX_URL_CHARS, check_rtsp_url
+from streamwarden.auth.targets import RtspTargets
+from streamwarden.auth.urls import MAX_URL_CHARS
 from streamwarden.http.intake import body_of
 from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, answer
 from streamwarden.http.operations import Access, Resource, operation
@@ -41,9 +41,9 @@ class StopBody(Model):
 class Start(Resource):
     """``POST /streams/start``."""
 
-    def __init__(self, gateway: Gateway, allowed_hosts: Collection[str]) -> None:
+    def __init__(self, gateway: Gateway, targets: RtspTargets) -> None:
         self._gateway = gateway
-        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+        self._targets = targets
 
     @operation(
         "Record a camera",
@@ -56,7 +56,7 @@ class Start(Resource):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once; FFmpeg follows."""
         body = body_of(req, StartBody)
-        check_rtsp_url(body.rtsp_url, self._allowed_hosts)
+        self._targets.check(body.rtsp_url)
         message = StartStream(
             camera_id=body.camera_id,
             owner=body.user_id,

@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamwarden.actors.messages import RecorderState
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.clients.streaming import OtherOwner, StreamingClient, StreamingUnavailable
 from streamwarden.clients.tokens import (
     ReadTokenClient,
@@ -33,7 +34,7 @@ from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
 DATA = b"0123456789" * 1000
-SECRET_URL = "rtsp://media/cam?token=s3cr3t"
+SECRET_URL = "rtsp://media:8554/cam?token=s3cr3t"
 
 
 class GatewayOtherOwner(Conflict):
@@ -59,7 +60,7 @@ def streaming(
             files=IndexedFiles(index, tmp_path),
             playback=a_playback(),
             insides=FakeInsides(),
-            rtsp_hosts=("media",),
+            rtsp_targets=RtspTargets("rtsp://media:8554"),
         )
     )
     with closing(StreamingClient(serve(app), INTERNAL_TOKEN)) as client:
@@ -135,7 +136,7 @@ def test_a_wrong_internal_token_is_unavailable_and_tells_nobody(
         files=IndexedFiles(FakeIndex(), tmp_path),
         playback=a_playback(),
         insides=FakeInsides(),
-        rtsp_hosts=(),
+        rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     with (
         closing(StreamingClient(serve(create_streaming_app(deps)), "wr0ng-token")) as client,

@@ -13,6 +13,7 @@ import urllib3
 from streamwarden.app.segment_files import StoredFragments
 from streamwarden.auth.play import PlayTokens
 from streamwarden.auth.streams import SigningKey, StreamTokens
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.auth.users import UserTokens
 from streamwarden.clients.streaming import StreamingClient
 from streamwarden.clock import SystemClock
@@ -60,7 +61,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
             files=files,
             playback=replace(a_playback(), fragments=StoredFragments(files)),
             insides=FakeInsides(),
-            rtsp_hosts=("media",),
+            rtsp_targets=RtspTargets("rtsp://media:8554"),
         )
     )
     users = UserTokens("x" * 40, audience="api", roles_claim="roles", clock=clock)

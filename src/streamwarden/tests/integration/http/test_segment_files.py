@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import urllib3
 
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
@@ -45,7 +46,7 @@ def base(root: Path, index: FakeIndex, shared: Shared, serve: Serve) -> str:
                 files=IndexedFiles(index, root),
                 playback=a_playback(),
                 insides=FakeInsides(),
-                rtsp_hosts=("media",),
+                rtsp_targets=RtspTargets("rtsp://media:8554"),
             )
         )
     )

@@ -267,12 +267,23 @@ def test_one_secret_for_two_doors_is_refused_and_not_repeated(other: str) -> Non
     assert INTERNAL not in text
 
 
-def test_the_recorders_hosts_are_the_internal_urls_and_the_allowed_ones() -> None:
-    environ = {
-        "STREAMWARDEN_RTSP_INTERNAL_URL": "rtsp://MediaMTX:8554",
-        "STREAMWARDEN_RTSP_ALLOWED_HOSTS": "nvr",
-    }
-    assert load(None, environ).rtsp_hosts == {"mediamtx", "nvr"}
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("NVR", ("nvr",)),
+        ("nvr:554, [::1]:8554,10.0.0.0/8", ("nvr:554", "[::1]:8554", "10.0.0.0/8")),
+        ("fd00::/8, fd00::1", ("fd00::/8", "fd00::1")),
+    ],
+)
+def test_hosts_are_allowed_with_or_without_a_port_and_by_network(
+    text: str, targets: tuple[str, ...]
+) -> None:
+    assert load(None, {"STREAMWARDEN_RTSP_ALLOWED_HOSTS": text}).rtsp_allowed_hosts == targets
+
+
+@pytest.mark.parametrize("text", ["nvr:0", "nvr:65536", "nvr:x", "10.0.0.1/8", "a/b", "[nvr]:1"])
+def test_what_is_no_host_is_not_allowed(text: str) -> None:
+    assert "RTSP_ALLOWED_HOSTS" in message({"STREAMWARDEN_RTSP_ALLOWED_HOSTS": text})
 
 
 @pytest.mark.parametrize(

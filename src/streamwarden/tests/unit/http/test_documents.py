@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from falcon import inspect
 
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.http.app import App
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
@@ -26,7 +27,7 @@ def _apps(bench: Bench) -> dict[str, CheckedClient]:
             files=IndexedFiles(FakeIndex(), Path("/nowhere")),
             playback=a_playback(),
             insides=FakeInsides(),
-            rtsp_hosts=("media",),
+            rtsp_targets=RtspTargets("rtsp://media:8554"),
         )
     )
     return {"api": bench.api, "internal": bench.internal, "streaming": CheckedClient(streaming)}

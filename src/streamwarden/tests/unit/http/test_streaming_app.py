@@ -11,6 +11,7 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.actors.messages import LastError, LastSegment, RecorderState
+from streamwarden.auth.targets import RtspTargets
 from streamwarden.errors import Conflict, Unavailable
 from streamwarden.http.app import Shared
 from streamwarden.http.status import status_from_json
@@ -47,7 +48,7 @@ def client(gateway: FakeGateway) -> testing.TestClient:
             files=files,
             playback=a_playback(),
             insides=FakeInsides(),
-            rtsp_hosts=("media",),
+            rtsp_targets=RtspTargets("rtsp://media:8554"),
         )
     )
     return testing.TestClient(app, headers={"X-Internal-Token": TOKEN})
