@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from streamwarden.app.guard import Guarding
 from streamwarden.app.migrations import Migrating
 from streamwarden.app.sign_in import SignIn, rates
 from streamwarden.app.streaming_http import check_database, secret
@@ -60,6 +61,15 @@ class ApiRole:
         self._streaming = StreamingClient(
             settings.streaming_url or "", secret(settings, "internal_token")
         )
+        self._guard = Guarding(
+            settings,
+            url=url,
+            database=self._database,
+            tokens=self._tokens,
+            clock=clock,
+            registry=self._registry,
+            ready=self._migrating.check,
+        )
         self._users_server = self._server(self._users_app(), "api", _USER_THREADS)
         self._internal_server = self._server(
             self._internal_app(), "internal_api", _INTERNAL_THREADS
@@ -80,6 +90,7 @@ class ApiRole:
             started.callback(self._database.close)
             self._migrating.start()
             started.callback(self._migrating.stop)
+            self._guard.start(started)
             self._memory.start()
             started.callback(self._memory.stop)
             for server in (self._internal_server, self._users_server):
@@ -128,6 +139,7 @@ class ApiRole:
                 segments=SegmentRepository(database),
                 recordings=RecordingsRepository(database),
                 coverage=CoverageRepository(database),
+                guard=self._guard.parts,
                 memory=self._memory,
                 streaming=self._streaming,
                 clock=self._clock,
@@ -146,6 +158,8 @@ class ApiRole:
                 shared=self._shared({}),
                 tokens=self._tokens,
                 auth_metrics=metrics,
+                denied=self._guard.parts.denied,
+                sessions=self._guard.sessions,
                 memory=self._memory,
                 rtsp_internal_url=self._settings.rtsp_internal_url,
             )

@@ -13,7 +13,13 @@ from enum import StrEnum
 from typing import Protocol
 from urllib.parse import parse_qsl
 
-from streamwarden.auth.streams import Refusal, StreamAction, StreamClaims, StreamTokenRefused
+from streamwarden.auth.streams import (
+    Refusal,
+    StreamAction,
+    StreamClaims,
+    StreamTokenRefused,
+    StreamUse,
+)
 
 MAX_QUERY_CHARS = 8192
 MAX_QUERY_FIELDS = 32
@@ -45,6 +51,9 @@ class HookOutcome(StrEnum):
     NOT_YET_VALID = Refusal.NOT_YET_VALID.value
     WRONG_PATH = Refusal.WRONG_PATH.value
     WRONG_ACTION = Refusal.WRONG_ACTION.value
+    REVOKED = "revoked"
+    DENIALS_UNKNOWN = "denials_unknown"
+    """Started without Postgres: nobody can say what is denied, so nobody watches."""
 
 
 class Verifier(Protocol):
@@ -52,6 +61,17 @@ class Verifier(Protocol):
 
     def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
         """Return the claims, or raise StreamTokenRefused."""
+
+
+class Denials(Protocol):
+    """What the hook needs of the deny list."""
+
+    @property
+    def known(self) -> bool:
+        """Whether it was ever read."""
+
+    def denies(self, claims: StreamClaims) -> bool:
+        """Tell whether the token was revoked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +90,19 @@ class _Refused(Exception):
         self.outcome = outcome
 
 
-def check(tokens: Verifier, body: Mapping[str, object]) -> HookDecision:
-    """Decide about one call of the hook. Never raises, whatever the JSON object holds."""
+def check(
+    tokens: Verifier, body: Mapping[str, object], *, denials: Denials | None = None
+) -> HookDecision:
+    """Decide about one call of the hook. Never raises, whatever the JSON object holds.
+
+    Without ``denials`` nothing is revoked.
+    """
     label, action = _action(body)
     try:
         if action is None:
             raise _Refused(HookOutcome.ACTION_DENIED)  # noqa: TRY301 - one way out for all refusals
         claims = _verified(tokens, body, action)
+        _check_denials(denials, claims)
     except _Refused as refused:
         return HookDecision(allowed=False, action=label, outcome=refused.outcome)
     return HookDecision(allowed=True, action=label, outcome=HookOutcome.ALLOWED, claims=claims)
@@ -102,6 +128,16 @@ def _verified(tokens: Verifier, body: Mapping[str, object], action: StreamAction
         return tokens.verify(token, path=_text(body, "path"), action=action)
     except StreamTokenRefused as refused:
         raise _Refused(HookOutcome(refused.reason.value)) from None
+
+
+def _check_denials(denials: Denials | None, claims: StreamClaims) -> None:
+    if denials is None:
+        return
+    if denials.denies(claims):
+        raise _Refused(HookOutcome.REVOKED)
+    if not denials.known and claims.use is StreamUse.VIEW:
+        # A recording must not end because a database is away; watching can wait for it.
+        raise _Refused(HookOutcome.DENIALS_UNKNOWN)
 
 
 def _token(body: Mapping[str, object]) -> str:

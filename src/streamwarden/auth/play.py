@@ -17,7 +17,7 @@ from uuid import UUID
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey
 from streamwarden.auth.ring import KeyExpired, KeyRing, UnknownKey
-from streamwarden.auth.streams import SignedToken
+from streamwarden.auth.streams import SignedToken, issue_time
 from streamwarden.auth.users import Unauthenticated
 from streamwarden.clock import Clock
 
@@ -45,12 +45,17 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayClaims:
-    """What a verified token says. ``recorded`` None: no recordings; ``live``: now, as it comes."""
+    """What a verified token says. ``recorded`` None: no recordings; ``live``: now, as it comes.
+
+    ``whole``: of recordings only what lies wholly within ``recorded``, as for a grant with a window.
+    """
 
     camera_id: UUID
     sub: str
     live: bool
     recorded: Stretch | None
+    whole: bool = False
+    issued_at: datetime
     expires_at: datetime
 
 
@@ -62,10 +67,22 @@ class PlayTokens:
         self._clock = clock
 
     def sign(
-        self, sub: str, camera_id: UUID, *, live: bool, recorded: Stretch | None, ttl_s: int
+        self,
+        sub: str,
+        camera_id: UUID,
+        *,
+        live: bool,
+        recorded: Stretch | None,
+        ttl_s: int,
+        whole: bool = False,
+        asked_at: datetime | None = None,
     ) -> SignedToken:
-        """Sign what ``sub`` may play of ``camera_id`` for ``ttl_s`` seconds."""
-        issued_s = int(self._clock.now().timestamp())
+        """Sign what ``sub`` may play of ``camera_id`` for ``ttl_s`` seconds.
+
+        ``asked_at`` is a moment before the permission was looked up, as for stream tokens.
+        """
+        issued_at = asked_at or self._clock.now()
+        issued_s = int(issued_at.timestamp())
         key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
         jti = secrets.token_urlsafe(12)
         claims: dict[str, object] = {
@@ -73,12 +90,13 @@ class PlayTokens:
             "camera": str(camera_id),
             "live": live,
             "sub": sub,
-            "iat": issued_s,
+            "iat": issued_at.timestamp(),
             "exp": expires_s,
             "jti": jti,
         }
         if recorded is not None:
             claims |= {"from": _milliseconds(recorded.from_), "to": _milliseconds(recorded.to)}
+            claims |= {"whole": True} if whole else {}
         return SignedToken(
             token=jwts.encode(claims, key.secret, kid=key.kid),
             expires_at=datetime.fromtimestamp(expires_s, UTC),
@@ -116,6 +134,8 @@ def _read(claims: Mapping[str, Any]) -> PlayClaims:
         sub=claims["sub"],
         live=claims["live"] is True,
         recorded=recorded,
+        whole=claims.get("whole", False) is not False,
+        issued_at=issue_time(claims["iat"]),
         expires_at=datetime.fromtimestamp(float(claims["exp"]), UTC),
     )
 

@@ -7,6 +7,7 @@ secret.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from streamwarden.errors import InvalidInput
 
 __all__ = [
     "AUDIENCE",
+    "MAX_LIFE_S",
     "Refusal",
     "SignedToken",
     "SigningKey",
@@ -98,8 +100,16 @@ class StreamClaims:
     sub: str
     jti: str
     kid: str
+    issued_at: datetime
     expires_at: datetime
 
+
+MAX_LIFE_S: Mapping[StreamUse, int] = {
+    StreamUse.RECORD: 86_400,
+    StreamUse.VIEW: 366 * 86_400,
+    StreamUse.PUBLISH: 366 * 86_400,
+}
+"""The longest life of each, and so for how long a revocation is remembered."""
 
 _ACTION_OF_USE: Mapping[StreamUse, StreamAction] = {
     StreamUse.RECORD: StreamAction.READ,
@@ -127,13 +137,21 @@ class StreamTokens:
         """Sign what the camera's recorder reads with."""
         return self._sign(StreamUse.RECORD, f"recorder:{camera_id}", path, ttl_s)
 
-    def sign_view(self, user: str, path: str, *, ttl_s: int) -> SignedToken:
-        """Sign what a user's preview reads with."""
-        return self._sign(StreamUse.VIEW, user, path, ttl_s)
+    def sign_view(
+        self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        """Sign what a user's preview reads with.
 
-    def sign_publish(self, user: str, path: str, *, ttl_s: int) -> SignedToken:
+        ``asked_at`` is a moment before the permission was looked up: a withdrawal in between then
+        covers this token (``docs/design/0009-revocation.md``).
+        """
+        return self._sign(StreamUse.VIEW, user, path, ttl_s, asked_at)
+
+    def sign_publish(
+        self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
         """Sign what a camera publishes with, in the name of the user who asked for it."""
-        return self._sign(StreamUse.PUBLISH, user, path, ttl_s)
+        return self._sign(StreamUse.PUBLISH, user, path, ttl_s, asked_at)
 
     def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
         """Return the claims if the token allows ``action`` on exactly ``path``.
@@ -141,22 +159,34 @@ class StreamTokens:
         Works offline and may be called again with the same token: one RTSP read asks at DESCRIBE
         and at SETUP. Raises StreamTokenRefused.
         """
-        now = self._clock.now()
-        if len(token) > MAX_STREAM_TOKEN_CHARS:
-            raise StreamTokenRefused(Refusal.MALFORMED)
-        try:
-            key = self._key_of(token)
-            claims = jwts.decode(
-                token, key.secret, audience=AUDIENCE, now_s=now.timestamp(), require=("jti", "iat")
-            )
-        except jwts.TokenInvalid as invalid:
-            raise StreamTokenRefused(Refusal(invalid.fault.value)) from None
-        read = _read(claims, key.kid)
+        read = self._decode(token, now_s=self._clock.now().timestamp())
         if read.path != path:
             raise StreamTokenRefused(Refusal.WRONG_PATH)
         if read.action is not action:
             raise StreamTokenRefused(Refusal.WRONG_ACTION)
         return read
+
+    def recall(self, token: str) -> StreamClaims | None:
+        """Return what a token of ours says, expired or not; None for any other.
+
+        Allows nothing: it tells whose session it is that was opened with the token.
+        """
+        try:
+            return self._decode(token, now_s=0.0)
+        except StreamTokenRefused:
+            return None
+
+    def _decode(self, token: str, *, now_s: float) -> StreamClaims:
+        if len(token) > MAX_STREAM_TOKEN_CHARS:
+            raise StreamTokenRefused(Refusal.MALFORMED)
+        try:
+            key = self._key_of(token)
+            claims = jwts.decode(
+                token, key.secret, audience=AUDIENCE, now_s=now_s, require=("jti", "iat")
+            )
+        except jwts.TokenInvalid as invalid:
+            raise StreamTokenRefused(Refusal(invalid.fault.value)) from None
+        return _read(claims, key.kid)
 
     def _key_of(self, token: str) -> SigningKey:
         try:
@@ -166,14 +196,17 @@ class StreamTokens:
         except KeyExpired:
             raise StreamTokenRefused(Refusal.KEY_EXPIRED) from None
 
-    def _sign(self, use: StreamUse, sub: str, path: str, ttl_s: int) -> SignedToken:
+    def _sign(
+        self, use: StreamUse, sub: str, path: str, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
         if not PATH.fullmatch(path):
             raise InvalidInput("the path has characters that a path may not have", field="path")
         if not jwts.is_subject(sub):
             raise InvalidInput("the user's id is empty, too long or not printable", field="sub")
-        if ttl_s < 1:
-            raise InvalidInput("a token lives at least 1 second", field="ttl")
-        issued_s = int(self._clock.now().timestamp())
+        if not 1 <= ttl_s <= MAX_LIFE_S[use]:
+            raise InvalidInput(f"a token lives 1 to {MAX_LIFE_S[use]} seconds", field="ttl")
+        issued_at = asked_at or self._clock.now()
+        issued_s = int(issued_at.timestamp())
         key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
         jti = secrets.token_urlsafe(12)
         claims: dict[str, object] = {
@@ -182,7 +215,7 @@ class StreamTokens:
             "use": use.value,
             "path": path,
             "sub": sub,
-            "iat": issued_s,
+            "iat": issued_at.timestamp(),
             "exp": expires_s,
             "jti": jti,
         }
@@ -193,11 +226,24 @@ class StreamTokens:
         )
 
 
+def issue_time(value: object) -> datetime:
+    """Read ``iat``, a NumericDate (RFC 7519, 2), which may have a fraction.
+
+    Raises TypeError or ValueError where it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("no number")
+    if not (math.isfinite(value) and 0 <= value <= jwts.MAX_EXPIRY_S):
+        raise ValueError("no time")
+    return datetime.fromtimestamp(value, UTC)
+
+
 def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:
     try:
         use = StreamUse(claims["use"])
         action = StreamAction(claims["action"])
         path, jti = claims["path"], claims["jti"]
+        issued_at = issue_time(claims["iat"])
     except (KeyError, ValueError, TypeError):
         raise StreamTokenRefused(Refusal.BAD_CLAIMS) from None
     if _ACTION_OF_USE[use] is not action or not (isinstance(path, str) and PATH.fullmatch(path)):
@@ -210,5 +256,6 @@ def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:
         sub=claims["sub"],
         jti=jti,
         kid=kid,
+        issued_at=issued_at,
         expires_at=expires_at,
     )

@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     the addresses and networks that their names may turn into, where those are not public."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC listener as browsers reach it; None: no live preview."""
+    mediamtx_api_url: HttpUrl | None = None
+    """The media server's control API; None: sessions that lost their permission are not ended."""
     ffmpeg: Annotated[Path, Field(strict=False)] | None = None
     """The program to use; None: the one on PATH, then the bundled one."""
     stall_after: Annotated[float, PlainValidator(values.duration(2, 60))] = 8.0
@@ -108,6 +110,8 @@ class Settings(BaseSettings):
     stop_timeout_s: Annotated[float, PlainValidator(values.duration(1, 300))] = 10.0
     respawn_cap_s: Annotated[float, PlainValidator(values.duration(1, 3600))] = 30.0
     retention_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 30
+    audit_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 365
+    """For how long the audit trail is kept."""
     free_space_reserve: Annotated[values.Reserve, PlainValidator(values.reserve)] = values.Reserve(
         fraction=0.05
     )

@@ -106,7 +106,10 @@ class Demo:
             media = self._start_media(started)
             cameras: list[VirtualCamera] = []
             started.callback(lambda: stop_cameras(cameras))
-            overrides |= {"whep_url": media.plan.whep_url}
+            overrides |= {
+                "whep_url": media.plan.whep_url,
+                "mediamtx_api_url": media.plan.control_url,
+            }
             roles = self._parts.start_roles(overrides)
             started.callback(lambda: roles.stop(self._parts.stop_timeout_s))
             token = self._parts.user_token(overrides)

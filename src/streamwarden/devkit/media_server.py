@@ -49,6 +49,11 @@ class MediaServerPlan:
         """The base of every path's URL."""
         return f"rtsp://{self.host}:{self.ports.rtsp}"
 
+    @property
+    def control_url(self) -> str:
+        """The base of the control API."""
+        return f"http://{self.host}:{self.ports.control}"
+
 
 class MediaServerFailed(StreamwardenError):
     """The media server did not start; the message has its last words."""

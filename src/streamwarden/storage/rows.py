@@ -99,6 +99,55 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a user may do with someone else's camera; a window of recorded time, open where None."""
+
+    user_sub: str
+    action: str
+    from_: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """Tokens that count for nothing any more; an empty ``path`` or ``sub`` stands for any."""
+
+    use: str
+    path: str
+    sub: str
+    issued_before: datetime
+    kicked_before: datetime | None
+    reason: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedUser:
+    """Somebody of whose tokens none counts."""
+
+    user_sub: str
+    blocked_by: str
+    blocked_at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """Something that was done, or refused. ``subject`` is whom it was done to; ``detail`` is JSON."""
+
+    id: UUID
+    at: datetime
+    who: str
+    action: str
+    outcome: str
+    camera_id: UUID | None = None
+    subject: str | None = None
+    address: str = ""
+    request_id: str | None = None
+    detail: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T_co]):
     """Some items of a list; ``next_cursor`` asks for those that follow, None at the end."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from streamwarden.auth.access import Action, Decision, decide, is_admin
+from streamwarden.auth.access import Action, Decision, Verdict, Window, decide, is_admin
 from streamwarden.auth.users import User
 from streamwarden.errors import Denied, NotFound
 from streamwarden.http.api.ports import CameraRow, Cameras, Grants
@@ -35,11 +35,12 @@ class CameraAccess:
         Raises:
             CameraNotFound: no such camera, or none that this user may see.
             Denied: the user may see it, and may not do this.
+            CameraInactive: nobody may do this now.
         """
-        camera, decision = self._decide(user, camera_id, action)
-        if decision is Decision.HIDDEN:
+        camera, verdict = self._decide(user, camera_id, action)
+        if verdict.decision is Decision.HIDDEN:
             raise _not_found()
-        return _unless_denied(camera, decision)
+        return _unless_denied(camera, verdict)
 
     def find_for_connect(self, user: User, camera_id: UUID) -> CameraRow:
         """Return the camera as ``find`` does, but say 403 for one that is hidden, as the flow has it.
@@ -49,16 +50,25 @@ class CameraAccess:
             Denied: not for this user.
             CameraInactive: nobody may now.
         """
-        camera, decision = self._decide(user, camera_id, Action.CONTROL)
-        return require_active(_unless_denied(camera, decision))
+        return _unless_denied(*self._decide(user, camera_id, Action.CONNECT))
 
-    def _decide(self, user: User, camera_id: UUID, action: Action) -> tuple[CameraRow, Decision]:
+    def find_recorded(self, user: User, camera_id: UUID) -> tuple[CameraRow, Window | None]:
+        """Return the camera, and of its recordings what the user may see: None for all of them.
+
+        Raises as ``find`` does.
+        """
+        camera, verdict = self._decide(user, camera_id, Action.RECORDINGS)
+        if verdict.decision is Decision.HIDDEN:
+            raise _not_found()
+        return _unless_denied(camera, verdict), verdict.window
+
+    def _decide(self, user: User, camera_id: UUID, action: Action) -> tuple[CameraRow, Verdict]:
         camera = self._cameras.get(camera_id)
         if camera is None:
             raise _not_found()
         known = is_admin(user) or camera.owner == user.sub
-        granted = frozenset[str]() if known else self._grants.actions(camera_id, user.sub)
-        return camera, decide(user, camera.owner, granted=granted, action=action)
+        granted = () if known else self._grants.of_user(camera_id, user.sub)
+        return camera, decide(user, camera, granted=granted, action=action)
 
 
 def require_admin(user: User) -> None:
@@ -67,18 +77,13 @@ def require_admin(user: User) -> None:
         raise Denied("this needs the role admin")
 
 
-def require_active(camera: CameraRow) -> CameraRow:
-    """Return ``camera``; raise CameraInactive if it is set to inactive."""
-    if camera.status != "active":
-        raise CameraInactive("the camera is inactive")
-    return camera
-
-
 def _not_found() -> CameraNotFound:
     return CameraNotFound("there is no such camera")
 
 
-def _unless_denied(camera: CameraRow, decision: Decision) -> CameraRow:
-    if decision is not Decision.ALLOWED:
+def _unless_denied(camera: CameraRow, verdict: Verdict) -> CameraRow:
+    if verdict.decision is Decision.INACTIVE:
+        raise CameraInactive("the camera is inactive")
+    if verdict.decision is not Decision.ALLOWED:
         raise Denied("this camera does not allow you to do this")
     return camera

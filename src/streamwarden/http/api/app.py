@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from streamwarden.auth.denials import DenialList
+from streamwarden.auth.sessions import SessionBook
 from streamwarden.clock import Clock
 from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.audit import Audit
+from streamwarden.http.api.audit_trail import AuditTrail
+from streamwarden.http.api.blocking import BlockedUser, BlockedUsers, RefuseBlocked
 from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraService
 from streamwarden.http.api.exports import ExportCollection, ExportFile, Exporting, ExportItem
+from streamwarden.http.api.grants import GrantCollection, GrantItem, Sharing
 from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
-from streamwarden.http.api.links import Links, LivePreview, Publish
+from streamwarden.http.api.links import Links, LivePreview, Publish, WithdrawLinks
 from streamwarden.http.api.live import LiveFile, LivePlaylist
 from streamwarden.http.api.locks import StreamLocks
 from streamwarden.http.api.ops import RestartChild, Summary, Sums, Tree
 from streamwarden.http.api.play import Playing, RecordingPlaylist, SignPlayToken
 from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
+    AuditLog,
+    AuditSink,
     AuthMetrics,
     Cameras,
     Coverage,
+    DenialStore,
     Grants,
     PlayTokens,
     Recordings,
@@ -29,6 +39,7 @@ from streamwarden.http.api.ports import (
     Wishes,
 )
 from streamwarden.http.api.recordings import RecordingCollection, RecordingFile
+from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.api.settings import SettingItem, SettingService
 from streamwarden.http.api.snapshot import Snapshot
 from streamwarden.http.api.stream_routes import Connect, Disconnect, Status
@@ -39,6 +50,17 @@ from streamwarden.http.operations import Resource
 from streamwarden.http.ports import UserVerifier
 
 CAMERA = "/api/v1/camera/{camera_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What keeps out who has lost access, and notes who did what. ``wake`` has sessions looked at."""
+
+    denied: DenialList
+    denials: DenialStore
+    wake: Callable[[], None]
+    audit: AuditSink
+    audit_log: AuditLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +78,7 @@ class ApiDeps:
     segments: Segments
     recordings: Recordings
     coverage: Coverage
+    guard: Guard
     memory: WishMemory
     streaming: Streaming
     clock: Clock
@@ -71,19 +94,24 @@ class InternalDeps:
     shared: Shared
     tokens: StreamTokens
     auth_metrics: AuthMetrics
+    denied: DenialList
+    sessions: SessionBook
     memory: WishMemory
     rtsp_internal_url: str
 
 
 def create_api_app(deps: ApiDeps) -> App:
     """Return the app that users call through the BFF."""
-    return build_app(
+    app = build_app(
         deps.shared,
         _routes(deps),
         title="streamwarden: API",
         users=deps.users,
         players=deps.play_tokens,
     )
+    # After the intake, which knows who calls.
+    app.add_middleware([AuditTrail(deps.guard.audit, deps.clock), RefuseBlocked(deps.guard.denied)])
+    return app
 
 
 def create_internal_app(deps: InternalDeps) -> App:
@@ -91,7 +119,12 @@ def create_internal_app(deps: InternalDeps) -> App:
     return build_app(
         deps.shared,
         {
-            "/api/v1/m2m/check-stream-pwd": CheckStreamPassword(deps.tokens, deps.auth_metrics),
+            "/api/v1/m2m/check-stream-pwd": CheckStreamPassword(
+                deps.tokens,
+                deps.auth_metrics,
+                denied=deps.denied,
+                sessions=deps.sessions,
+            ),
             "/api/v1/m2m/read-token": ReadToken(
                 deps.memory.look_up, deps.tokens, deps.rtsp_internal_url
             ),
@@ -102,8 +135,14 @@ def create_internal_app(deps: InternalDeps) -> App:
 
 def _routes(deps: ApiDeps) -> dict[str, Resource]:
     access = CameraAccess(deps.cameras, deps.grants)
-    streams = _stream_service(deps, access)
-    cameras = _camera_service(deps, streams)
+    revocations = Revocations(
+        store=deps.guard.denials,
+        denied=deps.guard.denied,
+        clock=deps.clock,
+        wake=deps.guard.wake,
+    )
+    streams = _stream_service(deps, access, revocations)
+    cameras = _camera_service(deps, streams, revocations)
     settings = SettingService(
         settings=deps.settings, cameras=deps.cameras, wishes=deps.wishes, streams=streams
     )
@@ -113,7 +152,10 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         rtsp_publish_url=deps.rtsp_publish_url,
         whep_url=deps.whep_url,
         play_tokens=deps.play_tokens,
+        revocations=revocations,
+        clock=deps.clock,
     )
+    sharing = Sharing(access=access, grants=deps.grants, revocations=revocations)
     playing = _playing(deps, access)
     exporting = Exporting(access, playing.play, deps.streaming, deps.cameras)
     file = RecordingFile(deps.segments, playing.play, deps.streaming)
@@ -124,6 +166,9 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/stream/disconnect": Disconnect(streams),
         f"{CAMERA}/stream/status": Status(streams),
         f"{CAMERA}/publish_rtsp_url": Publish(links),
+        f"{CAMERA}/publish_rtsp_url/revoke": WithdrawLinks(links),
+        f"{CAMERA}/grants": GrantCollection(sharing),
+        f"{CAMERA}/grants/{{user}}": GrantItem(sharing),
         f"{CAMERA}/preview": LivePreview(links),
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
         f"{CAMERA}/exports": ExportCollection(exporting),
@@ -138,6 +183,9 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         # The same under a name that players take for a video: FFmpeg refuses others in a playlist.
         f"{CAMERA}/recordings/{{segment_id}}.mp4": file,
         "/api/v1/settings/{key}": SettingItem(settings),
+        "/api/v1/user/blocked": BlockedUsers(deps.guard.denials),
+        "/api/v1/user/blocked/{user}": BlockedUser(revocations),
+        "/api/v1/ops/audit": Audit(deps.guard.audit_log, deps.clock),
         "/api/v1/ops/summary": Summary(Sums(deps.coverage, deps.clock), deps.streaming, deps.clock),
         "/api/v1/ops/supervision": Tree(deps.streaming),
         "/api/v1/ops/supervision/{child}/restart": RestartChild(deps.streaming),
@@ -147,7 +195,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
 def _playing(deps: ApiDeps, access: CameraAccess) -> Playing:
     return Playing(
         access=access,
-        play=PlayAccess(access),
+        play=PlayAccess(access, deps.guard.denied),
         tokens=deps.play_tokens,
         segments=deps.segments,
         streaming=deps.streaming,
@@ -155,7 +203,7 @@ def _playing(deps: ApiDeps, access: CameraAccess) -> Playing:
     )
 
 
-def _stream_service(deps: ApiDeps, access: CameraAccess) -> StreamService:
+def _stream_service(deps: ApiDeps, access: CameraAccess, revocations: Revocations) -> StreamService:
     return StreamService(
         access=access,
         tokens=deps.tokens,
@@ -166,14 +214,18 @@ def _stream_service(deps: ApiDeps, access: CameraAccess) -> StreamService:
         clock=deps.clock,
         rtsp_internal_url=deps.rtsp_internal_url,
         locks=StreamLocks(),
+        revocations=revocations,
     )
 
 
-def _camera_service(deps: ApiDeps, streams: StreamService) -> CameraService:
+def _camera_service(
+    deps: ApiDeps, streams: StreamService, revocations: Revocations
+) -> CameraService:
     return CameraService(
         cameras=deps.cameras,
         wishes=deps.wishes,
         segments=deps.segments,
         streams=streams,
+        revocations=revocations,
         clock=deps.clock,
     )

@@ -16,6 +16,7 @@ from streamwarden.clock import Clock
 from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
 from streamwarden.http.api.ports import CameraRow, Cameras, Segments, Wishes
+from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.api.streams import StreamService
 from streamwarden.http.intake import body_of, query_of, user_of
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
@@ -116,6 +117,7 @@ class CameraService:
     wishes: Wishes
     segments: Segments
     streams: StreamService
+    revocations: Revocations
     clock: Clock
 
     def add(self, new: NewCamera) -> CameraRow:
@@ -151,6 +153,7 @@ class CameraService:
         )
         if after is None:
             raise CameraNotFound("there is no such camera")
+        self.revocations.camera_changed(before, after)
         self._follow(before, after, wanted=wanted, by=by, request_id=request_id)
         return after
 
@@ -191,7 +194,7 @@ class CameraCollection(Resource):
         access=Access.BEARER,
         query=ListQuery,
         answers={200: CameraList},
-        refusals=(503,),
+        refusals=(403, 503),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page."""
@@ -224,7 +227,9 @@ class CameraItem(Resource):
         self._service = service
         self._access = access
 
-    @operation("A camera", access=Access.BEARER, answers={200: CameraModel}, refusals=(404, 503))
+    @operation(
+        "A camera", access=Access.BEARER, answers={200: CameraModel}, refusals=(403, 404, 503)
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the camera."""
         answer(resp, _model(self._access.find(user_of(req), camera_id, Action.SEE)))

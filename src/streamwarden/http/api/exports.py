@@ -8,13 +8,14 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.access import Action, is_admin
+from streamwarden.auth.access import Window, is_admin
 from streamwarden.auth.play import Stretch
 from streamwarden.auth.users import User
 from streamwarden.clock import rfc3339
 from streamwarden.errors import Denied, InvalidInput, NotFound
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.answers import TokenQuery, file_headers, pass_on, read_answer
+from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.file_names import attachment
 from streamwarden.http.api.play_access import PlayAccess, private
 from streamwarden.http.api.ports import CameraRow, Cameras, Streaming
@@ -67,9 +68,9 @@ class Exporting:
             ExportNotFound: there is none, or it is another's.
         """
         user = user_of(req)
-        camera = self.access.find(user, camera_id, Action.RECORDINGS)
+        camera, window = self.access.find_recorded(user, camera_id)
         export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
-        if not _may(user, camera, export):
+        if not _may(user, camera, export, window):
             raise ExportNotFound("there is no such export")
         return export
 
@@ -103,9 +104,9 @@ class ExportCollection(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with them, newest first."""
         user = user_of(req)
-        camera = self._exporting.access.find(user, camera_id, Action.RECORDINGS)
+        camera, window = self._exporting.access.find_recorded(user, camera_id)
         found = read_answer(OwnedExports, self._exporting.streaming.exports(camera_id))
-        items = [_shown(one) for one in found.items if _may(user, camera, one)]
+        items = [_shown(one) for one in found.items if _may(user, camera, one, window)]
         answer(resp, ExportList(items=items))
 
     @operation(
@@ -124,7 +125,9 @@ class ExportCollection(Resource):
         body, user = body_of(req, ExportBody), user_of(req)
         if body.from_ >= body.to:
             raise InvalidInput("from: must be before to", field="from")
-        self._exporting.access.find(user, camera_id, Action.RECORDINGS)
+        _, window = self._exporting.access.find_recorded(user, camera_id)
+        if window is not None and not window.holds(body.from_, body.to):
+            raise Denied("this is of a time that you may not see")
         made = self._exporting.streaming.add_export(
             camera_id,
             user_id=user.sub,
@@ -132,6 +135,7 @@ class ExportCollection(Resource):
             to=rfc3339(body.to),
             request_id=name_request(req),
         )
+        describe(req, **{"from": rfc3339(body.from_), "to": rfc3339(body.to)})
         answer(resp, _shown(read_answer(OwnedExport, made)), status=202)
 
 
@@ -206,8 +210,11 @@ class ExportFile(Resource):
         resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
 
 
-def _may(user: User, camera: CameraRow, export: OwnedExport) -> bool:
-    return is_admin(user) or user.sub in {camera.owner, export.user_id}
+def _may(user: User, camera: CameraRow, export: OwnedExport, window: Window | None) -> bool:
+    if is_admin(user) or user.sub == camera.owner:
+        return True
+    own = user.sub == export.user_id
+    return own and (window is None or window.holds(export.from_, export.to))
 
 
 def _shown(export: OwnedExport) -> ExportModel:

@@ -10,7 +10,10 @@ import falcon
 import structlog
 from pydantic import ConfigDict
 
+from streamwarden.auth.denials import DenialList
 from streamwarden.auth.hook import check
+from streamwarden.auth.sessions import SessionBook
+from streamwarden.auth.streams import StreamClaims
 from streamwarden.auth.urls import internal_url
 from streamwarden.errors import Denied
 from streamwarden.http.api.access import CameraInactive
@@ -24,6 +27,7 @@ from streamwarden.http.problems import Problem, respond
 
 _LOG = structlog.get_logger(__name__)
 
+_ID_CHARS = 64
 LookUp = Callable[[UUID], Remembered | None]
 
 
@@ -55,9 +59,18 @@ class NotWanted(Denied):
 class CheckStreamPassword(Resource):
     """``POST /api/v1/m2m/check-stream-pwd``. Asks nobody: MediaMTX stands still until it answers."""
 
-    def __init__(self, tokens: StreamTokens, metrics: AuthMetrics) -> None:
+    def __init__(
+        self,
+        tokens: StreamTokens,
+        metrics: AuthMetrics,
+        *,
+        denied: DenialList,
+        sessions: SessionBook,
+    ) -> None:
         self._tokens = tokens
         self._metrics = metrics
+        self._denied = denied
+        self._sessions = sessions
 
     @operation(
         "MediaMTX asks whether a client may publish or read",
@@ -71,14 +84,19 @@ class CheckStreamPassword(Resource):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 or 401."""
         fields: dict[str, Any] = body_of(req, HookBody).model_extra or {}
-        decision = check(self._tokens, fields)
+        decision = check(self._tokens, fields, denials=self._denied)
         self._metrics.decided(decision.action, decision.outcome.value)
         _LOG.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
-        if decision.allowed:
+        if decision.claims is not None:
+            self._note(fields.get("id"), decision.claims)
             answer(resp, Empty())
             return
         respond(req, resp, Problem.of_status(401))
         resp.set_header("WWW-Authenticate", "Basic")
+
+    def _note(self, session_id: object, claims: StreamClaims) -> None:
+        if isinstance(session_id, str) and 0 < len(session_id) <= _ID_CHARS:
+            self._sessions.note(session_id, claims)
 
 
 class ReadToken(Resource):

@@ -10,10 +10,13 @@ from pydantic import Field
 
 from streamwarden.auth.access import Action
 from streamwarden.auth.urls import publish_url
-from streamwarden.http.api.access import CameraAccess, require_active
+from streamwarden.clock import Clock, rfc3339
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.ports import PlayTokens, StreamTokens
+from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.intake import query_of, user_of
-from streamwarden.http.models import Model, Moment, QueryInteger, answer
+from streamwarden.http.models import Empty, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
 
 
@@ -29,6 +32,12 @@ class PublishLink(Model):
     publish_rtsp_url: str
     ttl: int
     expires_at: Moment
+
+
+class Withdrawn(Model):
+    """URLs that were handed out at this moment or earlier are worthless."""
+
+    issued_before: Moment
 
 
 class PreviewQuery(Model):
@@ -56,6 +65,8 @@ class Links:
     access: CameraAccess
     tokens: StreamTokens
     play_tokens: PlayTokens
+    revocations: Revocations
+    clock: Clock
     rtsp_publish_url: str
     whep_url: str | None
 
@@ -78,10 +89,35 @@ class Publish(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a publish token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
-        camera = require_active(self._links.access.find(user, camera_id, Action.PUBLISH))
-        signed = self._links.tokens.sign_publish(user.sub, camera.path, ttl_s=ttl_s)
+        asked_at = self._links.clock.now()
+        camera = self._links.access.find(user, camera_id, Action.PUBLISH)
+        signed = self._links.tokens.sign_publish(
+            user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at
+        )
+        describe(req, expires_at=rfc3339(signed.expires_at))
         url = publish_url(self._links.rtsp_publish_url, camera.path, signed.token)
         answer(resp, PublishLink(publish_rtsp_url=url, ttl=ttl_s, expires_at=signed.expires_at))
+
+
+class WithdrawLinks(Resource):
+    """``POST /api/v1/camera/{camera_id}/publish_rtsp_url/revoke``."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @operation(
+        "Withdraw every publish URL of a camera",
+        access=Access.BEARER,
+        body=Empty,
+        answers={200: Withdrawn},
+        refusals=(403, 404, 503),
+        about="What publishes with one is disconnected. A URL that is fetched later is good again.",
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the moment up to which they are worthless."""
+        camera = self._links.access.find(user_of(req), camera_id, Action.WITHDRAW_LINKS)
+        at = self._links.revocations.links_withdrawn(camera)
+        answer(resp, Withdrawn(issued_before=at))
 
 
 class LivePreview(Resource):
@@ -102,12 +138,13 @@ class LivePreview(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a view token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PreviewQuery).ttl
-        camera = require_active(self._links.access.find(user, camera_id, Action.VIEW))
-        signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s)
+        asked_at = self._links.clock.now()
+        camera = self._links.access.find(user, camera_id, Action.VIEW)
+        signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
         base = self._links.whep_url
         whep = None if base is None else f"{base.rstrip('/')}/{camera.path}/whep"
         played = self._links.play_tokens.sign(
-            user.sub, camera_id, live=True, recorded=None, ttl_s=ttl_s
+            user.sub, camera_id, live=True, recorded=None, ttl_s=ttl_s, asked_at=asked_at
         )
         answer(
             resp,

@@ -11,12 +11,13 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.access import Action
+from streamwarden.auth.access import Action, Window
 from streamwarden.auth.play import Stretch
-from streamwarden.clock import Clock
+from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Denied, InvalidInput, NotFound
 from streamwarden.http.api.access import CameraAccess
-from streamwarden.http.api.play_access import PlayAccess, private
+from streamwarden.http.api.audit_trail import describe
+from streamwarden.http.api.play_access import Allowed, PlayAccess, private
 from streamwarden.http.api.playlist import (
     MEDIA_TYPE,
     Part,
@@ -63,10 +64,15 @@ class PlayTokenBody(Model):
 
 
 class PlayToken(Model):
-    """Goes into ``?token=`` of what a player fetches of this camera."""
+    """Goes into ``?token=`` of what a player fetches of this camera.
+
+    ``from`` and ``to`` are the time that it is for, which a grant may have cut; null without one.
+    """
 
     token: str
     expires_at: Moment
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
 
 
 class PlaylistQuery(Model):
@@ -109,17 +115,26 @@ class SignPlayToken(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Decide what the user may, and sign that."""
-        body, user = body_of(req, PlayTokenBody), user_of(req)
-        recorded = self._stretch(body)
-        first = Action.VIEW if recorded is None else Action.RECORDINGS
-        camera = self._playing.access.find(user, camera_id, first)
-        live = camera.status == "active" and self._may_view(req, camera_id)
-        if recorded is None and not live:
-            raise Denied("the camera is inactive, and no time is asked for")
+        body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._playing.clock.now()
+        recorded, window = self._stretch(body), None
+        if recorded is None:
+            self._playing.access.find(user, camera_id, Action.VIEW)
+        else:
+            _, window = self._playing.access.find_recorded(user, camera_id)
+            recorded = _within(recorded, window)
         signed = self._playing.tokens.sign(
-            user.sub, camera_id, live=live, recorded=recorded, ttl_s=body.ttl
+            user.sub,
+            camera_id,
+            live=recorded is None or self._may_view(req, camera_id),
+            recorded=recorded,
+            whole=window is not None,
+            ttl_s=body.ttl,
+            asked_at=asked_at,
         )
-        answer(resp, PlayToken(token=signed.token, expires_at=signed.expires_at))
+        if recorded is not None:
+            describe(req, **{"from": rfc3339(recorded.from_), "to": rfc3339(recorded.to)})
+        limits = {} if recorded is None else {"from": recorded.from_, "to": recorded.to}
+        answer(resp, PlayToken(token=signed.token, expires_at=signed.expires_at, **limits))
 
     def _stretch(self, body: PlayTokenBody) -> Stretch | None:
         if body.from_ is None and body.to is None:
@@ -156,21 +171,26 @@ class RecordingPlaylist(Resource):
         """Answer with a playlist whose URIs carry the token that it was asked with."""
         query = query_of(req, PlaylistQuery)
         allowed = self._playing.play.recordings(req, camera_id)
-        asked = self._asked(query, allowed.stretch)
+        asked = self._asked(query, allowed)
         if allowed.stretch is not None and not allowed.stretch.holds(asked):
-            raise Denied("this play token is for another time")
-        parts = self._parts(camera_id, asked)
+            raise Denied("this is of a time that you may not see")
+        parts = self._parts(camera_id, asked, allowed)
         kind = "VOD" if asked.to <= self._playing.clock.now() else "EVENT"
         resp.content_type = MEDIA_TYPE
         resp.text = Playlist(parts=parts, kind=kind).text(allowed.token)
         private(resp)
 
-    def _asked(self, query: PlaylistQuery, limit: Stretch | None) -> Stretch:
+    def _asked(self, query: PlaylistQuery, allowed: Allowed) -> Stretch:
+        limit = allowed.stretch
+        if limit is not None and allowed.token is None:
+            # A grant's window may be open at its ends: a user's own default, cut to it.
+            to = query.to or min(limit.to, self._playing.clock.now())
+            return _stretch(query.from_ or max(limit.from_, before(to, DEFAULT_SPAN)), to)
         to = query.to or (limit.to if limit else self._playing.clock.now())
         from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
         return _stretch(from_, to)
 
-    def _parts(self, camera_id: UUID, asked: Stretch) -> list[Part]:
+    def _parts(self, camera_id: UUID, asked: Stretch, allowed: Allowed) -> list[Part]:
         found = self._playing.segments.in_range(
             camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1
         )
@@ -178,7 +198,11 @@ class RecordingPlaylist(Resource):
             raise RangeTooLong(
                 f"more than {MAX_SEGMENTS} segments; ask for a shorter time", field="to"
             )
-        segments = one_line(segment for segment in found if playable(segment))
+        segments = one_line(
+            segment
+            for segment in found
+            if playable(segment) and allowed.plays(segment.started_at, segment.ended_at)
+        )
         if not segments:
             raise NothingRecorded("nothing that can be played was recorded then")
         return self._cut(camera_id, segments)
@@ -203,3 +227,10 @@ def _stretch(from_: datetime, to: datetime) -> Stretch:
     if from_ >= to:
         raise InvalidInput("from: must be before to", field="from")
     return Stretch(from_, to)
+
+
+def _within(asked: Stretch, window: Window | None) -> Stretch:
+    seen = asked if window is None else window.clip(asked)
+    if seen is None:
+        raise Denied("this is of a time that you may not see")
+    return seen

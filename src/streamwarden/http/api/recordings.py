@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal, cast
 from uuid import UUID
 
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.access import Action
+from streamwarden.auth.access import Window
+from streamwarden.auth.play import Stretch
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess
@@ -89,9 +91,16 @@ class RecordingCollection(Resource):
         from_ = query.from_ or before(to, DEFAULT_SPAN)
         if from_ >= to:
             raise InvalidInput("from: must be before to", field="from")
-        self._access.find(user_of(req), camera_id, Action.RECORDINGS)
-        page = self._recordings.list(camera_id, from_, to, limit=query.limit, cursor=query.cursor)
-        items = [_item(row) for row in page.items]
+        _, window = self._access.find_recorded(user_of(req), camera_id)
+        asked = Stretch(from_, to)
+        seen = asked if window is None else window.clip(asked)
+        if seen is None:
+            answer(resp, RecordingList(items=[], next_cursor=None))
+            return
+        page = self._recordings.list(
+            camera_id, seen.from_, seen.to, limit=query.limit, cursor=query.cursor
+        )
+        items = [item for row in page.items if (item := _shown(row, window))]
         answer(resp, RecordingList(items=items, next_cursor=page.next_cursor))
 
 
@@ -119,8 +128,8 @@ class RecordingFile(Resource):
         segment = self._segments.get(camera_id, segment_id)
         if segment is None:
             raise SegmentNotFound("this camera has no such segment")
-        if allowed.stretch and not allowed.stretch.meets(segment.started_at, segment.ended_at):
-            raise Denied("this play token is for another time")
+        if not allowed.plays(segment.started_at, segment.ended_at):
+            raise Denied("this is of a time that you may not see")
         found = self._streaming.open_file(
             camera_id,
             segment_id,
@@ -132,13 +141,22 @@ class RecordingFile(Resource):
         resp.set_header("Referrer-Policy", "no-referrer")
 
 
-def _item(row: SegmentRow | GapRow) -> SegmentItem | GapItem:
+def _shown(row: SegmentRow | GapRow, window: Window | None) -> SegmentItem | GapItem | None:
     # The rows' classes belong to storage; a cause is what only a gap has.
-    return _gap(cast("GapRow", row)) if hasattr(row, "cause") else _segment(row)
+    if hasattr(row, "cause"):
+        return _gap(cast("GapRow", row), window)
+    if window is not None and not window.holds(row.started_at, row.ended_at):
+        return None  # part of it is of a time that this user may not see
+    return _segment(row)
 
 
-def _gap(row: GapRow) -> GapItem:
-    return GapItem(started_at=row.started_at, ended_at=row.ended_at, cause=row.cause)
+def _gap(row: GapRow, window: Window | None) -> GapItem:
+    started_at, ended_at = row.started_at, row.ended_at
+    if window is not None:
+        started_at = max(started_at, window.stretch.from_)
+        if ended_at is not None or window.stretch.to != datetime.max.replace(tzinfo=UTC):
+            ended_at = min(ended_at or window.stretch.to, window.stretch.to)
+    return GapItem(started_at=started_at, ended_at=ended_at, cause=row.cause)
 
 
 def _segment(row: SegmentRow) -> SegmentItem:

@@ -89,7 +89,7 @@ class Status(Resource):
         "A stream's status",
         access=Access.BEARER,
         answers={200: StatusModel},
-        refusals=(404, 503),
+        refusals=(403, 404, 503),
         about="`stopped` where nothing was ever wanted.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:

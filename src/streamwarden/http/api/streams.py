@@ -17,6 +17,7 @@ from streamwarden.errors import StreamwardenError, Unavailable
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.locks import StreamLocks
 from streamwarden.http.api.ports import CameraRow, SettingsStore, Streaming, StreamTokens, Wishes
+from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.api.segment_length import segment_seconds
 from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.status import StatusModel, status_from_json
@@ -46,6 +47,7 @@ class StreamService:
     clock: Clock
     rtsp_internal_url: str
     locks: StreamLocks
+    revocations: Revocations
 
     def connect(self, user: User, camera_id: UUID, *, ttl_s: int, request_id: str) -> StatusModel:
         """Want the camera recorded and have it started, in the order of the flow.
@@ -82,6 +84,7 @@ class StreamService:
         with self.locks.changing(camera_id):
             self.wishes.unwant(camera_id, requested_by=user.sub, at=self.clock.now())
             self.memory.remember(camera, wanted=False)
+            self.revocations.stopped(camera)
             return checked(self.streaming.stop(camera_id, request_id=request_id))
 
     def status(self, user: User, camera_id: UUID) -> StatusModel:
@@ -108,12 +111,14 @@ class StreamService:
     ) -> None:
         """Want the camera no longer, and do ``then`` before anybody can want it again.
 
+        From then on no token of it counts: nothing reads it and nothing publishes to it.
         The streaming role is told; if it is away, it stops the camera when it reconciles.
         """
         with self.locks.changing(camera.id):
             self.wishes.unwant(camera.id, requested_by=by.sub, at=self.clock.now())
             then()
             self.memory.forget(camera.id)
+            self.revocations.camera_retired(camera)
             try:
                 self.streaming.stop(camera.id, request_id=request_id)
             except StreamwardenError as error:

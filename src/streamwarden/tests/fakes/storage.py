@@ -11,18 +11,21 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from streamwarden.errors import Conflict, InvalidInput, NotFound
+from streamwarden.errors import Conflict
 from streamwarden.storage.cameras import PathTaken
 from streamwarden.storage.cursor import Position, decode_cursor
 from streamwarden.storage.rows import Camera, Page, Period, Wish, WishChange
+from streamwarden.tests.fakes.storage_access import (
+    FakeAuditRepository,
+    FakeDenialRepository,
+    FakeGrantRepository,
+)
 from streamwarden.tests.fakes.storage_recordings import (
     FakeGapRepository,
     FakeRecordingsRepository,
     FakeSegmentRepository,
 )
 from streamwarden.tests.fakes.storage_tables import FakeRepository, FakeTables, overlaps, page_of
-
-_ACTIONS = frozenset({"view", "recordings", "control", "publish"})
 
 
 class FakeCameraRepository(FakeRepository):
@@ -82,7 +85,8 @@ class FakeCameraRepository(FakeRepository):
 
     def remove(self, camera_id: UUID) -> bool:
         removed = self._tables.cameras.pop(camera_id, None)
-        self._tables.grants = {g for g in self._tables.grants if g[0] != camera_id}
+        grants = self._tables.grants
+        self._tables.grants = {key: g for key, g in grants.items() if key[0] != camera_id}
         return removed is not None
 
     def list_visible(
@@ -107,25 +111,6 @@ class FakeCameraRepository(FakeRepository):
     def _refuse_taken(self, path: str) -> None:
         if any(camera.path == path for camera in self._tables.cameras.values()):
             raise PathTaken("another camera has this path")
-
-
-class FakeGrantRepository(FakeRepository):
-    """As ``GrantRepository``."""
-
-    def actions(self, camera_id: UUID, user_sub: str) -> frozenset[str]:
-        return frozenset(a for c, s, a in self._tables.grants if (c, s) == (camera_id, user_sub))
-
-    def put(self, camera_id: UUID, user_sub: str, action: str) -> None:
-        if action not in _ACTIONS:
-            raise InvalidInput("no such action", field="action")
-        if camera_id not in self._tables.cameras:
-            raise NotFound("no such camera")
-        self._tables.grants.add((camera_id, user_sub, action))
-
-    def remove(self, camera_id: UUID, user_sub: str, action: str) -> bool:
-        known = (camera_id, user_sub, action) in self._tables.grants
-        self._tables.grants.discard((camera_id, user_sub, action))
-        return known
 
 
 class FakeSettingsRepository(FakeRepository):
@@ -227,6 +212,8 @@ class FakeStorage:
         self.tables = FakeTables()
         self.cameras = FakeCameraRepository(self.tables)
         self.grants = FakeGrantRepository(self.tables)
+        self.denials = FakeDenialRepository(self.tables)
+        self.audit = FakeAuditRepository(self.tables)
         self.settings = FakeSettingsRepository(self.tables)
         self.streams = FakeStreamRepository(self.tables)
         self.periods = FakePeriodRepository(self.tables)

@@ -10,7 +10,18 @@ from uuid import UUID
 
 from streamwarden.storage.cursor import Position, encode_cursor
 from streamwarden.storage.pool import StorageUnavailable
-from streamwarden.storage.rows import Camera, Gap, Page, Period, Segment, Wish
+from streamwarden.storage.rows import (
+    AuditEvent,
+    BlockedUser,
+    Camera,
+    Denial,
+    Gap,
+    Grant,
+    Page,
+    Period,
+    Segment,
+    Wish,
+)
 
 T = TypeVar("T")
 
@@ -21,7 +32,10 @@ class FakeTables:
 
     down: bool = False
     cameras: dict[UUID, Camera] = field(default_factory=dict)
-    grants: set[tuple[UUID, str, str]] = field(default_factory=set)
+    grants: dict[tuple[UUID, str, str], Grant] = field(default_factory=dict)
+    denials: dict[tuple[str, str, str], Denial] = field(default_factory=dict)
+    blocked: dict[str, BlockedUser] = field(default_factory=dict)
+    audit: dict[UUID, AuditEvent] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     wishes: dict[UUID, Wish] = field(default_factory=dict)
     periods: list[Period] = field(default_factory=list)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.grants import GrantRepository
 from streamwarden.storage.periods import PeriodRepository
@@ -25,6 +27,8 @@ class RealStorage:
 
     cameras: CameraRepository
     grants: GrantRepository
+    denials: DenialRepository
+    audit: AuditRepository
     settings: SettingsRepository
     streams: StreamRepository
     periods: PeriodRepository
@@ -46,6 +50,8 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     yield RealStorage(
         cameras=CameraRepository(database),
         grants=GrantRepository(database),
+        denials=DenialRepository(database),
+        audit=AuditRepository(database),
         settings=SettingsRepository(database),
         streams=StreamRepository(database),
         periods=PeriodRepository(database),

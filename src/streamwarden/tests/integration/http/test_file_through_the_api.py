@@ -22,6 +22,7 @@ from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.app import Shared
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
 from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.tests.fakes.guard import a_guard
 from streamwarden.tests.fakes.http import FakeGateway
 from streamwarden.tests.fakes.ops import FakeCoverage, FakeInsides
 from streamwarden.tests.fakes.play import a_playback
@@ -79,6 +80,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
                 segments=storage.segments,
                 recordings=storage.recordings,
                 coverage=FakeCoverage(storage),
+                guard=a_guard(storage, clock),
                 memory=WishMemory(storage.cameras, storage.streams, clock),
                 streaming=client,
                 clock=clock,

@@ -1,42 +1,169 @@
 from __future__ import annotations
 
+import timeit
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from streamwarden.auth.access import GRANTS, Action, Decision, decide, is_admin
+from streamwarden.auth.access import GRANTS, Action, Decision, Window, decide, is_admin
+from streamwarden.auth.play import Stretch
 from streamwarden.auth.users import User
 
 OWNER, STRANGER = User("owner"), User("stranger")
 ADMIN = User("boss", frozenset({"admin"}))
-ALLOWED, DENIED, HIDDEN = Decision.ALLOWED, Decision.DENIED, Decision.HIDDEN
+YES, NO, HID, OFF = Decision.ALLOWED, Decision.DENIED, Decision.HIDDEN, Decision.INACTIVE
+NINE = datetime(2026, 5, 1, 9, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Camera:
+    status: str = "active"
+    owner: str = "owner"
+
+
+@dataclass(frozen=True)
+class Given:
+    action: str
+    from_: datetime | None = None
+    until: datetime | None = None
+
+
+ACTIONS = (
+    Action.SEE,
+    Action.CONTROL,
+    Action.CONNECT,
+    Action.VIEW,
+    Action.RECORDINGS,
+    Action.PUBLISH,
+    Action.WITHDRAW_LINKS,
+    Action.SHARE,
+    Action.ADMIN,
+)
 
 TABLE = [
-    # who, granted, then what each action gets: SEE CONTROL VIEW RECORDINGS PUBLISH ADMIN
-    (ADMIN, (), (ALLOWED,) * 6),
-    (OWNER, (), (*(ALLOWED,) * 5, DENIED)),
-    (STRANGER, (), (HIDDEN,) * 6),
-    (STRANGER, ("nonsense", "admin", "see", ""), (HIDDEN,) * 6),
-    (STRANGER, ("control",), (ALLOWED, ALLOWED, DENIED, DENIED, DENIED, DENIED)),
-    (STRANGER, ("view",), (ALLOWED, DENIED, ALLOWED, DENIED, DENIED, DENIED)),
-    (STRANGER, ("recordings",), (ALLOWED, DENIED, DENIED, ALLOWED, DENIED, DENIED)),
-    (STRANGER, ("publish",), (ALLOWED, DENIED, DENIED, DENIED, ALLOWED, DENIED)),
-    (STRANGER, tuple(GRANTS), (*(ALLOWED,) * 5, DENIED)),
-    (User("stranger", frozenset({"Admin", "administrator"})), (), (HIDDEN,) * 6),
-    (User("Owner"), (), (HIDDEN,) * 6),
+    # who, granted, then for each of ACTIONS: while the camera is active, while it is inactive
+    (ADMIN, (), (YES,) * 9, (YES, YES, OFF, OFF, YES, OFF, YES, YES, YES)),
+    (OWNER, (), (*(YES,) * 8, NO), (YES, YES, OFF, OFF, YES, OFF, YES, YES, NO)),
+    (STRANGER, (), (HID,) * 9, (HID,) * 9),
+    (STRANGER, ("nonsense", "admin", "see", "connect", ""), (HID,) * 9, (HID,) * 9),
+    (
+        STRANGER,
+        ("control",),
+        (YES, YES, YES, NO, NO, NO, NO, NO, NO),
+        (YES, YES, OFF, NO, NO, NO, NO, NO, NO),
+    ),
+    (
+        STRANGER,
+        ("view",),
+        (YES, NO, NO, YES, NO, NO, NO, NO, NO),
+        (YES, NO, NO, OFF, NO, NO, NO, NO, NO),
+    ),
+    (
+        STRANGER,
+        ("recordings",),
+        (YES, NO, NO, NO, YES, NO, NO, NO, NO),
+        (YES, NO, NO, NO, YES, NO, NO, NO, NO),
+    ),
+    (
+        STRANGER,
+        ("publish",),
+        (YES, NO, NO, NO, NO, YES, YES, NO, NO),
+        (YES, NO, NO, NO, NO, OFF, YES, NO, NO),
+    ),
+    (
+        STRANGER,
+        tuple(GRANTS),
+        (*(YES,) * 7, NO, NO),
+        (YES, YES, OFF, OFF, YES, OFF, YES, NO, NO),
+    ),
+    (User("stranger", frozenset({"Admin", "administrator"})), (), (HID,) * 9, (HID,) * 9),
+    (User("Owner"), (), (HID,) * 9, (HID,) * 9),
 ]
 
 
-@pytest.mark.parametrize(("user", "granted", "expected"), TABLE)
+@pytest.mark.parametrize(("user", "granted", "active", "inactive"), TABLE)
 def test_who_may_do_what_follows_the_table(
-    user: User, granted: tuple[str, ...], expected: tuple[Decision, ...]
+    user: User,
+    granted: tuple[str, ...],
+    active: tuple[Decision, ...],
+    inactive: tuple[Decision, ...],
 ) -> None:
-    got = [decide(user, "owner", granted=frozenset(granted), action=each) for each in Action]
-    assert tuple(got) == expected
+    given = [Given(name) for name in granted]
+    for status, expected in (("active", active), ("inactive", inactive), ("odd", inactive)):
+        camera = Camera(status)
+        got = [decide(user, camera, granted=given, action=each).decision for each in ACTIONS]
+        assert tuple(got) == expected, status
 
 
-def test_every_grant_allows_an_action_and_none_makes_an_admin() -> None:
-    assert set(GRANTS.values()) == set(Action) - {Action.SEE, Action.ADMIN}
+def test_the_table_has_every_action() -> None:
+    assert set(ACTIONS) == set(Action)
+
+
+def test_no_grant_makes_an_admin_or_lets_its_holder_share() -> None:
+    allowed = {action for actions in GRANTS.values() for action in actions}
+    assert not allowed & {Action.ADMIN, Action.SHARE}
 
 
 def test_only_the_exact_role_is_an_admin() -> None:
     assert is_admin(ADMIN)
     assert not is_admin(User("u", frozenset({"ADMIN"})))
+
+
+def test_a_window_limits_the_recordings_of_who_has_it_and_of_nobody_else() -> None:
+    given = [Given("recordings", NINE, NINE + HOUR), Given("view")]
+
+    def window(user: User, action: Action = Action.RECORDINGS) -> Window | None:
+        return decide(user, Camera(), granted=given, action=action).window
+
+    assert window(STRANGER) == Window(Stretch(NINE, NINE + HOUR))
+    assert window(OWNER) is None
+    assert window(ADMIN) is None
+    assert window(STRANGER, Action.VIEW) is None
+    assert decide(STRANGER, Camera(), granted=[Given("recordings")], action=Action.RECORDINGS) == (
+        decide(OWNER, Camera(), granted=[], action=Action.RECORDINGS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("from_", "until", "inside", "outside"),
+    [
+        (NINE, None, NINE + 100 * HOUR, NINE - HOUR),
+        (None, NINE, NINE - 100 * HOUR, NINE),
+        (NINE, NINE + HOUR, NINE, NINE + HOUR),
+    ],
+)
+def test_a_window_may_be_open_at_an_end(
+    from_: datetime | None, until: datetime | None, inside: datetime, outside: datetime
+) -> None:
+    given = [Given("recordings", from_, until)]
+    window = decide(STRANGER, Camera(), granted=given, action=Action.RECORDINGS).window
+    assert window is not None
+    minute = timedelta(minutes=1)
+    assert window.holds(inside, inside + minute)
+    assert not window.holds(outside, outside + minute)
+
+
+def test_a_window_shows_what_lies_wholly_within_it() -> None:
+    window = Window(Stretch(NINE, NINE + HOUR))
+    second = timedelta(seconds=1)
+    assert window.holds(NINE, NINE + HOUR)
+    assert not window.holds(NINE - second, NINE + second)
+    assert not window.holds(NINE + HOUR - second, NINE + HOUR + second)
+    assert window.clip(Stretch(NINE - HOUR, NINE + second)) == Stretch(NINE, NINE + second)
+    assert window.clip(Stretch(NINE - HOUR, NINE)) is None
+
+
+def test_a_decision_takes_microseconds() -> None:
+    given = [Given(name) for name in GRANTS]
+    loops = 2_000
+    took_s = min(
+        timeit.repeat(
+            lambda: decide(STRANGER, Camera(), granted=given, action=Action.RECORDINGS),
+            number=loops,
+            repeat=5,
+        )
+    )
+    # Measured: 3 microseconds. The bound of issue 5 is 50, for which a slow machine is no excuse.
+    assert took_s / loops < 50e-6

@@ -14,15 +14,23 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.play import PlayTokens
+from streamwarden.auth.sessions import SessionBook
 from streamwarden.auth.streams import SigningKey, StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.http.api.app import ApiDeps, InternalDeps, create_api_app, create_internal_app
+from streamwarden.http.api.app import (
+    ApiDeps,
+    InternalDeps,
+    create_api_app,
+    create_internal_app,
+)
 from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.app import App, Shared
 from streamwarden.metrics.auth import AuthMetrics
 from streamwarden.metrics.exposition import render
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.storage.rows import Camera
+from streamwarden.tests.fakes.audit import FakeAudit
+from streamwarden.tests.fakes.guard import a_guard
 from streamwarden.tests.fakes.http import FakeClock, FakeStreaming
 from streamwarden.tests.fakes.ops import FakeCoverage
 from streamwarden.tests.fakes.storage import FakeStorage
@@ -90,6 +98,13 @@ class Bench:
         self.tokens = StreamTokens([KEY], self.clock)
         self.coverage = FakeCoverage(self.storage)
         self.play_tokens = PlayTokens([KEY], self.clock)
+        self.audit = FakeAudit()
+        self.wakes: list[None] = []
+        self.guard = a_guard(
+            self.storage, self.clock, audit=self.audit, wake=lambda: self.wakes.append(None)
+        )
+        self.denied = self.guard.denied
+        self.sessions = SessionBook(self.clock)
         self.memory = WishMemory(self.storage.cameras, self.storage.streams, self.clock)
         self.shared = Shared(
             role="api",
@@ -104,6 +119,8 @@ class Bench:
                     shared=self.shared,
                     tokens=self.tokens,
                     auth_metrics=AuthMetrics(self.registry),
+                    denied=self.denied,
+                    sessions=self.sessions,
                     memory=self.memory,
                     rtsp_internal_url="rtsp://mediamtx:8554",
                 )
@@ -123,6 +140,7 @@ class Bench:
             segments=self.storage.segments,
             recordings=self.storage.recordings,
             coverage=self.coverage,
+            guard=self.guard,
             memory=self.memory,
             streaming=self.streaming,
             clock=self.clock,

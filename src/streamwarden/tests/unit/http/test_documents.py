@@ -143,6 +143,7 @@ def test_postgres_away_is_503_on_every_route_of_users(bench: Bench) -> None:
             "from": "2026-03-01T12:00:00Z",
             "to": "2026-03-01T13:00:00Z",
         },
+        ("/api/v1/camera/{camera_id}/grants/{user}", "PUT"): {"actions": ["view"]},
     }
     bench.storage.down = True
     for path, method in _described(bench.api.document):

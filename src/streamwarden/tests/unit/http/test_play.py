@@ -177,7 +177,7 @@ def test_an_inactive_camera_plays_its_recordings_and_nothing_live(bench: Bench) 
     camera = bench.camera(status="inactive")
     assert not bench.play_tokens.verify(_token(bench, camera)).live
     path = f"/camera/{camera.id}/recordings/play_token"
-    _refused(bench.call("POST", path, json={}), 403, "permission_denied")
+    _refused(bench.call("POST", path, json={}), 403, "camera_inactive")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,316 @@
+"""What was revoked: rules over tokens, held in memory so that the hook asks nobody.
+
+A rule covers tokens for one use, on one path or any, of one user or anyone, issued up to a moment.
+Rules only ever grow and end by their age, so two copies are merged by taking the later moment.
+``docs/design/0009-revocation.md`` says what is denied when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from streamwarden.auth.play import PlayClaims
+from streamwarden.auth.streams import MAX_LIFE_S, StreamClaims, StreamUse
+from streamwarden.clock import Clock
+
+ANY = ""
+"""Stands for every path, or every user."""
+
+
+class DeniedUse(StrEnum):
+    """What a token is shown for: the stream tokens' uses, and what a play token plays."""
+
+    RECORD = "record"
+    VIEW = "view"
+    PUBLISH = "publish"
+    LIVE = "live"
+    """A play token for live pictures; its path is the camera's id."""
+    RECORDINGS = "recordings"
+    """A play token for recordings; likewise."""
+
+
+USERS_OWN = (DeniedUse.VIEW, DeniedUse.PUBLISH, DeniedUse.LIVE, DeniedUse.RECORDINGS)
+"""What is somebody's: all but the recorder's."""
+
+_PLAY_LIFE_S = 86_400
+_LIFE_S: Mapping[DeniedUse, int] = {
+    DeniedUse.RECORD: MAX_LIFE_S[StreamUse.RECORD],
+    DeniedUse.VIEW: MAX_LIFE_S[StreamUse.VIEW],
+    DeniedUse.PUBLISH: MAX_LIFE_S[StreamUse.PUBLISH],
+    DeniedUse.LIVE: _PLAY_LIFE_S,
+    DeniedUse.RECORDINGS: _PLAY_LIFE_S,
+}
+
+
+class Reason(StrEnum):
+    """Why something was revoked: a closed set, used as a metric's label."""
+
+    CAMERA_RETIRED = "camera_retired"
+    PATH_CHANGED = "path_changed"
+    OWNER_CHANGED = "owner_changed"
+    STOPPED = "stopped"
+    GRANT_WITHDRAWN = "grant_withdrawn"
+    USER_BLOCKED = "user_blocked"
+    LINK_WITHDRAWN = "link_withdrawn"
+
+
+class Denial(Protocol):
+    """One rule. ``kicked_before`` None: sessions that are open go on."""
+
+    @property
+    def use(self) -> str: ...  # noqa: D102 - the table's columns
+    @property
+    def path(self) -> str: ...  # noqa: D102 - likewise
+    @property
+    def sub(self) -> str: ...  # noqa: D102 - likewise
+    @property
+    def issued_before(self) -> datetime: ...  # noqa: D102 - likewise
+    @property
+    def kicked_before(self) -> datetime | None: ...  # noqa: D102 - likewise
+    @property
+    def reason(self) -> str: ...  # noqa: D102 - likewise
+    @property
+    def expires_at(self) -> datetime: ...  # noqa: D102 - likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A denial of ours, as it goes into the table."""
+
+    use: str
+    path: str = ANY
+    sub: str = ANY
+    issued_before: datetime
+    kicked_before: datetime | None
+    reason: str
+    expires_at: datetime
+
+
+def _rule(
+    use: DeniedUse, at: datetime, reason: Reason, *, path: str = ANY, sub: str = ANY, kick: bool
+) -> Rule:
+    return Rule(
+        use=use.value,
+        path=path,
+        sub=sub,
+        issued_before=at,
+        kicked_before=at if kick else None,
+        reason=reason.value,
+        expires_at=at + timedelta(seconds=_LIFE_S[use]),
+    )
+
+
+def camera_retired(camera_id: UUID, path: str, at: datetime) -> list[Rule]:
+    """Deny all that opens the stream of a camera that is deactivated or gone, and end it."""
+    why = Reason.CAMERA_RETIRED
+    uses = (DeniedUse.RECORD, DeniedUse.VIEW, DeniedUse.PUBLISH)
+    on_path = [_rule(use, at, why, path=path, kick=True) for use in uses]
+    return [*on_path, _rule(DeniedUse.LIVE, at, why, path=str(camera_id), kick=True)]
+
+
+def path_changed(old_path: str, at: datetime) -> list[Rule]:
+    """Deny what opens a path that is the camera's no more: another camera may get it.
+
+    What records and publishes there goes on until it ends: it is still this camera's.
+    """
+    why = Reason.PATH_CHANGED
+    return [
+        _rule(DeniedUse.VIEW, at, why, path=old_path, kick=True),
+        _rule(DeniedUse.RECORD, at, why, path=old_path, kick=False),
+        _rule(DeniedUse.PUBLISH, at, why, path=old_path, kick=False),
+    ]
+
+
+def stopped(path: str, at: datetime) -> list[Rule]:
+    """Deny the recorder's tokens of a camera that is no longer wanted."""
+    return [_rule(DeniedUse.RECORD, at, Reason.STOPPED, path=path, kick=True)]
+
+
+def links_withdrawn(path: str, at: datetime) -> list[Rule]:
+    """Deny every publish link of a camera, and end what publishes."""
+    return [_rule(DeniedUse.PUBLISH, at, Reason.LINK_WITHDRAWN, path=path, kick=True)]
+
+
+_USES_OF_GRANT: Mapping[str, tuple[DeniedUse, ...]] = {
+    "view": (DeniedUse.VIEW, DeniedUse.LIVE),
+    "recordings": (DeniedUse.RECORDINGS,),
+    "publish": (DeniedUse.PUBLISH,),
+    "control": (),
+}
+
+
+def grants_withdrawn(
+    camera_id: UUID,
+    path: str,
+    *,
+    sub: str,
+    actions: Iterable[str],
+    at: datetime,
+    reason: Reason = Reason.GRANT_WITHDRAWN,
+) -> list[Rule]:
+    """Deny what ``sub`` holds of a camera by grants that they have no more."""
+    uses = {use for action in actions for use in _USES_OF_GRANT.get(action, ())}
+    return [
+        _rule(use, at, reason, path=_path_of(use, camera_id, path), sub=sub, kick=True)
+        for use in sorted(uses)
+    ]
+
+
+def owner_changed(camera_id: UUID, path: str, *, before: str, at: datetime) -> list[Rule]:
+    """Deny what the former owner holds of a camera."""
+    return grants_withdrawn(
+        camera_id,
+        path,
+        sub=before,
+        actions=_USES_OF_GRANT,
+        at=at,
+        reason=Reason.OWNER_CHANGED,
+    )
+
+
+def user_blocked(sub: str, at: datetime) -> list[Rule]:
+    """Deny all that ``sub`` holds."""
+    return [_rule(use, at, Reason.USER_BLOCKED, sub=sub, kick=True) for use in USERS_OWN]
+
+
+def _path_of(use: DeniedUse, camera_id: UUID, path: str) -> str:
+    return str(camera_id) if use in {DeniedUse.LIVE, DeniedUse.RECORDINGS} else path
+
+
+_Entry = tuple[datetime, datetime | None, str, datetime]
+"""Issued before, kicked before, reason, expires at.
+
+A plain tuple: the garbage collector stops looking at one that holds none of its own objects, and
+looking at 100,000 others would hold the hook up for a tenth of a second.
+"""
+_Key = tuple[str, str, str]
+
+
+class DenialList:
+    """Every rule and every blocked user. Any thread may read without waiting; writers take turns.
+
+    ``known`` is False until the table was read once: then nobody can say what is denied.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: dict[_Key, _Entry] = {}
+        self._anyones: dict[tuple[str, str], _Entry] = {}
+        """By use and path, over all users: for a session of nobody knows whom."""
+        self._blocked: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+        self.known = False
+
+    def __len__(self) -> int:
+        """Count the rules."""
+        return len(self._entries)
+
+    # Read by the hook: a handful of look-ups, no lock
+
+    def denies(self, claims: StreamClaims) -> bool:
+        """Tell whether the token's new use must be refused."""
+        use, path, sub = claims.use.value, claims.path, claims.sub
+        return self._denied(use, path, sub, claims.issued_at)
+
+    def denies_playing(self, claims: PlayClaims, use: DeniedUse) -> bool:
+        """Tell whether the play token is good for ``use`` no more."""
+        return self._denied(use.value, str(claims.camera_id), claims.sub, claims.issued_at)
+
+    def is_blocked(self, sub: str) -> bool:
+        """Tell whether the user is blocked."""
+        return sub in self._blocked
+
+    def _denied(self, use: str, path: str, sub: str, issued_at: datetime) -> bool:
+        if use != DeniedUse.RECORD and sub in self._blocked:
+            return True
+        return any(
+            entry is not None and issued_at <= entry[0] for entry in self._of(use, path, sub)
+        )
+
+    def _of(self, use: str, path: str, sub: str) -> tuple[_Entry | None, ...]:
+        get = self._entries.get
+        return get((use, path, sub)), get((use, path, ANY)), get((use, ANY, sub))
+
+    # Read by the sweep over sessions
+
+    def kick(self, claims: StreamClaims) -> tuple[datetime, str] | None:
+        """Return since when and why a session with this token must end; None: it may go on."""
+        if claims.use is not StreamUse.RECORD and claims.sub in self._blocked:
+            return claims.issued_at, Reason.USER_BLOCKED.value
+        found = self._of(claims.use.value, claims.path, claims.sub)
+        return _kick([entry for entry in found if entry is not None], claims.issued_at)
+
+    def kick_unknown(
+        self, use: StreamUse, path: str, since: datetime
+    ) -> tuple[datetime, str] | None:
+        """As ``kick`` for a session of an unknown user that is open since ``since``."""
+        found = (self._anyones.get((use.value, path)), self._anyones.get((use.value, ANY)))
+        return _kick([entry for entry in found if entry is not None], since)
+
+    # Written by revocations and by what reads the table
+
+    def add(self, denials: Iterable[Denial]) -> None:
+        """Take rules in; one that is older than what is known changes nothing."""
+        now = self._clock.now()
+        with self._lock:
+            for denial in denials:
+                if denial.expires_at > now:
+                    self._merge(denial)
+
+    def read(self, blocked: Collection[str]) -> None:
+        """Note that the whole table was read, and who is blocked."""
+        with self._lock:
+            self._blocked = frozenset(blocked)
+            self.known = True
+
+    def set_blocked(self, sub: str, *, blocked: bool) -> None:
+        """Note that a user was blocked or unblocked."""
+        with self._lock:
+            self._blocked = self._blocked | {sub} if blocked else self._blocked - {sub}
+
+    def forget_expired(self) -> int:
+        """Drop rules that cover no token that can still live; return how many."""
+        now = self._clock.now()
+        with self._lock:
+            old = [key for key, entry in self._entries.items() if entry[3] <= now]
+            for key in old:
+                del self._entries[key]
+            gone = [key for key, entry in self._anyones.items() if entry[3] <= now]
+            for place in gone:
+                del self._anyones[place]
+        return len(old)
+
+    def _merge(self, denial: Denial) -> None:
+        entry = (denial.issued_before, denial.kicked_before, denial.reason, denial.expires_at)
+        key = (denial.use, denial.path, denial.sub)
+        before = self._entries.get(key)
+        self._entries[key] = entry if before is None else _merged(before, entry)
+        place = (denial.use, denial.path)
+        anyones = self._anyones.get(place)
+        self._anyones[place] = entry if anyones is None else _merged(anyones, entry)
+
+
+def _merged(one: _Entry, other: _Entry) -> _Entry:
+    newer = max(one, other, key=lambda entry: entry[0])
+    return newer[0], _later(one[1], other[1]), newer[2], max(one[3], other[3])
+
+
+def _kick(entries: list[_Entry], issued_at: datetime) -> tuple[datetime, str] | None:
+    kicks = [
+        (kicked_before, reason)
+        for _, kicked_before, reason, _ in entries
+        if kicked_before is not None and issued_at <= kicked_before
+    ]
+    return max(kicks) if kicks else None
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)

@@ -1,0 +1,115 @@
+"""Taking access away: written down for everybody, and in force here before the call is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from streamwarden.auth import denials as rules
+from streamwarden.auth.access import Grant
+from streamwarden.auth.denials import Denial, DenialList, Rule
+from streamwarden.clock import Clock
+from streamwarden.http.api.ports import CameraRow, DenialStore, Grants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBlock:
+    """A user to be blocked, as the table has it."""
+
+    user_sub: str
+    blocked_by: str
+    blocked_at: datetime
+    note: str
+
+
+class Revocations:
+    """Each call comes after its change, so that its moment covers every token signed before that.
+
+    ``docs/design/0009-revocation.md`` tells of the race that this settles. ``wake`` has sessions looked
+    at now. Everything here raises Unavailable without Postgres.
+    """
+
+    def __init__(
+        self, *, store: DenialStore, denied: DenialList, clock: Clock, wake: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._denied = denied
+        self._clock = clock
+        self._wake = wake
+
+    def camera_retired(self, camera: CameraRow) -> None:
+        """Close a camera that was deactivated or removed."""
+        self._deny(rules.camera_retired(camera.id, camera.path, self._clock.now()))
+
+    def camera_changed(self, before: CameraRow, after: CameraRow) -> None:
+        """Close what a camera has left behind: its path, its owner."""
+        at = self._clock.now()
+        found: list[Rule] = []
+        if before.path != after.path:
+            found += rules.path_changed(before.path, at)
+        if before.owner != after.owner:
+            found += rules.owner_changed(after.id, before.path, before=before.owner, at=at)
+        if found:
+            self._deny(found)
+
+    def stopped(self, camera: CameraRow) -> None:
+        """Let nothing read with a recorder's token of a camera that is wanted no more."""
+        self._deny(rules.stopped(camera.path, self._clock.now()))
+
+    def links_withdrawn(self, camera: CameraRow) -> datetime:
+        """Make every publish link worthless that was handed out up to now; return that moment."""
+        at = self._clock.now()
+        self._deny(rules.links_withdrawn(camera.path, at))
+        return at
+
+    def give(
+        self, grants: Grants, camera: CameraRow, user_sub: str, wanted: Sequence[Grant]
+    ) -> list[str]:
+        """Give a user exactly ``wanted``; return the actions that they have lost by it."""
+        lost = _lost(grants.of_user(camera.id, user_sub), wanted)
+        before = grants.replace(
+            camera.id, user_sub, wanted, denials=self._withdrawn(camera, user_sub, lost)
+        )
+        lost = sorted({*lost, *_lost(before, wanted)})
+        if lost:
+            self._deny(self._withdrawn(camera, user_sub, lost))
+        return lost
+
+    def block(self, user_sub: str, *, by: str, note: str) -> bool:
+        """Block a user; False where they were blocked before."""
+        at = self._clock.now()
+        block = NewBlock(user_sub=user_sub, blocked_by=by, blocked_at=at, note=note)
+        new = self._store.block(block, rules.user_blocked(user_sub, at))
+        self._denied.set_blocked(user_sub, blocked=True)
+        self._deny(rules.user_blocked(user_sub, self._clock.now()))
+        return new
+
+    def unblock(self, user_sub: str) -> bool:
+        """Lift a block; what the user held before stays denied. False where there was none."""
+        lifted = self._store.unblock(user_sub)
+        self._denied.set_blocked(user_sub, blocked=False)
+        return lifted
+
+    def _withdrawn(self, camera: CameraRow, sub: str, actions: Iterable[str]) -> list[Rule]:
+        at = self._clock.now()
+        return rules.grants_withdrawn(camera.id, camera.path, sub=sub, actions=actions, at=at)
+
+    def _deny(self, found: Sequence[Denial]) -> None:
+        self._denied.add(found)  # here at once, whatever Postgres says
+        self._wake()
+        self._store.put(found)
+
+
+def _lost(before: Iterable[Grant], after: Iterable[Grant]) -> list[str]:
+    """Return the actions that are gone, or whose window is no longer all that it was."""
+    left = {grant.action: grant for grant in after}
+    return sorted(grant.action for grant in before if not _covers(left.get(grant.action), grant))
+
+
+def _covers(after: Grant | None, before: Grant) -> bool:
+    if after is None:
+        return False
+    begins = after.from_ is None or (before.from_ is not None and after.from_ <= before.from_)
+    ends = after.until is None or (before.until is not None and after.until >= before.until)
+    return begins and ends

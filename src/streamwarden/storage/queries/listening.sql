@@ -1,0 +1,5 @@
+-- name: denials
+listen streamwarden_denials
+
+-- name: check
+select 1
