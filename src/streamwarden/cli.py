@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from streamwarden import __version__
+from streamwarden.cli_access_options import add_access_tools
 from streamwarden.cli_options import add_operators_tools, add_programs, common_options
 from streamwarden.errors import InvalidInput, StreamwardenError
 
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_programs(commands)
     add_operators_tools(commands)
+    add_access_tools(commands)
     return parser
 
 

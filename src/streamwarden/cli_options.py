@@ -37,7 +37,7 @@ def common_options(*, top: bool = False) -> argparse.ArgumentParser:
 
 def add_programs(commands: Commands) -> None:
     """Add what runs until it is stopped, and what prepares it."""
-    serve = _add(commands, "serve", "serve:serve", "run the product", _SERVE_EXAMPLES)
+    serve = add_command(commands, "serve", "serve:serve", "run the product", _SERVE_EXAMPLES)
     serve.add_argument(
         "--role",
         choices=("all", "api", "streaming", "webui"),
@@ -45,8 +45,10 @@ def add_programs(commands: Commands) -> None:
         help="which part to run (default: all, in one process)",
     )
     _add_demo(commands)
-    _add(commands, "migrate", "operate:migrate", "bring the database up to date")
-    _add(commands, "check-config", "operate:check_config", "print the settings, secrets masked")
+    add_command(commands, "migrate", "operate:migrate", "bring the database up to date")
+    add_command(
+        commands, "check-config", "operate:check_config", "print the settings, secrets masked"
+    )
 
 
 def add_operators_tools(commands: Commands) -> None:
@@ -56,9 +58,10 @@ def add_operators_tools(commands: Commands) -> None:
     _add_recordings(commands)
 
 
-def _add(
+def add_command(
     commands: Commands, name: str, command: str, about: str, examples: str = ""
 ) -> argparse.ArgumentParser:
+    """Add a command that is carried out by ``command``, ``module:function`` of ``commands``."""
     parser = commands.add_parser(
         name,
         help=about,
@@ -71,13 +74,16 @@ def _add(
     return parser
 
 
-def _group(commands: Commands, name: str, about: str) -> Commands:
+def group(commands: Commands, name: str, about: str) -> Commands:
+    """Add a command that has commands of its own."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
 def _add_demo(commands: Commands) -> None:
-    demo = _add(commands, "demo", "demo:demo", "try everything on embedded defaults", _DEMO_NOTES)
+    demo = add_command(
+        commands, "demo", "demo:demo", "try everything on embedded defaults", _DEMO_NOTES
+    )
     demo.add_argument(
         "--data-dir",
         type=Path,
@@ -87,7 +93,7 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument(
         "--port-base",
-        type=_between(0, _MOST_PORT_BASE),
+        type=between(0, _MOST_PORT_BASE),
         default=8080,
         metavar="PORT",
         help="first of the ports used: the API is PORT+1, the media server's RTSP "
@@ -95,7 +101,7 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument(
         "--cameras",
-        type=_between(1, _MOST_CAMERAS),
+        type=between(1, _MOST_CAMERAS),
         metavar="N",
         help="how many cameras (default: 2, or as many as --camera names)",
     )
@@ -108,7 +114,7 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument(
         "--segment-seconds",
-        type=_between(1, _MOST_SEGMENT_S),
+        type=between(1, _MOST_SEGMENT_S),
         default=10,
         metavar="S",
         help="length of a recorded file (default: 10, so that the first "
@@ -117,8 +123,8 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _add_token(commands: Commands) -> None:
-    token = _group(commands, "token", "sign a token")
-    user = _add(token, "user", "operate:token_user", "sign a user's token for the API")
+    token = group(commands, "token", "sign a token")
+    user = add_command(token, "user", "operate:token_user", "sign a user's token for the API")
     user.add_argument("--sub", required=True, metavar="ID", help="the user's id")
     user.add_argument("--role", action="append", default=[], help="such as admin; repeatable")
     _ttl(user, _HOUR_S)
@@ -126,9 +132,11 @@ def _add_token(commands: Commands) -> None:
         ("read", "sign a token to watch a camera over RTSP", _HOUR_S),
         ("publish", "sign a token for a camera to publish with", _DAY_S),
     ):
-        stream = _add(token, use, f"operate:token_{use}", about)
+        stream = add_command(token, use, f"operate:token_{use}", about)
         where = stream.add_mutually_exclusive_group(required=True)
-        where.add_argument("--camera", type=_uuid, metavar="ID", help="the camera (asks Postgres)")
+        where.add_argument(
+            "--camera", type=camera_id, metavar="ID", help="the camera (asks Postgres)"
+        )
         where.add_argument("--path", metavar="P", help="the path on the media server")
         stream.add_argument(
             "--sub", default="operator", metavar="ID", help="in whose name (default: operator)"
@@ -137,15 +145,17 @@ def _add_token(commands: Commands) -> None:
 
 
 def _add_camera(commands: Commands) -> None:
-    camera = _group(commands, "camera", "look after cameras")
-    add = _add(camera, "add", "operate:camera_add", "add a camera", _CAMERA_EXAMPLES)
+    camera = group(commands, "camera", "look after cameras")
+    add = add_command(camera, "add", "operate:camera_add", "add a camera", _CAMERA_EXAMPLES)
     _camera_fields(add, required=True)
-    _add(camera, "list", "operate:camera_list", "list every camera")
-    change = _add(camera, "set", "operate:camera_set", "change a camera")
-    change.add_argument("id", type=_uuid, metavar="ID")
+    add_command(camera, "list", "operate:camera_list", "list every camera")
+    change = add_command(camera, "set", "operate:camera_set", "change a camera")
+    change.add_argument("id", type=camera_id, metavar="ID")
     _camera_fields(change, required=False)
-    remove = _add(camera, "remove", "operate:camera_remove", "remove a camera, not its recordings")
-    remove.add_argument("id", type=_uuid, metavar="ID")
+    remove = add_command(
+        camera, "remove", "operate:camera_remove", "remove a camera, not its recordings"
+    )
+    remove.add_argument("id", type=camera_id, metavar="ID")
 
 
 def _camera_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -161,33 +171,33 @@ def _camera_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _add_recordings(commands: Commands) -> None:
-    recordings = _group(commands, "recordings", "look into what was recorded")
-    listing = _add(
+    recordings = group(commands, "recordings", "look into what was recorded")
+    listing = add_command(
         recordings,
         "list",
         "operate:recordings_list",
         "list segments and gaps in time order",
         _RECORDINGS_EXAMPLES,
     )
-    listing.add_argument("--camera", type=_uuid, required=True, metavar="ID")
+    listing.add_argument("--camera", type=camera_id, required=True, metavar="ID")
     listing.add_argument(
         "--from",
         dest="from_",
-        type=_moment,
+        type=moment_of,
         metavar="TIME",
         help="RFC 3339; without a zone it is UTC (default: a day before --to)",
     )
-    listing.add_argument("--to", type=_moment, metavar="TIME", help="likewise (default: now)")
-    listing.add_argument("--limit", type=_between(1, _MOST_ITEMS), default=100, metavar="N")
+    listing.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
+    listing.add_argument("--limit", type=between(1, _MOST_ITEMS), default=100, metavar="N")
     listing.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
-    verify = _add(
+    verify = add_command(
         recordings,
         "verify",
         "operate:recordings_verify",
         "compare disk, index and wishes; exit 1 if anything is wrong",
         _VERIFY_NOTES,
     )
-    reconcile = _add(
+    reconcile = add_command(
         recordings,
         "reconcile",
         "operate:recordings_reconcile",
@@ -199,11 +209,17 @@ def _add_recordings(commands: Commands) -> None:
 
 
 def _check_options(check: argparse.ArgumentParser) -> None:
-    check.add_argument("--camera", type=_uuid, metavar="ID", help="only this one (default: all)")
     check.add_argument(
-        "--from", dest="from_", type=_moment, metavar="TIME", help="RFC 3339 (default: everything)"
+        "--camera", type=camera_id, metavar="ID", help="only this one (default: all)"
     )
-    check.add_argument("--to", type=_moment, metavar="TIME", help="likewise (default: now)")
+    check.add_argument(
+        "--from",
+        dest="from_",
+        type=moment_of,
+        metavar="TIME",
+        help="RFC 3339 (default: everything)",
+    )
+    check.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
     check.add_argument(
         "--quick", action="store_true", help="sizes only: do not read every file for its digest"
     )
@@ -213,7 +229,7 @@ def _check_options(check: argparse.ArgumentParser) -> None:
 def _ttl(parser: argparse.ArgumentParser, default_s: int) -> None:
     parser.add_argument(
         "--ttl",
-        type=_between(1, 366 * _DAY_S),
+        type=between(1, 366 * _DAY_S),
         default=default_s,
         metavar="S",
         help=f"how long it lives, in seconds (default: {default_s})",
@@ -234,7 +250,7 @@ that are nowhere become a gap. Files that were changed are reported and left as 
 """
 
 
-class _between:  # noqa: N801 - used like a function; argparse shows its name in no message
+class between:  # noqa: N801 - used like a function; argparse shows its name in no message
     """A whole number from ``least`` to ``most``."""
 
     def __init__(self, least: int, most: int) -> None:
@@ -247,14 +263,16 @@ class _between:  # noqa: N801 - used like a function; argparse shows its name in
         raise argparse.ArgumentTypeError(f"must be a whole number, {self._least} to {self._most}")
 
 
-def _uuid(text: str) -> UUID:
+def camera_id(text: str) -> UUID:
+    """Return a camera's id; raises what argparse turns into wrong usage."""
     try:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError("must be a camera's id, a UUID") from None
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """Return a time, in UTC where it has no zone; raises likewise."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

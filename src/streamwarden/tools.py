@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from streamwarden.app import checking
+from streamwarden.app.access_tools import OPERATOR, AccessTools
 from streamwarden.app.findings import BEGINNING, Finding, Scope
 from streamwarden.app.reconcile import Mended
 from streamwarden.auth.keys import parse_keys
@@ -43,8 +44,6 @@ CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
 MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
 _PAGE = 500
 _DAY = timedelta(days=1)
-_OPERATOR = "operator"
-"""Who changed a wish when it was not a user but someone at the command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +152,13 @@ def set_camera(
         raise InvalidInput("nothing to change: give --name, --owner, --path or --status")
     _check_camera(name=name, owner=owner, path=path)
     with _database(settings) as database:
-        changed = CameraRepository(database).update(
-            camera_id, name=name, owner=owner, path=path, status=status
-        )
-        camera, now = _found(changed, camera_id), SystemClock().now()
+        cameras = CameraRepository(database)
+        before = _found(cameras.get(camera_id), camera_id)
+        changed = cameras.update(camera_id, name=name, owner=owner, path=path, status=status)
+        camera, clock = _found(changed, camera_id), SystemClock()
         if camera.status != "active":
-            StreamRepository(database).unwant(camera_id, requested_by=_OPERATOR, at=now)
+            StreamRepository(database).unwant(camera_id, requested_by=OPERATOR, at=clock.now())
+        AccessTools(database, clock).camera_changed(before, camera)
         return camera
 
 
@@ -169,10 +169,17 @@ def remove_camera(settings: Settings, camera_id: UUID) -> None:
     """
     with _database(settings) as database:
         cameras = CameraRepository(database)
-        _found(cameras.get(camera_id), camera_id)
-        now = SystemClock().now()
-        StreamRepository(database).unwant(camera_id, requested_by=_OPERATOR, at=now)
+        camera, clock = _found(cameras.get(camera_id), camera_id), SystemClock()
+        StreamRepository(database).unwant(camera_id, requested_by=OPERATOR, at=clock.now())
         cameras.remove(camera_id)
+        AccessTools(database, clock).camera_removed(camera)
+
+
+@contextmanager
+def access_tools(settings: Settings) -> Iterator[AccessTools]:
+    """Open the database for grants, blocks and the audit trail."""
+    with _database(settings) as database:
+        yield AccessTools(database, SystemClock())
 
 
 def list_recordings(

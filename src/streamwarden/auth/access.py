@@ -145,3 +145,17 @@ def _window(grant: Grant | None) -> Window | None:
     if grant is None or (grant.from_ is None and grant.until is None):
         return None
     return Window(Stretch(grant.from_ or _FIRST, grant.until or _LAST))
+
+
+def lost_actions(before: Iterable[Grant], after: Iterable[Grant]) -> list[str]:
+    """Return the actions that are gone, or whose window is no longer all that it was."""
+    left = {grant.action: grant for grant in after}
+    return sorted(grant.action for grant in before if not _covers(left.get(grant.action), grant))
+
+
+def _covers(after: Grant | None, before: Grant) -> bool:
+    if after is None:
+        return False
+    begins = after.from_ is None or (before.from_ is not None and after.from_ <= before.from_)
+    ends = after.until is None or (before.until is not None and after.until >= before.until)
+    return begins and ends

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streamwarden.auth import denials as rules
-from streamwarden.auth.access import Grant
+from streamwarden.auth.access import Grant, lost_actions
 from streamwarden.auth.denials import Denial, DenialList, Rule
 from streamwarden.clock import Clock
 from streamwarden.http.api.ports import CameraRow, DenialStore, Grants
@@ -67,11 +67,11 @@ class Revocations:
         self, grants: Grants, camera: CameraRow, user_sub: str, wanted: Sequence[Grant]
     ) -> list[str]:
         """Give a user exactly ``wanted``; return the actions that they have lost by it."""
-        lost = _lost(grants.of_user(camera.id, user_sub), wanted)
+        lost = lost_actions(grants.of_user(camera.id, user_sub), wanted)
         before = grants.replace(
             camera.id, user_sub, wanted, denials=self._withdrawn(camera, user_sub, lost)
         )
-        lost = sorted({*lost, *_lost(before, wanted)})
+        lost = sorted({*lost, *lost_actions(before, wanted)})
         if lost:
             self._deny(self._withdrawn(camera, user_sub, lost))
         return lost
@@ -99,17 +99,3 @@ class Revocations:
         self._denied.add(found)  # here at once, whatever Postgres says
         self._wake()
         self._store.put(found)
-
-
-def _lost(before: Iterable[Grant], after: Iterable[Grant]) -> list[str]:
-    """Return the actions that are gone, or whose window is no longer all that it was."""
-    left = {grant.action: grant for grant in after}
-    return sorted(grant.action for grant in before if not _covers(left.get(grant.action), grant))
-
-
-def _covers(after: Grant | None, before: Grant) -> bool:
-    if after is None:
-        return False
-    begins = after.from_ is None or (before.from_ is not None and after.from_ <= before.from_)
-    ends = after.until is None or (before.until is not None and after.until >= before.until)
-    return begins and ends

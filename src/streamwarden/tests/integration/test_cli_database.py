@@ -12,6 +12,7 @@ import pytest
 
 from streamwarden.cli import main
 from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.pool import Database
 from streamwarden.storage.rows import Gap, Segment
@@ -188,3 +189,67 @@ def test_people_get_a_table(database: Database, capsys: pytest.CaptureFixture[st
     assert head.split()[:3] == ["kind", "started_at", "ended_at"]
     assert segment.split()[0] == "segment"
     assert gap.split()[-1] == "source_offline"
+
+
+def test_grants_are_given_shown_and_taken_back(run: Run) -> None:
+    camera = added(run)["id"]
+    given = run(
+        *("grant", "add", "--camera", camera, "--user", "bob"),
+        *("--action", "view", "--action", "recordings", "--until", "2026-01-31T09:00"),
+    )
+    assert given["items"] == [
+        {
+            "user": "bob",
+            "action": "recordings",
+            "from": None,
+            "until": "2026-01-31T09:00:00.000Z",
+        },
+        {"user": "bob", "action": "view", "from": None, "until": None},
+    ]
+    run("grant", "add", "--camera", camera, "--user", "bob", "--action", "control")
+    gone = run("grant", "remove", "--camera", camera, "--user", "bob", "--action", "view")
+    assert gone == {"user": "bob", "withdrawn": ["view"]}
+    left = run("grant", "list", "--camera", camera)["items"]
+    assert [row["action"] for row in left] == ["control", "recordings"]
+
+
+def test_what_is_taken_away_by_hand_is_denied_and_noted(run: Run, database: Database) -> None:
+    camera = added(run)["id"]
+    run("grant", "add", "--camera", camera, "--user", "bob", "--action", "view")
+    assert denied(database) == set()
+    run("grant", "remove", "--camera", camera, "--user", "bob")
+    assert denied(database) == {("view", camera, "bob"), ("live", camera, "bob")}
+    run("user", "block", "carol", "--note", "left")
+    assert ("publish", "", "carol") in denied(database)
+    run("camera", "set", camera, "--status", "inactive")
+    assert ("record", camera, "") in denied(database)
+
+    noted = [event["action"] for event in run("audit", "list")["items"]]
+    assert noted == ["change_camera", "block_user", "withdraw_grant", "grant"]
+    assert [event["action"] for event in run("audit", "list", "--user", "carol")["items"]] == [
+        "block_user"
+    ]
+
+
+def test_a_block_is_listed_until_it_is_lifted(run: Run) -> None:
+    run("user", "block", "carol", "--note", "left")
+    assert [(row["user"], row["note"]) for row in run("user", "list")["items"]] == [
+        ("carol", "left")
+    ]
+    assert run("user", "unblock", "carol") == {"user": "carol", "blocked": False}
+    assert run("user", "list") == {"items": []}
+
+
+def test_a_new_path_and_a_new_owner_close_the_old_ones(run: Run, database: Database) -> None:
+    camera = added(run, path="a/b")["id"]
+    run("camera", "set", camera, "--path", "a/c", "--owner", "carol")
+    assert {("view", "a/b", ""), ("publish", "a/b", "alice"), ("live", camera, "alice")} <= denied(
+        database
+    )
+    run("camera", "remove", camera)
+    assert ("publish", "a/c", "") in denied(database)
+
+
+def denied(database: Database) -> set[tuple[str, str, str]]:
+    pages = DenialRepository(database).pages()
+    return {(row.use, row.path, row.sub) for page in pages for row in page}

@@ -39,8 +39,10 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     "devkit": BASE | {"auth", "clients"},
     "app": BASE | COMPOSED | {"tools"},
     "tools": BASE | COMPOSED | {"app"},
-    "cli": BASE | {"app", "config", "devkit", "tools", "cli_options", "commands"},
+    "cli": BASE
+    | {"app", "config", "devkit", "tools", "cli_options", "cli_access_options", "commands"},
     "cli_options": BASE,
+    "cli_access_options": BASE | {"cli_options"},
     # The command line's other half; it shows rows and hides secrets, so it knows their types.
     "commands": BASE | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls"},
 }

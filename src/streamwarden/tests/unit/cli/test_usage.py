@@ -24,6 +24,13 @@ EVERY_COMMAND = [
     ["camera", "set", CAMERA, "--status", "inactive"],
     ["camera", "remove", CAMERA],
     ["recordings", "list", "--camera", CAMERA, "--from", "2026-01-31T08:00"],
+    ["grant", "add", "--camera", CAMERA, "--user", "bob", "--action", "view"],
+    ["grant", "list", "--camera", CAMERA],
+    ["grant", "remove", "--camera", CAMERA, "--user", "bob"],
+    ["user", "block", "bob", "--note", "left"],
+    ["user", "unblock", "bob"],
+    ["user", "list"],
+    ["audit", "list", "--camera", CAMERA, "--user", "bob", "--from", "2026-01-31"],
 ]
 
 WRONG_USAGE = [
@@ -44,6 +51,10 @@ WRONG_USAGE = [
     ["camera", "set", CAMERA, "--status", "broken"],
     ["recordings", "list", "--camera", CAMERA, "--from", "yesterday"],
     ["recordings", "list", "--camera", CAMERA, "--limit", "1001"],
+    ["grant", "add", "--camera", CAMERA, "--user", "bob"],
+    ["grant", "add", "--camera", CAMERA, "--user", "bob", "--action", "burn"],
+    ["user", "block"],
+    ["audit", "list", "--limit", "0"],
 ]
 
 
