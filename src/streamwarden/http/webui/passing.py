@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
+from urllib.parse import quote
 
 import falcon
 import structlog
@@ -26,6 +27,9 @@ PASSED: Final[Mapping[str, tuple[str, ...]]] = {
     f"{_CAMERA}/stream/disconnect": ("POST",),
     f"{_CAMERA}/stream/status": ("GET",),
     f"{_CAMERA}/publish_rtsp_url": ("GET",),
+    f"{_CAMERA}/publish_rtsp_url/revoke": ("POST",),
+    f"{_CAMERA}/grants": ("GET",),
+    f"{_CAMERA}/grants/{{user}}": ("PUT", "DELETE"),
     f"{_CAMERA}/preview": ("GET",),
     f"{_CAMERA}/live.m3u8": ("GET",),
     f"{_CAMERA}/live/{{name}}": ("GET",),
@@ -69,6 +73,9 @@ _ANSWERED: Final = (
 )
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_:~-][A-Za-z0-9_.:~-]{0,199}")
 """One part of a path: nothing that any server could take for more than one."""
+_USER: Final = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]{1,255}")
+"""A user's id, which is whatever the identity provider issues: sent on with all of it quoted."""
+_SHAPES: Final = {"user": _USER}
 _STATUS_OF: Final = {"api_timeout": 504}
 _BAD_GATEWAY: Final = 502
 _WITHOUT_BODY: Final = frozenset({204, 304})
@@ -116,9 +123,9 @@ class PassOn(Resource):
 
 
 def _target(template: str, parts: Mapping[str, str], query: str) -> str:
-    if not all(_SEGMENT.fullmatch(part) for part in parts.values()):
+    if not all(_SHAPES.get(name, _SEGMENT).fullmatch(part) for name, part in parts.items()):
         raise falcon.HTTPNotFound
-    path = template.format_map(parts)
+    path = template.format_map({name: quote(part, safe=":~") for name, part in parts.items()})
     return f"{path}?{query}" if query else path
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.media.program import find_ffmpeg
@@ -27,6 +27,9 @@ _FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 ROOT = Path(__file__).parents[4]
+SEEN_WITHIN_MS = 30_000
+"""What a page may take to show something, on a machine several times slower than a desk's."""
+expect.set_options(timeout=SEEN_WITHIN_MS)
 NewPerson = Callable[..., Person]
 
 

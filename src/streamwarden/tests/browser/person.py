@@ -32,7 +32,7 @@ class Person:
         self.context = context
         self.base = base
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(30_000)
         self.allow_refusals = False
         self.other_hosts_allowed: set[str] = set()
         self.asked: list[Request] = []
@@ -72,7 +72,7 @@ class Person:
               window.seenFirst ??= now;
               return now[0] > window.seenFirst[0] + 0.5 && now[1] > window.seenFirst[1] + 3;
             }""",
-            timeout=40_000,
+            timeout=60_000,
         )
 
     def serious_findings(self) -> list[str]:

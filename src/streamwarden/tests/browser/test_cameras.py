@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Route, expect
 
+from streamwarden.tests.acceptance.calls import Caller
 from streamwarden.tests.browser.conftest import NewPerson
 from streamwarden.tests.browser.site import Site
 
@@ -17,10 +20,48 @@ def test_waiting_to_retry_says_why_and_counts_down(site: Site, new_person: NewPe
     person = new_person(site.webui)
     person.sign_in(site.token(owner))
     reason = person.card("Off").locator(".reason")
-    expect(reason).to_contain_text("the camera is not sending", timeout=30_000)
-    expect(reason).to_contain_text(re.compile(r"next try in \d+ s|trying now"), timeout=30_000)
+    expect(reason).to_contain_text("the camera is not sending")
+    expect(reason).to_contain_text(re.compile(r"next try in \d+ s|trying now"))
     assert "power and network" in (reason.get_attribute("title") or "")
     camera.disconnect()
+
+
+def answering(answer: object) -> Callable[[Route], None]:
+    """Return who answers in the API's place."""
+    return lambda route: route.fulfill(json=answer)
+
+
+def test_every_state_has_words_and_says_what_can_be_done(site: Site, new_person: NewPerson) -> None:
+    """States that a healthy installation does not show are put into the API's mouth."""
+    owner = site.new_owner()
+    person = new_person(site.webui)
+    said = {
+        "stalled": ("Stalled", "connected, but no picture is coming", "Check the camera"),
+        "backoff": ("Waiting to retry", "the recording disk is full", "free space"),
+        "parked": ("Out of service", "The recorder failed too often", "within the hour"),
+        "stopping": ("Stopping", None, None),
+    }
+    causes = {"stalled": "stalled", "backoff": "disk_full", "parked": "internal"}
+    for state in said:
+        camera = site.add(owner, state)
+        answer = {**camera.status(), "status": state}
+        if cause := causes.get(state):
+            at = "2026-01-01T00:00:00.000Z"
+            answer["last_error"] = {"cause": cause, "message": "x", "at": at}
+        person.page.route(
+            f"**/camera/{camera.camera_id}/stream/status",
+            answering(answer),
+        )
+    person.sign_in(site.token(owner))
+    for state, (badge, why, todo) in said.items():
+        card = person.card(state)
+        expect(card.locator(".badge")).to_have_text(badge)
+        reason = card.locator(".reason")
+        if why and todo:
+            expect(reason).to_contain_text(why)
+            expect(reason).to_have_attribute("title", re.compile(todo))
+        else:
+            expect(reason).to_be_hidden()
 
 
 def test_without_cameras_the_page_tells_what_to_do(site: Site, new_person: NewPerson) -> None:
@@ -127,6 +168,44 @@ def test_the_publish_link_is_shown_copied_and_renewed(site: Site, new_person: Ne
     assert link.input_value() != first
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def may_publish(site: Site, link: str) -> bool:
+    """Ask what the media server asks when something publishes with ``link``."""
+    url = urlsplit(link)
+    body = {
+        "action": "publish",
+        "protocol": "rtsp",
+        "path": url.path.removeprefix("/"),
+        "query": url.query,
+    }
+    answer = Caller(site.stage.internal_url).post("/api/v1/m2m/check-stream-pwd", body)
+    assert answer.status in {200, 401}
+    return answer.status == 200
+
+
+def test_links_are_withdrawn_when_that_was_meant_and_a_new_one_is_good(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Lent")
+    person = new_person(site.webui)
+    page = person.sign_in(site.token(owner))
+    person.card("Lent").get_by_role("button", name="Publish link").click()
+    dialog = page.get_by_role("dialog")
+    link = dialog.get_by_label("Link", exact=True)
+    expect(link).to_have_value(re.compile("token="))
+    lent = link.input_value()
+    dialog.get_by_role("button", name="Withdraw all links").click()
+    dialog.get_by_role("button", name="Keep them").click()
+    assert may_publish(site, lent)
+    dialog.get_by_role("button", name="Withdraw all links").click()
+    dialog.get_by_role("button", name="Withdraw them").click()
+    expect(dialog.get_by_text("are worthless now")).to_be_visible()
+    assert not may_publish(site, lent)
+    dialog.get_by_role("button", name="New link").click()
+    expect(link).to_have_value(re.compile("token="))
+    assert may_publish(site, link.input_value())
 
 
 def test_the_list_is_filtered_by_name(site: Site, new_person: NewPerson) -> None:

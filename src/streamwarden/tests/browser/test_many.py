@@ -16,7 +16,7 @@ from streamwarden.tests.browser.site import Site
 
 MANY = 500
 ASSETS_AT_MOST_BYTES = 250_000
-WATCHED_S = 10
+WATCHED_S = 6
 
 _ALL_IN_VIEW_HAVE_A_STATE = """() => [...document.querySelectorAll("li.card")]
   .filter((card) => card.getBoundingClientRect().top < innerHeight)

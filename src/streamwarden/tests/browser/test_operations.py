@@ -21,6 +21,16 @@ def test_operators_see_states_coverage_disk_and_the_tree(site: Site, new_person:
     expect(page.locator(".u-wrap canvas").first).to_be_visible(timeout=20_000)
 
 
+def test_respawns_are_told_by_what_was_lost_to(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    off = site.add(owner, "Nobody sends")
+    assert off.connect({}).status == 200
+    page = new_person(site.webui).sign_in(site.token("op", "admin"), "#/operations")
+    row = page.get_by_role("region", name="Respawns, by cause").get_by_role("row")
+    expect(row.filter(has_text="the camera is not sending")).to_have_text(re.compile("[1-9]"))
+    off.disconnect()
+
+
 def test_a_recorder_is_restarted_by_hand(site: Site, new_person: NewPerson) -> None:
     camera = site.recording()
     before = camera.status()["run"]

@@ -60,7 +60,7 @@ def test_a_link_to_a_moment_plays_from_there_and_on_across_a_gap(
     first = shown_moment(person)
     assert first is not None
     assert abs(first - start) < timedelta(seconds=4)
-    expect(person.page.locator(".player-bar + .help")).to_contain_text("Skipped", timeout=30_000)
+    expect(person.page.locator(".player-bar + .help")).to_contain_text("Skipped")
     expect(person.page.locator(".player-bar + .help")).to_contain_text("the camera is not sending")
     after = shown_moment(person)
     assert after is not None
@@ -183,11 +183,36 @@ def test_a_range_across_a_gap_is_saved_as_one_mp4(
     expect(save).to_be_visible(timeout=40_000)
     with page.expect_download() as started:
         save.click()
+    assert re.fullmatch(r"Interrupted-[\dTZ]+-[\dTZ]+\.mp4", started.value.suggested_filename)
     file = tmp_path / "range.mp4"
     started.value.save_as(file)
     found = probed(file)
     assert float(found["format"]["duration"]) > 4
     assert {stream["codec_type"] for stream in found["streams"]} == {"video", "audio"}
+
+
+def test_an_export_shows_its_progress_and_is_cancelled(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    """One that takes long is put into the API's mouth."""
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    page = person.page
+    export = {
+        "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "state": "running", "progress": 0.42,
+        "bytes": None, "error": None,
+    }  # fmt: skip
+    page.route("**/exports", lambda route: route.fulfill(status=202, json=export))
+    page.route("**/exports/*", lambda route: route.fulfill(json=export))
+    page.get_by_label("From", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T01:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("Joining… 42 %")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_js_property("value", 0.42)
+    with page.expect_request(lambda it: it.method == "DELETE") as cancelled:
+        page.get_by_role("button", name="Cancel").click()
+    assert cancelled.value.url.endswith(f"/exports/{export['id']}")
+    expect(page.get_by_text("Cancelled.")).to_be_visible()
 
 
 def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(

@@ -47,13 +47,13 @@ def test_signing_out_forgets_the_token(site: Site, new_person: NewPerson) -> Non
 def test_a_token_that_expires_while_the_page_is_open_is_told(
     site: Site, new_person: NewPerson
 ) -> None:
-    tokens = UserTokens(
-        site.stage.user_secret, audience="streamwarden", roles_claim="roles", clock=SystemClock()
-    )
     person = new_person(site.webui)
     person.allow_refusals = True  # whether the API or the page notices first is a race
-    page = person.sign_in(tokens.sign("alice", ttl_s=4))
-    expect(page.get_by_role("alert")).to_contain_text("has expired", timeout=15_000)
+    person.page.clock.install()
+    page = person.sign_in(site.token("alice"))
+    expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
+    page.clock.fast_forward("01:01:00")
+    expect(page.get_by_role("alert")).to_contain_text("has expired")
 
 
 def test_a_token_that_the_api_refuses_is_told(site: Site, new_person: NewPerson) -> None:

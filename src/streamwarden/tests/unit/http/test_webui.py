@@ -142,6 +142,29 @@ def test_what_is_not_listed_never_reaches_the_api(
     assert api.asked == []
 
 
+@pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        ("bob", "bob"),
+        ("auth0%7C12%40x.example", "auth0%7C12%40x.example"),
+        ("%E5%A4%A7%20b%3Fc%23d%25e", "%E5%A4%A7%20b%3Fc%23d%25e"),
+        ("..%00", None),
+        ("..", None),
+        ("a%5Cb", None),
+        ("a%2Fb", None),
+    ],
+)
+def test_a_users_id_is_one_part_of_the_address_whatever_is_in_it(
+    client: testing.TestClient, api: FakeApi, user: str, sent: str | None
+) -> None:
+    result = client.simulate_delete(f"{CAMERA}/grants/{user}")
+    targets = [target for _, target, *_ in api.asked]
+    if sent is None:
+        assert (result.status_code, targets) == (404, [])
+    else:
+        assert targets == [f"/api{CAMERA.removeprefix('/bff')}/grants/{sent}"]
+
+
 def test_a_method_that_is_not_listed_is_refused(client: testing.TestClient, api: FakeApi) -> None:
     answer = client.simulate_delete(f"{CAMERA}/stream/status")
     assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")

@@ -52,13 +52,50 @@ export function publishPanel(camera) {
   }
   life.addEventListener("change", renew);
   renew();
+  const withdraw = withdrawal(camera, (/** @type {Node} */ said) => {
+    turn += 1; // a link that is on its way was signed before
+    place.replaceChildren(said);
+  });
   return h(
     "div",
     { class: "publish" },
     h("p", { class: "help", text: t("publish.help") }),
     place,
     h("div", { class: "row" }, h("label", { class: "inline" }, h("span", { text: t("publish.life") }), life), button(t("publish.new"), renew, { icon: icon("restart") })),
+    withdraw,
   );
+}
+
+/**
+ * Takes back every link that was handed out, asked for twice: what pushes with one is disconnected.
+ * @param {import("./card.js").Camera} camera
+ * @param {(said: Node) => void} tell
+ */
+function withdrawal(camera, tell) {
+  const ask = button(t("publish.withdraw"), () => show(true), { look: "quiet danger" });
+  const sure = h(
+    "div",
+    { class: "notice warn sure", role: "group", hidden: true, "aria-label": t("publish.withdraw") },
+    h("p", { text: t("publish.withdraw.sure") }),
+    h("div", { class: "row" }, button(t("publish.withdraw.yes"), withdraw, { look: "danger" }), button(t("publish.withdraw.no"), () => show(false))),
+  );
+  /** @param {boolean} asking */
+  function show(asking) {
+    ask.hidden = asking;
+    sure.hidden = !asking;
+    /** @type {HTMLElement} */ (asking ? sure.querySelector("button") : ask)?.focus();
+  }
+  async function withdraw() {
+    show(false);
+    try {
+      const { issued_before: before } = await call("POST", `${cameraPath(camera.id)}/publish_rtsp_url/revoke`, { body: {} });
+      tell(h("p", { class: "notice good", role: "status", text: t("publish.withdrawn", { time: dayAndTime(new Date(before)) }) }));
+    } catch (error) {
+      const { title, advice } = explain(error);
+      tell(h("p", { class: "notice bad", role: "alert", text: `${title} ${advice}` }));
+    }
+  }
+  return h("div", {}, ask, sure);
 }
 
 /** @param {{publish_rtsp_url: string, expires_at: string}} found */

@@ -7,6 +7,7 @@ const MOST_POINTS = 720;
 const LEAST_SPAN_S = 120;
 const UNMEASURED_S = 60;
 const HEIGHT = 150;
+const LABEL_WIDTH = 80;
 
 /** @returns {Promise<any>} uPlot */
 function library() {
@@ -113,7 +114,7 @@ function options(words, place) {
     cursor: { y: false },
     scales: { y: { range: (/** @type {any} */ _u, /** @type {number} */ _low, /** @type {number} */ high) => [0, high > 0 ? high * 1.15 : 1] } },
     series: [{}, { label: t(words), stroke: of("--accent"), width: 2, fill: `${of("--accent")}22`, points: { show: (/** @type {any} */ plot) => plot.data[0].length < 4 } }],
-    axes: [{ ...axis, values: clockLabels }, { ...axis, size: 56 }],
+    axes: [{ ...axis, space: LABEL_WIDTH, values: clockLabels }, { ...axis, size: 56 }],
   };
 }
 
