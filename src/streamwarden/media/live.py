@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -166,11 +166,16 @@ class LiveCamera:
         if number == 0 and len({place[0] for place in recording}) > 1:
             # It is about to take over from another, which is still the one to watch.
             run, number = max(place for place in recording if place[0] != run)
-        while back := self._files.finish_of((run, number - 1)):
-            if back.ended_at < self._clock.now() - _WINDOW:
-                break
+        while self._is_worth_showing((run, number - 1), recording):
             number -= 1
         return _Reading((run, number), Grouping())
+
+    def _is_worth_showing(self, place: Place, recording: Collection[Place]) -> bool:
+        finish = self._files.finish_of(place)
+        if finish is None:
+            # Complete and not yet stored: the file after it may be without a single part.
+            return place in recording
+        return finish.ended_at >= self._clock.now() - _WINDOW
 
     def _read(self, reading: _Reading) -> _Reading | None:
         """Take what is new in the file; return the one to go on with, None to wait for more."""

@@ -110,6 +110,14 @@ def test_the_open_file_is_shown_as_far_as_it_is_whole(recorder: Recorder) -> Non
     assert window.target_s == 1
 
 
+def test_who_comes_while_a_file_is_being_stored_sees_it(recorder: Recorder) -> None:
+    recorder.begin(1, 0)
+    for _ in range(3):
+        recorder.write(1, 0)
+    recorder.begin(1, 1)
+    assert recorder.names() == ["r1-000000.mp4"] * 3
+
+
 def test_times_follow_from_when_the_file_was_written(recorder: Recorder) -> None:
     recorder.begin(1, 0)
     began = recorder.clock.now()
