@@ -15,8 +15,9 @@ setup(
     description="Records RTSP cameras without losing a second, and says so when one is lost",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    license_files=["LICENSE"],
+    # Ours and hls.js are Apache-2.0, uPlot is MIT.
+    license="Apache-2.0 AND MIT",
+    license_files=["LICENSE", "src/streamwarden/web/vendor/*.LICENSE.txt"],
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src", exclude=["streamwarden.tests", "streamwarden.tests.*"]),
@@ -33,6 +34,7 @@ setup(
             "web/vendor/*.css",
             "web/vendor/*.txt",
         ],
+        "streamwarden.devkit": ["mediamtx.yml"],
         "streamwarden.storage": ["migrations/*.sql", "queries/*.sql"],
     },
     install_requires=[

@@ -104,21 +104,14 @@ def download(pin: Pin, target: Path, *, open_url: Open = open_url) -> None:
 
 
 def config_file() -> Path:
-    """Return ``deploy/mediamtx.yml`` of this source tree.
-
-    Raises:
-        MediaMtxMissing: Streamwarden was installed without it.
-    """
-    path = Path(__file__).parents[3] / "deploy" / "mediamtx.yml"
-    if not path.is_file():
-        raise MediaMtxMissing("deploy/mediamtx.yml is not there: run from the source tree")
-    return path
+    """Return MediaMTX's settings; in the source tree ``deploy/mediamtx.yml`` is a link to them."""
+    return Path(__file__).with_name("mediamtx.yml")
 
 
 def mediamtx_plan(
     program: Path, ports: MediaPorts, *, hook_url: str, environ: Mapping[str, str]
 ) -> MediaServerPlan:
-    """Return how MediaMTX is run on loopback with ``deploy/mediamtx.yml`` and our own ports."""
+    """Return how MediaMTX is run on loopback with ``mediamtx.yml`` and our own ports."""
     host = "127.0.0.1"
     addresses = {
         "MTX_AUTHHTTPADDRESS": hook_url,

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import psutil
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import SystemClock
 from streamwarden.tests.acceptance.calls import Caller, bearer, internal
-from streamwarden.tests.acceptance.program import Program, free_port_base
+from streamwarden.tests.acceptance.program import FROM_THE_CHECKOUT, Program, free_port_base
 from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.acceptance.waiting import wait_for
 
@@ -34,6 +34,7 @@ class DemoProgram:
         media: Mapping[str, str],
         cameras: int = 2,
         segment_s: int = SEGMENT_S,
+        command: Sequence[str] = FROM_THE_CHECKOUT,
     ) -> None:
         self.data_dir = folder / "data dir"
         self.port_base = free_port_base()
@@ -42,6 +43,7 @@ class DemoProgram:
              "--cameras", str(cameras), "--segment-seconds", str(segment_s)),
             folder,
             environ={"STREAMWARDEN_LOG_FORMAT": "json", **media},
+            command=command,
         )  # fmt: skip
         self.ready: Mapping[str, Any] = {}
 

@@ -24,6 +24,8 @@ STOPS_WITHIN_S = 10.0
 _WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 """Started from pytest's main thread: a run of the tests that is killed leaves no program behind."""
 
+FROM_THE_CHECKOUT = (sys.executable, "-m", "streamwarden")
+
 _LISTENS_WITHIN_S = 30.0
 _BASES = range(20000, 32000, 20)
 """Below the ports that the kernel gives to outgoing connections."""
@@ -47,9 +49,15 @@ class Program:
     """``streamwarden`` with arguments, in a session of its own. Output goes to files in ``folder``."""
 
     def __init__(
-        self, arguments: Sequence[str], folder: Path, *, environ: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = FROM_THE_CHECKOUT,
     ) -> None:
         self.arguments = tuple(arguments)
+        self._command = tuple(command)
         self._environ = clean_environment() | dict(environ or {})
         folder.mkdir(parents=True, exist_ok=True)
         self._stdout_path, self._stderr_path = folder / "stdout", folder / "stderr"
@@ -59,7 +67,7 @@ class Program:
         """Start it and return at once; what an earlier life has put out stays."""
         with self._stdout_path.open("ab") as out, self._stderr_path.open("ab") as err:
             self._process = subprocess.Popen(
-                [*_WITH_US, sys.executable, "-m", "streamwarden", *self.arguments],
+                [*_WITH_US, *self._command, *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
