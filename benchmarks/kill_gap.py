@@ -34,6 +34,7 @@ from streamwarden.actors.recorder import RecorderActor
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
 from streamwarden.devkit.picture import TestPicture
 from streamwarden.media.command import ENVIRONMENT, recording_argv
+from streamwarden.media.confinement import WITH_US
 from streamwarden.media.names import live_name
 from streamwarden.storage.rows import Gap, Segment
 from streamwarden.supervision import tell
@@ -73,7 +74,7 @@ class Reference:
         order = BareRun(
             url=place.read_url(camera_id), folder=self.folder, segment_seconds=3600, audio="none"
         )
-        argv = recording_argv(place.ffmpeg, order)[4:]
+        argv = recording_argv(place.ffmpeg, order)[len(WITH_US) :]
         self._process = place.child(
             argv, name, cwd=self.folder, environ=ENVIRONMENT, stdout=subprocess.DEVNULL
         )

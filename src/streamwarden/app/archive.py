@@ -52,7 +52,10 @@ class StoredCounter(Protocol):
 
 
 class Archive:
-    """All cameras' folders under one record root. Any thread."""
+    """All cameras' folders under one record root. Any thread.
+
+    ``writer`` is the user id that FFmpeg writes under, where that is not the server's own.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,9 @@ class Archive:
         counter: StoredCounter,
         clock: Clock,
         alive_until: datetime | None,
+        writer: int | None = None,
     ) -> None:
+        self.writer = writer
         self.record_root = record_root
         self.journal = journal
         self.counter = counter
@@ -94,7 +99,7 @@ class CameraFiles:
         self.owner = owner
         self._archive = archive
         self._camera_id = camera_id
-        self._store = CameraStore(archive.record_root, owner, camera_id)
+        self._store = CameraStore(archive.record_root, owner, camera_id, writer=archive.writer)
         self._opened = False
         self._last: LastSegment | None = None
         self._counted = (0, -1)

@@ -27,6 +27,8 @@ from streamwarden.clients.tokens import ReadTokenClient, ReadTokenRefused
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
+from streamwarden.media.command import RunOrder, recording_argv
+from streamwarden.media.confinement import OtherUser, other_user
 from streamwarden.media.pacing import Pacer
 from streamwarden.media.program import find_ffmpeg, require_setpriv
 from streamwarden.media.record_root import RecordRoot
@@ -110,6 +112,7 @@ def open_ground(
         ConfigError: the record root, FFmpeg or setpriv is not as it must be.
     """
     require_setpriv()
+    runs_as = other_user(settings.ffmpeg_user)
     ffmpeg = find_ffmpeg(settings.ffmpeg)
     root = RecordRoot(record_root)
     root.take()
@@ -127,6 +130,7 @@ def open_ground(
     closing.callback(timers.close)
     watcher = RunWatcher(
         ffmpeg=ffmpeg,
+        argv=partial(_argv, runs_as),
         clock=clock,
         pacer=Pacer(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
         patience=Patience(stall_s=settings.stall_after),
@@ -152,10 +156,16 @@ def open_ground(
             counter=metrics,
             clock=clock,
             alive_until=alive_until,
+            writer=None if runs_as is None else runs_as.uid,
         ),
         meter=meter,
         wishes=_wish_book(root.state / "streams.json", InOrder(pools.disk)),
     )
+
+
+def _argv(runs_as: OtherUser | None, ffmpeg: str, order: RunOrder) -> list[str]:
+    argv = recording_argv(ffmpeg, order)
+    return argv if runs_as is None else runs_as.argv(argv)
 
 
 def _open_pools(closing: ExitStack) -> Pools:

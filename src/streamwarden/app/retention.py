@@ -21,6 +21,7 @@ import structlog
 
 from streamwarden.app.housekeeping import free_bytes
 from streamwarden.clock import Clock
+from streamwarden.media.beneath import is_plain
 from streamwarden.media.names import parse_stored
 from streamwarden.media.store import sync_folder
 from streamwarden.storage.rows import Segment, Usage
@@ -237,8 +238,10 @@ class Sweeper:
     def _unlink(self, segment: Segment) -> Path | None:
         path = self._root / segment.path
         # A row can hold anything and a folder be replaced by a link: only a stored segment goes.
-        inside = path.parent.resolve().is_relative_to(self._root.resolve())
-        if not inside or parse_stored(path.parent.name, path.name) is None:
+        if (
+            not is_plain(self._root, path.parent)
+            or parse_stored(path.parent.name, path.name) is None
+        ):
             log.error("not_a_stored_segment", segment_id=str(segment.id))
             return None
         with suppress(FileNotFoundError, NotADirectoryError):

@@ -17,6 +17,7 @@ from uuid import UUID
 from streamwarden.app.accounts import Account
 from streamwarden.app.findings import Finding, Kind, Scope
 from streamwarden.app.folders import camera_folders, in_progress, stored_files
+from streamwarden.media.beneath import require_plain
 from streamwarden.media.fmp4 import NotFragmentedMp4, summarise
 from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
@@ -119,6 +120,7 @@ class Verifier:
 
     def _check_file(self, row: Segment, scope: Scope) -> Iterator[Finding]:
         try:
+            require_plain(self._root, (self._root / row.path).parent)
             wrong = _wrong_with(self._root / row.path, row, scope)
         except (FileNotFoundError, NotADirectoryError):
             # Retention may have taken it meanwhile, row and all.

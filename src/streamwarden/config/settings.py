@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """The media server's control API; None: sessions that lost their permission are not ended."""
     ffmpeg: Annotated[Path, Field(strict=False)] | None = None
     """The program to use; None: the one on PATH, then the bundled one."""
+    ffmpeg_user: Annotated[str, PlainValidator(values.account)] | None = None
+    """The account under which FFmpeg records, where streamwarden itself runs as root."""
     stall_after: Annotated[float, PlainValidator(values.duration(2, 60))] = 8.0
     """Seconds without growth of the open file after which a run counts as stalled."""
     stop_timeout_s: Annotated[float, PlainValidator(values.duration(1, 300))] = 10.0

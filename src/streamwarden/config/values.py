@@ -232,6 +232,14 @@ def claim_name(value: object) -> str:
     return text
 
 
+def account(value: object) -> str:
+    """Read the name of an account of this machine."""
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
+        raise ValueError("must be the name of an account, such as streamwarden-ffmpeg")
+    return text
+
+
 def folder(value: object) -> Path:
     """Read the path of a folder and make it absolute."""
     text = str(value) if isinstance(value, str | Path) else ""

@@ -44,7 +44,7 @@ class RunEnd:
 
 # Read from top to bottom: a disk that is full also makes other lines appear.
 _TEXTS: Final = (
-    (r"^setpriv: |error while loading shared libraries", Cause.FFMPEG_MISSING),
+    (r"^(setpriv|prlimit): |error while loading shared libraries", Cause.FFMPEG_MISSING),
     (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
     (r"Read-only file system|Permission denied", Cause.NOT_WRITABLE),
     (r"Failed to open segment", Cause.NOT_WRITABLE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Protocol
 
+from streamwarden.media.confinement import WITH_US
 from streamwarden.media.names import live_pattern
 
 ANSWER_TIMEOUT_S: Final = 5.0
@@ -50,7 +51,8 @@ class RunOrder(Protocol):
 def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
     """Return the arguments that record ``order.url`` into segments in the working folder."""
     return [
-        *("setpriv", "--pdeathsig", "KILL", "--", ffmpeg),
+        *WITH_US,
+        ffmpeg,
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
         *("-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls"),
         *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
@@ -80,4 +82,4 @@ def _tracks(audio: str) -> list[str]:
 
 
 ENVIRONMENT: Final = {"TZ": "UTC", "AV_LOG_FORCE_NOCOLOR": "1", "PATH": "/usr/bin:/bin"}
-"""FFmpeg's whole environment: nothing of ours reaches it. PATH is for ``setpriv`` alone."""
+"""FFmpeg's whole environment: nothing of ours reaches it. PATH is for ``prlimit`` and ``setpriv`` alone."""

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from streamwarden.media.confinement import WITH_US
 from streamwarden.media.loop import WatchLoop
 from streamwarden.media.process import Process, read_pipe
 
@@ -158,7 +159,7 @@ class JobRunner:
         if self._closing or job.stopped is not None:
             self._tell(job, job.stopped or Why.CANCELLED, -1)
             return
-        argv = ["setpriv", "--pdeathsig", "KILL", "--", *job.order.argv]
+        argv = [*WITH_US, *job.order.argv]
         try:
             with _Given(job.order.stdin) as fd:
                 process = Process(argv, job.order.folder, stdin=fd)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import IO, Final
 
 from streamwarden.media.command import ENVIRONMENT
+from streamwarden.media.confinement import LIMITS
 
 _READ_BYTES: Final = 65536
 
 
 class Process:
     """A child in a process group of its own, with non-blocking pipes. Spawned as it is constructed.
+
+    It inherits its three standard streams and nothing else, and is limited in what it may take.
 
     Only the thread that spawned it uses it, and never ends: the kernel's parent-death signal follows
     that thread. ``stdin`` is a descriptor that it reads from; the caller still closes its own.
@@ -29,7 +32,7 @@ class Process:
         self, argv: Sequence[str], folder: Path, *, stdin: int = subprocess.DEVNULL
     ) -> None:
         self._popen = subprocess.Popen(  # noqa: S603 - our own argument list, no shell
-            argv,
+            [*LIMITS, *argv],
             cwd=folder,
             env=ENVIRONMENT,
             stdin=stdin,

@@ -34,6 +34,10 @@ def find_ffmpeg(setting: Path | None) -> str:
 
 
 def require_setpriv() -> None:
-    """Raise ConfigError unless ``setpriv`` is there: without it FFmpegs could outlive us."""
-    if shutil.which("setpriv", path="/usr/bin:/bin") is None:
-        raise ConfigError("setpriv was not found in /usr/bin; install util-linux")
+    """Raise ConfigError unless ``setpriv`` and ``prlimit`` are there.
+
+    Without the one FFmpegs could outlive us, without the other they would have no limits.
+    """
+    for name in ("setpriv", "prlimit"):
+        if shutil.which(name, path="/usr/bin:/bin") is None:
+            raise ConfigError(f"{name} was not found in /usr/bin; install util-linux")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from streamwarden.errors import ConfigError
+from streamwarden.media.beneath import require_plain
 from streamwarden.media.names import LIVE, STATE
 from streamwarden.media.store import make_folder
 
@@ -44,8 +45,10 @@ class RecordRoot:
         """
         self.fresh = not self.state.exists()
         try:
+            require_plain(self.path, self.state)
             make_folder(self.state)
-            fd = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(self.state / "lock", flags, 0o600)
         except OSError as error:
             text = f"RECORD_ROOT {self.path} cannot be written: {error.strerror}"
             raise ConfigError(text) from error

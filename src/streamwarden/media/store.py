@@ -17,6 +17,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from streamwarden.clock import to_milliseconds
+from streamwarden.media.beneath import open_plain, require_plain
 from streamwarden.media.fmp4 import NotFragmentedMp4, Summary, summarise
 from streamwarden.media.names import (
     LIVE,
@@ -55,16 +56,29 @@ class Leftover:
 
 
 class CameraStore:
-    """One camera's folders. Blocking; one owner of the record root at a time is assumed."""
+    """One camera's folders. Blocking; one owner of the record root at a time is assumed.
 
-    def __init__(self, record_root: Path, owner: str, camera_id: UUID) -> None:
+    ``writer`` is the user id that FFmpeg runs under, where that is not the server's own.
+    """
+
+    def __init__(
+        self, record_root: Path, owner: str, camera_id: UUID, *, writer: int | None = None
+    ) -> None:
         self._root = record_root
+        self._writer = writer
         self._folder = camera_folder(record_root, owner, camera_id)
         self.live = self._folder / LIVE
 
     def prepare(self) -> None:
-        """Make the camera's folders."""
+        """Make the camera's folders.
+
+        Raises:
+            OSError: they cannot be made, or a symbolic link stands in their place.
+        """
+        require_plain(self._root, self.live)
         make_folder(self.live)
+        if self._writer is not None:
+            os.chown(self.live, self._writer, -1)
 
     def publish(
         self, *, run: int, number: int, started_at: datetime, ended_at: datetime
@@ -78,6 +92,10 @@ class CameraStore:
             OSError: the disk refuses; the file is where it was. FileNotFoundError: it is nowhere.
         """
         source = self.live / live_name(run, number)
+        require_plain(self._root, self.live)
+        if source.is_symlink():
+            source.unlink()  # FFmpeg makes none: what it points at is none of ours
+            return None
         before = None if source.exists() else self._stored_before(run, number, ended_at)
         if before is not None:
             started_at, source = (
@@ -94,7 +112,7 @@ class CameraStore:
             return None
         if summary is not None:
             _cut(source, summary)
-        size, digest = _sync_and_digest(source)
+        size, digest = _sync_and_digest(source, ours=self._writer is not None)
         if source != target:
             self._move(source, target)
         # Also when repeated: the first time may have failed between the rename and this.
@@ -188,6 +206,7 @@ class CameraStore:
         return timedelta() if summary is None else _playing_time(summary)
 
     def _move(self, source: Path, target: Path) -> None:
+        require_plain(self._root, target.parent)
         make_folder(target.parent)
         if target.exists():
             # Run and number are unique for a camera: somebody else has been here. Overwrite nothing.
@@ -227,7 +246,11 @@ def _is_empty(path: Path, summary: Summary | None) -> bool:
 def _cut(path: Path, summary: Summary) -> None:
     """Cut a file that is not complete at its last whole fragment."""
     if not summary.complete and path.stat().st_size > summary.whole_bytes:
-        os.truncate(path, summary.whole_bytes)
+        fd = open_plain(path, os.O_WRONLY)
+        try:
+            os.ftruncate(fd, summary.whole_bytes)
+        finally:
+            os.close(fd)
 
 
 def _playing_time(summary: Summary) -> timedelta:
@@ -236,16 +259,18 @@ def _playing_time(summary: Summary) -> timedelta:
     return timedelta(milliseconds=min(summary.media_ms - summary.lead_ms, _DAY_MS))
 
 
-def _sync_and_digest(path: Path) -> tuple[int, bytes]:
-    """Force a file to disk; return its size and its BLAKE3 digest."""
-    with path.open("rb") as file:
+def _sync_and_digest(path: Path, *, ours: bool) -> tuple[int, bytes]:
+    """Force a file to disk; return its size and its BLAKE3 digest. ``ours``: make the server own it."""
+    with os.fdopen(open_plain(path), "rb") as file:
+        if ours:
+            os.fchown(file.fileno(), os.geteuid(), os.getegid())
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size, _digest(file)
 
 
 def file_digest(path: Path) -> bytes:
-    """Return a file's BLAKE3 digest."""
-    with path.open("rb") as file:
+    """Return a file's BLAKE3 digest; raises OSError (ELOOP) for a symbolic link."""
+    with os.fdopen(open_plain(path), "rb") as file:
         return _digest(file)
 
 
@@ -283,7 +308,8 @@ def replace_file(path: Path, content: bytes) -> None:
     Not synced: what is kept this way can be rebuilt from the recordings.
     """
     staged = path.with_name(path.name + ".new")
-    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(staged, flags, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(content)
     staged.replace(path)

@@ -27,7 +27,7 @@ class IndexedFiles:
     def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
         """Open the file of a segment.
 
-        Never one outside the record root, whatever the row or a symbolic link says. The entity tag
+        Never by a symbolic link or from outside the record root, whatever the row says. The entity tag
         is the segment's id: a stored file never changes.
 
         Raises:
@@ -49,7 +49,7 @@ def _open_beneath(root: Path, relative: str) -> int:
     try:
         real_root = root.resolve(strict=True)
         found = (real_root / relative).resolve(strict=True)
-        if not found.is_relative_to(real_root):
+        if not found.is_relative_to(real_root) or found != real_root / relative:
             raise SegmentNotFound("the segment's file is not where recordings are kept")
         # The last name is not followed again: a link put there meanwhile is refused.
         opened = os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -20,6 +20,7 @@ import pytest
 
 from streamwarden.causes import Cause
 from streamwarden.devkit.relay import Action, Fault, Misbehaviour, RelayServer, Silence
+from streamwarden.media.confinement import WITH_US
 from streamwarden.media.holding import CameraRuns
 from streamwarden.media.run import Listed
 from streamwarden.media.store import CameraStore
@@ -86,7 +87,13 @@ class Case:
 def _as_nobody(argv: list[str]) -> list[str]:
     if not IS_ROOT:
         return argv
-    return ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--", *argv[4:]]
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    return [*nobody, *argv[argv.index("--") + 1 :]]
+
+
+def with_option(argv: list[str], option: str) -> list[str]:
+    after = len(WITH_US) + 1
+    return [*argv[:after], option, *argv[after:]]
 
 
 def _forbid(case: Case) -> None:
@@ -152,10 +159,11 @@ ROWS = {
         Cause.NOT_WRITABLE, live=True, after=lambda case: rmtree(case.store.live)
     ),
     "audio does not fit": Row(Cause.UNSUPPORTED_MEDIA),
-    "bad option": Row(Cause.INTERNAL, twist=lambda argv: [*argv[:5], "-nope", *argv[5:]]),
+    "bad option": Row(Cause.INTERNAL, twist=lambda argv: with_option(argv, "-nope")),
     "nul in an argument": Row(Cause.INTERNAL, url="rtsp://127.0.0.1/\0secret"),
     "not loadable": Row(
-        Cause.FFMPEG_MISSING, twist=lambda argv: [*argv[:4], "/nonexistent/ffmpeg", *argv[5:]]
+        Cause.FFMPEG_MISSING,
+        twist=lambda argv: [*WITH_US, "/nonexistent/ffmpeg", *argv[len(WITH_US) + 1 :]],
     ),
     "stopped while recording": Row(None, live=True, after=Case.stop),
     "stopped while connecting": Row(None, Fault(describe=Misbehaviour.HANG), at_spawn=Case.stop),

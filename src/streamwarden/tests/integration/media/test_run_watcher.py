@@ -17,6 +17,7 @@ import pytest
 from streamwarden.causes import Cause
 from streamwarden.clock import SystemClock
 from streamwarden.media import watcher as watcher_module
+from streamwarden.media.confinement import WITH_US
 from streamwarden.media.pacing import Pacer
 from streamwarden.media.run import Ended, Listed
 from streamwarden.media.usage import used
@@ -40,7 +41,7 @@ def shell(script: str, folder: Path, *, run: int = 1) -> Order:
     """An order for a shell script in FFmpeg's place."""
 
     def twist(argv: list[str]) -> list[str]:
-        return [*argv[:4], "/bin/sh", "-c", script, *argv[5:]]
+        return [*WITH_US, "/bin/sh", "-c", script, *argv[len(WITH_US) + 1 :]]
 
     return Order(run=run, folder=folder, twist=twist)
 

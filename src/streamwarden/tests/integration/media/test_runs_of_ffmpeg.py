@@ -173,7 +173,7 @@ def test_the_kernel_sees_sync_rename_sync_in_this_order(tmp_path: Path) -> None:
         pytest.skip("tracing is not permitted here")
     calls = [line for line in told.splitlines() if str(store.live.parent) in line]
     shown = [line.split("(")[0].split()[-1] for line in calls]
-    assert shown == ["truncate", "fsync", "fsync", "rename", "fsync", "fsync"]
+    assert shown == ["ftruncate", "fsync", "fsync", "rename", "fsync", "fsync"]
     assert "r1-000000.mp4>" in calls[1]
     assert "2026-01-01>" in calls[4]
     assert ".live>" in calls[5]

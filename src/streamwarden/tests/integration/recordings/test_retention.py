@@ -344,6 +344,7 @@ def test_without_postgres_nothing_is_deleted(
         "../outside/2026-01-31/120000.000Z-r1-0.mp4",
         "alice~40home/../../outside/2026-01-31/120000.000Z-r1-0.mp4",
         "link/2026-01-31/120000.000Z-r1-0.mp4",
+        "inner/2026-01-31/120000.000Z-r1-0.mp4",
         "{outside}/2026-01-31/120000.000Z-r1-0.mp4",
         ".streamwarden/journal.jsonl",
         "alice~40home/{camera}/.live/r1-000000.mp4",
@@ -361,6 +362,10 @@ def test_a_row_that_is_no_stored_segment_unlinks_nothing(
     precious.parent.mkdir(parents=True)
     precious.write_bytes(b"precious")
     (made.root / "link").symlink_to(outside)
+    another = made.root / "bob" / "2026-01-31" / "120000.000Z-r1-0.mp4"
+    another.parent.mkdir(parents=True)
+    another.write_bytes(b"another's")
+    (made.root / "inner").symlink_to(made.root / "bob")
     made.live(camera).mkdir(parents=True)
     (made.live(camera) / "r1-000000.mp4").write_bytes(b"being written")
     there = path.format(outside=outside, camera=camera.id)

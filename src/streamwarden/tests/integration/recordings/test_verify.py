@@ -452,7 +452,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, victim: P
 def test_a_file_that_may_not_be_read_is_not_called_lost(
     made: Recordings, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse(monkeypatch, Path, "open", made.files(camera)[0])
+    refuse(monkeypatch, os, "open", made.files(camera)[0])
     found = one(made.verify(camera))
     assert (found.kind, found.detail) == (Kind.FILE_UNREADABLE, "Permission denied")
 

@@ -15,7 +15,7 @@ FRAGMENTS = (
 def test_the_whole_command_line() -> None:
     url = "rtsp://127.0.0.1:8554/cam/1?token=t"
     assert recording_argv("/usr/bin/ffmpeg", Order(run=12, url=url, segment_seconds=15)) == [
-        *["setpriv", "--pdeathsig", "KILL", "--", "/usr/bin/ffmpeg"],
+        *["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--", "/usr/bin/ffmpeg"],
         *["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"],
         *["-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls"],
         *["-analyzeduration", "1000000", "-rtsp_transport", "tcp", "-timeout", "5000000"],
