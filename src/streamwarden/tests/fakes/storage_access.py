@@ -130,13 +130,14 @@ class FakeAuditRepository(FakeRepository):
         limit: int,
         cursor: str | None = None,
     ) -> Page[AuditEvent]:
+        before = None if cursor is None else decode_cursor(cursor)
         found = [
             event
             for event in self._tables.audit.values()
             if from_ <= event.at < to
             and camera_id in {None, event.camera_id}
             and user in {None, event.who, event.subject}
-            and (cursor is None or (event.at, event.id) < decode_cursor(cursor))
+            and (before is None or (event.at, event.id) < before)
         ]
         found.sort(key=lambda event: (event.at, event.id), reverse=True)
         if len(found) <= limit:
