@@ -30,6 +30,8 @@ _KEPT_IN_MEMORY: Final = 10_000
 """Entries that the disk refused are kept in memory, this many at most."""
 _LINE_BYTES: Final = 1024
 _MIN_READ_BYTES: Final = 65536
+_COMPACT_BYTES: Final = 1 << 20
+"""So much may lie before the first row that waits, while rows keep coming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Journal:
         # A line that a crash has torn would run into the next one.
         os.ftruncate(self._fd, self._tail)
         self._refused: list[Entry] = []
-        self._since: datetime | None = None
+        self._refused_at: datetime | None = None
         self._told: Callable[[], None] = lambda: None
 
     @property
@@ -63,8 +65,10 @@ class Journal:
         return self._waiting + len(self._refused)
 
     def waiting_since(self) -> datetime | None:
-        """Return when the oldest row of this life was appended, None when none waits."""
-        return self._since if self.waiting else None
+        """Return when the oldest row that waits was appended, None when none waits."""
+        with self._lock:
+            lines = self._lines(1)
+        return _appended_at(lines[0]) if lines else self._refused_at
 
     def tell(self, call: Callable[[], None]) -> None:
         """Call this after every append from now on."""
@@ -76,10 +80,10 @@ class Journal:
         Raises:
             OSError: the disk refuses and memory holds as much as it may.
         """
-        data = b"".join(encode(entry) for entry in entries)
+        data = b"".join(encode(entry, at) for entry in entries)
         with self._lock:
-            self._since = self._since or at
-            self._write(data, entries)
+            if not self._write(data, entries):
+                self._refused_at = self._refused_at or at
         self._told()
 
     def take(self, limit: int) -> Batch:
@@ -101,17 +105,20 @@ class Journal:
             self._head += batch.size_bytes
             self._waiting -= batch.lines
             del self._refused[: batch.refused]
+            if not self._refused:
+                self._refused_at = None
             if self._head == self._tail:
-                os.ftruncate(self._fd, 0)
-                self._head = self._tail = self._waiting = 0
-            if not self.waiting:
-                self._since = None
+                self._waiting = 0
+                self._cut(0)
+            elif self._head >= max(_COMPACT_BYTES, self._tail - self._head):
+                self._move_to_front()
 
     def close(self) -> None:
         """Close the file; what waits in it is read again at the next start."""
         os.close(self._fd)
 
-    def _write(self, data: bytes, entries: Sequence[Entry]) -> None:
+    def _write(self, data: bytes, entries: Sequence[Entry]) -> bool:
+        """Write to the file, or keep in memory what the disk refuses; return which."""
         try:
             _write_whole(self._fd, data, self._tail)
         except OSError:
@@ -119,9 +126,19 @@ class Journal:
             if len(self._refused) + len(entries) > _KEPT_IN_MEMORY:
                 raise
             self._refused.extend(entries)
-        else:
-            self._tail += len(data)
-            self._waiting += len(entries)
+            return False
+        self._tail += len(data)
+        self._waiting += len(entries)
+        return True
+
+    def _move_to_front(self) -> None:
+        """Give back the room of what is done; a crash before the cut leaves some rows twice."""
+        _write_whole(self._fd, os.pread(self._fd, self._tail - self._head, self._head), 0)
+        self._cut(self._tail - self._head)
+
+    def _cut(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+        self._head, self._tail = 0, size
 
     def _lines(self, limit: int) -> list[bytes]:
         wanted = min(self._tail - self._head, max(_MIN_READ_BYTES, limit * _LINE_BYTES))
@@ -156,10 +173,19 @@ def read_pending(path: Path) -> list[Entry]:
     return [row for row in rows if row is not None]
 
 
-def encode(entry: Entry) -> bytes:
-    """Return a row as one line of JSON."""
+def encode(entry: Entry, at: datetime) -> bytes:
+    """Return a row that is appended at ``at`` as one line of JSON."""
     kind = "segment" if isinstance(entry, Segment) else "gap"
-    return json.dumps({"kind": kind, **asdict(entry)}, default=_plain).encode() + b"\n"
+    fields = {"kind": kind, "appended_at": at, **asdict(entry)}
+    return json.dumps(fields, default=_plain).encode() + b"\n"
+
+
+def _appended_at(line: bytes) -> datetime | None:
+    try:
+        return datetime.fromisoformat(json.loads(line)["appended_at"])
+    except (ValueError, KeyError, TypeError):
+        # A line that a crash has torn, or of a version that did not say it. It goes with its batch.
+        return None
 
 
 def _plain(value: object) -> str:
@@ -175,6 +201,7 @@ def decode(line: bytes) -> Entry | None:
     try:
         fields: dict[str, Any] = json.loads(line)
         kind = fields.pop("kind")
+        fields.pop("appended_at", None)
         for name in ("id", "camera_id"):
             fields[name] = UUID(fields[name])
         for name in ("started_at", "ended_at"):

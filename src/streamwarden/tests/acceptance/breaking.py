@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ from streamwarden.tools import load_settings, look_at, verify_recordings
 SEGMENT_S = 2
 FRAME_S = 1 / 15
 """What lies between two pictures of a camera here."""
+
+NOTED_EVERY_S = 4.0
+"""So old may be what the server says of its journal."""
 
 UNSEEN_S = 0.45
 """Two pictures further apart than this have lost others between them: a key frame comes each second."""
@@ -121,12 +125,17 @@ class BreakableStage(Stage):
         """Return a metric of the streaming role."""
         return figure(self.streaming_url, name, **labels)
 
-    def await_empty_journal(self, within_s: float = 20) -> None:
-        """Wait until every row is in Postgres."""
-        wait_for(
-            "an empty journal", lambda: self.figure("index_journal_segments") == 0,
-            within_s=within_s,
-        )  # fmt: skip
+    def await_empty_journal(self, within_s: float = 40) -> None:
+        """Wait until every row that is waiting now is in Postgres; cameras that record add others."""
+        began = time.monotonic()
+
+        def look() -> bool:
+            if self.figure("index_journal_segments") == 0:
+                return True
+            since_s = time.monotonic() - began - NOTED_EVERY_S
+            return self.figure("index_lag_seconds") < since_s
+
+        wait_for("every row in the index", look, within_s=within_s)
 
     def settle(self, camera: CameraUser) -> None:
         """Record no longer, and wait until everything is written down."""

@@ -68,9 +68,9 @@ def test_rows_that_postgres_has_already_may_be_read_again(tmp_path: Path) -> Non
 def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     row = a_segment()
     path = tmp_path / "journal"
-    following = encode(a_gap())
+    following = encode(a_gap(), NOON)
     for cut in (0, 1, len(following) // 2, len(following) - 1):
-        path.write_bytes(encode(row) + following[:cut])
+        path.write_bytes(encode(row, NOON) + following[:cut])
         assert read_pending(path) == [row]
 
 
@@ -78,7 +78,7 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
 def test_a_line_that_cannot_be_read_is_passed_over(tmp_path: Path, line: bytes) -> None:
     row = a_gap()
     path = tmp_path / "journal"
-    path.write_bytes(line + encode(row))
+    path.write_bytes(line + encode(row, NOON))
     assert read_pending(path) == [row]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -73,8 +74,8 @@ def drain(journal: Journal, limit: int = 1000) -> int:
     ],
 )
 def test_a_row_comes_out_as_it_went_in(row: Segment | Gap) -> None:
-    assert decode(encode(row)) == row
-    assert encode(row).count(b"\n") == 1
+    assert decode(encode(row, NOW)) == row
+    assert encode(row, NOW).count(b"\n") == 1
 
 
 def test_rows_come_out_in_the_order_in_which_they_went_in(journal: Journal) -> None:
@@ -120,7 +121,7 @@ def test_what_waits_survives_a_crash_and_is_read_again(path: Path) -> None:
 
 
 def test_a_line_that_a_crash_has_torn_is_cut_off(path: Path) -> None:
-    whole, torn = encode(segment(0)), encode(segment(1))[:-7]
+    whole, torn = encode(segment(0), NOW), encode(segment(1), NOW)[:-7]
     path.write_bytes(whole + torn)
     with closing(Journal(path)) as journal:
         assert journal.waiting == 1
@@ -136,7 +137,7 @@ def test_a_line_that_a_crash_has_torn_is_cut_off(path: Path) -> None:
     [b"\n", b"{}\n", b"[]\n", b"null\n", b'{"kind": "gap"}\n', b"\xff\xfe\n", b"\x00" * 9 + b"\n"],
 )
 def test_a_line_that_cannot_be_read_is_passed_over(path: Path, line: bytes) -> None:
-    path.write_bytes(line + encode(segment(1)))
+    path.write_bytes(line + encode(segment(1), NOW))
     with closing(Journal(path)) as journal:
         assert numbers(journal) == [1]
         assert drain(journal) == 2
@@ -162,12 +163,48 @@ def test_every_append_is_told(journal: Journal) -> None:
 def test_the_oldest_row_says_since_when(journal: Journal) -> None:
     journal.append([segment(0)], NOW)
     journal.append([segment(1)], NOW + timedelta(seconds=9))
-    drain(journal, 1)
     assert journal.waiting_since() == NOW
+    drain(journal, 1)
+    assert journal.waiting_since() == NOW + timedelta(seconds=9)
     drain(journal)
     assert journal.waiting_since() is None
     journal.append([segment(2)], NOW + timedelta(seconds=20))
     assert journal.waiting_since() == NOW + timedelta(seconds=20)
+
+
+def test_since_when_a_row_waits_is_known_after_a_restart(path: Path) -> None:
+    with closing(Journal(path)) as before:
+        before.append([segment(0)], NOW)
+    with closing(Journal(path)) as journal:
+        assert journal.waiting_since() == NOW
+
+
+def test_a_row_of_a_version_that_noted_no_time_is_stored_like_any_other(path: Path) -> None:
+    line = encode(segment(3), NOW).replace(b'"appended_at"', b'"unknown"', 1)
+    assert decode(line) is None
+    fields = json.loads(encode(segment(3), NOW))
+    del fields["appended_at"]
+    path.write_text(json.dumps(fields) + "\n")
+    with closing(Journal(path)) as journal:
+        assert journal.waiting_since() is None
+        assert numbers(journal) == [3]
+
+
+def test_a_journal_that_is_never_empty_does_not_grow_for_ever(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_COMPACT_BYTES", 4096)
+    journal.append([segment(0)], NOW)
+    sizes = []
+    for number in range(1, 200):
+        journal.append([segment(number)], NOW)
+        assert numbers(journal, 1) == [number - 1]
+        drain(journal, 1)
+        sizes.append(path.stat().st_size)
+    assert max(sizes) < 3 * 4096
+    assert numbers(journal) == [199]
+    with closing(Journal(path)) as again:
+        assert numbers(again)[-1] == 199
 
 
 class FullDisk:
@@ -227,7 +264,7 @@ def test_memory_holds_so_much_and_no_more(
 
 
 def test_a_long_journal_is_read_piece_by_piece(path: Path) -> None:
-    lines = encode(segment(0)) * 1000
+    lines = encode(segment(0), NOW) * 1000
     with path.open("wb") as file:
         for _ in range(100):
             file.write(lines)
