@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,10 +71,15 @@ class Person:
               if (!video || video.readyState < 2) return false;
               const now = [video.currentTime, video.getVideoPlaybackQuality().totalVideoFrames];
               window.seenFirst ??= now;
+              window.firstMoment ??= document.querySelector(".clock")?.dateTime ?? "";
               return now[0] > window.seenFirst[0] + 0.5 && now[1] > window.seenFirst[1] + 3;
             }""",
             timeout=60_000,
         )
+
+    def first_moment(self) -> datetime:
+        """Return the moment of a recording that `await_moving_picture` saw first, however slow we are."""
+        return datetime.fromisoformat(self.page.evaluate("() => window.firstMoment"))
 
     def serious_findings(self) -> list[str]:
         """Return what axe-core finds that keeps people out."""

@@ -11,6 +11,9 @@ from streamwarden.tests.acceptance.program import Program, free_port_base
 from streamwarden.tests.acceptance.stage import Stage
 from streamwarden.tests.acceptance.user import CameraUser
 
+LATE_S = 60.0
+"""On a machine several times slower."""
+
 
 class Site:
     """A stage with the page in front of it. ``webui`` is its base URL."""
@@ -62,8 +65,8 @@ class Site:
             self.stage.publish(camera)
             self.stage.await_published(camera)
             assert camera.connect({}).status == 200
-            camera.await_segments(2)
+            camera.await_segments(2, within_s=LATE_S)
             self._cameras[name] = camera
         # A test before may have ended the recording server for a while.
-        self._cameras[name].await_status("running")
+        self._cameras[name].await_status("running", within_s=LATE_S)
         return self._cameras[name]
