@@ -18,8 +18,11 @@ MOST_SESSIONS: Final = 50_000
 _UNLISTED_S: Final = 60.0
 """The hook is asked before the session is listed; DESCRIBE's ids, the connections', never are."""
 LONGEST_PREVIEW: Final = timedelta(hours=1)
-_GRACE: Final = {StreamUse.RECORD: timedelta(seconds=1.5), StreamUse.PUBLISH: timedelta(seconds=1)}
-"""A stopped recorder ends its FFmpeg itself, with its last segment whole; this is its time for it."""
+GRACE: Final = timedelta(seconds=1.5)
+"""A stopped recorder ends its FFmpeg itself, with its last segment whole; this is its time for it.
+
+Also of what publishes to it: the recorder loses its picture with that.
+"""
 _STOPS_A_RECORDER: Final = frozenset({Reason.CAMERA_RETIRED, Reason.STOPPED})
 _MAX_QUERY_FIELDS: Final = 32
 
@@ -119,8 +122,8 @@ class SessionJudge:
         return Kick(claims.use, denied[1])
 
     def _has_time(self, use: StreamUse, since: datetime, reason: str) -> bool:
-        grace = _GRACE.get(use) if reason in _STOPS_A_RECORDER else None
-        return grace is not None and self._clock.now() < since + grace
+        waits = use is not StreamUse.VIEW and reason in _STOPS_A_RECORDER
+        return waits and self._clock.now() < since + GRACE
 
     def _from_query(self, query: str) -> StreamClaims | None:
         try:
