@@ -13,7 +13,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -56,10 +56,10 @@ ZOOM = """async () => {
 }"""
 SEGMENTS = b"""
 insert into segment (id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path)
-select gen_random_uuid(), %(camera)s, %(owner)s, 1, n,
+select gen_random_uuid(), %(camera)s::uuid, %(owner)s::text, 1, n,
        now() - make_interval(secs => n * %(length)s),
        now() - make_interval(secs => (n - 1) * %(length)s),
-       %(length)s * 1000, 4000000, %(owner)s || '/' || %(camera)s || '/' || n || '.mp4'
+       %(length)s * 1000, 4000000, %(owner)s::text || '/' || %(camera)s::uuid || '/' || n || '.mp4'
   from generate_series(1, %(count)s) as n
 """
 
@@ -130,7 +130,11 @@ def main() -> None:
     options = parser.parse_args()
     assets = load_assets(Path(__file__).parent.parent / "src" / "streamwarden" / "web")
     bound("assets, gzipped", assets.gzipped_bytes / 1000, "kB", at_most=ASSETS_BYTES / 1000)
-    with site() as place, place.serving(), chromium() as browser:
+    with ExitStack() as started:
+        place = started.enter_context(site())
+        place.environ["STREAMWARDEN_RETENTION_DAYS"] = str(options.days + 1)
+        started.enter_context(place.serving())
+        browser = started.enter_context(chromium())
         first, *_ = place.add_cameras(options.cameras, segment_seconds=SEGMENT_S)
         record(place, first, options.days)
         link = f"{place.webui_url}/#token={place.authorization.removeprefix('Bearer ')}"
