@@ -7,7 +7,7 @@ with the watching thread. So a new incarnation begins where the last one failed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -18,6 +18,7 @@ from streamwarden.actors.board import StatusBoard
 from streamwarden.actors.messages import (
     ChildSettled,
     ReconcileDue,
+    RecorderState,
     RestartRun,
     RestartStream,
     StartStream,
@@ -156,9 +157,16 @@ class StreamManager(Supervisor):
 
     def _stop_stream(self, camera_id: UUID) -> StreamStatus:
         self._touch(camera_id)
-        if (wish := self._deps.wishes.remove(camera_id)) is not None:
-            self._end_stream(wish, self._deps.clock.now())
-        return self._deps.board.get(camera_id)
+        shown = self._deps.board.get(camera_id)
+        wish = self._deps.wishes.remove(camera_id)
+        if wish is None:
+            return shown
+        at = self._deps.clock.now()
+        self._end_stream(wish, at)
+        if shown.status is RecorderState.STOPPED:
+            return shown
+        # The recorder says the same as soon as it comes to it.
+        return replace(shown, status=RecorderState.STOPPING, since=at, next_retry_at=None)
 
     def _restart_stream(self, camera_id: UUID) -> StreamStatus:
         status = self._child_status(camera_id)

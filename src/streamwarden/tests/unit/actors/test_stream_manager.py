@@ -75,6 +75,15 @@ def test_a_stop_of_what_was_never_started_is_harmless(tree: ManagerStage) -> Non
     assert tree.released == []
 
 
+def test_a_stop_is_answered_with_what_comes_of_it(tree: ManagerStage) -> None:
+    tree.recording(CAMERA)
+    before = tree.gateway.status(CAMERA)
+    answered = tree.gateway.stop(CAMERA)
+    assert (str(before.status), str(answered.status)) == ("running", "stopping")
+    assert answered.run == before.run
+    assert answered.since >= before.since
+
+
 def test_a_stop_twice_is_one_stop(tree: ManagerStage) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
