@@ -62,7 +62,7 @@ class HttpServer:
         *,
         threads: int,
         name: str,
-        connection_limit: int = 512,
+        connection_limit: int = 2048,
     ) -> None:
         self.port = port
         self._app = app
