@@ -50,6 +50,8 @@ class GapMeter:
 
     def changed(self, camera_id: UUID, change: GapChange) -> None:
         """Take note of a gap that has been opened, renamed or closed."""
+        if change.rest:
+            return
         with self._lock:
             metered = self._open.setdefault(
                 change.id, _Metered(str(camera_id), change.cause, change.started_at)

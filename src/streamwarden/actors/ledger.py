@@ -3,6 +3,9 @@
 Segments and gaps together cover every wanted second. ``covered_until`` is how far they do; an open gap
 reaches from there to the present. A gap is opened with what is known and its cause split where a new
 one takes over; ``starting`` alone is renamed, for it was only a guess.
+
+A run that its successor relieves ends after that one has stored segments, frozen ones 4 s after. What
+it had recorded then lies within a gap that is closed already: the gap gives way to what is left of it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ from streamwarden.causes import Cause
 _SEAM: Final = timedelta(milliseconds=500)
 """A hole between two segments up to this long is rounding, not a loss."""
 
+_LATE: Final = timedelta(seconds=120)
+"""A segment comes at most so late; gaps that ended longer ago are final."""
+_REMEMBERED: Final = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenGap:
@@ -29,13 +36,28 @@ class OpenGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapChange:
-    """What is to be written of a gap; ``void`` when segments turned out to cover it."""
+    """What is to be written of a gap.
+
+    ``void``: segments turned out to cover it. ``rest``: it is what was left of one that was void,
+    so its seconds have been counted already.
+    """
 
     id: UUID
     started_at: datetime
     ended_at: datetime | None
     cause: Cause
     void: bool = False
+    rest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedGap:
+    """A gap that ended a short while ago."""
+
+    id: UUID
+    started_at: datetime
+    ended_at: datetime
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +66,7 @@ class Ledger:
 
     covered_until: datetime | None = None
     gap: OpenGap | None = None
+    closed: tuple[ClosedGap, ...] = ()
 
 
 Step = tuple[Ledger, tuple[GapChange, ...]]
@@ -77,29 +100,78 @@ def lost(ledger: Ledger, cause: Cause, at: datetime) -> Step:
     if gap.cause is Cause.STARTING or at <= gap.started_at:
         gap = replace(gap, cause=cause)
         return replace(ledger, gap=gap), (_change(gap),)
-    following, opened = _open(replace(ledger, covered_until=at, gap=None), at, cause)
+    before = _closed(replace(ledger, covered_until=at), gap, at)
+    following, opened = _open(before, at, cause)
     return following, (_change(gap, ended_at=at), *opened)
 
 
 def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
     """A segment is on disk: the gap before it is over."""
-    if ledger.covered_until is None:
+    covered_until = ledger.covered_until
+    if covered_until is None:
         return ledger, ()
-    covered_until = max(ledger.covered_until, ended_at)
+    ledger, mended = _give_way(ledger, started_at, ended_at)
+    following, changes = _stored(ledger, covered_until, started_at, ended_at)
+    return _forget(following), (*mended, *changes)
+
+
+def _stored(
+    ledger: Ledger, covered_until: datetime, started_at: datetime, ended_at: datetime
+) -> Step:
     gap = ledger.gap
-    if gap is not None:
-        if ended_at <= gap.started_at:
-            return ledger, ()
-        void = started_at <= gap.started_at
-        end = gap.started_at if void else started_at
-        closed = _change(gap, ended_at=end, void=void)
-        return Ledger(covered_until=covered_until), (closed,)
-    hole: tuple[GapChange, ...] = ()
-    if started_at - ledger.covered_until > _SEAM:
+    following = replace(ledger, covered_until=max(covered_until, ended_at))
+    if gap is None and started_at - covered_until > _SEAM:
         # Every loss opens a gap; this one was not seen by anybody, which is a defect worth a row.
-        missed = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=Cause.INTERNAL)
-        hole = (_change(missed, ended_at=started_at),)
-    return Ledger(covered_until=covered_until), hole
+        missed = OpenGap(id=uuid4(), started_at=covered_until, cause=Cause.INTERNAL)
+        return _closed(following, missed, started_at), (_change(missed, ended_at=started_at),)
+    if gap is None:
+        return following, ()
+    if ended_at <= gap.started_at:
+        return ledger, ()
+    if started_at <= gap.started_at:
+        void = _change(gap, ended_at=gap.started_at, void=True)
+        return replace(following, gap=None), (void,)
+    return _closed(following, gap, started_at), (_change(gap, ended_at=started_at),)
+
+
+def _closed(ledger: Ledger, gap: OpenGap, at: datetime) -> Ledger:
+    """Return the ledger once ``gap`` has ended, which is remembered for a while."""
+    ended = ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=at, cause=gap.cause)
+    return replace(ledger, gap=None, closed=(*ledger.closed, ended)[-_REMEMBERED:])
+
+
+def _forget(ledger: Ledger) -> Ledger:
+    if ledger.covered_until is None or not ledger.closed:
+        return ledger
+    since = ledger.covered_until - _LATE
+    return replace(ledger, closed=tuple(gap for gap in ledger.closed if gap.ended_at > since))
+
+
+def _give_way(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
+    """Take a segment that came late out of the gaps that were closed over it."""
+    kept: list[ClosedGap] = []
+    changes: list[GapChange] = []
+    for gap in ledger.closed:
+        if ended_at <= gap.started_at or started_at >= gap.ended_at:
+            kept.append(gap)
+            continue
+        changes.append(_rewritten(gap, void=True))
+        for begin, end in ((gap.started_at, started_at), (ended_at, gap.ended_at)):
+            if begin < end:
+                kept.append(replace(gap, id=uuid4(), started_at=begin, ended_at=end))
+                changes.append(_rewritten(kept[-1], rest=True))
+    return replace(ledger, closed=tuple(kept)), tuple(changes)
+
+
+def _rewritten(gap: ClosedGap, *, void: bool = False, rest: bool = False) -> GapChange:
+    return GapChange(
+        id=gap.id,
+        started_at=gap.started_at,
+        ended_at=gap.started_at if void else gap.ended_at,
+        cause=gap.cause,
+        void=void,
+        rest=rest,
+    )
 
 
 def clock_stepped(ledger: Ledger, started_at: datetime) -> Step:
@@ -109,7 +181,7 @@ def clock_stepped(ledger: Ledger, started_at: datetime) -> Step:
     if started_at - ledger.covered_until <= _SEAM:
         return ledger, ()
     skipped = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=Cause.CLOCK_STEP)
-    return Ledger(covered_until=started_at), (_change(skipped, ended_at=started_at),)
+    return replace(ledger, covered_until=started_at), (_change(skipped, ended_at=started_at),)
 
 
 def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -> Step:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from streamwarden.actors.ledger import Ledger, OpenGap
+from streamwarden.actors.ledger import ClosedGap, Ledger, OpenGap
 from streamwarden.actors.messages import LastSegment
 from streamwarden.causes import Cause
 from streamwarden.clock import rfc3339
@@ -36,6 +36,15 @@ def _ledger_json(ledger: Ledger, last: LastSegment | None) -> dict[str, object]:
         "covered_until": ledger.covered_until and rfc3339(ledger.covered_until),
         "gap": gap
         and {"id": str(gap.id), "started_at": rfc3339(gap.started_at), "cause": gap.cause},
+        "closed": [
+            {
+                "id": str(one.id),
+                "started_at": rfc3339(one.started_at),
+                "ended_at": rfc3339(one.ended_at),
+                "cause": one.cause,
+            }
+            for one in ledger.closed
+        ],
         "last_segment": last
         and {
             "started_at": rfc3339(last.started_at),
@@ -43,6 +52,15 @@ def _ledger_json(ledger: Ledger, last: LastSegment | None) -> dict[str, object]:
             "bytes": last.size_bytes,
         },
     }
+
+
+def _parse_closed(content: Any) -> ClosedGap:  # noqa: ANN401 - any JSON
+    return ClosedGap(
+        id=UUID(content["id"]),
+        started_at=datetime.fromisoformat(content["started_at"]),
+        ended_at=datetime.fromisoformat(content["ended_at"]),
+        cause=Cause(content["cause"]),
+    )
 
 
 def _parse_ledger(content: Any) -> tuple[Ledger, LastSegment | None]:  # noqa: ANN401 - any JSON
@@ -55,6 +73,8 @@ def _parse_ledger(content: Any) -> tuple[Ledger, LastSegment | None]:  # noqa: A
             started_at=datetime.fromisoformat(gap["started_at"]),
             cause=Cause(gap["cause"]),
         ),
+        # A file of an earlier version has none.
+        closed=tuple(_parse_closed(one) for one in content.get("closed", ())),
     )
     return ledger, last and LastSegment(
         started_at=datetime.fromisoformat(last["started_at"]),

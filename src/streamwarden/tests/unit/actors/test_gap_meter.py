@@ -40,6 +40,16 @@ def closed(gap: GapChange, end_s: float, *, void: bool = False) -> GapChange:
     return replace(gap, ended_at=at(end_s), void=void)
 
 
+def test_what_is_left_of_a_gap_that_gave_way_is_not_counted_again() -> None:
+    meter = Meter()
+    gap = change()
+    meter.meter.changed(CAMERA, gap)
+    meter.meter.changed(CAMERA, closed(gap, 9))
+    meter.meter.changed(CAMERA, closed(gap, 0, void=True))
+    meter.meter.changed(CAMERA, replace(closed(change(), 4), rest=True))
+    assert meter.total_s == 9
+
+
 def test_a_gap_is_counted_while_it_is_open_with_a_little_lag() -> None:
     meter = Meter()
     meter.meter.changed(CAMERA, change())

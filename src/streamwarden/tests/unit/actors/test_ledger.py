@@ -27,7 +27,7 @@ def milliseconds(moment: datetime) -> int:
 
 @dataclass
 class Replay:
-    """What the index makes of a ledger's changes: one row a gap, closed once and for all."""
+    """What the index makes of a ledger's changes: one row a gap; a closed one can only be removed."""
 
     ledger: Ledger = field(default_factory=Ledger)
     gaps: dict[UUID, GapChange] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Replay:
         self.ledger, changes = step
         for change in changes:
             before = self.gaps.get(change.id)
-            assert before is None or before.ended_at is None, "a closed gap was changed"
+            assert before is None or before.ended_at is None or change.void, "a closed gap changed"
             assert before is None or before.started_at == change.started_at
             assert change.ended_at is None or change.ended_at >= change.started_at
             self.gaps[change.id] = change
@@ -66,7 +66,7 @@ pauses = st.integers(min_value=0, max_value=30_000)
 events = st.lists(
     st.tuples(
         pauses,
-        st.sampled_from(["stored", "stored", "lost", "resumed"]),
+        st.sampled_from(["stored", "stored", "lost", "resumed", "late"]),
         causes,
         st.floats(min_value=0, max_value=1),
     ),
@@ -82,6 +82,8 @@ def play(replay: Replay, story: list[tuple[int, str, Cause, float]]) -> int:
         between = before + int(share * pause)
         if kind == "stored":
             replay.stored(between, now)
+        elif kind == "late":
+            replay.stored(max(0, between - 60_000), max(0, between - 60_000 + pause // 2))
         elif kind == "lost":
             replay.take(book.lost(replay.ledger, cause, at(now)))
         else:
@@ -189,6 +191,27 @@ def test_a_hole_that_nobody_saw_is_our_own_defect(hole_ms: int, written: bool) -
     replay.stored(0, 30_000)
     replay.stored(30_000 + hole_ms, 60_000)
     assert replay.closed() == ([(30_000, 30_000 + hole_ms, "internal")] if written else [])
+
+
+def test_what_a_relieved_run_had_recorded_is_taken_out_of_the_gap_closed_meanwhile() -> None:
+    replay = wanted_at_0()
+    replay.stored(0, 30_000)
+    replay.take(book.lost(replay.ledger, Cause.STALLED, at(38_000)))
+    replay.stored(45_000, 50_000)
+    assert replay.closed() == [(30_000, 45_000, "stalled")]
+    replay.stored(33_000, 35_000)
+    assert replay.closed() == [(30_000, 33_000, "stalled"), (35_000, 45_000, "stalled")]
+    replay.stored(34_000, 46_000)
+    assert replay.closed() == [(30_000, 33_000, "stalled")]
+    assert replay.ledger.covered_until == at(50_000)
+
+
+def test_gaps_that_ended_long_ago_are_no_longer_remembered() -> None:
+    replay = wanted_at_0()
+    replay.stored(1_000, 30_000)
+    assert len(replay.ledger.closed) == 1
+    replay.stored(30_000, 200_000)
+    assert not replay.ledger.closed
 
 
 def test_a_server_that_comes_back_was_itself_down() -> None:

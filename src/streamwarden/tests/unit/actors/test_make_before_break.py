@@ -30,6 +30,20 @@ def test_the_predecessor_goes_only_when_its_successor_records(stage: RecorderSta
     assert stage.watcher.live == [2]
 
 
+def test_what_a_frozen_predecessor_had_recorded_is_not_also_missing(stage: RecorderStage) -> None:
+    """It is found to have ended only after its successor has stored a segment."""
+    recording(stage)
+    stage.lose(1, Cause.SOURCE_OFFLINE)
+    stage.record(2)
+    stage.tell(RestartRun())
+    stage.go_to(45)
+    stage.record(3)
+    stage.finish(3, 0, 44, 46)
+    assert stage.gaps == [(30, 44, "source_offline")]
+    stage.lose(2, None, tail=(0, 32, 34))
+    assert stage.gaps == [(30, 32, "source_offline"), (34, 44, "source_offline")]
+
+
 def test_a_new_segment_length_is_taken_over_by_a_new_run(stage: RecorderStage) -> None:
     recording(stage)
     stage.update(seconds=10)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -296,6 +297,16 @@ def test_a_ledger_comes_out_as_it_went_in() -> None:
     ledger, _ = book.lost(recording(1.234), Cause.CLOCK_STEP, at(9))
     assert decode_ledger(encode_ledger(ledger, None)) == (ledger, None)
     assert decode_ledger(encode_ledger(Ledger(), None)) == (Ledger(), None)
+    later, _ = book.stored(ledger, at(50), at(60))
+    assert later.closed
+    assert decode_ledger(encode_ledger(later, None)) == (later, None)
+
+
+def test_a_ledger_of_a_version_that_remembered_no_closed_gaps_is_read() -> None:
+    fields = json.loads(encode_ledger(Ledger(covered_until=at(30)), None))
+    del fields["closed"]
+    found, _ = decode_ledger(json.dumps(fields).encode())
+    assert found == Ledger(covered_until=at(30))
 
 
 # What an earlier server has left
