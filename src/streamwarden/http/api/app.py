@@ -110,7 +110,12 @@ def create_api_app(deps: ApiDeps) -> App:
         players=deps.play_tokens,
     )
     # After the intake, which knows who calls.
-    app.add_middleware([AuditTrail(deps.guard.audit, deps.clock), RefuseBlocked(deps.guard.denied)])
+    app.add_middleware(
+        [
+            AuditTrail(deps.guard.audit, deps.clock, deps.shared.proxies),
+            RefuseBlocked(deps.guard.denied),
+        ]
+    )
     return app
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import falcon
 
 from streamwarden.clock import Clock
+from streamwarden.http.addresses import NO_PROXIES, Proxies, client_address
 from streamwarden.http.api.ports import AuditSink
 from streamwarden.http.intake import claims_of
 from streamwarden.http.request_ids import name_request
@@ -83,8 +84,9 @@ def describe(req: falcon.Request, *, subject: str | None = None, **detail: objec
 class AuditTrail:
     """Middleware: notes what users did, and what they were refused."""
 
-    def __init__(self, sink: AuditSink, clock: Clock) -> None:
+    def __init__(self, sink: AuditSink, clock: Clock, proxies: Proxies = NO_PROXIES) -> None:
         self._sink = sink
+        self._proxies = proxies
         self._seldom = _Seldom(clock)
 
     def process_resource(
@@ -124,7 +126,7 @@ class AuditTrail:
             outcome=outcome,
             camera_id=camera_id,
             subject=subject or named.get("user"),
-            address=getattr(req.context, "address", None) or req.remote_addr,
+            address=client_address(req, self._proxies),
             request_id=name_request(req),
             detail={name: named[name] for name in _TOLD if name in named} | detail,
         )
