@@ -7,7 +7,8 @@ from uuid import UUID
 from streamwarden.auth.access import Action, Decision, Verdict, Window, decide, is_admin
 from streamwarden.auth.users import User
 from streamwarden.errors import Denied, NotFound
-from streamwarden.http.api.ports import CameraRow, Cameras, Grants
+from streamwarden.http.api.access_ports import Grants
+from streamwarden.http.api.ports import CameraRow, Cameras
 
 
 class CameraNotFound(NotFound):

@@ -9,6 +9,7 @@ from streamwarden.auth.denials import DenialList
 from streamwarden.auth.sessions import SessionBook
 from streamwarden.clock import Clock
 from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.access_ports import AuditLog, AuditSink, DenialStore, Grants
 from streamwarden.http.api.audit import Audit
 from streamwarden.http.api.audit_trail import AuditTrail
 from streamwarden.http.api.blocking import BlockedUser, BlockedUsers, RefuseBlocked
@@ -23,13 +24,9 @@ from streamwarden.http.api.ops import RestartChild, Summary, Sums, Tree
 from streamwarden.http.api.play import Playing, RecordingPlaylist, SignPlayToken
 from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
-    AuditLog,
-    AuditSink,
     AuthMetrics,
     Cameras,
     Coverage,
-    DenialStore,
-    Grants,
     PlayTokens,
     Recordings,
     Segments,

@@ -13,7 +13,7 @@ from pydantic import Field
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput
 from streamwarden.http.api.access import require_admin
-from streamwarden.http.api.ports import AuditLog, AuditRow
+from streamwarden.http.api.access_ports import AuditLog, AuditRow
 from streamwarden.http.api.spans import before
 from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer

@@ -13,7 +13,7 @@ import falcon
 
 from streamwarden.clock import Clock
 from streamwarden.http.addresses import NO_PROXIES, Proxies, client_address
-from streamwarden.http.api.ports import AuditSink
+from streamwarden.http.api.access_ports import AuditSink
 from streamwarden.http.intake import claims_of
 from streamwarden.http.request_ids import name_request
 

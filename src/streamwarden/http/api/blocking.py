@@ -10,9 +10,9 @@ from pydantic import StringConstraints
 from streamwarden.auth.denials import DenialList
 from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import require_admin
+from streamwarden.http.api.access_ports import DenialStore
 from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.grants import checked_user
-from streamwarden.http.api.ports import DenialStore
 from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.intake import body_of, claims_of, user_of
 from streamwarden.http.models import Model, Moment, answer

@@ -16,8 +16,8 @@ from streamwarden.auth.access import Action
 from streamwarden.auth.jwts import MAX_SUBJECT_CHARS, is_subject
 from streamwarden.errors import InvalidInput
 from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.access_ports import GrantRow, Grants
 from streamwarden.http.api.audit_trail import describe
-from streamwarden.http.api.ports import GrantRow, Grants
 from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.intake import body_of, user_of
 from streamwarden.http.models import Model, Moment, answer

@@ -11,8 +11,6 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from streamwarden.auth.access import Grant
-from streamwarden.auth.denials import Denial
 from streamwarden.auth.play import Stretch
 from streamwarden.auth.streams import SignedToken, StreamAction, StreamClaims
 from streamwarden.http.ports import PlayVerifier
@@ -120,122 +118,6 @@ class Cameras(Protocol):
 
     def all_active(self) -> Sequence[CameraRow]:
         """Return every camera whose status is ``active``."""
-
-
-class GrantRow(Grant, Protocol):
-    """What somebody may do with a camera."""
-
-    @property
-    def user_sub(self) -> str: ...  # noqa: D102 - likewise
-
-
-class Grants(Protocol):
-    """The table ``camera_grant``."""
-
-    def of_user(self, camera_id: UUID, user_sub: str, /) -> Sequence[GrantRow]:
-        """Return what the user has been granted on this camera."""
-
-    def of_camera(self, camera_id: UUID, /) -> Sequence[GrantRow]:
-        """Return what was granted on this camera, by user."""
-
-    def replace(
-        self,
-        camera_id: UUID,
-        user_sub: str,
-        grants: Sequence[Grant],
-        /,
-        *,
-        denials: Sequence[Denial],
-    ) -> Sequence[GrantRow]:
-        """Give a user exactly these grants, and deny what they held; return what was before."""
-
-
-class BlockedRow(Protocol):
-    """A user of whose tokens none counts."""
-
-    @property
-    def user_sub(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def blocked_by(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def blocked_at(self) -> datetime: ...  # noqa: D102 - likewise
-    @property
-    def note(self) -> str: ...  # noqa: D102 - likewise
-
-
-class DenialStore(Protocol):
-    """The tables ``denial`` and ``blocked_user``."""
-
-    def put(self, denials: Sequence[Denial], /) -> None:
-        """Deny."""
-
-    def block(self, user: Any, denials: Sequence[Denial], /) -> bool:  # noqa: ANN401 - see above
-        """Block a user and deny what they hold; False where they were blocked before."""
-
-    def unblock(self, user_sub: str, /) -> bool:
-        """Lift a block; False where there was none."""
-
-    def blocked(self) -> Sequence[BlockedRow]:
-        """Return everybody who is blocked."""
-
-
-class AuditRow(Protocol):
-    """Something that was done, or refused."""
-
-    @property
-    def id(self) -> UUID: ...  # noqa: D102 - likewise
-    @property
-    def at(self) -> datetime: ...  # noqa: D102 - likewise
-    @property
-    def who(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def action(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def outcome(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def camera_id(self) -> UUID | None: ...  # noqa: D102 - likewise
-    @property
-    def subject(self) -> str | None: ...  # noqa: D102 - likewise
-    @property
-    def address(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def request_id(self) -> str | None: ...  # noqa: D102 - likewise
-    @property
-    def detail(self) -> str: ...  # noqa: D102 - likewise
-
-
-class AuditLog(Protocol):
-    """The table ``audit``, to be read."""
-
-    def page(
-        self,
-        *,
-        from_: datetime,
-        to: datetime,
-        camera_id: UUID | None,
-        user: str | None,
-        limit: int,
-        cursor: str | None,
-    ) -> PageOf[AuditRow]:
-        """Return what was done within a time, newest first."""
-
-
-class AuditSink(Protocol):
-    """Where events go; never waits and never raises."""
-
-    def note(
-        self,
-        *,
-        who: str,
-        action: str,
-        outcome: str,
-        camera_id: UUID | None,
-        subject: str | None,
-        address: str,
-        request_id: str | None,
-        detail: Mapping[str, object],
-    ) -> None:
-        """Take an event in."""
 
 
 class SettingsStore(Protocol):

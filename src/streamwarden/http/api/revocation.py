@@ -10,7 +10,8 @@ from streamwarden.auth import denials as rules
 from streamwarden.auth.access import Grant, lost_actions
 from streamwarden.auth.denials import Denial, DenialList, Rule
 from streamwarden.clock import Clock
-from streamwarden.http.api.ports import CameraRow, DenialStore, Grants
+from streamwarden.http.api.access_ports import DenialStore, Grants
+from streamwarden.http.api.ports import CameraRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
