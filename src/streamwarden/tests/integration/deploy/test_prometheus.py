@@ -9,6 +9,7 @@ import pytest
 
 from streamwarden.metrics.auth import AuthMetrics
 from streamwarden.metrics.exposition import new_registry
+from streamwarden.metrics.guard import GuardMetrics
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.metrics.recording import RecordingMetrics
 
@@ -60,7 +61,7 @@ def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
 
 def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
     registry = new_registry()
-    for instruments in (RecordingMetrics, HttpMetrics, AuthMetrics):
+    for instruments in (RecordingMetrics, HttpMetrics, AuthMetrics, GuardMetrics):
         instruments(registry)
     known = {
         name for metric in registry.collect() for name in (metric.name, f"{metric.name}_total")
