@@ -148,6 +148,13 @@ def _add_camera(commands: Commands) -> None:
     camera = group(commands, "camera", "look after cameras")
     add = add_command(camera, "add", "operate:camera_add", "add a camera", _CAMERA_EXAMPLES)
     _camera_fields(add, required=True)
+    add.add_argument(
+        "--id",
+        type=camera_id,
+        metavar="ID",
+        help="the id of a camera that was lost with the database: its folder's name in the record "
+        "root (default: a new one)",
+    )
     add_command(camera, "list", "operate:camera_list", "list every camera")
     change = add_command(camera, "set", "operate:camera_set", "change a camera")
     change.add_argument("id", type=camera_id, metavar="ID")

@@ -119,13 +119,27 @@ def camera_path(settings: Settings, camera_id: UUID) -> str:
 
 
 def add_camera(
-    settings: Settings, *, name: str, owner: str, path: str | None, status: str
+    settings: Settings,
+    *,
+    name: str,
+    owner: str,
+    path: str | None,
+    status: str,
+    camera_id: UUID | None = None,
 ) -> Camera:
-    """Add a camera; its path defaults to its id. Raises InvalidInput and Conflict."""
+    """Add a camera; its path defaults to its id. Raises InvalidInput and Conflict.
+
+    With the ``camera_id`` of a camera that was lost, what it has recorded is its own again.
+    """
     _check_camera(name=name, owner=owner, path=path)
     with _database(settings) as database:
         return CameraRepository(database).add(
-            name=name, owner=owner, path=path, status=status, created_at=SystemClock().now()
+            name=name,
+            owner=owner,
+            path=path,
+            status=status,
+            created_at=SystemClock().now(),
+            camera_id=camera_id,
         )
 
 

@@ -73,6 +73,7 @@ def camera_add(arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         path=arguments.path,
         status=arguments.status,
+        camera_id=arguments.id,
     )
     return _print_camera(arguments, camera)
 

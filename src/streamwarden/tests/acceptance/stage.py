@@ -46,13 +46,11 @@ class Stage:
         self.user_secret = secrets.token_hex(32)
         self.stream_keys = f"stage:{secrets.token_hex(32)}"
         self.ffmpeg = ffmpeg
-        self.database_url = database_url
         self._base = base
         self._pushing: list[VirtualCamera] = []
         self._added: list[CameraUser] = []
-        environ = self._environ(database_url)
-        self.api = make("serve", "--role", "api", environ=environ)
-        self.streaming = make("serve", "--role", "streaming", environ=environ)
+        self._make = make
+        self.move_to(database_url)
         clock = SystemClock()
         self._users = UserTokens(
             self.user_secret, audience="streamwarden", roles_claim="roles", clock=clock
@@ -60,7 +58,15 @@ class Stage:
         self.stream_tokens = StreamTokens(parse_keys(self.stream_keys), clock)
         self.admin = self.user("root", "admin")
 
-    def _environ(self, database_url: str) -> dict[str, str]:
+    def move_to(self, database_url: str) -> None:
+        """Have the programs work with this database from their next start on."""
+        self.database_url = database_url
+        environ = self.environ(database_url)
+        self.api = self._make("serve", "--role", "api", environ=environ)
+        self.streaming = self._make("serve", "--role", "streaming", environ=environ)
+
+    def environ(self, database_url: str) -> dict[str, str]:
+        """Return the settings with which programs of this installation are started."""
         settings = {
             "DATABASE_URL": database_url,
             "RECORD_ROOT": str(self.record_root),
