@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -20,9 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = Path("src/streamwarden/tests")
 BIN = Path(sys.executable).parent
 REPORTS = Path(".venv/reports")
-
-ON_REQUEST = frozenset({"browser"})
-"""Steps that run only when they are named: the page's tests, until the page is whole."""
 
 PROGRAMS = {
     "promtool": "prometheus",
@@ -79,7 +76,7 @@ def all_steps() -> list[Step]:
         tests("unit", ["unit", "contract"], "-n", "2"),
         tests("integration", ["integration"]),
         tests("acceptance", ["acceptance"]),
-        tests("browser", ["browser"]),
+        tests("browser", ["browser"], "-n", "2", "--dist", "loadfile"),
     ]
     return [step for step in steps if step is not None]
 
@@ -129,11 +126,9 @@ def read_report(report: Path, outcome: Outcome) -> None:
             outcome.counts["passed"] += 1
 
 
-def tell(outcome: Outcome, left_out: Collection[str] = ()) -> None:
+def tell(outcome: Outcome) -> None:
     """Say what was skipped, what would make it run, and how everything ended; last, the counts."""
     print("\n== result")
-    for name in sorted(left_out):
-        print(f"left out: {name}; make test ONLY={name} runs it")
     for reason, count in sorted(outcome.skipped.items()):
         print(f"skipped {count}: {reason}")
     for program, package in missing_programs().items():
@@ -158,11 +153,10 @@ def main(names: Sequence[str]) -> int:
     REPORTS.mkdir(exist_ok=True)
     outcome = Outcome()
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-    chosen = set(names) or {step.name for step in steps} - ON_REQUEST
     for step in steps:
-        if step.name in chosen:
+        if not names or step.name in names:
             run(step, outcome, environment)
-    tell(outcome, () if names else {step.name for step in steps} - chosen)
+    tell(outcome)
     return 1 if outcome.failed_steps else 0
 
 
