@@ -12,6 +12,7 @@ const MOST_SEGMENTS = 240;
 const TOKEN_TTL_S = 3_600;
 const TRIES = 3;
 const FRAME_S = 1 / 25;
+const DROPPED = 2.5;
 const WATCH_EVERY_MS = 250;
 const STANDSTILL_MS = 1_500;
 const NEAR_SEAM_S = 1;
@@ -39,6 +40,8 @@ export class Player {
     this.tries = 0;
     /** The shortest time between two frames that has been seen; longer ones were dropped frames. */
     this.frame = Infinity;
+    /** The mean length of the frames that were decoded, shown or not. */
+    this.decoded = Infinity;
     /** @type {import("../camera/hls.js").HlsPlayback|null} */
     this.playback = null;
     video.addEventListener("timeupdate", () => this.tick());
@@ -90,6 +93,7 @@ export class Player {
       if (mine !== this.turn) return;
       this.unload();
       this.frame = Infinity;
+      this.decoded = Infinity;
       this.parts = parts;
       const startAt = timeOf(parts, start);
       const failed = (/** @type {string} */ detail) => mine === this.turn && this.retry(detail);
@@ -226,7 +230,7 @@ export class Player {
   step(direction) {
     if (!this.loaded) return;
     this.video.pause();
-    this.video.currentTime = Math.max(0, this.video.currentTime + direction * (this.frame < 1 ? this.frame : FRAME_S));
+    this.video.currentTime = Math.max(0, this.video.currentTime + direction * this.frameLength());
   }
 
   /** @param {number} rate */
@@ -235,11 +239,23 @@ export class Player {
     this.video.playbackRate = rate;
   }
 
-  /** Learn from what is shown how long a frame lasts. */
+  /** How long a frame lasts, as far as that has been seen. */
+  frameLength() {
+    // Where this computer drops frames, each that is shown seems to last as long as several.
+    const length = this.frame > DROPPED * this.decoded ? this.decoded : this.frame;
+    return length < 1 ? length : FRAME_S;
+  }
+
+  /** Learn from what is shown, and from what was decoded, how long a frame lasts. */
   measureFrames() {
     let before = 0;
+    let since = { time: Infinity, frames: 0 };
     const look = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
+      const frames = this.video.getVideoPlaybackQuality().totalVideoFrames;
       const length = frame.mediaTime - before;
+      if (length <= 0 || length > 1) since = { time: frame.mediaTime, frames };
+      const span = frame.mediaTime - since.time;
+      if (span > 0.5 && frames > since.frames) this.decoded = span / (frames - since.frames);
       if (!this.video.paused && length > 0.005) this.frame = Math.min(this.frame, length);
       before = frame.mediaTime;
       this.video.requestVideoFrameCallback(look);
