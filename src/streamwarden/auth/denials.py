@@ -38,6 +38,7 @@ class DeniedUse(StrEnum):
 USERS_OWN = (DeniedUse.VIEW, DeniedUse.PUBLISH, DeniedUse.LIVE, DeniedUse.RECORDINGS)
 """What is somebody's: all but the recorder's."""
 
+_TICK = timedelta(milliseconds=1)
 _PLAY_LIFE_S = 86_400
 _LIFE_S: Mapping[DeniedUse, int] = {
     DeniedUse.RECORD: MAX_LIFE_S[StreamUse.RECORD],
@@ -205,11 +206,22 @@ class DenialList:
         """By use and path, over all users: for a session of nobody knows whom."""
         self._blocked: frozenset[str] = frozenset()
         self._lock = threading.Lock()
+        self._last = clock.now()
         self.known = False
 
     def __len__(self) -> int:
         """Count the rules."""
         return len(self._entries)
+
+    def moment(self) -> datetime:
+        """Return a moment for a token to be signed or a rule to be made, later than any before.
+
+        The machine's clock, unless it has been set back: then a rule must still cover every token that
+        was signed before it, and no token that is signed after it.
+        """
+        with self._lock:
+            self._last = max(self._clock.now(), self._last + _TICK)
+            return self._last
 
     # Read by the hook: a handful of look-ups, no lock
 
@@ -262,6 +274,7 @@ class DenialList:
             for denial in denials:
                 if denial.expires_at > now:
                     self._merge(denial)
+                    self._last = max(self._last, denial.issued_before)
 
     def read(self, blocked: Collection[str]) -> None:
         """Note that the whole table was read, and who is blocked."""

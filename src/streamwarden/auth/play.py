@@ -81,8 +81,8 @@ class PlayTokens:
 
         ``asked_at`` is a moment before the permission was looked up, as for stream tokens.
         """
-        issued_at = asked_at or self._clock.now()
-        issued_s = int(issued_at.timestamp())
+        now = self._clock.now()
+        issued_s = int(now.timestamp())
         key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
         jti = secrets.token_urlsafe(12)
         claims: dict[str, object] = {
@@ -90,7 +90,7 @@ class PlayTokens:
             "camera": str(camera_id),
             "live": live,
             "sub": sub,
-            "iat": issued_at.timestamp(),
+            "iat": (asked_at or now).timestamp(),
             "exp": expires_s,
             "jti": jti,
         }

@@ -133,17 +133,19 @@ class StreamTokens:
         """Return when each key ends by its ``kid``; None means never."""
         return self._ring.expiries()
 
-    def sign_record(self, camera_id: UUID, path: str, *, ttl_s: int) -> SignedToken:
-        """Sign what the camera's recorder reads with."""
-        return self._sign(StreamUse.RECORD, f"recorder:{camera_id}", path, ttl_s)
+    def sign_record(
+        self, camera_id: UUID, path: str, *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        """Sign what the camera's recorder reads with; ``asked_at`` as for `sign_view`."""
+        return self._sign(StreamUse.RECORD, f"recorder:{camera_id}", path, ttl_s, asked_at)
 
     def sign_view(
         self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
     ) -> SignedToken:
         """Sign what a user's preview reads with.
 
-        ``asked_at`` is a moment before the permission was looked up: a withdrawal in between then
-        covers this token (``docs/design/0009-revocation.md``).
+        ``asked_at`` is a moment before the permission was looked up, on the clock of denials: a
+        withdrawal in between then covers this token (``docs/design/0009-revocation.md``).
         """
         return self._sign(StreamUse.VIEW, user, path, ttl_s, asked_at)
 
@@ -205,8 +207,8 @@ class StreamTokens:
             raise InvalidInput("the user's id is empty, too long or not printable", field="sub")
         if not 1 <= ttl_s <= MAX_LIFE_S[use]:
             raise InvalidInput(f"a token lives 1 to {MAX_LIFE_S[use]} seconds", field="ttl")
-        issued_at = asked_at or self._clock.now()
-        issued_s = int(issued_at.timestamp())
+        now = self._clock.now()
+        issued_s = int(now.timestamp())
         key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
         jti = secrets.token_urlsafe(12)
         claims: dict[str, object] = {
@@ -215,7 +217,7 @@ class StreamTokens:
             "use": use.value,
             "path": path,
             "sub": sub,
-            "iat": issued_at.timestamp(),
+            "iat": (asked_at or now).timestamp(),
             "exp": expires_s,
             "jti": jti,
         }

@@ -128,7 +128,10 @@ def create_internal_app(deps: InternalDeps) -> App:
                 sessions=deps.sessions,
             ),
             "/api/v1/m2m/read-token": ReadToken(
-                deps.memory.look_up, deps.tokens, deps.rtsp_internal_url
+                deps.memory.look_up,
+                deps.tokens,
+                deps.rtsp_internal_url,
+                moment=deps.denied.moment,
             ),
         },
         title="streamwarden: internal API",
@@ -140,7 +143,6 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
     revocations = Revocations(
         store=deps.guard.denials,
         denied=deps.guard.denied,
-        clock=deps.clock,
         wake=deps.guard.wake,
     )
     streams = _stream_service(deps, access, revocations)
@@ -155,7 +157,6 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         whep_url=deps.whep_url,
         play_tokens=deps.play_tokens,
         revocations=revocations,
-        clock=deps.clock,
     )
     sharing = Sharing(access=access, grants=deps.grants, revocations=revocations)
     playing = _playing(deps, access)
@@ -202,6 +203,7 @@ def _playing(deps: ApiDeps, access: CameraAccess) -> Playing:
         segments=deps.segments,
         streaming=deps.streaming,
         clock=deps.clock,
+        moment=deps.guard.denied.moment,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -102,8 +103,16 @@ class CheckStreamPassword(Resource):
 class ReadToken(Resource):
     """``POST /api/v1/m2m/read-token``."""
 
-    def __init__(self, look_up: LookUp, tokens: StreamTokens, rtsp_internal_url: str) -> None:
+    def __init__(
+        self,
+        look_up: LookUp,
+        tokens: StreamTokens,
+        rtsp_internal_url: str,
+        *,
+        moment: Callable[[], datetime],
+    ) -> None:
         self._look_up = look_up
+        self._moment = moment
         self._tokens = tokens
         self._base = rtsp_internal_url
 
@@ -117,12 +126,14 @@ class ReadToken(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Sign a token for a camera that is wanted."""
-        camera_id = body_of(req, ReadTokenBody).camera_id
+        camera_id, asked_at = body_of(req, ReadTokenBody).camera_id, self._moment()
         known = self._look_up(camera_id)
         if known is None or not known.wanted:
             raise NotWanted("the camera is not wanted")
         if not known.active:
             raise CameraInactive("the camera is inactive")
-        signed = self._tokens.sign_record(camera_id, known.path, ttl_s=RECORD_TTL_S)
+        signed = self._tokens.sign_record(
+            camera_id, known.path, ttl_s=RECORD_TTL_S, asked_at=asked_at
+        )
         url = internal_url(self._base, known.path, signed.token)
         answer(resp, ReadTokenModel(rtsp_url=url, expires_at=signed.expires_at))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from streamwarden.auth.access import Action
 from streamwarden.auth.urls import publish_url
-from streamwarden.clock import Clock, rfc3339
+from streamwarden.clock import rfc3339
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.ports import PlayTokens, StreamTokens
@@ -66,7 +66,6 @@ class Links:
     tokens: StreamTokens
     play_tokens: PlayTokens
     revocations: Revocations
-    clock: Clock
     rtsp_publish_url: str
     whep_url: str | None
 
@@ -89,7 +88,7 @@ class Publish(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a publish token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
-        asked_at = self._links.clock.now()
+        asked_at = self._links.revocations.moment()
         camera = self._links.access.find(user, camera_id, Action.PUBLISH)
         signed = self._links.tokens.sign_publish(
             user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at
@@ -138,7 +137,7 @@ class LivePreview(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a view token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PreviewQuery).ttl
-        asked_at = self._links.clock.now()
+        asked_at = self._links.revocations.moment()
         camera = self._links.access.find(user, camera_id, Action.VIEW)
         signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
         base = self._links.whep_url

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -93,6 +93,7 @@ class Playing:
     segments: Segments
     streaming: Streaming
     clock: Clock
+    moment: Callable[[], datetime]
 
 
 class SignPlayToken(Resource):
@@ -115,7 +116,7 @@ class SignPlayToken(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Decide what the user may, and sign that."""
-        body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._playing.clock.now()
+        body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._playing.moment()
         recorded, window = self._stretch(body), None
         if recorded is None:
             self._playing.access.find(user, camera_id, Action.VIEW)

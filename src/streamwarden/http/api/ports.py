@@ -316,8 +316,10 @@ class Streaming(Protocol):
 class StreamTokens(Protocol):
     """Signs and verifies stream tokens."""
 
-    def sign_record(self, camera_id: UUID, path: str, /, *, ttl_s: int) -> SignedToken:
-        """Sign what the camera's recorder reads with."""
+    def sign_record(
+        self, camera_id: UUID, path: str, /, *, ttl_s: int, asked_at: datetime
+    ) -> SignedToken:
+        """Sign what the camera's recorder reads with; ``asked_at`` precedes the look-up of its wish."""
 
     def sign_view(self, user: str, path: str, /, *, ttl_s: int, asked_at: datetime) -> SignedToken:
         """Sign what a user's preview reads with; ``asked_at`` precedes the look-up of grants."""

@@ -9,7 +9,6 @@ from datetime import datetime
 from streamwarden.auth import denials as rules
 from streamwarden.auth.access import Grant, lost_actions
 from streamwarden.auth.denials import Denial, DenialList, Rule
-from streamwarden.clock import Clock
 from streamwarden.http.api.access_ports import DenialStore, Grants
 from streamwarden.http.api.ports import CameraRow
 
@@ -31,21 +30,22 @@ class Revocations:
     at now. Everything here raises Unavailable without Postgres.
     """
 
-    def __init__(
-        self, *, store: DenialStore, denied: DenialList, clock: Clock, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, store: DenialStore, denied: DenialList, wake: Callable[[], None]) -> None:
         self._store = store
         self._denied = denied
-        self._clock = clock
         self._wake = wake
+
+    def moment(self) -> datetime:
+        """Return when something is asked for: to be taken before its permission is looked up."""
+        return self._denied.moment()
 
     def camera_retired(self, camera: CameraRow) -> None:
         """Close a camera that was deactivated or removed."""
-        self._deny(rules.camera_retired(camera.id, camera.path, self._clock.now()))
+        self._deny(rules.camera_retired(camera.id, camera.path, self._denied.moment()))
 
     def camera_changed(self, before: CameraRow, after: CameraRow) -> None:
         """Close what a camera has left behind: its path, its owner."""
-        at = self._clock.now()
+        at = self._denied.moment()
         found: list[Rule] = []
         if before.path != after.path:
             found += rules.path_changed(before.path, at)
@@ -56,11 +56,11 @@ class Revocations:
 
     def stopped(self, camera: CameraRow) -> None:
         """Let nothing read with a recorder's token of a camera that is wanted no more."""
-        self._deny(rules.stopped(camera.path, self._clock.now()))
+        self._deny(rules.stopped(camera.path, self._denied.moment()))
 
     def links_withdrawn(self, camera: CameraRow) -> datetime:
         """Make every publish link worthless that was handed out up to now; return that moment."""
-        at = self._clock.now()
+        at = self._denied.moment()
         self._deny(rules.links_withdrawn(camera.path, at))
         return at
 
@@ -79,11 +79,11 @@ class Revocations:
 
     def block(self, user_sub: str, *, by: str, note: str) -> bool:
         """Block a user; False where they were blocked before."""
-        at = self._clock.now()
+        at = self._denied.moment()
         block = NewBlock(user_sub=user_sub, blocked_by=by, blocked_at=at, note=note)
         new = self._store.block(block, rules.user_blocked(user_sub, at))
         self._denied.set_blocked(user_sub, blocked=True)
-        self._deny(rules.user_blocked(user_sub, self._clock.now()))
+        self._deny(rules.user_blocked(user_sub, self._denied.moment()))
         return new
 
     def unblock(self, user_sub: str) -> bool:
@@ -93,7 +93,7 @@ class Revocations:
         return lifted
 
     def _withdrawn(self, camera: CameraRow, sub: str, actions: Iterable[str]) -> list[Rule]:
-        at = self._clock.now()
+        at = self._denied.moment()
         return rules.grants_withdrawn(camera.id, camera.path, sub=sub, actions=actions, at=at)
 
     def _deny(self, found: Sequence[Denial]) -> None:

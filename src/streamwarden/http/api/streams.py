@@ -125,7 +125,8 @@ class StreamService:
                 _LOG.info("stop_not_handed_over", camera_id=str(camera.id), why=error.code)
 
     def _read_url(self, camera: CameraRow, ttl_s: int) -> str:
-        token = self.tokens.sign_record(camera.id, camera.path, ttl_s=ttl_s)
+        asked_at = self.revocations.moment()
+        token = self.tokens.sign_record(camera.id, camera.path, ttl_s=ttl_s, asked_at=asked_at)
         return internal_url(self.rtsp_internal_url, camera.path, token.token)
 
     def _start(

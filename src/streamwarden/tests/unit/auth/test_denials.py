@@ -224,3 +224,16 @@ def test_order_and_repetition_of_what_is_heard_do_not_matter(
                 assert one.denies(claims) == other.denies(claims)
                 kicked, again = one.kick(claims), other.kick(claims)
                 assert (kicked and kicked[0]) == (again and again[0])
+
+
+def test_moments_only_go_forward_whatever_the_clock_does() -> None:
+    desk = Desk()
+    seen = [desk.denied.moment()]
+    for step_s in (0, 0, 3600, -7200, 0, 1):
+        desk.clock.pass_s(step_s)
+        seen.append(desk.denied.moment())
+    desk.denied.add(rules.stopped(PATH, seen[-1] + timedelta(hours=1)))
+    seen.append(desk.denied.moment())
+    assert seen == sorted(set(seen))
+    desk.clock.pass_s(86_400)
+    assert desk.denied.moment() == desk.now

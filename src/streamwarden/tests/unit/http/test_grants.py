@@ -332,3 +332,26 @@ def test_the_hook_notes_whose_session_is_whose(bench: Bench, camera: Camera) -> 
     assert (claims.sub, claims.path) == ("alice", camera.path)
     assert hook(bench, camera, "nonsense") == 401
     assert len(bench.sessions) == 1
+
+
+def test_a_clock_that_is_set_back_neither_saves_a_link_nor_spoils_the_next(
+    bench: Bench, camera: Camera
+) -> None:
+    base = f"/camera/{camera.id}"
+    bench.clock.advance(3600)
+    of_the_future = link(bench, camera)
+    bench.call("POST", f"{base}/stream/connect")
+    bench.call("POST", f"{base}/stream/disconnect")
+    bench.clock.advance(-7200)
+    assert bench.call("POST", f"{base}/publish_rtsp_url/revoke").status_code == 200
+    assert hook(bench, camera, of_the_future, "publish") == 401
+    fresh = link(bench, camera)
+    assert hook(bench, camera, fresh, "publish") == 200
+    bench.call("POST", f"{base}/stream/connect")
+    url = str(bench.streaming.calls[-1][1]["rtsp_url"])
+    assert hook(bench, camera, url.rpartition("token=")[2]) == 200
+    bench.memory.refresh()
+    respawn = bench.m2m("read-token", {"camera_id": str(camera.id)}).json["rtsp_url"]
+    assert hook(bench, camera, respawn.rpartition("token=")[2]) == 200
+    bench.call("POST", f"{base}/publish_rtsp_url/revoke")
+    assert hook(bench, camera, fresh, "publish") == 401
