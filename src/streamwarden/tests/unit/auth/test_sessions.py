@@ -165,3 +165,12 @@ def test_the_book_is_bounded_and_forgets_what_is_gone() -> None:
     hall.clock.pass_s(timedelta(minutes=2).total_seconds())
     hall.book.keep({"s3"})
     assert len(hall.book) == 1
+
+
+def test_two_tokens_in_a_query_say_nothing() -> None:
+    hall = Hall()
+    record, view = hall.sign("record"), hall.sign("view")
+    hall.denied.add(rules.stopped(PATH, hall.clock.now()))
+    hall.clock.pass_s(61)
+    session = Session(hall.clock.now(), query=f"token={record}&token={view}")
+    assert hall.why(session) is None, "a viewer of unknown name, who came just now"
