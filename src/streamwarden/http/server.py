@@ -124,6 +124,8 @@ class HttpServer:
             log_socket_errors=False,
             expose_tracebacks=False,
             ident=None,
+            # X-Forwarded-For is judged by `addresses`, and nothing else reads any such header.
+            clear_untrusted_proxy_headers=False,
         )
         server.channel_class = Connection
         return server

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -146,6 +148,35 @@ def test_the_servers_arguments_hold_no_secret(stage: Stage) -> None:
     for program in (stage.api, stage.streaming):
         argv = Path(f"/proc/{program.pid}/cmdline").read_text()
         assert leaks(_known(stage, camera), argv) == []
+
+
+def test_no_process_of_the_machine_shows_a_secret_in_its_arguments(stage: Stage) -> None:
+    """But for the two tokens that FFmpeg cannot get in any other way: each of one path, and short-lived."""
+    camera = stage.camera()
+    stage.publish(camera)
+    stage.await_published(camera)
+    camera.connect()
+    _await_recorder(stage, camera)
+    secrets = _known(stage, camera)
+    del secrets["publish token"]  # of the camera, which these tests run on the same machine
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile, or may not be looked at
+                words = (entry / "cmdline").read_bytes().decode(errors="replace")
+                assert leaks(secrets, words) == [], entry
+
+
+def test_the_files_of_the_program_are_closed_to_others(stage: Stage) -> None:
+    camera = stage.camera()
+    stage.publish(camera)
+    camera.connect()
+    camera.await_segments(1)
+    for path in (stage.record_root, *stage.record_root.rglob("*")):
+        with suppress(FileNotFoundError):  # stored or deleted meanwhile
+            assert stat.S_IMODE(path.lstat().st_mode) & 0o027 == 0, path
+    for name in ("lock", "journal.jsonl", "streams.json"):
+        mode = stat.S_IMODE((stage.record_root / ".streamwarden" / name).stat().st_mode)
+        assert mode == 0o600, name
 
 
 def test_nothing_below_the_record_root_holds_a_secret(stage: Stage) -> None:
