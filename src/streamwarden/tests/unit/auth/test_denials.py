@@ -237,3 +237,20 @@ def test_moments_only_go_forward_whatever_the_clock_does() -> None:
     assert seen == sorted(set(seen))
     desk.clock.pass_s(86_400)
     assert desk.denied.moment() == desk.now
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_of_two_rules_for_the_same_tokens_the_later_one_counts(newest_first: bool) -> None:
+    desk = Desk()
+    older = rules.links_withdrawn(PATH, desk.now)
+    desk.clock.pass_s(10)
+    token = desk.issue()["publish"]
+    desk.clock.pass_s(10)
+    newer = rules.links_withdrawn(PATH, desk.now)
+    for rule in (newer, older) if newest_first else (older, newer):
+        desk.denied.add(rule)
+    assert desk.hook("publish", token) is HookOutcome.REVOKED
+    claims = desk.tokens.recall(token)
+    assert claims is not None
+    assert desk.denied.kick(claims) == (newer[0].kicked_before, "link_withdrawn")
+    assert desk.denied.kick_unknown(claims.use, PATH, desk.now) is not None
