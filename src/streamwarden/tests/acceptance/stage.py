@@ -16,7 +16,7 @@ from streamwarden.auth.streams import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
-from streamwarden.devkit.picture import SMALL_PICTURE
+from streamwarden.devkit.picture import SMALL_PICTURE, Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.process import RelayProcess
 from streamwarden.storage.pool import Database
@@ -157,10 +157,10 @@ class Stage:
         self._added.append(CameraUser(self.user(owner), answer.json()["id"]))
         return self._added[-1]
 
-    def publish(self, camera: CameraUser) -> VirtualCamera:
-        """Have an FFmpeg push a test picture to the camera's publish URL until the end."""
+    def publish(self, camera: CameraUser, source: Source = SMALL_PICTURE) -> VirtualCamera:
+        """Have an FFmpeg push a picture to the camera's publish URL until the end."""
         pushing = VirtualCamera(
-            camera.camera_id, camera.publish_url, ffmpeg=self.ffmpeg, source=SMALL_PICTURE
+            camera.camera_id, camera.publish_url, ffmpeg=self.ffmpeg, source=source
         )
         self._pushing.append(pushing)
         pushing.start()
