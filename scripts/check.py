@@ -6,6 +6,7 @@ Names of steps as arguments run only those: ``scripts/check.py lint unit``.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = Path("src/streamwarden/tests")
 BIN = Path(sys.executable).parent
 REPORTS = Path(".venv/reports")
+
+ON_REQUEST = frozenset({"attacks"})
+"""Steps that run only when they are named: all of their tests are in other steps too."""
+
+THREAT_MODEL = Path("docs/design/0010-threat-model.md")
 
 PROGRAMS = {
     "promtool": "prometheus",
@@ -61,6 +67,14 @@ def tests(name: str, folders: Sequence[str], *options: str) -> Step | None:
     return Step(name, command, report) if present else None
 
 
+def attacks() -> Step:
+    """The tests that the threat model names: what a security engineer runs to be convinced."""
+    named = re.findall(r"`(\w+/[\w/]+\.py)::(test_\w+)`", THREAT_MODEL.read_text(encoding="utf-8"))
+    wanted = sorted({f"{TESTS / file}::{name}" for file, name in named})
+    report = REPORTS / "attacks.xml"
+    return Step("attacks", tool("python", "-m", "pytest", f"--junitxml={report}", *wanted), report)
+
+
 def programs() -> list[str]:
     """Python programs beside the package."""
     folders = ("scripts", "benchmarks", "deploy/grafana")
@@ -77,6 +91,7 @@ def all_steps() -> list[Step]:
         tests("integration", ["integration"]),
         tests("acceptance", ["acceptance"]),
         tests("browser", ["browser"], "-n", "2", "--dist", "loadfile"),
+        attacks(),
     ]
     return [step for step in steps if step is not None]
 
@@ -154,7 +169,7 @@ def main(names: Sequence[str]) -> int:
     outcome = Outcome()
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     for step in steps:
-        if not names or step.name in names:
+        if step.name in (names or {each.name for each in steps} - ON_REQUEST):
             run(step, outcome, environment)
     tell(outcome)
     return 1 if outcome.failed_steps else 0
