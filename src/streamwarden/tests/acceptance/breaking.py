@@ -63,9 +63,9 @@ class BreakableStage(Stage):
         wait_for("the API", lambda: api.get("/readyz").status == 200, within_s=30)
 
     @property
-    def environ(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """The settings that both programs are started with."""
-        return self._environ(self.database_url)
+        return self.environ(self.database_url)
 
     def close(self) -> None:
         """Stop what this class has started."""
@@ -145,7 +145,7 @@ class BreakableStage(Stage):
 
     def findings(self, camera: CameraUser | None = None) -> list[str]:
         """Return what ``recordings verify`` says, with every file decoded."""
-        environ = {name: self.environ[name] for name in _VERIFY_NEEDS}
+        environ = {name: self.environment[name] for name in _VERIFY_NEEDS}
         settings = load_settings(None, environ)
         look = look_at(
             settings,

@@ -26,23 +26,19 @@ class SetStage(Stage):
         changed: Mapping[str, str | None],
     ) -> None:
         self.changed = dict(changed)
-        self._make = make
         super().__init__(folder, make, database_url=database_url, ffmpeg=ffmpeg)
 
-    def _environ(self, database_url: str) -> dict[str, str]:
-        settings = super()._environ(database_url)
+    def environ(self, database_url: str) -> dict[str, str]:
+        """Return the settings of the stage, changed."""
+        settings = super().environ(database_url)
         for name, value in self.changed.items():
             settings.pop(f"STREAMWARDEN_{name}", None)
             if value is not None:
                 settings[f"STREAMWARDEN_{name}"] = value
         return settings
 
-    def remake(self) -> None:
-        """Take on what has been changed; nothing may have been started yet."""
-        self.api, self.streaming = self._made("api"), self._made("streaming")
-
     def _made(self, role: str) -> Program:
-        return self._make("serve", "--role", role, environ=self._environ(self.database_url))
+        return self._make("serve", "--role", role, environ=self.environ(self.database_url))
 
     def restart_api(self, **changed: str | None) -> None:
         """Stop the API and start it with other settings; what records goes on meanwhile."""

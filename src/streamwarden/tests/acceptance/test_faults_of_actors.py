@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Brea
         failures: list[str] = []
         before = _threads()
         role = StreamingProgram(
-            load_settings(None, stage.environ), clock=SystemClock(), on_failure=failures.append
+            load_settings(None, stage.environment), clock=SystemClock(), on_failure=failures.append
         )
         role.start()
         try:

@@ -72,14 +72,14 @@ def small(
     """Both roles, recording to the small disk; the reserve is the test's parameter."""
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     with pytest.MonkeyPatch.context() as patch, programs(tmp_path) as make:
-        real = Stage._environ
+        real = Stage.environ
 
         def environ(stage: Stage, database_url: str) -> dict[str, str]:
             return real(stage, database_url) | {
                 "STREAMWARDEN_FREE_SPACE_RESERVE": str(request.param)
             }
 
-        patch.setattr(Stage, "_environ", environ)
+        patch.setattr(Stage, "environ", environ)
         stage = Stage(disk.folder, make, database_url=url, ffmpeg=ffmpeg)
         try:
             stage.start()

@@ -33,7 +33,7 @@ def site(
         stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed={})
         # The first step of a change, in which every role takes both and shows the old one.
         stage.changed["INTERNAL_TOKEN"] = f"{stage.internal_token},{NEXT_TOKEN}"
-        stage.remake()
+        stage.move_to(url)
         try:
             stage.start()
             answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})

@@ -97,7 +97,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Tim
     folder = tmp_path_factory.mktemp("time")
     with breakable_stage(folder, ffmpeg) as site, ExitStack() as running:
         clock, failures = SetClock(), list[str]()
-        settings = load_settings(None, site.environ)
+        settings = load_settings(None, site.environment)
         api = ApiRole(settings, clock=clock, on_failure=failures.append)
         api.start()
         running.callback(api.stop, 3.0)
