@@ -13,7 +13,12 @@ from collections.abc import Callable, Sequence
 
 from streamwarden import __version__
 from streamwarden.cli_access_options import add_access_tools
-from streamwarden.cli_options import add_operators_tools, add_programs, common_options
+from streamwarden.cli_options import (
+    add_completion,
+    add_operators_tools,
+    add_programs,
+    common_options,
+)
 from streamwarden.errors import InvalidInput, StreamwardenError
 
 _FAILED, _USAGE = 1, 2
@@ -24,8 +29,26 @@ examples:
   streamwarden serve --role all                  the product; needs DATABASE_URL and secrets
   streamwarden camera add --owner alice --name "Front door"
   streamwarden token user --sub alice --ttl 3600
+  streamwarden COMMAND --help                    what a command takes, with examples
 
-Settings come from STREAMWARDEN_* variables, over the TOML file of --config, over defaults.
+exit codes:
+  0  done
+  1  failed, or a check has found something; the reason is on standard error
+  2  wrong usage
+
+environment:
+  DATABASE_URL           Postgres, as postgresql://user:password@host/name
+  STREAMWARDEN_*         every setting: check-config lists them with their values and sources; each
+                         wins over the same name, in lower case, in the file of --config
+  STREAMWARDEN_MEDIAMTX  the MediaMTX program that the demo runs
+
+files, below the record root (STREAMWARDEN_RECORD_ROOT):
+  OWNER/CAMERA/YYYY-MM-DD/HHMMSS.mmmZ-rRUN-NUMBER.mp4
+                         a recorded segment, playable by itself; its name is UTC
+  OWNER/CAMERA/.live/    what is being written, and since when something is missing
+  .streamwarden/         the lock, what is wanted, and the journal of rows that wait for Postgres
+
+Standard output holds what a command was asked for (JSON with --json), standard error everything else.
 """
 
 
@@ -62,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_programs(commands)
     add_operators_tools(commands)
     add_access_tools(commands)
+    add_completion(commands, build_parser)
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,19 @@ def add_operators_tools(commands: Commands) -> None:
     _add_token(commands)
     _add_camera(commands)
     _add_recordings(commands)
+
+
+def add_completion(commands: Commands, parser: Callable[[], argparse.ArgumentParser]) -> None:
+    """Add what makes a shell complete commands; ``parser`` returns the whole tree of them."""
+    completion = add_command(
+        commands,
+        "completion",
+        "completion:completion",
+        "print a script that completes commands after TAB",
+        _COMPLETION_NOTES,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh"))
+    completion.set_defaults(parser=parser)
 
 
 def add_command(
@@ -287,6 +301,11 @@ def moment_of(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+_COMPLETION_NOTES = """\
+examples:
+  echo 'eval "$(streamwarden completion bash)"' >>~/.bashrc
+  echo 'eval "$(streamwarden completion zsh)"' >>~/.zshrc
+"""
 _SERVE_EXAMPLES = """\
 examples:
   streamwarden serve                        all roles in one process
