@@ -168,8 +168,10 @@ def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def free_port_base() -> int:
-    """Return a ``--port-base`` whose ports are all free just now."""
-    for base in random.sample(_BASES, len(_BASES)):
+    """Return a ``--port-base`` whose ports are all free just now; no other worker takes it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    bases = _BASES[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    for base in random.sample(bases, len(bases)):
         with ExitStack() as held, suppress(OSError):
             for offset in _USED_OFFSETS:
                 held.enter_context(socket.create_server(("127.0.0.1", base + offset)))

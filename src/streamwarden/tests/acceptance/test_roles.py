@@ -104,7 +104,7 @@ def test_a_disconnect_while_streaming_was_down_holds_once_it_is_up(
         assert camera.disconnect().status == 503
     camera.await_status("stopped")
     assert camera.status()["run"] <= run + 1
-    assert all(gap["ended_at"] for gap in camera.gaps())
+    wait_for("closed gaps", lambda: all(gap["ended_at"] for gap in camera.gaps()), within_s=30)
 
 
 def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
