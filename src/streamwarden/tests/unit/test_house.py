@@ -186,7 +186,14 @@ def test_the_settings_table_lists_every_setting_and_no_other(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "README.zh-TW.md", "CONTRIBUTING.md", "docs/architecture.md"]
+    "name",
+    [
+        *("README.md", "README.zh-TW.md", "CONTRIBUTING.md"),
+        *(
+            f"docs/{page}.md"
+            for page in ("api", "architecture", "deployment", "operating", "webui")
+        ),
+    ],
 )
 def test_every_link_into_the_tree_leads_somewhere(name: str) -> None:
     page = ROOT / name
