@@ -174,7 +174,7 @@ class Stage:
         def look() -> bool:
             return control.get(f"/v3/paths/get/{path}").status == 200
 
-        wait_for(f"a picture at {path}", look, within_s=20)
+        wait_for(f"a picture at {path}", look, within_s=60)
 
     def fault(self, camera: CameraUser, **fault: object) -> None:
         """Have the relay commit a fault for the camera's readers (``devkit.relay.faults``)."""

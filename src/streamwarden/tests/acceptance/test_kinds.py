@@ -61,7 +61,7 @@ def cameras(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_camera_of_each_kind_is_recorded_indexed_and_played(
     stage: Stage, cameras: dict[str, CameraUser], ffmpeg: str
 ) -> None:

@@ -30,7 +30,11 @@ CLIP_S = 2
 CLIPS = 3
 BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 OLD = Path(__file__).with_name("old") / "at_0001.sql"
+PATIENCE_S = 90.0
 _FRAGMENTS = "movflags=+frag_keyframe+empty_moov+default_base_moof:frag_duration=1000000"
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def at(seconds: float) -> str:
@@ -142,10 +146,11 @@ def test_an_old_installation_is_carried_forward_and_goes_on_recording(
     assert len(applied) == len(known_migrations()) > 1
 
     camera = CameraUser(stage.user(OWNER), str(camera_id))
-    assert camera.status()["status"] != "stopped"  # what was wanted is wanted
+    # What was wanted is wanted: nobody presses a button.
+    camera.await_status(lambda status: status["status"] != "stopped", within_s=PATIENCE_S)
     stage.publish(camera)
-    camera.await_status("running")
-    new = camera.await_segments(1, run_after=1)
+    camera.await_status("running", within_s=PATIENCE_S)
+    new = camera.await_segments(1, run_after=1, within_s=PATIENCE_S)
     old = [one for one in camera.segments() if one["run"] == 1]
     assert [one["media_seconds"] for one in old] == [float(CLIP_S)] * CLIPS
     assert camera.gaps()[0]["cause"] == "shutdown"
@@ -184,9 +189,9 @@ def test_a_lost_database_is_made_again_from_the_files_alone(
     camera = stage.camera()
     pushing = stage.publish(camera)
     camera.connect()
-    camera.await_segments(2)
+    camera.await_segments(2, within_s=PATIENCE_S)
     camera.disconnect()
-    camera.await_status("stopped")
+    camera.await_status("stopped", within_s=PATIENCE_S)
     folder = stage.record_root / OWNER / camera.camera_id
     wait_for("a row for each file", lambda: all_indexed(camera, folder), within_s=30)
     before = camera.segments()
@@ -212,7 +217,8 @@ def test_a_lost_database_is_made_again_from_the_files_alone(
     two_seconds(stage)
     pushing.restart()
     camera.connect()
-    camera.await_segments(1, run_after=max(one["run"] for one in before))
+    last = max(one["run"] for one in before)
+    camera.await_segments(1, run_after=last, within_s=PATIENCE_S)
 
 
 def all_indexed(camera: CameraUser, folder: Path) -> bool:
