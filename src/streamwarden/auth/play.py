@@ -90,7 +90,8 @@ class PlayTokens:
             "camera": str(camera_id),
             "live": live,
             "sub": sub,
-            "iat": (asked_at or now).timestamp(),
+            "iat": issued_s,
+            "asked_at": (asked_at or now).timestamp(),
             "exp": expires_s,
             "jti": jti,
         }
@@ -135,7 +136,7 @@ def _read(claims: Mapping[str, Any]) -> PlayClaims:
         live=claims["live"] is True,
         recorded=recorded,
         whole=claims.get("whole", False) is not False,
-        issued_at=issue_time(claims["iat"]),
+        issued_at=issue_time(claims),
         expires_at=datetime.fromtimestamp(float(claims["exp"]), UTC),
     )
 

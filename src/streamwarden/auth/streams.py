@@ -217,7 +217,8 @@ class StreamTokens:
             "use": use.value,
             "path": path,
             "sub": sub,
-            "iat": (asked_at or now).timestamp(),
+            "iat": issued_s,
+            "asked_at": (asked_at or now).timestamp(),
             "exp": expires_s,
             "jti": jti,
         }
@@ -228,11 +229,13 @@ class StreamTokens:
         )
 
 
-def issue_time(value: object) -> datetime:
-    """Read ``iat``, a NumericDate (RFC 7519, 2), which may have a fraction.
+def issue_time(claims: Mapping[str, Any]) -> datetime:
+    """Read when a token was asked for: ``asked_at``, of our own, to the fraction; else ``iat``.
 
-    Raises TypeError or ValueError where it is none.
+    ``iat`` is in whole seconds, so that ``exp`` less ``iat`` is the life that was asked for. Raises
+    TypeError or ValueError where it is no NumericDate (RFC 7519, 2).
     """
+    value = claims.get("asked_at", claims["iat"])
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("no number")
     if not (math.isfinite(value) and 0 <= value <= jwts.MAX_EXPIRY_S):
@@ -245,7 +248,7 @@ def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:
         use = StreamUse(claims["use"])
         action = StreamAction(claims["action"])
         path, jti = claims["path"], claims["jti"]
-        issued_at = issue_time(claims["iat"])
+        issued_at = issue_time(claims)
     except (KeyError, ValueError, TypeError):
         raise StreamTokenRefused(Refusal.BAD_CLAIMS) from None
     if _ACTION_OF_USE[use] is not action or not (isinstance(path, str) and PATH.fullmatch(path)):

@@ -85,10 +85,10 @@ class Settings(BaseSettings):
     stream_token_keys: Annotated[SecretStr, BeforeValidator(secrets.signing_keys)] | None = None
     trusted_proxies: Annotated[tuple[str, ...], PlainValidator(values.networks)] = ()
     """Proxies, the page's role among them, whose X-Forwarded-For is believed."""
-    connects_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 600
-    tokens_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 600
+    connects_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
+    tokens_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
     """How often each user may connect, and have a token or link signed."""
-    failed_sign_ins_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 60
+    failed_sign_ins_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 300
     """How many sign-ins may fail from one address before it is told to wait."""
     rtsp_internal_url: RtspUrl = "rtsp://mediamtx:8554"
     """The media server as the recorders reach it."""

@@ -64,9 +64,10 @@ def test_each_use_signs_its_claims_of_the_contract() -> None:
     assert (push.use, push.sub) == (StreamUse.PUBLISH, "u1")
 
 
-def test_a_token_on_the_wire_has_exactly_the_claims_of_the_contract() -> None:
+def test_a_token_on_the_wire_has_the_claims_of_the_contract_and_when_it_was_asked_for() -> None:
     token = ring().sign_view("u1", "a/b", ttl_s=60)
     claims = jwt.decode(token.token, options={"verify_signature": False})
+    assert claims.pop("asked_at") == NOW_S
     assert claims == {
         "aud": "rtsp",
         "action": "read",
