@@ -39,7 +39,8 @@ class Large(Resource):
         "Much", access=Access.OPEN, answers={200: Media(content_type="video/mp4", about="Much")}
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        resp.data = b"x" * BIG
+        piece = b"x" * (BIG // 32)  # in pieces: the thread waits between them for the client
+        resp.set_stream((piece for _ in range(32)), BIG)
 
 
 @pytest.fixture
