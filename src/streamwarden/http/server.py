@@ -29,6 +29,7 @@ _IDLE_S = 60
 _LOOP_S = 1.0
 _STOPPING_LOOP_S = 0.05
 _SWEEP_S = 1.0
+_ACCEPTS = 64
 _CALM_BELOW = 256
 _CALM_EACH_S = 10e-6
 """A turn of the loop looks at every connection, for about a microsecond each. From `_CALM_BELOW` on it
@@ -141,11 +142,22 @@ class HttpServer:
                 sweep_s = time.monotonic() + _SWEEP_S
                 self._end_overdue()
             if len(sockets) >= _CALM_BELOW:
+                self._accept_more(sockets)
                 self._stopping.wait(len(sockets) * _CALM_EACH_S)
         wasyncore.dispatcher.close(server)  # the listening socket only: workers still need the rest
         while time.monotonic() < self._stop_by and self._busy():
             wasyncore.loop(timeout=_STOPPING_LOOP_S, use_poll=True, map=sockets, count=1)
         self._close_all(sockets)
+
+    def _accept_more(self, sockets: dict[int, Any]) -> None:
+        """Take who else waits: waitress accepts one a turn, and turns are rare now."""
+        for _ in range(_ACCEPTS):
+            before = len(sockets)
+            if before >= self._connection_limit:
+                return
+            self._server.handle_accept()
+            if len(sockets) == before:
+                return
 
     def _end_overdue(self) -> None:
         now_s = time.monotonic()
