@@ -1,4 +1,4 @@
-"""What the streaming role notes every few seconds: that it is alive, and how its disk and index are."""
+"""What the streaming role notes every few seconds: that it is alive, and what is free on its disk."""
 
 from __future__ import annotations
 
@@ -27,16 +27,12 @@ class Housekeeping:
         self,
         *,
         root: RecordRoot,
-        journal: Journal,
         metrics: RecordingMetrics,
-        clock: Clock,
         disk: WorkerPool,
         timers: Timers,
     ) -> None:
         self._root = root
-        self._journal = journal
         self._metrics = metrics
-        self._clock = clock
         self._disk = disk
         self._timers = timers
         self._due()
@@ -47,15 +43,18 @@ class Housekeeping:
     def _work(self) -> None:
         self._root.heartbeat()
         self._metrics.free_bytes(free_bytes(self._root.path))
-        self._metrics.journal(self._journal.waiting)
-        since = self._journal.waiting_since()
-        lag_s = (self._clock.now() - since).total_seconds() if since else 0.0
-        self._metrics.index_lag(max(0.0, lag_s))
 
     def _done(self, result: object) -> None:
         if isinstance(result, Exception):
             log.warning("housekeeping_failed", error=str(result))
         self._timers.after(EVERY_S, self._due)
+
+
+def index_waiting(journal: Journal, clock: Clock) -> tuple[int, float]:
+    """Return how many rows wait for the index, and the age of the oldest in seconds, 0 for none."""
+    since = journal.waiting_since()
+    lag_s = (clock.now() - since).total_seconds() if since else 0.0
+    return journal.waiting, max(0.0, lag_s)
 
 
 def free_bytes(folder: Path) -> int:

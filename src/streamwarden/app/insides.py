@@ -13,6 +13,7 @@ from streamwarden.actors.board import StatusBoard
 from streamwarden.actors.gateway import StreamGateway, which_children
 from streamwarden.actors.messages import StreamStatus
 from streamwarden.app.ground import Ground
+from streamwarden.app.housekeeping import index_waiting
 from streamwarden.app.root import Root
 from streamwarden.errors import Conflict, NotFound, Unavailable
 from streamwarden.http.ops import (
@@ -132,9 +133,8 @@ def _disk(ground: Ground) -> DiskModel:
 
 
 def _index(ground: Ground) -> IndexModel:
-    since = ground.journal.waiting_since()
-    lag_s = (ground.clock.now() - since).total_seconds() if since else 0.0
-    return IndexModel(journal_segments=ground.journal.waiting, lag_seconds=max(0.0, lag_s))
+    rows, lag_s = index_waiting(ground.journal, ground.clock)
+    return IndexModel(journal_segments=rows, lag_seconds=lag_s)
 
 
 def _find(children: Iterable[ChildInfo], child_id: str) -> ChildInfo | None:

@@ -18,7 +18,7 @@ from streamwarden.actors.retention import RetentionActor, RetentionDeps
 from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
 from streamwarden.app.checking import StartupReconcile
 from streamwarden.app.ground import Ground, open_ground
-from streamwarden.app.housekeeping import Housekeeping
+from streamwarden.app.housekeeping import Housekeeping, index_waiting
 from streamwarden.app.index_writer import BATCH, IndexWriter
 from streamwarden.app.insides import RoleInsides, Up
 from streamwarden.app.recorders import Recorders
@@ -120,11 +120,10 @@ class StreamingRole:
     def _begin_background_work(self, ground: Ground, closing: ExitStack) -> None:
         ground.metrics.watch_inboxes(inbox_depths)
         ground.metrics.watch_ffmpeg(ground.watcher.usage)
+        ground.metrics.watch_index(lambda: index_waiting(ground.journal, ground.clock))
         Housekeeping(
             root=ground.root,
-            journal=ground.journal,
             metrics=ground.metrics,
-            clock=ground.clock,
             disk=ground.pools.disk,
             timers=ground.timers,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from streamwarden.metrics.watched import Ffmpeg, Inboxes, WatchedFigures
+from streamwarden.metrics.watched import Ffmpeg, Inboxes, Index, WatchedFigures
 
 STATES = ("starting", "running", "stalled", "backoff", "stopping", "stopped", "parked")
 """The states of a recorder; exactly one of a camera's series is 1."""
@@ -75,12 +75,6 @@ class RecordingMetrics:
         )
 
     def _declare_store(self) -> None:
-        self._journal = self._plain_gauge(
-            "index_journal_segments", "Segments on disk that still wait for the index."
-        )
-        self._lag = self._plain_gauge(
-            "index_lag_seconds", "Age of the oldest segment that waits for the index."
-        )
         self._deleted = self._counter(
             "segments_deleted_total", "Segments deleted by retention, by reason.", ("reason",)
         )
@@ -147,14 +141,6 @@ class RecordingMetrics:
         """A child outlasted its shutdown time; its thread was left behind."""
         self._abandoned.labels(actor, camera).inc()
 
-    def journal(self, segments: int) -> None:
-        """Show how many segments wait for the index."""
-        self._journal.set(segments)
-
-    def index_lag(self, seconds: float) -> None:
-        """Show how old the oldest waiting segment is; 0 when none waits."""
-        self._lag.set(seconds)
-
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
         """Retention deletes so many segments."""
         self._deleted.labels(reason).inc(segments)
@@ -171,6 +157,10 @@ class RecordingMetrics:
     def watch_ffmpeg(self, read: Ffmpeg) -> None:
         """Read CPU seconds and resident bytes of the FFmpegs from ``read`` at each scrape."""
         self._watched.watch_ffmpeg(read)
+
+    def watch_index(self, read: Index) -> None:
+        """Read what waits for the index, and for how long, from ``read`` at each scrape."""
+        self._watched.watch_index(read)
 
     def forget(self, camera: str) -> None:
         """Remove every series of a camera that no longer exists."""

@@ -17,6 +17,9 @@ Inboxes = Callable[[], Mapping[str, int]]
 Ffmpeg = Callable[[], tuple[float, int]]
 """Returns the CPU seconds of every FFmpeg so far, and the bytes resident in those that live."""
 
+Index = Callable[[], tuple[int, float]]
+"""Returns how many rows wait for the index, and the age of the oldest in seconds, 0 for none."""
+
 
 class WatchedFigures(Collector):
     """Calls what it watches at each scrape; one that fails is left out and logged once."""
@@ -24,6 +27,7 @@ class WatchedFigures(Collector):
     def __init__(self) -> None:
         self._inboxes: Inboxes | None = None
         self._ffmpeg: Ffmpeg | None = None
+        self._index: Index | None = None
         self._reported: set[str] = set()
 
     def watch_inboxes(self, read: Inboxes) -> None:
@@ -34,6 +38,10 @@ class WatchedFigures(Collector):
         """Take the figures of the FFmpeg processes from ``read``."""
         self._ffmpeg = read
 
+    def watch_index(self, read: Index) -> None:
+        """Take what waits for the index from ``read``."""
+        self._index = read
+
     def collect(self) -> Iterator[Metric]:
         """Yield what could be read. Runs on the thread that serves the scrape."""
         depths = self._read("inboxes", self._inboxes)
@@ -42,11 +50,15 @@ class WatchedFigures(Collector):
         used = self._read("ffmpeg", self._ffmpeg)
         if used is not None:
             yield from _ffmpeg_use(*used)
+        waiting = self._read("index", self._index)
+        if waiting is not None:
+            yield from _waiting(*waiting)
 
     def describe(self) -> Iterator[Metric]:
         """Name the metrics without reading them, so that a clash of names shows at the start."""
         yield _inbox_depth({})
         yield from _ffmpeg_use(0.0, 0)
+        yield from _waiting(0, 0.0)
 
     def _read(self, name: str, read: Callable[[], _T] | None) -> _T | None:
         if read is None:
@@ -81,4 +93,17 @@ def _ffmpeg_use(cpu_s: float, resident_bytes: int) -> Iterator[Metric]:
         "streamwarden_ffmpeg_resident_bytes",
         "Memory resident in the FFmpeg processes that live.",
         value=resident_bytes,
+    )
+
+
+def _waiting(rows: int, lag_s: float) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "streamwarden_index_journal_segments",
+        "Segments on disk that still wait for the index.",
+        value=rows,
+    )
+    yield GaugeMetricFamily(
+        "streamwarden_index_lag_seconds",
+        "Age of the oldest segment that waits for the index.",
+        value=lag_s,
     )

@@ -24,6 +24,7 @@ def known_metrics() -> set[str]:
     recording = RecordingMetrics(registry)
     recording.watch_inboxes(dict)
     recording.watch_ffmpeg(lambda: (0.0, 0))
+    recording.watch_index(lambda: (0, 0.0))
     HttpMetrics(registry)
     AuthMetrics(registry)
     names = {

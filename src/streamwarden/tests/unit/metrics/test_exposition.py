@@ -28,6 +28,7 @@ def _everything() -> CollectorRegistry:
     recording.actor_parked("recorder", "cam", parked=True)
     recording.watch_inboxes(lambda: {"recorder": 3})
     recording.watch_ffmpeg(lambda: (1.5, 2_000))
+    recording.watch_index(lambda: (0, 0.0))
     HttpMetrics(registry).observe(
         role="api", route="unmatched", method="GET", status=404, seconds=0.1
     )
