@@ -23,12 +23,12 @@ _DECODED_WITHIN_S = 30
 def complaints(ffmpeg: str, file: Path, *, sound: bool = True) -> str:
     """Return what FFmpeg says while it decodes all of ``file``: nothing, if it is whole.
 
-    What comes out goes to formats without timestamps. A run's first pictures may lie closer together
-    than a frame (FFmpeg corrects its clock with the first RTCP report), which no decoder minds.
+    All is decoded. What comes out goes to formats without timestamps, and of pictures at one time only
+    the first: a run's first ones may lie closer together than a frame, or with B-frames two in one
+    place (FFmpeg corrects its clock with the first RTCP report), which no decoder minds.
     """
     argv = [ffmpeg, "-v", "error", "-xerror", "-nostdin", "-y", "-i", str(file)]
-    argv += ["-map", "0:v", "-fps_mode", "passthrough", "-enc_time_base", "1:90000"]
-    argv += ["-f", "rawvideo", os.devnull]
+    argv += ["-map", "0:v", "-fps_mode", "vfr", "-f", "rawvideo", os.devnull]
     argv += ["-map", "0:a", "-f", "s16le", os.devnull] if sound else []
     done = subprocess.run(argv, capture_output=True, timeout=_DECODED_WITHIN_S, check=False)
     said = done.stderr.decode(errors="replace").strip()
