@@ -28,7 +28,7 @@ def shell(script: str, name: str = "child") -> Child:
 
 
 def heard(child: Child, text: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while text not in child.output.tail:
         assert time.monotonic() < deadline, child.output.tail
         threading.Event().wait(0.01)
@@ -80,7 +80,7 @@ def test_what_the_child_started_ends_with_it() -> None:
     child = shell("sleep 60 & echo $!; exit 0")
     assert child.wait(5) == 0
     grandchild = int(child.output.tail[0])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not gone(grandchild):
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
@@ -122,7 +122,7 @@ def test_children_die_with_a_parent_that_is_killed() -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not gone(pid):
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
