@@ -159,11 +159,19 @@ def _download(pin: Pin, target: Path, open_url: Open) -> None:
     with TemporaryDirectory(dir=target.parent) as workplace:
         archive = Path(workplace) / "archive.tar.gz"
         _fetch(pin, archive, open_url)
-        with tarfile.open(archive) as tar:
-            tar.extract("mediamtx", workplace, filter="data")
         program = Path(workplace) / "mediamtx"
+        _unpack(archive, program)
         program.chmod(0o755)
         program.replace(target)
+
+
+def _unpack(archive: Path, program: Path) -> None:
+    # Copied, not extracted: so no name in the archive decides where anything goes.
+    with tarfile.open(archive) as tar, program.open("wb") as file:
+        content = tar.extractfile("mediamtx")
+        if content is None:
+            raise MediaMtxMissing("the archive's mediamtx is no file")
+        shutil.copyfileobj(content, file)
 
 
 def _fetch(pin: Pin, archive: Path, open_url: Open) -> None:
