@@ -62,7 +62,8 @@ def published(
 
 
 def complaints(path: Path) -> str:
-    """What a decoder of the whole file has to say against it."""
-    command = [BUNDLED, "-nostdin", "-v", "error", "-i", str(path), "-f", "null", "-"]
+    """What a decoder of the whole file has to say against it; two pictures at one time are no damage."""
+    command = [BUNDLED, "-nostdin", "-v", "error", "-i", str(path)]
+    command += ["-fps_mode", "vfr", "-f", "null", "-"]
     decoded = subprocess.run(command, capture_output=True, text=True, check=False)
     return decoded.stderr if decoded.returncode == 0 else f"{decoded.returncode} {decoded.stderr}"

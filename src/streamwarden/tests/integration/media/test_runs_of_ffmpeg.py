@@ -74,7 +74,8 @@ def test_segments_follow_each_other_and_are_stored_whole(
         )
         assert stored is not None
         assert stored.size_bytes == size, "a whole file was cut"
-        assert 900 <= stored.media_ms <= 2100
+        # FFmpeg corrects its clock with a run's first reports: a segment may lack a group of pictures.
+        assert 400 <= stored.media_ms <= 2600
         assert not complaints(store.live.parents[2] / stored.path)
     assert pids_in(store.live) == []
 

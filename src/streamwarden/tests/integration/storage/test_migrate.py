@@ -48,7 +48,7 @@ def test_a_new_database_gets_every_table_and_a_second_time_nothing(empty_databas
     assert pending(empty_database_url) == []
     assert tables(empty_database_url) == {
         *("camera", "camera_grant", "settings", "stream", "wanted_period", "given_up"),
-        *("segment", "gap", "schema_migration"),
+        *("segment", "gap", "denial", "blocked_user", "audit", "schema_migration"),
     }
 
 
