@@ -261,7 +261,7 @@ def test_a_row_that_points_out_of_the_record_root_serves_no_file(stage: Stage) -
         answer = camera.api.get(f"{camera.path}/recordings/{segment}")
         refused(answer, 404, "segment_not_found")
     link = stage.record_root / OWNER / f"{uuid4()}.mp4"
-    link.parent.mkdir(exist_ok=True)
+    link.parent.mkdir(mode=0o750, exist_ok=True)
     link.symlink_to(secret)
     segment = _add_segment(stage, camera, f"{OWNER}/{link.name}")
     refused(camera.api.get(f"{camera.path}/recordings/{segment}"), 404, "segment_not_found")
