@@ -82,14 +82,14 @@ def programs() -> list[str]:
 
 
 def all_steps() -> list[Step]:
-    """Everything, quickest first. What starts programs mostly waits: two files at a time."""
+    """Everything, quickest first. What starts programs mostly waits: several files at a time."""
     steps = [
         Step("lint", tool("ruff", "check", ".")),
         Step("format", tool("ruff", "format", "--check", ".")),
         Step("types", tool("mypy", "src/streamwarden", *programs())),
         tests("unit", ["unit", "contract"], "-n", "2"),
         tests("integration", ["integration"], "-n", "2", "--dist", "loadfile"),
-        tests("acceptance", ["acceptance"], "-n", "2", "--dist", "loadfile"),
+        tests("acceptance", ["acceptance"], "-n", "3", "--dist", "loadfile"),
         tests("browser", ["browser"], "-n", "2", "--dist", "loadfile"),
         attacks(),
     ]

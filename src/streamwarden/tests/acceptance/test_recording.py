@@ -70,8 +70,8 @@ def test_segments_of_a_run_follow_each_other_without_a_hole(camera: CameraUser) 
             assert earlier["ended_at"] == later["started_at"]
     for segment in segments:
         wall_s = seconds_between(segment["started_at"], segment["ended_at"])
-        assert abs(wall_s - segment["media_seconds"]) < 1.0
-        assert segment["media_seconds"] < SEGMENT_S + 1.5
+        assert abs(wall_s - segment["media_seconds"]) < clock_bound_s(segment)
+        assert segment["media_seconds"] < SEGMENT_S + 3
     assert holes(camera.recordings()) == []
 
 
