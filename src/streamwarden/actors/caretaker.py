@@ -57,6 +57,9 @@ class Caretaker:
     def clock_stepped(self, run: int, by_s: float) -> None:
         """Its times go on by the old clock until it ends."""
 
+    def overdue(self, run: int) -> None:
+        """It is ended anyway."""
+
     def listed(self, run: int, segment: Finished) -> None:
         """Store a segment."""
         self._do(lambda: self._store(run, segment, torn=False))

@@ -16,6 +16,7 @@ from streamwarden.actors.messages import (
     RunSpawned,
     RunStalled,
     SegmentListed,
+    SegmentOverdue,
 )
 from streamwarden.causes import Cause
 from streamwarden.supervision import tell
@@ -86,6 +87,10 @@ class RunInbox:
     def clock_stepped(self, run: int, by_s: float) -> None:
         """The machine's clock was set."""
         tell(self._ref, ClockStepped(run, by_s))
+
+    def overdue(self, run: int) -> None:
+        """The open segment should have ended long ago."""
+        tell(self._ref, SegmentOverdue(run))
 
     def ended(self, run: int, end: End) -> None:
         """The process has ended."""

@@ -136,6 +136,13 @@ class ClockStepped:
     by_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentOverdue:
+    """The run's file grows, but its segment does not come to its end."""
+
+    run: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTail:
     """The segment that was open when a run ended."""

@@ -29,6 +29,7 @@ from streamwarden.actors.messages import (
     RunSpawned,
     RunStalled,
     SegmentListed,
+    SegmentOverdue,
     SegmentStored,
     SpawnPrepared,
     StopRecording,
@@ -113,6 +114,8 @@ class RecorderActor(SupervisedActor):
                 self._unwanted_at = at
             case RestartRun():
                 self._replace_run()
+            case SegmentOverdue(run):
+                self._segment_overdue(run)
             case RespawnDue(attempt):
                 self._respawn_due(attempt)
             case SpawnPrepared():
@@ -263,6 +266,12 @@ class RecorderActor(SupervisedActor):
     def _clock_stepped(self, run: int, by_s: float) -> None:
         self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
         self._books.clock_set(run)
+        self._live.outdate(run)
+        self._replace_outdated()
+
+    def _segment_overdue(self, run: int) -> None:
+        # Its FFmpeg holds pictures back. Asked to stop it writes them, once a successor records.
+        self._log.warning("segment_overdue", run=run)
         self._live.outdate(run)
         self._replace_outdated()
 

@@ -26,8 +26,9 @@ class CameraBook:
             self.listener.spawned(number, run.spawned_at)
             if run.recording:
                 self.listener.recording(number, run.clock.now())
-            # A clock that was set is told again at the next look: the holder that knew has failed.
-            run.step_told = False
+            # A clock that was set and a segment that is overdue are told again at the next look: the
+            # holder that knew has failed.
+            run.step_told = run.overdue_told = False
             for segment in run.pending.values():
                 self.listener.listed(number, segment)
         for number, end in sorted(self.ended.items()):

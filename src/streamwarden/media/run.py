@@ -23,6 +23,8 @@ STDERR_BYTES_A_TICK: Final = 262144
 """What one run may say between two looks at it; more waits in the pipe."""
 _TRAILER: Final = b"mfra"
 """All that follows the header where a run has ended before its first frame."""
+_OVERDUE_S: Final = 30.0
+"""What a segment may take beyond twice its length: cameras leave 10 s between key frames."""
 _STEP_S: Final = 2.0
 """A wall clock that departs this far from the monotonic one has been set, not slewed."""
 
@@ -68,6 +70,9 @@ class RunListener(Protocol):
 
     def clock_stepped(self, run: int, by_s: float) -> None:
         """The wall clock was set: this run's times go on by the old one."""
+
+    def overdue(self, run: int) -> None:
+        """The file grows, but the open segment should have ended long ago."""
 
     def ended(self, run: int, end: Ended) -> None:
         """The process has ended and its pipes are drained."""
@@ -122,6 +127,8 @@ class Run:
     stop_asked: bool = False
     killed: Killed | None = None
     step_told: bool = False
+    overdue_told: bool = False
+    opened_s: float = 0.0
     kill_at_s: float | None = None
     open_number: int = 0
     open_bytes: int = 0
@@ -161,6 +168,14 @@ class Run:
         self.open_bytes = size
         self.wrote_media = True
         return True
+
+    def overdue(self, now: float) -> bool:
+        """Whether the open segment should have ended long ago, by the monotonic clock.
+
+        FFmpeg holds a picture back whose time stamps are far ahead of the sound's; the sound alone
+        makes the file grow.
+        """
+        return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
     def _holds_media(self, size: int) -> bool:
         fd = os.open(self.open_file, os.O_RDONLY | os.O_CLOEXEC)

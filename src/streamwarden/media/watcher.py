@@ -225,7 +225,10 @@ class RunWatcher:
 
     def _take_list(self, camera: CameraBook, run: Run, chunk: bytes) -> None:
         # All are taken before the first is told: no listener can make the others' lines be lost.
-        for listed in [run.take(segment) for segment in run.reader.feed(chunk)]:
+        taken = [run.take(segment) for segment in run.reader.feed(chunk)]
+        if taken:
+            run.opened_s = self._clock.monotonic()
+        for listed in taken:
             if run.wrote_media:
                 self._note_growth(camera, run)
             camera.listener.listed(run.number, listed)
@@ -304,11 +307,15 @@ class RunWatcher:
         if not run.step_told and (by_s := run.clock.stepped_by_s()):
             run.step_told = True
             camera.listener.clock_stepped(run.number, by_s)
+        if not run.overdue_told and run.overdue(now):
+            run.overdue_told = True
+            camera.listener.overdue(run.number)
 
     def _note_growth(self, camera: CameraBook, run: Run) -> None:
         run.grew_s = self._clock.monotonic()
         if not run.recording:
             run.recording = True
+            run.opened_s = run.grew_s
             camera.listener.recording(run.number, run.clock.now())
 
     def _judge_silence(self, camera: CameraBook, run: Run, now: float) -> None:

@@ -62,6 +62,9 @@ class Ear:
     def clock_stepped(self, run: int, by_s: float) -> None:
         self._note("clock_stepped", run, by_s)
 
+    def overdue(self, run: int) -> None:
+        self._note("overdue", run, None)
+
     def ended(self, run: int, end: Ended) -> None:
         self._note("ended", run, end)
 

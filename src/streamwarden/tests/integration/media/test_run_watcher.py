@@ -16,6 +16,7 @@ import pytest
 
 from streamwarden.causes import Cause
 from streamwarden.clock import SystemClock
+from streamwarden.media import run as run_module
 from streamwarden.media import watcher as watcher_module
 from streamwarden.media.confinement import WITH_US
 from streamwarden.media.pacing import Pacer
@@ -378,6 +379,24 @@ def test_a_clock_that_was_set_is_told_once_to_each_holder(tmp_path: Path, step_s
         second.wait("clock_stepped")
         runs.stop(1)
         assert abs(second.end().at - before.ended_at) < timedelta(seconds=60)
+
+
+def test_a_segment_that_does_not_end_while_its_file_grows_is_told_once_to_each_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_OVERDUE_S", 0.0)
+    first, second = Ear(), Ear()
+    with watching() as watcher:
+        runs = watcher.adopt(CAMERA, first)
+        runs.spawn(shell(f"echo r1-000000.mp4,0,1; {SLEEPS}", tmp_path))
+        first.segment()
+        first.wait("overdue")
+        _let_ticks_pass(watcher, 6)
+        assert first.names().count("overdue") == 1
+        runs = watcher.adopt(CAMERA, second)
+        second.wait("overdue")
+        runs.stop(1)
+        second.end()
 
 
 def test_the_cpu_time_of_ended_runs_is_kept_and_never_goes_back(tmp_path: Path) -> None:

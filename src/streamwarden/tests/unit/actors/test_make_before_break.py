@@ -44,6 +44,22 @@ def test_what_a_frozen_predecessor_had_recorded_is_not_also_missing(stage: Recor
     assert stage.gaps == [(30, 32, "source_offline"), (34, 44, "source_offline")]
 
 
+def test_a_run_whose_segment_does_not_end_is_replaced_and_then_asked_to_stop(
+    stage: RecorderStage,
+) -> None:
+    recording(stage)
+    stage.watcher.be_overdue(1)
+    stage.settle()
+    assert stage.spawned == [1, 2]
+    assert stage.watcher.stops == []
+    stage.go_to(125)
+    stage.record(2)
+    assert stage.watcher.stops == [1]
+    stage.finish(1, 1, 30, 126)
+    stage.lose(1, None)
+    assert stage.gaps == []
+
+
 def test_a_new_segment_length_is_taken_over_by_a_new_run(stage: RecorderStage) -> None:
     recording(stage)
     stage.update(seconds=10)
