@@ -266,14 +266,12 @@ class RecorderActor(SupervisedActor):
     def _clock_stepped(self, run: int, by_s: float) -> None:
         self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
         self._books.clock_set(run)
-        self._live.outdate(run)
-        self._replace_outdated()
+        self._outdate(run)
 
     def _segment_overdue(self, run: int) -> None:
         # Its FFmpeg holds pictures back. Asked to stop it writes them, once a successor records.
         self._log.warning("segment_overdue", run=run)
-        self._live.outdate(run)
-        self._replace_outdated()
+        self._outdate(run)
 
     def _run_ended(self, ended: RunEnded) -> None:
         was_leaving = self._live.ended(ended.run)
@@ -290,6 +288,10 @@ class RecorderActor(SupervisedActor):
         if not self._stopping and not self._attempts.preparing and self._live.replaceable:
             self._prepare_spawn()
 
+    def _outdate(self, run: int | None = None) -> None:
+        self._live.outdate(run)
+        self._replace_outdated()
+
     def _replace_outdated(self) -> None:
         if self._live.outdated:
             self._replace_run()
@@ -299,8 +301,7 @@ class RecorderActor(SupervisedActor):
         if update.segment_seconds != self._spec.segment_seconds:
             self._spec = replace(self._spec, segment_seconds=update.segment_seconds)
             self._shown.update(segment_seconds=update.segment_seconds)
-            self._live.outdate()
-            self._replace_outdated()
+            self._outdate()
 
     # Segments
 
