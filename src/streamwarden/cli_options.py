@@ -189,6 +189,29 @@ def _camera_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:
         default="active" if required else None,
         help="inactive: not to be recorded",
     )
+    _source_fields(parser, may_remove=not required)
+
+
+def _source_fields(parser: argparse.ArgumentParser, *, may_remove: bool) -> None:
+    source = parser.add_argument_group(
+        "a camera that is pulled", "Most cameras serve RTSP; the media server fetches their stream."
+    )
+    source.add_argument(
+        "--source-url", metavar="URL", help="where it serves its stream: rtsp:// or rtsps://"
+    )
+    source.add_argument("--source-username", metavar="U", help="what it is shown")
+    source.add_argument(
+        "--source-password-file",
+        metavar="FILE",
+        help="a file that holds its password; - reads standard input",
+    )
+    if may_remove:
+        source.add_argument(
+            "--no-source", action="store_true", help="it is pulled no longer: it pushes"
+        )
+        source.add_argument(
+            "--no-source-credentials", action="store_true", help="it is shown nothing"
+        )
 
 
 def _add_recordings(commands: Commands) -> None:
@@ -325,8 +348,10 @@ examples:
   streamwarden demo --port-base 9000 --data-dir /tmp/trial --cameras 4
 """
 _CAMERA_EXAMPLES = """\
-example:
+examples:
   streamwarden camera add --owner alice --name "Front door" --path alice/front-door
+  streamwarden camera add --owner alice --name Yard --source-url rtsp://192.168.1.20/stream1 \\
+      --source-username viewer --source-password-file yard.secret
 """
 _RECORDINGS_EXAMPLES = """\
 example:

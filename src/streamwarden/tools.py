@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from uuid import UUID
+from types import MappingProxyType
+from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 
@@ -20,7 +21,10 @@ from streamwarden.app import checking
 from streamwarden.app.access_tools import OPERATOR, AccessTools
 from streamwarden.app.findings import BEGINNING, Finding, Scope
 from streamwarden.app.reconcile import Mended
+from streamwarden.app.source_parts import source_planner
 from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.source_changes import told_of
+from streamwarden.auth.source_secrets import parse_source_keys
 from streamwarden.auth.streams import SignedToken, StreamTokens
 from streamwarden.auth.urls import publish_url
 from streamwarden.auth.users import UserTokens
@@ -38,11 +42,13 @@ from streamwarden.storage.migrate import Migration, migrate
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recordings import RecordingsRepository
 from streamwarden.storage.rows import Camera, Gap, Page, Segment
+from streamwarden.storage.sources import SourceRepository
 from streamwarden.storage.streams import StreamRepository
 
 CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
 MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
 _PAGE = 500
+_NO_SOURCE: Mapping[str, str | None] = MappingProxyType({})
 _DAY = timedelta(days=1)
 
 
@@ -68,8 +74,9 @@ def load_settings(
     environ: Mapping[str, str],
     overrides: Mapping[str, object] | None = None,
 ) -> Settings:
-    """Return the settings, the signing keys' grammar checked too; raises ConfigError."""
-    return config.load(config_file, environ, overrides, checks={"stream_token_keys": parse_keys})
+    """Return the settings, the grammar of the keys checked too; raises ConfigError."""
+    checks = {"stream_token_keys": parse_keys, "source_secret_keys": parse_source_keys}
+    return config.load(config_file, environ, overrides, checks=checks)
 
 
 def ffmpeg_for(settings: Settings) -> str:
@@ -126,21 +133,31 @@ def add_camera(
     path: str | None,
     status: str,
     camera_id: UUID | None = None,
+    source: Mapping[str, str | None] = _NO_SOURCE,
 ) -> Camera:
     """Add a camera; its path defaults to its id. Raises InvalidInput and Conflict.
 
     With the ``camera_id`` of a camera that was lost, what it has recorded is its own again.
+    ``source`` holds what of `FIELDS` is given.
     """
     _check_camera(name=name, owner=owner, path=path)
+    camera_id = camera_id or uuid4()
+    path = path or str(camera_id)
+    change = source_planner(settings).plan(camera_id, path, None, source)
     with _database(settings) as database:
-        return CameraRepository(database).add(
+        camera = CameraRepository(database).add(
             name=name,
             owner=owner,
             path=path,
             status=status,
             created_at=SystemClock().now(),
             camera_id=camera_id,
+            source=None if change is None else change.source,
         )
+        if change is not None:
+            told = told_of(source, camera.source_url)
+            AccessTools(database, SystemClock()).note("add_camera", camera_id=camera_id, **told)
+        return camera
 
 
 def list_cameras(settings: Settings) -> list[Camera]:
@@ -157,22 +174,36 @@ def set_camera(
     owner: str | None,
     path: str | None,
     status: str | None,
+    source: Mapping[str, str | None] = _NO_SOURCE,
 ) -> Camera:
     """Change what is given. Raises InvalidInput, Conflict and NotFound.
 
-    Deactivating ends a running recording as removing does.
+    Deactivating ends a running recording as removing does. ``source`` is as in ``add_camera``.
     """
-    if name is owner is path is status is None:
-        raise InvalidInput("nothing to change: give --name, --owner, --path or --status")
+    if name is owner is path is status is None and not source:
+        raise InvalidInput(
+            "nothing to change: give --name, --owner, --path, --status or --source-url"
+        )
     _check_camera(name=name, owner=owner, path=path)
     with _database(settings) as database:
         cameras = CameraRepository(database)
         before = _found(cameras.get(camera_id), camera_id)
-        changed = cameras.update(camera_id, name=name, owner=owner, path=path, status=status)
+        stored = SourceRepository(database).get(camera_id)
+        change = source_planner(settings).plan(camera_id, path or before.path, stored, source)
+        changed = cameras.update(
+            camera_id,
+            name=name,
+            owner=owner,
+            path=path,
+            status=status,
+            source=None if change is None else change.source,
+            drop_source=change is not None and change.source is None,
+        )
         camera, clock = _found(changed, camera_id), SystemClock()
         if camera.status != "active":
             StreamRepository(database).unwant(camera_id, requested_by=OPERATOR, at=clock.now())
-        AccessTools(database, clock).camera_changed(before, camera)
+        told = told_of(source, camera.source_url)
+        AccessTools(database, clock).camera_changed(before, camera, **told)
         return camera
 
 

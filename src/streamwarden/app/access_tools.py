@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from streamwarden.auth import denials as rules
@@ -104,7 +105,7 @@ class AccessTools:
             from_=from_, to=to, camera_id=camera_id, user=user, limit=limit, cursor=cursor
         )
 
-    def camera_changed(self, before: Camera, after: Camera) -> None:
+    def camera_changed(self, before: Camera, after: Camera, **detail: Any) -> None:  # noqa: ANN401 - JSON
         """Close what a camera has left behind: its path, its owner, its being active."""
         at = self.clock.now()
         found: list[rules.Rule] = []
@@ -116,7 +117,7 @@ class AccessTools:
             found += rules.camera_retired(after.id, after.path, at)
         if found:
             DenialRepository(self.database).put(found)
-        self.note("change_camera", camera_id=after.id)
+        self.note("change_camera", camera_id=after.id, **detail)
 
     def camera_removed(self, camera: Camera) -> None:
         """Close a camera that is gone."""

@@ -8,6 +8,7 @@ from functools import partial
 
 from streamwarden.app.guard import Guarding
 from streamwarden.app.migrations import Migrating
+from streamwarden.app.pulling import Pulling
 from streamwarden.app.sign_in import SignIn, rates
 from streamwarden.app.streaming_http import check_database, secret
 from streamwarden.auth.keys import parse_keys
@@ -70,6 +71,13 @@ class ApiRole:
             registry=self._registry,
             ready=self._migrating.check,
         )
+        self._pulling = Pulling(
+            settings,
+            database=self._database,
+            clock=clock,
+            registry=self._registry,
+            ready=self._migrating.check,
+        )
         self._users_server = self._server(self._users_app(), "api", _USER_THREADS)
         self._internal_server = self._server(
             self._internal_app(), "internal_api", _INTERNAL_THREADS
@@ -91,6 +99,7 @@ class ApiRole:
             self._migrating.start()
             started.callback(self._migrating.stop)
             self._guard.start(started)
+            self._pulling.start(started)
             self._memory.start()
             started.callback(self._memory.stop)
             for server in (self._internal_server, self._users_server):
@@ -140,6 +149,7 @@ class ApiRole:
                 recordings=RecordingsRepository(database),
                 coverage=CoverageRepository(database),
                 guard=self._guard.parts,
+                sources=self._pulling.parts,
                 memory=self._memory,
                 streaming=self._streaming,
                 clock=self._clock,
@@ -160,6 +170,7 @@ class ApiRole:
                 auth_metrics=metrics,
                 denied=self._guard.parts.denied,
                 sessions=self._guard.sessions,
+                pulled=self._pulling.pulled,
                 memory=self._memory,
                 rtsp_internal_url=self._settings.rtsp_internal_url,
             )

@@ -7,7 +7,7 @@ was shown at all, makes the client try again with those of its URL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -54,6 +54,8 @@ class HookOutcome(StrEnum):
     REVOKED = "revoked"
     DENIALS_UNKNOWN = "denials_unknown"
     """Started without Postgres: nobody can say what is denied, so nobody watches."""
+    PATH_PULLED = "path_pulled"
+    """The media server pulls this path itself; an earlier publish link leads nowhere."""
 
 
 class Verifier(Protocol):
@@ -91,11 +93,15 @@ class _Refused(Exception):
 
 
 def check(
-    tokens: Verifier, body: Mapping[str, object], *, denials: Denials | None = None
+    tokens: Verifier,
+    body: Mapping[str, object],
+    *,
+    denials: Denials | None = None,
+    pulled: Container[str] = (),
 ) -> HookDecision:
     """Decide about one call of the hook. Never raises, whatever the JSON object holds.
 
-    Without ``denials`` nothing is revoked.
+    Without ``denials`` nothing is revoked; nobody publishes to a path of ``pulled``.
     """
     label, action = _action(body)
     try:
@@ -103,6 +109,8 @@ def check(
             raise _Refused(HookOutcome.ACTION_DENIED)  # noqa: TRY301 - one way out for all refusals
         claims = _verified(tokens, body, action)
         _check_denials(denials, claims)
+        if action is StreamAction.PUBLISH and claims.path in pulled:
+            raise _Refused(HookOutcome.PATH_PULLED)  # noqa: TRY301 - likewise
     except _Refused as refused:
         return HookDecision(allowed=False, action=label, outcome=refused.outcome)
     return HookDecision(allowed=True, action=label, outcome=HookOutcome.ALLOWED, claims=claims)

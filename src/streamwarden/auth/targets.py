@@ -25,7 +25,7 @@ Resolve = Callable[[str], Collection[str]]
 _USUAL_PORTS: Final = frozenset({554, 322, 8554, 8322})
 """RTSP's own and MediaMTX's: those of a host that is allowed without a port."""
 
-_Address = IPv4Address | IPv6Address
+Address = IPv4Address | IPv6Address
 
 
 def resolve(name: str) -> Collection[str]:
@@ -60,7 +60,7 @@ class RtspTargets:
             if target.port != (own.port or RTSP_PORTS[own.scheme]):
                 raise bad_url("names a port that is not configured")
             return
-        literal = _address(target.host)
+        literal = address_of(target.host)
         if literal is not None:
             if not self._lists(target, [literal]):
                 raise bad_url("names a host that is not configured")
@@ -77,7 +77,7 @@ class RtspTargets:
             for host, port in map(split_host, self.allowed)
         )
 
-    def _lists(self, target: Target, addresses: Iterable[_Address]) -> bool:
+    def _lists(self, target: Target, addresses: Iterable[Address]) -> bool:
         """Tell whether every address is listed, alone or in a network, for a usual port."""
         if self._names(target):
             return True
@@ -87,7 +87,7 @@ class RtspTargets:
 
     def _check_resolved(self, target: Target) -> None:
         try:
-            found = [_address(each) for each in self.resolve(target.host)]
+            found = [address_of(each) for each in self.resolve(target.host)]
         except (OSError, UnicodeError):
             raise Unavailable("the host of rtsp_url cannot be resolved") from None
         for address in found:
@@ -96,11 +96,11 @@ class RtspTargets:
         if not found:
             raise Unavailable("the host of rtsp_url cannot be resolved")
 
-    def _is_listed(self, address: _Address) -> bool:
+    def _is_listed(self, address: Address) -> bool:
         for entry in self.allowed:
             if "/" in entry and address in ip_network(entry):
                 return True
-            if _address(split_host(entry)[0]) == address:
+            if address_of(split_host(entry)[0]) == address:
                 return True
         return False
 
@@ -116,7 +116,8 @@ def split_host(entry: str) -> tuple[str, int | None]:
     return entry, None
 
 
-def _address(text: str) -> _Address | None:
+def address_of(text: str) -> Address | None:
+    """Return the address that ``text`` is, an IPv4 one where it is mapped; None for a name."""
     try:
         found = ip_address(text)
     except ValueError:

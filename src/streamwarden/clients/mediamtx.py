@@ -1,6 +1,7 @@
-"""MediaMTX's control API (v1.20.1, ``/v3``): which sessions there are, and ending one.
+"""MediaMTX's control API (v1.20.1, ``/v3``): sessions and their end, and paths that it pulls.
 
-The devkit's relay answers the same calls. Session lists hold live tokens: nothing of them is logged.
+The devkit's relay answers the same calls. Session lists hold live tokens, path lists cameras'
+passwords, and so do MediaMTX's refusals of a path: nothing of them is logged or repeated.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from streamwarden.errors import Unavailable
+from streamwarden.errors import StreamwardenError, Unavailable
 
 KINDS: Final = ("rtspsessions", "webrtcsessions")
+_PATHS: Final = "/v3/config/paths"
 _PER_PAGE: Final = 500
 _MOST_PAGES: Final = 200
 _MOST_BYTES: Final = 16 * 1024 * 1024
@@ -42,6 +44,20 @@ class MediaSession:
     created: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class MediaPath:
+    """A path that is configured there. ``source`` is a URL, maybe with credentials, or a word."""
+
+    name: str
+    source: str = field(repr=False)
+
+
+class PathRefused(StreamwardenError):
+    """The media server does not take a path as it is; the same call will fail again."""
+
+    code = "media_path_refused"
+
+
 class MediaMtxClient:
     """Calls one media server. One thread at a time."""
 
@@ -58,7 +74,9 @@ class MediaMtxClient:
         Raises:
             MediaServerUnavailable: there is no telling.
         """
-        return [session for kind in KINDS for session in self._list(kind)]
+        return [
+            session for kind in KINDS for body in self._pages(kind) for session in _read(kind, body)
+        ]
 
     def kick(self, session: MediaSession) -> bool:
         """End a session; False where it is gone already. Raises MediaServerUnavailable."""
@@ -69,28 +87,65 @@ class MediaMtxClient:
             raise MediaServerUnavailable(f"the media server answers {status} to a kick")
         return True
 
+    def paths(self) -> list[MediaPath]:
+        """Return every configured path, those of its file and those that were set by this API.
+
+        Raises:
+            MediaServerUnavailable: there is no telling.
+        """
+        return [
+            MediaPath(_text(item, "name"), _text(item, "source"))
+            for body in self._pages("config/paths")
+            for item in _items(body)
+        ]
+
+    def pull(self, path: str, source: str) -> None:
+        """Have ``path`` pulled from ``source``, always and over TCP, whatever it was before.
+
+        Its ``replace`` adds as well; replacing by the same interrupts nothing.
+
+        Raises:
+            PathRefused: it does not take this path or URL.
+            MediaServerUnavailable: it may or may not have been done.
+        """
+        settings = {"source": source, "rtspTransport": "tcp", "sourceOnDemand": False}
+        status, _ = self._call("POST", f"{_PATHS}/replace/{quote(path)}", settings=settings)
+        if status == HTTPStatus.BAD_REQUEST:
+            raise PathRefused("the media server does not take this path or its source")
+        if status != HTTPStatus.OK:
+            raise MediaServerUnavailable(f"the media server answers {status} to a path")
+
+    def forget(self, path: str) -> None:
+        """Have ``path`` pulled no more; harmless where it is not. Raises MediaServerUnavailable."""
+        status, _ = self._call("DELETE", f"{_PATHS}/delete/{quote(path)}")
+        if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+            raise MediaServerUnavailable(f"the media server answers {status} to a path's end")
+
     def close(self) -> None:
         """Close the connection."""
         self._pool.clear()
 
-    def _list(self, kind: str) -> Iterator[MediaSession]:
+    def _pages(self, kind: str) -> Iterator[Mapping[str, object]]:
         for page in range(_MOST_PAGES):
             status, body = self._call(
                 "GET", f"/v3/{kind}/list?itemsPerPage={_PER_PAGE}&page={page}"
             )
-            if status == HTTPStatus.NOT_FOUND:
+            if status == HTTPStatus.NOT_FOUND and kind in KINDS:
                 return  # this kind is switched off there, or it is the relay
             if status != HTTPStatus.OK:
                 raise MediaServerUnavailable(f"the media server answers {status} to a list")
-            yield from _read(kind, body)
+            yield body
             if page + 1 >= _whole(body, "pageCount"):
                 return
 
-    def _call(self, method: str, path: str) -> tuple[int, Mapping[str, object]]:
+    def _call(
+        self, method: str, path: str, *, settings: Mapping[str, object] | None = None
+    ) -> tuple[int, Mapping[str, object]]:
         try:
             answer = self._pool.request(
                 method,
                 self._base + path,
+                json=settings,
                 timeout=self._timeout,
                 retries=False,
                 redirect=False,
@@ -121,11 +176,8 @@ def _object(data: bytes) -> Mapping[str, object]:
 
 
 def _read(kind: str, body: Mapping[str, object]) -> Iterator[MediaSession]:
-    items = body.get("items")
-    if not isinstance(items, list):
-        raise MediaServerUnavailable("the media server's list has no items")
-    for item in items:
-        if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+    for item in _items(body):
+        if not isinstance(item.get("id"), str):
             raise MediaServerUnavailable("the media server's list has a session without an id")
         yield MediaSession(
             kind=kind,
@@ -135,6 +187,16 @@ def _read(kind: str, body: Mapping[str, object]) -> Iterator[MediaSession]:
             query=_text(item, "query"),
             created=_moment(_text(item, "created")),
         )
+
+
+def _items(body: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    items = body.get("items")
+    if not isinstance(items, list):
+        raise MediaServerUnavailable("the media server's list has no items")
+    for item in items:
+        if not isinstance(item, dict):
+            raise MediaServerUnavailable("the media server's list has an item that is none")
+        yield item
 
 
 def _text(item: Mapping[str, object], name: str) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 from streamwarden import tools
 from streamwarden.clock import rfc3339
 from streamwarden.commands.output import print_json, print_line, print_note, print_table
+from streamwarden.commands.sources import source_given
 from streamwarden.config.settings import Settings, describe, warnings
 from streamwarden.storage.rows import Camera, Gap, Segment
 
 _FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "detail")
-_CAMERA_COLUMNS = ("id", "name", "owner", "path", "status", "created_at")
+_CAMERA_COLUMNS = ("id", "name", "owner", "path", "status", "created_at", "source_url")
 _RECORDING_COLUMNS = ("kind", "started_at", "ended_at", "media_seconds", "bytes", "run", "cause")
 
 
@@ -74,6 +75,7 @@ def camera_add(arguments: argparse.Namespace) -> int:
         path=arguments.path,
         status=arguments.status,
         camera_id=arguments.id,
+        source=source_given(arguments),
     )
     return _print_camera(arguments, camera)
 
@@ -97,6 +99,7 @@ def camera_set(arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         path=arguments.path,
         status=arguments.status,
+        source=source_given(arguments),
     )
     return _print_camera(arguments, camera)
 
@@ -207,6 +210,8 @@ def _camera_row(camera: Camera) -> dict[str, Any]:
         "owner": camera.owner,
         "status": camera.status,
         "created_at": rfc3339(camera.created_at),
+        "source_url": camera.source_url,
+        "source_credentials": camera.source_credentials,
     }
 
 

@@ -59,6 +59,14 @@ def signing_keys(value: object) -> str:
     return text
 
 
+def sealing_keys(value: object) -> str:
+    """Read the text of the sealing keys; what it means is judged where they are used."""
+    text = value if isinstance(value, str) else ""
+    if not text.strip():
+        raise ValueError(f"must hold keys with commas between them; make one with: {HOW_TO_MAKE}")
+    return text
+
+
 def database_url(value: object) -> str:
     """Read a Postgres URL; its password may be anything that a URL can hold."""
     split_url(value, ("postgresql", "postgres"), example="postgresql://user:password@host/name")

@@ -37,6 +37,9 @@ FFMPEG_GIVES_UP_S = 10.0
 
 PROVIDER_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""RFC 1918 and RFC 4193: where cameras stand."""
+
 
 def _word(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
@@ -99,10 +102,18 @@ class Settings(BaseSettings):
     rtsp_allowed_hosts: Annotated[tuple[str, ...], PlainValidator(values.targets)] = ()
     """Hosts, with or without a port, that a recorder may read from besides ``rtsp_internal_url``; and
     the addresses and networks that their names may turn into, where those are not public."""
+    source_networks: Annotated[tuple[str, ...], PlainValidator(values.networks_and_hosts)] = (
+        PRIVATE_NETWORKS
+    )
+    """Where cameras may be pulled from: networks, addresses and names. Private ones where it is not
+    set; the program's own hosts and special addresses only where they are listed by themselves."""
+    source_secret_keys: Annotated[SecretStr, BeforeValidator(secrets.sealing_keys)] | None = None
+    """Keys that seal cameras' credentials: the first seals, each opens. None: none are kept."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC listener as browsers reach it; None: no live preview."""
     mediamtx_api_url: HttpUrl | None = None
-    """The media server's control API; None: sessions that lost their permission are not ended."""
+    """The media server's control API; None: sessions that lost their permission are not ended, and no
+    camera is pulled."""
     ffmpeg: Annotated[Path, Field(strict=False)] | None = None
     """The program to use; None: the one on PATH, then the bundled one."""
     ffmpeg_user: Annotated[str, PlainValidator(values.account)] | None = None
@@ -186,7 +197,7 @@ class Settings(BaseSettings):
     def _check_secrets_differ(self) -> Self:
         """Keep whoever holds one secret from having two: each guards another door."""
         held = [("internal_token", token) for token in self.internal_tokens]
-        others = ("user_jwt_secret", "stream_token_keys")
+        others = ("user_jwt_secret", "stream_token_keys", "source_secret_keys")
         held += [(n, each.get_secret_value()) for n in others if (each := getattr(self, n))]
         for place, (name, value) in enumerate(held):
             for other, text in held[place + 1 :]:

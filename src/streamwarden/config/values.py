@@ -212,6 +212,15 @@ def _target(text: str) -> str:
     return f"{found['host'].lower()}:{int(found['port'])}"
 
 
+def networks_and_hosts(value: object) -> tuple[str, ...]:
+    """Read networks, addresses and names from ``"10.0.0.0/8, camera.example"`` or a list."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("must be networks and hosts with commas between them")  # noqa: TRY004 - pydantic's way
+    named = [part.strip() if isinstance(part, str) else "" for part in parts]
+    return tuple(networks(part)[0] if "/" in part else host(part) for part in named if part)
+
+
 def networks(value: object) -> tuple[str, ...]:
     """Read addresses and networks from ``"10.0.0.0/8, 127.0.0.1"`` or a list."""
     parts = value.split(",") if isinstance(value, str) else value

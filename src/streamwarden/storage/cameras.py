@@ -10,8 +10,9 @@ from psycopg.errors import UniqueViolation
 
 from streamwarden.errors import Conflict
 from streamwarden.storage.cursor import Position, decode_cursor, encode_cursor
-from streamwarden.storage.pool import Database
+from streamwarden.storage.pool import Database, fetch_one
 from streamwarden.storage.rows import Camera, Page
+from streamwarden.storage.sources import SourceColumns, put_source, remove_source
 from streamwarden.storage.sql import load_queries
 
 _SQL = load_queries("camera")
@@ -42,8 +43,9 @@ class CameraRepository:
         path: str | None = None,
         status: str = "active",
         camera_id: UUID | None = None,
+        source: SourceColumns | None = None,
     ) -> Camera:
-        """Add a camera; its path defaults to its id.
+        """Add a camera, with its source if it is pulled; its path defaults to its id.
 
         Raises:
             PathTaken: another camera has this path.
@@ -57,7 +59,8 @@ class CameraRepository:
             status=status,
             created_at=created_at,
         )
-        return self._write("add", {f: getattr(camera, f) for f in Camera.__slots__}) or camera
+        columns = {f: getattr(camera, f) for f in Camera.__slots__}
+        return self._write("add", columns, camera_id, source=source) or camera
 
     def update(
         self,
@@ -67,16 +70,20 @@ class CameraRepository:
         path: str | None = None,
         status: str | None = None,
         owner: str | None = None,
+        source: SourceColumns | None = None,
+        drop_source: bool = False,
     ) -> Camera | None:
         """Change what is given; return the camera as it is now, None where there is none.
 
         The camera's wish takes over a new path or owner in the same transaction.
+        ``drop_source``: it is pulled no longer.
 
         Raises:
             PathTaken: another camera has this path.
         """
         changes = {"name": name, "path": path, "status": status, "owner": owner}
-        return self._write("update", {"id": camera_id, **changes})
+        columns: dict[str, object] = {"id": camera_id, **changes}
+        return self._write("update", columns, camera_id, source=source, drop_source=drop_source)
 
     def remove(self, camera_id: UUID) -> bool:
         """Remove the camera and its grants; its recordings stay. False where there was none.
@@ -111,9 +118,25 @@ class CameraRepository:
         """Return every camera whose status is ``active``."""
         return self._database.fetch_all(_SQL["all_active"], row=Camera)
 
-    def _write(self, query: str, params: dict[str, object]) -> Camera | None:
+    def _write(
+        self,
+        query: str,
+        columns: dict[str, object],
+        camera_id: UUID,
+        *,
+        source: SourceColumns | None,
+        drop_source: bool = False,
+    ) -> Camera | None:
+        """Write the camera and its source in one transaction; return it as it is then."""
         try:
-            return self._database.fetch_one(_SQL[query], params, row=Camera)
+            with self._database.connection() as connection:
+                if not connection.execute(_SQL[query], columns).rowcount:
+                    return None
+                if drop_source:
+                    remove_source(connection, camera_id)
+                if source is not None:
+                    put_source(connection, camera_id, source)
+                return fetch_one(connection, _SQL["get"], {"id": camera_id}, row=Camera)
         except UniqueViolation as error:
             if error.diag.constraint_name != "camera_path_taken":
                 raise Conflict("a camera with this id exists already") from error

@@ -189,5 +189,15 @@ def session_conninfo(url: str, *, statement_timeout_s: float, application_name: 
     return make_conninfo("", **merged)
 
 
+def hosts_of(url: str) -> tuple[str, ...]:
+    """Return the hosts that a connection string names, none for a socket or for what is none."""
+    try:
+        given = conninfo_to_dict(url)
+    except Error:
+        return ()
+    named = f"{given.get('host') or ''},{given.get('hostaddr') or ''}".split(",")
+    return tuple(host for host in named if host and not host.startswith(("/", "@")))
+
+
 def _cursor(connection: Connection[TupleRow], rows: RowFactory[T]) -> Cursor[T]:
     return connection.cursor(row_factory=rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -12,7 +12,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """A camera as its administrator knows it; ``status`` is ``active`` or ``inactive``."""
+    """A camera as its administrator knows it; ``status`` is ``active`` or ``inactive``.
+
+    ``source_url`` is where it is pulled from, None where it pushes; it never holds credentials.
+    """
 
     id: UUID
     name: str
@@ -20,6 +23,27 @@ class Camera:
     owner: str
     status: str
     created_at: datetime
+    source_url: str | None = None
+    source_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSource:
+    """Where a camera is pulled from; the credentials are sealed, None where there are none."""
+
+    url: str
+    sealed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSource:
+    """A source and the camera that it is of."""
+
+    camera_id: UUID
+    path: str
+    status: str
+    url: str
+    sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from streamwarden.auth.denials import DenialList
@@ -39,6 +39,7 @@ from streamwarden.http.api.recordings import RecordingCollection, RecordingFile
 from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.api.settings import SettingItem, SettingService
 from streamwarden.http.api.snapshot import Snapshot
+from streamwarden.http.api.sources import Sources
 from streamwarden.http.api.stream_routes import Connect, Disconnect, Status
 from streamwarden.http.api.streams import StreamService
 from streamwarden.http.api.wishes import WishMemory
@@ -76,6 +77,7 @@ class ApiDeps:
     recordings: Recordings
     coverage: Coverage
     guard: Guard
+    sources: Sources
     memory: WishMemory
     streaming: Streaming
     clock: Clock
@@ -93,6 +95,7 @@ class InternalDeps:
     auth_metrics: AuthMetrics
     denied: DenialList
     sessions: SessionBook
+    pulled: Container[str]
     memory: WishMemory
     rtsp_internal_url: str
 
@@ -126,6 +129,7 @@ def create_internal_app(deps: InternalDeps) -> App:
                 deps.auth_metrics,
                 denied=deps.denied,
                 sessions=deps.sessions,
+                pulled=deps.pulled,
             ),
             "/api/v1/m2m/read-token": ReadToken(
                 deps.memory.look_up,
@@ -231,5 +235,6 @@ def _camera_service(
         segments=deps.segments,
         streams=streams,
         revocations=revocations,
+        sources=deps.sources,
         clock=deps.clock,
     )

@@ -5,18 +5,21 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import falcon
 from pydantic import AfterValidator, Field, StringConstraints
 
 from streamwarden.auth.access import Action, is_admin
+from streamwarden.auth.source_changes import FIELDS, told_of
 from streamwarden.auth.users import User
 from streamwarden.clock import Clock
 from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
+from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.ports import CameraRow, Cameras, Segments, Wishes
 from streamwarden.http.api.revocation import Revocations
+from streamwarden.http.api.sources import SourceFields, Sources
 from streamwarden.http.api.streams import StreamService
 from streamwarden.http.intake import body_of, query_of, user_of
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
@@ -24,6 +27,11 @@ from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.request_ids import name_request
 
 Status = Literal["active", "inactive"]
+_ABOUT_SOURCES = (
+    "A camera with a `source_url` is pulled from there; credentials in it are moved into their own "
+    "fields. 400 `source_not_allowed`, `source_unresolved`, `source_refused` (it redirects, or is no "
+    "RTSP); 409 `sources_not_configured` where a setting is missing."
+)
 
 
 def _printable(value: str) -> str:
@@ -60,6 +68,8 @@ class CameraModel(Model):
     owner: str
     status: Status
     created_at: Moment
+    source_url: str | None
+    source_credentials: bool
 
 
 class CameraList(Model):
@@ -76,8 +86,8 @@ class ListQuery(Model):
     cursor: str | None = Field(default=None, max_length=128)
 
 
-class NewCamera(Model):
-    """A camera to be. ``path`` defaults to its id."""
+class NewCamera(SourceFields):
+    """A camera to be. ``path`` defaults to its id; without ``source_url`` it pushes."""
 
     name: Name
     owner: Owner
@@ -89,8 +99,8 @@ def _optional(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-class CameraChanges(Model):
-    """What is given is changed; nothing can be set to null."""
+class CameraChanges(SourceFields):
+    """What is given is changed; nothing but the source and its credentials can be set to null."""
 
     # The defaults only make the fields optional: `given` leaves them out.
     name: Name = Field(default="", json_schema_extra=_optional)
@@ -99,8 +109,8 @@ class CameraChanges(Model):
     status: Status = Field(default="active", json_schema_extra=_optional)
 
     def given(self) -> dict[str, Any]:
-        """Return what was sent, by name."""
-        return self.model_dump(exclude_unset=True)
+        """Return what was sent, by name, but for the source."""
+        return self.model_dump(exclude_unset=True, exclude=set(FIELDS))
 
 
 class RemoveQuery(Model):
@@ -118,17 +128,26 @@ class CameraService:
     segments: Segments
     streams: StreamService
     revocations: Revocations
+    sources: Sources
     clock: Clock
 
     def add(self, new: NewCamera) -> CameraRow:
-        """Add a camera; raise Conflict ``path_taken``."""
-        return self.cameras.add(
+        """Add a camera; raise Conflict ``path_taken``, and as ``Sources.plan``."""
+        camera_id = uuid4()
+        path = new.path or str(camera_id)
+        change = self.sources.plan(camera_id, path, new.sources_given(), is_new=True)
+        camera = self.cameras.add(
             name=new.name,
             owner=new.owner,
-            path=new.path,
+            path=path,
             status=new.status,
             created_at=self.clock.now(),
+            camera_id=camera_id,
+            source=None if change is None else change.source,
         )
+        if change is not None:
+            self.sources.wake()
+        return camera
 
     def change(
         self, camera_id: UUID, changes: CameraChanges, *, by: User, request_id: str
@@ -137,6 +156,7 @@ class CameraService:
 
         Raises:
             StreamWanted: a new owner, while the camera is recorded for the old one.
+            InvalidInput, Conflict: as ``Sources.plan``.
         """
         before = self._existing(camera_id)
         wish = self.wishes.get(camera_id)
@@ -144,15 +164,21 @@ class CameraService:
         given = changes.given()
         if wanted and given.get("owner", before.owner) != before.owner:
             raise StreamWanted("disconnect the stream before the camera changes its owner")
+        path = given.get("path", before.path)
+        source = self.sources.plan(camera_id, path, changes.sources_given())
         after = self.cameras.update(
             camera_id,
             name=given.get("name"),
             path=given.get("path"),
             status=given.get("status"),
             owner=given.get("owner"),
+            source=None if source is None else source.source,
+            drop_source=source is not None and source.source is None,
         )
         if after is None:
             raise CameraNotFound("there is no such camera")
+        if before.source_url or after.source_url:
+            self.sources.wake()
         self.revocations.camera_changed(before, after)
         self._follow(before, after, wanted=wanted, by=by, request_id=request_id)
         return after
@@ -163,6 +189,8 @@ class CameraService:
         self.streams.retire(
             camera, by=by, request_id=request_id, then=lambda: self.cameras.remove(camera_id)
         )
+        if camera.source_url:
+            self.sources.wake()
         if with_recordings:
             self.segments.mark_camera_deleting(camera_id)
 
@@ -211,11 +239,14 @@ class CameraCollection(Resource):
         body=NewCamera,
         answers={201: CameraModel},
         refusals=(403, 409, 503),
+        about=_ABOUT_SOURCES,
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the new camera; role admin."""
         require_admin(user_of(req))
-        camera = self._service.add(body_of(req, NewCamera))
+        new = body_of(req, NewCamera)
+        camera = self._service.add(new)
+        describe(req, **told_of(new.sources_given(), camera.source_url))
         resp.location = f"/api/v1/camera/{camera.id}"
         answer(resp, _model(camera), status=201)
 
@@ -240,14 +271,15 @@ class CameraItem(Resource):
         body=CameraChanges,
         answers={200: CameraModel},
         refusals=(403, 404, 409, 503),
+        about=_ABOUT_SOURCES,
     )
     def on_patch(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the camera as it is now; role admin."""
         user = user_of(req)
         self._require_admin(user, camera_id)
-        changed = self._service.change(
-            camera_id, body_of(req, CameraChanges), by=user, request_id=name_request(req)
-        )
+        changes = body_of(req, CameraChanges)
+        changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
+        describe(req, **told_of(changes.sources_given(), changed.source_url))
         answer(resp, _model(changed))
 
     @operation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -67,11 +67,13 @@ class CheckStreamPassword(Resource):
         *,
         denied: DenialList,
         sessions: SessionBook,
+        pulled: Container[str],
     ) -> None:
         self._tokens = tokens
         self._metrics = metrics
         self._denied = denied
         self._sessions = sessions
+        self._pulled = pulled
 
     @operation(
         "MediaMTX asks whether a client may publish or read",
@@ -85,7 +87,7 @@ class CheckStreamPassword(Resource):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 or 401."""
         fields: dict[str, Any] = body_of(req, HookBody).model_extra or {}
-        decision = check(self._tokens, fields, denials=self._denied)
+        decision = check(self._tokens, fields, denials=self._denied, pulled=self._pulled)
         self._metrics.decided(decision.action, decision.outcome.value)
         _LOG.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
         if decision.claims is not None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from streamwarden.auth.access import Action
 from streamwarden.auth.urls import publish_url
 from streamwarden.clock import rfc3339
+from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.ports import PlayTokens, StreamTokens
@@ -18,6 +19,12 @@ from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.models import Empty, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
+
+
+class CameraIsPulled(Conflict):
+    """The media server fetches this camera's stream itself: nothing is published to its path."""
+
+    code = "camera_is_pulled"
 
 
 class PublishQuery(Model):
@@ -82,14 +89,17 @@ class Publish(Resource):
         query=PublishQuery,
         answers={200: PublishLink},
         rated="sign",
-        refusals=(403, 404, 503),
-        about="403 `camera_inactive` for a camera that is set to inactive.",
+        refusals=(403, 404, 409, 503),
+        about="403 `camera_inactive` for a camera that is set to inactive; 409 `camera_is_pulled` for "
+        "one that has a `source_url`.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a publish token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
         asked_at = self._links.revocations.moment()
         camera = self._links.access.find(user, camera_id, Action.PUBLISH)
+        if camera.source_url is not None:
+            raise CameraIsPulled("this camera has a source_url: it is pulled, nothing publishes it")
         signed = self._links.tokens.sign_publish(
             user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at
         )

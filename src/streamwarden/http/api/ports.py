@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from streamwarden.auth.play import Stretch
+from streamwarden.auth.source_changes import NewSource, Stored
 from streamwarden.auth.streams import SignedToken, StreamAction, StreamClaims
 from streamwarden.http.ports import PlayVerifier
 
@@ -33,6 +34,10 @@ class CameraRow(Protocol):
     def status(self) -> str: ...  # noqa: D102 - likewise
     @property
     def created_at(self) -> datetime: ...  # noqa: D102 - likewise
+    @property
+    def source_url(self) -> str | None: ...  # noqa: D102 - likewise
+    @property
+    def source_credentials(self) -> bool: ...  # noqa: D102 - likewise
 
 
 class WishRow(Protocol):
@@ -92,7 +97,15 @@ class Cameras(Protocol):
         """Return the camera, None where there is none."""
 
     def add(
-        self, *, name: str, owner: str, created_at: datetime, path: str | None, status: str
+        self,
+        *,
+        name: str,
+        owner: str,
+        created_at: datetime,
+        path: str | None,
+        status: str,
+        camera_id: UUID,
+        source: NewSource | None,
     ) -> CameraRow:
         """Add a camera; raise Conflict ``path_taken``."""
 
@@ -105,6 +118,8 @@ class Cameras(Protocol):
         path: str | None,
         status: str | None,
         owner: str | None,
+        source: NewSource | None,
+        drop_source: bool,
     ) -> CameraRow | None:
         """Change what is given; return the camera as it is now."""
 
@@ -118,6 +133,13 @@ class Cameras(Protocol):
 
     def all_active(self) -> Sequence[CameraRow]:
         """Return every camera whose status is ``active``."""
+
+
+class SourceTable(Protocol):
+    """The table ``camera_source``, to be read."""
+
+    def get(self, camera_id: UUID, /) -> Stored | None:
+        """Return the camera's source, None where it pushes."""
 
 
 class SettingsStore(Protocol):

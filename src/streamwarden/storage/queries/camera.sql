@@ -1,6 +1,8 @@
 -- name: get
-select id, name, path, owner, status, created_at
+select id, name, path, owner, status, created_at, url as source_url,
+       sealed is not null as source_credentials
   from camera
+  left join camera_source on camera_id = id
  where id = %(id)s
 
 -- name: add
@@ -31,24 +33,30 @@ select id, name, path, owner, status, created_at from changed
 delete from camera where id = %(id)s
 
 -- name: list_all
-select id, name, path, owner, status, created_at
+select id, name, path, owner, status, created_at, url as source_url,
+       sealed is not null as source_credentials
   from camera
+  left join camera_source on camera_id = id
  where (created_at, id) > (%(after_moment)s, %(after_id)s)
  order by created_at, id
  limit %(limit)s
 
 -- name: list_visible
-select id, name, path, owner, status, created_at
+select id, name, path, owner, status, created_at, url as source_url,
+       sealed is not null as source_credentials
   from camera
+  left join camera_source on camera_id = id
  where (created_at, id) > (%(after_moment)s, %(after_id)s)
    and (owner = %(user_sub)s
-        or id in (select camera_id from camera_grant where user_sub = %(user_sub)s))
+        or id in (select g.camera_id from camera_grant g where g.user_sub = %(user_sub)s))
  order by created_at, id
  limit %(limit)s
 
 -- name: all_active
-select id, name, path, owner, status, created_at
+select id, name, path, owner, status, created_at, url as source_url,
+       sealed is not null as source_credentials
   from camera
+  left join camera_source on camera_id = id
  where status = 'active'
  order by created_at, id
 

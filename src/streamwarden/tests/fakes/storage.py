@@ -14,7 +14,16 @@ from uuid import UUID, uuid4
 from streamwarden.errors import Conflict
 from streamwarden.storage.cameras import PathTaken
 from streamwarden.storage.cursor import Position, decode_cursor
-from streamwarden.storage.rows import Camera, Page, Period, Wish, WishChange
+from streamwarden.storage.rows import (
+    Camera,
+    CameraSource,
+    Page,
+    Period,
+    StoredSource,
+    Wish,
+    WishChange,
+)
+from streamwarden.storage.sources import SourceColumns
 from streamwarden.tests.fakes.storage_access import (
     FakeAuditRepository,
     FakeDenialRepository,
@@ -43,6 +52,7 @@ class FakeCameraRepository(FakeRepository):
         path: str | None = None,
         status: str = "active",
         camera_id: UUID | None = None,
+        source: SourceColumns | None = None,
     ) -> Camera:
         camera_id = camera_id or uuid4()
         if camera_id in self._tables.cameras:
@@ -53,7 +63,7 @@ class FakeCameraRepository(FakeRepository):
             id=camera_id, name=name, path=path, owner=owner, status=status, created_at=created_at
         )
         self._tables.cameras[camera_id] = camera
-        return camera
+        return self._with_source(camera, source)
 
     def update(
         self,
@@ -63,6 +73,8 @@ class FakeCameraRepository(FakeRepository):
         path: str | None = None,
         status: str | None = None,
         owner: str | None = None,
+        source: SourceColumns | None = None,
+        drop_source: bool = False,
     ) -> Camera | None:
         if not (before := self._tables.cameras.get(camera_id)):
             return None
@@ -81,10 +93,15 @@ class FakeCameraRepository(FakeRepository):
             self._tables.wishes[camera_id] = replace(
                 wish, owner=camera.owner, path=camera.path, epoch=wish.epoch + 1
             )
-        return camera
+        if drop_source:
+            self._tables.sources.pop(camera_id, None)
+            camera = replace(camera, source_url=None, source_credentials=False)
+            self._tables.cameras[camera_id] = camera
+        return self._with_source(camera, source)
 
     def remove(self, camera_id: UUID) -> bool:
         removed = self._tables.cameras.pop(camera_id, None)
+        self._tables.sources.pop(camera_id, None)
         grants = self._tables.grants
         self._tables.grants = {key: g for key, g in grants.items() if key[0] != camera_id}
         return removed is not None
@@ -108,9 +125,55 @@ class FakeCameraRepository(FakeRepository):
         active = [c for c in self._tables.cameras.values() if c.status == "active"]
         return sorted(active, key=_camera_position)
 
+    def _with_source(self, camera: Camera, source: SourceColumns | None) -> Camera:
+        if source is not None:
+            stored = StoredSource(url=source.url, sealed=source.sealed)
+            self._tables.sources[camera.id] = stored
+            camera = replace(
+                camera, source_url=stored.url, source_credentials=stored.sealed is not None
+            )
+            self._tables.cameras[camera.id] = camera
+        return camera
+
     def _refuse_taken(self, path: str) -> None:
         if any(camera.path == path for camera in self._tables.cameras.values()):
             raise PathTaken("another camera has this path")
+
+
+class FakeSourceRepository(FakeRepository):
+    """As ``SourceRepository``."""
+
+    def get(self, camera_id: UUID) -> StoredSource | None:
+        return self._tables.sources.get(camera_id)
+
+    def all(self) -> list[CameraSource]:
+        cameras = self._tables.cameras
+        return [
+            CameraSource(
+                camera_id=camera_id,
+                path=cameras[camera_id].path,
+                status=cameras[camera_id].status,
+                url=source.url,
+                sealed=source.sealed,
+            )
+            for camera_id, source in sorted(self._tables.sources.items())
+        ]
+
+    def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
+        source = self._tables.sources.get(camera_id)
+        if source is None or source.sealed != before:
+            return False
+        self._tables.sources[camera_id] = replace(source, sealed=after)
+        return True
+
+    def paths_set(self) -> set[str]:
+        return set(self._tables.paths_set)
+
+    def note_path(self, path: str) -> None:
+        self._tables.paths_set.add(path)
+
+    def forget_path(self, path: str) -> None:
+        self._tables.paths_set.discard(path)
 
 
 class FakeSettingsRepository(FakeRepository):
@@ -211,6 +274,7 @@ class FakeStorage:
     def __init__(self) -> None:
         self.tables = FakeTables()
         self.cameras = FakeCameraRepository(self.tables)
+        self.sources = FakeSourceRepository(self.tables)
         self.grants = FakeGrantRepository(self.tables)
         self.denials = FakeDenialRepository(self.tables)
         self.audit = FakeAuditRepository(self.tables)

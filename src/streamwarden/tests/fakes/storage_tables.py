@@ -20,6 +20,7 @@ from streamwarden.storage.rows import (
     Page,
     Period,
     Segment,
+    StoredSource,
     Wish,
 )
 
@@ -32,6 +33,8 @@ class FakeTables:
 
     down: bool = False
     cameras: dict[UUID, Camera] = field(default_factory=dict)
+    sources: dict[UUID, StoredSource] = field(default_factory=dict)
+    paths_set: set[str] = field(default_factory=set)
     grants: dict[tuple[UUID, str, str], Grant] = field(default_factory=dict)
     denials: dict[tuple[str, str, str], Denial] = field(default_factory=dict)
     blocked: dict[str, BlockedUser] = field(default_factory=dict)

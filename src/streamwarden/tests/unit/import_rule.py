@@ -56,6 +56,7 @@ OWNERS: Mapping[str, frozenset[str]] = {
     "psycopg_pool": frozenset({"storage"}),
     "urllib3": frozenset({"clients"}),
     "jwt": frozenset({"auth"}),
+    "cryptography": frozenset({"auth"}),
     "prometheus_client": frozenset({"metrics", "app"}),
     "pydantic": frozenset({"config", "http", "app", "tools", "commands"}),
     "pydantic_core": frozenset({"config", "http"}),

@@ -17,6 +17,7 @@ from streamwarden.storage.pool import Database
 from streamwarden.storage.recordings import RecordingsRepository
 from streamwarden.storage.segments import SegmentRepository
 from streamwarden.storage.settings import SettingsRepository
+from streamwarden.storage.sources import SourceRepository
 from streamwarden.storage.streams import StreamRepository
 from streamwarden.tests.fakes.storage import FakeStorage
 
@@ -26,6 +27,7 @@ class RealStorage:
     """The repositories over one database."""
 
     cameras: CameraRepository
+    sources: SourceRepository
     grants: GrantRepository
     denials: DenialRepository
     audit: AuditRepository
@@ -49,6 +51,7 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     database.open()
     yield RealStorage(
         cameras=CameraRepository(database),
+        sources=SourceRepository(database),
         grants=GrantRepository(database),
         denials=DenialRepository(database),
         audit=AuditRepository(database),

@@ -26,6 +26,7 @@ from streamwarden.tests.fakes.guard import a_guard
 from streamwarden.tests.fakes.http import FakeGateway
 from streamwarden.tests.fakes.ops import FakeCoverage, FakeInsides
 from streamwarden.tests.fakes.play import a_playback
+from streamwarden.tests.fakes.sources import some_sources
 from streamwarden.tests.fakes.storage import FakeStorage
 from streamwarden.tests.fakes.storage_samples import a_segment
 from streamwarden.tests.integration.http.conftest import INTERNAL_TOKEN, Serve
@@ -81,6 +82,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
                 recordings=storage.recordings,
                 coverage=FakeCoverage(storage),
                 guard=a_guard(storage, clock),
+                sources=some_sources(storage),
                 memory=WishMemory(storage.cameras, storage.streams, clock),
                 streaming=client,
                 clock=clock,

@@ -14,7 +14,9 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.play import PlayTokens
+from streamwarden.auth.pulled import PulledPaths
 from streamwarden.auth.sessions import SessionBook
+from streamwarden.auth.source_secrets import SourceSealer
 from streamwarden.auth.streams import SigningKey, StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.http.api.app import (
@@ -33,6 +35,7 @@ from streamwarden.tests.fakes.audit import FakeAudit
 from streamwarden.tests.fakes.guard import a_guard
 from streamwarden.tests.fakes.http import FakeClock, FakeStreaming
 from streamwarden.tests.fakes.ops import FakeCoverage
+from streamwarden.tests.fakes.sources import SEALER, FakeDoor, FakeNames, a_planner, some_sources
 from streamwarden.tests.fakes.storage import FakeStorage
 
 INTERNAL_TOKEN = "internal-token-for-tests"
@@ -92,6 +95,12 @@ class Bench:
     clock: FakeClock = field(default_factory=FakeClock)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     whep_url: str | None = "https://media.example:8889"
+    names: FakeNames = field(default_factory=FakeNames)
+    door: FakeDoor = field(default_factory=FakeDoor)
+    sealer: SourceSealer | None = SEALER
+    pulls: bool = True
+    pulled: PulledPaths = field(default_factory=PulledPaths)
+    sources_woken: list[None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.users = UserTokens(SECRET, audience="api", roles_claim="roles", clock=self.clock)
@@ -121,6 +130,7 @@ class Bench:
                     auth_metrics=AuthMetrics(self.registry),
                     denied=self.denied,
                     sessions=self.sessions,
+                    pulled=self.pulled,
                     memory=self.memory,
                     rtsp_internal_url="rtsp://mediamtx:8554",
                 )
@@ -141,6 +151,13 @@ class Bench:
             recordings=self.storage.recordings,
             coverage=self.coverage,
             guard=self.guard,
+            sources=some_sources(
+                self.storage,
+                planner=a_planner(
+                    names=self.names, door=self.door, sealer=self.sealer, pulls=self.pulls
+                ),
+                wake=lambda: self.sources_woken.append(None),
+            ),
             memory=self.memory,
             streaming=self.streaming,
             clock=self.clock,

@@ -21,9 +21,11 @@ NOT_OF_THE_API = {
         "api_timeout",
         "api_unreachable",
         "not_wanted",
+        "media_path_refused",
+        "source_secret_unreadable",
     ),
 }
-"""Of starting up, of the internal routes, and of the page's role."""
+"""Of starting up, of the internal routes, of the page's role, and of what runs beside the routes."""
 
 pytestmark = pytest.mark.skipif(
     not PAGE.exists(), reason="needs the checkout, not an installed package"

@@ -1,0 +1,54 @@
+"""What is needed where a camera's source is set or given to the media server, made from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from streamwarden.auth.source_changes import CameraAnswer, SourcePlanner
+from streamwarden.auth.source_secrets import SourceSealer, parse_source_keys
+from streamwarden.auth.source_targets import SourceTargets
+from streamwarden.auth.source_urls import SourceUrl
+from streamwarden.auth.targets import Resolve, resolve
+from streamwarden.clients.rtsp_look import look
+from streamwarden.config.settings import Settings
+from streamwarden.storage.pool import hosts_of
+
+
+def source_planner(settings: Settings) -> SourcePlanner:
+    """Return what plans changes of sources; raise ConfigError where the keys are none."""
+    return SourcePlanner(
+        sealer=source_sealer(settings),
+        targets=source_targets(settings),
+        ask=ask_camera,
+        pulls=settings.mediamtx_api_url is not None,
+    )
+
+
+def source_sealer(settings: Settings) -> SourceSealer | None:
+    """Return what seals and opens credentials, None where no key is set; raise ConfigError."""
+    if settings.source_secret_keys is None:
+        return None
+    return SourceSealer(parse_source_keys(settings.source_secret_keys.get_secret_value()))
+
+
+def source_targets(settings: Settings, resolve: Resolve = resolve) -> SourceTargets:
+    """Return what judges where cameras may be."""
+    return SourceTargets(
+        allowed=settings.source_networks, own=tuple(_own(settings)), resolve=resolve
+    )
+
+
+def ask_camera(address: str, url: SourceUrl) -> CameraAnswer:
+    """Ask once, without credentials."""
+    seen = look(address, url.port, url=url.at(address), tls=url.scheme == "rtsps")
+    return CameraAnswer(seen.value)
+
+
+def _own(settings: Settings) -> Iterator[str]:
+    for url in (settings.rtsp_internal_url, settings.mediamtx_api_url):
+        host = urlsplit(url).hostname if url else None
+        if host:
+            yield host
+    if settings.database_url is not None:
+        yield from hosts_of(settings.database_url.get_secret_value())

@@ -1,0 +1,30 @@
+-- name: get
+select url, sealed from camera_source where camera_id = %(camera_id)s
+
+-- name: put
+insert into camera_source (camera_id, url, sealed)
+values (%(camera_id)s, %(url)s, %(sealed)s)
+on conflict (camera_id) do update
+   set url = excluded.url, sealed = excluded.sealed, changed_at = clock_timestamp()
+
+-- name: renew
+-- Only where they are still the ones that were opened: else somebody has changed them meanwhile.
+update camera_source set sealed = %(after)s where camera_id = %(camera_id)s and sealed = %(before)s
+
+-- name: remove
+delete from camera_source where camera_id = %(camera_id)s
+
+-- name: all
+select camera_id, path, status, url, sealed
+  from camera_source
+  join camera on camera.id = camera_id
+ order by camera_id
+
+-- name: paths_set
+select path from pulled_path
+
+-- name: note_path
+insert into pulled_path (path) values (%(path)s) on conflict do nothing
+
+-- name: forget_path
+delete from pulled_path where path = %(path)s
