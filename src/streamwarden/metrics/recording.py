@@ -5,10 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from streamwarden.metrics.states import RecorderStates
 from streamwarden.metrics.watched import Ffmpeg, Inboxes, Index, WatchedFigures
-
-STATES = ("starting", "running", "stalled", "backoff", "stopping", "stopped", "parked")
-"""The states of a recorder; exactly one of a camera's series is 1."""
 
 _SEGMENT_BUCKETS_S = (1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600)
 _FIRST_SEGMENT_BUCKETS_S = (0.5, 1, 2, 3, 5, 8, 15, 30, 45, 60, 120, 300, 900, 3600)
@@ -33,9 +31,8 @@ class RecordingMetrics:
         registry.register(self._watched)
 
     def _declare_recording(self) -> None:
-        self._state = self._gauge(
-            "recorder_state", "1 for the state a recorder is in.", ("camera", "state")
-        )
+        self._states = RecorderStates()
+        self._registry.register(self._states)
         self._segments = self._counter("segments_total", "Segments stored and indexed.")
         self._bytes = self._counter("segment_bytes_total", "Bytes of the segments stored.")
         self._recorded = self._counter(
@@ -97,11 +94,8 @@ class RecordingMetrics:
             metric.labels(actor, camera)
 
     def state(self, camera: str, state: str) -> None:
-        """Show that the camera's recorder is in ``state``, one of `STATES`."""
-        if state not in STATES:
-            raise ValueError(f"unknown recorder state {state!r}")
-        for each in STATES:
-            self._state.labels(camera, each).set(1 if each == state else 0)
+        """Show that the camera's recorder is in ``state``, one of `states.STATES`."""
+        self._states.set(camera, state)
 
     def segment_stored(
         self, camera: str, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
@@ -164,6 +158,7 @@ class RecordingMetrics:
 
     def forget(self, camera: str) -> None:
         """Remove every series of a camera that no longer exists."""
+        self._states.forget(camera)
         for metric in self._per_camera:
             metric.remove_by_labels({"camera": camera})
 

@@ -6,13 +6,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamwarden.actors.messages import RecorderState
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.recording import STATES, RecordingMetrics
+from streamwarden.metrics.exposition import new_registry, render
+from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.metrics.states import STATES
 
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    return CollectorRegistry()
+    return new_registry()
 
 
 @pytest.fixture
