@@ -11,8 +11,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+_AHEAD_BYTES: Final = 2048
+"""What a fragment's header takes, at 25 frames and some sound."""
 _HEADER_BYTES: Final = 8
 _LARGE_HEADER_BYTES: Final = 16
 _HEADER: Final = struct.Struct(">I4s")
@@ -25,8 +27,7 @@ class NotFragmentedMp4(ValueError):
     """The file does not begin like a fragmented MP4 with at least one video track."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A box's four-letter type, its first byte, where its payload begins and where it ends."""
 
     kind: bytes
@@ -77,8 +78,9 @@ class _Track:
 def init_bytes(fd: int) -> int | None:
     """Return the size of ``ftyp`` and ``moov``, or None while they are not yet written."""
     position = 0
+    file = _Window(fd)
     for _ in range(4):
-        box = _read_box(fd, position)
+        box = file.box(position)
         if box is None:
             return None
         position = box.end
@@ -116,22 +118,23 @@ class FragmentScan:
         Raises:
             NotFragmentedMp4: the file is none, or has no video track.
         """
-        while (box := _read_box(fd, self._position)) is not None and box.end <= size:
+        file = _Window(fd)
+        while (box := file.box(self._position)) is not None and box.end <= size:
             self._position = box.end
             if box.kind == b"moov":
-                self._begin(fd, box)
+                self._begin(file.payload(box), box)
             elif box.kind == b"moof":
-                self._pending = self._look(_payload(fd, box))
+                self._pending = self._look(file.payload(box))
             elif box.kind == b"mdat" and self._pending is not None:
                 (media_ms, key), self._pending = self._pending, None
                 yield Fragment(self._start, box.end, media_ms, key)
                 self._start = box.end
 
-    def _begin(self, fd: int, moov: Box) -> None:
-        self._track = _video_track(_payload(fd, moov))
+    def _begin(self, moov: bytes, box: Box) -> None:
+        self._track = _video_track(moov)
         if self._track is None:
             raise NotFragmentedMp4("no video track")
-        self.init_bytes = self._start = moov.end
+        self.init_bytes = self._start = box.end
 
     def _look(self, moof: bytes) -> tuple[int, bool]:
         track = self._track
@@ -144,12 +147,13 @@ def _summarise(fd: int, size: int) -> Summary:
     track: _Track | None = None
     fragments = whole = ticks = pending = init = lead = 0
     trailer_end = -1
-    for box in _top_level(fd, size):
+    file = _Window(fd)
+    for box in file.boxes(size):
         if box.kind == b"moov":
-            track = _video_track(_payload(fd, box))
+            track = _video_track(file.payload(box))
             init = whole = box.end
         elif box.kind == b"moof" and track is not None:
-            moof = _payload(fd, box)
+            moof = file.payload(box)
             pending = _fragment_ticks(moof, track)
             lead = lead if fragments else _lead_ticks(moof, track)
         elif box.kind == b"mdat" and track is not None:
@@ -168,21 +172,47 @@ def _summarise(fd: int, size: int) -> Summary:
     )
 
 
-def _top_level(fd: int, size: int) -> Iterator[Box]:
-    """Yield the boxes that are whole within ``size`` bytes."""
-    position = 0
-    while (box := _read_box(fd, position)) is not None and box.end <= size:
-        yield box
-        position = box.end
+class _Window:
+    """Reads a file a little ahead: a fragment's header and the next box's come in one call."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._at = 0
+        self._bytes = b""
+
+    def boxes(self, size: int) -> Iterator[Box]:
+        """Yield the boxes that are whole within ``size`` bytes."""
+        position = 0
+        while (box := self.box(position)) is not None and box.end <= size:
+            yield box
+            position = box.end
+
+    def box(self, position: int) -> Box | None:
+        """Return the box that begins at ``position``, None where there is no whole header."""
+        found = _extent(self._read(position, _LARGE_HEADER_BYTES), 0)
+        if found is None:
+            return None
+        kind, header_bytes, size = found
+        return Box(kind, position, position + header_bytes, position + size)
+
+    def payload(self, box: Box) -> bytes:
+        """Return what is in a box."""
+        length = box.end - box.payload
+        if length > _MAX_META_BYTES:
+            raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
+        return self._read(box.payload, length)
+
+    def _read(self, position: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``position``."""
+        begin = position - self._at
+        if begin < 0 or begin + length > len(self._bytes):
+            self._at, begin = position, 0
+            self._bytes = os.pread(self._fd, max(length, _AHEAD_BYTES), position)
+        return self._bytes[begin : begin + length]
 
 
-def _read_box(fd: int, position: int) -> Box | None:
-    header = os.pread(fd, _LARGE_HEADER_BYTES, position)
-    return _box(header, 0, at=position)
-
-
-def _box(data: bytes, offset: int, *, at: int | None = None) -> Box | None:
-    """Read the box at ``offset`` of ``data``, which lies ``at`` in the file (or at ``offset``)."""
+def _extent(data: bytes, offset: int) -> tuple[bytes, int, int] | None:
+    """Return the type of the box at ``offset``, its header's length and its own; None for none."""
     if len(data) - offset < _HEADER_BYTES:
         return None
     size, kind = _HEADER.unpack_from(data, offset)
@@ -193,36 +223,29 @@ def _box(data: bytes, offset: int, *, at: int | None = None) -> Box | None:
         (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
         header_bytes = _LARGE_HEADER_BYTES
     # Size 0 means "to the end of the file": nobody can say that such a box is whole.
-    if size < header_bytes:
-        return None
-    start = offset if at is None else at
-    return Box(kind, start, start + header_bytes, start + size)
+    return None if size < header_bytes else (kind, header_bytes, size)
 
 
-def _payload(fd: int, box: Box) -> bytes:
-    length = box.end - box.payload
-    if length > _MAX_META_BYTES:
-        raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
-    return os.pread(fd, length, box.payload)
-
-
-def _inside(data: bytes, *path: bytes) -> Iterator[bytes]:
-    """Yield the payloads of all boxes at ``path`` inside ``data``."""
+def _inside(data: bytes, kind: bytes) -> Iterator[bytes]:
+    """Yield the payloads of the boxes of one type directly inside ``data``."""
     position = 0
-    while (box := _box(data, position)) is not None and box.end <= len(data):
-        if box.kind == path[0]:
-            payload = data[box.payload : box.end]
-            if len(path) == 1:
-                yield payload
-            else:
-                yield from _inside(payload, *path[1:])
-        position = box.end
+    while (found := _extent(data, position)) is not None:
+        each, header_bytes, size = found
+        if position + size > len(data):
+            return
+        if each == kind:
+            yield data[position + header_bytes : position + size]
+        position += size
 
 
 def _first(data: bytes, *path: bytes) -> bytes:
-    for payload in _inside(data, *path):
-        return payload
-    raise NotFragmentedMp4(f"no {b'/'.join(path)!r} box")
+    """Return the payload of the first box at ``path`` inside ``data``."""
+    for kind in path:
+        payload = next(_inside(data, kind), None)
+        if payload is None:
+            raise NotFragmentedMp4(f"no {b'/'.join(path)!r} box")
+        data = payload
+    return data
 
 
 def _video_track(moov: bytes) -> _Track | None:
@@ -249,7 +272,7 @@ def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
 
 def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
     """Return a sample's duration and flags where its fragment does not say them."""
-    for trex in _inside(moov, b"mvex", b"trex"):
+    for trex in (each for mvex in _inside(moov, b"mvex") for each in _inside(mvex, b"trex")):
         if struct.unpack_from(">I", trex, 4)[0] == track_id:
             duration, _size, flags = struct.unpack_from(">III", trex, 12)
             return duration, flags

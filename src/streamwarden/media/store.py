@@ -276,8 +276,9 @@ def file_digest(path: Path) -> bytes:
 
 def _digest(file: BinaryIO) -> bytes:
     hasher = blake3()
-    # One small buffer, used again: a new megabyte for each read costs as much as the digest itself.
-    buffer = bytearray(1 << 17)
+    # One buffer, used again: a new one for each read costs as much as the digest itself. Few reads:
+    # after each, several of these threads contend for the interpreter.
+    buffer = bytearray(1 << 20)
     view = memoryview(buffer)
     while count := os.readv(file.fileno(), [buffer]):
         hasher.update(view[:count])

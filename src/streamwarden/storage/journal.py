@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -176,8 +176,9 @@ def read_pending(path: Path) -> list[Entry]:
 def encode(entry: Entry, at: datetime) -> bytes:
     """Return a row that is appended at ``at`` as one line of JSON."""
     kind = "segment" if isinstance(entry, Segment) else "gap"
-    fields = {"kind": kind, "appended_at": at, **asdict(entry)}
-    return json.dumps(fields, default=_plain).encode() + b"\n"
+    fields = {name: getattr(entry, name) for name in entry.__slots__}
+    line = {"kind": kind, "appended_at": at, **fields}
+    return json.dumps(line, default=_plain).encode() + b"\n"
 
 
 def _appended_at(line: bytes) -> datetime | None:
