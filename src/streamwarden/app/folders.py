@@ -7,7 +7,7 @@ meantime is simply not there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -52,6 +52,22 @@ def stored_files(camera: Path, from_: datetime, to: datetime) -> Iterator[tuple[
             name = parse_stored(day.name, entry.name)
             if name is not None and name.started_at < to and _is_file(entry):
                 yield Path(entry.path), name.started_at
+
+
+def stored_by_day(cameras: Iterable[Path]) -> Iterator[tuple[Path, datetime]]:
+    """Yield the files of all ``cameras`` in the order in which they start; a day is read at a time."""
+    days: dict[str, list[Path]] = {}
+    for camera in cameras:
+        for day in _folders(camera):
+            days.setdefault(day.name, []).append(day)
+    for day_name in sorted(days):
+        files = [
+            (name.started_at, Path(entry.path))
+            for day in days[day_name]
+            for entry in _entries(day)
+            if (name := parse_stored(day_name, entry.name)) is not None and _is_file(entry)
+        ]
+        yield from ((path, started_at) for started_at, path in sorted(files))
 
 
 def in_progress(camera: Path) -> bool:

@@ -2,7 +2,8 @@
 
 Deletion goes the other way of storing: row marked, file unlinked, folder synced, row gone. A crash
 anywhere between leaves a marked row, with which the next sweep goes on. Open segments are in no row,
-so none is ever touched. What is deleted is first taken out of what was wanted, so that whoever
+so none is ever touched. While Postgres is away, files go only where the reserve needs it, and the
+other way round (``outage.py``). What is deleted is first taken out of what was wanted, so that whoever
 verifies meanwhile misses nothing.
 """
 
@@ -20,7 +21,9 @@ from uuid import UUID
 import structlog
 
 from streamwarden.app.housekeeping import free_bytes
+from streamwarden.app.outage import Outage, remove_if_empty
 from streamwarden.clock import Clock
+from streamwarden.errors import Unavailable
 from streamwarden.media.beneath import is_plain
 from streamwarden.media.names import parse_stored
 from streamwarden.media.store import sync_folder
@@ -131,8 +134,10 @@ class Sweeper:
         periods: Periods,
         counter: DeletedCounter,
         clock: Clock,
+        outage: Outage,
     ) -> None:
         self._root = record_root
+        self._outage = outage
         self._limits = limits
         self._segments = segments
         self._gaps = gaps
@@ -147,9 +152,27 @@ class Sweeper:
         """Do one batch; True when there may be more to do at once.
 
         Raises:
-            Unavailable: Postgres is away; nothing is deleted that could not be marked.
+            Unavailable: Postgres is away, and nothing must be deleted before it is back.
             OSError: the disk refuses; what is marked stays marked, and nothing more is.
         """
+        try:
+            self._outage.settle(self._segments.mark_deleting)
+            return self._sweep()
+        except Unavailable:
+            if not self._make_room():
+                raise
+            return True
+
+    def _make_room(self) -> bool:
+        """Delete what the reserve needs without the index; True when anything went."""
+        gone = self._outage.delete(self._limits.reserve_bytes - free_bytes(self._root))
+        if gone:
+            size = sum(each.size_bytes for each in gone)
+            self._counter.deleted(Reason.RESERVE, len(gone), size)
+            log.warning("segments_expired_without_index", segments=len(gone), size_bytes=size)
+        return bool(gone)
+
+    def _sweep(self) -> bool:
         marked = self._segments.deleting(limit=BATCH)
         if marked and self._carry_out(marked):
             return True
@@ -217,7 +240,7 @@ class Sweeper:
         for folder in sorted(folder for folder in folders if folder is not None):
             if folder.is_dir():
                 sync_folder(folder)
-                _remove_if_empty(folder)
+                remove_if_empty(folder)
         gone = [segment.id for segment in marked if segment.id not in refused]
         self._segments.delete(gone)
         return bool(gone)
@@ -247,15 +270,6 @@ class Sweeper:
         with suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
         return path.parent
-
-
-def _remove_if_empty(folder: Path) -> None:
-    # The system refuses while anything is in it, also what has come this moment.
-    try:
-        folder.rmdir()
-    except OSError:
-        return
-    sync_folder(folder.parent)
 
 
 def _gib(size_bytes: int) -> str:

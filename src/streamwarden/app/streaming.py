@@ -21,6 +21,7 @@ from streamwarden.app.ground import Ground, open_ground
 from streamwarden.app.housekeeping import Housekeeping, index_waiting
 from streamwarden.app.index_writer import BATCH, IndexWriter
 from streamwarden.app.insides import RoleInsides, Up
+from streamwarden.app.outage import Outage
 from streamwarden.app.recorders import Recorders
 from streamwarden.app.retention import Limits, Reason, Sweeper
 from streamwarden.app.root import Restarts, Root
@@ -222,6 +223,12 @@ def start_retention(link: Link, ground: Ground) -> ActorRef:
         periods=PeriodRepository(ground.database),
         counter=ground.metrics,
         clock=ground.clock,
+        outage=Outage(
+            record_root=folder,
+            state=ground.root.state,
+            waiting_since=ground.journal.waiting_since,
+            clock=ground.clock,
+        ),
     )
     deps = RetentionDeps(sweep=sweeper.sweep, workers=ground.pools.retention, timers=ground.timers)
     return RetentionActor.start(link=link, deps=deps)

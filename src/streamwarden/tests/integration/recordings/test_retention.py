@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from streamwarden.app import retention
+from streamwarden.app.outage import BOOK, Outage
 from streamwarden.app.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
 from streamwarden.errors import Unavailable
 from streamwarden.media.names import segment_id
-from streamwarden.storage.pool import Database
+from streamwarden.storage.pool import Database, StorageUnavailable
 from streamwarden.storage.rows import Camera, Segment
 from streamwarden.storage.segments import SegmentRepository
 from streamwarden.tests.integration.recordings.stage import NOON, Recordings, at
@@ -27,6 +30,8 @@ class Hand:
         self.seconds = 100.0
         self.free_bytes = 10**12
         self.counted: list[tuple[str, int, int]] = []
+        self.waiting_since: datetime | None = None
+        self.book = Path()
 
     def now(self) -> datetime:
         return at(self.seconds)
@@ -61,7 +66,9 @@ Make = Callable[..., Sweeper]
 
 
 @pytest.fixture
-def make(made: Recordings, hand: Hand) -> Make:
+def make(made: Recordings, hand: Hand, tmp_path: Path) -> Make:
+    hand.book = tmp_path / BOOK
+
     def sweeper(**limits: object) -> Sweeper:
         given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
         return Sweeper(
@@ -72,6 +79,12 @@ def make(made: Recordings, hand: Hand) -> Make:
             periods=made.periods,
             counter=hand,
             clock=hand,
+            outage=Outage(
+                record_root=made.root,
+                state=tmp_path,
+                waiting_since=lambda: hand.waiting_since,
+                clock=hand,
+            ),
         )
 
     return sweeper
@@ -445,3 +458,118 @@ def test_what_will_be_deleted_is_said_in_words() -> None:
     assert quotas.in_words().endswith(
         "or all take more than 2048.0 GiB, or one camera's take more than 1.5 GiB"
     )
+
+
+# While Postgres is away
+
+
+HOUR_S = 3_600
+
+
+class Away:
+    """A table of segments that does not answer."""
+
+    def __getattr__(self, _name: str) -> NoReturn:
+        raise StorageUnavailable("the database does not answer", reason="stopped by the test")
+
+
+@pytest.fixture
+def away(make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sweeper]:
+    """A sweeper an hour later, with a disk of which too little is free, and no index."""
+
+    def sweeper(*, missing: int) -> Sweeper:
+        hand.seconds, hand.free_bytes = HOUR_S, 10**6
+        made = make(reserve_bytes=10**6 + missing)
+        monkeypatch.setattr(made, "_segments", Away())
+        return made
+
+    return sweeper
+
+
+def test_without_an_index_the_oldest_files_go_at_the_reserve(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+) -> None:
+    rows = sorted((row for camera in two for row in made.rows(camera)), key=lambda r: r.started_at)
+    blind = away(missing=rows[0].size_bytes + 1)
+    assert blind.sweep()
+    assert [made.root / row.path for row in rows if not (made.root / row.path).exists()] == [
+        made.root / row.path for row in rows[:2]
+    ]
+    assert hand.counted == [("reserve", 2, sum(row.size_bytes for row in rows[:2]))]
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert made.verify() == []
+    assert not hand.book.exists()
+    assert len(hand.counted) == 1
+
+
+def test_without_an_index_nothing_goes_above_the_reserve(
+    made: Recordings, two: tuple[Camera, Camera], hand: Hand, away: Make
+) -> None:
+    blind = away(missing=0)
+    hand.seconds = 100 * DAY_S  # too old as well: that can wait
+    with pytest.raises(Unavailable):
+        blind.sweep()
+    assert [len(made.files(camera)) for camera in two] == [3, 3]
+
+
+def test_without_an_index_what_is_young_stays(
+    made: Recordings, two: tuple[Camera, Camera], hand: Hand, away: Make
+) -> None:
+    blind = away(missing=10**9)
+    hand.seconds = 607
+    assert blind.sweep()
+    with pytest.raises(Unavailable):
+        blind.sweep()
+    assert [len(made.files(camera)) for camera in two] == [1, 1]
+
+
+def test_a_row_that_is_still_on_its_way_is_waited_for(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+) -> None:
+    assert away(missing=1).sweep()
+    noted_at = datetime.fromtimestamp(hand.book.stat().st_mtime, UTC)
+    hand.waiting_since = noted_at - timedelta(seconds=1)
+    finish(make())
+    assert [len(made.rows(camera)) for camera in two] == [3, 3]
+    hand.waiting_since = noted_at + timedelta(seconds=1)
+    finish(make())
+    assert [len(made.rows(camera)) for camera in two] == [2, 3]
+
+
+def test_a_crash_before_the_file_is_gone_is_carried_through(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+) -> None:
+    oldest = made.rows(two[0])[0]
+    hand.book.write_text(f"{oldest.path}\n{oldest.path[:-9]}")  # and a name that was torn
+    assert away(missing=1).sweep()
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [2, 6, 10]]
+    assert made.verify() == []
+
+
+def test_a_file_that_cannot_go_keeps_no_other(
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    away: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stuck, next_ = made.root / made.rows(two[0])[0].path, made.root / made.rows(two[1])[0].path
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(errno.EPERM, "immutable")
+        unlink(path, missing_ok=missing_ok)
+
+    blind = away(missing=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(Unavailable):
+            blind.sweep()
+        assert blind.sweep()
+    assert stuck.exists()
+    assert not next_.exists()
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
