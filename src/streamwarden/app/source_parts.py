@@ -46,7 +46,11 @@ def ask_camera(address: str, url: SourceUrl) -> CameraAnswer:
 
 
 def _own(settings: Settings) -> Iterator[str]:
-    for url in (settings.rtsp_internal_url, settings.mediamtx_api_url):
+    urls = (
+        *(settings.rtsp_internal_url, settings.mediamtx_api_url),
+        *(settings.streaming_url, settings.internal_api_url, settings.api_url),
+    )
+    for url in urls:
         host = urlsplit(url).hostname if url else None
         if host:
             yield host

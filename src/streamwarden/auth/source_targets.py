@@ -68,7 +68,7 @@ class SourceTargets:
             SourceUnresolved: it turns into none now.
         """
         if host in self.own and host not in self.allowed and address_of(host) is None:
-            raise _refused("the media server or the database")
+            raise _refused("a host of streamwarden's own")
         found = sorted(self._resolved(host), key=lambda each: (each.version, int(each)))
         own = {each for name in self.own for each in self._own_addresses(name)}
         for address in found:
@@ -95,7 +95,7 @@ class SourceTargets:
 
     def _check(self, host: str, address: Address, own: set[Address]) -> None:
         if address in own and not self._names(address):
-            raise _refused("the media server or the database")
+            raise _refused("a host of streamwarden's own")
         for special, what in _SPECIAL:
             if _within(address, special):
                 if not any(

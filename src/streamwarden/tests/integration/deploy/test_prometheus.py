@@ -12,6 +12,7 @@ from streamwarden.metrics.exposition import new_registry
 from streamwarden.metrics.guard import GuardMetrics
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.metrics.sources import SourceMetrics
 
 ROOT = Path(__file__).parents[5]
 RULES = ROOT / "deploy" / "prometheus"
@@ -61,7 +62,7 @@ def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
 
 def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
     registry = new_registry()
-    for instruments in (HttpMetrics, AuthMetrics, GuardMetrics):
+    for instruments in (HttpMetrics, AuthMetrics, GuardMetrics, SourceMetrics):
         instruments(registry)
     recording = RecordingMetrics(registry)
     recording.watch_inboxes(dict)

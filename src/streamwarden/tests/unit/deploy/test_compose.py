@@ -141,7 +141,9 @@ def test_no_secret_is_written_down_and_each_is_made_anew(
     ]  # fmt: skip
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     secrets = re.findall(r"[0-9a-f]{64}", " ".join(map(Path.read_text, files)))
-    assert len(set(secrets)) == 5  # database, internal token, signing key, users, Grafana
+    assert (
+        len(set(secrets)) == 6
+    )  # database, internal token, signing key, users, cameras' passwords, Grafana
     again = subprocess.run([made / "make-secrets", NAME], capture_output=True, check=False)
     assert again.returncode == 1
     assert secrets == re.findall(r"[0-9a-f]{64}", " ".join(map(Path.read_text, files)))

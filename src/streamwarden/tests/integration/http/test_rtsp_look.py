@@ -1,0 +1,125 @@
+"""What is at a camera's address: asked once, bounded, and believed in nothing but a redirect."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamwarden.clients.rtsp_look import Look, look
+
+OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
+
+
+class Somebody:
+    """Answers each connection by ``says``; ``asked`` is what the last one sent."""
+
+    def __init__(self, says: Callable[[socket.socket], None]) -> None:
+        self._says = says
+        self.asked = b""
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(30)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(30)
+                try:
+                    self.asked = connection.recv(4096)
+                    self._says(connection)
+                except OSError:
+                    continue
+
+
+Meet = Callable[[Callable[[socket.socket], None]], Somebody]
+
+
+@pytest.fixture
+def meet() -> Iterator[Meet]:
+    met: list[Somebody] = []
+
+    def somebody(says: Callable[[socket.socket], None]) -> Somebody:
+        met.append(Somebody(says))
+        return met[-1]
+
+    yield somebody
+    for one in met:
+        one.close()
+
+
+def seen(somebody: Somebody, *, within_s: float = 30, tls: bool = False) -> Look:
+    url = f"rtsp://127.0.0.1:{somebody.port}/x?y=1"
+    return look("127.0.0.1", somebody.port, url=url, tls=tls, within_s=within_s)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (OK, Look.RTSP),
+        (b"RTSP/1.0 401 Unauthorized\r\n\r\n", Look.RTSP),
+        (b"RTSP/2.0 404 Not Found\r\n\r\n", Look.RTSP),
+        (b"RTSP/1.0 503\r\n\r\n", Look.RTSP),
+        (b"RTSP/1.0 301 Moved Permanently\r\nLocation: rtsp://10.0.0.1/\r\n\r\n", Look.REDIRECTS),
+        (b"RTSP/1.0 302 Found\r\n\r\n", Look.REDIRECTS),
+        (b"RTSP/1.0 305 Use Proxy\r\n\r\n", Look.REDIRECTS),
+        (b"HTTP/1.1 301 Moved\r\n\r\n", Look.OTHER),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Look.OTHER),
+        (b"\x00\xff\x00\xff", Look.OTHER),
+        (b"RTSP/1.0 2000 OK\r\n\r\n", Look.OTHER),
+        (b"RTSP/1.0", Look.OTHER),
+        (b"", Look.NONE),
+    ],
+)
+def test_the_first_line_tells_what_it_is(meet: Meet, said: bytes, found: Look) -> None:
+    somebody = meet(lambda connection: connection.sendall(said))
+    assert seen(somebody) is found
+
+
+def test_it_is_asked_for_the_stream_and_shown_nothing(meet: Meet) -> None:
+    somebody = meet(lambda connection: connection.sendall(OK))
+    seen(somebody)
+    line, *headers = somebody.asked.decode().split("\r\n")
+    assert line == f"DESCRIBE rtsp://127.0.0.1:{somebody.port}/x?y=1 RTSP/1.0"
+    assert not any(header.lower().startswith("authorization") for header in headers)
+
+
+def test_somebody_who_says_nothing_is_given_up(meet: Meet) -> None:
+    ended = threading.Event()
+
+    def silent(_: socket.socket) -> None:
+        ended.wait(30)
+
+    somebody = meet(silent)
+    assert seen(somebody, within_s=0.5) is Look.NONE
+    ended.set()
+
+
+def test_somebody_who_talks_without_end_is_given_up(meet: Meet) -> None:
+    def endless(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"x" * 4096)
+
+    assert seen(meet(endless)) is Look.OTHER
+
+
+def test_nobody_is_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert look("127.0.0.1", port, url="rtsp://127.0.0.1/x", tls=False, within_s=30) is Look.NONE
+
+
+def test_somebody_without_tls_is_none_where_tls_was_asked_for(meet: Meet) -> None:
+    assert seen(meet(lambda connection: connection.sendall(OK)), tls=True) is Look.NONE
