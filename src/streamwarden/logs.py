@@ -10,6 +10,8 @@ import json
 import logging
 import math
 import re
+import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, TextIO
@@ -36,6 +38,9 @@ _UNSAFE = re.compile(
 )
 _QUIET = {"urllib3": logging.WARNING, "waitress.queue": logging.ERROR}
 """Loggers that say in detail what our own metrics and errors say better."""
+_REPETITIVE = ("psycopg.pool",)
+"""Loggers that say the same at every attempt, a line a second while Postgres is away."""
+_REPEATED_EVERY_S = 60.0
 _FIRST = ("timestamp", "level", "logger", "event")
 
 
@@ -54,6 +59,10 @@ def configure(log_format: LogFormat, level: str, stream: TextIO, *, redact: Reda
     root.setLevel(level.upper())
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, root.level))
+    for name in _REPETITIVE:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, Rarely) for each in logger.filters):
+            logger.addFilter(Rarely())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -66,6 +75,32 @@ def configure(log_format: LogFormat, level: str, stream: TextIO, *, redact: Reda
         wrapper_class=BoundLogger,
         cache_logger_on_first_use=False,  # a logger made at import must follow a later configure
     )
+
+
+class Rarely(logging.Filter):
+    """Lets a message that repeats through once a minute, and says how often it was held back.
+
+    Messages are told apart before their arguments are filled in, so there are only a few.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write ``record``."""
+        key, now_s = str(record.msg), self._now_s()
+        with self._lock:
+            said_s, held_back = self._said.get(key, (-math.inf, 0))
+            if now_s - said_s < _REPEATED_EVERY_S:
+                self._said[key] = (said_s, held_back + 1)
+                return False
+            self._said[key] = (now_s, 0)
+        if held_back:
+            record.msg = f"{key} ({held_back} more before)"
+        return True
 
 
 def get_logger(name: str) -> BoundLogger:

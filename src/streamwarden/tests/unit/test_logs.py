@@ -23,6 +23,7 @@ def as_before() -> Iterator[None]:
     root.setLevel(level)
     for name, before in quiet.items():
         logging.getLogger(name).setLevel(before)
+    logging.getLogger("psycopg.pool").filters.clear()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
@@ -180,3 +181,35 @@ def test_json_holds_no_number_that_json_lacks() -> None:
     stream = configured()
     logs.get_logger("x").info("e", field=float("nan"))
     assert json_lines(stream)[0]["field"] == "nan"
+
+
+def test_a_pool_without_a_database_says_so_once() -> None:
+    stream = configured()
+    logs.configure("json", "info", stream)  # again: one filter all the same
+    pool = logging.getLogger("psycopg.pool")
+    for attempt in range(100):
+        pool.warning("error connecting in %r: %s", "api", f"refused {attempt}")
+    pool.warning("discarding closed connection: %s", "one")
+    assert [line["event"] for line in json_lines(stream)] == [
+        "error connecting in 'api': refused 0",
+        "discarding closed connection: one",
+    ]
+
+
+def test_what_repeats_is_said_again_after_a_minute_with_how_often() -> None:
+    now_s = [0.0]
+    rarely = logs.Rarely(lambda: now_s[0])
+
+    def said(at_s: float) -> str | None:
+        now_s[0] = at_s
+        record = logging.makeLogRecord({"msg": "error in %r", "args": ("api",)})
+        return record.getMessage() if rarely.filter(record) else None
+
+    assert [said(at_s) for at_s in (0, 1, 59.9, 60, 61, 121)] == [
+        "error in 'api'",
+        None,
+        None,
+        "error in 'api' (2 more before)",
+        None,
+        "error in 'api' (1 more before)",
+    ]
