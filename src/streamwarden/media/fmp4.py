@@ -11,29 +11,11 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-_AHEAD_BYTES: Final = 2048
-"""What a fragment's header takes, at 25 frames and some sound."""
-_HEADER_BYTES: Final = 8
-_LARGE_HEADER_BYTES: Final = 16
-_HEADER: Final = struct.Struct(">I4s")
-_LARGE_SIZE: Final = struct.Struct(">Q")
-_MAX_META_BYTES: Final = 16 * 1024 * 1024
-"""A ``moov`` or ``moof`` above this is no recorder's work; it is not read into memory."""
+from streamwarden.media.boxes import Box, BoxReader, NotFragmentedMp4, first, inside
 
-
-class NotFragmentedMp4(ValueError):
-    """The file does not begin like a fragmented MP4 with at least one video track."""
-
-
-class Box(NamedTuple):
-    """A box's four-letter type, its first byte, where its payload begins and where it ends."""
-
-    kind: bytes
-    start: int
-    payload: int
-    end: int
+__all__ = ["Fragment", "FragmentScan", "NotFragmentedMp4", "Summary", "init_bytes", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +60,7 @@ class _Track:
 def init_bytes(fd: int) -> int | None:
     """Return the size of ``ftyp`` and ``moov``, or None while they are not yet written."""
     position = 0
-    file = _Window(fd)
+    file = BoxReader(fd)
     for _ in range(4):
         box = file.box(position)
         if box is None:
@@ -118,7 +100,7 @@ class FragmentScan:
         Raises:
             NotFragmentedMp4: the file is none, or has no video track.
         """
-        file = _Window(fd)
+        file = BoxReader(fd)
         while (box := file.box(self._position)) is not None and box.end <= size:
             self._position = box.end
             if box.kind == b"moov":
@@ -147,7 +129,7 @@ def _summarise(fd: int, size: int) -> Summary:
     track: _Track | None = None
     fragments = whole = ticks = pending = init = lead = 0
     trailer_end = -1
-    file = _Window(fd)
+    file = BoxReader(fd)
     for box in file.boxes(size):
         if box.kind == b"moov":
             track = _video_track(file.payload(box))
@@ -172,88 +154,12 @@ def _summarise(fd: int, size: int) -> Summary:
     )
 
 
-class _Window:
-    """Reads a file a little ahead: a fragment's header and the next box's come in one call."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._at = 0
-        self._bytes = b""
-
-    def boxes(self, size: int) -> Iterator[Box]:
-        """Yield the boxes that are whole within ``size`` bytes."""
-        position = 0
-        while (box := self.box(position)) is not None and box.end <= size:
-            yield box
-            position = box.end
-
-    def box(self, position: int) -> Box | None:
-        """Return the box that begins at ``position``, None where there is no whole header."""
-        found = _extent(self._read(position, _LARGE_HEADER_BYTES), 0)
-        if found is None:
-            return None
-        kind, header_bytes, size = found
-        return Box(kind, position, position + header_bytes, position + size)
-
-    def payload(self, box: Box) -> bytes:
-        """Return what is in a box."""
-        length = box.end - box.payload
-        if length > _MAX_META_BYTES:
-            raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
-        return self._read(box.payload, length)
-
-    def _read(self, position: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``position``."""
-        begin = position - self._at
-        if begin < 0 or begin + length > len(self._bytes):
-            self._at, begin = position, 0
-            self._bytes = os.pread(self._fd, max(length, _AHEAD_BYTES), position)
-        return self._bytes[begin : begin + length]
-
-
-def _extent(data: bytes, offset: int) -> tuple[bytes, int, int] | None:
-    """Return the type of the box at ``offset``, its header's length and its own; None for none."""
-    if len(data) - offset < _HEADER_BYTES:
-        return None
-    size, kind = _HEADER.unpack_from(data, offset)
-    header_bytes = _HEADER_BYTES
-    if size == 1:
-        if len(data) - offset < _LARGE_HEADER_BYTES:
-            return None
-        (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
-        header_bytes = _LARGE_HEADER_BYTES
-    # Size 0 means "to the end of the file": nobody can say that such a box is whole.
-    return None if size < header_bytes else (kind, header_bytes, size)
-
-
-def _inside(data: bytes, kind: bytes) -> Iterator[bytes]:
-    """Yield the payloads of the boxes of one type directly inside ``data``."""
-    position = 0
-    while (found := _extent(data, position)) is not None:
-        each, header_bytes, size = found
-        if position + size > len(data):
-            return
-        if each == kind:
-            yield data[position + header_bytes : position + size]
-        position += size
-
-
-def _first(data: bytes, *path: bytes) -> bytes:
-    """Return the payload of the first box at ``path`` inside ``data``."""
-    for kind in path:
-        payload = next(_inside(data, kind), None)
-        if payload is None:
-            raise NotFragmentedMp4(f"no {b'/'.join(path)!r} box")
-        data = payload
-    return data
-
-
 def _video_track(moov: bytes) -> _Track | None:
     try:
-        for trak in _inside(moov, b"trak"):
-            if _first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
-                id_ = _versioned(_first(trak, b"tkhd"), 12, 20)
-                timescale = _versioned(_first(trak, b"mdia", b"mdhd"), 12, 20)
+        for trak in inside(moov, b"trak"):
+            if first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
+                id_ = _versioned(first(trak, b"tkhd"), 12, 20)
+                timescale = _versioned(first(trak, b"mdia", b"mdhd"), 12, 20)
                 if timescale == 0:
                     raise NotFragmentedMp4("a timescale of 0")
                 return _Track(id_, timescale, *_defaults(moov, id_))
@@ -272,7 +178,7 @@ def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
 
 def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
     """Return a sample's duration and flags where its fragment does not say them."""
-    for trex in (each for mvex in _inside(moov, b"mvex") for each in _inside(mvex, b"trex")):
+    for trex in (each for mvex in inside(moov, b"mvex") for each in inside(mvex, b"trex")):
         if struct.unpack_from(">I", trex, 4)[0] == track_id:
             duration, _size, flags = struct.unpack_from(">III", trex, 12)
             return duration, flags
@@ -295,13 +201,13 @@ _TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
 def _fragment_ticks(moof: bytes, track: _Track) -> int:
     """Return how long the fragment's video plays, in the track's timescale."""
     try:
-        return sum(_traf_ticks(traf, track) for traf in _inside(moof, b"traf"))
+        return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
     except struct.error as error:
         raise NotFragmentedMp4("a fragment header cut short") from error
 
 
 def _traf_ticks(traf: bytes, track: _Track) -> int:
-    tfhd = _first(traf, b"tfhd")
+    tfhd = first(traf, b"tfhd")
     flags, id_ = struct.unpack_from(">II", tfhd)
     if id_ != track.id:
         return 0
@@ -309,14 +215,14 @@ def _traf_ticks(traf: bytes, track: _Track) -> int:
     if flags & _TFHD_DURATION:
         offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
         default = struct.unpack_from(">I", tfhd, offset)[0]
-    return sum(_trun_ticks(trun, default) for trun in _inside(traf, b"trun"))
+    return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
 
 
 def _lead_ticks(moof: bytes, track: _Track) -> int:
     """Return by how much the first video frame is longer than any other of its fragment."""
-    for traf in _inside(moof, b"traf"):
-        if struct.unpack_from(">I", _first(traf, b"tfhd"), 4)[0] == track.id:
-            durations = _durations(_first(traf, b"trun"))
+    for traf in inside(moof, b"traf"):
+        if struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0] == track.id:
+            durations = _durations(first(traf, b"trun"))
             return max(0, durations[0] - max(durations[1:])) if len(durations) > 1 else 0
     return 0
 
@@ -345,10 +251,10 @@ def _durations(trun: bytes) -> tuple[int, ...]:
 def _is_key(moof: bytes, track: _Track) -> bool:
     """Tell whether the fragment's first video frame is a key frame."""
     try:
-        for traf in _inside(moof, b"traf"):
-            tfhd = _first(traf, b"tfhd")
+        for traf in inside(moof, b"traf"):
+            tfhd = first(traf, b"tfhd")
             if struct.unpack_from(">I", tfhd, 4)[0] == track.id:
-                return not _first_flags(tfhd, _first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
+                return not _first_flags(tfhd, first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
     except struct.error as error:
         raise NotFragmentedMp4("a fragment header cut short") from error
     return False
