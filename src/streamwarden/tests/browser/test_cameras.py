@@ -238,3 +238,28 @@ def test_no_status_is_asked_again_while_the_last_is_unanswered(
     assert 1 <= len(waiting) <= 6
     for route in waiting:
         route.fulfill(status=503, json={"code": "unavailable"})
+
+
+def test_a_camera_that_is_pulled_has_no_link_to_publish_to(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Yard")
+    person = new_person(site.webui)
+    asked: list[str] = []
+    person.page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+
+    def pulled(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        for item in found["items"]:
+            item["source_url"] = "rtsp://10.0.0.7/stream1"
+        route.fulfill(response=answer, json=found)
+
+    person.page.route(re.compile(r"/bff/v1/camera(\?.*)?$"), pulled)
+    person.sign_in(site.token(owner))
+    person.card("Yard").get_by_role("button", name="Publish link").click()
+    dialog = person.page.get_by_role("dialog")
+    expect(dialog.locator(".notice")).to_contain_text("from rtsp://10.0.0.7/stream1")
+    expect(dialog.get_by_role("textbox")).to_have_count(0)
+    assert not any(path.endswith("/publish_rtsp_url") for path in asked)

@@ -6,7 +6,7 @@ import { icon } from "../icons.js";
 import { cameraLink, recordingsLink } from "../router.js";
 import { advice, canStart, lastSegment, nextTry, stateName, why } from "./status.js";
 
-/** @typedef {{id: string, name: string, path: string, owner: string, status: string}} Camera */
+/** @typedef {{id: string, name: string, path: string, owner: string, status: string, source_url?: string|null}} Camera */
 
 /**
  * A card, at first with its name alone: the rest is drawn when it comes into view, so that 500 cards

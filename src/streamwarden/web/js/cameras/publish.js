@@ -32,6 +32,9 @@ export function openPublish(camera) {
  * @param {import("./card.js").Camera} camera
  */
 export function publishPanel(camera) {
+  if (camera.source_url) {
+    return h("div", { class: "publish" }, h("p", { class: "notice", text: t("publish.pulled", { url: camera.source_url }) }));
+  }
   const place = h("div", { class: "publish-links", "aria-live": "polite" });
   const life = h(
     "select",
