@@ -133,6 +133,7 @@ class Demo:
             "internal_token": secrets.internal_token,
             "user_jwt_secret": secrets.user_jwt_secret,
             "stream_token_keys": secrets.stream_token_keys,
+            "source_secret_keys": secrets.source_secret_keys,
             "rtsp_internal_url": rtsp_url,
             "rtsp_publish_url": rtsp_url,
         }

@@ -24,6 +24,11 @@ class DemoSecrets:
     internal_token: str = field(default_factory=_fresh, repr=False)
     user_jwt_secret: str = field(default_factory=_fresh, repr=False)
     stream_token_keys: str = field(default_factory=lambda: f"demo:{_fresh()}", repr=False)
+    source_secret_keys: str = field(default_factory=_fresh, repr=False)
+
+
+_LATER = frozenset({"source_secret_keys"})
+"""Those that a data directory of an earlier version does not have."""
 
 
 def demo_secrets(data_dir: Path) -> DemoSecrets:
@@ -35,10 +40,12 @@ def demo_secrets(data_dir: Path) -> DemoSecrets:
     path = data_dir / "secrets.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return DemoSecrets(**{one.name: str(kept[one.name]) for one in fields(DemoSecrets)})
+        names = {one.name for one in fields(DemoSecrets)} - (_LATER - kept.keys())
+        found = DemoSecrets(**{name: str(kept[name]) for name in names})
+        return found if kept.keys() >= _LATER else _write(path, found)
     except FileNotFoundError:
         return _write(path, DemoSecrets())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} cannot be used ({type(error).__name__}); remove it to have new secrets made"
         ) from None

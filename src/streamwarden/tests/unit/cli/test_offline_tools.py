@@ -132,6 +132,26 @@ def test_check_config_refuses_a_signing_key_that_is_too_short(
     assert "short" not in said.replace("too short", "")
 
 
+@pytest.mark.parametrize("keys", ["geheim", "ab" * 31, f"{'ab' * 32},{'ab' * 32}"])
+def test_check_config_refuses_a_sealing_key_that_is_none_and_says_how_to_make_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: str
+) -> None:
+    monkeypatch.setenv("STREAMWARDEN_SOURCE_SECRET_KEYS", keys)
+    assert main(["check-config"]) == 1
+    said = capsys.readouterr().err
+    assert "STREAMWARDEN_SOURCE_SECRET_KEYS: " in said
+    assert "geheim" not in said
+    assert "abab" not in said
+
+
+def test_check_config_shows_no_sealing_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STREAMWARDEN_SOURCE_SECRET_KEYS", "ab" * 32)
+    assert main(["check-config"]) == 0
+    assert "abab" not in capsys.readouterr().out
+
+
 def test_nothing_to_change_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["camera", "set", CAMERA]) == 2
     assert "nothing to change" in capsys.readouterr().err

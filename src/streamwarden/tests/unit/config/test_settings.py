@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.config.settings import Settings, describe, load, warnings
+from streamwarden.config.settings import PRIVATE_NETWORKS, Settings, describe, load, warnings
 from streamwarden.config.values import Reserve
 from streamwarden.errors import ConfigError
 
@@ -155,6 +155,11 @@ BAD = [
     ("RTSP_INTERNAL_URL", "rtsp://host/geheim"),
     ("RTSP_PUBLISH_URL", "rtsp://u:geheim@host"),
     ("RTSP_ALLOWED_HOSTS", "a, geheim:8554/x"),
+    ("SOURCE_NETWORKS", "geheim:554"),
+    ("SOURCE_NETWORKS", "10.0.0.1/8"),
+    ("SOURCE_NETWORKS", "10.0.0.0/33"),
+    ("SOURCE_NETWORKS", "rtsp://geheim"),
+    ("SOURCE_SECRET_KEYS", " "),
     ("HOST", "http://geheim"),
     ("PORT_BASE", "65533"),
     ("PORT_BASE", "-1"),
@@ -279,6 +284,21 @@ def test_hosts_are_allowed_with_or_without_a_port_and_by_network(
     text: str, targets: tuple[str, ...]
 ) -> None:
     assert load(None, {"STREAMWARDEN_RTSP_ALLOWED_HOSTS": text}).rtsp_allowed_hosts == targets
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        (",", ()),
+        ("10.0.0.0/8, CAM.lan, 127.0.0.1,::1", ("10.0.0.0/8", "cam.lan", "127.0.0.1", "::1")),
+    ],
+)
+def test_cameras_may_be_in_networks_and_at_hosts(text: str, networks: tuple[str, ...]) -> None:
+    assert load(None, {"STREAMWARDEN_SOURCE_NETWORKS": text}).source_networks == networks
+
+
+def test_cameras_are_in_private_networks_unless_it_is_said() -> None:
+    assert load(None, {}).source_networks == PRIVATE_NETWORKS
 
 
 @pytest.mark.parametrize("text", ["nvr:0", "nvr:65536", "nvr:x", "10.0.0.1/8", "a/b", "[nvr]:1"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import stat
 from dataclasses import asdict
@@ -39,6 +40,17 @@ def test_a_taken_port_is_named_with_the_option_that_moves_it() -> None:
 
 def test_secrets_survive_a_restart(tmp_path: Path) -> None:
     assert demo_secrets(tmp_path) == demo_secrets(tmp_path)
+
+
+def test_secrets_of_an_earlier_version_are_kept_and_what_they_lack_is_made_once(
+    tmp_path: Path,
+) -> None:
+    now = asdict(demo_secrets(tmp_path))
+    earlier = {name: value for name, value in now.items() if name != "source_secret_keys"}
+    (tmp_path / "secrets.json").write_text(json.dumps(earlier))
+    found = asdict(demo_secrets(tmp_path))
+    assert found == earlier | {"source_secret_keys": found["source_secret_keys"]}
+    assert asdict(demo_secrets(tmp_path)) == found
 
 
 def test_no_two_demos_share_a_secret(tmp_path: Path) -> None:
