@@ -158,7 +158,7 @@ class Demo:
             return mediamtx_plan(program, ports.media, hook_url=hook_url, environ=environ)
         except MediaMtxMissing as error:
             log.warning("relay_instead_of_mediamtx", cost="no WebRTC preview", reason=str(error))
-            return relay_plan(ports.media, hook_url=hook_url)
+            return relay_plan(ports.media, hook_url=hook_url, ffmpeg=self._parts.ffmpeg)
 
     def _record(
         self, api: ApiClient, cameras: list[VirtualCamera], media: MediaServer

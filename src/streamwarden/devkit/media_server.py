@@ -59,12 +59,12 @@ class MediaServerFailed(StreamwardenError):
     """The media server did not start; the message has its last words."""
 
 
-def relay_plan(ports: MediaPorts, *, hook_url: str) -> MediaServerPlan:
-    """Return how the devkit's relay is run as a process of its own."""
+def relay_plan(ports: MediaPorts, *, hook_url: str, ffmpeg: str | None = None) -> MediaServerPlan:
+    """Return how the devkit's relay is run as a process of its own; ``ffmpeg`` pulls cameras for it."""
     host = "127.0.0.1"
     argv = (sys.executable, "-m", "streamwarden.devkit.relay", "--host", host,
             "--rtsp-port", str(ports.rtsp), "--control-port", str(ports.control),
-            "--auth-url", hook_url)  # fmt: skip
+            "--auth-url", hook_url, *(("--ffmpeg", ffmpeg) if ffmpeg else ()))  # fmt: skip
     spec = ChildSpec(name="relay", argv=argv)
     return MediaServerPlan(kind="devkit", spec=spec, host=host, ports=ports, whep_url=None)
 

@@ -16,7 +16,8 @@ from uuid import UUID
 
 from streamwarden.devkit.relay.faults import Action, fault_from_json
 from streamwarden.devkit.relay.hub import Hub
-from streamwarden.devkit.relay.views import page_of, path_item, session_item
+from streamwarden.devkit.relay.path_config import PathConfig, PathConfigs
+from streamwarden.devkit.relay.views import page_of, path_item, session_item, waiting_item
 from streamwarden.errors import InvalidInput, NotFound
 
 HEAD_BYTES = 16 * 1024
@@ -38,14 +39,21 @@ class Door(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: what the path held, the query, the body read as JSON."""
+    """One request: what the path held, the query, the body read as JSON, and whether one was sent."""
 
     name: str
     query: Mapping[str, Sequence[str]]
     body: Mapping[str, object]
+    has_body: bool
 
 
 _Handler = Callable[[Call], Awaitable[object]]
+_Change = Callable[[PathConfigs, str, Mapping[str, object]], PathConfig]
+_CHANGES: Sequence[tuple[str, str, _Change]] = (
+    ("POST", "add", PathConfigs.add),
+    ("PATCH", "patch", PathConfigs.patch),
+    ("POST", "replace", PathConfigs.replace),
+)
 
 
 class ControlApi:
@@ -58,6 +66,13 @@ class ControlApi:
         self._routes: Sequence[tuple[str, re.Pattern[str], _Handler]] = [
             ("GET", re.compile(r"/v3/paths/list()"), self._list_paths),
             ("GET", re.compile(r"/v3/paths/get/(.+)"), self._get_path),
+            ("GET", re.compile(r"/v3/config/paths/list()"), self._list_configs),
+            ("GET", re.compile(r"/v3/config/paths/get/(.*)"), self._get_config),
+            *(
+                (method, re.compile(rf"/v3/config/paths/{verb}/(.*)"), self._configure(change))
+                for method, verb, change in _CHANGES
+            ),
+            ("DELETE", re.compile(r"/v3/config/paths/delete/(.*)"), self._delete_config),
             ("GET", re.compile(r"/v3/rtspsessions/list()"), self._list_sessions),
             ("GET", re.compile(r"/v3/rtspsessions/get/([^/]+)"), self._get_session),
             ("POST", re.compile(r"/v3/rtspsessions/kick/([^/]+)"), self._kick),
@@ -100,18 +115,45 @@ class ControlApi:
         path, _, query = words[1].partition("?")
         for method, pattern, handler in self._routes:
             if method == words[0] and (found := pattern.fullmatch(path)):
-                return await handler(Call(unquote(found[1] or ""), parse_qs(query), body))
+                name = unquote(found[1] or "")
+                return await handler(Call(name, parse_qs(query), body or {}, body is not None))
         raise NotFound("no such call")
 
     async def _list_paths(self, call: Call) -> object:
-        streams = sorted(self._hub.streams.items())
-        return page_of([path_item(stream) for _, stream in streams], call.query)
+        names = sorted({*self._hub.streams, *self._hub.pulls})
+        return page_of([self._path(name) for name in names], call.query)
 
     async def _get_path(self, call: Call) -> object:
-        stream = self._hub.streams.get(call.name)
-        if stream is None:
+        return self._path(call.name)
+
+    def _path(self, name: str) -> dict[str, object]:
+        stream, pulled = self._hub.streams.get(name), name in self._hub.pulls
+        if stream is not None:
+            return path_item(stream, pulled=pulled)
+        if not pulled:
             raise NotFound("path not found")
-        return path_item(stream)
+        return waiting_item(name)
+
+    async def _list_configs(self, call: Call) -> object:
+        return page_of([config.to_json() for config in self._hub.configs.all()], call.query)
+
+    async def _get_config(self, call: Call) -> object:
+        return self._hub.configs.show(call.name).to_json()
+
+    def _configure(self, change: _Change) -> _Handler:
+        async def configure(call: Call) -> object:
+            if not call.has_body:
+                raise InvalidInput("unexpected end of JSON input")
+            change(self._hub.configs, call.name, call.body)
+            self._hub.configured(call.name)
+            return {"status": "ok"}
+
+        return configure
+
+    async def _delete_config(self, call: Call) -> object:
+        self._hub.configs.delete(call.name)
+        self._hub.configured(call.name)
+        return {"status": "ok"}
 
     async def _list_sessions(self, call: Call) -> object:
         return page_of([session_item(one) for one in self._hub.sessions()], call.query)
@@ -155,7 +197,9 @@ class ControlApi:
         return {"status": "ok"}
 
 
-async def _body(reader: asyncio.StreamReader, headers: Sequence[str]) -> Mapping[str, object]:
+async def _body(
+    reader: asyncio.StreamReader, headers: Sequence[str]
+) -> Mapping[str, object] | None:
     length = 0
     for header in headers:
         name, _, value = header.partition(":")
@@ -164,7 +208,7 @@ async def _body(reader: asyncio.StreamReader, headers: Sequence[str]) -> Mapping
     if length > _BODY_BYTES:
         raise InvalidInput("the body is too large")
     if length == 0:
-        return {}
+        return None
     try:
         body = json.loads(await reader.readexactly(length))
     except ValueError as error:

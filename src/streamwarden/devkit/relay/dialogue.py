@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 from uuid import UUID
 
+from streamwarden.clients.sdp import tracks_of
 from streamwarden.devkit.relay.faults import Misbehaviour, Silence
 from streamwarden.devkit.relay.hook import AccessRequest
 from streamwarden.devkit.relay.hub import Hub
@@ -21,7 +22,7 @@ from streamwarden.devkit.relay.rtsp import (
     parse_target,
     parse_track_target,
 )
-from streamwarden.devkit.relay.sdp import padded_with_metadata, tracks_of
+from streamwarden.devkit.relay.sdp import padded_with_metadata
 from streamwarden.devkit.relay.session import Session, SessionState, Traffic
 from streamwarden.devkit.relay.stream import Client, Stream
 
@@ -119,6 +120,10 @@ class Dialogue:
         target = parse_target(request.url)
         sdp = self._sdp_of(request)
         session = self._new_session(request, target)
+        session.inside = self._hub.pulls.admits(target.path, target.query)
+        if session.inside:
+            self._session, self._announced = session, sdp
+            return Response(200)
         denied = await self._denied("publish", target, request, session)
         if denied is None:
             self._session, self._announced = session, sdp
@@ -130,6 +135,8 @@ class Dialogue:
         fault = self._hub.faults.of(target.path)
         if fault.describe_status is not None:
             return Response(fault.describe_status, close=True)
+        if fault.redirect is not None:
+            return Response(302, {"Location": fault.redirect}, close=True)
         if fault.describe not in {None, Misbehaviour.TEN_TRACKS}:
             await self._peer.misbehave(fault.describe, request)
             return None
@@ -200,6 +207,8 @@ class Dialogue:
             return Response(454)
         if sdp is None or not session.channels or self.established:
             return Response(455)
+        if not self._may_publish(session):
+            return Response(400, close=True)
         self._stream = Stream(
             sdp=sdp,
             session=session,
@@ -210,6 +219,13 @@ class Dialogue:
         session.state = SessionState.PUBLISH
         self._hub.publish(self._stream)
         return Response(200, self._session_header())
+
+    def _may_publish(self, session: Session) -> bool:
+        """Whether the path takes publishers; MediaMTX, too, says so at RECORD and not before."""
+        pulls = self._hub.pulls
+        if session.inside or session.path in pulls:
+            return pulls.admits(session.path, session.query)
+        return True
 
     async def _teardown(self, request: Request) -> Response:
         if self._session is None or not self._names_session(request):
@@ -234,11 +250,14 @@ class Dialogue:
             id=session.id if session is not None else self._peer.id,
             query=target.query,
             user_agent=session.user_agent if session is not None else "",
+            method=request.method,
+            authorization=request.headers.get("authorization", ""),
         )
-        if await self._hub.gate.allows(access):
+        gate = self._hub.gate
+        if await gate.allows(access):
             return None
-        if credentials.absent:
-            return Response(401, {"WWW-Authenticate": 'Basic realm="streamwarden relay"'})
+        if credentials.absent or gate.always_challenges:
+            return Response(401, {"WWW-Authenticate": gate.challenges})
         await asyncio.sleep(self._hub.auth_failure_delay_s)
         return Response(401, close=True)
 

@@ -68,6 +68,8 @@ class Fault:
     describe: Misbehaviour | None = None
     describe_status: int | None = None
     """Every DESCRIBE is answered with this status, before the hook is asked."""
+    redirect: str | None = None
+    """Every DESCRIBE is answered with 302 and this URL."""
     delay_s: float = 0.0
     """Each batch of frames leaves this much later."""
     bytes_per_s: float = 0.0
@@ -117,6 +119,7 @@ def fault_from_json(body: Mapping[str, object]) -> Fault:
         silence=_member(Silence, body, "silence") or Silence.NONE,
         describe=_member(Misbehaviour, body, "describe"),
         describe_status=None if status is None else int(status),
+        redirect=None if body.get("redirect") is None else str(body["redirect"]),
         delay_s=_number(body, "delay_s", 0.0),
         bytes_per_s=_number(body, "bytes_per_s", 0.0),
         sender_clock_shift_s=_number(body, "sender_clock_shift_s", 0.0),

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from streamwarden.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0  # MediaMTX's readTimeout
+_BASIC = ('Basic realm="streamwarden relay"',)
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
@@ -31,6 +32,9 @@ class AccessRequest:
     id: UUID
     query: str
     user_agent: str
+    method: str = ""
+    authorization: str = ""
+    """The request's header as it came, for those who check a digest."""
 
     def to_json(self) -> Mapping[str, str]:
         """Return the body of the hook's POST."""
@@ -52,7 +56,14 @@ class AccessRequest:
 
 
 class Gate(Protocol):
-    """Says yes or no; any failure to find out is a no."""
+    """Says yes or no; any failure to find out is a no.
+
+    ``challenges`` are what a client that presented nothing is asked for; where ``always_challenges``,
+    one that presented the wrong thing is asked again.
+    """
+
+    challenges: Sequence[str]
+    always_challenges: bool
 
     async def allows(self, access: AccessRequest) -> bool:
         """Return whether ``access`` is granted."""
@@ -60,6 +71,9 @@ class Gate(Protocol):
 
 class OpenGate:
     """Lets everyone in: a relay without a hook."""
+
+    challenges: Sequence[str] = _BASIC
+    always_challenges = False
 
     async def allows(self, access: AccessRequest) -> bool:  # noqa: ARG002 - the Gate's shape
         """Return True."""
@@ -71,6 +85,9 @@ class HttpGate:
 
     Like MediaMTX's path manager it asks one question at a time: a slow hook holds up everyone.
     """
+
+    challenges: Sequence[str] = _BASIC
+    always_challenges = False
 
     def __init__(self, url: str, *, timeout_s: float = _TIMEOUT_S) -> None:
         parts = urlsplit(url)

@@ -10,6 +10,8 @@ from uuid import UUID
 from streamwarden.devkit.relay.faults import Action, FaultBook
 from streamwarden.devkit.relay.hook import Gate
 from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.path_config import PathConfigs
+from streamwarden.devkit.relay.pulls import Pulls
 from streamwarden.devkit.relay.session import Session
 from streamwarden.devkit.relay.stream import Client, Stream
 
@@ -19,9 +21,13 @@ _log = logging.getLogger(__name__)
 class Hub:
     """The relay's one register. Used on the event loop's thread only."""
 
-    def __init__(self, *, gate: Gate, limits: Limits, auth_failure_delay_s: float) -> None:
+    def __init__(
+        self, *, gate: Gate, limits: Limits, pulls: Pulls, auth_failure_delay_s: float
+    ) -> None:
         self.gate = gate
         self.limits = limits
+        self.configs = PathConfigs()
+        self.pulls = pulls
         self.auth_failure_delay_s = auth_failure_delay_s
         self.faults = FaultBook()
         self.streams: dict[str, Stream] = {}
@@ -43,6 +49,15 @@ class Hub:
         """Strike a session out."""
         self._sessions.pop(session.id, None)
         self.changed()
+
+    def configured(self, name: str) -> None:
+        """Do what a path's configuration says now: who published there by another is sent away."""
+        config = self.configs.of(name)
+        if self.pulls.set(name, config.source if config is not None else None):
+            if (stream := self.streams.get(name)) is not None:
+                self.unpublish(stream)
+                stream.publisher.finish()
+            self.changed()
 
     def publish(self, stream: Stream) -> None:
         """Make ``stream`` the one on its path; whoever published there before is sent away.

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from streamwarden.devkit.relay.connection import Connection
 from streamwarden.devkit.relay.control import HEAD_BYTES, ControlApi
-from streamwarden.devkit.relay.hook import HttpGate, OpenGate
+from streamwarden.devkit.relay.hook import Gate, HttpGate, OpenGate
 from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.limits import Limits
 from streamwarden.devkit.relay.listener import Listener
+from streamwarden.devkit.relay.pulls import Pulls
 from streamwarden.errors import ConfigError
 
 _LOOPBACK = "127.0.0.1"
@@ -32,6 +33,7 @@ class RelaySettings:
 
     ``auth_url`` is the hook (None lets everyone in); ``auth_failure_delay_s`` stands for the
     pause that MediaMTX makes at random before it answers a client whose credentials failed.
+    ``ffmpeg`` pulls cameras that serve RTSP; None looks for one when it is needed.
     """
 
     host: str = _LOOPBACK
@@ -40,6 +42,9 @@ class RelaySettings:
     auth_url: str | None = None
     auth_failure_delay_s: float = 0.0
     limits: Limits = field(default_factory=Limits)
+    ffmpeg: str | None = None
+    gate: Gate | None = None
+    """Asked instead of the hook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,9 @@ class Relay:
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
         self.hub = Hub(
-            gate=HttpGate(settings.auth_url) if settings.auth_url else OpenGate(),
+            gate=settings.gate or _gate(settings.auth_url),
             limits=settings.limits,
+            pulls=Pulls(ffmpeg=settings.ffmpeg, base_url=self._own_url),
             auth_failure_delay_s=settings.auth_failure_delay_s,
         )
         self._api = ControlApi(self.hub, self)
@@ -80,6 +86,7 @@ class Relay:
     async def stop(self) -> None:
         """Stop listening and disconnect everyone; it is not started again."""
         self._stopping = True
+        await self.hub.pulls.stop()
         await self.refuse_connections()
         if self._control is not None:
             await self._control.close()
@@ -100,6 +107,11 @@ class Relay:
             self._rtsp = _listen(self._settings.host, self._rtsp_port, self._connection)
             self._rtsp_port = self._rtsp.port
 
+    def _own_url(self) -> str:
+        host = self._settings.host
+        own = {"0.0.0.0": _LOOPBACK, "": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not bound
+        return f"rtsp://{f'[{own}]' if ':' in own else own}:{self._rtsp_port}"
+
     def _connection(self) -> Connection:
         return Connection(self.hub, self._connections, self._admits)
 
@@ -110,6 +122,10 @@ class Relay:
     def _admits(self) -> bool:
         room = len(self._connections) < self._settings.limits.connections
         return room and not self._stopping
+
+
+def _gate(auth_url: str | None) -> Gate:
+    return HttpGate(auth_url) if auth_url else OpenGate()
 
 
 def _listen(host: str, port: int, protocol: Callable[[], asyncio.Protocol]) -> Listener:

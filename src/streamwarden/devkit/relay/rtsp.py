@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote
 
 REASONS: Mapping[int, str] = {
     200: "OK",
+    302: "Moved Temporarily",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -57,7 +58,8 @@ class Response:
     """One answer; ``close`` ends the connection once it is sent."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Several values of one name are as many lines."""
     body: bytes = b""
     close: bool = False
 
@@ -66,7 +68,9 @@ class Response:
         lines = [f"RTSP/1.0 {self.status} {REASONS.get(self.status, 'Status')}"]
         if cseq is not None:
             lines.append(f"CSeq: {cseq}")
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        for name, value in self.headers.items():
+            values = [value] if isinstance(value, str) else value
+            lines += [f"{name}: {one}" for one in values]
         if self.body:
             lines.append(f"Content-Length: {len(self.body)}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + self.body

@@ -1,15 +1,11 @@
-"""Session descriptions (RFC 4566): what the relay reads from them and writes into them."""
+"""Session descriptions (RFC 4566): what the relay writes into them, and reads for its lists."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-_RTPMAP = re.compile(r"a=rtpmap:\d+ ([^/\s]+)/(\d{1,9})")
+from streamwarden.clients.sdp import Track, sections_of, tracks_of
 
-# RFC 3551 section 6: the payload types that need no rtpmap, as far as cameras use them.
-_STATIC_CODECS = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "26": ("JPEG", 90000)}
 # MediaMTX's own words for codecs (internal/formatlabel).
 _LABELS = {
     "H264": "H264",
@@ -26,29 +22,14 @@ _LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One media section: its kind and control attribute as the publisher wrote them, codec, clock."""
-
-    kind: str
-    control: str
-    codec: str
-    clock_hz: int
-
-    @property
-    def label(self) -> str:
-        """MediaMTX's word for the codec."""
-        return _LABELS.get(self.codec.upper(), "Generic")
-
-
-def tracks_of(sdp: str) -> tuple[Track, ...]:
-    """List the media sections in order."""
-    return tuple(_track(section) for section in _sections(sdp)[1:])
+def label_of(track: Track) -> str:
+    """Return MediaMTX's word for a track's codec."""
+    return _LABELS.get(track.codec.upper(), "Generic")
 
 
 def with_track_controls(sdp: str) -> str:
     """Replace the publisher's controls by ``trackID=N``, which is what MediaMTX writes."""
-    head, *media = _sections(sdp)
+    head, *media = sections_of(sdp)
     lines = list(_without_controls(head))
     for number, section in enumerate(media):
         lines += [*_without_controls(section), f"a=control:trackID={number}"]
@@ -75,25 +56,5 @@ def absurd() -> str:
     return head + track * 1000
 
 
-def _sections(sdp: str) -> list[list[str]]:
-    sections: list[list[str]] = [[]]
-    for line in sdp.splitlines():
-        if line.startswith("m="):
-            sections.append([])
-        if line:
-            sections[-1].append(line)
-    return sections
-
-
 def _without_controls(lines: list[str]) -> Iterator[str]:
     return (line for line in lines if not line.startswith("a=control:"))
-
-
-def _track(section: list[str]) -> Track:
-    control = next((line[10:] for line in section if line.startswith("a=control:")), "")
-    codec, clock_hz = _STATIC_CODECS.get(section[0].split(" ")[-1], ("", 90000))
-    for line in section:
-        if found := _RTPMAP.match(line):
-            codec, clock_hz = found[1], int(found[2])
-    kind = section[0].removeprefix("m=").split(" ")[0]
-    return Track(kind, control, codec, clock_hz)

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from streamwarden.devkit.relay.faults import Action, Fault
+from streamwarden.devkit.relay.hook import Gate
 from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.limits import Limits
 from streamwarden.devkit.relay.relay import Relay, RelayPorts, RelaySettings
@@ -36,9 +37,18 @@ class RelayServer:
         *,
         auth_failure_delay_s: float = 0.0,
         limits: Limits | None = None,
+        ffmpeg: str | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._settings = RelaySettings(
-            host, rtsp_port, control_port, auth_url, auth_failure_delay_s, limits or Limits()
+            host,
+            rtsp_port,
+            control_port,
+            auth_url,
+            auth_failure_delay_s,
+            limits or Limits(),
+            ffmpeg=ffmpeg,
+            gate=gate,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -48,5 +48,7 @@ class Session:
     id: UUID = field(default_factory=uuid4)
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    inside: bool = False
+    """Whether it is the relay's own FFmpeg: MediaMTX's has no session either, so no list shows it."""
     channels: dict[int, int] = field(default_factory=dict)
     """The RTP channel of each track that was set up, by the track's number."""

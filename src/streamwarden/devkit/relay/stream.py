@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from streamwarden.clients.sdp import tracks_of
 from streamwarden.devkit.relay.faults import Fault, FaultBook, Silence
 from streamwarden.devkit.relay.interleaved import (
     Span,
@@ -18,7 +19,7 @@ from streamwarden.devkit.relay.interleaved import (
     without_media,
 )
 from streamwarden.devkit.relay.limits import Limits
-from streamwarden.devkit.relay.sdp import tracks_of, with_track_controls
+from streamwarden.devkit.relay.sdp import with_track_controls
 from streamwarden.devkit.relay.session import Session, Traffic
 
 _Renumbering = tuple[tuple[int, int], ...]

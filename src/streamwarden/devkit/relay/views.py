@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streamwarden.clock import rfc3339
+from streamwarden.devkit.relay.path_config import DEFAULT
+from streamwarden.devkit.relay.sdp import label_of
 from streamwarden.devkit.relay.session import Session, SessionState
 from streamwarden.devkit.relay.stream import Stream
 from streamwarden.errors import InvalidInput
 
 _DEFAULT_PAGE = 100
+_PULLED: Mapping[str, object] = {"type": "rtspSource", "id": ""}
+_NEVER = "0001-01-01T00:00:00Z"
+"""Go's zero time, which MediaMTX shows of a camera that has not come yet."""
 
 
 def session_item(session: Session) -> dict[str, object]:
@@ -46,20 +51,21 @@ def session_item(session: Session) -> dict[str, object]:
     }
 
 
-def path_item(stream: Stream) -> dict[str, object]:
-    """Show one published path (APIPath)."""
+def path_item(stream: Stream, *, pulled: bool = False) -> dict[str, object]:
+    """Show one published path (APIPath); ``pulled`` where its camera serves RTSP itself."""
     since = rfc3339(stream.since)
-    labels = [track.label for track in stream.tracks]
+    labels = [label_of(track) for track in stream.tracks]
+    source = {"type": "rtspSession", "id": str(stream.session.id)}
     return {
         "name": stream.path,
-        "confName": "all_others",
+        "confName": stream.path if pulled else DEFAULT,
         "ready": True,
         "readyTime": since,
         "available": True,
         "availableTime": since,
         "online": True,
         "onlineTime": since,
-        "source": {"type": "rtspSession", "id": str(stream.session.id)},
+        "source": _PULLED if pulled else source,
         "tracks": labels,
         "tracks2": [{"codec": label, "codecProps": None} for label in labels],
         "readers": sorted(
@@ -74,13 +80,36 @@ def path_item(stream: Stream) -> dict[str, object]:
     }
 
 
+def waiting_item(name: str) -> dict[str, object]:
+    """Show a path whose camera is pulled and has not come yet."""
+    return {
+        "name": name,
+        "confName": name,
+        "ready": False,
+        "readyTime": None,
+        "available": False,
+        "availableTime": None,
+        "online": True,
+        "onlineTime": _NEVER,
+        "source": _PULLED,
+        "tracks": [],
+        "tracks2": [],
+        "readers": [],
+        "inboundBytes": 0,
+        "outboundBytes": 0,
+        "inboundFramesInError": 0,
+        "bytesReceived": 0,
+        "bytesSent": 0,
+    }
+
+
 def page_of(
     items: Sequence[Mapping[str, object]], query: Mapping[str, Sequence[str]]
 ) -> dict[str, object]:
     """Cut out the page that ``itemsPerPage`` (default 100) and ``page`` ask for."""
     size = _number(query, "itemsPerPage", _DEFAULT_PAGE)
     if size == 0:
-        raise InvalidInput("invalid items per page", field="itemsPerPage")
+        raise InvalidInput("invalid items per page")
     start = _number(query, "page", 0) * size
     return {
         "itemCount": len(items),
@@ -94,5 +123,5 @@ def _number(query: Mapping[str, Sequence[str]], name: str, default: int) -> int:
     if not value:
         return default
     if not (value.isascii() and value.isdigit()) or len(value) > 9:  # noqa: PLR2004 - below 2**31
-        raise InvalidInput("not a number", field=name)
+        raise InvalidInput(f'strconv.ParseUint: parsing "{value}": invalid syntax')
     return int(value)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from streamwarden.clients.sdp import Track, tracks_of
 from streamwarden.devkit.relay.sdp import (
-    Track,
+    label_of,
     padded_with_metadata,
-    tracks_of,
     with_track_controls,
 )
 
@@ -22,7 +22,7 @@ def test_tracks_have_their_control_codec_and_clock() -> None:
         Track("audio", "streamid=1", "MPEG4-GENERIC", 44100),
         Track("audio", "streamid=2", "PCMA", 8000),
     )
-    assert [track.label for track in tracks_of(SDP)] == ["H264", "MPEG-4 Audio", "G711"]
+    assert [label_of(track) for track in tracks_of(SDP)] == ["H264", "MPEG-4 Audio", "G711"]
 
 
 def test_controls_are_rewritten_and_all_else_is_kept() -> None:
