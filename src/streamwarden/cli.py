@@ -19,6 +19,7 @@ from streamwarden.cli_options import (
     add_programs,
     common_options,
 )
+from streamwarden.cli_probe_options import add_probe
 from streamwarden.errors import InvalidInput, StreamwardenError
 
 _FAILED, _USAGE = 1, 2
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_programs(commands)
-    add_operators_tools(commands)
+    add_probe(add_operators_tools(commands))
     add_access_tools(commands)
     add_completion(commands, build_parser)
     return parser

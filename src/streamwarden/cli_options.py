@@ -52,11 +52,12 @@ def add_programs(commands: Commands) -> None:
     )
 
 
-def add_operators_tools(commands: Commands) -> None:
-    """Add what works on the database and the secrets directly."""
+def add_operators_tools(commands: Commands) -> Commands:
+    """Add what works on the database and the secrets directly; return what is done with cameras."""
     _add_token(commands)
-    _add_camera(commands)
+    camera = _add_camera(commands)
     _add_recordings(commands)
+    return camera
 
 
 def add_completion(commands: Commands, parser: Callable[[], argparse.ArgumentParser]) -> None:
@@ -158,7 +159,7 @@ def _add_token(commands: Commands) -> None:
         _ttl(stream, ttl_s)
 
 
-def _add_camera(commands: Commands) -> None:
+def _add_camera(commands: Commands) -> Commands:
     camera = group(commands, "camera", "look after cameras")
     add = add_command(camera, "add", "operate:camera_add", "add a camera", _CAMERA_EXAMPLES)
     _camera_fields(add, required=True)
@@ -177,6 +178,7 @@ def _add_camera(commands: Commands) -> None:
         camera, "remove", "operate:camera_remove", "remove a camera, not its recordings"
     )
     remove.add_argument("id", type=camera_id, metavar="ID")
+    return camera
 
 
 def _camera_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:

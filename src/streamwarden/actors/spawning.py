@@ -18,7 +18,8 @@ PROBE_S: Final = 1.0
 """How long FFmpeg probes: 0.1 s failed one start in six with "dimensions not set"."""
 
 PROBE_LONGER_S: Final = 5.0
-_AUDIO: Final = ("copy", "aac", "none")
+AUDIO_WAYS: Final = ("copy", "aac", "none")
+"""What is tried with the sound, in this order, until MP4 takes it."""
 
 
 class Spawning:
@@ -55,7 +56,7 @@ class Spawning:
     def preparation(self, segment_seconds: int) -> Callable[[], SpawnOrder]:
         """Return what a worker is to do before a spawn: a fresh token, a run number."""
         offered, self._url = self._usable(self._url), None
-        audio, probe_s = _AUDIO[self._audio], self._probe_s
+        audio, probe_s = AUDIO_WAYS[self._audio], self._probe_s
         camera_id, tokens, archive = self._camera_id, self._tokens, self._archive
 
         def prepare() -> SpawnOrder:
@@ -77,7 +78,7 @@ class Spawning:
         self._losses = self._losses.add(cause, recorded=recorded and self._rested)
         self._rested = False
         if cause is Cause.UNSUPPORTED_MEDIA:
-            self._audio = min(self._audio + 1, len(_AUDIO) - 1)
+            self._audio = min(self._audio + 1, len(AUDIO_WAYS) - 1)
         elif cause is Cause.STARTING:
             self._probe_s = PROBE_LONGER_S
         return pause_s(cause, self._losses, backoff=self._backoff, chance=self._chance)

@@ -30,7 +30,11 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) ->
         print_line("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
-def _cell(value: object) -> str:
-    text = "-" if value is None else str(value)
-    # What a user typed must not move the cursor of the one who reads it.
+def plain(text: str) -> str:
+    """Return ``text`` without what would move the cursor of the one who reads it."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _cell(value: object) -> str:
+    # What a user typed, too, is shown here.
+    return plain("-" if value is None else str(value))

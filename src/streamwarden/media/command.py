@@ -11,6 +11,9 @@ from streamwarden.media.names import live_pattern
 ANSWER_TIMEOUT_S: Final = 5.0
 """FFmpeg's own ``-timeout``: connecting is bounded by it, reading by twice as much."""
 
+PROTOCOLS: Final = "rtsp,rtsps,rtp,tcp,tls"
+"""All that an FFmpeg which reads a camera may speak."""
+
 _INTERLEAVE: Final = "500000"
 """Microseconds that a track waits for the other one: FFmpeg's own 10 s would hold back the picture of
 a camera whose microphone falls silent until it looked stalled."""
@@ -54,16 +57,27 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
         *WITH_US,
         ffmpeg,
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
-        *("-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls"),
+        *("-protocol_whitelist", PROTOCOLS),
         *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
         *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
         *("-i", order.url),
-        *_tracks(order.audio),
+        *into_segments(
+            audio=order.audio,
+            segment_seconds=order.segment_seconds,
+            pattern=live_pattern(order.run),
+        ),
+    ]
+
+
+def into_segments(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
+    """Return what is made of an input: which tracks, how, and into which files."""
+    return [
+        *_tracks(audio),
         *("-max_interleave_delta", _INTERLEAVE),
-        *("-f", "segment", "-segment_time", str(order.segment_seconds), "-reset_timestamps", "1"),
+        *("-f", "segment", "-segment_time", str(segment_seconds), "-reset_timestamps", "1"),
         *("-segment_list", "pipe:1", "-segment_list_type", "csv"),
         *("-segment_format", "mp4", "-segment_format_options", _FRAGMENTS),
-        live_pattern(order.run),
+        pattern,
     ]
 
 

@@ -70,6 +70,7 @@ class JobOrder:
     stdin: bytes = b""
     on_output: Callable[[bytes], None] | None = None
     output_limit_bytes: int = 16 * 1024 * 1024
+    said_limit_bytes: int = _STDERR_KEPT
 
 
 class Job:
@@ -200,7 +201,7 @@ class JobRunner:
         chunk = read_pipe(process.stderr)
         if chunk == b"" and self._loop is not None:
             self._loop.unregister(process.stderr)
-        job.said = (job.said + (chunk or b""))[-_STDERR_KEPT:]
+        job.said = (job.said + (chunk or b""))[-job.order.said_limit_bytes :]
 
     def _exited(self, job: Job, process: Process) -> None:
         exit_code = process.reap()

@@ -40,11 +40,15 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     "app": BASE | COMPOSED | {"tools"},
     "tools": BASE | COMPOSED | {"app"},
     "cli": BASE
-    | {"app", "config", "devkit", "tools", "cli_options", "cli_access_options", "commands"},
+    | {"app", "config", "devkit", "tools", "commands"}
+    | {"cli_options", "cli_access_options", "cli_probe_options"},
     "cli_options": BASE,
     "cli_access_options": BASE | {"cli_options"},
+    "cli_probe_options": BASE | {"cli_options"},
     # The command line's other half; it shows rows and hides secrets, so it knows their types.
-    "commands": BASE | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls"},
+    "commands": BASE
+    | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls"}
+    | {"clients.rtsp", "clients.digest"},
 }
 """What each part may import besides itself: parts, or single modules of a part."""
 

@@ -23,9 +23,10 @@ NOT_OF_THE_API = {
         "not_wanted",
         "media_path_refused",
         "source_secret_unreadable",
+        "camera_not_described",
     ),
 }
-"""Of starting up, of the internal routes, of the page's role, and of what runs beside the routes."""
+"""Of starting up, of the internal routes, of the page's role, of what runs beside the routes, and of tools."""
 
 pytestmark = pytest.mark.skipif(
     not PAGE.exists(), reason="needs the checkout, not an installed package"

@@ -1,0 +1,131 @@
+"""What a probe means: from a sample to tracks, problems and notes."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamwarden.app.probe_report import Fate, ProbeReport
+from streamwarden.app.probing import Probe, probe_camera, report
+from streamwarden.causes import Cause
+from streamwarden.clients.digest import Login
+from streamwarden.clients.rtsp import CameraUrl, NotDescribed, Trouble
+from streamwarden.clients.sdp import Track
+from streamwarden.commands.probe import lines_of
+from streamwarden.media.packets import Packet, PacketTrack
+from streamwarden.media.sampling import Described, Sample, described, sample_script
+
+URL = CameraUrl("rtsp://192.0.2.7/a", Login("u", "SECRET"))
+VIDEO = Track("video", "t0", "H264", 90_000)
+AUDIO = Track("audio", "t1", "PCMA", 8000)
+DATA = Track("application", "t2", "vnd.onvif.metadata", 90_000)
+
+
+def picture(codec: str = "h264", *, key_every: int = 25, count: int = 126) -> PacketTrack:
+    packets = [Packet(n * 3600, 1000, n % key_every == 0) for n in range(count)]
+    return PacketTrack("video", codec, width=640, height=360, packets=packets)
+
+
+def sound(codec: str = "pcm_alaw", *, count: int = 10) -> PacketTrack:
+    return PacketTrack("audio", codec, packets=[Packet(n * 90, 9, True) for n in range(count)])
+
+
+def probed(
+    *tracks: PacketTrack,
+    named: tuple[Track, ...] = (VIDEO,),
+    audio: str | None = "copy",
+    cause: Cause | None = None,
+    disordered: bool = False,
+    profile: str | None = "High",
+) -> ProbeReport:
+    said = [Described(tracks[0].codec, profile, None, None)] if tracks else []
+    sample = Sample(tracks=tracks, described=said, cause=cause, audio=audio, disordered=disordered)
+    return report(URL, Probe(named, sample, 10.0))
+
+
+def codes(found: ProbeReport) -> list[str]:
+    return [finding.code for finding in (*found.problems, *found.notes)]
+
+
+def test_a_good_camera_has_all_its_figures_and_nothing_wrong() -> None:
+    found = probed(picture(), sound(), named=(VIDEO, AUDIO, DATA), audio="aac")
+    assert found.good
+    assert codes(found) == []
+    first, second, third = found.tracks
+    assert (first.codec, first.profile, first.width, first.frames_per_second) == (
+        "H.264",
+        "High",
+        640,
+        25,
+    )
+    assert (first.key_frame_s, first.bits_per_second, first.b_frames) == (1, 200_000, False)
+    assert [track.fate for track in found.tracks] == [Fate.KEPT, Fate.MADE_AAC, Fate.LEFT_OUT]
+    assert (second.codec, third.codec) == ("G.711 A-law", "ONVIF metadata")
+    shown = "\n".join(lines_of(found))
+    assert "H.264 High, 640x360, 25 frames/s, a key frame every 1 s, 200 kbit/s" in shown
+    assert "SECRET" not in shown + repr(found)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (probed(named=(AUDIO,)), ["no_picture"]),
+        (probed(), ["timeout"]),
+        (probed(cause=Cause.SOURCE_OFFLINE), ["source_offline"]),
+        (probed(picture(), cause=Cause.SOURCE_OFFLINE), ["broke_off"]),
+        (probed(picture(key_every=1000, count=100)), []),
+        (probed(PacketTrack("video", "h264", packets=picture().packets[1:20])), ["no_key_frame"]),
+        (probed(picture(key_every=125)), ["rare_key_frames"]),
+        (probed(picture("hevc")), ["some_browsers"]),
+        (probed(picture("mjpeg", key_every=1)), ["no_browser"]),
+        (probed(picture("vp8"), audio=None), ["unsupported_media", "no_browser"]),
+        (probed(picture(), profile="High 4:2:2"), ["no_browser"]),
+        (probed(picture(), disordered=True), ["time_jumps"]),
+        (probed(picture(), sound(count=0), named=(VIDEO, AUDIO)), ["silent_sound"]),
+        (probed(picture(), sound("aac"), named=(VIDEO, AUDIO)), ["no_sound_in_preview"]),
+    ],
+)
+def test_each_fault_has_its_word(found: ProbeReport, expected: list[str]) -> None:
+    assert codes(found) == expected
+
+
+def test_only_the_first_picture_is_recorded() -> None:
+    found = probed(picture(), picture(), named=(VIDEO, VIDEO))
+    assert [track.fate for track in found.tracks] == [Fate.KEPT, Fate.LEFT_OUT]
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+def test_a_camera_that_is_not_reached_is_told_with_what_to_do(trouble: Trouble) -> None:
+    def ask(_: CameraUrl) -> str:
+        raise NotDescribed(trouble, "rtsp://198.51.100.1/x")
+
+    found = probe_camera(URL, ffmpeg="/nowhere", seconds=1, ask=ask)
+    assert [finding.code for finding in found.problems] == [trouble.value]
+    assert found.problems[0].do
+    assert "SECRET" not in "\n".join(lines_of(found))
+
+
+BANNERS = """\
+Input #0, concat, from 'pipe:0':
+  Stream #0:0: Video: h264 (Constrained Baseline), yuv420p(progressive), 640x360, 15 fps, 15 tbr
+  Stream #0:1: Audio: aac (LC), 16000 Hz, mono, fltp
+  Stream #0:2: Audio: pcm_alaw, 8000 Hz, mono, s16, 64 kb/s
+  Stream #0:3(und): Video: hevc (hev1 / 0x31766568), yuv420p(tv)
+Output #0, framecrc, to 'pipe:1':
+  Stream #0:0: Video: vp8, yuv420p
+"""
+
+
+def test_profiles_and_sound_are_read_from_ffmpegs_lines_about_its_input() -> None:
+    assert described(BANNERS) == [
+        Described("h264", "Constrained Baseline", None, None),
+        Described("aac", "LC", 16000, "mono"),
+        Described("pcm_alaw", None, 8000, "mono"),
+        Described("hevc", None, None, None),
+    ]
+
+
+def test_no_url_can_leave_its_quotes_in_the_script() -> None:
+    assert b"file 'rtsp://h/a'\n" in sample_script("rtsp://h/a")
+    for url in ("rtsp://h/'", "rtsp://h/\\", "rtsp://h/\nfile x"):
+        with pytest.raises(ValueError, match="quotes"):
+            sample_script(url)
