@@ -26,7 +26,7 @@ NOT_OF_THE_API = {
         "camera_not_described",
     ),
 }
-"""Of starting up, of the internal routes, of the page's role, of what runs beside the routes, and of tools."""
+"""Of starting up, of the internal routes, of the page's role, of tools, of what runs beside the routes."""
 
 pytestmark = pytest.mark.skipif(
     not PAGE.exists(), reason="needs the checkout, not an installed package"
