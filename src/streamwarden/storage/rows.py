@@ -114,6 +114,19 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealRow:
+    """A signed statement about a camera's footage; ``hash`` is its SHA-256, ``number`` its place."""
+
+    camera_id: UUID
+    number: int
+    hash: bytes
+    until: datetime
+    removed_until: datetime | None
+    statement: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What one camera's stored segments take up."""
 
