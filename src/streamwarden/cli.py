@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from streamwarden import __version__
 from streamwarden.cli_access_options import add_access_tools
+from streamwarden.cli_evidence_options import add_evidence_tools
 from streamwarden.cli_options import (
     add_completion,
     add_operators_tools,
@@ -47,6 +48,7 @@ files, below the record root (STREAMWARDEN_RECORD_ROOT):
   OWNER/CAMERA/YYYY-MM-DD/HHMMSS.mmmZ-rRUN-NUMBER.mp4
                          a recorded segment, playable by itself; its name is UTC
   OWNER/CAMERA/.live/    what is being written, and since when something is missing
+  .seals/CAMERA/         what was signed of it, day by day, for recordings verify --signed
   .streamwarden/         the lock, what is wanted, and the journal of rows that wait for Postgres
 
 Standard output holds what a command was asked for (JSON with --json), standard error everything else.
@@ -84,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_programs(commands)
-    add_probe(add_operators_tools(commands))
+    cameras, recordings = add_operators_tools(commands)
+    add_probe(cameras)
+    add_evidence_tools(commands, recordings)
     add_access_tools(commands)
     add_completion(commands, build_parser)
     return parser

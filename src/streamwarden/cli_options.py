@@ -52,12 +52,10 @@ def add_programs(commands: Commands) -> None:
     )
 
 
-def add_operators_tools(commands: Commands) -> Commands:
-    """Add what works on the database and the secrets directly; return what is done with cameras."""
+def add_operators_tools(commands: Commands) -> tuple[Commands, Commands]:
+    """Add what works on the database and the secrets; return what is done with cameras, recordings."""
     _add_token(commands)
-    camera = _add_camera(commands)
-    _add_recordings(commands)
-    return camera
+    return _add_camera(commands), _add_recordings(commands)
 
 
 def add_completion(commands: Commands, parser: Callable[[], argparse.ArgumentParser]) -> None:
@@ -216,7 +214,7 @@ def _source_fields(parser: argparse.ArgumentParser, *, may_remove: bool) -> None
         )
 
 
-def _add_recordings(commands: Commands) -> None:
+def _add_recordings(commands: Commands) -> Commands:
     recordings = group(commands, "recordings", "look into what was recorded")
     listing = add_command(
         recordings,
@@ -252,6 +250,7 @@ def _add_recordings(commands: Commands) -> None:
     )
     for check in (verify, reconcile):
         _check_options(check)
+    return recordings
 
 
 def _check_options(check: argparse.ArgumentParser) -> None:

@@ -31,6 +31,12 @@ class ExportNotReady(NotFound):
     code = "export_not_ready"
 
 
+class ProofNotAvailable(NotFound):
+    """The export is done and has no proof: there is no key, or a source is not what was stored."""
+
+    code = "proof_not_available"
+
+
 class NothingRecorded(NotFound):
     """Nothing was recorded in the range."""
 
@@ -73,6 +79,8 @@ class Export:
     error: str | None = None
     job: Job | None = None
     said: bytes = b""
+    proven: bool = False
+    unproven: str = "nothing is signed here: no SEAL_KEY_FILE is set"
     covers: list[Stretch] = field(default_factory=list)
 
     @property
@@ -118,6 +126,7 @@ def shown(export: Export) -> OwnedExport:
         **{"from": export.from_, "bytes": export.size_bytes},
         to=export.to,
         error=export.error,
+        proven=export.proven and done,
         created_at=export.created_at,
         expires_at=export.created_at + KEPT_FOR,
         covers=export.covers,

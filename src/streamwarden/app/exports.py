@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from streamwarden.app.export_orders import (
     ExportsBusy,
     NoSpace,
     NothingRecorded,
+    ProofNotAvailable,
     RangeTooLong,
     State,
     shown,
@@ -64,8 +65,24 @@ class Index(Protocol):
         """Return the segments that overlap the range, in time order."""
 
 
+class Prover(Protocol):
+    """Signs what was exported."""
+
+    def prove(
+        self,
+        *,
+        export_id: UUID,
+        camera_id: UUID,
+        from_: datetime,
+        to: datetime,
+        segments: Sequence[Segment],
+        file: Path,
+    ) -> bytes:
+        """Return the proof of a file; raises StreamwardenError, OSError."""
+
+
 class Exports:
-    """All exports of this process. Any thread."""
+    """All exports of this process, with their proofs where there is a ``prover``. Any thread."""
 
     def __init__(
         self,
@@ -76,8 +93,10 @@ class Exports:
         record_root: Path,
         reserve_bytes: Callable[[int], int],
         clock: Clock,
+        prover: Prover | None = None,
     ) -> None:
         self._jobs = jobs
+        self._prover = prover
         self._ffmpeg = ffmpeg
         self._segments = segments
         self._record_root = record_root
@@ -156,7 +175,7 @@ class Exports:
             if export in self._queue:
                 self._queue.remove(export)
             export.state = "cancelled"
-            self._path(export).unlink(missing_ok=True)
+            self._remove(export)
             export.size_bytes = None
             return shown(export)
 
@@ -178,7 +197,24 @@ class Exports:
             etag=str(export.id),
         )
 
+    def proof(self, camera_id: UUID, export_id: UUID) -> bytes:
+        """Return an export's proof; raise ExportNotFound, ExportNotReady, ProofNotAvailable."""
+        with self._lock:
+            export = self._known(camera_id, export_id)
+            if export.state != "done":
+                raise ExportNotReady("the export is not done")
+            if not export.proven:
+                raise ProofNotAvailable(export.unproven)
+            try:
+                return self._path(export, ".proof").read_bytes()
+            except OSError as error:
+                raise ExportNotFound("the export's proof is gone") from error
+
     # Under the lock
+
+    def _remove(self, export: Export) -> None:
+        for suffix in (".mp4", ".proof"):
+            self._path(export, suffix).unlink(missing_ok=True)
 
     def _known(self, camera_id: UUID, export_id: UUID) -> Export:
         export = self._exports.get(export_id)
@@ -270,7 +306,10 @@ class Exports:
             except OSError as error:
                 self._finish(export, "failed", error.strerror or type(error).__name__)
                 return
-            self._finish(export, "done", None)
+            # Not here: a proof reads every file once more.
+            threading.Thread(
+                target=self._prove, args=(export,), name="export-prove", daemon=True
+            ).start()
         elif end.why is Why.CANCELLED:
             self._finish(export, "cancelled", None)
         else:
@@ -278,13 +317,32 @@ class Exports:
             words = "it took too long" if end.why is Why.TIMED_OUT else "FFmpeg could not join it"
             self._finish(export, "failed", words)
 
+    def _prove(self, export: Export) -> None:
+        """Sign an export in a thread for a moment; without a proof it is done all the same."""
+        try:
+            if self._prover is not None:
+                proof = self._prover.prove(
+                    export_id=export.id,
+                    camera_id=export.camera_id,
+                    from_=export.from_,
+                    to=export.to,
+                    segments=export.segments,
+                    file=self._path(export),
+                )
+                self._path(export, ".proof").write_bytes(proof)
+                export.proven = True
+        except Exception as error:  # edge of a thread: whoever asks for the proof is told
+            export.unproven = "it could not be proven that its sources are what was stored"
+            log.exception("export_not_proven", export=str(export.id), error=str(error))
+        self._finish(export, "done", None)
+
     def _finish(self, export: Export, state: State, error: str | None) -> None:
         with self._lock:
             self._running -= 1
             for suffix in (".txt", ".part"):
                 self._path(export, suffix).unlink(missing_ok=True)
             if export.state == "cancelled":
-                self._path(export).unlink(missing_ok=True)
+                self._remove(export)
             else:
                 export.state, export.error = state, error
             if export.state == "done":
@@ -305,5 +363,5 @@ class Exports:
         horizon = self._clock.now() - KEPT_FOR
         for export in list(self._exports.values()):
             if not export.unfinished and export.created_at < horizon:
-                self._path(export).unlink(missing_ok=True)
+                self._remove(export)
                 del self._exports[export.id]

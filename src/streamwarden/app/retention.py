@@ -9,7 +9,7 @@ verifies meanwhile misses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -122,7 +122,10 @@ def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
 
 
 class Sweeper:
-    """One sweep: carry out what is marked, else mark what is next. Blocking."""
+    """One sweep: carry out what is marked, else mark what is next. Blocking.
+
+    ``announce`` is told up to when a camera's recordings are about to go; it raises nothing.
+    """
 
     def __init__(
         self,
@@ -135,9 +138,11 @@ class Sweeper:
         counter: DeletedCounter,
         clock: Clock,
         outage: Outage,
+        announce: Callable[[UUID, datetime], None] | None = None,
     ) -> None:
         self._root = record_root
         self._outage = outage
+        self._announce = announce
         self._limits = limits
         self._segments = segments
         self._gaps = gaps
@@ -256,6 +261,8 @@ class Sweeper:
     def _trim(self, segments: Sequence[Segment]) -> None:
         for camera_id in {segment.camera_id for segment in segments}:
             ends = [row.ended_at for row in segments if row.camera_id == camera_id]
+            if self._announce is not None:
+                self._announce(camera_id, max(ends))
             self._periods.trim(camera_id, max(ends))
 
     def _unlink(self, segment: Segment) -> Path | None:

@@ -25,9 +25,11 @@ from streamwarden.app.outage import Outage
 from streamwarden.app.recorders import Recorders
 from streamwarden.app.retention import Limits, Reason, Sweeper
 from streamwarden.app.root import Restarts, Root
+from streamwarden.app.sealing import SealKeeper, sealer_of
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, Unavailable
+from streamwarden.evidence.keys import load_signing_key
 from streamwarden.media.live_shelf import LiveShelf
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.storage.gaps import GapRepository
@@ -97,7 +99,7 @@ class StreamingRole:
             self._shelf = ground.archive.shelf
             closing.callback(self._shelf.close)
             self._begin_background_work(ground, closing)
-            self._start_tree(ground)
+            self._start_tree(ground, seal_keeper(ground, closing))
             self._up = Up(ground, self._root)
             self._closing = closing.pop_all()
 
@@ -142,12 +144,14 @@ class StreamingRole:
         closing.callback(check.stop)
         check.begin()
 
-    def _start_tree(self, ground: Ground) -> None:
+    def _start_tree(self, ground: Ground, seals: SealKeeper | None) -> None:
         recorders = Recorders(ground)
         children = (
             ChildSpec(id="indexer", start=lambda link: start_indexer(link, ground), shutdown_s=3.0),
             ChildSpec(
-                id="retention", start=lambda link: start_retention(link, ground), shutdown_s=3.0
+                id="retention",
+                start=lambda link: start_retention(link, ground, seals),
+                shutdown_s=3.0,
             ),
             ChildSpec(
                 id="stream_manager",
@@ -202,7 +206,7 @@ def start_indexer(link: Link, ground: Ground) -> ActorRef:
     return SegmentIndexer.start(link=link, deps=deps)
 
 
-def start_retention(link: Link, ground: Ground) -> ActorRef:
+def start_retention(link: Link, ground: Ground, seals: SealKeeper | None = None) -> ActorRef:
     """Start what deletes, and say what it will delete when."""
     settings, folder = ground.settings, ground.root.path
     disk = os.statvfs(folder)
@@ -229,9 +233,33 @@ def start_retention(link: Link, ground: Ground) -> ActorRef:
             waiting_since=ground.journal.waiting_since,
             clock=ground.clock,
         ),
+        announce=None if seals is None else seals.announce,
     )
     deps = RetentionDeps(sweep=sweeper.sweep, workers=ground.pools.retention, timers=ground.timers)
     return RetentionActor.start(link=link, deps=deps)
+
+
+def seal_keeper(ground: Ground, closing: ExitStack) -> SealKeeper | None:
+    """Start what seals, if there is a key; recording goes on without one, whatever is wrong with it."""
+    if ground.settings.seal_key_file is None:
+        return None
+    metrics = ground.metrics.sealing()
+    try:
+        key = load_signing_key(ground.settings.seal_key_file)
+    except ConfigError as error:
+        log.error("seal_key_unusable", error=str(error))  # noqa: TRY400 - the message says it all
+        metrics.failed()
+        return None
+    keeper = SealKeeper(
+        sealer=sealer_of(ground.settings, ground.root.path, key, ground.database, ground.clock),
+        waiting_since=ground.journal.waiting_since,
+        clock=ground.clock,
+        metrics=metrics,
+    )
+    closing.callback(keeper.stop)
+    keeper.start()
+    log.info("seals", key_id=key.key_id)
+    return keeper
 
 
 def _record_root(settings: Settings) -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
+from streamwarden.app.export_proof import ExportProver
 from streamwarden.app.exports import Exports
 from streamwarden.app.housekeeping import free_bytes
 from streamwarden.app.live import ShelfSource
@@ -16,6 +18,7 @@ from streamwarden.auth.targets import RtspTargets
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
+from streamwarden.evidence.keys import load_signing_key
 from streamwarden.http.app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
@@ -26,7 +29,10 @@ from streamwarden.media.program import find_ffmpeg
 from streamwarden.metrics.exposition import new_registry, render
 from streamwarden.metrics.http import HttpMetrics
 from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.storage.gaps import GapRepository
+from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
+from streamwarden.storage.seals import SealRepository
 from streamwarden.storage.segments import SegmentRepository
 
 _THREADS = 16
@@ -57,6 +63,7 @@ class StreamingProgram:
             record_root=self._role.record_root,
             reserve_bytes=settings.free_space_reserve.bytes_of,
             clock=clock,
+            prover=export_prover(settings, self._role.record_root, self._database, clock),
         )
         self._server = HttpServer(
             self._app(),
@@ -135,6 +142,26 @@ class StreamingProgram:
             folder=self._role.record_root,
             clock=self._clock,
         )
+
+
+def export_prover(
+    settings: Settings, record_root: Path, database: Database, clock: Clock
+) -> ExportProver | None:
+    """Return what signs exports, if there is a key; one that is no use is the seals' to report."""
+    if settings.seal_key_file is None:
+        return None
+    try:
+        key = load_signing_key(settings.seal_key_file)
+    except ConfigError:
+        return None
+    return ExportProver(
+        record_root=record_root,
+        key=key,
+        seals=SealRepository(database),
+        gaps=GapRepository(database),
+        periods=PeriodRepository(database),
+        clock=clock,
+    )
 
 
 def check_database(database: Database) -> None:

@@ -50,6 +50,18 @@ class NotRestartable(Conflict):
     code = "not_restartable"
 
 
+class ExportNotReady(NotFound):
+    """The export is not done."""
+
+    code = "export_not_ready"
+
+
+class ProofNotAvailable(NotFound):
+    """The export has no proof."""
+
+    code = "proof_not_available"
+
+
 class ExportNotFound(NotFound):
     """No such export, or no longer."""
 
@@ -86,6 +98,8 @@ REFUSALS: Final[Mapping[tuple[int, str], type[StreamwardenError]]] = {
     (404, NoPicture.code): NoPicture,
     (404, ChildNotFound.code): ChildNotFound,
     (404, ExportNotFound.code): ExportNotFound,
+    (404, ExportNotReady.code): ExportNotReady,
+    (404, ProofNotAvailable.code): ProofNotAvailable,
     (404, NothingRecorded.code): NothingRecorded,
     (400, RangeTooLong.code): RangeTooLong,
     (503, ExportsBusy.code): ExportsBusy,

@@ -24,7 +24,8 @@ _ACCEPTED: Final = 202
 _CHUNK_BYTES: Final = 64 * 1024
 _PICTURE_WITHIN_S: Final = 12.0
 """It waits for its turn there, and for FFmpeg."""
-_PICTURE_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_WHOLE_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_PROOF_WITHIN_S: Final = 5.0
 _FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
 
 
@@ -186,6 +187,13 @@ class StreamingClient:
         path = f"/streams/{camera_id}/exports/{export_id}/file"
         return self._open(method, path, headers, request_id)
 
+    def export_proof(
+        self, camera_id: UUID, export_id: UUID, *, request_id: str | None = None
+    ) -> bytes:
+        """Return an export's proof; raise ExportNotFound, ExportNotReady, ProofNotAvailable."""
+        path = f"/streams/{camera_id}/exports/{export_id}/proof"
+        return self._bytes(path, request_id, within_s=_PROOF_WITHIN_S)
+
     def summary(self) -> Mapping[str, object]:
         """Return what operators are shown of the role."""
         return self._object("GET", "/summary")
@@ -202,11 +210,14 @@ class StreamingClient:
     def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
         """Return a camera's last picture as a JPEG; raise NoPicture where there is none."""
         path = f"/streams/{camera_id}/snapshot?width={width}"
-        caller = replace(self._caller, timeout=urllib3.Timeout(connect=2.0, read=_PICTURE_WITHIN_S))
+        return self._bytes(path, request_id, within_s=_PICTURE_WITHIN_S)
+
+    def _bytes(self, path: str, request_id: str | None, *, within_s: float) -> bytes:
+        caller = replace(self._caller, timeout=urllib3.Timeout(connect=2.0, read=within_s))
         try:
             response = caller.open("GET", path, caller.headers(request_id))
             try:
-                data = response.read(_PICTURE_LIMIT_BYTES)
+                data = response.read(_WHOLE_LIMIT_BYTES)
             finally:
                 response.close()
                 response.release_conn()

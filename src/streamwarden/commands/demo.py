@@ -22,6 +22,7 @@ from streamwarden.devkit.demo_secrets import demo_secrets
 from streamwarden.devkit.picture import LoopedClip, source_from
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import ConfigError, InvalidInput
+from streamwarden.evidence.keys import new_key
 
 _CAMERAS = 2
 _DAY_S = 86400
@@ -89,6 +90,7 @@ def _parts(
 
     def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
         roles = frozenset(app.ROLES)
+        overrides = {**overrides, "seal_key_file": str(_seal_key(options.data_dir, settings))}
         write_settings(options.data_dir / "settings.toml", overrides)
         return app.run_roles(settings_with(overrides), roles, on_failure=failed)
 
@@ -106,6 +108,15 @@ def _parts(
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,
     )
+
+
+def _seal_key(data_dir: Path, settings: Settings) -> Path:
+    """Return the key that seals what is recorded, made where none is set and none is there yet."""
+    path = settings.seal_key_file or data_dir / "seal.pem"
+    if not path.exists():
+        public = new_key(path).public.pem
+        path.with_suffix(".pub").write_text(public, encoding="ascii")
+    return path
 
 
 def write_settings(path: Path, values: Mapping[str, object]) -> None:

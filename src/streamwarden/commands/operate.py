@@ -12,6 +12,7 @@ from streamwarden.clock import rfc3339
 from streamwarden.commands.output import print_json, print_line, print_note, print_table
 from streamwarden.commands.sources import source_given
 from streamwarden.config.settings import Settings, describe, warnings
+from streamwarden.evidence.keys import load_signing_key
 from streamwarden.storage.rows import Camera, Gap, Segment
 
 _FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "detail")
@@ -40,6 +41,8 @@ def check_config(arguments: argparse.Namespace) -> int:
         print_table(rows, ("setting", "value", "source"))
     for warning in warnings(settings):
         print_note(warning)
+    if settings.seal_key_file is not None:
+        load_signing_key(settings.seal_key_file)
     return 0
 
 

@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     """Bytes that all recordings together may take; None: as much as the reserve leaves."""
     camera_quota: Annotated[int, PlainValidator(values.size)] | None = None
     """Bytes that one camera's recordings may take."""
+    seal_key_file: Annotated[Path, PlainValidator(values.file)] | None = None
+    """The private key (Ed25519, PEM) that seals what was recorded; None: nothing is sealed."""
     node: Annotated[str, PlainValidator(values.node)] = Field(default_factory=socket.gethostname)
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_word)] = "auto"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_word)] = (
@@ -255,6 +257,11 @@ def warnings(settings: Settings) -> list[str]:
         found.append(
             f"{variable('stall_after')}: FFmpeg gives up reading after {FFMPEG_GIVES_UP_S:g} s by "
             "itself, so a longer time only delays stalls in which the camera's RTCP goes on"
+        )
+    if settings.record_root is not None and settings.seal_key_file is None:
+        found.append(
+            f"{variable('seal_key_file')}: is not set, so nothing proves to others that recordings are "
+            "complete and unaltered; make a key with: streamwarden key new PATH"
         )
     return found
 

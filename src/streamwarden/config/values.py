@@ -257,6 +257,14 @@ def folder(value: object) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def file(value: object) -> Path:
+    """Read the path of a file and make it absolute."""
+    try:
+        return folder(value)
+    except ValueError:
+        raise ValueError("must be the path of a file") from None
+
+
 def node(value: object) -> str:
     """Read the name of this machine."""
     text = value if isinstance(value, str) else ""

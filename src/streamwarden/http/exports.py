@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from pydantic import Field
 
 from streamwarden.http.models import Id, Model, Moment, UserId
+from streamwarden.http.operations import Answer, Media
+
+PROOF_TYPE: Final = "text/plain"
+PROOF_ANSWERS: Final[Mapping[int, Answer]] = {
+    200: Media(content_type=PROOF_TYPE, about="A line of JSON and its signature in base64")
+}
 
 ExportState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -21,7 +28,8 @@ class Stretch(Model):
 class ExportModel(Model):
     """A range on its way to one MP4. ``progress`` is 0 to 1, ``expires_at`` when it is deleted.
 
-    ``covers`` are the stretches that were recorded: the file plays one after the other.
+    ``covers`` are the stretches that were recorded: the file plays one after the other. ``proven``:
+    it has a proof, with which others can check it.
     """
 
     id: Id
@@ -34,6 +42,7 @@ class ExportModel(Model):
     created_at: Moment
     expires_at: Moment
     covers: list[Stretch]
+    proven: bool = False
 
 
 class OwnedExport(ExportModel):

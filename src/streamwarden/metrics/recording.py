@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from streamwarden.metrics.sealing import SealMetrics
 from streamwarden.metrics.states import RecorderStates
 from streamwarden.metrics.watched import Ffmpeg, Inboxes, Index, WatchedFigures
 
@@ -155,6 +156,10 @@ class RecordingMetrics:
     def watch_index(self, read: Index) -> None:
         """Read what waits for the index, and for how long, from ``read`` at each scrape."""
         self._watched.watch_index(read)
+
+    def sealing(self) -> SealMetrics:
+        """Show how sealing fares, from now on; once."""
+        return SealMetrics(self._registry)
 
     def forget(self, camera: str) -> None:
         """Remove every series of a camera that no longer exists."""

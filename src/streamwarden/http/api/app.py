@@ -14,7 +14,13 @@ from streamwarden.http.api.audit import Audit
 from streamwarden.http.api.audit_trail import AuditTrail
 from streamwarden.http.api.blocking import BlockedUser, BlockedUsers, RefuseBlocked
 from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraService
-from streamwarden.http.api.exports import ExportCollection, ExportFile, Exporting, ExportItem
+from streamwarden.http.api.exports import (
+    ExportCollection,
+    ExportFile,
+    Exporting,
+    ExportItem,
+    ExportProof,
+)
 from streamwarden.http.api.grants import GrantCollection, GrantItem, Sharing
 from streamwarden.http.api.hook import CheckStreamPassword, ReadToken
 from streamwarden.http.api.links import Links, LivePreview, Publish, WithdrawLinks
@@ -181,6 +187,7 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/exports": ExportCollection(exporting),
         f"{CAMERA}/exports/{{export_id}}": ExportItem(exporting),
         f"{CAMERA}/exports/{{export_id}}/file": ExportFile(exporting),
+        f"{CAMERA}/exports/{{export_id}}/proof": ExportProof(exporting),
         f"{CAMERA}/snapshot.jpg": Snapshot(playing),
         f"{CAMERA}/live.m3u8": LivePlaylist(playing),
         f"{CAMERA}/live/{{name}}": LiveFile(playing),

@@ -60,6 +60,7 @@ ENTRIES: Final[Mapping[tuple[str, str], Entry]] = {
     ("GET", f"{CAMERA}/exports/{{export_id}}"): Entry("see_export", done=False),
     ("DELETE", f"{CAMERA}/exports/{{export_id}}"): Entry("cancel_export"),
     ("GET", f"{CAMERA}/exports/{{export_id}}/file"): Entry("fetch_export", often=True),
+    ("GET", f"{CAMERA}/exports/{{export_id}}/proof"): Entry("fetch_export_proof", often=True),
     ("GET", f"{CAMERA}/grants"): Entry("list_grants", done=False),
     ("PUT", f"{CAMERA}/grants/{{user}}"): Entry("grant"),
     ("DELETE", f"{CAMERA}/grants/{{user}}"): Entry("withdraw_grant"),

@@ -19,7 +19,13 @@ from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.file_names import attachment
 from streamwarden.http.api.play_access import PlayAccess, private
 from streamwarden.http.api.ports import CameraRow, Cameras, Streaming
-from streamwarden.http.exports import ExportModel, OwnedExport, OwnedExports
+from streamwarden.http.exports import (
+    PROOF_ANSWERS,
+    PROOF_TYPE,
+    ExportModel,
+    OwnedExport,
+    OwnedExports,
+)
 from streamwarden.http.intake import body_of, claims_of, user_of
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.models import Model, Moment, answer
@@ -208,6 +214,41 @@ class ExportFile(Resource):
         camera = self._exporting.cameras.get(camera_id)
         name = camera.name if camera else ""
         resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
+
+
+class ExportProof(Resource):
+    """``GET /api/v1/camera/{camera_id}/exports/{export_id}/proof``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "The proof of an export",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers=PROOF_ANSWERS,
+        refusals=(403, 404, 503),
+        about=(
+            "A signed statement about the file, the segments it was made of, and what is missing: "
+            "`streamwarden recordings verify --signed --export FILE --proof FILE --public-key KEY` "
+            "checks it offline. 404 `proof_not_available` where nothing is signed."
+        ),
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with it, to be saved beside the file."""
+        export = self._exporting.fetched(req, camera_id, export_id)
+        resp.data = self._exporting.streaming.export_proof(
+            camera_id, export_id, request_id=name_request(req)
+        )
+        resp.content_type = PROOF_TYPE
+        private(resp, cached="max-age=3600")
+        camera = self._exporting.cameras.get(camera_id)
+        name = attachment(
+            camera.name if camera else "", export.from_, export.to, ending="mp4.proof"
+        )
+        resp.set_header("Content-Disposition", name)
 
 
 def _may(user: User, camera: CameraRow, export: OwnedExport, window: Window | None) -> bool:

@@ -13,12 +13,12 @@ _STEM_BYTES: Final = 180
 """File systems take 255 bytes; the times and the ending need 40 of them."""
 
 
-def attachment(camera_name: str, from_: datetime, to: datetime) -> str:
-    """Return the Content-Disposition of an MP4 with this time (RFC 6266, with RFC 8187's filename*).
+def attachment(camera_name: str, from_: datetime, to: datetime, *, ending: str = "mp4") -> str:
+    """Return the Content-Disposition of a file of this time (RFC 6266, with RFC 8187's filename*).
 
     A name in ASCII goes along for who reads no other.
     """
-    span = f"{_stamp(from_)}-{_stamp(to)}.mp4"
+    span = f"{_stamp(from_)}-{_stamp(to)}.{ending}"
     stem = file_stem(camera_name)
     plain = file_stem(stem.encode("ascii", "ignore").decode())
     named = f'attachment; filename="{plain}-{span}"'

@@ -322,6 +322,9 @@ class Streaming(Protocol):
     ) -> OpenedFile:
         """Ask for an export's file."""
 
+    def export_proof(self, camera_id: UUID, export_id: UUID, /, *, request_id: str | None) -> bytes:
+        """Return an export's proof; raise NotFound ``proof_not_available``."""
+
     def summary(self) -> Mapping[str, object]:
         """Return what operators are shown of the role."""
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from streamwarden.auth.targets import RtspTargets
 from streamwarden.http.app import App, Shared, build_app
-from streamwarden.http.streaming.exports import ExportCollection, ExportFile, ExportItem
+from streamwarden.http.streaming.exports import (
+    ExportCollection,
+    ExportFile,
+    ExportItem,
+    ExportProof,
+)
 from streamwarden.http.streaming.live import LiveFile, LiveWindow
 from streamwarden.http.streaming.ops import RestartChild, Summary, Tree
 from streamwarden.http.streaming.pictures import Snapshot
@@ -48,6 +53,7 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             "/streams/{camera_id}/exports": ExportCollection(deps.playback.exports),
             "/streams/{camera_id}/exports/{export_id}": ExportItem(deps.playback.exports),
             "/streams/{camera_id}/exports/{export_id}/file": ExportFile(deps.playback.exports),
+            "/streams/{camera_id}/exports/{export_id}/proof": ExportProof(deps.playback.exports),
             "/summary": Summary(deps.insides),
             "/supervision": Tree(deps.insides),
             "/supervision/{child}/restart": RestartChild(deps.insides),

@@ -6,7 +6,13 @@ from uuid import UUID
 
 import falcon
 
-from streamwarden.http.exports import ExportOrder, OwnedExport, OwnedExports
+from streamwarden.http.exports import (
+    PROOF_ANSWERS,
+    PROOF_TYPE,
+    ExportOrder,
+    OwnedExport,
+    OwnedExports,
+)
 from streamwarden.http.intake import body_of
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.models import answer
@@ -85,3 +91,24 @@ class ExportFile(Resource):
     ) -> None:
         """Send it."""
         send_file(req, resp, self._exports.open(camera_id, export_id))
+
+
+class ExportProof(Resource):
+    """``GET /streams/{camera_id}/exports/{export_id}/proof``."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    @operation(
+        "The proof of an export",
+        access=Access.INTERNAL,
+        answers=PROOF_ANSWERS,
+        refusals=(404,),
+        about="404 `proof_not_available` where nothing is signed.",
+    )
+    def on_get(
+        self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with it."""
+        resp.data = self._exports.proof(camera_id, export_id)
+        resp.content_type = PROOF_TYPE

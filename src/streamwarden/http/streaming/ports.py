@@ -146,6 +146,9 @@ class Exports(Protocol):
     def open(self, camera_id: UUID, export_id: UUID, /) -> OpenFile:
         """Open the file of one that is done."""
 
+    def proof(self, camera_id: UUID, export_id: UUID, /) -> bytes:
+        """Return the proof of one that is done; raise NotFound ``proof_not_available``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:

@@ -41,6 +41,7 @@ PASSED: Final[Mapping[str, tuple[str, ...]]] = {
     f"{_CAMERA}/exports": ("GET", "POST"),
     _EXPORT: ("GET", "DELETE"),
     f"{_EXPORT}/file": ("GET",),
+    f"{_EXPORT}/proof": ("GET",),
     "/v1/settings/{key}": ("GET", "PUT"),
     "/v1/ops/summary": ("GET",),
     "/v1/ops/supervision": ("GET",),

@@ -256,6 +256,10 @@ class FakeStreaming:
         self.exported[export_id]["state"] = "cancelled"
         return self.exported[export_id]
 
+    def export_proof(self, camera_id: UUID, export_id: UUID, *, request_id: str | None) -> bytes:
+        self._call("export_proof", camera_id=camera_id, export_id=export_id, by=request_id)
+        return b"statement\nsignature\n"
+
     def open_export(
         self,
         camera_id: UUID,

@@ -44,6 +44,9 @@ class FakeExports:
     def get(self, *_: object) -> OwnedExport:
         raise ExportNotFound("there is no such export")
 
+    def proof(self, *_: object) -> bytes:
+        raise ExportNotFound("there is no such export")
+
     def cancel(self, *_: object) -> OwnedExport:
         raise ExportNotFound("there is no such export")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,15 +20,20 @@ from streamwarden.app.export_orders import (
     ExportsBusy,
     NoSpace,
     NothingRecorded,
+    ProofNotAvailable,
     RangeTooLong,
 )
+from streamwarden.app.export_proof import ExportProver, check_export
 from streamwarden.app.exports import Exports
+from streamwarden.cli import main
+from streamwarden.evidence.keys import SigningKey, by_id, new_key
 from streamwarden.http.exports import OwnedExport
 from streamwarden.media.jobs import JobRunner
-from streamwarden.storage.rows import Segment
+from streamwarden.media.store import file_digest
+from streamwarden.storage.rows import Gap, SealRow, Segment
 from streamwarden.tests.fakes.http import FakeClock
 from streamwarden.tests.fakes.storage import FakeStorage
-from streamwarden.tests.fakes.storage_samples import at
+from streamwarden.tests.fakes.storage_samples import a_camera, at
 from streamwarden.tests.integration.playback.footage import (
     FFMPEG,
     probe,
@@ -39,16 +44,37 @@ from streamwarden.tests.integration.playback.footage import (
 WITHIN_S = 20.0
 
 
+class OneSeal:
+    """Every segment is in the same seal."""
+
+    def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
+        assert segments
+        return [
+            SealRow(
+                camera_id=camera_id,
+                number=4,
+                hash=bytes(32),
+                until=at(3_000),
+                removed_until=None,
+                statement="",
+                signature=b"",
+            )
+        ]
+
+
 class Office:
     """Exports over a record root with twelve seconds of footage, then a gap, then three more."""
 
-    def __init__(self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG) -> None:
+    def __init__(
+        self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG, key: SigningKey | None = None
+    ) -> None:
         self.root, self.camera_id, self.clock = root, uuid4(), FakeClock(at(3_600))
         folder = root / "alice" / str(self.camera_id) / "2026-03-01"
         self.rows = rows_of(root, self.camera_id, write_segments(folder, seconds=15, segment_s=3))
         late = timedelta(seconds=30)
         last = self.rows[-1]
         self.rows[-1] = moved(last, by=late)
+        self.rows = [replace(row, digest=file_digest(root / row.path)) for row in self.rows]
         self.storage = FakeStorage()
         self.storage.segments.insert_many(self.rows)
         self.reserve_bytes = 0
@@ -59,8 +85,19 @@ class Office:
             record_root=root,
             reserve_bytes=lambda _: self.reserve_bytes,
             clock=self.clock,
+            prover=None if key is None else self.prover(key),
         )
         self.exports.start()
+
+    def prover(self, key: SigningKey) -> ExportProver:
+        return ExportProver(
+            record_root=self.root,
+            key=key,
+            seals=OneSeal(),
+            gaps=self.storage.gaps,
+            periods=self.storage.periods,
+            clock=self.clock,
+        )
 
     def add(self, start: float, end: float) -> OwnedExport:
         return self.exports.add(self.camera_id, "alice", at(start), at(end))
@@ -216,3 +253,103 @@ def test_a_cancelled_export_leaves_no_file(office: Office) -> None:
     assert office.folder() == []
     with pytest.raises(ExportNotReady):
         office.exports.open(office.camera_id, made.id)
+
+
+# Their proofs
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    return new_key(tmp_path / "seal.pem")
+
+
+@pytest.fixture
+def notary(tmp_path: Path, jobs: JobRunner, key: SigningKey) -> Iterator[Office]:
+    """Exports that are signed, of a camera that was wanted for 45 seconds."""
+    made = Office(tmp_path / "root", jobs, key=key)
+    camera = a_camera(id=made.camera_id)
+    made.storage.streams.want(camera, requested_by="alice", at=at(0))
+    last = made.rows[-1]
+    made.storage.streams.unwant(made.camera_id, requested_by="alice", at=last.ended_at)
+    gap = (made.rows[-2].ended_at, last.started_at)
+    row = Gap(
+        id=uuid4(), camera_id=made.camera_id, started_at=gap[0], ended_at=gap[1], cause="timeout"
+    )
+    made.storage.gaps.upsert_many([row])
+    yield made
+    made.exports.stop()
+
+
+def saved(office: Office, export_id: UUID, folder: Path) -> tuple[Path, Path]:
+    file, proof = folder / "out.mp4", folder / "out.mp4.proof"
+    with office.exports.open(office.camera_id, export_id).stream as stream:
+        file.write_bytes(stream.read())
+    proof.write_bytes(office.exports.proof(office.camera_id, export_id))
+    return file, proof
+
+
+def test_an_export_is_proven_offline_and_a_changed_one_is_not(
+    notary: Office, key: SigningKey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = notary.ended(notary.add(2, 60).id)
+    assert (made.state, made.proven) == ("done", True)
+    file, proof = saved(notary, made.id, tmp_path)
+    said, findings = check_export(file, proof, by_id([key.public]))
+    assert findings == []
+    assert said is not None
+    assert (said.camera_id, said.from_, said.to, said.until) == (
+        *(notary.camera_id, at(2), at(60), at(60)),
+    )
+    assert [seal.number for seal in said.seals] == [4]
+    public = tmp_path / "seal.pub"
+    public.write_text(key.public.pem)
+    command = ["recordings", "verify", "--signed", "--public-key", str(public)]
+    command += ["--export", str(file), "--proof", str(proof)]
+    assert main(command) == 0
+    file.write_bytes(file.read_bytes() + b"0")
+    assert main(command) == 1
+    assert "export_altered" in capsys.readouterr().out
+    other = new_key(tmp_path / "other.pem").public
+    assert [one.kind for one in check_export(file, proof, by_id([other]))[1]] == ["wrong_key"]
+    proof.write_bytes(proof.read_bytes().replace(b'"timeout"', b'"shutdown"'))
+    assert [one.kind for one in check_export(file, proof, by_id([key.public]))[1]] == [
+        "seal_altered"
+    ]
+    proof.write_bytes(b"nothing")
+    assert [one.kind for one in check_export(file, proof, by_id([key.public]))[1]] == [
+        "seal_damaged"
+    ]
+
+
+def test_seconds_that_an_export_does_not_account_for_are_found(
+    notary: Office, key: SigningKey, tmp_path: Path
+) -> None:
+    notary.storage.tables.gaps.clear()
+    made = notary.ended(notary.add(0, 60).id)
+    _, findings = check_export(*saved(notary, made.id, tmp_path), by_id([key.public]))
+    assert [one.kind for one in findings] == ["second_missing"]
+
+
+def test_a_source_that_is_not_what_was_stored_is_not_signed(notary: Office) -> None:
+    path = notary.root / notary.rows[1].path
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    made = notary.ended(notary.add(0, 9).id)
+    assert (made.state, made.proven) == ("done", False)
+    with pytest.raises(ProofNotAvailable, match="sources"):
+        notary.exports.proof(notary.camera_id, made.id)
+
+
+def test_without_a_key_there_is_no_proof_and_with_one_it_goes_with_its_export(
+    office: Office, notary: Office
+) -> None:
+    plain = office.ended(office.add(0, 3).id)
+    with pytest.raises(ProofNotAvailable, match="SEAL_KEY_FILE"):
+        office.exports.proof(office.camera_id, plain.id)
+    made = notary.ended(notary.add(0, 3).id)
+    assert notary.folder() == [f"{made.id}.mp4", f"{made.id}.proof"]
+    notary.exports.cancel(notary.camera_id, made.id)
+    assert notary.folder() == []
+    with pytest.raises(ExportNotReady):
+        notary.exports.proof(notary.camera_id, made.id)

@@ -137,7 +137,7 @@ def test_no_secret_is_written_down_and_each_is_made_anew(
         assert not re.search(r"PASSWORD|SECRET|INTERNAL_TOKEN|TOKEN_KEYS|DATABASE_URL", named)
     files = sorted((made / "secrets").iterdir())
     assert [file.name for file in files] == [
-        "api.env", "grafana.env", "postgres.env", "streaming.env"
+        "api.env", "grafana.env", "postgres.env", "seal.pem", "streaming.env"
     ]  # fmt: skip
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     secrets = re.findall(r"[0-9a-f]{64}", " ".join(map(Path.read_text, files)))

@@ -45,6 +45,7 @@ LET_IN: dict[tuple[str, str], set[str]] = {
     ("GET", f"{CAMERA}/exports/{{export_id}}"): OWN | {"historian"},
     ("DELETE", f"{CAMERA}/exports/{{export_id}}"): OWN | {"historian"},
     ("GET", f"{CAMERA}/exports/{{export_id}}/file"): OWN | {"historian"},
+    ("GET", f"{CAMERA}/exports/{{export_id}}/proof"): OWN | {"historian"},
     ("GET", f"{CAMERA}/grants"): OWN,
     ("PUT", f"{CAMERA}/grants/{{user}}"): OWN,
     ("DELETE", f"{CAMERA}/grants/{{user}}"): OWN,

@@ -1,0 +1,102 @@
+"""What operators and those who verify do with seals by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from streamwarden.app.seal_files import SealFiles, sealed_cameras
+from streamwarden.app.sealer import SealingFailed
+from streamwarden.app.sealing import sealer_of
+from streamwarden.app.signed_check import SignedCheck
+from streamwarden.app.signed_findings import Proven, Question, SignedFinding, SignedKind
+from streamwarden.clock import SystemClock
+from streamwarden.config.settings import Settings
+from streamwarden.config.sources import variable
+from streamwarden.errors import ConfigError
+from streamwarden.evidence.keys import load_signing_key
+from streamwarden.evidence.seals import Head, read_seal
+from streamwarden.evidence.statements import Damaged
+from streamwarden.storage.pool import Database
+
+
+def seal_now(
+    settings: Settings,
+    record_root: Path,
+    *,
+    camera_id: UUID | None,
+    until: datetime | None,
+    settled_after: timedelta,
+) -> dict[UUID, int]:
+    """Seal what began before ``until``; return how many seals that made of each camera.
+
+    Raises:
+        ConfigError: no key or no database is set, or they are no use.
+        SealingFailed: a camera cannot be sealed; those before it are.
+    """
+    if settings.seal_key_file is None or settings.database_url is None:
+        name = "seal_key_file" if settings.seal_key_file is None else "database_url"
+        raise ConfigError(f"{variable(name)} is not set")
+    key, clock = load_signing_key(settings.seal_key_file), SystemClock()
+    url = settings.database_url.get_secret_value()
+    database = Database(url, max_size=1, application_name="tools")
+    database.open()
+    try:
+        sealer = sealer_of(settings, record_root, key, database, clock, settled_after=settled_after)
+        before = min(until or clock.now(), clock.now())
+        cameras = [camera_id] if camera_id is not None else sealer.cameras()
+        return {camera: sealer.seal(camera, before) for camera in cameras}
+    except OSError as error:
+        raise SealingFailed(f"{record_root} cannot be written: {error.strerror}") from error
+    finally:
+        database.close()
+
+
+def heads(record_root: Path, camera_id: UUID | None) -> Iterator[tuple[UUID, Head | str]]:
+    """Yield where each camera's chain stands by its files, or what is wrong with its newest seal."""
+    for camera in [camera_id] if camera_id is not None else sealed_cameras(record_root):
+        files = SealFiles(record_root, camera)
+        numbers = files.numbers()
+        if not numbers:
+            yield camera, "there is no seal"
+            continue
+        try:
+            signed = files.read(numbers[-1])
+            seal = read_seal(signed)
+        except (Damaged, OSError) as error:
+            yield camera, f"seal {numbers[-1]}: {error}"
+            continue
+        yield (
+            camera,
+            Head(
+                number=seal.number,
+                hash=signed.hash,
+                until=seal.until,
+                removed_until=seal.removed_until,
+            ),
+        )
+
+
+def check_signed(
+    record_root: Path, cameras: Sequence[UUID], question: Question
+) -> tuple[list[Proven], list[SignedFinding]]:
+    """Check the chains of ``cameras``, of all that have one where none is named."""
+    checks = [
+        SignedCheck(record_root, camera_id, question)
+        for camera_id in cameras or sealed_cameras(record_root)
+    ]
+    proven = [check.run() for check in checks]
+    findings = [finding for check in checks for finding in check.findings]
+    hashes = {one for check in checks for one in check.hashes}
+    only = checks[0].camera_id if len(checks) == 1 else None
+    for head in question.heads:
+        if head not in hashes:
+            words = f"no seal has the hash {head.hex()}: the chain's end was cut off or replaced"
+            kind = SignedKind.HEAD_MISSING
+            findings.append(SignedFinding(kind=kind, camera_id=only, detail=words))
+    if not checks:
+        words = "there are no seals below this folder"
+        findings.append(SignedFinding(kind=SignedKind.NOT_SEALED, camera_id=None, detail=words))
+    return proven, findings

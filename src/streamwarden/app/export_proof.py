@@ -1,0 +1,172 @@
+"""An export's proof: made when the export is done, and checked offline."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from streamwarden.app.coverage import Span, holes
+from streamwarden.app.sealer import account_ends, gap_entry, segment_entry, wanted_entries
+from streamwarden.app.signed_findings import SignedFinding, SignedKind
+from streamwarden.clock import Clock
+from streamwarden.errors import StreamwardenError
+from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry
+from streamwarden.evidence.exports import ExportProof, SealNamed, read_proof
+from streamwarden.evidence.keys import PublicKey, SigningKey
+from streamwarden.evidence.statements import Damaged, parse_signed, sign
+from streamwarden.media.store import file_digest
+from streamwarden.storage.rows import Gap, Period, SealRow, Segment
+
+
+class NotProvable(StreamwardenError):
+    """A source is not what was stored, so nothing is signed."""
+
+    code = "not_provable"
+
+
+class Seals(Protocol):
+    """The table of seals."""
+
+    def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
+        """Return the seals that speak of any of these segments."""
+
+
+class Gaps(Protocol):
+    """The ledger."""
+
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Gap]:
+        """Return the gaps that overlap a range."""
+
+
+class Periods(Protocol):
+    """When cameras were wanted."""
+
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+        """Return the periods that overlap a range."""
+
+
+class ExportProver:
+    """Signs exports. Blocking: every file is read."""
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        key: SigningKey,
+        seals: Seals,
+        gaps: Gaps,
+        periods: Periods,
+        clock: Clock,
+    ) -> None:
+        self._root = record_root
+        self._key = key
+        self._seals = seals
+        self._gaps = gaps
+        self._periods = periods
+        self._clock = clock
+
+    def prove(
+        self,
+        *,
+        export_id: UUID,
+        camera_id: UUID,
+        from_: datetime,
+        to: datetime,
+        segments: Sequence[Segment],
+        file: Path,
+    ) -> bytes:
+        """Return the two lines of a proof of ``file``, joined from ``segments``.
+
+        Raises:
+            NotProvable: a source has other bytes than were stored, or no digest.
+            Unavailable, OSError: Postgres is away; a file cannot be read.
+        """
+        for segment in segments:
+            if segment.digest is None or file_digest(self._root / segment.path) != segment.digest:
+                raise NotProvable(f"{segment.path} is not what was stored")
+        named = self._seals.that_hold(camera_id, [segment.id for segment in segments])
+        entries, until = self._account(camera_id, from_, to, segments)
+        proof = ExportProof(
+            export_id=export_id,
+            camera_id=camera_id,
+            from_=from_,
+            to=to,
+            until=until,
+            size_bytes=file.stat().st_size,
+            digest=file_digest(file),
+            entries=entries,
+            seals=[SealNamed(row.number, row.hash) for row in named],
+            key_id=self._key.key_id,
+            signed_at=self._clock.now(),
+        )
+        return sign(self._key, proof.fields()).encoded()
+
+    def _account(
+        self, camera_id: UUID, from_: datetime, to: datetime, segments: Sequence[Segment]
+    ) -> tuple[list[Entry], datetime]:
+        """Return what is known of every second, and up to when: the last ones may still come."""
+        entries: list[Entry] = [segment_entry(row) for row in segments]
+        gaps = self._gaps.in_range(camera_id, from_, to)
+        entries += [gap_entry(gap, still_open=to) for gap in gaps]
+        before = min(to, self._clock.now())
+        wanted = [
+            Span(max(period.started_at, from_), min(period.ended_at or before, before))
+            for period in self._periods.in_range(camera_id, from_, before)
+        ]
+        until = account_ends(wanted, _spans(entries), before)
+        return [*entries, *wanted_entries(wanted, until)], until
+
+
+def check_export(
+    file: Path, proof_file: Path, keys: Mapping[str, PublicKey]
+) -> tuple[ExportProof | None, list[SignedFinding]]:
+    """Check an export against its proof; return what the proof says, None if it proves nothing."""
+    try:
+        signed = parse_signed(proof_file.read_bytes())
+        proof = read_proof(signed)
+    except (Damaged, OSError) as error:
+        return None, [_finding(SignedKind.SEAL_DAMAGED, str(error), proof_file)]
+    key = keys.get(proof.key_id)
+    if key is None:
+        words = f"signed with the key {proof.key_id}, which was not given"
+        return None, [_finding(SignedKind.WRONG_KEY, words, proof_file)]
+    if not signed.by(key):
+        words = "its signature is wrong"
+        return None, [_finding(SignedKind.SEAL_ALTERED, words, proof_file)]
+    return proof, list(_wrong_with(proof, file))
+
+
+def _wrong_with(proof: ExportProof, file: Path) -> Iterator[SignedFinding]:
+    try:
+        size, digest = file.stat().st_size, file_digest(file)
+    except OSError as error:
+        yield _finding(SignedKind.FILE_MISSING, f"cannot be read: {error.strerror}", file)
+        return
+    if (size, digest) != (proof.size_bytes, proof.digest):
+        words = f"it is not the file that was signed ({size} bytes, {proof.size_bytes} signed)"
+        yield _finding(SignedKind.EXPORT_ALTERED, words, file)
+    wanted = [
+        Span(entry.started_at, entry.ended_at)
+        for entry in proof.entries
+        if isinstance(entry, WantedEntry)
+    ]
+    for hole in holes(wanted, _spans(proof.entries)):
+        yield SignedFinding(
+            kind=SignedKind.SECOND_MISSING,
+            camera_id=proof.camera_id,
+            detail=f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap",
+            started_at=hole.started_at,
+            ended_at=hole.ended_at,
+        )
+
+
+def _spans(entries: Sequence[Entry]) -> list[Span]:
+    known = (entry for entry in entries if isinstance(entry, SegmentEntry | GapEntry))
+    return [Span(entry.started_at, entry.ended_at) for entry in known]
+
+
+def _finding(kind: SignedKind, detail: str, file: Path) -> SignedFinding:
+    return SignedFinding(kind=kind, camera_id=None, detail=detail, path=str(file))

@@ -1,0 +1,353 @@
+"""Seals footage: signs what is stored and what is missing, camera by camera, each row exactly once.
+
+The files are the evidence, and Postgres follows them: a crash between the two is made up for from the
+files before the next seal (``docs/design/0012-verifiable-footage.md``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from streamwarden.app.coverage import Span, holes
+from streamwarden.app.seal_files import SealFiles
+from streamwarden.clock import Clock, to_milliseconds
+from streamwarden.errors import StreamwardenError
+from streamwarden.evidence.entries import (
+    Entry,
+    GapEntry,
+    SegmentEntry,
+    WantedEntry,
+    decode_entries,
+)
+from streamwarden.evidence.keys import SigningKey
+from streamwarden.evidence.seals import Head, Seal, Sealed, Stretch, make_seal, read_seal
+from streamwarden.evidence.statements import Damaged
+from streamwarden.media.names import parse_stored, segment_id
+from streamwarden.storage.rows import Gap, Period, SealRow, Segment
+
+log = structlog.get_logger(__name__)
+
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SETTLED_AFTER: Final = timedelta(seconds=120)
+"""``actors.ledger``: a late segment takes the place of a gap that ended at most so long ago."""
+MOST_ROWS: Final = 5_000
+"""Of a kind in one seal: a megabyte of entries."""
+_AHEAD: Final = timedelta(hours=25)
+"""Removal is announced so far ahead, so that the daily seal reaches to the next one."""
+_SHARE: Final = 24
+
+
+class SealingFailed(StreamwardenError):
+    """A camera's chain cannot be gone on with; the message says why."""
+
+    code = "sealing_failed"
+
+
+class SealTable(Protocol):
+    """The table of seals, and what is not sealed yet; raises Unavailable."""
+
+    def head(self, camera_id: UUID) -> SealRow | None:
+        """Return the camera's newest seal."""
+
+    def cameras(self) -> list[UUID]:
+        """Return the cameras that have something to seal."""
+
+    def unsealed_segments(self, camera_id: UUID, before: datetime, *, limit: int) -> list[Segment]:
+        """Return segments to seal."""
+
+    def unsealed_gaps(self, camera_id: UUID, before: datetime, *, limit: int) -> list[Gap]:
+        """Return gaps to seal."""
+
+    def enter(
+        self, row: SealRow, *, segments: Mapping[UUID, bytes | None], gaps: Collection[UUID]
+    ) -> None:
+        """Enter a seal and mark what it speaks of."""
+
+
+class Periods(Protocol):
+    """When cameras were wanted."""
+
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+        """Return the periods that overlap a range."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the next seal is to speak of; ``more``: and there is more behind it."""
+
+    segments: Sequence[Segment]
+    gaps: Sequence[Gap]
+    before: datetime
+    more: bool
+
+
+class Sealer:
+    """Makes seals. Any thread; one camera is sealed by one at a time.
+
+    ``keep_for`` is retention's age: what it reaches within a day is announced ahead.
+    """
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        key: SigningKey,
+        table: SealTable,
+        periods: Periods,
+        clock: Clock,
+        keep_for: timedelta,
+        settled_after: timedelta = SETTLED_AFTER,
+    ) -> None:
+        self._root = record_root
+        self._key = key
+        self._table = table
+        self._periods = periods
+        self._clock = clock
+        self._keep_for = keep_for
+        self._settled_after = settled_after
+        self._said: dict[UUID, datetime] = {}
+        self._owed: dict[UUID, datetime] = {}
+        self._lock = threading.Lock()
+
+    def cameras(self) -> list[UUID]:
+        """Return the cameras that have something to seal; raises Unavailable."""
+        return self._table.cameras()
+
+    def seal(
+        self, camera_id: UUID, before: datetime, *, go_on: Callable[[], bool] = lambda: True
+    ) -> int:
+        """Seal what began before ``before``, while ``go_on``; return how many seals that made.
+
+        Raises:
+            Unavailable: Postgres is away. What was sealed is sealed.
+            OSError: the disk refuses; nothing is half sealed.
+            SealingFailed: a seal that is there cannot be read.
+        """
+        files, made = SealFiles(self._root, camera_id), 0
+        with files.locked():
+            head = self._caught_up(camera_id, files)
+            while go_on() and (found := self._next(camera_id, before)) is not None:
+                head = self._publish(files, self._stretch(camera_id, found, head), head)
+                made += 1
+                if not found.more:
+                    break
+            if made and head is not None:
+                _drop_old_entries(files, head.removed_until)
+        return made
+
+    def announce(self, camera_id: UUID, until: datetime) -> None:
+        """Sign that what ended up to ``until`` may be gone, before it goes; nothing if that is said.
+
+        Raises:
+            Unavailable, OSError, SealingFailed: as ``seal``; the next seal says it then.
+        """
+        with self._lock:
+            said = self._said.get(camera_id)
+            if said is not None and until <= said:
+                return
+            self._owed[camera_id] = max(until, self._owed.get(camera_id, until))
+        files = SealFiles(self._root, camera_id)
+        with files.locked():
+            head = self._caught_up(camera_id, files)
+            if head is not None and (head.removed_until or BEGINNING) < until:
+                head = self._publish(files, self._removal(camera_id, head, until), head)
+                _drop_old_entries(files, head.removed_until)
+            with self._lock:
+                # Without a chain nothing was promised, and there is nothing to take back.
+                said = None if head is None else head.removed_until
+                self._said[camera_id] = max(until, said or until)
+
+    # One camera, under its lock
+
+    def _caught_up(self, camera_id: UUID, files: SealFiles) -> Head | None:
+        """Return the head, after telling Postgres of seals that it does not know."""
+        row = self._table.head(camera_id)
+        head = None if row is None else _head_of(row)
+        there = files.numbers()
+        if head is not None and (not there or there[-1] < head.number):
+            log.error("seal_files_missing", camera=str(camera_id), number=head.number)
+        for number in there:
+            if head is None or number > head.number:
+                sealed = self._read(files, number, head)
+                self._enter(sealed)
+                head = sealed.head
+                log.warning("seal_made_up_for", camera=str(camera_id), number=number)
+        return head
+
+    def _read(self, files: SealFiles, number: int, before: Head | None) -> Sealed:
+        try:
+            signed = files.read(number)
+            seal = read_seal(signed)
+        except Damaged as error:
+            raise SealingFailed(f"{files.folder.name}/{number}: {error}") from error
+        body = _entries(files, seal)
+        whole = not body or hashlib.sha256(body).digest() == seal.entries_sha256
+        ours = seal.key_id != self._key.key_id or signed.by(self._key.public)
+        if not whole or not ours or (before is not None and seal.previous != before.hash):
+            raise SealingFailed(f"{files.folder.name}/{number}: is not what was signed here")
+        return Sealed(seal, signed, body)
+
+    def _next(self, camera_id: UUID, before: datetime) -> _Found | None:
+        limit = MOST_ROWS + 1
+        segments = self._table.unsealed_segments(camera_id, before, limit=limit)
+        gaps = self._table.unsealed_gaps(camera_id, before, limit=limit)
+        horizon = self._clock.now() - self._settled_after
+        unsettled = [gap.started_at for gap in gaps if (gap.ended_at or horizon) > horizon]
+        cut = [rows[MOST_ROWS].started_at for rows in (segments, gaps) if len(rows) > MOST_ROWS]
+        before = min([before, *unsettled, *cut])
+        found = _Found(
+            segments=[row for row in segments if row.started_at < before],
+            gaps=[row for row in gaps if row.started_at < before],
+            before=before,
+            more=bool(cut),
+        )
+        return found if found.segments or found.gaps else None
+
+    def _stretch(self, camera_id: UUID, found: _Found, head: Head | None) -> Stretch:
+        entries: list[Entry] = [segment_entry(row) for row in found.segments]
+        entries += [gap_entry(gap, still_open=found.before) for gap in found.gaps]
+        known = [Span(entry.started_at, entry.ended_at) for entry in entries]
+        since = BEGINNING if head is None else head.until
+        wanted = _wanted(self._periods.in_range(camera_id, since, found.before), since, found)
+        until = max(since, account_ends(wanted, known, found.before))
+        starts = [span.started_at for span in (*wanted, *known)]
+        return Stretch(
+            camera_id=camera_id,
+            from_=min([*starts, until]) if head is None else head.until,
+            until=until,
+            entries=[*entries, *wanted_entries(wanted, until)],
+            removed_until=self._removed_until(camera_id, head),
+        )
+
+    def _removal(self, camera_id: UUID, head: Head, until: datetime) -> Stretch:
+        age = max(timedelta(), self._clock.now() - until)
+        ahead = to_milliseconds(until + min(_AHEAD, age / _SHARE))
+        removed_until = max(ahead, self._removed_until(camera_id, head))
+        return Stretch(
+            camera_id=camera_id,
+            from_=head.until,
+            until=head.until,
+            entries=(),
+            removed_until=removed_until,
+        )
+
+    def _removed_until(self, camera_id: UUID, head: Head | None) -> datetime:
+        by_age = self._clock.now() - self._keep_for + min(_AHEAD, self._keep_for / _SHARE)
+        with self._lock:
+            owed = self._owed.get(camera_id, BEGINNING)
+        said = BEGINNING if head is None else head.removed_until or BEGINNING
+        return max(to_milliseconds(by_age), owed, said)
+
+    def _publish(self, files: SealFiles, stretch: Stretch, head: Head | None) -> Head:
+        sealed = make_seal(self._key, stretch, after=head, signed_at=self._clock.now())
+        files.publish(sealed)
+        self._enter(sealed)
+        log.info(
+            "sealed",
+            camera=str(stretch.camera_id),
+            number=sealed.seal.number,
+            entries=sealed.seal.entries,
+            hash=sealed.signed.hash.hex(),
+        )
+        return sealed.head
+
+    def _enter(self, sealed: Sealed) -> None:
+        entries = decode_entries(sealed.body)
+        camera_id, head = sealed.seal.camera_id, sealed.head
+        row = SealRow(
+            camera_id=camera_id,
+            number=head.number,
+            hash=head.hash,
+            until=head.until,
+            removed_until=head.removed_until,
+            statement=sealed.signed.statement.decode(),
+            signature=sealed.signed.signature,
+        )
+        segments = [entry for entry in entries if isinstance(entry, SegmentEntry)]
+        digests = {_id_of(camera_id, entry.path): entry.digest for entry in segments}
+        gaps = [entry.id for entry in entries if isinstance(entry, GapEntry)]
+        self._table.enter(row, segments=digests, gaps=gaps)
+
+
+def _wanted(periods: Iterable[Period], since: datetime, found: _Found) -> list[Span]:
+    spans = [
+        Span(max(period.started_at, since), min(period.ended_at or found.before, found.before))
+        for period in periods
+    ]
+    return [span for span in spans if span.started_at < span.ended_at]
+
+
+def account_ends(wanted: Sequence[Span], known: Sequence[Span], before: datetime) -> datetime:
+    """Return where the account ends: ``before``, or where what is still under way began."""
+    missing = list(holes(wanted, known))
+    if missing and missing[-1].ended_at == before:
+        return missing[-1].started_at
+    return before
+
+
+def wanted_entries(wanted: Iterable[Span], until: datetime) -> list[WantedEntry]:
+    """Return when recording was wanted, up to ``until``."""
+    return [
+        WantedEntry(started_at=span.started_at, ended_at=min(span.ended_at, until))
+        for span in wanted
+        if span.started_at < until
+    ]
+
+
+def segment_entry(row: Segment) -> SegmentEntry:
+    """Return what is said of a segment."""
+    return SegmentEntry(
+        path=row.path,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        media_ms=row.media_ms,
+        size_bytes=row.size_bytes,
+        digest=row.digest,
+    )
+
+
+def gap_entry(gap: Gap, *, still_open: datetime) -> GapEntry:
+    """Return what is said of a gap; one that has no end yet reaches to ``still_open``."""
+    ended_at = gap.ended_at or max(gap.started_at, still_open)
+    return GapEntry(id=gap.id, started_at=gap.started_at, ended_at=ended_at, cause=gap.cause)
+
+
+def _head_of(row: SealRow) -> Head:
+    return Head(number=row.number, hash=row.hash, until=row.until, removed_until=row.removed_until)
+
+
+def _id_of(camera_id: UUID, path: str) -> UUID:
+    """Return a segment's id, which its name has in it."""
+    place = Path(path)
+    name = parse_stored(place.parent.name, place.name)
+    if name is None:
+        raise SealingFailed(f"{path} is no name of a stored segment")
+    return segment_id(camera_id, name.run, name.number)
+
+
+def _entries(files: SealFiles, seal: Seal) -> bytes:
+    """Return what a seal speaks of; nothing where retention has had it dropped: none of it is left."""
+    try:
+        return files.read_entries(seal.number) if seal.entries else b""
+    except FileNotFoundError:
+        return b""
+
+
+def _drop_old_entries(files: SealFiles, removed_until: datetime | None) -> None:
+    for number in files.numbers_of_entries():
+        try:
+            last = read_seal(files.read(number)).last
+        except FileNotFoundError:
+            continue  # a crash has left it without its seal; it is written anew
+        if last is None or removed_until is None or last > removed_until:
+            return
+        files.drop_entries(number)
