@@ -65,6 +65,7 @@ def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
     for instruments in (HttpMetrics, AuthMetrics, GuardMetrics, SourceMetrics):
         instruments(registry)
     recording = RecordingMetrics(registry)
+    recording.sealing()
     recording.watch_inboxes(dict)
     recording.watch_ffmpeg(lambda: (0.0, 0))
     recording.watch_index(lambda: (0, 0.0))

@@ -24,6 +24,9 @@ NOT_OF_THE_API = {
         "media_path_refused",
         "source_secret_unreadable",
         "camera_not_described",
+        "key_unusable",
+        "sealing_failed",
+        "not_provable",
     ),
 }
 """Of starting up, of the internal routes, of the page's role, of tools, of what runs beside the routes."""

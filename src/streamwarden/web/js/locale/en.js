@@ -200,6 +200,7 @@ export default {
   "export.waiting": "Waiting its turn…",
   "export.done": "Ready",
   "export.save": "Save MP4",
+  "export.proof": "Save proof",
   "export.cancelled": "Cancelled.",
   "export.failed": "The export failed: {detail}",
   "export.order": "The end must be after the start.",

@@ -200,6 +200,7 @@ export default {
   "export.waiting": "排隊中…",
   "export.done": "完成",
   "export.save": "儲存 MP4",
+  "export.proof": "儲存證明",
   "export.cancelled": "已取消。",
   "export.failed": "匯出失敗：{detail}",
   "export.order": "結束時間必須晚於開始時間。",

@@ -23,17 +23,19 @@ export function exportPanel(camera, playing, chosen) {
   const progress = h("progress", { max: 1, hidden: true, "aria-label": t("export.title") });
   const make = button(t("export.start"), start, { look: "primary" });
   const cancel = button(t("export.cancel"), stop, { attributes: { hidden: true } });
-  const keep = button(t("export.save"), saveFile, { look: "primary", icon: icon("download"), attributes: { hidden: true } });
+  const prove = button(t("export.proof"), () => fetchPart("proof"), { look: "quiet", attributes: { hidden: true } });
+  const keep = button(t("export.save"), () => fetchPart("file"), { look: "primary", icon: icon("download"), attributes: { hidden: true } });
   const element = h(
     "section",
     { class: "panel" },
     h("h2", { text: t("export.title") }),
-    h("div", { class: "export-form" }, from.element, to.element, h("div", { class: "row" }, make, cancel, keep), progress, words),
+    h("div", { class: "export-form" }, from.element, to.element, h("div", { class: "row" }, make, cancel, keep, prove), progress, words),
   );
   let timer = 0;
   let base = "";
   let range = { from: NaN, to: NaN };
   let ordered = range;
+  let proven = false; // signed: others can check it without this server
 
   function changed() {
     range = { from: from.value(), to: to.value() };
@@ -45,6 +47,7 @@ export function exportPanel(camera, playing, chosen) {
     make.hidden = state === "busy";
     cancel.hidden = state !== "busy";
     keep.hidden = state !== "done";
+    prove.hidden = state !== "done" || !proven;
     progress.hidden = state !== "busy";
     setText(words, text);
   }
@@ -68,6 +71,7 @@ export function exportPanel(camera, playing, chosen) {
   /** @param {any} found */
   function take(found) {
     clearTimeout(timer);
+    proven = found.proven === true;
     if (found.state === "done") return show("done", `${t("export.done")} · ${size(found.bytes ?? 0)}`);
     if (found.state === "failed") return show("idle", t("export.failed", { detail: found.error ?? "" }));
     if (found.state === "cancelled") return show("idle", t("export.cancelled"));
@@ -92,12 +96,15 @@ export function exportPanel(camera, playing, chosen) {
     if (path) await call("DELETE", path).catch(() => {}); // it also goes by itself, after a while
   }
 
-  /** The browser saves it piece by piece itself; what it fetches carries a token for this time alone. */
-  async function saveFile() {
+  /**
+   * The browser saves it piece by piece itself; what it fetches carries a token for this time alone.
+   * @param {"file"|"proof"} part
+   */
+  async function fetchPart(part) {
     try {
       const body = { from: new Date(ordered.from).toISOString(), to: new Date(ordered.to).toISOString(), ttl: TOKEN_TTL_S };
       const { token } = await call("POST", `${cameraPath(camera.id)}/recordings/play_token`, { body });
-      save(`/bff/v1${base}/file?${new URLSearchParams({ token })}`, ""); // the server names it
+      save(`/bff/v1${base}/${part}?${new URLSearchParams({ token })}`, ""); // the server names it
     } catch (error) {
       show("done", explainShortly(error));
     }
