@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import structlog
 
 from streamwarden.app.evidence_tools import check_signed, heads
+from streamwarden.app.outage import Outage
 from streamwarden.app.retention import Limits, Sweeper
 from streamwarden.app.seal_files import SealFiles, seal_name
 from streamwarden.app.sealer import Sealer
@@ -443,6 +446,12 @@ def sweep(desk: Desk, keep_s: float) -> None:
         periods=desk.made.periods,
         counter=Uncounted(),
         clock=desk.clock,
+        outage=Outage(
+            record_root=desk.made.root,
+            state=desk.made.root / ".streamwarden",
+            waiting_since=lambda: None,
+            clock=desk.clock,
+        ),
         announce=desk.sealer().announce,
     )
     while sweeper.sweep():
@@ -503,9 +512,25 @@ def test_a_removal_that_could_not_be_signed_is_in_the_next_seal(desk: Desk, came
 
 
 @pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """A command that sends logs to standard error does so to the end of its process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
 def environment(
-    desk: Desk, shared_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk,
+    shared_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logs_as_before: None,
 ) -> Path:
+    del logs_as_before
     public = tmp_path / "seal.pub"
     public.write_text(desk.key.public.pem)
     monkeypatch.setenv("DATABASE_URL", shared_url)
