@@ -42,18 +42,20 @@ def tracks(ffmpeg: str, file: Path) -> tuple[str | None, str | None]:
     return found.get("Video"), found.get("Audio")
 
 
-def assert_recorded(stage: Stage, cameras: Mapping[str, CameraUser], ffmpeg: str) -> None:
+def assert_recorded(
+    stage: Stage, cameras: Mapping[str, CameraUser], ffmpeg: str, *, looked_into: int = 2
+) -> None:
     """Each kind is recorded, indexed and played; what MP4 cannot hold is refused by its cause."""
     for kind, (video, audio) in KEPT.items():
         camera = cameras[kind]
         segments = camera.await_segments(2, within_s=RECORDED_WITHIN_S)
-        for segment in segments[:2]:
+        for segment in segments[:looked_into]:
             file = file_of(stage.record_root / OWNER / camera.camera_id, segment)
             assert tracks(ffmpeg, file) == (video, audio), kind
             assert complaints(ffmpeg, file, sound=audio is not None) == "", kind
             assert camera.file(segment).body == file.read_bytes(), kind
         assert_played(stage, camera, segments[:2])
-        assert camera.status()["status"] == "running", kind
+        camera.await_status("running")
     assert_cut_at_key_frames(cameras[RARE].segments())
     refused = cameras[UNSTORABLE].await_status(lambda s: s["last_error"] is not None)
     assert refused["last_error"]["cause"] == "unsupported_media"
