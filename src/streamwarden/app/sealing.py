@@ -109,6 +109,8 @@ class SealKeeper:
     def _seal_all(self, midnight: datetime) -> bool:
         good = True
         for camera_id in self._sealer.cameras():
+            if not self._goes_on():
+                return False
             try:
                 made = self._sealer.seal(camera_id, midnight, go_on=self._goes_on)
             except Unavailable:
@@ -119,9 +121,7 @@ class SealKeeper:
                 good = False
             else:
                 self._metrics.made(made)
-            if not self._goes_on():
-                return False
-        return good
+        return good and self._goes_on()
 
     def _goes_on(self) -> bool:
         return not self._stopping.is_set()

@@ -203,7 +203,7 @@ class SignedCheck:
             for path, started_at in stored_files(folder.path, since, until):
                 name = str(path.relative_to(self.record_root))
                 if started_at >= since and name not in self._segments:
-                    words = "no seal names it, though its time is sealed"
+                    words = "no seal names it, though its time is sealed; what came late is in the next one"
                     self._find(SignedKind.FILE_UNSEALED, words, path=name, started_at=started_at)
 
     def _check_seconds(self) -> tuple[list[Span], list[Span]]:

@@ -1,10 +1,14 @@
-"""What the demo has recorded: files, index, metrics and the time in the picture agree."""
+"""What the demo has recorded: files, index, metrics, seals and the time in the picture agree."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +25,11 @@ from streamwarden.tests.acceptance.footage import (
     stored_files,
     tracks,
 )
+from streamwarden.tests.acceptance.program import FROM_THE_CHECKOUT, clean_environment
 from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.acceptance.waiting import wait_for
 
+WITHIN_S = 60.0
 PORTS = ("api", "streaming", "internal_api")
 
 
@@ -173,3 +179,103 @@ def test_nobody_else_on_this_machine_can_read_the_recordings(
     paths = [demo.record_root, *demo.record_root.rglob("*"), demo.data_dir / "secrets.json"]
     assert [str(path) for path in paths if path.exists() and path.stat().st_mode & 0o007] == []
     assert (demo.data_dir / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+# As evidence, where nothing of the program runs
+
+
+def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a command that knows of nothing but its arguments."""
+    done = subprocess.run(
+        [*FROM_THE_CHECKOUT, *arguments, "--json"],
+        env=clean_environment(),
+        capture_output=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert done.stdout, done.stderr.decode()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found
+
+
+@pytest.fixture
+def copy(demo: DemoProgram, camera: CameraUser, tmp_path: Path) -> Iterator[Path]:
+    """A copy of one camera's recordings, sealed this moment, as it is handed over."""
+    settings = str(demo.data_dir / "settings.toml")
+    sealed = ("--config", settings, "recordings", "seal", "--settle", "0")
+    code, made = run(*sealed, "--camera", camera.camera_id)
+    assert code == 0, made
+    copy = tmp_path / "copy"
+    for folder in demo.record_root.glob(f"*/{camera.camera_id}"):
+        kept = shutil.ignore_patterns(".live")
+        shutil.copytree(folder, copy / folder.relative_to(demo.record_root), ignore=kept)
+    yield copy
+    shutil.rmtree(copy)
+
+
+def test_what_was_recorded_is_proven_elsewhere_and_a_flipped_byte_is_named(
+    demo: DemoProgram, camera: CameraUser, copy: Path
+) -> None:
+    public = str(demo.data_dir / "seal.pub")
+    verify = (
+        "recordings",
+        "verify",
+        "--signed",
+        "--public-key",
+        public,
+        "--record-root",
+        str(copy),
+    )
+    _, listed = run("recordings", "seals", "--record-root", str(copy))
+    (head,) = listed["items"]
+    code, shown = run(*verify, "--head", head["head"])
+    assert (code, shown["findings"]) == (0, [])
+    proven = shown["proven"][0]
+    assert proven["camera_id"] == camera.camera_id
+    assert proven["files"] >= 2
+    assert proven["wanted_seconds"] > 0
+    file = copy / _first_sealed(copy)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    code, shown = run(*verify)
+    assert code == 1
+    assert [one["path"] for one in shown["findings"] if one["kind"] == "file_altered"] == [
+        str(file.relative_to(copy))
+    ]
+
+
+def test_an_export_comes_with_a_proof(
+    demo: DemoProgram, camera: CameraUser, tmp_path: Path
+) -> None:
+    first, second = camera.await_segments(2)[:2]
+    asked = {"from": first["started_at"], "to": second["ended_at"]}
+    made = camera.api.post(f"{camera.path}/exports", asked).json()
+    path = f"{camera.path}/exports/{made['id']}"
+
+    def done() -> dict[str, Any] | None:
+        found: dict[str, Any] = camera.api.get(path).json()
+        assert found["state"] not in {"failed", "cancelled"}, found
+        return found if found["state"] == "done" else None
+
+    assert wait_for("the export", done, within_s=WITHIN_S)["proven"] is True
+    file, proof = tmp_path / "export.mp4", tmp_path / "export.mp4.proof"
+    file.write_bytes(camera.api.get(f"{path}/file").body)
+    answer = camera.api.get(f"{path}/proof")
+    assert answer.headers["content-disposition"].endswith('.mp4.proof"')
+    proof.write_bytes(answer.body)
+    signed = ("recordings", "verify", "--signed", "--public-key", str(demo.data_dir / "seal.pub"))
+    verify = (*signed, "--export", str(file), "--proof", str(proof))
+    code, shown = run(*verify)
+    assert (code, shown["findings"]) == (0, [])
+    assert shown["proven"][0]["camera_id"] == camera.camera_id
+    assert len(shown["proven"][0]["segments"]) == 2
+    file.write_bytes(file.read_bytes()[:-1])
+    code, shown = run(*verify)
+    assert (code, [one["kind"] for one in shown["findings"]]) == (1, ["export_altered"])
+
+
+def _first_sealed(copy: Path) -> str:
+    entries = sorted(copy.glob(".seals/*/*.entries"))
+    lines = [json.loads(line) for file in entries for line in file.read_text().splitlines()]
+    return str(next(line["path"] for line in lines if line["kind"] == "segment"))
