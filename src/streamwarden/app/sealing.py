@@ -29,6 +29,7 @@ _FIRST_S: Final = 180.0
 """After the start: what it salvages and reconciles goes first."""
 _LOOK_EVERY_S: Final = 60.0
 _STOP_WITHIN_S: Final = 5.0
+_REST_S: Final = 2.0
 
 
 def sealer_of(
@@ -111,6 +112,7 @@ class SealKeeper:
         for camera_id in self._sealer.cameras():
             if not self._goes_on():
                 return False
+            began_s = self._clock.monotonic()
             try:
                 made = self._sealer.seal(camera_id, midnight, go_on=self._goes_on)
             except Unavailable:
@@ -121,6 +123,8 @@ class SealKeeper:
                 good = False
             else:
                 self._metrics.made(made)
+            # Half of the time at most: a thousand cameras must not keep a core from what records.
+            self._stopping.wait(min(_REST_S, self._clock.monotonic() - began_s))
         return good and self._goes_on()
 
     def _goes_on(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,27 @@ def test_what_is_complete_and_unaltered_is_proven(desk: Desk, camera: Camera) ->
     (proven,), _ = check_signed(desk.made.root, [], Question(keys=by_id([desk.key.public])))
     assert (proven.seals, proven.files, proven.wanted_s, proven.gap_s) == (3, 10, 28.0, 8.0)
     assert (proven.from_, proven.until) == (at(0), at(3600))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: install it")
+def test_a_seal_can_be_checked_by_hand(desk: Desk, camera: Camera, tmp_path: Path) -> None:
+    """As the design note says it, with nothing of ours."""
+    (tmp_path / "seal.pub").write_text(desk.key.public.pem)
+    script = (
+        f"cd '{desk.files(camera).folder}' && "
+        f"head -n 1 00000001.seal >'{tmp_path}/statement' && "
+        f"tail -n 1 00000001.seal | base64 -d >'{tmp_path}/signature' && cd '{tmp_path}' && "
+        "openssl pkeyutl -verify -pubin -inkey seal.pub -rawin -in statement -sigfile signature "
+        ">&2 && sha256sum <statement && "
+        f"sha256sum <'{desk.files(camera).folder}/00000001.entries' && "
+        "openssl pkey -pubin -in seal.pub -outform DER | sha256sum | cut -c1-16"
+    )
+    said = subprocess.run(["sh", "-c", script], capture_output=True, check=True, timeout=WITHIN_S)
+    statement, entries, key_id = (line.split()[0] for line in said.stdout.decode().splitlines())
+    files = desk.files(camera)
+    assert statement == read_seal(files.read(2)).previous.hex()
+    assert entries == read_seal(files.read(1)).entries_sha256.hex()
+    assert key_id == desk.key.key_id
 
 
 def test_nothing_is_sealed_twice(desk: Desk, camera: Camera) -> None:
@@ -286,7 +308,6 @@ def test_a_gap_is_sealed_when_it_has_ended_and_settled(desk: Desk, made: Recordi
     desk.seal(camera, 3600)
     assert desk.kinds(camera, to=at(4)) == []
     assert desk.kinds(camera, to=at(5)) == ["not_sealed"]
-    made.gaps.upsert_many([row for row in made.ledger(camera) if row.id == gap])
     desk.clock.seconds = 100
     made.database.execute(
         b"update gap set ended_at = %(at)s where id = %(id)s", {"at": at(50), "id": gap}
