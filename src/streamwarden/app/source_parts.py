@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from streamwarden.auth.source_changes import CameraAnswer, SourcePlanner
@@ -10,9 +11,20 @@ from streamwarden.auth.source_secrets import SourceSealer, parse_source_keys
 from streamwarden.auth.source_targets import SourceTargets
 from streamwarden.auth.source_urls import SourceUrl
 from streamwarden.auth.targets import Resolve, resolve
-from streamwarden.clients.rtsp_look import look
+from streamwarden.clients.rtsp import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.config.settings import Settings
 from streamwarden.storage.pool import hosts_of
+
+_WITHIN_S: Final = 3.0
+_ANSWERS: Final = {
+    Trouble.REDIRECT: CameraAnswer.REDIRECTS,
+    Trouble.NOT_RTSP: CameraAnswer.OTHER,
+    **dict.fromkeys(
+        (Trouble.REFUSED, Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.CLOSED, Trouble.TLS),
+        CameraAnswer.NONE,
+    ),
+}
+"""Any other trouble is told in RTSP: it wants credentials, or has no such path."""
 
 
 def source_planner(settings: Settings) -> SourcePlanner:
@@ -39,10 +51,13 @@ def source_targets(settings: Settings, resolve: Resolve = resolve) -> SourceTarg
     )
 
 
-def ask_camera(address: str, url: SourceUrl) -> CameraAnswer:
-    """Ask once, without credentials."""
-    seen = look(address, url.port, url=url.at(address), tls=url.scheme == "rtsps")
-    return CameraAnswer(seen.value)
+def ask_camera(address: str, url: SourceUrl, *, within_s: float = _WITHIN_S) -> CameraAnswer:
+    """Ask once, without credentials; of the answer nothing is kept."""
+    try:
+        describe(CameraUrl(url.at(address)), timeout_s=within_s)
+    except NotDescribed as error:
+        return _ANSWERS.get(error.trouble, CameraAnswer.RTSP)
+    return CameraAnswer.RTSP
 
 
 def _own(settings: Settings) -> Iterator[str]:

@@ -31,7 +31,7 @@ EVERY_S: Final = 10.0
 LEAVE_S: Final = 2.0
 """So long a path stays that is no longer wanted: its recorder ends the last segment meanwhile."""
 _SHARE: Final = 20
-"""A sweep over very many paths takes no more than this part of the time."""
+"""Looking at very many paths takes no more than this part of the time; setting them is not counted."""
 _AGAIN_S: Final = (0.5, 1.0, 2.0, 5.0)
 _STOP_WITHIN_S: Final = 10.0
 
@@ -101,6 +101,7 @@ class SourceKeeper:
         self._ours: set[str] = set()
         self._leaving: dict[str, float] = {}
         self._said: dict[UUID, str] = {}
+        self._looked_s = 0.0
         self._failures = 0
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -132,7 +133,9 @@ class SourceKeeper:
         wanted = [row for row in self._rows or () if row.status == "active"]
         plans = {row.path: self._plans.plan(row) for row in wanted}
         self._plans.keep({urlsplit(row.url).hostname or "" for row in wanted})
+        began_s = self._clock.monotonic()
         given = {path.name: path.source for path in self._server.paths()}
+        self._looked_s = self._clock.monotonic() - began_s
         if current:
             self._leave({path for path, plan in plans.items() if plan.stays}, given)
         reasons = [self._settle(row, plans[row.path], given, current=current) for row in wanted]
@@ -203,11 +206,9 @@ class SourceKeeper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
-            began_s = self._clock.monotonic()
             pause_s = self._attempt()
             if pause_s is None:
-                took_s = self._clock.monotonic() - began_s
-                pause_s = max(LEAVE_S if self._leaving else EVERY_S, _SHARE * took_s)
+                pause_s = max(LEAVE_S if self._leaving else EVERY_S, _SHARE * self._looked_s)
             if not self._stopping.is_set():
                 self._woken.wait(pause_s)
 

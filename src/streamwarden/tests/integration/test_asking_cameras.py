@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streamwarden.clients.rtsp_look import Look, look
+from streamwarden.app.source_parts import ask_camera
+from streamwarden.auth.source_changes import CameraAnswer
+from streamwarden.auth.source_urls import parse_source
 
 OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
 
@@ -60,37 +62,40 @@ def meet() -> Iterator[Meet]:
         one.close()
 
 
-def seen(somebody: Somebody, *, within_s: float = 30, tls: bool = False) -> Look:
-    url = f"rtsp://127.0.0.1:{somebody.port}/x?y=1"
-    return look("127.0.0.1", somebody.port, url=url, tls=tls, within_s=within_s)
+def asked(port: int, *, within_s: float = 30, scheme: str = "rtsp") -> CameraAnswer:
+    url, _ = parse_source(f"{scheme}://cam.lan:{port}/x?y=1")
+    return ask_camera("127.0.0.1", url, within_s=within_s)
 
 
 @pytest.mark.parametrize(
     ("said", "found"),
     [
-        (OK, Look.RTSP),
-        (b"RTSP/1.0 401 Unauthorized\r\n\r\n", Look.RTSP),
-        (b"RTSP/2.0 404 Not Found\r\n\r\n", Look.RTSP),
-        (b"RTSP/1.0 503\r\n\r\n", Look.RTSP),
-        (b"RTSP/1.0 301 Moved Permanently\r\nLocation: rtsp://10.0.0.1/\r\n\r\n", Look.REDIRECTS),
-        (b"RTSP/1.0 302 Found\r\n\r\n", Look.REDIRECTS),
-        (b"RTSP/1.0 305 Use Proxy\r\n\r\n", Look.REDIRECTS),
-        (b"HTTP/1.1 301 Moved\r\n\r\n", Look.OTHER),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", Look.OTHER),
-        (b"\x00\xff\x00\xff", Look.OTHER),
-        (b"RTSP/1.0 2000 OK\r\n\r\n", Look.OTHER),
-        (b"RTSP/1.0", Look.OTHER),
-        (b"", Look.NONE),
+        (b"RTSP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nv=0\r\nm=video\r\n", CameraAnswer.RTSP),
+        (b"RTSP/1.0 401 Unauthorized\r\n\r\n", CameraAnswer.RTSP),
+        (b"RTSP/2.0 404 Not Found\r\n\r\n", CameraAnswer.RTSP),
+        (b"RTSP/1.0 503 Busy\r\n\r\n", CameraAnswer.RTSP),
+        (
+            b"RTSP/1.0 301 Moved\r\nLocation: rtsp://10.0.0.1/\r\n\r\n",
+            CameraAnswer.REDIRECTS,
+        ),
+        (b"RTSP/1.0 302 Found\r\n\r\n", CameraAnswer.REDIRECTS),
+        (b"RTSP/1.0 305 Use Proxy\r\n\r\n", CameraAnswer.REDIRECTS),
+        (b"RTSP/1.0 200 OK\r\n\r\n", CameraAnswer.OTHER),
+        (b"HTTP/1.1 301 Moved\r\n\r\n", CameraAnswer.OTHER),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", CameraAnswer.OTHER),
+        (b"\x00\xff\x00\xff", CameraAnswer.OTHER),
+        (b"RTSP/1.0 2000 OK\r\n\r\n", CameraAnswer.OTHER),
+        (b"RTSP/1.0", CameraAnswer.NONE),
+        (b"", CameraAnswer.NONE),
     ],
 )
-def test_the_first_line_tells_what_it_is(meet: Meet, said: bytes, found: Look) -> None:
-    somebody = meet(lambda connection: connection.sendall(said))
-    assert seen(somebody) is found
+def test_its_answer_tells_what_it_is(meet: Meet, said: bytes, found: CameraAnswer) -> None:
+    assert asked(meet(lambda connection: connection.sendall(said)).port) is found
 
 
 def test_it_is_asked_for_the_stream_and_shown_nothing(meet: Meet) -> None:
     somebody = meet(lambda connection: connection.sendall(OK))
-    seen(somebody)
+    asked(somebody.port)
     line, *headers = somebody.asked.decode().split("\r\n")
     assert line == f"DESCRIBE rtsp://127.0.0.1:{somebody.port}/x?y=1 RTSP/1.0"
     assert not any(header.lower().startswith("authorization") for header in headers)
@@ -103,7 +108,7 @@ def test_somebody_who_says_nothing_is_given_up(meet: Meet) -> None:
         ended.wait(30)
 
     somebody = meet(silent)
-    assert seen(somebody, within_s=0.5) is Look.NONE
+    assert asked(somebody.port, within_s=0.5) is CameraAnswer.NONE
     ended.set()
 
 
@@ -112,14 +117,15 @@ def test_somebody_who_talks_without_end_is_given_up(meet: Meet) -> None:
         while True:
             connection.sendall(b"x" * 4096)
 
-    assert seen(meet(endless)) is Look.OTHER
+    assert asked(meet(endless).port) is CameraAnswer.OTHER
 
 
 def test_nobody_is_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert look("127.0.0.1", port, url="rtsp://127.0.0.1/x", tls=False, within_s=30) is Look.NONE
+    assert asked(port) is CameraAnswer.NONE
 
 
 def test_somebody_without_tls_is_none_where_tls_was_asked_for(meet: Meet) -> None:
-    assert seen(meet(lambda connection: connection.sendall(OK)), tls=True) is Look.NONE
+    somebody = meet(lambda connection: connection.sendall(OK))
+    assert asked(somebody.port, scheme="rtsps") is CameraAnswer.NONE
