@@ -46,8 +46,9 @@ What can be wrong, each with what to do about it:
   unresolved, refused, unreachable, timeout, closed, tls     the camera is not reached
   login_missing, login_wrong, login_unknown, forbidden       it is, and wants another user or password
   not_found, not_rtsp, redirect, error                       something else answers there
-  no_picture, no_key_frame, unsupported_media, time_jumps,
-    broke_off                                                it sends what cannot be recorded well
+  no_picture, no_key_frame, unsupported_media, time_jumps    it sends what cannot be recorded well
+  source_offline, starting, stalled, broke_off               it stops sending
+  certificate                                                rtsps, and nobody vouches for the camera
 Notes are no faults: browsers that cannot play it, B-frames, key frames that are far apart.
 
 examples:

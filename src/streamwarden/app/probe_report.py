@@ -68,6 +68,9 @@ class TrackReport:
         }
 
 
+_BROWSERS: Mapping[str, str] = {"no_browser": "none", "some_browsers": "some"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
     """A camera, looked at: ``url`` is without user and password. No problem means: it is recorded."""
@@ -77,6 +80,14 @@ class ProbeReport:
     tracks: Sequence[TrackReport] = ()
     problems: Sequence[Finding] = ()
     notes: Sequence[Finding] = ()
+
+    @property
+    def browsers(self) -> str | None:
+        """Which browsers play a recording: ``all``, ``some``, ``none``; None where nobody can tell."""
+        if not any(track.kind == "picture" and track.fate is Fate.KEPT for track in self.tracks):
+            return None
+        codes = {note.code for note in self.notes}
+        return next((word for code, word in _BROWSERS.items() if code in codes), "all")
 
     @property
     def good(self) -> bool:
@@ -89,6 +100,7 @@ class ProbeReport:
             "url": self.url,
             "ok": self.good,
             "seconds": self.seconds,
+            "browsers": self.browsers,
             "tracks": [track.as_json() for track in self.tracks],
             "problems": [finding.as_json() for finding in self.problems],
             "notes": [finding.as_json() for finding in self.notes],

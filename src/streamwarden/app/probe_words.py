@@ -110,6 +110,16 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
 }
 
 
+def distrusted(why: str) -> Finding:
+    """Return that the camera's certificate is not one that MediaMTX takes."""
+    return Finding(
+        "certificate",
+        f"This machine does not trust its certificate ({why}); MediaMTX refuses such a camera",
+        "Use rtsp:// in a network of your own; or give the camera a certificate of an authority that "
+        "MediaMTX's machine trusts, and use the name that it is for.",
+    )
+
+
 def broke_off(cause: Cause) -> Finding:
     """Return that a stream ended while it was looked at."""
     return Finding(

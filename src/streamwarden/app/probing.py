@@ -18,7 +18,7 @@ from streamwarden.actors.spawning import AUDIO_WAYS
 from streamwarden.app import probe_words as words
 from streamwarden.app.probe_report import Fate, Finding, ProbeReport, TrackReport
 from streamwarden.causes import Cause
-from streamwarden.clients.rtsp import CameraUrl, NotDescribed, describe
+from streamwarden.clients.rtsp import CameraUrl, NotDescribed, describe, distrusted
 from streamwarden.clients.sdp import Track, tracks_of
 from streamwarden.media.jobs import JobRunner
 from streamwarden.media.packets import PacketTrack
@@ -52,6 +52,8 @@ class Probe:
     named: Sequence[Track]
     sample: Sample
     seconds: float
+    distrust: str | None = None
+    """Why its certificate is not trusted, if it is not."""
 
     def of_kind(self, kind: str) -> list[PacketTrack]:
         """Return what came of one kind of track, ``video`` or ``audio``."""
@@ -76,6 +78,7 @@ def probe_camera(
         named = tracks_of(ask(url))
     except NotDescribed as error:
         return ProbeReport(url=url.clean, seconds=seconds, problems=(words.of_trouble(error),))
+    distrust = distrusted(url) if url.secure else None
     jobs = JobRunner()
     jobs.start()
     try:
@@ -86,7 +89,7 @@ def probe_camera(
             sample = sampler.take(url.with_login(), seconds=seconds, ways=AUDIO_WAYS)
     finally:
         jobs.close()
-    return report(url, Probe(named, sample, seconds))
+    return report(url, Probe(named, sample, seconds, distrust))
 
 
 def report(url: CameraUrl, found: Probe) -> ProbeReport:
@@ -180,6 +183,8 @@ def _without_key_frame_s(track: PacketTrack) -> float:
 
 
 def _problems(found: Probe) -> Iterable[Finding]:
+    if found.distrust is not None:
+        yield words.distrusted(found.distrust)
     if not any(track.kind == "video" for track in found.named):
         yield words.NO_PICTURE
         return

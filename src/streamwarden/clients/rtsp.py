@@ -136,6 +136,23 @@ def describe(url: CameraUrl, *, timeout_s: float = 10.0) -> str:
         return _description(talk.ask("DESCRIBE", url.clean, proof))
 
 
+def distrusted(url: CameraUrl, *, timeout_s: float = 10.0) -> str | None:
+    """Return why this machine does not trust the camera's certificate; None where it does.
+
+    MediaMTX refuses such a camera, FFmpeg does not look at certificates.
+    """
+    try:
+        with (
+            socket.create_connection((url.host, url.port), timeout=timeout_s) as connection,
+            ssl.create_default_context().wrap_socket(connection, server_hostname=url.host),
+        ):
+            return None
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except OSError:
+        return None  # it answered a moment ago: whatever this is, it is not its certificate
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int

@@ -7,6 +7,7 @@ import getpass
 import os
 import sys
 from pathlib import Path
+from textwrap import wrap
 
 from streamwarden import tools
 from streamwarden.app.probe_report import Fate, Finding, ProbeReport, TrackReport
@@ -17,6 +18,7 @@ from streamwarden.commands.output import plain, print_json, print_line, print_no
 from streamwarden.errors import InvalidInput
 
 _MOST_PASSWORD_BYTES = 1024
+_WIDTH = 90
 _FATES = {
     Fate.KEPT: "recorded as it is",
     Fate.MADE_AAC: "recorded as AAC: MP4 cannot hold it as it is",
@@ -50,13 +52,14 @@ def lines_of(found: ProbeReport) -> list[str]:
     for finding in found.notes:
         lines += _told("note", finding)
     if found.good:
-        lines.append("Nothing is wrong: it can be recorded.")
+        plays = ", and every browser plays it" if found.browsers == "all" else ""
+        lines.append(f"Nothing is wrong: it can be recorded{plays}.")
     return lines
 
 
 def _told(kind: str, finding: Finding) -> list[str]:
-    advice = [f"  {'':<8}{finding.do}"] if finding.do else []
-    return [f"  {kind:<8}{finding.says}. [{finding.code}]", *advice, ""]
+    said = wrap(f"{finding.says}. [{finding.code}]", _WIDTH) + wrap(finding.do, _WIDTH)
+    return [f"  {'' if number else kind:<8}{line}" for number, line in enumerate(said)] + [""]
 
 
 def _looks(track: TrackReport) -> str:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from streamwarden.clients.rtsp import CameraUrl, NotDescribed, Trouble, describe, parse_camera_url
+from streamwarden.clients.digest import Challenge, authorization, parse_challenge
+from streamwarden.clients.rtsp import (
+    CameraUrl,
+    NotDescribed,
+    Trouble,
+    describe,
+    distrusted,
+    parse_camera_url,
+)
 from streamwarden.clients.sdp import tracks_of
 from streamwarden.devkit.camera_server import CameraServer, Login
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
@@ -55,8 +70,10 @@ def test_a_camera_describes_itself_to_who_knows_the_password(schemes: tuple[str,
 
 def test_a_password_proves_nothing_with_somebody_elses_nonce(both: CameraServer) -> None:
     with RtspClient(both.relay.ports.rtsp) as thief:
-        shown = 'Digest username="viewer", realm="x", nonce="old", uri="rtsp://h/a", response="0"'
-        assert thief.ask("DESCRIBE", "a", Authorization=shown).status == 401
+        asked = parse_challenge(thief.ask("DESCRIBE", "a").headers["www-authenticate"])
+        offer = Challenge("digest", {**asked.parameters, "realm": "devkit camera", "nonce": "old"})
+        proof = authorization([offer], LOGIN, method="DESCRIBE", uri=both.url("a"))
+        assert thief.ask("DESCRIBE", "a", Authorization=proof or "").status == 401
 
 
 @pytest.mark.parametrize(
@@ -124,18 +141,53 @@ def test_where_nothing_listens_the_connection_is_refused() -> None:
     assert trouble(CameraUrl("rtsp://camera.invalid/"))[0] is Trouble.UNRESOLVED
 
 
+def test_a_camera_over_tls_describes_itself_and_its_certificate_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    sdp = b"v=0\r\nm=video 0 RTP/AVP 26\r\n"
+    said = b"RTSP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(sdp), sdp)
+    with answering(said, said, tls=self_signed(tmp_path)) as port:
+        url = parse_camera_url(f"rtsps://localhost:{port}/")
+        assert describe(url, timeout_s=WITHIN_S) == sdp.decode()
+        assert "self-signed" in (distrusted(url) or "").replace("self signed", "self-signed")
+    with answering(said) as port:
+        assert trouble(parse_camera_url(f"rtsps://localhost:{port}/"))[0] is Trouble.TLS
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate as a camera makes one for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    pem += key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file = folder / "camera.pem"
+    file.write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
 @contextmanager
-def answering(*answers: bytes) -> Iterator[int]:
+def answering(*answers: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A server that says one thing to each connection, whatever it is asked, and closes it."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         for said in answers:
-            connection, _ = server.accept()
-            with connection:
-                connection.settimeout(WITHIN_S)
-                connection.recv(4096)
-                connection.sendall(said)
+            plain, _ = server.accept()
+            with plain, suppress(OSError):  # who distrusts us goes at once
+                plain.settimeout(WITHIN_S)
+                connection = tls.wrap_socket(plain, server_side=True) if tls else plain
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(said)
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
@@ -154,6 +155,17 @@ def test_calls_about_paths_are_answered_to_the_letter(control: Control) -> None:
         assert control("GET", f"/paths/get/{name}")[0] == 404
 
 
+def test_who_publishes_at_a_path_is_sent_away_when_that_gets_a_camera_to_pull(
+    server: MediaServer, control: Control
+) -> None:
+    with RtspClient(server.plan.ports.rtsp) as camera:
+        assert record(camera, "cam") == 200
+        assert control("POST", "/config/paths/add/cam", {"source": NOBODY}) == (200, OK)
+        with suppress(ConnectionResetError):
+            assert camera.socket.recv(65536) == b""
+    assert control.path("cam")["source"]["type"] == "rtspSource"
+
+
 @pytest.mark.slow
 def test_a_camera_behind_a_password_is_pulled_and_only_its_own_picture_is_there(
     server: MediaServer, control: Control, cameras: CameraServer, hook: Hook
@@ -232,8 +244,12 @@ def readers(cameras: CameraServer, path: str) -> int:
 def publishing(server: MediaServer, path: str) -> int:
     """How a camera that pushes to ``path``, with a good token, is answered at RECORD."""
     with RtspClient(server.plan.ports.rtsp) as camera:
-        target = f"{path}?token=good"
-        assert camera.announce(target, PICTURE).status == 200
-        transport = "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
-        assert camera.ask("SETUP", f"{target}/streamid=0", Transport=transport).status == 200
-        return camera.ask("RECORD", target).status
+        return record(camera, path)
+
+
+def record(camera: RtspClient, path: str) -> int:
+    target = f"{path}?token=good"
+    assert camera.announce(target, PICTURE).status == 200
+    transport = "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
+    assert camera.ask("SETUP", f"{target}/streamid=0", Transport=transport).status == 200
+    return camera.ask("RECORD", target).status

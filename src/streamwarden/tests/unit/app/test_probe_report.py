@@ -63,6 +63,19 @@ def test_a_good_camera_has_all_its_figures_and_nothing_wrong() -> None:
     shown = "\n".join(lines_of(found))
     assert "H.264 High, 640x360, 25 frames/s, a key frame every 1 s, 200 kbit/s" in shown
     assert "SECRET" not in shown + repr(found)
+    assert "every browser plays it" in shown
+
+
+def test_which_browsers_play_it_is_told_to_scripts() -> None:
+    for codec, browsers in (("h264", "all"), ("hevc", "some"), ("mjpeg", "none")):
+        assert probed(picture(codec)).as_json()["browsers"] == browsers
+    assert probed().as_json()["browsers"] is None
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_problem() -> None:
+    sample = Sample(tracks=[picture()], described=[], cause=None, audio="copy", disordered=False)
+    found = report(URL, Probe((VIDEO,), sample, 10.0, "self-signed certificate"))
+    assert codes(found) == ["certificate"]
 
 
 @pytest.mark.parametrize(
