@@ -20,6 +20,8 @@ SEALS: Final = ".seals"
 """Below the record root; no owner's folder begins with a dot."""
 _NAME: Final = re.compile(r"(\d{8,15})\.(seal|entries)", re.ASCII)
 _MODE: Final = 0o640
+_MOST_SEAL_BYTES: Final = 16 * 1024
+_MOST_ENTRIES_BYTES: Final = 64 * 1024 * 1024
 
 
 def seal_name(number: int) -> str:
@@ -71,11 +73,11 @@ class SealFiles:
 
     def read(self, number: int) -> Signed:
         """Read a seal; raise OSError, or Damaged (ValueError) if it is none."""
-        return parse_signed(self._read(seal_name(number)))
+        return parse_signed(self._read(seal_name(number), _MOST_SEAL_BYTES))
 
     def read_entries(self, number: int) -> bytes:
         """Read what a seal speaks of; raise OSError."""
-        return self._read(entries_name(number))
+        return self._read(entries_name(number), _MOST_ENTRIES_BYTES)
 
     def publish(self, sealed: Sealed) -> None:
         """Write a seal: from the renaming of its second file on it is one. Hold the lock.
@@ -106,10 +108,11 @@ class SealFiles:
             os.fsync(file.fileno())
         staged.replace(self.folder / name)
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, most: int) -> bytes:
+        """Read a file; of one that is longer than any of ours, so much that it is none."""
         require_plain(self._root, self.folder)
         with os.fdopen(open_plain(self.folder / name), "rb") as file:
-            return file.read()
+            return file.read(most)
 
     def _numbers(self, kind: str) -> list[int]:
         try:

@@ -29,7 +29,7 @@ from streamwarden.evidence.entries import (
     decode_entries,
 )
 from streamwarden.evidence.keys import SigningKey
-from streamwarden.evidence.seals import Head, Seal, Sealed, Stretch, make_seal, read_seal
+from streamwarden.evidence.seals import Head, Sealed, Stretch, make_seal, read_seal
 from streamwarden.evidence.statements import Damaged
 from streamwarden.media.names import parse_stored, segment_id
 from streamwarden.storage.rows import Gap, Period, SealRow, Segment
@@ -175,26 +175,35 @@ class Sealer:
         there = files.numbers()
         if head is not None and (not there or there[-1] < head.number):
             log.error("seal_files_missing", camera=str(camera_id), number=head.number)
-        for number in there:
-            if head is None or number > head.number:
-                sealed = self._read(files, number, head)
-                self._enter(sealed)
-                head = sealed.head
-                log.warning("seal_made_up_for", camera=str(camera_id), number=number)
+        for sealed in self._unknown(files, there, head):
+            self._enter(sealed)
+            head = sealed.head
+            log.warning("seal_made_up_for", camera=str(camera_id), number=head.number)
         return head
 
-    def _read(self, files: SealFiles, number: int, before: Head | None) -> Sealed:
-        try:
-            signed = files.read(number)
-            seal = read_seal(signed)
-        except Damaged as error:
-            raise SealingFailed(f"{files.folder.name}/{number}: {error}") from error
-        body = _entries(files, seal)
-        whole = not body or hashlib.sha256(body).digest() == seal.entries_sha256
-        ours = seal.key_id != self._key.key_id or signed.by(self._key.public)
-        if not whole or not ours or (before is not None and seal.previous != before.hash):
-            raise SealingFailed(f"{files.folder.name}/{number}: is not what was signed here")
-        return Sealed(seal, signed, body)
+    def _unknown(
+        self, files: SealFiles, there: Sequence[int], head: Head | None
+    ) -> Sequence[Sealed]:
+        """Return the seals that Postgres does not know: the last is ours, and names those before it.
+
+        Raises:
+            SealingFailed: they are not what was signed here; somebody may have put them there.
+        """
+        found: list[Sealed] = []
+        for number in there:
+            if head is not None and number <= head.number:
+                continue
+            sealed = _read(files, number)
+            if head is not None and sealed.seal.previous != head.hash:
+                raise SealingFailed(f"seal {number}: does not follow the one before it")
+            found.append(sealed)
+            head = sealed.head
+        if found and not found[-1].signed.by(self._key.public):
+            words = f"signed with {found[-1].seal.key_id}; if that is yours, seal once with it"
+            raise SealingFailed(
+                f"seal {found[-1].seal.number}: is not signed with this key ({words})"
+            )
+        return found
 
     def _next(self, camera_id: UUID, before: datetime) -> _Found | None:
         limit = MOST_ROWS + 1
@@ -334,12 +343,19 @@ def _id_of(camera_id: UUID, path: str) -> UUID:
     return segment_id(camera_id, name.run, name.number)
 
 
-def _entries(files: SealFiles, seal: Seal) -> bytes:
-    """Return what a seal speaks of; nothing where retention has had it dropped: none of it is left."""
+def _read(files: SealFiles, number: int) -> Sealed:
     try:
-        return files.read_entries(seal.number) if seal.entries else b""
+        signed = files.read(number)
+        seal = read_seal(signed)
+        body = files.read_entries(number) if seal.entries else b""
+    except Damaged as error:
+        raise SealingFailed(f"seal {number}: {error}") from error
     except FileNotFoundError:
-        return b""
+        # Retention has had its entries dropped: there is nothing left to be marked.
+        return Sealed(seal, signed, b"")
+    if hashlib.sha256(body).digest() != seal.entries_sha256:
+        raise SealingFailed(f"seal {number}: its entries are not what was signed")
+    return Sealed(seal, signed, body)
 
 
 def _drop_old_entries(files: SealFiles, removed_until: datetime | None) -> None:

@@ -23,7 +23,7 @@ from streamwarden.app.evidence_tools import check_signed, heads
 from streamwarden.app.outage import Outage
 from streamwarden.app.retention import Limits, Sweeper
 from streamwarden.app.seal_files import SealFiles, seal_name
-from streamwarden.app.sealer import Sealer
+from streamwarden.app.sealer import Sealer, SealingFailed
 from streamwarden.app.signed_findings import Question, SignedFinding
 from streamwarden.cli import main
 from streamwarden.clock import SystemClock
@@ -391,15 +391,55 @@ def test_a_disk_that_fills_while_sealing_leaves_no_half_of_a_seal(
 def test_a_database_that_was_lost_learns_from_the_files_what_is_sealed(
     desk: Desk, camera: Camera, database: Database
 ) -> None:
-    database.execute(b"alter table seal disable trigger user")
-    database.execute(b"truncate seal")
-    database.execute(b"alter table seal enable trigger user")
-    database.execute(b"update segment set seal = null")
-    database.execute(b"update gap set seal = null")
+    forget_seals(database)
     desk.made.record_all(camera, 100, 102)
     assert desk.seal(camera, 3600) == 1
     assert desk.sealed_paths(camera) == desk.stored_paths(camera)
     assert desk.kinds(camera) == []
+
+
+def forget_seals(database: Database) -> None:
+    """Restore a database that knows of no seal."""
+    for statement in (
+        b"alter table seal disable trigger user",
+        b"truncate seal",
+        b"alter table seal enable trigger user",
+        b"update segment set seal = null",
+        b"update gap set seal = null",
+    ):
+        database.execute(statement)
+
+
+def test_a_seal_of_another_key_is_believed_only_if_one_of_ours_follows_it(
+    desk: Desk, camera: Camera, database: Database, tmp_path: Path
+) -> None:
+    new = new_key(tmp_path / "new.pem")
+    forget_seals(database)
+    desk.made.record_all(camera, 100, 102)
+    with pytest.raises(SealingFailed, match="not signed with this key"):
+        desk.seal(camera, 3600, key=new)  # anybody could have put them there
+    assert desk.seal(camera, 3600) == 1
+    desk.made.record_all(camera, 102, 104)
+    assert desk.seal(camera, 3600, key=new) == 1
+    forget_seals(database)
+    assert desk.seal(camera, 3600, key=new) == 0
+    assert desk.kinds(camera, keys=[desk.key, new]) == []
+
+
+def test_a_chain_that_was_tampered_with_is_not_gone_on_with_by_a_database_that_lost_it(
+    desk: Desk, camera: Camera, database: Database
+) -> None:
+    forget_seals(database)
+    flip(a_seal(desk, camera, 1).with_suffix(".entries"), 50)
+    with pytest.raises(SealingFailed, match="entries are not what was signed"):
+        desk.seal(camera, 3600)
+    a_seal(desk, camera, 1).unlink()
+    with pytest.raises(SealingFailed, match="does not follow"):
+        desk.seal(camera, 3600)
+    a_seal(desk, camera, 2).write_bytes(b"nothing" * 10_000)
+    with pytest.raises(SealingFailed, match="not two lines"):
+        desk.seal(camera, 3600)
+    assert desk.kinds(camera)[:2] == ["seal_missing", "seal_damaged"]
 
 
 def test_seals_that_were_removed_are_not_made_anew(desk: Desk, camera: Camera) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamwarden.app.ground import Ground
 from streamwarden.app.sealer import SealingFailed
 from streamwarden.app.sealing import SealKeeper
+from streamwarden.app.streaming import seal_keeper
+from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
+from streamwarden.evidence.keys import new_key
+from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.metrics.sealing import SealMetrics
 from streamwarden.tests.fakes.http import FakeClock
 
@@ -122,3 +132,42 @@ def test_a_role_that_is_being_stopped_makes_no_other_seal(night: Night) -> None:
     night.keeper.stop()
     assert not night.keeper.attempt()
     assert night.sealer.sealed == []
+
+
+# As the role is put together
+
+
+def ground(key_file: Path | None, registry: CollectorRegistry) -> Ground:
+    settings = Settings(seal_key_file=key_file, retention_days=30)
+    found = SimpleNamespace(
+        settings=settings,
+        metrics=RecordingMetrics(registry),
+        root=SimpleNamespace(path=Path("recordings")),
+        database=None,
+        journal=SimpleNamespace(waiting_since=lambda: None),
+        clock=FakeClock(MIDNIGHT),
+    )
+    return cast("Ground", found)
+
+
+def test_a_key_that_is_no_use_stops_no_recording_and_is_counted(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with ExitStack() as closing:
+        assert seal_keeper(ground(tmp_path / "none.pem", registry), closing) is None
+    assert registry.get_sample_value("streamwarden_seals_failed_total") == 1
+
+
+def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
+    registry = CollectorRegistry()
+    with ExitStack() as closing:
+        assert seal_keeper(ground(None, registry), closing) is None
+    assert registry.get_sample_value("streamwarden_seals_failed_total") is None
+
+
+def test_with_a_key_a_keeper_begins_and_ends_with_the_role(tmp_path: Path) -> None:
+    new_key(tmp_path / "seal.pem")
+    with ExitStack() as closing:
+        keeper = seal_keeper(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
+        assert keeper is not None
+        assert "seals" in [thread.name for thread in threading.enumerate()]
+    assert "seals" not in [thread.name for thread in threading.enumerate()]
