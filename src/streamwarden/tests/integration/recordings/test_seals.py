@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.evidence.entries import Entry, SegmentEntry, decode_entries
 from streamwarden.evidence.keys import SigningKey, by_id, new_key
 from streamwarden.evidence.seals import read_seal
+from streamwarden.evidence.statements import sign
 from streamwarden.storage.pool import Database
 from streamwarden.storage.rows import Camera, SealRow
 from streamwarden.storage.seals import SealRepository
@@ -268,6 +270,19 @@ def test_a_chain_goes_on_with_a_new_key_and_needs_both(
     assert desk.kinds(camera, keys=[desk.key]) == ["wrong_key"]
 
 
+def test_a_past_that_was_signed_anew_does_not_fit_what_follows_it(
+    desk: Desk, camera: Camera
+) -> None:
+    """Somebody has the key, and leaves a segment out of the second seal."""
+    seal = read_seal(desk.files(camera).read(1))
+    fields = seal.fields() | {"entries": 0, "entries_sha256": hashlib.sha256(b"").hexdigest()}
+    forged = sign(desk.key, fields | {"first": None, "last": None})
+    a_seal(desk, camera, 1).write_bytes(forged.encoded())
+    found = desk.check(camera)
+    assert (found[0].kind, found[0].seal) == ("chain_broken", 2)
+    assert "follows another seal" in found[0].detail
+
+
 def test_a_second_that_nobody_accounts_for_is_sealed_as_such_and_found(
     desk: Desk, made: Recordings
 ) -> None:
@@ -442,6 +457,17 @@ def test_a_chain_that_was_tampered_with_is_not_gone_on_with_by_a_database_that_l
     assert desk.kinds(camera)[:2] == ["seal_missing", "seal_damaged"]
 
 
+def test_bytes_that_a_database_has_otherwise_do_not_count_as_sealed(
+    desk: Desk, camera: Camera, database: Database
+) -> None:
+    row = desk.made.rows(camera)[0]
+    forget_seals(database)
+    other = {"id": row.id, "digest": bytes(32)}
+    database.execute(b"update segment set digest = %(digest)s where id = %(id)s", other)
+    assert desk.seal(camera, 3600) == 1
+    assert desk.kinds(camera) == ["file_altered"]
+
+
 def test_seals_that_were_removed_are_not_made_anew(desk: Desk, camera: Camera) -> None:
     a_seal(desk, camera, 2).unlink()
     desk.made.record_all(camera, 100, 102)
@@ -531,6 +557,9 @@ def test_what_retention_deletes_is_signed_away_and_what_others_delete_is_not(
     assert (seal.entries, seal.until, seal.from_) == (0, at(3600), at(3600))
     assert seal.removed_until is not None
     assert seal.removed_until >= at(4)
+    desk.made.record(camera, 1010, 1012)
+    desk.seal(camera, 3600)
+    assert read_seal(desk.files(camera).read(5)).removed_until == seal.removed_until
     desk.made.files(camera)[-1].unlink()
     assert desk.kinds(camera) == ["file_missing"]
 
