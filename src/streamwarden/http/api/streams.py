@@ -12,6 +12,7 @@ import structlog
 from streamwarden.auth.access import Action
 from streamwarden.auth.urls import internal_url
 from streamwarden.auth.users import User
+from streamwarden.causes import Cause
 from streamwarden.clock import Clock
 from streamwarden.errors import StreamwardenError, Unavailable
 from streamwarden.http.api.access import CameraAccess
@@ -24,6 +25,10 @@ from streamwarden.http.status import StatusModel, status_from_json
 
 _LOG = structlog.get_logger(__name__)
 
+_NO_STREAM_FROM_SOURCE = (
+    "the media server gets no stream from the camera: is it on, and are its source_url, user name "
+    "and password right?"
+)
 RECORD_TTL_S = 300
 """The life of a read token that no user asked for by its length."""
 
@@ -89,8 +94,8 @@ class StreamService:
 
     def status(self, user: User, camera_id: UUID) -> StatusModel:
         """Return what the streaming role says of the camera."""
-        self.access.find(user, camera_id, Action.SEE)
-        return checked(self.streaming.status(camera_id))
+        camera = self.access.find(user, camera_id, Action.SEE)
+        return _of_a_source(checked(self.streaming.status(camera_id)), camera)
 
     def hand_over(self, camera: CameraRow, request_id: str | None) -> bool:
         """Tell the streaming role of a changed path or segment length, for a camera that is wanted.
@@ -147,6 +152,15 @@ class StreamService:
         except Unavailable:
             # The caller hears of the first failure; this one leaves the camera wanted.
             _LOG.warning("wish_not_put_back", exc_info=True)
+
+
+def _of_a_source(status: StatusModel, camera: CameraRow) -> StatusModel:
+    """Say what fits a camera that is pulled: the recorder takes every camera for one that publishes."""
+    error = status.last_error
+    if camera.source_url is None or error is None or error.cause != Cause.SOURCE_OFFLINE:
+        return status
+    told = error.model_copy(update={"message": _NO_STREAM_FROM_SOURCE})
+    return status.model_copy(update={"last_error": told})
 
 
 def checked(answer: Mapping[str, object]) -> StatusModel:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from streamwarden.app.names import FAILED_S, FRESH_S, RecentNames
 from streamwarden.app.source_plans import SourcePlans
@@ -330,6 +331,23 @@ def test_a_keeper_that_knows_nothing_yet_touches_nothing(post: Post) -> None:
     with pytest.raises(StorageUnavailable):
         post.keeper.sweep()
     assert post.server.told == []
+
+
+def test_a_cameras_trouble_is_logged_once_and_its_end_too(post: Post) -> None:
+    post.camera()
+    post.server.refuses = {"door"}
+    with capture_logs() as logs:
+        for _ in range(3):
+            post.keeper.sweep()
+        post.server.refuses = set()
+        for _ in range(3):
+            post.keeper.sweep()
+    said = [(one["event"], one.get("why")) for one in logs]
+    assert said == [
+        ("source_not_set", "refused"),
+        ("source_path_set", None),
+        ("source_set_again", None),
+    ]
 
 
 def test_one_path_that_is_refused_keeps_no_other_from_being_set(post: Post) -> None:

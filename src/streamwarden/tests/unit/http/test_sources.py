@@ -289,6 +289,20 @@ def test_nobody_gets_a_link_to_publish_to_it(bench: Bench, pulled: Camera) -> No
     assert bench.call("GET", path).status_code == 200
 
 
+def test_a_camera_that_sends_nothing_is_spoken_of_as_one_that_is_pulled(
+    bench: Bench, pulled: Camera
+) -> None:
+    path = f"/camera/{pulled.id}/stream"
+    status = bench.call("POST", f"{path}/connect").json["info"]
+    for cause, said in (("source_offline", "source_url"), ("disk_full", "as it was")):
+        error = {"cause": cause, "message": "as it was", "at": "2026-01-02T03:04:05.678Z"}
+        bench.streaming.nonsense = {**status, "last_error": error}
+        assert said in bench.call("GET", f"{path}/status").json["last_error"]["message"]
+    bench.streaming.nonsense = {**status, "last_error": {**error, "cause": "source_offline"}}
+    change(bench, pulled, source_url=None)
+    assert bench.call("GET", f"{path}/status").json["last_error"]["message"] == "as it was"
+
+
 Hook = Callable[[str], int]
 
 
