@@ -326,6 +326,19 @@ def test_while_postgres_is_away_paths_are_mended_and_none_removed(post: Post) ->
     assert "door" not in post.server.configured
 
 
+def test_a_path_that_is_on_its_way_out_stays_while_postgres_is_away(post: Post) -> None:
+    camera = post.camera()
+    post.keeper.sweep()
+    post.storage.cameras.remove(camera.id)
+    post.keeper.sweep()
+    post.storage.down = True
+    post.after(LEAVE_S)
+    assert post.server.configured["door"] == URL
+    post.storage.down = False
+    post.keeper.sweep()
+    assert "door" not in post.server.configured
+
+
 def test_a_keeper_that_knows_nothing_yet_touches_nothing(post: Post) -> None:
     post.storage.down = True
     with pytest.raises(StorageUnavailable):
