@@ -99,6 +99,10 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
         "It ended the connection before a picture came",
         "Has it as many viewers as it takes? Restart it.",
     ),
+    Cause.FFMPEG_MISSING: (
+        "FFmpeg cannot be started on this machine",
+        "Install it, or set STREAMWARDEN_FFMPEG; check-config shows which one is taken.",
+    ),
     Cause.TIMEOUT: (
         "It described a picture and sent none",
         "Restart the camera; check its network.",
@@ -145,7 +149,7 @@ def no_key_frame(seconds: float) -> Finding:
 
 
 def time_jumps(longest_s: float | None) -> Finding:
-    """Return that the camera's time stamps are not to be trusted."""
+    """Return that the camera's time stamps are not to be trusted; None: they went back."""
     how = "go back" if longest_s is None else f"jump by up to {abs(longest_s):.0f} s"
     return Finding(
         "time_jumps",

@@ -21,7 +21,8 @@ from streamwarden.causes import Cause
 from streamwarden.clients.rtsp import CameraUrl, NotDescribed, describe, distrusted
 from streamwarden.clients.sdp import Track, tracks_of
 from streamwarden.media.jobs import JobRunner
-from streamwarden.media.packets import PacketTrack
+from streamwarden.media.packets import JUMP_S, PacketTrack
+from streamwarden.media.program import require_setpriv
 from streamwarden.media.sampling import STARTS_WITHIN_S, Described, Sample, Sampler
 
 _RARE_S: Final = 4.5
@@ -41,6 +42,12 @@ _NAMES: Final = {
     "adpcm_g722": "G.722",
     "adpcm_g726": "G.726",
     "vnd.onvif.metadata": "ONVIF metadata",
+    # As descriptions call them, of which nothing came.
+    "h265": "H.265",
+    "jpeg": "MJPEG",
+    "mpeg4-generic": "AAC",
+    "pcma": "G.711 A-law",
+    "pcmu": "G.711 mu-law",
 }
 _AAC: Final = "aac"
 
@@ -73,7 +80,12 @@ def probe_camera(
     starts_within_s: float = STARTS_WITHIN_S,
     ask: Callable[[CameraUrl], str] = describe,
 ) -> ProbeReport:
-    """Look at the camera at ``url`` for ``seconds``; whatever is wrong with it is in the report."""
+    """Look at the camera at ``url`` for ``seconds``; whatever is wrong with it is in the report.
+
+    Raises:
+        ConfigError: this machine lacks what an FFmpeg is confined with.
+    """
+    require_setpriv()
     try:
         named = tracks_of(ask(url))
     except NotDescribed as error:
@@ -123,7 +135,7 @@ def _track(
     said: Described | None,
     fate: Fate | None,
 ) -> TrackReport:
-    codec = _name(came.codec) if came else (named.codec if named else "unknown")
+    codec = _name(came.codec) if came else _name(named.codec if named else "")
     if came is None or not came.packets:
         return TrackReport(kind=_KINDS[kind], codec=codec, fate=fate)
     rate = came.bits_per_second
@@ -200,7 +212,7 @@ def _problems(found: Probe) -> Iterable[Finding]:
     elif found.sample.cause is not None:
         yield words.broke_off(found.sample.cause)
     jumps = picture.jumps_s()
-    if jumps or found.sample.disordered:
+    if jumps or picture.stood_still_s() > JUMP_S:
         yield words.time_jumps(max(jumps, key=abs, default=None))
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median_low
 from typing import Final
 
@@ -86,6 +86,15 @@ class PacketTrack:
         """Whether pictures are shown in another order than they are sent in: B-frames."""
         limit = JUMP_S / float(self.tick_s)
         return any(0 < before - after < limit for before, after in pairwise(self.times))
+
+    def stood_still_s(self) -> float:
+        """Return how long time stamps have stood still.
+
+        FFmpeg lets those that go back stand still until they have caught up. It does so for up to a
+        second at the beginning, when the first sender report tells the camera's clock.
+        """
+        longest = max((sum(1 for _ in same) for _, same in groupby(self.times)), default=0)
+        return longest / (self.per_second or 1.0)
 
     def jumps_s(self) -> list[float]:
         """Return by how much the time stamps jump where they do, in seconds."""

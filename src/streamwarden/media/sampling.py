@@ -28,8 +28,6 @@ _ENDS_WITHIN_S: Final = 5.0
 _PATTERN: Final = "sample-%06d.mp4"
 _SEGMENT_SECONDS: Final = 3600
 """Longer than any look: what is recorded of it is one file, of which nobody needs more."""
-_DISORDERED: Final = 8
-"""FFmpeg corrects a stream's first time stamps itself, and says so once or twice."""
 _STREAM: Final = re.compile(r"Stream #0:\d+[^:]*: (?:Video|Audio): (\w+)(?: \(([^()/]+)\))?(.*)")
 _SOUND: Final = re.compile(r", (\d+) Hz, ([^,]+)")
 
@@ -55,8 +53,6 @@ class Sample:
     described: Sequence[Described]
     cause: Cause | None
     audio: str | None
-    disordered: bool
-    """FFmpeg had to put time stamps right that went back."""
 
 
 class Sampler:
@@ -121,18 +117,22 @@ class Sampler:
             described=described(end.said),
             cause=_cause(end, came=reader.packets > 0),
             audio=audio,
-            disordered=len(re.findall(r"[Nn]on.monoton", end.said)) >= _DISORDERED,
         )
 
 
 def sample_script(url: str) -> bytes:
-    """Return the script that names ``url``; the URL's characters are those of a checked one."""
-    if set(url) & set("'\\\r\n"):
-        raise ValueError("a URL with quotes or line ends")
+    """Return the script that names ``url``, quoted as ``av_get_token`` reads it.
+
+    Raises:
+        ValueError: the URL has more than one line.
+    """
+    if len(url.splitlines()) != 1:
+        raise ValueError("a URL of several lines")
+    quoted = url.replace("'", r"'\''")
     timeout_us = int(ANSWER_TIMEOUT_S * 1_000_000)
     lines = (
         "ffconcat version 1.0",
-        f"file '{url}'",
+        f"file '{quoted}'",
         "option rtsp_transport tcp",
         f"option timeout {timeout_us}",
         f"option analyzeduration {_PROBE_US}",
@@ -175,6 +175,8 @@ def described(said: str) -> list[Described]:
 
 
 def _cause(end: JobEnd, *, came: bool) -> Cause | None:
+    if end.why is Why.NOT_STARTED:
+        return Cause.FFMPEG_MISSING
     if end.why is Why.ENDED:
         return classify(_run_end(end, came=came))
     return None if came else Cause.TIMEOUT

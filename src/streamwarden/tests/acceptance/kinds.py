@@ -13,7 +13,7 @@ from streamwarden.tests.acceptance.footage import complaints, file_of, seconds_b
 from streamwarden.tests.acceptance.stage import OWNER, Stage
 from streamwarden.tests.acceptance.user import CameraUser, Item
 
-RECORDED_WITHIN_S = 90.0
+RECORDED_WITHIN_S = 150.0
 METADATA = "H.264, ONVIF metadata"
 RARE = "H.264, a key frame in 10 s"
 UNSTORABLE = "VP8"

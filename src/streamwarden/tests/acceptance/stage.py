@@ -172,7 +172,8 @@ class Stage:
         control = Caller(self.relay.control_url)
 
         def look() -> bool:
-            return control.get(f"/v3/paths/get/{path}").status == 200
+            answer = control.get(f"/v3/paths/get/{path}")
+            return answer.status == 200 and bool(answer.json()["available"])
 
         wait_for(f"a picture at {path}", look, within_s=60)
 

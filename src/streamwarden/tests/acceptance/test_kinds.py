@@ -94,24 +94,25 @@ def pushing(stage: Stage, clips: Mapping[str, LoopedClip]) -> dict[str, CameraUs
 
 
 def pulled(stage: Stage, url: str, login: Login) -> CameraUser:
-    """Add a camera that is pulled, and have it recorded."""
+    """Add a camera that is pulled."""
     source = {"source_url": url, "source_username": login.user, "source_password": login.password}
     body = {"name": "Pulled", "owner": OWNER, "path": f"pulled/{uuid4().hex}", **source}
     answer = stage.admin.post("/api/v1/camera", body)
     assert answer.status in {200, 201}, answer
     assert LOGIN.password not in answer.body.decode()
-    camera = CameraUser(stage.user(OWNER), answer.json()["id"])
-    assert camera.connect().status == 200
-    return camera
+    return CameraUser(stage.user(OWNER), answer.json()["id"])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_a_camera_of_each_kind_pushed_and_pulled_is_recorded_indexed_and_played(
     pulling_stage: PullingStage, clips: dict[str, LoopedClip], served: CameraServer, ffmpeg: str
 ) -> None:
     stage = pulling_stage
     pulls = {kind: pulled(stage, served.url(path_of(kind)), LOGIN) for kind in SENT}
+    for camera in pulls.values():
+        stage.await_published(camera)
+        assert camera.connect().status == 200
     pushes = pushing(stage, clips)
     assert_recorded(stage, pushes, ffmpeg)
     assert_recorded(stage, pulls, ffmpeg, looked_into=1)
@@ -130,6 +131,7 @@ def test_a_pulled_camera_with_a_wrong_password_is_offline_until_it_has_the_right
 ) -> None:
     stage = pulling_stage
     camera = pulled(stage, served.url(path_of(PLAIN)), Login(LOGIN.user, "guess"))
+    assert camera.connect().status == 200
     offline = camera.await_status(lambda status: status["last_error"] is not None)
     assert offline["last_error"]["cause"] == "source_offline"
     right = {"source_username": LOGIN.user, "source_password": LOGIN.password}

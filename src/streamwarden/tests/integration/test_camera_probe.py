@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
@@ -30,7 +31,7 @@ H264 = KINDS["H.264, no sound"]
 CLIPS: Mapping[str, ClipKind] = {
     "bframes": KINDS["H.264 with B-frames, AAC"],
     "g711": KINDS["H.264, G.711"],
-    "rare": ClipKind(video=H264.video, key_frame_every_s=60, seconds=60),
+    "rare": ClipKind(video=H264.video, key_frame_every_s=300, seconds=300),
     "h265": KINDS["H.265, AAC"],
     "mjpeg": KINDS["MJPEG"],
     "vp8": KINDS["VP8"],
@@ -124,7 +125,7 @@ def test_a_camera_that_describes_a_picture_and_sends_none_is_told(cameras: Camer
     found = probe_camera(url, ffmpeg=BUNDLED, seconds=1, starts_within_s=3)
     cameras.relay.faults.clear("mjpeg")
     assert [finding.code for finding in found.problems] == ["timeout"]
-    assert found.tracks[0].codec in {"MJPEG", "JPEG"}
+    assert found.tracks[0].codec == "MJPEG"
 
 
 @pytest.mark.slow
@@ -154,6 +155,8 @@ def command_lines(program: subprocess.Popen[bytes]) -> set[str]:
     seen: set[str] = set()
     watched = psutil.Process(program.pid)
     while program.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(0.05)
         try:
             for one in (watched, *watched.children(recursive=True)):
                 seen.add(" ".join([*one.cmdline(), *one.environ().values()]))

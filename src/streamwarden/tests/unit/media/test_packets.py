@@ -73,6 +73,13 @@ def test_a_jump_of_the_clock_is_seen_and_is_no_b_frame(jump_s: int) -> None:
     assert not picture.reordered()
 
 
+def test_a_clock_that_goes_back_stands_still() -> None:
+    picture, _ = read(*steady(26, key_every=25), *[line(0, 90_000, 90_000, 9)] * 75)
+    assert picture.stood_still_s() == pytest.approx(3, abs=0.1)
+    assert picture.per_second == pytest.approx(25)
+    assert read(*steady(26, key_every=25))[0].stood_still_s() < 0.1
+
+
 def test_packets_of_unknown_time_count_for_their_key_frames_alone() -> None:
     picture, _ = read(line(0, -3600, -(2**63), 9), *steady(26, key_every=25))
     assert picture.per_second == pytest.approx(25)
