@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.evidence.keys import new_key
 from streamwarden.media.program import find_ffmpeg
 from streamwarden.tests.acceptance.program import programs
-from streamwarden.tests.acceptance.stage import Stage, database_with_password
+from streamwarden.tests.acceptance.set_stage import SetStage
+from streamwarden.tests.acceptance.stage import database_with_password
 from streamwarden.tests.browser.person import Person
 from streamwarden.tests.browser.site import Site
 
@@ -68,7 +70,10 @@ def site(
     folder = tmp_path_factory.mktemp("site")
     url = database_with_password(postgres_server, "browser-tests-database-password")
     with programs(folder) as make:
-        stage = Stage(folder, make, database_url=url, ffmpeg=str(find_ffmpeg(None)))
+        new_key(folder / "seal.pem")
+        changed = {"SEAL_KEY_FILE": str(folder / "seal.pem")}
+        ffmpeg = str(find_ffmpeg(None))
+        stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed)
         try:
             stage.start()
             stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})

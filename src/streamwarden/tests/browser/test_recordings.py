@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from streamwarden.evidence.exports import read_proof
+from streamwarden.evidence.statements import parse_signed
+from streamwarden.media.store import file_digest
 from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.browser.conftest import NewPerson
 from streamwarden.tests.browser.person import Person
@@ -188,6 +191,12 @@ def test_a_range_across_a_gap_is_saved_as_one_mp4(
     assert re.fullmatch(r"Interrupted-[\dTZ]+-[\dTZ]+\.mp4", started.value.suggested_filename)
     file = tmp_path / "range.mp4"
     started.value.save_as(file)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Save proof").click()
+    assert started.value.suggested_filename.endswith(".mp4.proof")
+    started.value.save_as(tmp_path / "range.mp4.proof")
+    proof = read_proof(parse_signed((tmp_path / "range.mp4.proof").read_bytes()))
+    assert (proof.size_bytes, proof.digest) == (file.stat().st_size, file_digest(file))
     found = probed(file)
     assert float(found["format"]["duration"]) > 4
     assert {stream["codec_type"] for stream in found["streams"]} == {"video", "audio"}
