@@ -2,6 +2,8 @@
 
 MediaMTX has a client of its own for this, the relay borrows the devkit's camera: it pulls, publishes,
 is started again after a pause that grows to a bound, and dies with the relay, even by ``kill -9``.
+It is simpler in this: over TCP whatever ``rtspTransport`` says, always and not on demand, one picture
+and one sound at most, no look at certificates.
 """
 
 from __future__ import annotations

@@ -88,44 +88,49 @@ OK = {"status": "ok"}
 NOBODY = "rtsp://127.0.0.1:1/x"
 
 
-def test_calls_about_paths_are_answered_to_the_letter(control: Control) -> None:
-    def error(text: str) -> dict[str, str]:
-        return {"status": "error", "error": text}
+def error(text: str) -> dict[str, str]:
+    return {"status": "error", "error": text}
 
-    wrong_name = "can contain only alphanumeric characters, underscore, dot, minus, slash"
-    for method, path, body, status, answer in (
-        ("POST", "add/cam/a", {"source": NOBODY, "rtspTransport": "tcp"}, 200, OK),
-        ("POST", "add/cam/a", {"source": NOBODY}, 400, error("path already exists")),
-        ("POST", "add/b", {"source": NOBODY, "speed": 1}, 400, error('json: unknown field "speed"')),
-        ("POST", "add/b", {"source": "ftp://h/x"}, 400, error("invalid source: 'ftp://h/x'")),
-        ("POST", "add/b", {"source": "rtsp://"}, 400, error("'rtsp://' is not a valid URL")),
-        ("POST", "add/b", {"source": "rtsp://u:%zz@h/"}, 400,
-         error("'rtsp://u:%zz@h/' is not a valid URL")),
-        ("POST", "add/b", {"source": "rtsp://u:@h/"}, 400,
-         error("username and password must be both provided")),
-        ("POST", "add/b", {"source": 1}, 400,
-         error("json: cannot unmarshal number into Go value of type string")),
-        ("POST", "add/b", {"source": NOBODY, "sourceOnDemand": "x"}, 400,
-         error("json: cannot unmarshal string into Go value of type bool")),
-        ("POST", "add/b", {"source": NOBODY, "rtspTransport": "TCP"}, 400,
-         error("invalid transport 'TCP'")),
-        ("POST", "add/b", {"sourceOnDemand": True}, 400,
-         error("'sourceOnDemand' is useless when source is 'publisher'")),
-        ("POST", "add/b", b"", 400, error("unexpected end of JSON input")),
-        ("POST", "add/b%20c", {"source": NOBODY}, 400,
-         error(f"invalid path name 'b c': {wrong_name}")),
-        ("POST", "add//b", {"source": NOBODY}, 400,
-         error("invalid path name '/b': can't begin with a slash")),
-        ("POST", "add/b/", {"source": NOBODY}, 400,
-         error("invalid path name 'b/': can't end with a slash")),
-        ("PATCH", "patch/b", {"source": NOBODY}, 404, error("path not found")),
-        ("PATCH", "patch/cam/a", {"sourceOnDemand": False}, 200, OK),
-        ("POST", "replace/b", {"source": "rtsps://127.0.0.1:1/y"}, 200, OK),
-        ("POST", "replace/b", {"source": NOBODY}, 200, OK),
-        ("GET", "get/nobody", None, 404, error("path configuration not found")),
-        ("GET", "list?itemsPerPage=0", None, 400, error("invalid items per page")),
-        ("DELETE", "delete/nobody", None, 404, error("path not found")),
-    ):  # fmt: skip
+
+WRONG_NAME = "can contain only alphanumeric characters, underscore, dot, minus, slash"
+CALLS = (
+    ("POST", "add/cam/a", {"source": NOBODY, "rtspTransport": "tcp"}, 200, OK),
+    ("POST", "add/cam/a", {"source": NOBODY}, 400, error("path already exists")),
+    ("POST", "add/b", {"source": NOBODY, "speed": 1}, 400, error('json: unknown field "speed"')),
+    ("POST", "add/b", {"source": "ftp://h/x"}, 400, error("invalid source: 'ftp://h/x'")),
+    ("POST", "add/b", {"source": "rtsp://"}, 400, error("'rtsp://' is not a valid URL")),
+    ("POST", "add/b", {"source": "rtsp://u:%zz@h/"}, 400,
+     error("'rtsp://u:%zz@h/' is not a valid URL")),
+    ("POST", "add/b", {"source": "rtsp://u:@h/"}, 400,
+     error("username and password must be both provided")),
+    ("POST", "add/b", {"source": 1}, 400,
+     error("json: cannot unmarshal number into Go value of type string")),
+    ("POST", "add/b", {"source": NOBODY, "sourceOnDemand": "x"}, 400,
+     error("json: cannot unmarshal string into Go value of type bool")),
+    ("POST", "add/b", {"source": NOBODY, "rtspTransport": "TCP"}, 400,
+     error("invalid transport 'TCP'")),
+    ("POST", "add/b", {"sourceOnDemand": True}, 400,
+     error("'sourceOnDemand' is useless when source is 'publisher'")),
+    ("POST", "add/b", b"", 400, error("unexpected end of JSON input")),
+    ("POST", "add/b%20c", {"source": NOBODY}, 400,
+     error(f"invalid path name 'b c': {WRONG_NAME}")),
+    ("POST", "add//b", {"source": NOBODY}, 400,
+     error("invalid path name '/b': can't begin with a slash")),
+    ("POST", "add/b/", {"source": NOBODY}, 400,
+     error("invalid path name 'b/': can't end with a slash")),
+    ("PATCH", "patch/b", {"source": NOBODY}, 404, error("path not found")),
+    ("PATCH", "patch/cam/a", {"sourceOnDemand": False}, 200, OK),
+    ("POST", "replace/b", {"source": "rtsps://127.0.0.1:1/y"}, 200, OK),
+    ("POST", "replace/b", {"source": NOBODY}, 200, OK),
+    ("GET", "get/nobody", None, 404, error("path configuration not found")),
+    ("GET", "list?itemsPerPage=0", None, 400, error("invalid items per page")),
+    ("DELETE", "delete/nobody", None, 404, error("path not found")),
+)  # fmt: skip
+"""One after the other: method, path, body; status and answer of MediaMTX v1.20.1."""
+
+
+def test_calls_about_paths_are_answered_to_the_letter(control: Control) -> None:
+    for method, path, body, status, answer in CALLS:
         assert control(method, f"/config/paths/{path}", body) == (status, answer), (method, path)
     _, shown = control("GET", "/config/paths/get/cam/a")
     expected = {
@@ -134,10 +139,9 @@ def test_calls_about_paths_are_answered_to_the_letter(control: Control) -> None:
         "sourceOnDemand": False,
         "sourceOnDemandCloseAfter": "10s",
         "rtspTransport": "tcp",
-        "maxReaders": 0,
         "record": False,
     }
-    assert shown.items() >= (expected | {"maxReaders": shown["maxReaders"]}).items()
+    assert shown.items() >= expected.items()
     _, page = control("GET", "/config/paths/list?itemsPerPage=2&page=1")
     assert (page["itemCount"], page["pageCount"]) == (3, 2)
     assert [item["name"] for item in page["items"]] == ["cam/a"]
