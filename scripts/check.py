@@ -83,14 +83,15 @@ def programs() -> list[str]:
 
 def all_steps() -> list[Step]:
     """Everything, quickest first. What starts programs mostly waits: several files at a time."""
+    by_file = ("--dist", "loadfile", "--no-loadscope-reorder")  # in the order of tests/conftest.py
     steps = [
         Step("lint", tool("ruff", "check", ".")),
         Step("format", tool("ruff", "format", "--check", ".")),
         Step("types", tool("mypy", "src/streamwarden", *programs())),
         tests("unit", ["unit", "contract"], "-n", "2"),
-        tests("integration", ["integration"], "-n", "2", "--dist", "loadfile"),
-        tests("acceptance", ["acceptance"], "-n", "3", "--dist", "loadfile"),
-        tests("browser", ["browser"], "-n", "2", "--dist", "loadfile"),
+        tests("integration", ["integration"], "-n", "2", *by_file),
+        tests("acceptance", ["acceptance"], "-n", "3", *by_file),
+        tests("browser", ["browser"], "-n", "2", *by_file),
         attacks(),
     ]
     return [step for step in steps if step is not None]

@@ -13,7 +13,32 @@ from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.storage.migrate import migrate
 
 _TEMPLATE = "migrated"
+_LONGEST_FIRST = (
+    "test_faults.py",
+    "test_chaos.py",
+    "test_roles.py",
+    "test_kinds.py",
+    "test_recordings.py",
+    "test_time.py",
+    "test_lifecycle.py",
+    "test_flow.py",
+    "test_faults_of_actors.py",
+    "test_hostile.py",
+    "test_upgrade.py",
+    "test_looks.py",
+    "test_cameras.py",
+    "test_runs_of_ffmpeg.py",
+    "test_relay_ffmpeg.py",
+    "test_causes_of_ffmpeg.py",
+)
+"""Files that take long begin first, so that none runs alone at the end; the rest in any order."""
 _numbers = count(1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 @pytest.fixture(scope="session")
