@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 import structlog
@@ -26,6 +28,18 @@ def as_before() -> Iterator[None]:
     logging.getLogger("psycopg.pool").filters.clear()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def this_thread_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that other tests have left may still say something."""
+    ours = threading.get_ident()
+
+    class OfThisThread(logging.StreamHandler[TextIO]):
+        def filter(self, record: logging.LogRecord) -> bool:
+            return record.thread == ours and bool(super().filter(record))
+
+    monkeypatch.setattr(logging, "StreamHandler", OfThisThread)
 
 
 class Terminal(io.StringIO):

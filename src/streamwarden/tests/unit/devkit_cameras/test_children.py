@@ -44,8 +44,8 @@ def open_descriptors() -> int:
 
 def test_the_exit_code_is_told_to_every_thread_that_waits() -> None:
     child = shell("exit 7")
-    assert child.wait(5) == 7
-    assert child.wait(5) == 7
+    assert child.wait(30) == 7
+    assert child.wait(30) == 7
     assert not child.running
 
 
@@ -67,18 +67,18 @@ def test_a_child_that_ignores_term_is_killed_after_the_grace() -> None:
 
 
 def test_many_stubborn_children_share_one_grace() -> None:
-    children = [shell(STUBBORN) for _ in range(4)]
+    children = [shell(STUBBORN) for _ in range(6)]
     for child in children:
         heard(child, "ready")
     began = time.monotonic()
-    stop_all(children, grace_s=0.5)
-    assert time.monotonic() - began < 1.5
+    stop_all(children, grace_s=2)
+    assert time.monotonic() - began < 10  # one after the other: 12
     assert not any(child.running for child in children)
 
 
 def test_what_the_child_started_ends_with_it() -> None:
     child = shell("sleep 60 & echo $!; exit 0")
-    assert child.wait(5) == 0
+    assert child.wait(30) == 0
     grandchild = int(child.output.tail[0])
     deadline = time.monotonic() + 30
     while not gone(grandchild):
@@ -88,7 +88,7 @@ def test_what_the_child_started_ends_with_it() -> None:
 
 def test_a_signal_to_a_child_that_has_ended_goes_to_nobody() -> None:
     child = shell("exit 0")
-    child.wait(5)
+    child.wait(30)
     child.send(signal.SIGKILL)
     assert child.wait(0) == 0
 
@@ -129,11 +129,14 @@ def test_children_die_with_a_parent_that_is_killed() -> None:
 
 
 def test_no_descriptor_is_left_when_children_have_ended() -> None:
-    shell("exit 0").wait(5)
+    shell("exit 0").wait(30)
     before = open_descriptors()
     for _ in range(5):
-        shell("echo x").wait(5)
-    assert open_descriptors() <= before
+        shell("echo x").wait(30)
+    deadline = time.monotonic() + 30
+    while open_descriptors() > before:  # others' threads open and close some, too
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
 
 
 def test_output_is_kept_without_its_secrets() -> None:
@@ -161,5 +164,5 @@ def test_a_flood_of_output_stays_bounded() -> None:
 
 def test_a_last_line_without_its_end_is_kept() -> None:
     child = shell("printf last")
-    child.wait(5)
+    child.wait(30)
     assert child.output.last_line == "last"
