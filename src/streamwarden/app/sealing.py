@@ -72,6 +72,7 @@ class SealKeeper:
         self._clock = clock
         self._metrics = metrics
         self._done: datetime | None = None
+        self._failing: dict[UUID, str] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="seals", daemon=True)
 
@@ -123,6 +124,7 @@ class SealKeeper:
                 good = False
             else:
                 self._metrics.made(made)
+                self._failing.pop(camera_id, None)
             # Half of the time at most: a thousand cameras must not keep a core from what records.
             self._stopping.wait(min(_REST_S, self._clock.monotonic() - began_s))
         return good and self._goes_on()
@@ -131,8 +133,11 @@ class SealKeeper:
         return not self._stopping.is_set()
 
     def _note_failure(self, camera_id: UUID, error: Exception) -> None:
+        """Count it, and say it once: retention comes back every few seconds."""
         self._metrics.failed()
-        log.error("sealing_failed", camera=str(camera_id), error=str(error))
+        if self._failing.get(camera_id) != str(error):
+            self._failing[camera_id] = str(error)
+            log.error("sealing_failed", camera=str(camera_id), error=str(error))
 
     def _run(self) -> None:
         wait_s = _FIRST_S

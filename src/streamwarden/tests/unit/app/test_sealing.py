@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from streamwarden.app.ground import Ground
 from streamwarden.app.sealer import SealingFailed
@@ -125,6 +126,20 @@ def test_retention_is_never_held_up_by_a_seal_that_fails(night: Night) -> None:
         night.keeper.announce(camera, MIDNIGHT)
     assert night.sealer.announced == [second]
     assert night.figure("seals_failed_total") == 1
+
+
+def test_the_same_trouble_is_said_once_until_it_is_over(night: Night) -> None:
+    camera = night.sealer.known[0]
+    night.sealer.refusals[camera] = SealingFailed("another's seal")
+    with capture_logs() as lines:
+        for _ in range(3):
+            night.keeper.announce(camera, MIDNIGHT)
+        night.keeper.attempt()
+        del night.sealer.refusals[camera]
+        night.keeper.attempt()
+        night.sealer.refusals[camera] = SealingFailed("another's seal")
+        night.keeper.announce(camera, MIDNIGHT)
+    assert [line["event"] for line in lines].count("sealing_failed") == 2
 
 
 def test_a_role_that_is_being_stopped_makes_no_other_seal(night: Night) -> None:
