@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamwarden.app.probe_report import Finding
+from streamwarden.auth.urls import redact
 from streamwarden.causes import Cause
 from streamwarden.clients.rtsp import NotDescribed, Trouble
 
@@ -22,7 +23,7 @@ _PATH: Final = (
 def of_trouble(error: NotDescribed) -> Finding:
     """Return what kept a camera from saying what it sends."""
     says, do = _TROUBLES[error.trouble]
-    return Finding(error.trouble.value, says(error.detail), do)
+    return Finding(error.trouble.value, says(redact(error.detail)), do)
 
 
 def _told(text: str) -> Callable[[str], str]:

@@ -17,6 +17,7 @@ from typing import Final
 from streamwarden.actors.spawning import AUDIO_WAYS
 from streamwarden.app import probe_words as words
 from streamwarden.app.probe_report import Fate, Finding, ProbeReport, TrackReport
+from streamwarden.auth.urls import redact
 from streamwarden.causes import Cause
 from streamwarden.clients.rtsp import CameraUrl, NotDescribed, describe, distrusted
 from streamwarden.clients.sdp import Track, tracks_of
@@ -89,7 +90,9 @@ def probe_camera(
     try:
         named = tracks_of(ask(url))
     except NotDescribed as error:
-        return ProbeReport(url=url.clean, seconds=seconds, problems=(words.of_trouble(error),))
+        return ProbeReport(
+            url=redact(url.clean), seconds=seconds, problems=(words.of_trouble(error),)
+        )
     distrust = distrusted(url) if url.secure else None
     jobs = JobRunner()
     jobs.start()
@@ -107,7 +110,7 @@ def probe_camera(
 def report(url: CameraUrl, found: Probe) -> ProbeReport:
     """Return what a probe means."""
     return ProbeReport(
-        url=url.clean,
+        url=redact(url.clean),
         seconds=found.seconds,
         tracks=tuple(_tracks(found)),
         problems=tuple(_problems(found)),

@@ -35,9 +35,10 @@ def test_wrong_usage_is_told(
 
 
 def test_a_url_is_shown_clean(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["camera", "probe", "rtsp://u:SECRET@127.0.0.1:1/x"]) == 1
+    url = "rtsp://u:SECRET@127.0.0.1:1/x?token=SECRET&password=SECRET"
+    assert main(["camera", "probe", url]) == 1
     shown = capsys.readouterr()
-    assert "rtsp://127.0.0.1:1/x" in shown.out
+    assert "rtsp://127.0.0.1:1/x?token=***&password=***" in shown.out
     assert "[refused]" in shown.out
     assert "--password-file" in shown.err
     assert "SECRET" not in shown.out + shown.err
