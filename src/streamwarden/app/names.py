@@ -15,10 +15,18 @@ FAILED_S: Final = 30.0
 _MOST: Final = 10_000
 
 
-class RecentNames:
-    """Remembers for seconds. One thread."""
+_SLOW_S: Final = 1.0
+_RESTS: Final = 3
+"""A question that took so long is followed by a rest of so many times its length: a few names that
+nobody answers for must not hold up all other cameras."""
 
-    def __init__(self, resolve: Resolve, clock: Clock) -> None:
+
+class RecentNames:
+    """Remembers for seconds. One thread. ``always`` are asked for at once, whatever the others took."""
+
+    def __init__(self, resolve: Resolve, clock: Clock, *, always: Collection[str] = ()) -> None:
+        self._always = frozenset(always)
+        self._rests_until_s = 0.0
         self._resolve = resolve
         self._clock = clock
         self._found: dict[str, tuple[float, Collection[str] | None]] = {}
@@ -28,6 +36,8 @@ class RecentNames:
         now_s = self._clock.monotonic()
         until_s, found = self._found.get(name, (now_s, None))
         if until_s <= now_s:
+            if now_s < self._rests_until_s and name not in self._always:
+                raise OSError("the name server is slow")
             found = self._ask(name)
             if len(self._found) >= _MOST:
                 self._found.clear()
@@ -38,7 +48,12 @@ class RecentNames:
         return found
 
     def _ask(self, name: str) -> Collection[str] | None:
+        began_s = self._clock.monotonic()
         try:
             return self._resolve(name)
         except (OSError, UnicodeError):
             return None
+        finally:
+            ended_s = self._clock.monotonic()
+            if ended_s - began_s > _SLOW_S:
+                self._rests_until_s = ended_s + _RESTS * (ended_s - began_s)

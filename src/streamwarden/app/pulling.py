@@ -9,7 +9,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from streamwarden.app.names import RecentNames
-from streamwarden.app.source_parts import source_planner, source_sealer, source_targets
+from streamwarden.app.source_parts import (
+    own_hosts,
+    source_planner,
+    source_sealer,
+    source_targets,
+)
 from streamwarden.app.source_plans import SourcePlans
 from streamwarden.app.sources import SourceKeeper
 from streamwarden.auth.pulled import PulledPaths
@@ -41,7 +46,8 @@ class Pulling:
         self._keeper: SourceKeeper | None = None
         table = SourceRepository(database)
         if settings.mediamtx_api_url is not None:
-            names, sealer = RecentNames(resolve, clock), source_sealer(settings)
+            names = RecentNames(resolve, clock, always=own_hosts(settings))
+            sealer = source_sealer(settings)
             self._keeper = SourceKeeper(
                 server=MediaMtxClient(settings.mediamtx_api_url),
                 table=table,

@@ -46,9 +46,7 @@ def source_sealer(settings: Settings) -> SourceSealer | None:
 
 def source_targets(settings: Settings, resolve: Resolve = resolve) -> SourceTargets:
     """Return what judges where cameras may be."""
-    return SourceTargets(
-        allowed=settings.source_networks, own=tuple(_own(settings)), resolve=resolve
-    )
+    return SourceTargets(allowed=settings.source_networks, own=own_hosts(settings), resolve=resolve)
 
 
 def ask_camera(address: str, url: SourceUrl, *, within_s: float = _WITHIN_S) -> CameraAnswer:
@@ -60,9 +58,14 @@ def ask_camera(address: str, url: SourceUrl, *, within_s: float = _WITHIN_S) -> 
     return CameraAnswer.RTSP
 
 
+def own_hosts(settings: Settings) -> tuple[str, ...]:
+    """Return the hosts that serve streamwarden itself, as they are configured."""
+    return tuple(dict.fromkeys(_own(settings)))
+
+
 def _own(settings: Settings) -> Iterator[str]:
     urls = (
-        *(settings.rtsp_internal_url, settings.mediamtx_api_url),
+        *(settings.rtsp_internal_url, settings.rtsp_publish_url, settings.mediamtx_api_url),
         *(settings.streaming_url, settings.internal_api_url, settings.api_url),
     )
     for url in urls:
