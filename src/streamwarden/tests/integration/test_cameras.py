@@ -23,6 +23,7 @@ from streamwarden.devkit.clock_reading import (
 )
 from streamwarden.devkit.picture import SMALL_PICTURE, LoopedClip, TestPicture
 from streamwarden.devkit.relay import RelayServer
+from streamwarden.tests.acceptance.pressure import waited_s, watched
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
 FFMPEGS = [
@@ -32,6 +33,17 @@ FFMPEGS = [
 ]  # fmt: skip
 QUICK = Pauses(first_s=0.2, most_s=0.5)
 PRECISION_S = 0.2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pressure() -> Iterator[None]:
+    with watched():
+        yield
+
+
+def late_at_most_s(first: datetime, last: datetime) -> float:
+    """A picture is as late as this machine keeps its encoder waiting."""
+    return PRECISION_S + waited_s(first, last)
 
 
 @pytest.fixture
@@ -68,8 +80,9 @@ def test_each_frame_shows_when_it_was_taken(
     spacing = timedelta(seconds=1 / picture.fps)
     first = moments[0]
     late_s = [(m - first - n * spacing).total_seconds() for n, m in enumerate(moments)]
-    assert max(abs(late) for late in late_s) <= PRECISION_S
-    assert abs((ended - moments[-1]).total_seconds()) <= PRECISION_S + 0.3  # closing the file
+    bound_s = late_at_most_s(first, ended)
+    assert max(abs(late) for late in late_s) <= bound_s
+    assert abs((ended - moments[-1]).total_seconds()) <= bound_s + 0.3  # closing the file
 
 
 @pytest.mark.parametrize("ffmpeg", FFMPEGS)
@@ -82,7 +95,7 @@ def test_a_frame_that_arrives_now_shows_now(ffmpeg: str, relay: RelayServer) -> 
     assert len(behind_s) >= 55
     # What the reader's FFmpeg held back while it probed comes at once; the last frames are live.
     # Encoding, the relay and decoding take 0.2 s together on an idle machine.
-    assert 0 <= min(behind_s[-15:]) <= PRECISION_S + 0.3
+    assert 0 <= min(behind_s[-15:]) <= late_at_most_s(arrivals[0][1], arrivals[-1][1]) + 0.3
 
 
 def test_a_file_without_a_frame_there_is_an_error(tmp_path: Path) -> None:
