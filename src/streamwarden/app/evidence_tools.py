@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from streamwarden.app.folders import camera_folders, stored_by_day
 from streamwarden.app.seal_files import SealFiles, sealed_cameras
 from streamwarden.app.sealer import SealingFailed
 from streamwarden.app.sealing import sealer_of
@@ -82,10 +83,10 @@ def heads(record_root: Path, camera_id: UUID | None) -> Iterator[tuple[UUID, Hea
 def check_signed(
     record_root: Path, cameras: Sequence[UUID], question: Question
 ) -> tuple[list[Proven], list[SignedFinding]]:
-    """Check the chains of ``cameras``, of all that have one where none is named."""
+    """Check the chains of ``cameras``; where none is named, of all that have one or should."""
     checks = [
         SignedCheck(record_root, camera_id, question)
-        for camera_id in cameras or sealed_cameras(record_root)
+        for camera_id in cameras or _sealed_or_recorded(record_root)
     ]
     proven = [check.run() for check in checks]
     findings = [finding for check in checks for finding in check.findings]
@@ -100,3 +101,13 @@ def check_signed(
         words = "there are no seals below this folder"
         findings.append(SignedFinding(kind=SignedKind.NOT_SEALED, camera_id=None, detail=words))
     return proven, findings
+
+
+def _sealed_or_recorded(record_root: Path) -> list[UUID]:
+    """Return every camera with seals or recordings: a chain that is gone whole must be missed."""
+    sealed = {
+        each for each in sealed_cameras(record_root) if SealFiles(record_root, each).numbers()
+    }
+    folders = camera_folders(record_root)
+    recorded = {one.camera_id for one in folders if any(True for _ in stored_by_day([one.path]))}
+    return sorted(sealed | recorded)

@@ -255,6 +255,12 @@ def test_a_cut_off_end_is_found_by_a_head_that_was_noted(desk: Desk, camera: Cam
     assert desk.kinds(camera, to=at(28)) == ["not_sealed"]
 
 
+def test_a_chain_that_was_removed_whole_is_missed(desk: Desk, camera: Camera) -> None:
+    assert [one.camera_id for one in desk.check()] == []
+    shutil.rmtree(a_seal(desk, camera, 0).parent)
+    assert [(one.kind, one.camera_id) for one in desk.check()] == [("not_sealed", camera.id)]
+
+
 def test_another_key_proves_nothing(desk: Desk, camera: Camera, tmp_path: Path) -> None:
     other = new_key(tmp_path / "other.pem")
     assert desk.kinds(camera, keys=[other]) == [*["wrong_key"] * 3, "not_sealed"]
