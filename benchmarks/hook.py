@@ -29,6 +29,7 @@ import urllib3
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.denials import DenialList, links_withdrawn, user_blocked
+from streamwarden.auth.pulled import PulledPaths
 from streamwarden.auth.sessions import SessionBook
 from streamwarden.auth.streams import SigningKey, StreamTokens
 from streamwarden.auth.urls import redact
@@ -93,6 +94,7 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
             auth_metrics=AuthMetrics(registry),
             denied=full_deny_list(),
             sessions=SessionBook(SystemClock()),
+            pulled=PulledPaths(),
             memory=WishMemory(tables, tables, SystemClock()),
             rtsp_internal_url="rtsp://mediamtx:8554",
         )
