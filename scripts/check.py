@@ -89,7 +89,7 @@ def all_steps() -> list[Step]:
         Step("format", tool("ruff", "format", "--check", ".")),
         Step("types", tool("mypy", "src/streamwarden", *programs())),
         tests("unit", ["unit", "contract"], "-n", "2"),
-        tests("integration", ["integration"], "-n", "2", *by_file),
+        tests("integration", ["integration"], "-n", "3", *by_file),
         tests("acceptance", ["acceptance"], "-n", "3", *by_file),
         tests("browser", ["browser"], "-n", "2", *by_file),
         attacks(),
