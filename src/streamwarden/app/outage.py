@@ -9,7 +9,7 @@ is marked afterwards like any other that is deleted. Harmless when repeated.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -75,9 +75,7 @@ class Outage:
         if chosen:
             self._note(chosen)
         gone = [each for each in chosen if self._unlink(each.path)]
-        for folder in sorted({each.path.parent for each in gone}):
-            sync_folder(folder)
-            remove_if_empty(folder)
+        tidy_folders({each.path.parent for each in gone})
         return gone
 
     def settle(self, mark: Mark) -> None:
@@ -135,8 +133,15 @@ class Outage:
             sync_folder(self._book.parent)
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove a day's folder in which nothing is left."""
+def tidy_folders(folders: Iterable[Path]) -> None:
+    """Sync the folders that files were deleted from, and remove those in which nothing is left."""
+    for folder in sorted(folders):
+        if folder.is_dir():
+            sync_folder(folder)
+            _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
     # The system refuses while anything is in it, also what has come this moment.
     try:
         folder.rmdir()

@@ -21,12 +21,11 @@ from uuid import UUID
 import structlog
 
 from streamwarden.app.housekeeping import free_bytes
-from streamwarden.app.outage import Outage, remove_if_empty
+from streamwarden.app.outage import Outage, tidy_folders
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.media.beneath import is_plain
 from streamwarden.media.names import parse_stored
-from streamwarden.media.store import sync_folder
 from streamwarden.storage.rows import Segment, Usage
 
 log = structlog.get_logger(__name__)
@@ -242,10 +241,7 @@ class Sweeper:
             except OSError as error:
                 refused[segment.id] = error
         self._note_stuck(refused)
-        for folder in sorted(folder for folder in folders if folder is not None):
-            if folder.is_dir():
-                sync_folder(folder)
-                remove_if_empty(folder)
+        tidy_folders(folder for folder in folders if folder is not None)
         gone = [segment.id for segment in marked if segment.id not in refused]
         self._segments.delete(gone)
         return bool(gone)

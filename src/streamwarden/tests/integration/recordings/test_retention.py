@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from streamwarden.app import retention
+from streamwarden.app import outage, retention
 from streamwarden.app.outage import BOOK, Outage
 from streamwarden.app.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
 from streamwarden.errors import Unavailable
@@ -290,7 +290,7 @@ STEPS: dict[str, tuple[object, str, bool]] = {
     "before trimming": (Sweeper, "_trim", False),
     "before unlinking": (Path, "unlink", False),
     "after unlinking": (Path, "unlink", True),
-    "before syncing": (retention, "sync_folder", False),
+    "before syncing": (outage, "sync_folder", False),
     "after removing the folder": (Path, "rmdir", True),
     "before the row goes": (SegmentRepository, "delete", False),
     "after the row is gone": (SegmentRepository, "delete", True),
