@@ -10,7 +10,7 @@ from uuid import UUID
 
 from streamwarden.app.coverage import Span, holes
 from streamwarden.app.sealer import account_ends, gap_entry, segment_entry, wanted_entries
-from streamwarden.app.signed_findings import SignedFinding, SignedKind
+from streamwarden.app.signed_findings import SignedFinding, SignedKind, distrust
 from streamwarden.clock import Clock
 from streamwarden.errors import StreamwardenError
 from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry
@@ -129,13 +129,8 @@ def check_export(
         proof = read_proof(signed)
     except (Damaged, OSError) as error:
         return None, [_finding(SignedKind.SEAL_DAMAGED, str(error), proof_file)]
-    key = keys.get(proof.key_id)
-    if key is None:
-        words = f"signed with the key {proof.key_id}, which was not given"
-        return None, [_finding(SignedKind.WRONG_KEY, words, proof_file)]
-    if not signed.by(key):
-        words = "its signature is wrong"
-        return None, [_finding(SignedKind.SEAL_ALTERED, words, proof_file)]
+    if (doubt := distrust(signed, proof.key_id, keys)) is not None:
+        return None, [_finding(*doubt, proof_file)]
     return proof, list(_wrong_with(proof, file))
 
 

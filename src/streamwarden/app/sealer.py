@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 
 from streamwarden.app.coverage import Span, holes
+from streamwarden.app.findings import BEGINNING
 from streamwarden.app.seal_files import SealFiles
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.errors import StreamwardenError
@@ -36,7 +37,6 @@ from streamwarden.storage.rows import Gap, Period, SealRow, Segment
 
 log = structlog.get_logger(__name__)
 
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLED_AFTER: Final = timedelta(seconds=120)
 """``actors.ledger``: a late segment takes the place of a gap that ended at most so long ago."""
 MOST_ROWS: Final = 5_000

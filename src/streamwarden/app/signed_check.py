@@ -15,7 +15,14 @@ from uuid import UUID
 from streamwarden.app.coverage import Span, holes, merged
 from streamwarden.app.folders import camera_folders, stored_files
 from streamwarden.app.seal_files import SealFiles, entries_name, seal_name
-from streamwarden.app.signed_findings import END, Proven, Question, SignedFinding, SignedKind
+from streamwarden.app.signed_findings import (
+    END,
+    Proven,
+    Question,
+    SignedFinding,
+    SignedKind,
+    distrust,
+)
 from streamwarden.clock import rfc3339
 from streamwarden.evidence.entries import (
     Entry,
@@ -95,13 +102,8 @@ class SignedCheck:
         except (Damaged, OSError) as error:
             self._find(SignedKind.SEAL_DAMAGED, str(error), seal=number, path=name)
             return None
-        key = self.question.keys.get(seal.key_id)
-        if key is None:
-            words = f"signed with the key {seal.key_id}, which was not given"
-            self._find(SignedKind.WRONG_KEY, words, seal=number, path=name)
-            return None
-        if not signed.by(key):
-            self._find(SignedKind.SEAL_ALTERED, "its signature is wrong", seal=number, path=name)
+        if (doubt := distrust(signed, seal.key_id, self.question.keys)) is not None:
+            self._find(*doubt, seal=number, path=name)
             return None
         link = _Link(seal, signed)
         for words in self._breaks(seal, number, before, first=first):

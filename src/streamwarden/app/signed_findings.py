@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from streamwarden.app.findings import BEGINNING
 from streamwarden.clock import rfc3339
 from streamwarden.evidence.keys import PublicKey
-from streamwarden.evidence.statements import moment_or_none
+from streamwarden.evidence.statements import Signed, moment_or_none
 
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 END: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -34,6 +34,18 @@ class SignedKind(StrEnum):
     SECOND_MISSING = "second_missing"
     NOT_SEALED = "not_sealed"
     EXPORT_ALTERED = "export_altered"
+
+
+def distrust(
+    signed: Signed, key_id: str, keys: Mapping[str, PublicKey]
+) -> tuple[SignedKind, str] | None:
+    """Return why a statement that names ``key_id`` proves nothing; None where a given key signed it."""
+    key = keys.get(key_id)
+    if key is None:
+        return SignedKind.WRONG_KEY, f"signed with the key {key_id}, which was not given"
+    if not signed.by(key):
+        return SignedKind.SEAL_ALTERED, "its signature is wrong"
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

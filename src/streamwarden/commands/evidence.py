@@ -11,7 +11,8 @@ from pathlib import Path
 from streamwarden import tools
 from streamwarden.app.evidence_tools import check_signed, heads, seal_now
 from streamwarden.app.export_proof import check_export
-from streamwarden.app.signed_findings import BEGINNING, Question, SignedFinding
+from streamwarden.app.findings import BEGINNING
+from streamwarden.app.signed_findings import Question, SignedFinding
 from streamwarden.clock import rfc3339
 from streamwarden.commands import operate
 from streamwarden.commands.output import print_json, print_line, print_note, print_table
