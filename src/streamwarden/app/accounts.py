@@ -12,7 +12,7 @@ from streamwarden.storage.rows import Gap, Period, Segment
 
 
 class Account:
-    """Rows, gaps and wishes of one camera side by side."""
+    """Rows, gaps and wishes of one camera side by side; ``going`` are rows marked for deletion."""
 
     def __init__(
         self,
@@ -21,6 +21,8 @@ class Account:
         gaps: Sequence[Gap],
         periods: Sequence[Period],
         scope: Scope,
+        *,
+        going: Sequence[Segment] = (),
     ) -> None:
         self._camera_id = camera_id
         self._starts = sorted(row.started_at for row in rows)
@@ -28,11 +30,12 @@ class Account:
         self._periods = periods
         self._scope = scope
         self._stored = [Span(row.started_at, row.ended_at) for row in rows]
+        self._going = [Span(row.started_at, row.ended_at) for row in going]
         self._missing = [Span(gap.started_at, self._end_of(gap)) for gap in gaps]
 
     def findings(self, *, unfinished: bool) -> Iterator[Finding]:
         """Yield what does not fit; ``unfinished`` when more is on its way behind the newest row."""
-        camera_id, known = self._camera_id, (*self._stored, *self._missing)
+        camera_id, known = self._camera_id, (*self._stored, *self._going, *self._missing)
         for hole in holes(self._wanted(unfinished=unfinished), known):
             yield _cover(Kind.SECOND_MISSING, camera_id, hole, "neither recorded nor in the ledger")
         for both in overlaps(self._stored, self._missing):

@@ -14,6 +14,7 @@ import structlog
 
 from streamwarden.actors.workers import WorkerPool
 from streamwarden.app.findings import Finding, Scope
+from streamwarden.app.outage import Noted
 from streamwarden.app.reconcile import Mended, Reconciler
 from streamwarden.app.verify import Verifier
 from streamwarden.clock import Clock
@@ -31,10 +32,13 @@ _AGAIN_S: Final = 30.0
 
 
 def verifier(record_root: Path, database: Database) -> Verifier:
-    """Return a verifier that also knows what a running server has not yet indexed."""
-    journal = record_root / STATE / JOURNAL
+    """Return a verifier that also knows what a running server has yet to index, or to mark."""
+    state = record_root / STATE
     return Verifier(
-        record_root=record_root, database=database, pending=partial(read_pending, journal)
+        record_root=record_root,
+        database=database,
+        pending=partial(read_pending, state / JOURNAL),
+        noted=Noted(state),
     )
 
 

@@ -92,7 +92,7 @@ class Outage:
         if waiting_since is not None and waiting_since <= noted_at:
             return  # a row that is yet to come would stand there without its file
         with self._book.open() as book:
-            ids = (found for line in book if (found := _row_of(line)) is not None)
+            ids = _rows_of(book)
             while batch := list(islice(ids, _MARKED_AT_ONCE)):
                 mark(batch)
         self._book.unlink()
@@ -133,6 +133,31 @@ class Outage:
             sync_folder(self._book.parent)
 
 
+class Noted:
+    """The rows whose files are written down to go, and may be gone; read again when that has changed.
+
+    For whoever looks at files and rows meanwhile. Raises OSError where it may not be read.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._book = state / BOOK
+        self._read: tuple[int, int, int] | None = None
+        self._rows: frozenset[UUID] = frozenset()
+
+    def __contains__(self, row_id: object) -> bool:
+        """Whether a deletion of this row's file is written down and the row not yet marked."""
+        try:
+            with self._book.open() as book:
+                found = os.fstat(book.fileno())
+                state = (found.st_ino, found.st_size, found.st_mtime_ns)
+                if state != self._read:
+                    self._rows = frozenset(_rows_of(book))
+                    self._read = state
+        except FileNotFoundError:
+            return False
+        return row_id in self._rows
+
+
 def tidy_folders(folders: Iterable[Path]) -> None:
     """Sync the folders that files were deleted from, and remove those in which nothing is left."""
     for folder in sorted(folders):
@@ -148,6 +173,10 @@ def _remove_if_empty(folder: Path) -> None:
     except OSError:
         return
     sync_folder(folder.parent)
+
+
+def _rows_of(book: Iterable[str]) -> Iterator[UUID]:
+    return (found for line in book if (found := _row_of(line)) is not None)
 
 
 def _row_of(line: str) -> UUID | None:

@@ -8,7 +8,7 @@ is looked up again at the end; what follows the newest row, while files are in p
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -27,19 +27,28 @@ from streamwarden.storage.pool import Database
 from streamwarden.storage.rows import Gap, Segment
 from streamwarden.storage.segments import SegmentRepository
 
-_ALL_MARKED: Final = 1_000_000
 _SECOND: Final = timedelta(seconds=1)
 
 
 class Verifier:
-    """Looks, and changes nothing."""
+    """Looks, and changes nothing.
+
+    ``pending`` reads the journal; ``noted`` holds the rows whose files retention has taken and that it
+    has yet to mark.
+    """
 
     def __init__(
-        self, *, record_root: Path, database: Database, pending: Callable[[], list[Entry]]
+        self,
+        *,
+        record_root: Path,
+        database: Database,
+        pending: Callable[[], list[Entry]],
+        noted: Container[UUID],
     ) -> None:
         self._by_camera: dict[UUID, list[Path]] = {}
         self._root = record_root
         self._pending = pending
+        self._noted = noted
         self._segments = SegmentRepository(database)
         self._gaps = GapRepository(database)
         self._periods = PeriodRepository(database)
@@ -61,12 +70,19 @@ class Verifier:
         gaps |= {row.id: row for row in pending if isinstance(row, Gap) and row.ended_at}
         for row in sorted(rows.values(), key=lambda row: row.started_at):
             yield from self._check_file(row, scope)
-        periods = self._periods.in_range(camera_id, scope.from_, scope.to)
-        account = Account(camera_id, list(rows.values()), list(gaps.values()), periods, scope)
+        account = self._account(camera_id, list(rows.values()), list(gaps.values()), scope)
         yield from account.findings(unfinished=unfinished)
         known = {row.path for row in rows.values()}
         unknown = {path: at for path, at in files.items() if path not in known}
         yield from self._check_unknown(camera_id, unknown)
+
+    def _account(
+        self, camera_id: UUID, rows: Sequence[Segment], gaps: Sequence[Gap], scope: Scope
+    ) -> Account:
+        # What is marked goes only after its time was taken out of the wishes: so the wishes last.
+        going = self._segments.deleting_of(camera_id)
+        periods = self._periods.in_range(camera_id, scope.from_, scope.to)
+        return Account(camera_id, rows, gaps, periods, scope, going=going)
 
     def _folders(self, camera_id: UUID) -> list[Path]:
         if camera_id not in self._by_camera:
@@ -105,7 +121,7 @@ class Verifier:
             return
         first, last = min(unknown.values()) - _SECOND, max(unknown.values()) + _SECOND
         rows: list[Entry] = [*self._pending(), *self._segments.in_range(camera_id, first, last)]
-        rows += self._segments.deleting(limit=_ALL_MARKED)
+        rows += self._segments.deleting_of(camera_id)
         known = {row.path for row in rows if isinstance(row, Segment)}
         for path, started_at in sorted(unknown.items()):
             if path not in known and (self._root / path).exists():
@@ -123,8 +139,8 @@ class Verifier:
             require_plain(self._root, (self._root / row.path).parent)
             wrong = _wrong_with(self._root / row.path, row, scope)
         except (FileNotFoundError, NotADirectoryError):
-            # Retention may have taken it meanwhile, row and all.
-            if self._segments.get(row.camera_id, row.id) is not None:
+            # Retention may have taken it: it is written down until its row is marked.
+            if row.id not in self._noted and self._segments.get(row.camera_id, row.id) is not None:
                 yield _finding(Kind.FILE_MISSING, row, "the row speaks of a file that is not there")
             return
         except OSError as error:

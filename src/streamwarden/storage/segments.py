@@ -116,6 +116,12 @@ class SegmentRepository:
         """Return marked segments, oldest first: deletions to carry out or to resume."""
         return self._database.fetch_all(_SQL["deleting"], {"limit": limit}, row=Segment)
 
+    def deleting_of(self, camera_id: UUID) -> list[Segment]:
+        """Return all marked segments of a camera, oldest first."""
+        return self._database.fetch_all(
+            _SQL["deleting_of_camera"], {"camera_id": camera_id}, row=Segment
+        )
+
     def delete(self, ids: Collection[UUID]) -> int:
         """Delete marked rows once their files are gone; return how many. Others stay."""
         return self._database.execute(_SQL["delete"], {"ids": list(ids)}) if ids else 0

@@ -121,5 +121,12 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
  order by ended_at, id
  limit %(limit)s
 
+-- name: deleting_of_camera
+select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
+       salvaged, digest, init_bytes
+  from segment
+ where camera_id = %(camera_id)s and state = 'deleting'
+ order by ended_at, id
+
 -- name: delete
 delete from segment where id = any(%(ids)s::uuid[]) and state = 'deleting'

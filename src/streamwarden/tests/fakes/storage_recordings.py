@@ -86,6 +86,13 @@ class FakeSegmentRepository(FakeRepository):
         marked = [self._tables.segments[i] for i in self._tables.deleting]
         return sorted(marked, key=_end)[:limit]
 
+    def deleting_of(self, camera_id: UUID) -> list[Segment]:
+        return [
+            row
+            for row in self.deleting(limit=len(self._tables.deleting))
+            if row.camera_id == camera_id
+        ]
+
     def delete(self, ids: Collection[UUID]) -> int:
         gone = self._tables.deleting & set(ids)
         self._tables.deleting -= gone

@@ -163,3 +163,5 @@ def test_marking_a_camera_leaves_the_others(storage: Storage) -> None:
     assert storage.segments.mark_camera_deleting(CAMERA) == 0
     assert [s.started_at for s in storage.segments.deleting(limit=1)] == [at(0)]
     assert len(storage.segments.oldest(limit=10)) == 1
+    assert [s.started_at for s in storage.segments.deleting_of(CAMERA)] == [at(0), at(10)]
+    assert storage.segments.deleting_of(OTHER) == []

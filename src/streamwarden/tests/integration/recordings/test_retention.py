@@ -10,11 +10,12 @@ from typing import NoReturn
 
 import pytest
 
-from streamwarden.app import outage, retention
+from streamwarden.app import checking, outage, retention
+from streamwarden.app.findings import Scope
 from streamwarden.app.outage import BOOK, Outage
 from streamwarden.app.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
 from streamwarden.errors import Unavailable
-from streamwarden.media.names import segment_id
+from streamwarden.media.names import STATE, segment_id
 from streamwarden.storage.pool import Database, StorageUnavailable
 from streamwarden.storage.rows import Camera, Segment
 from streamwarden.storage.segments import SegmentRepository
@@ -66,8 +67,9 @@ Make = Callable[..., Sweeper]
 
 
 @pytest.fixture
-def make(made: Recordings, hand: Hand, tmp_path: Path) -> Make:
-    hand.book = tmp_path / BOOK
+def make(made: Recordings, hand: Hand) -> Make:
+    state = made.root / STATE
+    hand.book = state / BOOK
 
     def sweeper(**limits: object) -> Sweeper:
         given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
@@ -81,7 +83,7 @@ def make(made: Recordings, hand: Hand, tmp_path: Path) -> Make:
             clock=hand,
             outage=Outage(
                 record_root=made.root,
-                state=tmp_path,
+                state=state,
                 waiting_since=lambda: hand.waiting_since,
                 clock=hand,
             ),
@@ -573,3 +575,58 @@ def test_a_file_that_cannot_go_keeps_no_other(
     assert not next_.exists()
     finish(make())
     assert kept(made, *two) == [[4, 8], [6, 10]]
+
+
+def test_what_was_deleted_without_an_index_is_not_lost_before_its_rows_are_marked(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, away: Make
+) -> None:
+    oldest, ledgers = made.rows(two[0])[0], [made.ledger(camera) for camera in two]
+    assert away(missing=oldest.size_bytes + 1).sweep()
+    assert made.verify() == []
+    assert made.reconcile() == []
+    assert [len(made.rows(camera)) for camera in two] == [3, 3]
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert [made.ledger(camera) for camera in two] == ledgers
+    assert made.verify() == []
+
+
+def test_what_somebody_else_removed_meanwhile_is_lost(
+    made: Recordings, two: tuple[Camera, Camera], away: Make
+) -> None:
+    lost = made.rows(two[1])[1]
+    assert away(missing=1).sweep()
+    (made.root / lost.path).unlink()
+    assert [found.path for found in made.verify()] == [lost.path]
+
+
+def test_a_deletion_that_is_written_down_while_we_look_is_known(
+    made: Recordings, two: tuple[Camera, Camera], away: Make
+) -> None:
+    looking, scope, blind = (
+        checking.verifier(made.root, made.database),
+        Scope(to=at(3600)),
+        away(missing=1),
+    )
+    assert blind.sweep()
+    assert list(looking.verify(two[0].id, scope)) == []
+    assert blind.sweep()
+    assert len(made.files(two[1])) == 2
+    assert list(looking.verify(two[1].id, scope)) == []
+
+
+@pytest.mark.parametrize("step", ["before marking", "after marking", "before trimming"])
+def test_whoever_looks_between_two_steps_of_it_misses_nothing(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, away: Make, step: str
+) -> None:
+    oldest, ledgers = made.rows(two[0])[0], [made.ledger(camera) for camera in two]
+    assert away(missing=oldest.size_bytes + 1).sweep()
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(Crash, match=step):
+            finish(make())
+    assert made.reconcile() == []
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert [made.ledger(camera) for camera in two] == ledgers
+    assert made.verify() == []
