@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,6 +55,7 @@ class Archive:
     """All cameras' folders under one record root. Any thread.
 
     ``writer`` is the user id that FFmpeg writes under, where that is not the server's own.
+    ``indexed_end`` says where a camera's segment ends by the index, None where that does not say.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class Archive:
         counter: StoredCounter,
         clock: Clock,
         alive_until: datetime | None,
+        indexed_end: Callable[[UUID, UUID], datetime | None],
         writer: int | None = None,
     ) -> None:
         self.writer = writer
+        self.indexed_end = indexed_end
         self.record_root = record_root
         self.journal = journal
         self.counter = counter
@@ -291,19 +294,26 @@ class CameraFiles:
         replace_file(self._store.live / _RUN, str(run).encode())
 
     def _read_ledger(self) -> Ledger | None:
-        """Return the ledger as it was left, None where it cannot be read."""
+        """Return the ledger as it was left, None where it cannot be read or is gone."""
         try:
             ledger, self._last = decode_ledger((self._store.live / _LEDGER).read_bytes())
         except FileNotFoundError:
-            return Ledger()
+            if self._store.newest() is None:
+                return Ledger()
         except ValueError:
-            log.warning("ledger_unreadable", camera=str(self._camera_id))
-            return None
-        return ledger
+            pass
+        else:
+            return ledger
+        log.warning("ledger_unreadable", camera=str(self._camera_id))
+        return None
 
     def _rebuilt_ledger(self) -> Ledger:
-        """Return what the files say: until when there is something, and of no gap."""
-        return Ledger(covered_until=self._store.newest_end())
+        """Return what the newest file and its row say: until when there is something, and of no gap."""
+        if (newest := self._store.newest()) is None:
+            return Ledger()
+        row_id = segment_id(self._camera_id, newest.run, newest.number)
+        indexed = self._archive.indexed_end(self._camera_id, row_id)
+        return Ledger(covered_until=indexed or self._store.end_by_media(newest))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from streamwarden.actors.wishes import WishBook
 from streamwarden.actors.workers import InOrder, WorkerPool
 from streamwarden.app.archive import Archive
 from streamwarden.app.checking import JOURNAL
+from streamwarden.app.indexed_ends import IndexedEnds
 from streamwarden.app.process import cores
 from streamwarden.causes import Cause
 from streamwarden.clients.tokens import ReadTokenClient, ReadTokenRefused
@@ -37,6 +38,7 @@ from streamwarden.media.watcher import Patience, RunWatcher
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import Database
+from streamwarden.storage.segments import SegmentRepository
 from streamwarden.timers import Timers
 
 log = structlog.get_logger(__name__)
@@ -156,6 +158,9 @@ def open_ground(
             counter=metrics,
             clock=clock,
             alive_until=alive_until,
+            indexed_end=IndexedEnds(
+                journal=journal, segments=SegmentRepository(database), clock=clock
+            ).end_of,
             writer=None if runs_as is None else runs_as.uid,
         ),
         meter=meter,

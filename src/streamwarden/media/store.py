@@ -174,14 +174,20 @@ class CameraStore:
                 runs += [name.run for name in _stored_names(Path(day.path))]
         return max(runs, default=0)
 
-    def newest_end(self) -> datetime | None:
-        """Return where the newest stored segment ends by its media, None where there is none."""
-        days = sorted(day.name for day in self._folder.iterdir() if day.name != LIVE)
+    def newest(self) -> StoredName | None:
+        """Return the newest stored segment, None where there is none."""
+        try:
+            days = sorted(day.name for day in self._folder.iterdir() if day.name != LIVE)
+        except FileNotFoundError:
+            return None
         for day in reversed(days):
             if names := _stored_names(self._folder / day):
-                newest = max(names, key=lambda name: name.started_at)
-                return newest.started_at + self._length(newest)
+                return max(names, key=lambda name: name.started_at)
         return None
+
+    def end_by_media(self, name: StoredName) -> datetime:
+        """Return where a stored segment ends by its media."""
+        return name.started_at + self._length(name)
 
     def set_aside(self, run: int, number: int) -> None:
         """Keep a file that cannot go to its place under a name that nothing here looks for."""

@@ -86,6 +86,7 @@ class Recordings:
             counter=Uncounted(),
             clock=SystemClock(),
             alive_until=None,
+            indexed_end=lambda _camera_id, _row_id: None,
         )
         self._next: dict[UUID, Position] = {}
 

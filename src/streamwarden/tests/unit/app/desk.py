@@ -42,6 +42,7 @@ class ArchiveDesk:
         self.root = folder / "root with a space"
         self.root.mkdir()
         self.clock = HandClock()
+        self.indexed: dict[UUID, datetime] = {}
         self._journals: list[Journal] = []
         self._folder = folder
         self.counter = Counter()
@@ -57,6 +58,7 @@ class ArchiveDesk:
             counter=self.counter,
             clock=self.clock,
             alive_until=alive_until,
+            indexed_end=lambda _camera_id, row_id: self.indexed.get(row_id),
         )
 
     def files(self, owner: str = "otto") -> CameraFiles:

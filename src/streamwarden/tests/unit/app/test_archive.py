@@ -293,6 +293,34 @@ def test_a_ledger_that_cannot_be_read_is_rebuilt_from_the_recordings(
     assert not desk.files().open(()).rebuilt
 
 
+@pytest.mark.parametrize("lost", ["missing", "empty"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_lost_ledger_goes_on_where_the_newest_segment_ends(
+    desk: ArchiveDesk, lost: str, indexed: bool
+) -> None:
+    desk.files().open(())
+    desk.files().note(recording(60), ())
+    for number, start_s in ((0, 57), (1, 60)):
+        desk.write(1, number, seconds=3)
+        desk.files().store(whole(1, number, start_s, start_s + 3.4))
+    if lost == "missing":
+        (desk.live() / "ledger.json").unlink()
+    else:
+        (desk.live() / "ledger.json").write_bytes(b"")
+    if indexed:
+        desk.indexed = {row.id: row.ended_at for row in desk.rows()}
+    desk.serve()
+    expected = Ledger(covered_until=at(63.4 if indexed else 63))
+    assert desk.files().books() == expected
+    opened = desk.files().open(())
+    assert (opened.ledger, opened.rebuilt) == (expected, True)
+
+
+def test_a_camera_without_recordings_has_lost_no_ledger(desk: ArchiveDesk) -> None:
+    assert desk.files().books() == Ledger()
+    assert not desk.files().open(()).rebuilt
+
+
 def test_a_ledger_comes_out_as_it_went_in() -> None:
     ledger, _ = book.lost(recording(1.234), Cause.CLOCK_STEP, at(9))
     assert decode_ledger(encode_ledger(ledger, None)) == (ledger, None)
