@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from streamwarden.app.sweeping import again_s
 from streamwarden.auth.denials import DenialList
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
@@ -28,7 +29,6 @@ CHECK_EVERY_S: Final = 5.0
 _LOOK_S: Final = 1.0
 _PAGE_PAUSE_S: Final = 0.02
 """Between pages, so that the hook's threads get their turns."""
-_AGAIN_S: Final = (0.5, 1.0, 2.0, 5.0)
 _STOP_WITHIN_S: Final = 5.0
 
 
@@ -103,7 +103,7 @@ class DenialKeeper:
                 log.exception("denials_failed")
             lasted = self._clock.monotonic() - began_s > CHECK_EVERY_S
             failures = 0 if lasted else failures + 1
-            self._stopping.wait(_AGAIN_S[min(failures, len(_AGAIN_S) - 1)])
+            self._stopping.wait(again_s(failures))
 
     def _keep(self) -> None:
         """Listen first, then read: what is written in between is heard."""

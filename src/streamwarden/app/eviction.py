@@ -11,10 +11,10 @@ from typing import Final, Protocol
 
 import structlog
 
+from streamwarden.app.sweeping import Events, SweepThread, rest_s
 from streamwarden.auth.sessions import SessionBook, SessionJudge
 from streamwarden.clients.mediamtx import MediaSession
 from streamwarden.clock import Clock
-from streamwarden.errors import Unavailable
 from streamwarden.metrics.guard import GuardMetrics
 
 log = structlog.get_logger(__name__)
@@ -23,10 +23,10 @@ EVERY_S: Final = 2.0
 SOON_S: Final = 0.4
 SOON_TIMES: Final = 5
 """After a revocation: sessions that were just being let in, and recorders that had time to stop."""
-_SHARE: Final = 20
-"""A sweep over very many sessions takes no more than this part of the time."""
-_AGAIN_S: Final = (0.5, 1.0, 2.0, 5.0)
 _STOP_WITHIN_S: Final = 5.0
+_EVENTS: Final = Events(
+    failed="sessions_not_swept", recovered="sessions_swept_again", bug="sweep_failed"
+)
 
 
 class MediaServer(Protocol):
@@ -59,10 +59,15 @@ class Evictor:
         self._book = book
         self._clock = clock
         self._metrics = metrics
-        self._woken = threading.Event()
-        self._stopping = threading.Event()
-        self._failures = 0
-        self._thread = threading.Thread(target=self._run, name="evictor", daemon=True)
+        self._hurried = threading.Event()
+        self._soon = 0
+        self._thread = SweepThread(
+            "evictor",
+            self._turn,
+            events=_EVENTS,
+            on_failure=metrics.sweep_failed,
+            stops_within_s=_STOP_WITHIN_S,
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -70,15 +75,13 @@ class Evictor:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopping.set()
-        self._woken.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_WITHIN_S)
+        self._thread.stop()
         self._server.close()
 
     def wake(self) -> None:
         """Look now, and a few times soon. Any thread; returns at once."""
-        self._woken.set()
+        self._hurried.set()
+        self._thread.wake()
 
     def sweep(self) -> int:
         """Look at every session once; return how many were ended.
@@ -99,34 +102,12 @@ class Evictor:
                 )
         return ended
 
-    def _run(self) -> None:
-        soon = 0
-        while not self._stopping.is_set():
-            if self._woken.is_set():
-                self._woken.clear()
-                soon = SOON_TIMES
-            began_s = self._clock.monotonic()
-            pause_s = self._attempt()
-            if pause_s is None:
-                took_s = self._clock.monotonic() - began_s
-                pause_s = max(SOON_S if soon else EVERY_S, _SHARE * took_s)
-            soon = max(0, soon - 1)
-            self._woken.wait(pause_s)
-
-    def _attempt(self) -> float | None:
-        """Sweep; return how long to wait before the next try where that failed."""
-        try:
-            self.sweep()
-        except Unavailable as error:
-            self._metrics.sweep_failed()
-            if self._failures == 0:
-                log.warning("sessions_not_swept", detail=str(error))
-            self._failures += 1
-            return _AGAIN_S[min(self._failures, len(_AGAIN_S)) - 1]
-        except Exception:
-            log.exception("sweep_failed")
-            return _AGAIN_S[-1]
-        if self._failures:
-            log.info("sessions_swept_again", failures=self._failures)
-        self._failures = 0
-        return None
+    def _turn(self) -> float:
+        if self._hurried.is_set():
+            self._hurried.clear()
+            self._soon = SOON_TIMES
+        usual_s = SOON_S if self._soon else EVERY_S
+        self._soon = max(0, self._soon - 1)
+        began_s = self._clock.monotonic()
+        self.sweep()
+        return rest_s(usual_s, looked_s=self._clock.monotonic() - began_s)

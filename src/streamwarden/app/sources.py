@@ -6,7 +6,6 @@ do this do not disturb each other.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
@@ -17,6 +16,7 @@ import structlog
 
 from streamwarden.app.resealing import seal_anew
 from streamwarden.app.source_plans import SourcePlan, SourcePlans
+from streamwarden.app.sweeping import Events, SweepThread, rest_s
 from streamwarden.auth.pulled import PulledPaths
 from streamwarden.auth.source_secrets import SourceSealer
 from streamwarden.clients.mediamtx import MediaPath, PathRefused
@@ -30,10 +30,10 @@ log = structlog.get_logger(__name__)
 EVERY_S: Final = 10.0
 LEAVE_S: Final = 2.0
 """So long a path stays that is no longer wanted: its recorder ends the last segment meanwhile."""
-_SHARE: Final = 20
-"""Looking at very many paths takes no more than this part of the time; setting them is not counted."""
-_AGAIN_S: Final = (0.5, 1.0, 2.0, 5.0)
 _STOP_WITHIN_S: Final = 10.0
+_EVENTS: Final = Events(
+    failed="sources_not_compared", recovered="sources_compared_again", bug="source_sweep_failed"
+)
 
 
 class MediaServer(Protocol):
@@ -102,10 +102,13 @@ class SourceKeeper:
         self._leaving: dict[str, float] = {}
         self._said: dict[UUID, str] = {}
         self._looked_s = 0.0
-        self._failures = 0
-        self._woken = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sources", daemon=True)
+        self._thread = SweepThread(
+            "sources",
+            self._turn,
+            events=_EVENTS,
+            on_failure=metrics.sweep_failed,
+            stops_within_s=_STOP_WITHIN_S,
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -113,15 +116,12 @@ class SourceKeeper:
 
     def stop(self) -> None:
         """End the thread; the media server goes on pulling."""
-        self._stopping.set()
-        self._woken.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_WITHIN_S)
+        self._thread.stop()
         self._server.close()
 
     def wake(self) -> None:
         """Look now. Any thread; returns at once."""
-        self._woken.set()
+        self._thread.wake()
 
     def sweep(self) -> None:
         """Compare what is wanted with what is, once, and mend the difference.
@@ -142,6 +142,10 @@ class SourceKeeper:
         faults = Counter(reason for reason in reasons if reason)
         self._metrics.show(wanted=len(wanted), are_set=len(wanted) - faults.total(), faults=faults)
         self._said = {row.camera_id: self._said.get(row.camera_id, "") for row in wanted}
+
+    def _turn(self) -> float:
+        self.sweep()
+        return rest_s(LEAVE_S if self._leaving else EVERY_S, looked_s=self._looked_s)
 
     def _read(self) -> bool:
         """Read the tables; return whether they answered, or what they said last has to do."""
@@ -202,30 +206,3 @@ class SourceKeeper:
             log.warning("source_not_set", camera_id=str(row.camera_id), path=row.path, why=now)
         elif before and not now:
             log.info("source_set_again", camera_id=str(row.camera_id), path=row.path, was=before)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            pause_s = self._attempt()
-            if pause_s is None:
-                pause_s = max(LEAVE_S if self._leaving else EVERY_S, _SHARE * self._looked_s)
-            if not self._stopping.is_set():
-                self._woken.wait(pause_s)
-
-    def _attempt(self) -> float | None:
-        """Sweep; return how long to wait before the next try where that failed."""
-        try:
-            self.sweep()
-        except Unavailable as error:
-            self._metrics.sweep_failed()
-            if self._failures == 0:
-                log.warning("sources_not_compared", why=error.code, detail=str(error))
-            self._failures += 1
-            return _AGAIN_S[min(self._failures, len(_AGAIN_S)) - 1]
-        except Exception:
-            log.exception("source_sweep_failed")
-            return _AGAIN_S[-1]
-        if self._failures:
-            log.info("sources_compared_again", failures=self._failures)
-        self._failures = 0
-        return None

@@ -1,0 +1,154 @@
+"""The thread that sweeps: when it does, what it says of failures, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from streamwarden.app.sweeping import Events, SweepThread, again_s, rest_s
+from streamwarden.errors import Unavailable
+
+WITHIN_S = 30.0
+NEVER_S = 3_600.0
+EVENTS = Events(failed="not_swept", recovered="swept_again", bug="sweep_broken")
+
+
+class Floor:
+    """What is swept. ``trouble`` is raised while there is any; a sweep waits until ``open`` is set."""
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        self.open = threading.Event()
+        self.open.set()
+        self.begun = threading.Semaphore(0)
+        self.failures = 0
+        self.thread = SweepThread(
+            "floor",
+            self.sweep,
+            events=EVENTS,
+            on_failure=self.count,
+            stops_within_s=WITHIN_S,
+        )
+
+    def sweep(self) -> float:
+        self.begun.release()
+        assert self.open.wait(WITHIN_S)
+        if self.trouble is not None:
+            raise self.trouble
+        return NEVER_S
+
+    def count(self) -> None:
+        self.failures += 1
+
+    def swept(self) -> bool:
+        return self.begun.acquire(timeout=WITHIN_S)
+
+    def attempts(self, *troubles: Exception | None) -> list[float]:
+        """Sweep without the thread; return the pauses."""
+        pauses_s = []
+        for self.trouble in troubles:
+            pauses_s.append(self.thread.attempt())
+        return pauses_s
+
+
+def alive() -> bool:
+    return any(one.name == "floor" for one in threading.enumerate())
+
+
+@pytest.fixture
+def floor() -> Iterator[Floor]:
+    floor = Floor()
+    yield floor
+    floor.open.set()
+    floor.thread.stop()
+
+
+def test_it_sweeps_at_once_and_again_whenever_it_is_woken(floor: Floor) -> None:
+    floor.thread.start()
+    assert floor.swept()
+    for _ in range(3):
+        floor.thread.wake()
+        assert floor.swept()
+
+
+def test_a_wake_during_a_sweep_is_not_lost(floor: Floor) -> None:
+    floor.open.clear()
+    floor.thread.start()
+    assert floor.swept()
+    floor.thread.wake()
+    floor.open.set()
+    assert floor.swept()
+
+
+def test_a_stop_ends_a_pause(floor: Floor) -> None:
+    floor.thread.start()
+    assert floor.swept()
+    floor.thread.stop()
+    assert not alive()
+
+
+def test_a_stop_during_a_sweep_lets_no_pause_follow() -> None:
+    floor = Floor()
+    floor.open.clear()
+    floor.thread.start()
+    assert floor.swept()
+    stopping = threading.Thread(target=floor.thread.stop)
+    stopping.start()
+    assert floor.thread._stopping.wait(WITHIN_S)
+    floor.open.set()
+    stopping.join(WITHIN_S)
+    assert not alive()
+
+
+def test_one_that_was_never_started_is_stopped(floor: Floor) -> None:
+    floor.thread.stop()
+    floor.thread.stop()
+
+
+def test_a_failure_is_said_once_and_again_after_a_success(floor: Floor) -> None:
+    away = Unavailable("away")
+    with capture_logs() as logs:
+        floor.attempts(away, away, away, None, None, away, None)
+    assert [(one["event"], one.get("failures"), one.get("why")) for one in logs] == [
+        ("not_swept", None, "unavailable"),
+        ("swept_again", 3, None),
+        ("not_swept", None, "unavailable"),
+        ("swept_again", 1, None),
+    ]
+    assert floor.failures == 4
+
+
+def test_the_pauses_after_failures_grow_to_a_bound_and_begin_anew(floor: Floor) -> None:
+    away = Unavailable("away")
+    assert floor.attempts(*[away] * 6, None, away) == [
+        *(0.5, 1.0, 2.0, 5.0, 5.0, 5.0),
+        NEVER_S,
+        0.5,
+    ]
+    assert again_s(10**6) == 5.0
+
+
+def test_the_thread_tries_again_by_itself_after_a_failure(floor: Floor) -> None:
+    floor.trouble = Unavailable("away")
+    floor.thread.start()
+    assert floor.swept()
+    assert floor.swept()
+
+
+def test_a_bug_is_told_each_time_and_does_not_end_the_thread(floor: Floor) -> None:
+    with capture_logs() as logs:
+        assert floor.attempts(ValueError(), ValueError()) == [5.0, 5.0]
+    assert [one["event"] for one in logs] == ["sweep_broken"] * 2
+    assert floor.failures == 0
+    floor.thread.start()
+    assert floor.swept()
+    floor.thread.wake()
+    assert floor.swept()
+
+
+def test_one_that_takes_long_rests_long() -> None:
+    assert rest_s(2.0, looked_s=0.05) == 2.0
+    assert rest_s(2.0, looked_s=0.5) == 10.0
