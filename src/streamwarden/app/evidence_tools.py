@@ -9,10 +9,10 @@ from uuid import UUID
 
 from streamwarden.app.folders import camera_folders, stored_by_day
 from streamwarden.app.seal_files import SealFiles, sealed_cameras
-from streamwarden.app.sealer import SealingFailed
 from streamwarden.app.sealing import sealer_of
 from streamwarden.app.signed_check import SignedCheck
 from streamwarden.app.signed_findings import Proven, Question, SignedFinding, SignedKind
+from streamwarden.app.unknown_seals import SealingFailed
 from streamwarden.clock import SystemClock
 from streamwarden.config.settings import Settings
 from streamwarden.config.sources import variable

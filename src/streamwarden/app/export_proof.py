@@ -9,8 +9,14 @@ from typing import Protocol
 from uuid import UUID
 
 from streamwarden.app.coverage import Span, holes
-from streamwarden.app.sealer import account_ends, gap_entry, segment_entry, wanted_entries
 from streamwarden.app.signed_findings import SignedFinding, SignedKind, distrust
+from streamwarden.app.testimony import (
+    account_ends,
+    gap_entry,
+    segment_entry,
+    wanted_entries,
+    wanted_spans,
+)
 from streamwarden.clock import Clock
 from streamwarden.errors import StreamwardenError
 from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry
@@ -112,10 +118,7 @@ class ExportProver:
         gaps = self._gaps.in_range(camera_id, from_, to)
         entries += [gap_entry(gap, still_open=to) for gap in gaps]
         before = min(to, self._clock.now())
-        wanted = [
-            Span(max(period.started_at, from_), min(period.ended_at or before, before))
-            for period in self._periods.in_range(camera_id, from_, before)
-        ]
+        wanted = wanted_spans(self._periods.in_range(camera_id, from_, before), from_, before)
         until = account_ends(wanted, _spans(entries), before)
         return [*entries, *wanted_entries(wanted, until)], until
 

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from streamwarden.evidence.seals import Sealed
+from streamwarden.evidence.seals import Sealed, read_seal
 from streamwarden.evidence.statements import Signed, parse_signed
 from streamwarden.media.beneath import open_plain, require_plain
 from streamwarden.media.store import make_folder, sync_folder
@@ -95,9 +96,16 @@ class SealFiles:
         self._write(target.name, sealed.signed.encoded())
         sync_folder(self.folder)
 
-    def drop_entries(self, number: int) -> None:
-        """Remove what a seal speaks of, once none of it is kept."""
-        (self.folder / entries_name(number)).unlink(missing_ok=True)
+    def drop_entries_until(self, removed_until: datetime | None) -> None:
+        """Remove what the oldest seals speak of, as far as none of it is kept."""
+        for number in self.numbers_of_entries():
+            try:
+                last = read_seal(self.read(number)).last
+            except FileNotFoundError:
+                continue  # a crash has left it without its seal; it is written anew
+            if last is None or removed_until is None or last > removed_until:
+                return
+            (self.folder / entries_name(number)).unlink(missing_ok=True)
 
     def _write(self, name: str, content: bytes) -> None:
         staged = self.folder / f"{name}.new"

@@ -6,9 +6,8 @@ files before the next seal (``docs/design/0012-verifiable-footage.md``).
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,21 +16,26 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.app.coverage import Span, holes
+from streamwarden.app.coverage import Span
 from streamwarden.app.findings import BEGINNING
 from streamwarden.app.seal_files import SealFiles
+from streamwarden.app.testimony import (
+    account_ends,
+    gap_entry,
+    segment_entry,
+    wanted_entries,
+    wanted_spans,
+)
+from streamwarden.app.unknown_seals import SealingFailed, unknown_seals
 from streamwarden.clock import Clock, to_milliseconds
-from streamwarden.errors import StreamwardenError
 from streamwarden.evidence.entries import (
     Entry,
     GapEntry,
     SegmentEntry,
-    WantedEntry,
     decode_entries,
 )
 from streamwarden.evidence.keys import SigningKey
-from streamwarden.evidence.seals import Head, Sealed, Stretch, make_seal, read_seal
-from streamwarden.evidence.statements import Damaged
+from streamwarden.evidence.seals import Head, Sealed, Stretch, make_seal
 from streamwarden.media.names import parse_stored, segment_id
 from streamwarden.storage.rows import Gap, Period, SealRow, Segment
 
@@ -44,12 +48,6 @@ MOST_ROWS: Final = 5_000
 _AHEAD: Final = timedelta(hours=25)
 """Removal is announced so far ahead, so that the daily seal reaches to the next one."""
 _SHARE: Final = 24
-
-
-class SealingFailed(StreamwardenError):
-    """A camera's chain cannot be gone on with; the message says why."""
-
-    code = "sealing_failed"
 
 
 class SealTable(Protocol):
@@ -141,7 +139,7 @@ class Sealer:
                 if not found.more:
                     break
             if made and head is not None:
-                _drop_old_entries(files, head.removed_until)
+                files.drop_entries_until(head.removed_until)
         return made
 
     def announce(self, camera_id: UUID, until: datetime) -> None:
@@ -160,7 +158,7 @@ class Sealer:
             head = self._caught_up(camera_id, files)
             if head is not None and (head.removed_until or BEGINNING) < until:
                 head = self._publish(files, self._removal(camera_id, head, until), head)
-                _drop_old_entries(files, head.removed_until)
+                files.drop_entries_until(head.removed_until)
             with self._lock:
                 # Without a chain nothing was promised, and there is nothing to take back.
                 said = None if head is None else head.removed_until
@@ -175,35 +173,11 @@ class Sealer:
         there = files.numbers()
         if head is not None and (not there or there[-1] < head.number):
             log.error("seal_files_missing", camera=str(camera_id), number=head.number)
-        for sealed in self._unknown(files, there, head):
+        for sealed in unknown_seals(files, there, head, self._key.public):
             self._enter(sealed)
             head = sealed.head
             log.warning("seal_made_up_for", camera=str(camera_id), number=head.number)
         return head
-
-    def _unknown(
-        self, files: SealFiles, there: Sequence[int], head: Head | None
-    ) -> Sequence[Sealed]:
-        """Return the seals that Postgres does not know: the last is ours, and names those before it.
-
-        Raises:
-            SealingFailed: they are not what was signed here; somebody may have put them there.
-        """
-        found: list[Sealed] = []
-        for number in there:
-            if head is not None and number <= head.number:
-                continue
-            sealed = _read(files, number)
-            if head is not None and sealed.seal.previous != head.hash:
-                raise SealingFailed(f"seal {number}: does not follow the one before it")
-            found.append(sealed)
-            head = sealed.head
-        if found and not found[-1].signed.by(self._key.public):
-            words = f"signed with {found[-1].seal.key_id}; if that is yours, seal once with it"
-            raise SealingFailed(
-                f"seal {found[-1].seal.number}: is not signed with this key ({words})"
-            )
-        return found
 
     def _next(self, camera_id: UUID, before: datetime) -> _Found | None:
         limit = MOST_ROWS + 1
@@ -226,7 +200,8 @@ class Sealer:
         entries += [gap_entry(gap, still_open=found.before) for gap in found.gaps]
         known = [Span(entry.started_at, entry.ended_at) for entry in entries]
         since = BEGINNING if head is None else head.until
-        wanted = _wanted(self._periods.in_range(camera_id, since, found.before), since, found)
+        periods = self._periods.in_range(camera_id, since, found.before)
+        wanted = wanted_spans(periods, since, found.before)
         until = max(since, account_ends(wanted, known, found.before))
         starts = [span.started_at for span in (*wanted, *known)]
         return Stretch(
@@ -287,49 +262,6 @@ class Sealer:
         self._table.enter(row, segments=digests, gaps=gaps)
 
 
-def _wanted(periods: Iterable[Period], since: datetime, found: _Found) -> list[Span]:
-    spans = [
-        Span(max(period.started_at, since), min(period.ended_at or found.before, found.before))
-        for period in periods
-    ]
-    return [span for span in spans if span.started_at < span.ended_at]
-
-
-def account_ends(wanted: Sequence[Span], known: Sequence[Span], before: datetime) -> datetime:
-    """Return where the account ends: ``before``, or where what is still under way began."""
-    missing = list(holes(wanted, known))
-    if missing and missing[-1].ended_at == before:
-        return missing[-1].started_at
-    return before
-
-
-def wanted_entries(wanted: Iterable[Span], until: datetime) -> list[WantedEntry]:
-    """Return when recording was wanted, up to ``until``."""
-    return [
-        WantedEntry(started_at=span.started_at, ended_at=min(span.ended_at, until))
-        for span in wanted
-        if span.started_at < until
-    ]
-
-
-def segment_entry(row: Segment) -> SegmentEntry:
-    """Return what is said of a segment."""
-    return SegmentEntry(
-        path=row.path,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        media_ms=row.media_ms,
-        size_bytes=row.size_bytes,
-        digest=row.digest,
-    )
-
-
-def gap_entry(gap: Gap, *, still_open: datetime) -> GapEntry:
-    """Return what is said of a gap; one that has no end yet reaches to ``still_open``."""
-    ended_at = gap.ended_at or max(gap.started_at, still_open)
-    return GapEntry(id=gap.id, started_at=gap.started_at, ended_at=ended_at, cause=gap.cause)
-
-
 def _head_of(row: SealRow) -> Head:
     return Head(number=row.number, hash=row.hash, until=row.until, removed_until=row.removed_until)
 
@@ -341,29 +273,3 @@ def _id_of(camera_id: UUID, path: str) -> UUID:
     if name is None:
         raise SealingFailed(f"{path} is no name of a stored segment")
     return segment_id(camera_id, name.run, name.number)
-
-
-def _read(files: SealFiles, number: int) -> Sealed:
-    try:
-        signed = files.read(number)
-        seal = read_seal(signed)
-        body = files.read_entries(number) if seal.entries else b""
-    except Damaged as error:
-        raise SealingFailed(f"seal {number}: {error}") from error
-    except FileNotFoundError:
-        # Retention has had its entries dropped: there is nothing left to be marked.
-        return Sealed(seal, signed, b"")
-    if hashlib.sha256(body).digest() != seal.entries_sha256:
-        raise SealingFailed(f"seal {number}: its entries are not what was signed")
-    return Sealed(seal, signed, body)
-
-
-def _drop_old_entries(files: SealFiles, removed_until: datetime | None) -> None:
-    for number in files.numbers_of_entries():
-        try:
-            last = read_seal(files.read(number)).last
-        except FileNotFoundError:
-            continue  # a crash has left it without its seal; it is written anew
-        if last is None or removed_until is None or last > removed_until:
-            return
-        files.drop_entries(number)

@@ -24,8 +24,9 @@ from streamwarden.app.evidence_tools import check_signed, heads
 from streamwarden.app.outage import Outage
 from streamwarden.app.retention import Limits, Sweeper
 from streamwarden.app.seal_files import SealFiles, seal_name
-from streamwarden.app.sealer import Sealer, SealingFailed
+from streamwarden.app.sealer import Sealer
 from streamwarden.app.signed_findings import Question, SignedFinding
+from streamwarden.app.unknown_seals import SealingFailed
 from streamwarden.cli import main
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable

@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from streamwarden.app.ground import Ground
-from streamwarden.app.sealer import SealingFailed
 from streamwarden.app.sealing import SealKeeper
 from streamwarden.app.streaming import seal_keeper
+from streamwarden.app.unknown_seals import SealingFailed
 from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.keys import new_key
