@@ -28,12 +28,7 @@ from streamwarden.app.testimony import (
 )
 from streamwarden.app.unknown_seals import SealingFailed, unknown_seals
 from streamwarden.clock import Clock, to_milliseconds
-from streamwarden.evidence.entries import (
-    Entry,
-    GapEntry,
-    SegmentEntry,
-    decode_entries,
-)
+from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, decode_entries
 from streamwarden.evidence.keys import SigningKey
 from streamwarden.evidence.seals import Head, Sealed, Stretch, make_seal
 from streamwarden.media.names import parse_stored, segment_id

@@ -6,7 +6,7 @@ Files and public keys alone; nothing is believed that is not signed by a key tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,36 +14,15 @@ from uuid import UUID
 
 from streamwarden.app.coverage import Span, holes, merged
 from streamwarden.app.folders import camera_folders, stored_files
-from streamwarden.app.seal_files import SealFiles, entries_name, seal_name
-from streamwarden.app.signed_findings import (
-    END,
-    Proven,
-    Question,
-    SignedFinding,
-    SignedKind,
-    distrust,
-)
+from streamwarden.app.seal_files import SealFiles, entries_name
+from streamwarden.app.signed_chain import Link, read_chain
+from streamwarden.app.signed_findings import END, Proven, Question, SignedFinding, SignedKind
 from streamwarden.clock import rfc3339
-from streamwarden.evidence.entries import (
-    Entry,
-    GapEntry,
-    SegmentEntry,
-    WantedEntry,
-    decode_entries,
-)
-from streamwarden.evidence.seals import NOTHING_BEFORE, Seal, read_seal
-from streamwarden.evidence.statements import Damaged, Signed
+from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry, decode_entries
+from streamwarden.evidence.seals import Seal
 from streamwarden.media.beneath import is_plain
 from streamwarden.media.names import parse_stored
 from streamwarden.media.store import file_digest
-
-
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """A seal that is signed by one of the keys."""
-
-    seal: Seal
-    signed: Signed
 
 
 @dataclass(slots=True)
@@ -54,7 +33,7 @@ class SignedCheck:
     camera_id: UUID
     question: Question
     findings: list[SignedFinding] = field(default_factory=list)
-    _links: list[_Link] = field(default_factory=list)
+    _links: list[Link] = field(default_factory=list)
     _segments: dict[str, list[SegmentEntry]] = field(default_factory=dict)
     _gaps: list[Span] = field(default_factory=list)
     _wanted: list[Span] = field(default_factory=list)
@@ -68,7 +47,9 @@ class SignedCheck:
     def run(self) -> Proven:
         """Look at everything."""
         files = SealFiles(self.record_root, self.camera_id)
-        self._read_chain(files)
+        chain = read_chain(files, self.camera_id, self.question.keys)
+        self._links = chain.links
+        self.findings += chain.findings
         for link in self._links:
             for entry in self._entries(files, link.seal):
                 self._take(entry)
@@ -79,54 +60,6 @@ class SignedCheck:
         wanted, gaps = self._check_seconds()
         self._check_reached()
         return self._proven(wanted, gaps)
-
-    # The chain
-
-    def _read_chain(self, files: SealFiles) -> None:
-        expected, before = 0, None
-        for number in files.numbers():
-            for missing in range(expected, number):
-                self._find(SignedKind.SEAL_MISSING, "is not there", seal=missing)
-            # After a hole nobody can say what it should name.
-            known = before if number == expected else None
-            before = self._read_link(files, number, known, first=number == expected == 0)
-            expected = number + 1
-
-    def _read_link(
-        self, files: SealFiles, number: int, before: _Link | None, *, first: bool
-    ) -> _Link | None:
-        name = seal_name(number)
-        try:
-            signed = files.read(number)
-            seal = read_seal(signed)
-        except (Damaged, OSError) as error:
-            self._find(SignedKind.SEAL_DAMAGED, str(error), seal=number, path=name)
-            return None
-        if (doubt := distrust(signed, seal.key_id, self.question.keys)) is not None:
-            self._find(*doubt, seal=number, path=name)
-            return None
-        link = _Link(seal, signed)
-        for words in self._breaks(seal, number, before, first=first):
-            self._find(SignedKind.CHAIN_BROKEN, words, seal=number, path=name)
-        if (seal.camera_id, seal.number) == (self.camera_id, number):
-            self._links.append(link)
-        return link
-
-    def _breaks(
-        self, seal: Seal, number: int, before: _Link | None, *, first: bool
-    ) -> Iterator[str]:
-        if seal.camera_id != self.camera_id:
-            yield f"it is of camera {seal.camera_id}"
-        if seal.number != number:
-            yield f"it is number {seal.number}"
-        if first and seal.previous != NOTHING_BEFORE:
-            yield "it is not the first of its chain"
-        if before is None:
-            return
-        if seal.previous != before.signed.hash:
-            yield "it follows another seal than the one before it"
-        if seal.from_ != before.seal.until:
-            yield "it does not begin where the one before it ends"
 
     # What it speaks of
 
