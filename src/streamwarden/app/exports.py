@@ -6,12 +6,10 @@ they are forgotten with the process, and what it has left is removed at the next
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,9 +17,10 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from streamwarden.app.export_files import FILE, LIST, PART, PROOF, ExportFiles
+from streamwarden.app.export_making import ExportMaker, Prover
 from streamwarden.app.export_orders import (
     KEPT_FOR,
-    SEAM,
     Export,
     ExportNotFound,
     ExportNotReady,
@@ -35,13 +34,11 @@ from streamwarden.app.export_orders import (
     stretches,
     without_overlap,
 )
-from streamwarden.app.housekeeping import free_bytes
 from streamwarden.clock import Clock
 from streamwarden.http.exports import OwnedExport
 from streamwarden.http.streaming.ports import OpenFile
 from streamwarden.media.jobs import JobEnd, JobOrder, JobRunner, Why
-from streamwarden.media.joining import Piece, concat_list, joining_argv, piece_of, progress_ms
-from streamwarden.media.names import STATE
+from streamwarden.media.joining import progress_ms
 from streamwarden.storage.rows import Segment
 from streamwarden.timers import Timers
 
@@ -65,22 +62,6 @@ class Index(Protocol):
         """Return the segments that overlap the range, in time order."""
 
 
-class Prover(Protocol):
-    """Signs what was exported."""
-
-    def prove(
-        self,
-        *,
-        export_id: UUID,
-        camera_id: UUID,
-        from_: datetime,
-        to: datetime,
-        segments: Sequence[Segment],
-        file: Path,
-    ) -> bytes:
-        """Return the proof of a file; raises StreamwardenError, OSError."""
-
-
 class Exports:
     """All exports of this process, with their proofs where there is a ``prover``. Any thread."""
 
@@ -96,11 +77,11 @@ class Exports:
         prover: Prover | None = None,
     ) -> None:
         self._jobs = jobs
-        self._prover = prover
-        self._ffmpeg = ffmpeg
         self._segments = segments
-        self._record_root = record_root
-        self._folder = record_root / STATE / "exports"
+        self._files = ExportFiles(record_root)
+        self._maker = ExportMaker(
+            ffmpeg=ffmpeg, record_root=record_root, files=self._files, prover=prover
+        )
         self._reserve_bytes = reserve_bytes
         self._clock = clock
         self._exports: dict[UUID, Export] = {}
@@ -111,8 +92,7 @@ class Exports:
 
     def start(self) -> None:
         """Remove what a former process has left, and begin to tidy up."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._files.clear()
         self._timers = Timers()
         self._timers.after(_TIDY_EVERY_S, self._tidy_again)
 
@@ -175,7 +155,7 @@ class Exports:
             if export in self._queue:
                 self._queue.remove(export)
             export.state = "cancelled"
-            self._remove(export)
+            self._files.remove(export, FILE, PROOF)
             export.size_bytes = None
             return shown(export)
 
@@ -183,19 +163,9 @@ class Exports:
         """Open an export's file; raise ExportNotFound, ExportNotReady."""
         with self._lock:
             export = self._known(camera_id, export_id)
-            try:
-                if export.state != "done":
-                    raise ExportNotReady("the export has no file")
-                stream = self._path(export).open("rb")
-            except OSError as error:
-                raise ExportNotFound("the export's file is gone") from error
-        size = os.fstat(stream.fileno()).st_size
-        return OpenFile(
-            stream=stream,
-            size_bytes=size,
-            modified_at=export.created_at.replace(microsecond=0),
-            etag=str(export.id),
-        )
+            if export.state != "done":
+                raise ExportNotReady("the export has no file")
+            return self._files.open(export)
 
     def proof(self, camera_id: UUID, export_id: UUID) -> bytes:
         """Return an export's proof; raise ExportNotFound, ExportNotReady, ProofNotAvailable."""
@@ -205,16 +175,9 @@ class Exports:
                 raise ExportNotReady("the export is not done")
             if not export.proven:
                 raise ProofNotAvailable(export.unproven)
-            try:
-                return self._path(export, ".proof").read_bytes()
-            except OSError as error:
-                raise ExportNotFound("the export's proof is gone") from error
+            return self._files.proof(export)
 
     # Under the lock
-
-    def _remove(self, export: Export) -> None:
-        for suffix in (".mp4", ".proof"):
-            self._path(export, suffix).unlink(missing_ok=True)
 
     def _known(self, camera_id: UUID, export_id: UUID) -> Export:
         export = self._exports.get(export_id)
@@ -225,10 +188,9 @@ class Exports:
     def _refuse_if_full(self, export: Export) -> None:
         if len(self._queue) >= _QUEUED or len(self._exports) >= _KEPT:
             raise ExportsBusy("too many exports are waiting", retry_after_s=60)
-        state = os.statvfs(self._folder)
-        reserve = self._reserve_bytes(state.f_blocks * state.f_frsize)
+        disk_bytes, free_bytes = self._files.disk_bytes()
         planned = sum(one.needs_bytes for one in self._exports.values()) + export.needs_bytes
-        if free_bytes(self._folder) - planned < reserve:
+        if free_bytes - planned < self._reserve_bytes(disk_bytes):
             raise NoSpace("the disk has no room for this export", retry_after_s=600)
 
     def _pump(self) -> None:
@@ -241,54 +203,32 @@ class Exports:
                 target=self._begin, args=(export,), name="export-prepare", daemon=True
             ).start()
 
-    def _path(self, export: Export, suffix: str = ".mp4") -> Path:
-        return self._folder / f"{export.id}{suffix}"
-
     # A thread for a moment
 
     def _begin(self, export: Export) -> None:
         try:
-            pieces = self._pieces(export)
-            if not pieces:
-                self._finish(export, "failed", "nothing of the range is left")
-                return
-            self._path(export, ".txt").write_text(concat_list(pieces), encoding="utf-8")
-            argv = joining_argv(self._ffmpeg(), f"{export.id}.txt", f"{export.id}.part")
+            joining = self._maker.prepare(export)
         except Exception as error:  # edge of a thread: the export says that it has failed
             log.exception("export_not_prepared", export=str(export.id))
             self._finish(export, "failed", f"it could not be prepared: {type(error).__name__}")
             return
+        if joining is None:
+            self._finish(export, "failed", "nothing of the range is left")
+            return
         with self._lock:
-            export.total_ms = max(1, sum(piece.media_ms for piece in pieces))
+            export.total_ms = joining.total_ms
             if export.state != "running":
                 self._finish(export, export.state, None)
                 return
             export.job = self._jobs.run(
                 JobOrder(
-                    argv=argv,
-                    folder=self._folder,
+                    argv=joining.argv,
+                    folder=self._files.folder,
                     timeout_s=_TIMEOUT_S,
                     on_end=partial(self._ended, export),
                     on_output=partial(self._progressed, export),
                 )
             )
-
-    def _pieces(self, export: Export) -> list[Piece]:
-        found = (self._piece(export, segment) for segment in export.segments)
-        return [piece for piece in found if piece is not None]
-
-    def _piece(self, export: Export, segment: Segment) -> Piece | None:
-        path = (self._record_root / segment.path).resolve()
-        if not path.is_relative_to(self._record_root.resolve()):
-            return None
-        millisecond = timedelta(milliseconds=1)
-        ends = next((one for one in export.segments if one.started_at > segment.started_at), None)
-        until = min(export.to, ends.started_at) if ends is not None else export.to
-        before = max(0, (export.from_ - segment.started_at) // millisecond)
-        # What is next to a neighbour of the same run is taken whole: its length is the media's own.
-        cut = until < segment.ended_at - SEAM
-        after = (until - segment.started_at) // millisecond if cut else segment.media_ms
-        return piece_of(path, from_ms=before, to_ms=after)
 
     # The thread of all jobs
 
@@ -299,10 +239,9 @@ class Exports:
             export.progress_ms = so_far
 
     def _ended(self, export: Export, end: JobEnd) -> None:
-        part = self._path(export, ".part")
         if end.good:
             try:
-                part.rename(self._path(export))
+                self._maker.keep(export)
             except OSError as error:
                 self._finish(export, "failed", error.strerror or type(error).__name__)
                 return
@@ -320,17 +259,7 @@ class Exports:
     def _prove(self, export: Export) -> None:
         """Sign an export in a thread for a moment; without a proof it is done all the same."""
         try:
-            if self._prover is not None:
-                proof = self._prover.prove(
-                    export_id=export.id,
-                    camera_id=export.camera_id,
-                    from_=export.from_,
-                    to=export.to,
-                    segments=export.segments,
-                    file=self._path(export),
-                )
-                self._path(export, ".proof").write_bytes(proof)
-                export.proven = True
+            export.proven = self._maker.prove(export)
         except Exception as error:  # edge of a thread: whoever asks for the proof is told
             export.unproven = "it could not be proven that its sources are what was stored"
             log.exception("export_not_proven", export=str(export.id), error=str(error))
@@ -339,14 +268,13 @@ class Exports:
     def _finish(self, export: Export, state: State, error: str | None) -> None:
         with self._lock:
             self._running -= 1
-            for suffix in (".txt", ".part"):
-                self._path(export, suffix).unlink(missing_ok=True)
+            self._files.remove(export, LIST, PART)
             if export.state == "cancelled":
-                self._remove(export)
+                self._files.remove(export, FILE, PROOF)
             else:
                 export.state, export.error = state, error
             if export.state == "done":
-                export.size_bytes = self._path(export).stat().st_size
+                export.size_bytes = self._files.path(export, FILE).stat().st_size
             log.info("export_ended", export=str(export.id), state=export.state)
             export.job = None
             self._pump()
@@ -363,5 +291,5 @@ class Exports:
         horizon = self._clock.now() - KEPT_FOR
         for export in list(self._exports.values()):
             if not export.unfinished and export.created_at < horizon:
-                self._remove(export)
+                self._files.remove(export, FILE, PROOF)
                 del self._exports[export.id]
