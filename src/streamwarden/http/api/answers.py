@@ -10,7 +10,7 @@ import falcon
 from pydantic import Field, ValidationError
 
 from streamwarden.errors import NotFound, Unavailable
-from streamwarden.http.api.ports import OpenedFile
+from streamwarden.http.api.streaming_ports import OpenedFile
 from streamwarden.http.media_files import FILE_HEADERS
 from streamwarden.http.models import Model
 from streamwarden.http.problems import Problem, respond

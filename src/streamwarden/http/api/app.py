@@ -30,15 +30,11 @@ from streamwarden.http.api.ops import RestartChild, Summary, Sums, Tree
 from streamwarden.http.api.play import Playing, RecordingPlaylist, SignPlayToken
 from streamwarden.http.api.play_access import PlayAccess
 from streamwarden.http.api.ports import (
-    AuthMetrics,
     Cameras,
     Coverage,
-    PlayTokens,
     Recordings,
     Segments,
     SettingsStore,
-    Streaming,
-    StreamTokens,
     Wishes,
 )
 from streamwarden.http.api.recordings import RecordingCollection, RecordingFile
@@ -47,7 +43,9 @@ from streamwarden.http.api.settings import SettingItem, SettingService
 from streamwarden.http.api.snapshot import Snapshot
 from streamwarden.http.api.sources import Sources
 from streamwarden.http.api.stream_routes import Connect, Disconnect, Status
+from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.api.streams import StreamService
+from streamwarden.http.api.token_ports import AuthMetrics, PlayTokens, StreamTokens
 from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.app import App, Shared, build_app
 from streamwarden.http.operations import Resource

@@ -18,7 +18,8 @@ from streamwarden.http.api.answers import TokenQuery, file_headers, pass_on, rea
 from streamwarden.http.api.audit_trail import describe
 from streamwarden.http.api.file_names import attachment
 from streamwarden.http.api.play_access import PlayAccess, private
-from streamwarden.http.api.ports import CameraRow, Cameras, Streaming
+from streamwarden.http.api.ports import CameraRow, Cameras
+from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.exports import (
     PROOF_ANSWERS,
     PROOF_TYPE,

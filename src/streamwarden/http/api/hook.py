@@ -18,8 +18,8 @@ from streamwarden.auth.streams import StreamClaims
 from streamwarden.auth.urls import internal_url
 from streamwarden.errors import Denied
 from streamwarden.http.api.access import CameraInactive
-from streamwarden.http.api.ports import AuthMetrics, StreamTokens
 from streamwarden.http.api.streams import RECORD_TTL_S
+from streamwarden.http.api.token_ports import AuthMetrics, StreamTokens
 from streamwarden.http.api.wishes import Remembered
 from streamwarden.http.intake import body_of
 from streamwarden.http.models import Empty, Id, Model, Moment, answer

@@ -14,8 +14,8 @@ from streamwarden.clock import rfc3339
 from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.audit_trail import describe
-from streamwarden.http.api.ports import PlayTokens, StreamTokens
 from streamwarden.http.api.revocation import Revocations
+from streamwarden.http.api.token_ports import PlayTokens, StreamTokens
 from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.models import Empty, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation

@@ -16,7 +16,8 @@ from streamwarden.errors import Unavailable
 from streamwarden.http.api.access import require_admin
 from streamwarden.http.api.answers import read_answer
 from streamwarden.http.api.forecast import Growth, full_at
-from streamwarden.http.api.ports import Coverage, Streaming
+from streamwarden.http.api.ports import Coverage
+from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.intake import user_of
 from streamwarden.http.models import Model, Moment, answer
 from streamwarden.http.operations import Access, Resource, operation

@@ -29,8 +29,10 @@ from streamwarden.http.api.playlist import (
     part_of,
     playable,
 )
-from streamwarden.http.api.ports import PlayTokens, SegmentRow, Segments, Streaming
+from streamwarden.http.api.ports import SegmentRow, Segments
 from streamwarden.http.api.spans import DEFAULT_SPAN, before
+from streamwarden.http.api.streaming_ports import Streaming
+from streamwarden.http.api.token_ports import PlayTokens
 from streamwarden.http.intake import body_of, query_of, user_of
 from streamwarden.http.models import BodyInteger, Model, Moment, answer
 from streamwarden.http.operations import Access, Media, Resource, operation

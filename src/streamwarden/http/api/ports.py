@@ -1,4 +1,4 @@
-"""What the API role's apps need from the rest of the program.
+"""What the API role's apps need from the database.
 
 The rows are what ``storage`` keeps; http reads them through these Protocols and hands them back as
 they came, which is why a repository's own row type appears as ``Any`` where it is taken in.
@@ -6,15 +6,12 @@ they came, which is why a repository's own row type appears as ``Any`` where it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from streamwarden.auth.play import Stretch
 from streamwarden.auth.source_changes import NewSource, Stored
-from streamwarden.auth.streams import SignedToken, StreamAction, StreamClaims
-from streamwarden.http.ports import PlayVerifier
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -227,156 +224,3 @@ class Coverage(Protocol):
 
     def cameras(self) -> Mapping[str, int]:
         """Return how many cameras there are of each status."""
-
-
-class OpenedFile(Protocol):
-    """A file on its way from the streaming role."""
-
-    @property
-    def status(self) -> int: ...  # noqa: D102 - likewise
-    @property
-    def headers(self) -> Mapping[str, str]: ...  # noqa: D102 - likewise
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the file piece by piece."""
-
-    def close(self) -> None:
-        """Give the connection up."""
-
-
-class Streaming(Protocol):
-    """The streaming role; every call raises Unavailable ``streaming_unavailable`` if it is away."""
-
-    def start(
-        self,
-        *,
-        owner: str,
-        camera_id: UUID,
-        rtsp_url: str,
-        segment_seconds: int,
-        request_id: str | None,
-    ) -> Mapping[str, object]:
-        """Have the camera recorded; return its status."""
-
-    def stop(self, camera_id: UUID, /, *, request_id: str | None) -> Mapping[str, object]:
-        """Have the camera recorded no more; return its status."""
-
-    def status(self, camera_id: UUID, /) -> Mapping[str, object]:
-        """Return the camera's status."""
-
-    def open_file(
-        self,
-        camera_id: UUID,
-        segment_id: UUID,
-        /,
-        *,
-        method: str,
-        headers: Mapping[str, str],
-        request_id: str | None,
-    ) -> OpenedFile:
-        """Ask for a segment's file."""
-
-    def live(self, camera_id: UUID, /, *, request_id: str | None) -> Mapping[str, object]:
-        """Return the newest parts of a camera's files; raise NotFound ``not_live``."""
-
-    def open_live(
-        self,
-        camera_id: UUID,
-        name: str,
-        /,
-        *,
-        method: str,
-        headers: Mapping[str, str],
-        request_id: str | None,
-    ) -> OpenedFile:
-        """Ask for one of a camera's newest files."""
-
-    def snapshot(self, camera_id: UUID, width: int, /, *, request_id: str | None) -> bytes:
-        """Return the last picture as a JPEG; raise NotFound ``no_picture``."""
-
-    def add_export(
-        self, camera_id: UUID, /, *, user_id: str, from_: str, to: str, request_id: str | None
-    ) -> Mapping[str, object]:
-        """Order an export."""
-
-    def exports(self, camera_id: UUID, /) -> Mapping[str, object]:
-        """Return a camera's exports as ``items``."""
-
-    def export(self, camera_id: UUID, export_id: UUID, /) -> Mapping[str, object]:
-        """Return an export; raise NotFound ``export_not_found``."""
-
-    def cancel_export(
-        self, camera_id: UUID, export_id: UUID, /, *, request_id: str | None
-    ) -> Mapping[str, object]:
-        """End an export, or delete its file."""
-
-    def open_export(
-        self,
-        camera_id: UUID,
-        export_id: UUID,
-        /,
-        *,
-        method: str,
-        headers: Mapping[str, str],
-        request_id: str | None,
-    ) -> OpenedFile:
-        """Ask for an export's file."""
-
-    def export_proof(self, camera_id: UUID, export_id: UUID, /, *, request_id: str | None) -> bytes:
-        """Return an export's proof; raise NotFound ``proof_not_available``."""
-
-    def summary(self) -> Mapping[str, object]:
-        """Return what operators are shown of the role."""
-
-    def supervision(self) -> Mapping[str, object]:
-        """Return the supervision tree."""
-
-    def restart_child(self, child: str, /, *, request_id: str | None) -> Mapping[str, object]:
-        """Restart a recorder; raise NotFound ``child_not_found``, Conflict ``not_restartable``."""
-
-    def fragments(self, camera_id: UUID, segment_id: UUID, /) -> Sequence[tuple[int, int]]:
-        """Return where a segment's fragments end in its file, and how long each plays in ms."""
-
-
-class StreamTokens(Protocol):
-    """Signs and verifies stream tokens."""
-
-    def sign_record(
-        self, camera_id: UUID, path: str, /, *, ttl_s: int, asked_at: datetime
-    ) -> SignedToken:
-        """Sign what the camera's recorder reads with; ``asked_at`` precedes the look-up of its wish."""
-
-    def sign_view(self, user: str, path: str, /, *, ttl_s: int, asked_at: datetime) -> SignedToken:
-        """Sign what a user's preview reads with; ``asked_at`` precedes the look-up of grants."""
-
-    def sign_publish(
-        self, user: str, path: str, /, *, ttl_s: int, asked_at: datetime
-    ) -> SignedToken:
-        """Sign what a camera publishes with; likewise."""
-
-    def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
-        """Return the claims, or raise StreamTokenRefused."""
-
-
-class PlayTokens(PlayVerifier, Protocol):
-    """Signs and verifies play tokens."""
-
-    def sign(
-        self,
-        sub: str,
-        camera_id: UUID,
-        *,
-        live: bool,
-        recorded: Stretch | None,
-        ttl_s: int,
-        whole: bool = False,
-        asked_at: datetime,
-    ) -> SignedToken:
-        """Sign what a user may play of a camera; ``asked_at`` precedes the look-up of grants."""
-
-
-class AuthMetrics(Protocol):
-    """Counts the hook's decisions."""
-
-    def decided(self, action: str, outcome: str) -> None:
-        """Count one decision."""

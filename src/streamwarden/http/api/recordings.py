@@ -16,14 +16,9 @@ from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.answers import SegmentNotFound, TokenQuery, file_headers, pass_on
 from streamwarden.http.api.play_access import PlayAccess
-from streamwarden.http.api.ports import (
-    GapRow,
-    Recordings,
-    SegmentRow,
-    Segments,
-    Streaming,
-)
+from streamwarden.http.api.ports import GapRow, Recordings, SegmentRow, Segments
 from streamwarden.http.api.spans import DEFAULT_SPAN, before
+from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.intake import query_of, user_of
 from streamwarden.http.media_files import FILE_ANSWERS, FILE_HEADERS
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer

@@ -17,9 +17,11 @@ from streamwarden.clock import Clock
 from streamwarden.errors import StreamwardenError, Unavailable
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.locks import StreamLocks
-from streamwarden.http.api.ports import CameraRow, SettingsStore, Streaming, StreamTokens, Wishes
+from streamwarden.http.api.ports import CameraRow, SettingsStore, Wishes
 from streamwarden.http.api.revocation import Revocations
 from streamwarden.http.api.segment_length import segment_seconds
+from streamwarden.http.api.streaming_ports import Streaming
+from streamwarden.http.api.token_ports import StreamTokens
 from streamwarden.http.api.wishes import WishMemory
 from streamwarden.http.status import StatusModel, status_from_json
 
