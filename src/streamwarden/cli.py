@@ -1,4 +1,4 @@
-"""The command ``streamwarden``: what it takes. What it does is in ``commands``, loaded on demand.
+"""The command ``streamwarden``: what it takes is in ``options``, what it does in ``commands``.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -12,16 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from streamwarden import __version__
-from streamwarden.cli_access_options import add_access_tools
-from streamwarden.cli_evidence_options import add_evidence_tools
-from streamwarden.cli_options import (
-    add_completion,
-    add_operators_tools,
-    add_programs,
-    common_options,
-)
-from streamwarden.cli_probe_options import add_probe
 from streamwarden.errors import InvalidInput, StreamwardenError
+from streamwarden.options.access import add_access_tools
+from streamwarden.options.evidence import add_evidence_tools
+from streamwarden.options.grammar import common_options
+from streamwarden.options.operate import add_operators_tools
+from streamwarden.options.probe import add_probe
+from streamwarden.options.programs import add_completion, add_programs
 
 _FAILED, _USAGE = 1, 2
 _EPILOG = """\

@@ -43,13 +43,8 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     "devkit": BASE | {"auth", "clients"},
     "app": BASE | COMPOSED | {"tools"},
     "tools": BASE | COMPOSED | {"app"},
-    "cli": BASE
-    | {"app", "config", "devkit", "tools", "commands"}
-    | {"cli_options", "cli_access_options", "cli_evidence_options", "cli_probe_options"},
-    "cli_options": BASE,
-    "cli_access_options": BASE | {"cli_options"},
-    "cli_evidence_options": BASE | {"cli_options"},
-    "cli_probe_options": BASE | {"cli_options"},
+    "cli": BASE | {"app", "config", "devkit", "tools", "options", "commands"},
+    "options": BASE,
     # The command line's other half; it shows rows and hides secrets, so it knows their types.
     "commands": BASE
     | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls", "evidence.keys"}

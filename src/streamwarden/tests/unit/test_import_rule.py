@@ -38,12 +38,9 @@ def test_only_the_command_line_imports_the_devkit() -> None:
 
 
 def test_no_part_outside_the_composition_imports_a_composing_one() -> None:
-    options = {
-        *("cli_options", "cli_access_options", "cli_evidence_options", "cli_probe_options"),
-    }
-    composing = {"app", "tools", "cli", "commands", *options}
+    composing = {"app", "tools", "cli", "commands"}
     users = {part for part, allowed in FIRST_PARTY.items() if allowed & composing}
-    assert users == {*composing, "__main__"} - {"cli_options"}
+    assert users == {*composing, "__main__"}
 
 
 @pytest.mark.parametrize(

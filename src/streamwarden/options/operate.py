@@ -1,138 +1,23 @@
-"""The options of each command, with help that helps."""
+"""The options of what operators do with cameras, tokens and recordings."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
+
+from streamwarden.options.grammar import add_command, between, camera_id, group, moment_of
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
+    from streamwarden.options.grammar import Commands
 
 _HOUR_S, _DAY_S = 3600, 86400
 _MOST_ITEMS = 1000
-_MOST_SEGMENT_S = 3600
-_MOST_CAMERAS = 50
-_MOST_PORT_BASE = 65000
-_RAW = argparse.RawDescriptionHelpFormatter
-
-
-def common_options(*, top: bool = False) -> argparse.ArgumentParser:
-    """Return the options that may stand before and after the command's name."""
-    unset = None if top else argparse.SUPPRESS
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config", type=Path, metavar="FILE", default=unset, help="settings in TOML"
-    )
-    common.add_argument(
-        "--json",
-        action="store_true",
-        default=False if top else argparse.SUPPRESS,
-        help="print JSON, for scripts",
-    )
-    return common
-
-
-def add_programs(commands: Commands) -> None:
-    """Add what runs until it is stopped, and what prepares it."""
-    serve = add_command(commands, "serve", "serve:serve", "run the product", _SERVE_EXAMPLES)
-    serve.add_argument(
-        "--role",
-        choices=("all", "api", "streaming", "webui"),
-        default="all",
-        help="which part to run (default: all, in one process)",
-    )
-    _add_demo(commands)
-    add_command(commands, "migrate", "operate:migrate", "bring the database up to date")
-    add_command(
-        commands, "check-config", "operate:check_config", "print the settings, secrets masked"
-    )
 
 
 def add_operators_tools(commands: Commands) -> tuple[Commands, Commands]:
     """Add what works on the database and the secrets; return what is done with cameras, recordings."""
     _add_token(commands)
     return _add_camera(commands), _add_recordings(commands)
-
-
-def add_completion(commands: Commands, parser: Callable[[], argparse.ArgumentParser]) -> None:
-    """Add what makes a shell complete commands; ``parser`` returns the whole tree of them."""
-    completion = add_command(
-        commands,
-        "completion",
-        "completion:completion",
-        "print a script that completes commands after TAB",
-        _COMPLETION_NOTES,
-    )
-    completion.add_argument("shell", choices=("bash", "zsh"))
-    completion.set_defaults(parser=parser)
-
-
-def add_command(
-    commands: Commands, name: str, command: str, about: str, examples: str = ""
-) -> argparse.ArgumentParser:
-    """Add a command that is carried out by ``command``, ``module:function`` of ``commands``."""
-    parser = commands.add_parser(
-        name,
-        help=about,
-        description=f"{about[0].upper()}{about[1:]}.",
-        epilog=examples,
-        formatter_class=_RAW,
-        parents=[common_options()],
-    )
-    parser.set_defaults(command=command)
-    return parser
-
-
-def group(commands: Commands, name: str, about: str) -> Commands:
-    """Add a command that has commands of its own."""
-    parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-
-def _add_demo(commands: Commands) -> None:
-    demo = add_command(
-        commands, "demo", "demo:demo", "try everything on embedded defaults", _DEMO_NOTES
-    )
-    demo.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path(".data"),
-        metavar="DIR",
-        help="database, secrets and recordings; survives a restart (default: .data)",
-    )
-    demo.add_argument(
-        "--port-base",
-        type=between(0, _MOST_PORT_BASE),
-        default=8080,
-        metavar="PORT",
-        help="first of the ports used: the API is PORT+1, the media server's RTSP "
-        "PORT+10; 0 takes free ones (default: 8080)",
-    )
-    demo.add_argument(
-        "--cameras",
-        type=between(1, _MOST_CAMERAS),
-        metavar="N",
-        help="how many cameras (default: 2, or as many as --camera names)",
-    )
-    demo.add_argument(
-        "--camera",
-        action="append",
-        default=[],
-        metavar="URL_OR_FILE",
-        help="an RTSP camera or a clip to loop instead of a test picture; repeatable",
-    )
-    demo.add_argument(
-        "--segment-seconds",
-        type=between(1, _MOST_SEGMENT_S),
-        default=10,
-        metavar="S",
-        help="length of a recorded file (default: 10, so that the first "
-        "is there soon; the product's own default is 30)",
-    )
 
 
 def _add_token(commands: Commands) -> None:
@@ -295,59 +180,6 @@ that are nowhere become a gap. Files that were changed are reported and left as 
 """
 
 
-class between:  # noqa: N801 - used like a function; argparse shows its name in no message
-    """A whole number from ``least`` to ``most``."""
-
-    def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
-
-    def __call__(self, text: str) -> int:
-        """Return the number; raises what argparse turns into wrong usage."""
-        if text.isascii() and text.isdigit() and self._least <= int(text[:12]) <= self._most:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"must be a whole number, {self._least} to {self._most}")
-
-
-def camera_id(text: str) -> UUID:
-    """Return a camera's id; raises what argparse turns into wrong usage."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a camera's id, a UUID") from None
-
-
-def moment_of(text: str) -> datetime:
-    """Return a time, in UTC where it has no zone; raises likewise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a time like 2026-01-31T12:00:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-_COMPLETION_NOTES = """\
-examples:
-  echo 'eval "$(streamwarden completion bash)"' >>~/.bashrc
-  echo 'eval "$(streamwarden completion zsh)"' >>~/.zshrc
-"""
-_SERVE_EXAMPLES = """\
-examples:
-  streamwarden serve                        all roles in one process
-  streamwarden serve --role streaming       only the recorders, on this machine
-
-SIGTERM and Ctrl-C end it in order: the last segments are finished and indexed. A second one ends it
-at once.
-"""
-_DEMO_NOTES = """\
-It starts a Postgres of its own (unless DATABASE_URL is set), a media server (MediaMTX if there is one
-or it can be downloaded, else a small relay without WebRTC), cameras and all roles, has the cameras
-recorded, and prints one line, READY and JSON, when the first segment of each is indexed.
-
-examples:
-  streamwarden demo
-  streamwarden demo --camera rtsp://192.0.2.7/stream1 --camera holiday.mp4
-  streamwarden demo --port-base 9000 --data-dir /tmp/trial --cameras 4
-"""
 _CAMERA_EXAMPLES = """\
 examples:
   streamwarden camera add --owner alice --name "Front door" --path alice/front-door

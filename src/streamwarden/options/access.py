@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from streamwarden.cli_options import add_command, between, camera_id, group, moment_of
+from streamwarden.options.grammar import add_command, between, camera_id, group, moment_of
 
 if TYPE_CHECKING:
-    from streamwarden.cli_options import Commands
+    from streamwarden.options.grammar import Commands
 
 _ACTIONS = ("view", "recordings", "control", "publish")
 _MOST_ITEMS = 1000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamwarden.cli_options import add_command, between
+from streamwarden.options.grammar import add_command, between
 
 if TYPE_CHECKING:
-    from streamwarden.cli_options import Commands
+    from streamwarden.options.grammar import Commands
 
 _MOST_SECONDS = 300
 

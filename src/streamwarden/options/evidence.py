@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamwarden.cli_options import add_command, between, camera_id, group, moment_of
+from streamwarden.options.grammar import add_command, between, camera_id, group, moment_of
 
 if TYPE_CHECKING:
-    from streamwarden.cli_options import Commands
+    from streamwarden.options.grammar import Commands
 
 _MOST_SETTLE_S = 86_400
 _HASH_DIGITS = 64
