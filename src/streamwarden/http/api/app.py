@@ -13,7 +13,8 @@ from streamwarden.http.api.access_ports import AuditLog, AuditSink, DenialStore,
 from streamwarden.http.api.audit import Audit
 from streamwarden.http.api.audit_trail import AuditTrail
 from streamwarden.http.api.blocking import BlockedUser, BlockedUsers, RefuseBlocked
-from streamwarden.http.api.cameras import CameraCollection, CameraItem, CameraService
+from streamwarden.http.api.camera_service import CameraService
+from streamwarden.http.api.cameras import CameraCollection, CameraItem
 from streamwarden.http.api.exports import (
     ExportCollection,
     ExportFile,

@@ -1,214 +1,36 @@
-"""The cameras: who sees them, and how an administrator keeps them."""
+"""The cameras: who sees them, and who may change them."""
 
 from __future__ import annotations
 
-import unicodedata
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import falcon
-from pydantic import AfterValidator, Field, StringConstraints
 
 from streamwarden.auth.access import Action, is_admin
-from streamwarden.auth.source_changes import FIELDS, told_of
+from streamwarden.auth.source_changes import told_of
 from streamwarden.auth.users import User
-from streamwarden.clock import Clock
-from streamwarden.errors import Conflict
-from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
+from streamwarden.http.api.access import CameraAccess, require_admin
 from streamwarden.http.api.audit_trail import describe
-from streamwarden.http.api.ports import CameraRow, Cameras, Segments, Wishes
-from streamwarden.http.api.revocation import Revocations
-from streamwarden.http.api.sources import SourceFields, Sources
-from streamwarden.http.api.streams import StreamService
+from streamwarden.http.api.camera_models import (
+    CameraChanges,
+    CameraList,
+    CameraModel,
+    ListQuery,
+    NewCamera,
+    RemoveQuery,
+    model_of,
+)
+from streamwarden.http.api.camera_service import CameraService
 from streamwarden.http.intake import body_of, query_of, user_of
-from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
+from streamwarden.http.models import answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.request_ids import name_request
 
-Status = Literal["active", "inactive"]
 _ABOUT_SOURCES = (
     "A camera with a `source_url` is pulled from there; credentials in it are moved into their own "
     "fields. 400 `source_not_allowed`, `source_unresolved`, `source_refused` (it redirects, or is no "
     "RTSP); 409 `sources_not_configured` where a setting is missing."
 )
-
-
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("must hold printable characters only")
-    return value
-
-
-def _without_controls(value: str) -> str:
-    # Not isprintable: a name may well hold the wide space of Chinese.
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise ValueError("must hold no control characters")
-    return value
-
-
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_controls)
-]
-Owner = Annotated[UserId, AfterValidator(_printable)]
-
-
-class StreamWanted(Conflict):
-    """The camera is being recorded for its present owner; disconnect it first."""
-
-    code = "stream_wanted"
-
-
-class CameraModel(Model):
-    """A camera."""
-
-    id: Id
-    name: str
-    path: str
-    owner: str
-    status: Status
-    created_at: Moment
-    source_url: str | None
-    source_credentials: bool
-
-
-class CameraList(Model):
-    """Some cameras; ``next_cursor`` asks for those that follow, null at the end."""
-
-    items: list[CameraModel]
-    next_cursor: str | None
-
-
-class ListQuery(Model):
-    """Which cameras."""
-
-    limit: QueryInteger = Field(default=100, ge=1, le=1_000)
-    cursor: str | None = Field(default=None, max_length=128)
-
-
-class NewCamera(SourceFields):
-    """A camera to be. ``path`` defaults to its id; without ``source_url`` it pushes."""
-
-    name: Name
-    owner: Owner
-    path: StreamPath | None = None
-    status: Status = "active"
-
-
-def _optional(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
-
-
-class CameraChanges(SourceFields):
-    """What is given is changed; nothing but the source and its credentials can be set to null."""
-
-    # The defaults only make the fields optional: `given` leaves them out.
-    name: Name = Field(default="", json_schema_extra=_optional)
-    owner: Owner = Field(default="", json_schema_extra=_optional)
-    path: StreamPath = Field(default="", json_schema_extra=_optional)
-    status: Status = Field(default="active", json_schema_extra=_optional)
-
-    def given(self) -> dict[str, Any]:
-        """Return what was sent, by name, but for the source."""
-        return self.model_dump(exclude_unset=True, exclude=set(FIELDS))
-
-
-class RemoveQuery(Model):
-    """What becomes of the recordings: kept until retention, or deleted now."""
-
-    recordings: Literal["keep", "delete"] = "keep"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraService:
-    """What an administrator does with a camera, and what follows for its stream."""
-
-    cameras: Cameras
-    wishes: Wishes
-    segments: Segments
-    streams: StreamService
-    revocations: Revocations
-    sources: Sources
-    clock: Clock
-
-    def add(self, new: NewCamera) -> CameraRow:
-        """Add a camera; raise Conflict ``path_taken``, and as ``Sources.plan``."""
-        camera_id = uuid4()
-        path = new.path or str(camera_id)
-        change = self.sources.plan(camera_id, path, new.sources_given(), is_new=True)
-        camera = self.cameras.add(
-            name=new.name,
-            owner=new.owner,
-            path=path,
-            status=new.status,
-            created_at=self.clock.now(),
-            camera_id=camera_id,
-            source=None if change is None else change.source,
-        )
-        if change is not None:
-            self.sources.wake()
-        return camera
-
-    def change(
-        self, camera_id: UUID, changes: CameraChanges, *, by: User, request_id: str
-    ) -> CameraRow:
-        """Change a camera. Deactivating stops it; a new path reaches the next spawn.
-
-        Raises:
-            StreamWanted: a new owner, while the camera is recorded for the old one.
-            InvalidInput, Conflict: as ``Sources.plan``.
-        """
-        before = self._existing(camera_id)
-        wish = self.wishes.get(camera_id)
-        wanted = wish is not None and wish.wanted
-        given = changes.given()
-        if wanted and given.get("owner", before.owner) != before.owner:
-            raise StreamWanted("disconnect the stream before the camera changes its owner")
-        path = given.get("path", before.path)
-        source = self.sources.plan(camera_id, path, changes.sources_given())
-        after = self.cameras.update(
-            camera_id,
-            name=given.get("name"),
-            path=given.get("path"),
-            status=given.get("status"),
-            owner=given.get("owner"),
-            source=None if source is None else source.source,
-            drop_source=source is not None and source.source is None,
-        )
-        if after is None:
-            raise CameraNotFound("there is no such camera")
-        if before.source_url or after.source_url:
-            self.sources.wake()
-        self.revocations.camera_changed(before, after)
-        self._follow(before, after, wanted=wanted, by=by, request_id=request_id)
-        return after
-
-    def remove(self, camera_id: UUID, *, with_recordings: bool, by: User, request_id: str) -> None:
-        """Stop and remove a camera; its recordings stay until retention unless asked otherwise."""
-        camera = self._existing(camera_id)
-        self.streams.retire(
-            camera, by=by, request_id=request_id, then=lambda: self.cameras.remove(camera_id)
-        )
-        if camera.source_url:
-            self.sources.wake()
-        if with_recordings:
-            self.segments.mark_camera_deleting(camera_id)
-
-    def _existing(self, camera_id: UUID) -> CameraRow:
-        camera = self.cameras.get(camera_id)
-        if camera is None:
-            raise CameraNotFound("there is no such camera")
-        return camera
-
-    def _follow(
-        self, before: CameraRow, after: CameraRow, *, wanted: bool, by: User, request_id: str
-    ) -> None:
-        if after.status != "active":
-            self.streams.retire(after, by=by, request_id=request_id, then=_nothing)
-        elif wanted:
-            self.streams.memory.remember(after, wanted=True)
-            if after.path != before.path:
-                self.streams.hand_over(after, request_id)
 
 
 class CameraCollection(Resource):
@@ -230,7 +52,7 @@ class CameraCollection(Resource):
         page = self._service.cameras.list_visible(
             None if is_admin(user) else user.sub, limit=query.limit, cursor=query.cursor
         )
-        items = [_model(camera) for camera in page.items]
+        items = [model_of(camera) for camera in page.items]
         answer(resp, CameraList(items=items, next_cursor=page.next_cursor))
 
     @operation(
@@ -248,7 +70,7 @@ class CameraCollection(Resource):
         camera = self._service.add(new)
         describe(req, **told_of(new.sources_given(), camera.source_url))
         resp.location = f"/api/v1/camera/{camera.id}"
-        answer(resp, _model(camera), status=201)
+        answer(resp, model_of(camera), status=201)
 
 
 class CameraItem(Resource):
@@ -263,7 +85,7 @@ class CameraItem(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the camera."""
-        answer(resp, _model(self._access.find(user_of(req), camera_id, Action.SEE)))
+        answer(resp, model_of(self._access.find(user_of(req), camera_id, Action.SEE)))
 
     @operation(
         "Change a camera",
@@ -280,7 +102,7 @@ class CameraItem(Resource):
         changes = body_of(req, CameraChanges)
         changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
         describe(req, **told_of(changes.sources_given(), changed.source_url))
-        answer(resp, _model(changed))
+        answer(resp, model_of(changed))
 
     @operation(
         "Remove a camera",
@@ -302,13 +124,3 @@ class CameraItem(Resource):
     def _require_admin(self, user: User, camera_id: UUID) -> None:
         """Say 404 to whom the camera is hidden, 403 to whom it is not."""
         self._access.find(user, camera_id, Action.ADMIN)
-
-
-def _model(camera: CameraRow) -> CameraModel:
-    return CameraModel.model_validate(
-        {name: getattr(camera, name) for name in CameraModel.model_fields}
-    )
-
-
-def _nothing() -> None:
-    """Do nothing."""

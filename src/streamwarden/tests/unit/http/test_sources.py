@@ -10,7 +10,7 @@ from falcon import testing
 
 from streamwarden.auth.source_changes import CameraAnswer
 from streamwarden.auth.source_urls import Credentials
-from streamwarden.http.api.cameras import CameraChanges, NewCamera
+from streamwarden.http.api.camera_models import CameraChanges, NewCamera
 from streamwarden.storage.rows import Camera, StoredSource
 from streamwarden.tests.fakes.sources import SEALER
 from streamwarden.tests.unit.http.conftest import Bench
