@@ -47,9 +47,11 @@ def serving_hook() -> Iterator[Hook]:
     with Hook() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:  # also where a test is skipped: else the thread turns round for ever
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
