@@ -78,6 +78,8 @@ class Fault:
     """Added to the NTP time of sender reports: a camera whose clock is wrong."""
     timestamp_jump_s: float = 0.0
     """Added to every RTP timestamp, and to the sender reports' RTP time with it."""
+    picture_jump_s: float = 0.0
+    """The same for the picture alone: an encoder that was started again, while the sound went on."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -90,7 +92,7 @@ class Fault:
     @property
     def moves_clocks(self) -> bool:
         """Whether frames have to be rewritten."""
-        return bool(self.sender_clock_shift_s or self.timestamp_jump_s)
+        return any((self.sender_clock_shift_s, self.timestamp_jump_s, self.picture_jump_s))
 
     @property
     def slows(self) -> bool:
@@ -124,6 +126,7 @@ def fault_from_json(body: Mapping[str, object]) -> Fault:
         bytes_per_s=_number(body, "bytes_per_s", 0.0),
         sender_clock_shift_s=_number(body, "sender_clock_shift_s", 0.0),
         timestamp_jump_s=_number(body, "timestamp_jump_s", 0.0),
+        picture_jump_s=_number(body, "picture_jump_s", 0.0),
     )
 
 

@@ -145,12 +145,17 @@ class Stream:
         if fault.silence is Silence.SOUND:
             data = without_media(data, self._sound_channels())
         if fault.moves_clocks:
-            ticks = {
-                channel: round(fault.timestamp_jump_s * self.tracks[track].clock_hz)
-                for track, channel in self.session.channels.items()
-            }
-            data = shifted(data, ntp_s=fault.sender_clock_shift_s, rtp_ticks=ticks)
+            data = shifted(data, ntp_s=fault.sender_clock_shift_s, rtp_ticks=self._ticks(fault))
         return data
+
+    def _ticks(self, fault: Fault) -> dict[int, int]:
+        """Return how far each channel's RTP time is moved, in ticks of its own clock."""
+        ticks = {}
+        for track, channel in self.session.channels.items():
+            picture = self.tracks[track].kind == "video"
+            jump_s = fault.timestamp_jump_s + (fault.picture_jump_s if picture else 0.0)
+            ticks[channel] = round(jump_s * self.tracks[track].clock_hz)
+        return ticks
 
     def _sound_channels(self) -> set[int]:
         channels = self.session.channels.items()

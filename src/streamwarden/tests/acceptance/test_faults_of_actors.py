@@ -20,6 +20,7 @@ from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.streaming_http import StreamingProgram
 from streamwarden.clock import SystemClock
+from streamwarden.media import run as run_module
 from streamwarden.supervision import tell
 from streamwarden.tests.acceptance.breaking import (
     BreakableStage,
@@ -27,11 +28,15 @@ from streamwarden.tests.acceptance.breaking import (
     labels,
     missing_pictures,
     none,
+    rows_and_files,
 )
 from streamwarden.tests.acceptance.calls import Caller
 from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.acceptance.waiting import wait_for
 from streamwarden.tools import load_settings
+
+_REPORTED = 4
+"""So many segments of two seconds: FFmpeg sends a report of each track at least every 5 s."""
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +186,20 @@ def test_a_recorder_that_fails_too_often_is_parked_and_the_others_record_on(
     site.check_account(parked)
     assert "actor_parked" in [gap["cause"] for gap in parked.gaps()]
     check_nothing_was_lost(site, other, run=run)
+
+
+def test_pictures_that_ffmpeg_holds_back_are_stored_when_its_run_is_replaced(
+    site: BreakableStage, camera: CameraUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bug of an actor's; here its patience can be shortened."""
+    run = camera.status()["run"]
+    camera.await_segments(_REPORTED)
+    monkeypatch.setattr(run_module, "_OVERDUE_S", 4.0)
+    site.fault(camera, picture_jump_s=3000)
+    camera.await_segments(2, run_after=run, within_s=90)
+    assert (camera.status()["run"], camera.status()["respawns"]) == (run + 1, 0)
+    site.settle(camera)
+    none("verify", site.findings(camera))
+    none("file without a row", rows_and_files(camera, site.folder_of(camera)))
+    assert [gap["cause"] for gap in camera.gaps()] == ["starting"]
+    none("missing", missing_pictures(site, camera))

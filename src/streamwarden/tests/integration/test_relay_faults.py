@@ -79,6 +79,15 @@ def test_timestamps_jump_by_each_tracks_own_clock(relay: RelayServer) -> None:
         assert struct.unpack_from(">I", reader.frame()[1], 16) == (1000 + 2 * 44100,)
 
 
+def test_the_pictures_timestamps_jump_alone(relay: RelayServer) -> None:
+    with _reading(relay) as (camera, reader):
+        relay.faults.set(None, Fault(picture_jump_s=2))
+        camera.socket.sendall(frame(0, RTP) + frame(1, REPORT) + frame(2, RTP) + frame(3, REPORT))
+        assert struct.unpack_from(">I", reader.frame()[1], 4) == (1000 + 2 * 90000,)
+        assert struct.unpack_from(">I", reader.frame()[1], 16) == (1000 + 2 * 90000,)
+        assert [reader.frame(), reader.frame()] == [(2, RTP), (3, REPORT)]
+
+
 def test_delayed_frames_come_late_and_in_order(relay: RelayServer) -> None:
     with _reading(relay) as (camera, reader):
         relay.faults.set("a", Fault(delay_s=0.3))

@@ -14,6 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.devkit.relay import Fault, RelayServer, Silence
+from streamwarden.media import run as run_module
+from streamwarden.media.run import Listed
 from streamwarden.media.store import CameraStore
 from streamwarden.media.watcher import Patience
 from streamwarden.tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
@@ -27,7 +29,11 @@ from streamwarden.tests.integration.media.sources import (
 )
 from streamwarden.tests.unit.media import boxes
 
-PATHS = ["good/1", "good/2", "good/jumps", "good/mute"]
+PATHS = ["good/1", "good/2", "good/jumps", "good/mute", "good/held"]
+_PICTURES_A_SECOND = 20
+_PICTURES_A_GROUP = 10
+_REPORTED = 7
+"""So many segments of a second: FFmpeg sends a report of each track at least every 5 s."""
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +149,49 @@ def test_time_stamps_that_jump_an_hour_move_no_segment(
     assert segments == sorted(segments, key=lambda s: s.started_at)
 
 
+@pytest.mark.parametrize("build", BOTH)
+def test_pictures_that_ffmpeg_holds_back_are_told_of_and_written_once_it_is_asked_to_stop(
+    relay: RelayServer, store: CameraStore, build: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture's time stamps jump; a sender report takes them back, and FFmpeg waits for the sound."""
+    monkeypatch.setattr(run_module, "_OVERDUE_S", 4.0)
+    ear = Ear()
+    relay.faults.clear()
+    with watching(ffmpeg_of(build)) as watcher:
+        runs = watcher.adopt(UUID(int=1), ear)
+        runs.spawn(Order(folder=store.live, url=f"{relay.rtsp_url}/good/held"))
+        ear.segment(_REPORTED)
+        relay.faults.set("good/held", Fault(picture_jump_s=3000))
+        ear.wait("overdue")
+        number = ear.names().count("listed")
+        # Files: enough for the sound of all that time, and the pictures of its first moment.
+        assert _pictures(store, number) <= _PICTURES_A_GROUP
+        runs.stop(1)
+        end = ear.end()
+    assert end.cause is None
+    assert "stalled" not in ear.names()
+    listed = [what for name, _, what in ear.told if name == "listed" and isinstance(what, Listed)]
+    held = listed[number:]
+    assert sum(_pictures(store, one.number) for one in held) > 4 * _PICTURES_A_SECOND
+    assert [one.number for one in listed] == list(range(len(listed)))
+    assert all(after.started_at == before.ended_at for before, after in pairwise(listed))
+
+
+def _pictures(store: CameraStore, number: int) -> int:
+    """How many pictures a file holds, also one that is being written."""
+    command = [BUNDLED, "-v", "quiet", "-i", str(store.live / f"r1-{number:06d}.mp4")]
+    command += ["-map", "0:v", "-c", "copy", "-f", "framecrc", "-"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return sum(not line.startswith("#") for line in told.splitlines())
+
+
 _PUBLISH = """
 import sys
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
 from uuid import UUID
+from streamwarden.media import run as run_module
+from streamwarden.media.run import Listed
 from streamwarden.media.store import CameraStore
 store = CameraStore(Path(sys.argv[1]), "alice", UUID(int=5))
 at = datetime(2026, 1, 1, tzinfo=UTC)

@@ -22,6 +22,7 @@ def test_a_fault_survives_its_json() -> None:
         bytes_per_s=1000.0,
         sender_clock_shift_s=-3600.0,
         timestamp_jump_s=1.5,
+        picture_jump_s=-2.5,
     )
     assert fault_from_json(fault.to_json()) == fault
     assert fault_from_json({}) == NO_FAULT
