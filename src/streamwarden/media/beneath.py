@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 
 class LinkInTheWay(OSError):
-    """A symbolic link stands where a folder or file of ours belongs."""
+    """A symbolic link, or a pipe, stands where a folder or file of ours belongs."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(errno.ELOOP, "a symbolic link stands where recordings belong", path.name)
+        words = "a symbolic link or a pipe stands where recordings belong"
+        super().__init__(errno.ELOOP, words, path.name)
 
 
 def require_plain(root: Path, path: Path) -> None:
@@ -30,11 +33,36 @@ def require_plain(root: Path, path: Path) -> None:
 def is_plain(root: Path, path: Path) -> bool:
     """Tell whether no part of ``path`` below ``root`` is a link, and none leads upwards."""
     try:
-        return path.resolve() == root.resolve() / path.relative_to(root)
-    except (ValueError, RuntimeError):  # not below it, or a NUL; links in a circle
+        parts = path.relative_to(root).parts
+        # Asked for every segment: resolving both would look at every folder above the root as well.
+        return ".." not in parts and not _has_link(str(root), parts)
+    except ValueError:  # not below it, or a NUL
         return False
 
 
+def _has_link(at: str, parts: Iterable[str]) -> bool:
+    for part in parts:
+        at = f"{at}/{part}"
+        try:
+            if stat.S_ISLNK(os.lstat(at).st_mode):
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return False
+
+
 def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file whose last name is no link; raises OSError (ELOOP) where it is one."""
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Open a file; raises LinkInTheWay where its last name is a link, or no file at all.
+
+    A pipe in its place is not waited for: its writer may never come.
+    """
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # ENXIO: a pipe without a reader, a socket
+            raise LinkInTheWay(path) from error
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise LinkInTheWay(path)

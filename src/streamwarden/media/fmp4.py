@@ -1,21 +1,42 @@
 """Fragmented MP4 as far as a recorder must read it: where fragments end, and how long they play.
 
-Source: ISO/IEC 14496-12 (ISO BMFF), movie fragments: ``moof`` and its ``mdat`` make one fragment;
-``tfhd``, ``tfdt`` and ``trun`` give its samples' durations in the track's timescale.
+Source: ISO/IEC 14496-12 (ISO BMFF), movie fragments: ``moof`` and its ``mdat`` make one fragment.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from streamwarden.media.boxes import Box, BoxReader, NotFragmentedMp4, first, inside
+from streamwarden.media.beneath import open_plain
+from streamwarden.media.boxes import Box, BoxReader, NotFragmentedMp4
+from streamwarden.media.headers import (
+    Track,
+    decode_time,
+    fragment_ticks,
+    is_key,
+    lead_ticks,
+    video_track,
+)
+from streamwarden.media.trailer import Trailer, read_trailer
 
-__all__ = ["Fragment", "FragmentScan", "NotFragmentedMp4", "Summary", "init_bytes", "summarise"]
+__all__ = [
+    "Fragment",
+    "FragmentScan",
+    "NotFragmentedMp4",
+    "Summary",
+    "init_bytes",
+    "summarise",
+    "summarise_boxes",
+    "summarise_finished",
+]
+
+_BEFORE_A_FRAGMENT = 4
+"""Boxes that may stand before the first ``moof``: ``ftyp``, ``moov`` and ``prft``; then it."""
+_LONG_FRAGMENT_S = 10
+"""A fragment plays a second where pictures come evenly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +49,6 @@ class Summary:
     frame, FFmpeg lets that frame begin with the audio, long before it was taken.
     """
 
-    fragments: int
     whole_bytes: int
     media_ms: int
     complete: bool
@@ -47,14 +67,6 @@ class Fragment:
     end: int
     media_ms: int
     key: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Track:
-    id: int
-    timescale: int
-    default_duration: int
-    default_flags: int
 
 
 def init_bytes(fd: int) -> int | None:
@@ -78,11 +90,113 @@ def summarise(path: Path) -> Summary:
         NotFragmentedMp4: it has no whole ``moov`` with a video track.
         OSError: it cannot be read.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = open_plain(path)
     try:
-        return _summarise(fd, os.fstat(fd).st_size)
+        return summarise_boxes(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
+
+
+def summarise_boxes(fd: int, size: int) -> Summary:
+    """Return what ``summarise`` does, of the first ``size`` bytes of an open file."""
+    track: Track | None = None
+    whole = ticks = pending = init = 0
+    lead: int | None = None
+    trailer_end = -1
+    file = BoxReader(fd)
+    for box in file.boxes(size):
+        if box.kind == b"moov":
+            track = video_track(file.payload(box))
+            init = whole = box.end
+        elif box.kind == b"moof" and track is not None:
+            moof = file.payload(box)
+            pending = fragment_ticks(moof, track)
+            lead = lead_ticks(moof, track) if lead is None else lead
+        elif box.kind == b"mdat" and track is not None:
+            whole, ticks, pending = box.end, ticks + pending, 0
+        elif box.kind == b"mfra":
+            trailer_end = box.end
+    if track is None:
+        raise NotFragmentedMp4("no movie header with a video track")
+    return Summary(
+        whole,
+        _milliseconds(ticks, track),
+        complete=trailer_end == size,
+        init_bytes=init,
+        lead_ms=_milliseconds(lead or 0, track) if whole > init else 0,
+    )
+
+
+def summarise_finished(fd: int, size: int) -> Summary:
+    """Return what ``summarise`` says of a file that the muxer has finished, for a tenth of the work.
+
+    The muxer's own index at the end tells where the fragments are. It is believed only where the first
+    is in its place and the last ends where the index begins: bytes that a full disk has swallowed
+    would have moved them. A hole in the time stamps counts as played: a player shows the picture
+    before it for as long. Where they have jumped, and in all else, the file is read box by box.
+
+    Raises:
+        NotFragmentedMp4: it has no whole ``moov`` with a video track.
+    """
+    try:
+        return _by_trailer(fd, read_trailer(fd, size))
+    except NotFragmentedMp4:
+        return summarise_boxes(fd, size)
+
+
+def _by_trailer(fd: int, trailer: Trailer) -> Summary:
+    """Return the summary that a true trailer gives; raise NotFragmentedMp4 for one that is not."""
+    file = BoxReader(fd)
+    track, init, at = _beginning(file)
+    pictures = trailer.tracks.get(track.id)
+    if pictures is None or not at == pictures.first == trailer.first:
+        raise NotFragmentedMp4("the trailer's first fragment is not the file's")
+    begins = _moof(file, at)
+    ends = _moof(file, pictures.last)
+    last = _expect(file, trailer.last, b"moof")
+    if _expect(file, last.end, b"mdat").end != trailer.start:
+        raise NotFragmentedMp4("the trailer's last fragment is not the file's")
+    ticks = decode_time(ends, track) + fragment_ticks(ends, track) - decode_time(begins, track)
+    if not 0 <= ticks <= pictures.fragments * _LONG_FRAGMENT_S * track.timescale:
+        raise NotFragmentedMp4("the time stamps have jumped")
+    return Summary(
+        trailer.start,
+        _milliseconds(ticks, track),
+        complete=True,
+        init_bytes=init,
+        lead_ms=_milliseconds(lead_ticks(begins, track), track),
+    )
+
+
+def _beginning(file: BoxReader) -> tuple[Track, int, int]:
+    """Return the video track, where the ``moov`` ends, and where the first ``moof`` begins."""
+    track: Track | None = None
+    position = init = 0
+    for _ in range(_BEFORE_A_FRAGMENT):
+        box = file.box(position)
+        if box is None:
+            break
+        if box.kind == b"moof" and track is not None:
+            return track, init, box.start
+        position = box.end
+        if box.kind == b"moov":
+            track, init = video_track(file.payload(box)), box.end
+    raise NotFragmentedMp4("no movie header with a video track before the first fragment")
+
+
+def _moof(file: BoxReader, position: int) -> bytes:
+    return file.payload(_expect(file, position, b"moof"))
+
+
+def _expect(file: BoxReader, position: int, kind: bytes) -> Box:
+    box = file.box(position)
+    if box is None or box.kind != kind:
+        raise NotFragmentedMp4(f"no {kind!r} box at {position}")
+    return box
+
+
+def _milliseconds(ticks: int, track: Track) -> int:
+    return round(ticks * 1000 / track.timescale)
 
 
 class FragmentScan:
@@ -90,7 +204,7 @@ class FragmentScan:
 
     def __init__(self) -> None:
         self.init_bytes = 0
-        self._track: _Track | None = None
+        self._track: Track | None = None
         self._position = self._start = 0
         self._pending: tuple[int, bool] | None = None
 
@@ -113,163 +227,11 @@ class FragmentScan:
                 self._start = box.end
 
     def _begin(self, moov: bytes, box: Box) -> None:
-        self._track = _video_track(moov)
-        if self._track is None:
-            raise NotFragmentedMp4("no video track")
+        self._track = video_track(moov)
         self.init_bytes = self._start = box.end
 
     def _look(self, moof: bytes) -> tuple[int, bool]:
         track = self._track
         if track is None:
             raise NotFragmentedMp4("a fragment before the movie header")
-        return round(_fragment_ticks(moof, track) * 1000 / track.timescale), _is_key(moof, track)
-
-
-def _summarise(fd: int, size: int) -> Summary:
-    track: _Track | None = None
-    fragments = whole = ticks = pending = init = lead = 0
-    trailer_end = -1
-    file = BoxReader(fd)
-    for box in file.boxes(size):
-        if box.kind == b"moov":
-            track = _video_track(file.payload(box))
-            init = whole = box.end
-        elif box.kind == b"moof" and track is not None:
-            moof = file.payload(box)
-            pending = _fragment_ticks(moof, track)
-            lead = lead if fragments else _lead_ticks(moof, track)
-        elif box.kind == b"mdat" and track is not None:
-            fragments, whole, ticks, pending = fragments + 1, box.end, ticks + pending, 0
-        elif box.kind == b"mfra":
-            trailer_end = box.end
-    if track is None:
-        raise NotFragmentedMp4("no movie header with a video track")
-    return Summary(
-        fragments,
-        whole,
-        round(ticks * 1000 / track.timescale),
-        complete=trailer_end == size,
-        init_bytes=init,
-        lead_ms=round(lead * 1000 / track.timescale) if fragments else 0,
-    )
-
-
-def _video_track(moov: bytes) -> _Track | None:
-    try:
-        for trak in inside(moov, b"trak"):
-            if first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
-                id_ = _versioned(first(trak, b"tkhd"), 12, 20)
-                timescale = _versioned(first(trak, b"mdia", b"mdhd"), 12, 20)
-                if timescale == 0:
-                    raise NotFragmentedMp4("a timescale of 0")
-                return _Track(id_, timescale, *_defaults(moov, id_))
-    except struct.error as error:
-        raise NotFragmentedMp4("a movie header cut short") from error
-    return None
-
-
-def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
-    """Return the 32-bit field that stands at one offset in version 0 and at another in version 1."""
-    value: int = struct.unpack_from(
-        ">I", full_box, offset_1 if full_box[:1] == b"\x01" else offset_0
-    )[0]
-    return value
-
-
-def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
-    """Return a sample's duration and flags where its fragment does not say them."""
-    for trex in (each for mvex in inside(moov, b"mvex") for each in inside(mvex, b"trex")):
-        if struct.unpack_from(">I", trex, 4)[0] == track_id:
-            duration, _size, flags = struct.unpack_from(">III", trex, 12)
-            return duration, flags
-    return 0, 0
-
-
-_TFHD_OPTIONAL: Final = ((0x1, 8), (0x2, 4))
-_TFHD_DURATION: Final = 0x8
-_TFHD_BEFORE_FLAGS: Final = (*_TFHD_OPTIONAL, (0x8, 4), (0x10, 4))
-_TFHD_FLAGS: Final = 0x20
-_NOT_A_KEY_FRAME: Final = 0x10000
-"""``sample_is_non_sync_sample`` (8.8.3.1)."""
-_TRUN_DATA_OFFSET: Final = 0x1
-_TRUN_FIRST_FLAGS: Final = 0x4
-_TRUN_DURATION: Final = 0x100
-_TRUN_FLAGS: Final = 0x400
-_TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
-
-
-def _fragment_ticks(moof: bytes, track: _Track) -> int:
-    """Return how long the fragment's video plays, in the track's timescale."""
-    try:
-        return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
-    except struct.error as error:
-        raise NotFragmentedMp4("a fragment header cut short") from error
-
-
-def _traf_ticks(traf: bytes, track: _Track) -> int:
-    tfhd = first(traf, b"tfhd")
-    flags, id_ = struct.unpack_from(">II", tfhd)
-    if id_ != track.id:
-        return 0
-    default = track.default_duration
-    if flags & _TFHD_DURATION:
-        offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
-        default = struct.unpack_from(">I", tfhd, offset)[0]
-    return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
-
-
-def _lead_ticks(moof: bytes, track: _Track) -> int:
-    """Return by how much the first video frame is longer than any other of its fragment."""
-    for traf in inside(moof, b"traf"):
-        if struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0] == track.id:
-            durations = _durations(first(traf, b"trun"))
-            return max(0, durations[0] - max(durations[1:])) if len(durations) > 1 else 0
-    return 0
-
-
-def _trun_ticks(trun: bytes, default: int) -> int:
-    flags, samples = struct.unpack_from(">II", trun)
-    if not flags & _TRUN_DURATION:
-        return int(samples * default)
-    return sum(_durations(trun))
-
-
-def _durations(trun: bytes) -> tuple[int, ...]:
-    """Return each sample's own duration, nothing where they have none of their own."""
-    flags, samples = struct.unpack_from(">II", trun)
-    if not flags & _TRUN_DURATION:
-        return ()
-    offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET) + 4 * bool(flags & _TRUN_FIRST_FLAGS)
-    per_sample = 4 * sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
-    if offset + samples * per_sample > len(trun):
-        raise NotFragmentedMp4("a track run cut short")
-    words = struct.unpack_from(f">{samples * per_sample // 4}I", trun, offset)
-    # The duration is the first of a sample's fields.
-    return words[:: per_sample // 4]
-
-
-def _is_key(moof: bytes, track: _Track) -> bool:
-    """Tell whether the fragment's first video frame is a key frame."""
-    try:
-        for traf in inside(moof, b"traf"):
-            tfhd = first(traf, b"tfhd")
-            if struct.unpack_from(">I", tfhd, 4)[0] == track.id:
-                return not _first_flags(tfhd, first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
-    except struct.error as error:
-        raise NotFragmentedMp4("a fragment header cut short") from error
-    return False
-
-
-def _first_flags(tfhd: bytes, trun: bytes, track: _Track) -> int:
-    flags: int = struct.unpack_from(">I", trun)[0]
-    offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET)
-    if flags & _TRUN_FIRST_FLAGS:
-        return int(struct.unpack_from(">I", trun, offset)[0])
-    if flags & _TRUN_FLAGS:
-        offset += sum(4 for flag in _TRUN_PER_SAMPLE[:2] if flags & flag)
-        return int(struct.unpack_from(">I", trun, offset)[0])
-    tfhd_flags: int = struct.unpack_from(">I", tfhd)[0]
-    if not tfhd_flags & _TFHD_FLAGS:
-        return track.default_flags
-    offset = 8 + sum(size for flag, size in _TFHD_BEFORE_FLAGS if tfhd_flags & flag)
-    return int(struct.unpack_from(">I", tfhd, offset)[0])
+        return _milliseconds(fragment_ticks(moof, track), track), is_key(moof, track)

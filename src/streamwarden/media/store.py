@@ -7,18 +7,25 @@ Only after that may a row speak of it: a row means that the file is whole and on
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 from uuid import UUID
 
 from blake3 import blake3
 
 from streamwarden.clock import to_milliseconds
-from streamwarden.media.beneath import open_plain, require_plain
-from streamwarden.media.fmp4 import NotFragmentedMp4, Summary, summarise
+from streamwarden.media.beneath import LinkInTheWay, open_plain, require_plain
+from streamwarden.media.fmp4 import (
+    NotFragmentedMp4,
+    Summary,
+    summarise,
+    summarise_boxes,
+    summarise_finished,
+)
 from streamwarden.media.names import (
     LIVE,
     StoredName,
@@ -31,6 +38,8 @@ from streamwarden.media.names import (
 
 _FOLDER_MODE: Final = 0o750
 _DAY_MS: Final = 86_400_000
+_DIGEST_BYTES: Final = 128 * 1024
+"""Read at a time: what stays in a core's own cache until it is digested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,19 @@ class Leftover:
     ended_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A file that is whole and on disk; ``summary`` is None where its structure cannot be read."""
+
+    summary: Summary | None
+    size_bytes: int
+    digest: bytes
+
+
+Look = Callable[[int, int], Summary]
+"""Reads the structure of an open file of so many bytes; raises NotFragmentedMp4."""
+
+
 class CameraStore:
     """One camera's folders. Blocking; one owner of the record root at a time is assumed.
 
@@ -67,6 +89,7 @@ class CameraStore:
         self._root = record_root
         self._writer = writer
         self._folder = camera_folder(record_root, owner, camera_id)
+        self._below_root = self._folder.relative_to(record_root)
         self.live = self._folder / LIVE
 
     def prepare(self) -> None:
@@ -91,43 +114,9 @@ class CameraStore:
         Raises:
             OSError: the disk refuses; the file is where it was. FileNotFoundError: it is nowhere.
         """
-        source = self.live / live_name(run, number)
-        require_plain(self._root, self.live)
-        if source.is_symlink():
-            source.unlink()  # FFmpeg makes none: what it points at is none of ours
-            return None
-        before = None if source.exists() else self._stored_before(run, number, ended_at)
-        if before is not None:
-            started_at, source = (
-                before.started_at,
-                self._folder / stored_name(before.started_at, run, number),
-            )
-        summary = _summary_or_none(source)
-        if number == 0 and before is None and summary is not None:
-            # The list counts the audio's lead as well: the first frame was taken later than that.
-            started_at = max(started_at, to_milliseconds(ended_at - _playing_time(summary)))
-        target = self._folder / stored_name(started_at, run, number)
-        if _is_empty(source, summary):
-            source.unlink()
-            return None
-        if summary is not None:
-            _cut(source, summary)
-        size, digest = _sync_and_digest(source, ours=self._writer is not None)
-        if source != target:
-            self._move(source, target)
-        # Also when repeated: the first time may have failed between the rename and this.
-        sync_folder(target.parent)
-        sync_folder(self.live)
-        return StoredFile(
-            path=str(target.relative_to(self._root)),
-            started_at=started_at,
-            ended_at=ended_at,
-            # A file that FFmpeg calls whole stays findable even if its structure cannot be read.
-            media_ms=summary.media_ms if summary else 0,
-            size_bytes=size,
-            digest=digest,
-            init_bytes=summary.init_bytes if summary else 0,
-        )
+        # A run's first segment is dated by its media.
+        look = summarise_boxes if number == 0 else summarise_finished
+        return self._publish(look, run, number, started_at, ended_at)
 
     def salvage(
         self, *, run: int, number: int, started_at: datetime | None, ended_at: datetime
@@ -141,15 +130,51 @@ class CameraStore:
             before = self._stored_before(run, number, ended_at)
             if before is None:
                 return None
-            started_at = before.started_at
-            return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
+            return self._publish(summarise_boxes, run, number, before.started_at, ended_at)
         summary = _summary_or_none(source)
         if summary is None or summary.media_ms == 0:
             source.unlink()
             return None
         if started_at is None:
             started_at = to_milliseconds(ended_at - _playing_time(summary))
-        return self.publish(run=run, number=number, started_at=started_at, ended_at=ended_at)
+        return self._publish(summarise_boxes, run, number, started_at, ended_at)
+
+    def _publish(
+        self, look: Look, run: int, number: int, started_at: datetime, ended_at: datetime
+    ) -> StoredFile | None:
+        require_plain(self._root, self.live)
+        source = self.live / live_name(run, number)
+        before = None
+        if not os.path.lexists(source):
+            before = self._stored_before(run, number, ended_at)
+        if before is not None:
+            started_at = before.started_at
+            source = self._folder / stored_name(started_at, run, number)
+        found = _prepare(source, look, ours=self._writer is not None)
+        if found is None:
+            source.unlink()
+            return None
+        summary = found.summary
+        if number == 0 and before is None and summary is not None:
+            # The list counts the audio's lead as well: the first frame was taken later than that.
+            started_at = max(started_at, to_milliseconds(ended_at - _playing_time(summary)))
+        name = stored_name(started_at, run, number)
+        target = self._folder / name
+        if before is None:
+            self._move(source, target)
+        # Also when repeated: the first time may have failed between the rename and this.
+        sync_folder(target.parent)
+        sync_folder(self.live)
+        return StoredFile(
+            path=f"{self._below_root}/{name}",
+            started_at=started_at,
+            ended_at=ended_at,
+            # A file that FFmpeg calls whole stays findable even if its structure cannot be read.
+            media_ms=summary.media_ms if summary else 0,
+            size_bytes=found.size_bytes,
+            digest=found.digest,
+            init_bytes=summary.init_bytes if summary else 0,
+        )
 
     def _stored_before(self, run: int, number: int, ended_at: datetime) -> StoredName | None:
         """Return what an earlier call has stored: its asker may have failed before the answer."""
@@ -237,26 +262,8 @@ def _stored_names(day: Path) -> list[StoredName]:
 def _summary_or_none(path: Path) -> Summary | None:
     try:
         return summarise(path)
-    except (NotFragmentedMp4, FileNotFoundError):
+    except (NotFragmentedMp4, FileNotFoundError, LinkInTheWay):
         return None
-
-
-def _is_empty(path: Path, summary: Summary | None) -> bool:
-    """Whether there is surely nothing to play; what cannot be read stays, to be found."""
-    if summary is None:
-        return path.stat().st_size == 0
-    # A source that goes at once may have left sound before its first picture.
-    return summary.media_ms == 0
-
-
-def _cut(path: Path, summary: Summary) -> None:
-    """Cut a file that is not complete at its last whole fragment."""
-    if not summary.complete and path.stat().st_size > summary.whole_bytes:
-        fd = open_plain(path, os.O_WRONLY)
-        try:
-            os.ftruncate(fd, summary.whole_bytes)
-        finally:
-            os.close(fd)
 
 
 def _playing_time(summary: Summary) -> timedelta:
@@ -265,26 +272,52 @@ def _playing_time(summary: Summary) -> timedelta:
     return timedelta(milliseconds=min(summary.media_ms - summary.lead_ms, _DAY_MS))
 
 
-def _sync_and_digest(path: Path, *, ours: bool) -> tuple[int, bytes]:
-    """Force a file to disk; return its size and its BLAKE3 digest. ``ours``: make the server own it."""
-    with os.fdopen(open_plain(path), "rb") as file:
+def _prepare(path: Path, look: Look, *, ours: bool) -> _Prepared | None:
+    """Cut what is torn off a file, force it to disk and describe it; None where nothing can be played.
+
+    ``ours``: make the server own it.
+    """
+    try:
+        fd = open_plain(path)
+    except LinkInTheWay:
+        return None  # FFmpeg makes none: what it leads to is none of ours
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        size = os.fstat(fd).st_size
+        try:
+            summary = look(fd, size)
+        except NotFragmentedMp4:
+            summary = None
+        # A source that goes at once may have left sound before its first picture. What cannot be read
+        # stays, to be found.
+        if size == 0 or (summary is not None and summary.media_ms == 0):
+            return None
+        if summary is not None and not summary.complete and size > summary.whole_bytes:
+            size = summary.whole_bytes
+            _cut(path, size)
         if ours:
-            os.fchown(file.fileno(), os.geteuid(), os.getegid())
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size, _digest(file)
+            os.fchown(fd, os.geteuid(), os.getegid())
+        os.fsync(fd)
+        return _Prepared(summary, size, _digest(file))
+
+
+def _cut(path: Path, size: int) -> None:
+    fd = open_plain(path, os.O_WRONLY)
+    try:
+        os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
 
 
 def file_digest(path: Path) -> bytes:
     """Return a file's BLAKE3 digest; raises OSError (ELOOP) for a symbolic link."""
-    with os.fdopen(open_plain(path), "rb") as file:
+    with os.fdopen(open_plain(path), "rb", buffering=0) as file:
         return _digest(file)
 
 
-def _digest(file: BinaryIO) -> bytes:
+def _digest(file: FileIO) -> bytes:
     hasher = blake3()
-    # One buffer, used again: a new one for each read costs as much as the digest itself. Few reads:
-    # after each, several of these threads contend for the interpreter.
-    buffer = bytearray(1 << 20)
+    # One buffer, used again: a new one for each read costs as much as the digest itself.
+    buffer = bytearray(_DIGEST_BYTES)
     view = memoryview(buffer)
     while count := os.readv(file.fileno(), [buffer]):
         hasher.update(view[:count])

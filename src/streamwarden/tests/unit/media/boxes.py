@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 VIDEO, AUDIO = 1, 2
 
@@ -56,3 +56,38 @@ def fragment(*truns: bytes, id_: int = VIDEO, default: int | None = None, data: 
     duration = b"" if default is None else struct.pack(">I", default)
     tfhd = box(b"tfhd", struct.pack(">IIQ", flags, id_, 0), duration)
     return box(b"moof", box(b"traf", tfhd, *truns)) + box(b"mdat", bytes(data))
+
+
+def timed_fragment(
+    begins: int, durations: Sequence[int], *, id_: int = VIDEO, data: int = 50, version: int = 1
+) -> bytes:
+    """A fragment as FFmpeg's muxer writes it: ``prft`` before it, and ``tfdt`` inside."""
+    tfhd = box(b"tfhd", struct.pack(">II", 0x20000, id_))
+    tfdt = box(b"tfdt", struct.pack(">Bxxx" + ("Q" if version else "I"), version, begins))
+    moof = box(b"moof", box(b"traf", tfhd, tfdt, run(durations)))
+    return box(b"prft", bytes(24)) + moof + box(b"mdat", bytes(data))
+
+
+def trailer(tracks: Mapping[int, Sequence[int]], *, version: int = 1) -> bytes:
+    """``mfra`` with the offsets of each track's ``moof`` boxes, and the time 0 for all of them."""
+    word = "Q" if version else "I"
+    tables = [
+        box(
+            b"tfra",
+            struct.pack(">BxxxIII", version, id_, 0, len(offsets)),
+            *(struct.pack(f">{word}{word}BBB", 0, offset, 1, 1, 1) for offset in offsets),
+        )
+        for id_, offsets in tracks.items()
+    ]
+    length = 8 + sum(map(len, tables)) + 16
+    return box(b"mfra", *tables, box(b"mfro", bytes(4), struct.pack(">I", length)))
+
+
+def moofs(content: bytes) -> list[int]:
+    """Return where the ``moof`` boxes of a file begin."""
+    found, position = [], 0
+    while position < len(content):
+        size, kind = struct.unpack_from(">I4s", content, position)
+        found += [position] if kind == b"moof" else []
+        position += size
+    return found

@@ -82,6 +82,30 @@ def test_a_listed_file_with_a_torn_end_is_cut_too(store: CameraStore, tmp_path: 
     assert (stored.started_at, stored.ended_at, stored.media_ms) == (BEGAN, ENDED, 3000)
 
 
+def test_a_pipe_in_place_of_a_segment_is_removed_and_nobody_waits_for_its_writer(
+    store: CameraStore,
+) -> None:
+    pipe = store.live / "r3-000001.mp4"
+    os.mkfifo(pipe)
+    assert store.publish(run=3, number=1, started_at=BEGAN, ended_at=ENDED) is None
+    assert not pipe.exists()
+    os.mkfifo(pipe)
+    assert store.salvage(run=3, number=1, started_at=BEGAN, ended_at=ENDED) is None
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_torn_middle_is_cut_off_whatever_the_trailer_says(
+    store: CameraStore, tmp_path: Path, number: int
+) -> None:
+    body = boxes.header() + boxes.timed_fragment(0, [40] * 25) + boxes.timed_fragment(1000, [40])
+    swallowed = body[:-80] + boxes.trailer({boxes.VIDEO: boxes.moofs(body)})
+    _live(store, swallowed, number=number)
+    stored = store.publish(run=3, number=number, started_at=BEGAN, ended_at=ENDED)
+    assert stored is not None
+    kept = (tmp_path / "rec" / stored.path).read_bytes()
+    assert kept == boxes.header() + boxes.timed_fragment(0, [40] * 25)
+
+
 @pytest.mark.parametrize(
     "content",
     [
