@@ -81,6 +81,11 @@ class RunListener(Protocol):
         """All that was known of the camera's runs has been told."""
 
 
+def wall_offset_s(clock: Clock) -> float:
+    """Return by how much the wall clock is ahead of the monotonic one."""
+    return clock.now().timestamp() - clock.monotonic()
+
+
 class RunClock:
     """A run's wall clock: set once at its spawn, moved on by the monotonic clock.
 
@@ -91,7 +96,7 @@ class RunClock:
         self._clock = clock
         self._wall = clock.now()
         self._monotonic = clock.monotonic()
-        self._offset_s = self._wall.timestamp() - self._monotonic
+        self._offset_s = wall_offset_s(clock)
 
     def now(self) -> datetime:
         """Return the run's present time, to the millisecond."""
@@ -101,9 +106,12 @@ class RunClock:
         """Return the run's time of a moment on the monotonic clock."""
         return to_milliseconds(self._wall + timedelta(seconds=monotonic_s - self._monotonic))
 
-    def stepped_by_s(self) -> float:
-        """Return how far the machine's clock has been set since the spawn; 0 when it was not."""
-        by_s = self._clock.now().timestamp() - self._clock.monotonic() - self._offset_s
+    def stepped_by_s(self, offset_s: float | None = None) -> float:
+        """Return how far the machine's clock has been set since the spawn; 0 when it was not.
+
+        ``offset_s`` is the clock's present ``wall_offset_s``, for who asks many runs at once.
+        """
+        by_s = (wall_offset_s(self._clock) if offset_s is None else offset_s) - self._offset_s
         return by_s if abs(by_s) > _STEP_S else 0.0
 
     def at_file_time(self, modified_s: float) -> datetime:

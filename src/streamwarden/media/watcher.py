@@ -24,7 +24,14 @@ from streamwarden.media.holding import CameraBook, CameraRuns
 from streamwarden.media.loop import WatchLoop
 from streamwarden.media.pacing import Pacer, SpawnQueue
 from streamwarden.media.process import Process, read_pipe
-from streamwarden.media.run import STDERR_BYTES_A_TICK, Ended, Run, RunClock, RunListener
+from streamwarden.media.run import (
+    STDERR_BYTES_A_TICK,
+    Ended,
+    Run,
+    RunClock,
+    RunListener,
+    wall_offset_s,
+)
 from streamwarden.media.segment_list import SegmentListReader
 from streamwarden.media.usage import used
 
@@ -65,6 +72,7 @@ class RunWatcher:
         self._live: dict[int, tuple[CameraBook, Run]] = {}
         self._cpu_s_of_ended = 0.0
         self._cpu_s_shown = 0.0
+        self._talked: set[int] = set()
         self._ticks = 0
         self._tick_at_s = 0.0
         self._closing = False
@@ -236,6 +244,7 @@ class RunWatcher:
     def _read_stderr(self, run: Run) -> None:
         chunk = read_pipe(run.process.stderr)
         run.note_stderr(chunk or b"")
+        self._talked.add(run.process.pid)
         if chunk == b"" or run.stderr_budget < 0:
             # A flood is left in its pipe until the next tick: it slows its own FFmpeg, not the others.
             self._loop.unregister(run.process.stderr)
@@ -291,12 +300,15 @@ class RunWatcher:
             return
         self._tick_at_s = now + TICK_S
         self._ticks += 1
+        offset_s = wall_offset_s(self._clock)
         for pid, (camera, run) in list(self._live.items()):
             if not run.recording or (pid + self._ticks) % _LOOK_EVERY_TICKS == 0:
-                self._loop.guarded(partial(self._look, camera, run, now))
-            self._resume_stderr(run)
+                self._loop.guarded(partial(self._look, camera, run, now, offset_s))
+        for pid in self._talked & self._live.keys():
+            self._resume_stderr(self._live[pid][1])
+        self._talked.clear()
 
-    def _look(self, camera: CameraBook, run: Run, now: float) -> None:
+    def _look(self, camera: CameraBook, run: Run, now: float, offset_s: float) -> None:
         if run.kill_at_s is not None and now >= run.kill_at_s:
             run.kill_at_s = None
             run.process.signal(signal.SIGKILL)
@@ -304,7 +316,7 @@ class RunWatcher:
             self._note_growth(camera, run)
         elif not run.stop_asked and run.killed is None:
             self._judge_silence(camera, run, now)
-        if not run.step_told and (by_s := run.clock.stepped_by_s()):
+        if not run.step_told and (by_s := run.clock.stepped_by_s(offset_s)):
             run.step_told = True
             camera.listener.clock_stepped(run.number, by_s)
         if not run.overdue_told and run.overdue(now):
