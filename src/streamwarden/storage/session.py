@@ -37,7 +37,8 @@ class BoundedConnection(Connection[TupleRow]):
             OperationalError: no answer came in time; the connection is closed.
         """
         if timeout is not None:
-            return super().wait(gen, interval, timeout)
+            # Waiting for notices: no interrupt comes to that thread, which need not wake for one.
+            return super().wait(gen, max(interval, timeout), timeout)
         try:
             return super().wait(gen, interval, self.patience_s)
         except _WaitTimeout as error:
