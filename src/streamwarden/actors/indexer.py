@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 _AGAIN_MIN_S: Final = 0.5
 _AGAIN_MAX_S: Final = 10.0
-_GATHER_S: Final = 0.5
+_GATHER_S: Final = 1.0
 """After a batch, rows are gathered for as long: a transaction costs more than the rows in it."""
 
 

@@ -103,9 +103,9 @@ def test_what_comes_soon_after_a_batch_is_gathered(desk: Desk) -> None:
     desk.workers.do_next()
     desk.append(1)
     desk.append(1)
-    desk.timers.expire(0.5)
+    desk.timers.expire(1.0)
     desk.workers.do_next()
-    desk.timers.expire(0.5)
+    desk.timers.expire(1.0)
     desk.handled()
     assert desk.workers.waiting == 0, "nothing came, so nothing is looked for"
     assert desk.written == [0, 2]
@@ -119,7 +119,7 @@ def test_a_row_that_comes_while_nothing_was_found_is_written_too(desk: Desk) -> 
     desk.workers.wait_held()
     desk.meanwhile = lambda: desk.append(1)
     desk.workers.do_next()
-    desk.timers.expire(0.5)
+    desk.timers.expire(1.0)
     desk.workers.do_next()
     assert desk.rows == 0
 
@@ -134,7 +134,7 @@ def test_while_postgres_is_away_the_pauses_grow_to_ten_seconds(desk: Desk) -> No
     desk.away = False
     desk.workers.do_next()
     assert desk.rows == 0
-    desk.timers.expire(0.5)
+    desk.timers.expire(1.0)
     desk.away = True
     desk.append(1)
     desk.workers.do_next()
