@@ -19,7 +19,8 @@ from streamwarden.app import probe_words as words
 from streamwarden.app.probe_report import Fate, Finding, ProbeReport, TrackReport
 from streamwarden.auth.urls import redact
 from streamwarden.causes import Cause
-from streamwarden.clients.rtsp import CameraUrl, NotDescribed, describe, distrusted
+from streamwarden.clients.camera_urls import CameraUrl
+from streamwarden.clients.rtsp import NotDescribed, describe, distrusted
 from streamwarden.clients.sdp import Track, tracks_of
 from streamwarden.media.jobs import JobRunner
 from streamwarden.media.packets import JUMP_S, PacketTrack

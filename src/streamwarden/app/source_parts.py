@@ -11,7 +11,8 @@ from streamwarden.auth.source_secrets import SourceSealer, parse_source_keys
 from streamwarden.auth.source_targets import SourceTargets
 from streamwarden.auth.source_urls import SourceUrl
 from streamwarden.auth.targets import Resolve, resolve
-from streamwarden.clients.rtsp import CameraUrl, NotDescribed, Trouble, describe
+from streamwarden.clients.camera_urls import CameraUrl
+from streamwarden.clients.rtsp import NotDescribed, Trouble, describe
 from streamwarden.config.settings import Settings
 from streamwarden.storage.pool import hosts_of
 

@@ -12,8 +12,8 @@ from textwrap import wrap
 from streamwarden import tools
 from streamwarden.app.probe_report import Fate, Finding, ProbeReport, TrackReport
 from streamwarden.app.probing import probe_camera
+from streamwarden.clients.camera_urls import CameraUrl, parse_camera_url
 from streamwarden.clients.digest import Login
-from streamwarden.clients.rtsp import CameraUrl, parse_camera_url
 from streamwarden.commands.output import plain, print_json, print_line, print_note
 from streamwarden.errors import InvalidInput
 

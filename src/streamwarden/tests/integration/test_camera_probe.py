@@ -18,7 +18,7 @@ import pytest
 
 from streamwarden.app.probe_report import Fate, ProbeReport
 from streamwarden.app.probing import probe_camera
-from streamwarden.clients.rtsp import CameraUrl
+from streamwarden.clients.camera_urls import CameraUrl
 from streamwarden.devkit.camera_server import CameraServer, Login
 from streamwarden.devkit.clips import KINDS, ClipKind, make_clip
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour, Silence

@@ -48,7 +48,7 @@ FIRST_PARTY: Mapping[str, frozenset[str]] = {
     # The command line's other half; it shows rows and hides secrets, so it knows their types.
     "commands": BASE
     | {"app", "config", "devkit", "tools", "storage.rows", "auth.urls", "evidence.keys"}
-    | {"clients.rtsp", "clients.digest"},
+    | {"clients.camera_urls", "clients.digest"},
 }
 """What each part may import besides itself: parts, or single modules of a part."""
 

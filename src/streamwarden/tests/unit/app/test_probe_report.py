@@ -7,8 +7,9 @@ import pytest
 from streamwarden.app.probe_report import Fate, ProbeReport
 from streamwarden.app.probing import Probe, probe_camera, report
 from streamwarden.causes import Cause
+from streamwarden.clients.camera_urls import CameraUrl
 from streamwarden.clients.digest import Login
-from streamwarden.clients.rtsp import CameraUrl, NotDescribed, Trouble
+from streamwarden.clients.rtsp import NotDescribed, Trouble
 from streamwarden.clients.sdp import Track
 from streamwarden.commands.probe import lines_of
 from streamwarden.media.packets import Packet, PacketTrack

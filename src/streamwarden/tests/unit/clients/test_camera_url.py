@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from streamwarden.clients.camera_urls import CameraUrl, parse_camera_url
 from streamwarden.clients.digest import Login
-from streamwarden.clients.rtsp import CameraUrl, parse_camera_url
 from streamwarden.errors import InvalidInput
 
 
