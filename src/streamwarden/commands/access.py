@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from streamwarden import tools
 from streamwarden.app.access_tools import AccessTools
 from streamwarden.clock import rfc3339
-from streamwarden.commands.output import print_json, print_line, print_note, print_table
+from streamwarden.commands.output import print_json, print_line, print_page, print_rows
 from streamwarden.errors import InvalidInput
 from streamwarden.storage.rows import AuditEvent, Grant
 
@@ -39,7 +38,8 @@ def grant_list(arguments: argparse.Namespace) -> int:
     """Print a camera's grants."""
     with _tools(arguments) as access:
         rows = [_grant_row(grant) for grant in access.grants(arguments.camera)]
-    return _print(arguments, rows, _GRANT_COLUMNS)
+    print_rows(rows, _GRANT_COLUMNS, as_json=arguments.json)
+    return 0
 
 
 def grant_remove(arguments: argparse.Namespace) -> int:
@@ -79,7 +79,8 @@ def user_list(arguments: argparse.Namespace) -> int:
             }
             for row in access.blocked()
         ]
-    return _print(arguments, rows, _BLOCKED_COLUMNS)
+    print_rows(rows, _BLOCKED_COLUMNS, as_json=arguments.json)
+    return 0
 
 
 def audit_list(arguments: argparse.Namespace) -> int:
@@ -94,27 +95,12 @@ def audit_list(arguments: argparse.Namespace) -> int:
             cursor=arguments.cursor,
         )
     rows = [_audit_row(event) for event in page.items]
-    if arguments.json:
-        print_json({"items": rows, "next_cursor": page.next_cursor})
-        return 0
-    print_table([{**row, "detail": json.dumps(row["detail"])} for row in rows], _AUDIT_COLUMNS)
-    if page.next_cursor is not None:
-        print_note(f"there is more: --cursor {page.next_cursor}")
+    print_page(rows, _AUDIT_COLUMNS, page.next_cursor, as_json=arguments.json)
     return 0
 
 
 def _tools(arguments: argparse.Namespace) -> AbstractContextManager[AccessTools]:
     return tools.access_tools(tools.load_settings(arguments.config, os.environ))
-
-
-def _print(
-    arguments: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]
-) -> int:
-    if arguments.json:
-        print_json({"items": rows})
-    else:
-        print_table(rows, columns)
-    return 0
 
 
 def _print_user(arguments: argparse.Namespace, *, blocked: bool, said: str) -> int:

@@ -15,7 +15,13 @@ from streamwarden.app.findings import BEGINNING
 from streamwarden.app.signed_findings import Question, SignedFinding
 from streamwarden.clock import rfc3339
 from streamwarden.commands import operate
-from streamwarden.commands.output import print_json, print_line, print_note, print_table
+from streamwarden.commands.output import (
+    print_json,
+    print_line,
+    print_note,
+    print_rows,
+    print_table,
+)
 from streamwarden.commands.program import configure_logs
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, InvalidInput
@@ -73,10 +79,7 @@ def recordings_seals(arguments: argparse.Namespace) -> int:
         for camera, head in found
         if not isinstance(head, str)
     ]
-    if arguments.json:
-        print_json({"items": rows})
-    else:
-        print_table(rows, _HEAD_COLUMNS)
+    print_rows(rows, _HEAD_COLUMNS, as_json=arguments.json)
     for camera, words in found:
         if isinstance(words, str):
             print_note(f"{camera}: {words}")

@@ -9,7 +9,14 @@ from typing import Any
 
 from streamwarden import tools
 from streamwarden.clock import rfc3339
-from streamwarden.commands.output import print_json, print_line, print_note, print_table
+from streamwarden.commands.output import (
+    print_json,
+    print_line,
+    print_note,
+    print_page,
+    print_rows,
+    print_table,
+)
 from streamwarden.commands.sources import source_given
 from streamwarden.config.settings import Settings, describe, warnings
 from streamwarden.evidence.keys import load_signing_key
@@ -86,10 +93,7 @@ def camera_add(arguments: argparse.Namespace) -> int:
 def camera_list(arguments: argparse.Namespace) -> int:
     """Print every camera."""
     rows = [_camera_row(camera) for camera in tools.list_cameras(_settings(arguments))]
-    if arguments.json:
-        print_json({"items": rows})
-    else:
-        print_table(rows, _CAMERA_COLUMNS)
+    print_rows(rows, _CAMERA_COLUMNS, as_json=arguments.json)
     return 0
 
 
@@ -128,12 +132,7 @@ def recordings_list(arguments: argparse.Namespace) -> int:
         cursor=arguments.cursor,
     )
     rows = [_recording_row(item) for item in page.items]
-    if arguments.json:
-        print_json({"items": rows, "next_cursor": page.next_cursor})
-        return 0
-    print_table([dict.fromkeys(_RECORDING_COLUMNS) | row for row in rows], _RECORDING_COLUMNS)
-    if page.next_cursor is not None:
-        print_note(f"there is more: --cursor {page.next_cursor}")
+    print_page(rows, _RECORDING_COLUMNS, page.next_cursor, as_json=arguments.json)
     return 0
 
 

@@ -30,6 +30,32 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) ->
         print_line("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
+def print_rows(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool
+) -> None:
+    """Print a whole list: every field as JSON, ``columns`` for people."""
+    if as_json:
+        print_json({"items": rows})
+    else:
+        print_table(rows, columns)
+
+
+def print_page(
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str],
+    next_cursor: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a part of a list, and how to get the next; a row may lack a column."""
+    if as_json:
+        print_json({"items": rows, "next_cursor": next_cursor})
+        return
+    print_table([{**dict.fromkeys(columns), **row} for row in rows], columns)
+    if next_cursor is not None:
+        print_note(f"there is more: --cursor {next_cursor}")
+
+
 def plain(text: str) -> str:
     """Return ``text`` without what would move the cursor of the one who reads it."""
     return "".join(char if char.isprintable() else "?" for char in text)
@@ -37,4 +63,6 @@ def plain(text: str) -> str:
 
 def _cell(value: object) -> str:
     # What a user typed, too, is shown here.
+    if isinstance(value, Mapping):
+        return plain(json.dumps(value))
     return plain("-" if value is None else str(value))

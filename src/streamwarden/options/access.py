@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import add_command, between, camera_id, group, moment_of
+from streamwarden.options.grammar import (
+    add_command,
+    add_paging,
+    add_range,
+    camera_id,
+    group,
+    moment_of,
+)
 
 if TYPE_CHECKING:
     from streamwarden.options.grammar import Commands
 
 _ACTIONS = ("view", "recordings", "control", "publish")
-_MOST_ITEMS = 1000
 
 
 def add_access_tools(commands: Commands) -> None:
@@ -69,16 +75,8 @@ def _add_audit(commands: Commands) -> None:
     listing = add_command(audit, "list", "access:audit_list", "list events, newest first")
     listing.add_argument("--camera", type=camera_id, metavar="ID", help="only of this one")
     listing.add_argument("--user", metavar="ID", help="only by this user, or done to them")
-    listing.add_argument(
-        "--from",
-        dest="from_",
-        type=moment_of,
-        metavar="TIME",
-        help="RFC 3339; without a zone it is UTC (default: a week before --to)",
-    )
-    listing.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
-    listing.add_argument("--limit", type=between(1, _MOST_ITEMS), default=100, metavar="N")
-    listing.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
+    add_range(listing, default="a week before --to")
+    add_paging(listing)
 
 
 _GRANT_EXAMPLES = """\

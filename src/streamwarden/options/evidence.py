@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import add_command, between, camera_id, group, moment_of
+from streamwarden.options.grammar import add_camera_choice, add_command, between, group, moment_of
 
 if TYPE_CHECKING:
     from streamwarden.options.grammar import Commands
@@ -41,7 +41,7 @@ def _add_seal(recordings: Commands) -> None:
         "seal what is stored now, as the streaming role does every night",
         _SEAL_NOTES,
     )
-    _one_camera(seal)
+    add_camera_choice(seal)
     seal.add_argument(
         "--until", type=moment_of, metavar="TIME", help="what began before it (default: now)"
     )
@@ -61,7 +61,7 @@ def _add_seals(recordings: Commands) -> None:
         "evidence:recordings_seals",
         "print the head of each camera's chain of seals: note it elsewhere",
     )
-    _one_camera(seals)
+    add_camera_choice(seals)
     _record_root(seals)
 
 
@@ -95,12 +95,6 @@ def _add_signed(verify: argparse.ArgumentParser) -> None:
     )
     signed.add_argument("--proof", type=Path, metavar="FILE", help="the export's proof")
     verify.epilog = f"{verify.epilog}{_SIGNED_NOTES}"
-
-
-def _one_camera(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--camera", type=camera_id, metavar="ID", help="only this one (default: all)"
-    )
 
 
 def _record_root(parser: argparse._ActionsContainer) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
 
+_MOST_ITEMS = 1000
 _RAW = argparse.RawDescriptionHelpFormatter
 
 
@@ -50,6 +51,31 @@ def group(commands: Commands, name: str, about: str) -> Commands:
     """Add a command that has commands of its own."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def add_camera_choice(parser: argparse.ArgumentParser) -> None:
+    """Add the one camera that a command may be limited to."""
+    parser.add_argument(
+        "--camera", type=camera_id, metavar="ID", help="only this one (default: all)"
+    )
+
+
+def add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Add from when to when; ``default`` says what the beginning is if it is not given."""
+    parser.add_argument(
+        "--from",
+        dest="from_",
+        type=moment_of,
+        metavar="TIME",
+        help=f"RFC 3339; without a zone it is UTC (default: {default})",
+    )
+    parser.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
+
+
+def add_paging(parser: argparse.ArgumentParser) -> None:
+    """Add how much of a list, and which part of it."""
+    parser.add_argument("--limit", type=between(1, _MOST_ITEMS), default=100, metavar="N")
+    parser.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
 
 
 class between:  # noqa: N801 - used like a function; argparse shows its name in no message

@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import add_command, between, camera_id, group, moment_of
+from streamwarden.options.grammar import (
+    add_camera_choice,
+    add_command,
+    add_paging,
+    add_range,
+    between,
+    camera_id,
+    group,
+)
 
 if TYPE_CHECKING:
     from streamwarden.options.grammar import Commands
 
 _HOUR_S, _DAY_S = 3600, 86400
-_MOST_ITEMS = 1000
 
 
 def add_operators_tools(commands: Commands) -> tuple[Commands, Commands]:
@@ -109,16 +116,8 @@ def _add_recordings(commands: Commands) -> Commands:
         _RECORDINGS_EXAMPLES,
     )
     listing.add_argument("--camera", type=camera_id, required=True, metavar="ID")
-    listing.add_argument(
-        "--from",
-        dest="from_",
-        type=moment_of,
-        metavar="TIME",
-        help="RFC 3339; without a zone it is UTC (default: a day before --to)",
-    )
-    listing.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
-    listing.add_argument("--limit", type=between(1, _MOST_ITEMS), default=100, metavar="N")
-    listing.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
+    add_range(listing, default="a day before --to")
+    add_paging(listing)
     verify = add_command(
         recordings,
         "verify",
@@ -139,17 +138,8 @@ def _add_recordings(commands: Commands) -> Commands:
 
 
 def _check_options(check: argparse.ArgumentParser) -> None:
-    check.add_argument(
-        "--camera", type=camera_id, metavar="ID", help="only this one (default: all)"
-    )
-    check.add_argument(
-        "--from",
-        dest="from_",
-        type=moment_of,
-        metavar="TIME",
-        help="RFC 3339 (default: everything)",
-    )
-    check.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
+    add_camera_choice(check)
+    add_range(check, default="everything")
     check.add_argument(
         "--quick", action="store_true", help="sizes only: do not read every file for its digest"
     )
