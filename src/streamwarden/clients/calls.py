@@ -82,6 +82,10 @@ class Caller:
             decode_content=False,
         )
 
+    def close(self) -> None:
+        """Close every connection."""
+        self.pool.clear()
+
     def headers(self, request_id: str | None) -> dict[str, str]:
         """Return what every call carries."""
         headers = {
@@ -92,6 +96,23 @@ class Caller:
         if request_id is not None:
             headers["X-Request-Id"] = request_id
         return headers
+
+
+def caller_of(
+    base_url: str,
+    internal_token: str,
+    *,
+    connect_timeout_s: float,
+    read_timeout_s: float,
+    connections: int,
+) -> Caller:
+    """Return a caller with connections of its own, of which at most ``connections`` are kept."""
+    return Caller(
+        base_url=base_url,
+        internal_token=internal_token,
+        pool=urllib3.PoolManager(num_pools=1, maxsize=connections),
+        timeout=urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s),
+    )
 
 
 def read_answer(status: int, data: bytes) -> Answer:

@@ -12,7 +12,7 @@ import structlog
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from streamwarden.clients.calls import Answer, Caller, NoAnswer, read_answer
+from streamwarden.clients.calls import Answer, NoAnswer, caller_of, read_answer
 from streamwarden.clients.refusals import REFUSALS, OtherOwner, StreamingUnavailable
 
 __all__ = ["OtherOwner", "RemoteFile", "StreamingClient", "StreamingUnavailable"]
@@ -62,12 +62,12 @@ class StreamingClient:
         read_timeout_s: float = 5.0,
         connections: int = 16,
     ) -> None:
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=connections)
-        self._caller = Caller(
-            base_url=base_url,
-            internal_token=internal_token,
-            pool=self._pool,
-            timeout=urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s),
+        self._caller = caller_of(
+            base_url,
+            internal_token,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+            connections=connections,
         )
 
     def start(
@@ -260,7 +260,7 @@ class StreamingClient:
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.clear()
+        self._caller.close()
 
     def _object(
         self,

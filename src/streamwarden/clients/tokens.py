@@ -7,9 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import urllib3
-
-from streamwarden.clients.calls import Answer, Caller, NoAnswer
+from streamwarden.clients.calls import Answer, NoAnswer, caller_of
 from streamwarden.errors import Denied, Unavailable
 
 _OK: Final = 200
@@ -48,12 +46,12 @@ class ReadTokenClient:
         read_timeout_s: float = 4.0,
         connections: int = 8,
     ) -> None:
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=connections)
-        self._caller = Caller(
-            base_url=base_url,
-            internal_token=internal_token,
-            pool=self._pool,
-            timeout=urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s),
+        self._caller = caller_of(
+            base_url,
+            internal_token,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+            connections=connections,
         )
 
     def fetch(self, camera_id: UUID) -> ReadToken:
@@ -77,7 +75,7 @@ class ReadTokenClient:
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.clear()
+        self._caller.close()
 
 
 def _token(answer: Answer) -> ReadToken:
