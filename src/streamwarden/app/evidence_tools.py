@@ -18,7 +18,7 @@ from streamwarden.config.settings import Settings
 from streamwarden.config.sources import variable
 from streamwarden.errors import ConfigError
 from streamwarden.evidence.keys import load_signing_key
-from streamwarden.evidence.seals import Head, read_seal
+from streamwarden.evidence.seals import Head, Sealed, read_seal
 from streamwarden.evidence.statements import Damaged
 from streamwarden.storage.pool import Database
 
@@ -69,15 +69,7 @@ def heads(record_root: Path, camera_id: UUID | None) -> Iterator[tuple[UUID, Hea
         except (Damaged, OSError) as error:
             yield camera, f"seal {numbers[-1]}: {error}"
             continue
-        yield (
-            camera,
-            Head(
-                number=seal.number,
-                hash=signed.hash,
-                until=seal.until,
-                removed_until=seal.removed_until,
-            ),
-        )
+        yield camera, Sealed(seal, signed, b"").head
 
 
 def check_signed(

@@ -9,7 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from streamwarden.app.coverage import Span, holes
-from streamwarden.app.signed_findings import SignedFinding, SignedKind, distrust
+from streamwarden.app.signed_findings import SignedFinding, SignedKind, distrust, second_missing
 from streamwarden.app.testimony import (
     account_ends,
     gap_entry,
@@ -152,13 +152,7 @@ def _wrong_with(proof: ExportProof, file: Path) -> Iterator[SignedFinding]:
         if isinstance(entry, WantedEntry)
     ]
     for hole in holes(wanted, _spans(proof.entries)):
-        yield SignedFinding(
-            kind=SignedKind.SECOND_MISSING,
-            camera_id=proof.camera_id,
-            detail=f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap",
-            started_at=hole.started_at,
-            ended_at=hole.ended_at,
-        )
+        yield second_missing(proof.camera_id, hole)
 
 
 def _spans(entries: Sequence[Entry]) -> list[Span]:

@@ -16,7 +16,14 @@ from streamwarden.app.coverage import Span, holes, merged
 from streamwarden.app.folders import camera_folders, stored_files
 from streamwarden.app.seal_files import SealFiles, entries_name
 from streamwarden.app.signed_chain import Link, read_chain
-from streamwarden.app.signed_findings import END, Proven, Question, SignedFinding, SignedKind
+from streamwarden.app.signed_findings import (
+    END,
+    Proven,
+    Question,
+    SignedFinding,
+    SignedKind,
+    second_missing,
+)
 from streamwarden.clock import rfc3339
 from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry, decode_entries
 from streamwarden.evidence.seals import Seal
@@ -147,11 +154,8 @@ class SignedCheck:
             Span(one.started_at, one.ended_at) for each in self._segments.values() for one in each
         ]
         wanted = merged(self._clipped(self._wanted))
-        for hole in holes(wanted, [*stored, *self._gaps]):
-            words = f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap"
-            self._find(
-                SignedKind.SECOND_MISSING, words, started_at=hole.started_at, ended_at=hole.ended_at
-            )
+        missing = holes(wanted, [*stored, *self._gaps])
+        self.findings += [second_missing(self.camera_id, hole) for hole in missing]
         return wanted, merged(self._clipped(self._gaps))
 
     def _check_reached(self) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from streamwarden.app.coverage import Span
 from streamwarden.app.findings import BEGINNING
 from streamwarden.clock import rfc3339
 from streamwarden.evidence.keys import PublicKey
@@ -71,6 +72,17 @@ class SignedFinding:
             "ended_at": moment_or_none(self.ended_at),
             "detail": self.detail,
         }
+
+
+def second_missing(camera_id: UUID, hole: Span) -> SignedFinding:
+    """Say that a stretch was wanted, and that nothing that is signed tells of it."""
+    return SignedFinding(
+        kind=SignedKind.SECOND_MISSING,
+        camera_id=camera_id,
+        detail=f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap",
+        started_at=hole.started_at,
+        ended_at=hole.ended_at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
