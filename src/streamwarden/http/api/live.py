@@ -84,7 +84,6 @@ class LiveFile(Resource):
             request_id=name_request(req),
         )
         pass_on(req, resp, found)
-        resp.set_header("Referrer-Policy", "no-referrer")
 
 
 def _playlist(found: LiveModel) -> Playlist:

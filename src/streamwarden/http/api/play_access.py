@@ -84,6 +84,5 @@ class PlayAccess:
 
 
 def private(resp: falcon.Response, *, cached: str = "no-cache") -> None:
-    """Keep an answer whose address may hold a token out of shared caches and referrers."""
+    """Keep an answer whose address may hold a token out of shared caches."""
     resp.set_header("Cache-Control", f"private, {cached}")
-    resp.set_header("Referrer-Policy", "no-referrer")

@@ -133,7 +133,6 @@ class RecordingFile(Resource):
             request_id=name_request(req),
         )
         pass_on(req, resp, found)
-        resp.set_header("Referrer-Policy", "no-referrer")
 
 
 def _shown(row: SegmentRow | GapRow, window: Window | None) -> SegmentItem | GapItem | None:
