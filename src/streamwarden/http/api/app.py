@@ -155,22 +155,20 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         wake=deps.guard.wake,
     )
     streams = _stream_service(deps, access, revocations)
+    return {
+        **_camera_routes(deps, access, streams, revocations),
+        **_footage_routes(deps, access),
+        **_operators_routes(deps, streams, revocations),
+    }
+
+
+def _camera_routes(
+    deps: ApiDeps, access: CameraAccess, streams: StreamService, revocations: Revocations
+) -> dict[str, Resource]:
+    """Return what cameras there are, who may do what with them, and what is done with them now."""
     cameras = _camera_service(deps, streams, revocations)
-    settings = SettingService(
-        settings=deps.settings, cameras=deps.cameras, wishes=deps.wishes, streams=streams
-    )
-    links = Links(
-        access=access,
-        tokens=deps.tokens,
-        rtsp_publish_url=deps.rtsp_publish_url,
-        whep_url=deps.whep_url,
-        play_tokens=deps.play_tokens,
-        revocations=revocations,
-    )
+    links = _links(deps, access, revocations)
     sharing = Sharing(access=access, grants=deps.grants, revocations=revocations)
-    playing = _playing(deps, access)
-    exporting = Exporting(access, playing.play, deps.streaming, deps.cameras)
-    file = RecordingFile(deps.segments, playing.play, deps.streaming)
     return {
         "/api/v1/camera": CameraCollection(cameras),
         CAMERA: CameraItem(cameras, access),
@@ -182,6 +180,15 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/grants": GrantCollection(sharing),
         f"{CAMERA}/grants/{{user}}": GrantItem(sharing),
         f"{CAMERA}/preview": LivePreview(links),
+    }
+
+
+def _footage_routes(deps: ApiDeps, access: CameraAccess) -> dict[str, Resource]:
+    """Return what was recorded of a camera, to be listed, played and taken away."""
+    playing = _playing(deps, access)
+    exporting = Exporting(access, playing.play, deps.streaming, deps.cameras)
+    file = RecordingFile(deps.segments, playing.play, deps.streaming)
+    return {
         f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
         f"{CAMERA}/exports": ExportCollection(exporting),
         f"{CAMERA}/exports/{{export_id}}": ExportItem(exporting),
@@ -195,6 +202,17 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         f"{CAMERA}/recordings/{{segment_id}}": file,
         # The same under a name that players take for a video: FFmpeg refuses others in a playlist.
         f"{CAMERA}/recordings/{{segment_id}}.mp4": file,
+    }
+
+
+def _operators_routes(
+    deps: ApiDeps, streams: StreamService, revocations: Revocations
+) -> dict[str, Resource]:
+    """Return what administrators set, whom they keep out, and what they look at."""
+    settings = SettingService(
+        settings=deps.settings, cameras=deps.cameras, wishes=deps.wishes, streams=streams
+    )
+    return {
         "/api/v1/settings/{key}": SettingItem(settings),
         "/api/v1/user/blocked": BlockedUsers(deps.guard.denials),
         "/api/v1/user/blocked/{user}": BlockedUser(revocations),
@@ -203,6 +221,17 @@ def _routes(deps: ApiDeps) -> dict[str, Resource]:
         "/api/v1/ops/supervision": Tree(deps.streaming),
         "/api/v1/ops/supervision/{child}/restart": RestartChild(deps.streaming),
     }
+
+
+def _links(deps: ApiDeps, access: CameraAccess, revocations: Revocations) -> Links:
+    return Links(
+        access=access,
+        tokens=deps.tokens,
+        rtsp_publish_url=deps.rtsp_publish_url,
+        whep_url=deps.whep_url,
+        play_tokens=deps.play_tokens,
+        revocations=revocations,
+    )
 
 
 def _playing(deps: ApiDeps, access: CameraAccess) -> Playing:
