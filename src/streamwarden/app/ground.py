@@ -116,30 +116,28 @@ def open_ground(
     require_setpriv()
     runs_as = other_user(settings.ffmpeg_user)
     ffmpeg = find_ffmpeg(settings.ffmpeg)
-    root = RecordRoot(record_root)
-    root.take()
-    closing.callback(root.release)
-    alive_until = root.alive_until()
-    if orphans := root.end_orphans():
-        log.warning("orphans_ended", pids=orphans)
+    root = _take(record_root, closing)
+    alive_until = root.alive_until()  # of the last server: ours has not noted anything yet
     journal = Journal(root.state / JOURNAL)
     closing.callback(journal.close)
-    token = settings.internal_token
-    client = ReadTokenClient(internal_api_url, token.get_secret_value() if token else "")
-    closing.callback(client.close)
+    tokens = _open_tokens(internal_api_url, settings, closing)
     pools = _open_pools(closing)
     timers = Timers()
     closing.callback(timers.close)
-    watcher = RunWatcher(
-        ffmpeg=ffmpeg,
-        argv=partial(_argv, runs_as),
-        clock=clock,
-        pacer=Pacer(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
-        patience=Patience(stall_s=settings.stall_after),
-    )
-    closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
+    watcher = _open_watcher(ffmpeg, runs_as, settings, clock, closing)
     meter = GapMeter(counter=metrics, clock=clock, timers=timers)
     closing.callback(meter.close)
+    archive = Archive(
+        record_root=record_root,
+        journal=journal,
+        counter=metrics,
+        clock=clock,
+        alive_until=alive_until,
+        indexed_end=IndexedEnds(
+            journal=journal, segments=SegmentRepository(database), clock=clock
+        ).end_of,
+        writer=None if runs_as is None else runs_as.uid,
+    )
     return Ground(
         settings=settings,
         metrics=metrics,
@@ -148,24 +146,44 @@ def open_ground(
         board=board,
         root=root,
         pools=pools,
-        tokens=ReadTokens(client),
+        tokens=tokens,
         journal=journal,
         timers=timers,
         watcher=watcher,
-        archive=Archive(
-            record_root=record_root,
-            journal=journal,
-            counter=metrics,
-            clock=clock,
-            alive_until=alive_until,
-            indexed_end=IndexedEnds(
-                journal=journal, segments=SegmentRepository(database), clock=clock
-            ).end_of,
-            writer=None if runs_as is None else runs_as.uid,
-        ),
+        archive=archive,
         meter=meter,
         wishes=_wish_book(root.state / "streams.json", InOrder(pools.disk)),
     )
+
+
+def _take(record_root: Path, closing: ExitStack) -> RecordRoot:
+    root = RecordRoot(record_root)
+    root.take()
+    closing.callback(root.release)
+    if orphans := root.end_orphans():
+        log.warning("orphans_ended", pids=orphans)
+    return root
+
+
+def _open_tokens(internal_api_url: str, settings: Settings, closing: ExitStack) -> ReadTokens:
+    token = settings.internal_token
+    client = ReadTokenClient(internal_api_url, token.get_secret_value() if token else "")
+    closing.callback(client.close)
+    return ReadTokens(client)
+
+
+def _open_watcher(
+    ffmpeg: str, runs_as: OtherUser | None, settings: Settings, clock: Clock, closing: ExitStack
+) -> RunWatcher:
+    watcher = RunWatcher(
+        ffmpeg=ffmpeg,
+        argv=partial(_argv, runs_as),
+        clock=clock,
+        pacer=Pacer(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
+        patience=Patience(stall_s=settings.stall_after),
+    )
+    closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
+    return watcher
 
 
 def _argv(runs_as: OtherUser | None, ffmpeg: str, order: RunOrder) -> list[str]:
