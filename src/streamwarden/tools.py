@@ -15,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID, uuid4
 
-from pydantic import SecretStr
-
 from streamwarden.app import checking
 from streamwarden.app.access_tools import OPERATOR, AccessTools
 from streamwarden.app.findings import BEGINNING, Finding, Scope
@@ -86,7 +84,7 @@ def ffmpeg_for(settings: Settings) -> str:
 
 def migrate_database(settings: Settings) -> list[Migration]:
     """Bring the database up to date; return what was applied."""
-    return migrate(_secret(settings, "database_url"))
+    return migrate(settings.secret("database_url"))
 
 
 def sign_user(
@@ -95,7 +93,7 @@ def sign_user(
     """Sign a token with which ``sub`` calls the API, as the identity provider would."""
     clock = clock or SystemClock()
     tokens = UserTokens(
-        _secret(settings, "user_jwt_secret"),
+        settings.secret("user_jwt_secret"),
         audience=settings.user_jwt_audience,
         roles_claim=settings.user_roles_claim,
         issuer=settings.user_jwt_issuer,
@@ -299,7 +297,7 @@ def _record_root(settings: Settings) -> Path:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[Database]:
-    database = Database(_secret(settings, "database_url"), max_size=1, application_name="tools")
+    database = Database(settings.secret("database_url"), max_size=1, application_name="tools")
     database.open()
     try:
         yield database
@@ -317,19 +315,12 @@ def _every_camera(cameras: CameraRepository) -> Iterator[Camera]:
 
 
 def _stream_tokens(settings: Settings) -> StreamTokens:
-    return StreamTokens(parse_keys(_secret(settings, "stream_token_keys")), SystemClock())
+    return StreamTokens(parse_keys(settings.secret("stream_token_keys")), SystemClock())
 
 
 def _with_url(settings: Settings, signed: SignedToken, path: str) -> IssuedToken:
     url = publish_url(settings.rtsp_publish_url, path, signed.token)
     return IssuedToken(token=signed.token, expires_at=signed.expires_at, url=url)
-
-
-def _secret(settings: Settings, name: str) -> str:
-    secret: SecretStr | None = getattr(settings, name)
-    if secret is None:
-        raise ConfigError(f"{variable(name)} is not set")
-    return secret.get_secret_value()
 
 
 def _found(camera: Camera | None, camera_id: UUID) -> Camera:

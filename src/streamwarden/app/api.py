@@ -10,7 +10,7 @@ from streamwarden.app.guard import Guarding
 from streamwarden.app.migrations import Migrating
 from streamwarden.app.pulling import Pulling
 from streamwarden.app.sign_in import SignIn, rates
-from streamwarden.app.streaming_http import check_database, secret
+from streamwarden.app.streaming_http import check_database
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play import PlayTokens
 from streamwarden.auth.streams import StreamTokens
@@ -49,10 +49,10 @@ class ApiRole:
         self._clock = clock
         self._registry = new_registry()
         self._http_metrics = HttpMetrics(self._registry)
-        url = secret(settings, "database_url")
+        url = settings.secret("database_url")
         self._database = Database(url, application_name="api")
         self._migrating = Migrating(url, on_failure=on_failure)
-        keys = parse_keys(secret(settings, "stream_token_keys"))
+        keys = parse_keys(settings.secret("stream_token_keys"))
         self._tokens = StreamTokens(keys, clock)
         self._play_tokens = PlayTokens(keys, clock)
         self._sign_in = SignIn(settings, clock)
@@ -60,7 +60,7 @@ class ApiRole:
             CameraRepository(self._database), StreamRepository(self._database), clock
         )
         self._streaming = StreamingClient(
-            settings.streaming_url or "", secret(settings, "internal_token")
+            settings.streaming_url or "", settings.secret("internal_token")
         )
         self._guard = Guarding(
             settings,
@@ -122,7 +122,7 @@ class ApiRole:
             metrics=self._http_metrics,
             render=partial(render, self._registry),
             checks=checks,
-            internal_token=secret(self._settings, "internal_token"),
+            internal_token=self._settings.secret("internal_token"),
             rates=rates(self._settings),
             proxies=Proxies(self._settings.trusted_proxies),
         )

@@ -37,11 +37,10 @@ def seal_now(
         ConfigError: no key or no database is set, or they are no use.
         SealingFailed: a camera cannot be sealed; those before it are.
     """
-    if settings.seal_key_file is None or settings.database_url is None:
-        name = "seal_key_file" if settings.seal_key_file is None else "database_url"
-        raise ConfigError(f"{variable(name)} is not set")
+    if settings.seal_key_file is None:
+        raise ConfigError(f"{variable('seal_key_file')} is not set")
+    url = settings.secret("database_url")
     key, clock = load_signing_key(settings.seal_key_file), SystemClock()
-    url = settings.database_url.get_secret_value()
     database = Database(url, max_size=1, application_name="tools")
     database.open()
     try:

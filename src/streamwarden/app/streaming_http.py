@@ -48,7 +48,7 @@ class StreamingProgram:
         self._clock = clock
         self._jobs = JobRunner()
         self._registry = new_registry()
-        self._database = Database(secret(settings, "database_url"), application_name="streaming")
+        self._database = Database(settings.secret("database_url"), application_name="streaming")
         self._role = StreamingRole(
             settings,
             metrics=RecordingMetrics(self._registry),
@@ -111,7 +111,7 @@ class StreamingProgram:
                 "record_root": lambda: _check_writable(self._role),
                 "actors": self._role.check_actors,
             },
-            internal_token=secret(self._settings, "internal_token"),
+            internal_token=self._settings.secret("internal_token"),
         )
         files = IndexedFiles(SegmentRepository(self._database), self._role.record_root)
         return create_streaming_app(
@@ -173,11 +173,3 @@ def check_database(database: Database) -> None:
 def _check_writable(role: StreamingRole) -> None:
     if free_bytes(role.record_root) == 0:
         raise OSError("no space is left under the record root")
-
-
-def secret(settings: Settings, name: str) -> str:
-    """Return a secret setting's value; ConfigError where it is not set."""
-    value = getattr(settings, name)
-    if value is None:
-        raise ConfigError(f"STREAMWARDEN_{name.upper()}: is not set")
-    return str(value.get_secret_value())

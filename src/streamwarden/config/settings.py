@@ -160,6 +160,13 @@ class Settings(BaseSettings):
         text = "" if self.internal_token is None else self.internal_token.get_secret_value()
         return tuple(text.split(",")) if text else ()
 
+    def secret(self, name: str) -> str:
+        """Return the secret ``name``; raise ConfigError where it is not set."""
+        value: SecretStr | None = getattr(self, name)
+        if value is None:
+            raise ConfigError(f"{variable(name)} is not set")
+        return value.get_secret_value()
+
     def require_for(self, *roles: str) -> None:
         """Raise ConfigError, which lists every setting that these roles need and that is not set."""
         lines = [
