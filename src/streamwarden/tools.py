@@ -1,14 +1,13 @@
-"""What operators do by hand: cameras, tokens, migrations, lists. The command line is a shell over it.
+"""What operators do by hand: cameras, migrations, lists. The command line is a shell over it.
 
-These functions work on the database and the secrets directly, so they need no running role.
+These functions work on the database directly, so they need no running role.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,16 +16,14 @@ from uuid import UUID, uuid4
 
 from streamwarden.app import checking
 from streamwarden.app.access_tools import OPERATOR, AccessTools
+from streamwarden.app.camera_input import check_camera
 from streamwarden.app.findings import BEGINNING, Finding, Scope
 from streamwarden.app.reconcile import Mended
 from streamwarden.app.source_parts import source_planner
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.source_changes import told_of
 from streamwarden.auth.source_secrets import parse_source_keys
-from streamwarden.auth.streams import SignedToken, StreamTokens
-from streamwarden.auth.urls import publish_url
-from streamwarden.auth.users import UserTokens
-from streamwarden.clock import Clock, SystemClock
+from streamwarden.clock import SystemClock
 from streamwarden.config import settings as config
 from streamwarden.config.settings import Settings
 from streamwarden.config.sources import variable
@@ -34,7 +31,6 @@ from streamwarden.errors import ConfigError, InvalidInput, NotFound
 from streamwarden.media.decoding import decode
 from streamwarden.media.names import STATE
 from streamwarden.media.program import find_ffmpeg
-from streamwarden.owners import encode_owner
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import Migration, migrate
 from streamwarden.storage.pool import Database
@@ -43,20 +39,9 @@ from streamwarden.storage.rows import Camera, Gap, Page, Segment
 from streamwarden.storage.sources import SourceRepository
 from streamwarden.storage.streams import StreamRepository
 
-CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
-MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
 _PAGE = 500
 _NO_SOURCE: Mapping[str, str | None] = MappingProxyType({})
 _DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
-    """A token for someone to use, and the URL that has it, where there is one."""
-
-    token: str = field(repr=False)
-    expires_at: datetime
-    url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +72,6 @@ def migrate_database(settings: Settings) -> list[Migration]:
     return migrate(settings.secret("database_url"))
 
 
-def sign_user(
-    settings: Settings, *, sub: str, roles: Iterable[str], ttl_s: int, clock: Clock | None = None
-) -> IssuedToken:
-    """Sign a token with which ``sub`` calls the API, as the identity provider would."""
-    clock = clock or SystemClock()
-    tokens = UserTokens(
-        settings.secret("user_jwt_secret"),
-        audience=settings.user_jwt_audience,
-        roles_claim=settings.user_roles_claim,
-        issuer=settings.user_jwt_issuer,
-        clock=clock,
-    )
-    token = tokens.sign(sub, roles=roles, ttl_s=ttl_s)
-    return IssuedToken(token=token, expires_at=clock.now() + timedelta(seconds=ttl_s))
-
-
-def sign_read(settings: Settings, *, sub: str, path: str, ttl_s: int) -> IssuedToken:
-    """Sign a token with which ``sub`` watches ``path``, for a player that speaks RTSP."""
-    _check_path(path)
-    signed = _stream_tokens(settings).sign_view(sub, path, ttl_s=ttl_s)
-    return _with_url(settings, signed, path)
-
-
-def sign_publish(settings: Settings, *, sub: str, path: str, ttl_s: int) -> IssuedToken:
-    """Sign a token with which a camera publishes to ``path`` in the name of ``sub``."""
-    _check_path(path)
-    signed = _stream_tokens(settings).sign_publish(sub, path, ttl_s=ttl_s)
-    return _with_url(settings, signed, path)
-
-
 def camera_path(settings: Settings, camera_id: UUID) -> str:
     """Return where the camera publishes; raises NotFound."""
     with _database(settings) as database:
@@ -138,7 +93,7 @@ def add_camera(
     With the ``camera_id`` of a camera that was lost, what it has recorded is its own again.
     ``source`` holds what of `FIELDS` is given.
     """
-    _check_camera(name=name, owner=owner, path=path)
+    check_camera(name=name, owner=owner, path=path)
     camera_id = camera_id or uuid4()
     path = path or str(camera_id)
     change = source_planner(settings).plan(camera_id, path, None, source)
@@ -182,7 +137,7 @@ def set_camera(
         raise InvalidInput(
             "nothing to change: give --name, --owner, --path, --status or --source-url"
         )
-    _check_camera(name=name, owner=owner, path=path)
+    check_camera(name=name, owner=owner, path=path)
     with _database(settings) as database:
         cameras = CameraRepository(database)
         before = _found(cameras.get(camera_id), camera_id)
@@ -314,47 +269,7 @@ def _every_camera(cameras: CameraRepository) -> Iterator[Camera]:
             return
 
 
-def _stream_tokens(settings: Settings) -> StreamTokens:
-    return StreamTokens(parse_keys(settings.secret("stream_token_keys")), SystemClock())
-
-
-def _with_url(settings: Settings, signed: SignedToken, path: str) -> IssuedToken:
-    url = publish_url(settings.rtsp_publish_url, path, signed.token)
-    return IssuedToken(token=signed.token, expires_at=signed.expires_at, url=url)
-
-
 def _found(camera: Camera | None, camera_id: UUID) -> Camera:
     if camera is None:
         raise NotFound(f"there is no camera {camera_id}")
     return camera
-
-
-def _check_camera(*, name: str | None, owner: str | None, path: str | None) -> None:
-    _check_text("name", name, MAX_NAME_CHARS)
-    _check_text("owner", owner, MAX_OWNER_CHARS)
-    _check_folder(owner)
-    if path is not None:
-        _check_path(path)
-
-
-def _check_text(field_name: str, text: str | None, most_chars: int) -> None:
-    if text is None:
-        return
-    if not 1 <= len(text) <= most_chars or not text.isprintable():
-        raise InvalidInput(
-            f"{field_name} must be 1 to {most_chars} printable characters", field=field_name
-        )
-
-
-def _check_folder(owner: str | None) -> None:
-    try:
-        encode_owner(owner or "nobody")
-    except ValueError as error:
-        raise InvalidInput(f"owner: {error}", field="owner") from error
-
-
-def _check_path(path: str) -> None:
-    if not CAMERA_PATH.fullmatch(path):
-        raise InvalidInput(
-            "path must be one to four parts of letters, digits, - and _, joined by /", field="path"
-        )

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from streamwarden import app, tools
+from streamwarden.app.token_tools import sign_user
 from streamwarden.clock import SystemClock
 from streamwarden.commands.output import print_line
 from streamwarden.commands.program import Failure, configure_logs, stop_signals
@@ -96,7 +97,7 @@ def _parts(
 
     def user_token(overrides: Mapping[str, object]) -> str:
         with_secrets = settings_with(overrides)
-        return tools.sign_user(with_secrets, sub=OWNER, roles=("admin",), ttl_s=_DAY_S).token
+        return sign_user(with_secrets, sub=OWNER, roles=("admin",), ttl_s=_DAY_S).token
 
     return DemoParts(
         start_roles=start_roles,

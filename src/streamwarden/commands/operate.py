@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamwarden import tools
+from streamwarden.app.token_tools import IssuedToken, sign_publish, sign_read, sign_user
 from streamwarden.clock import rfc3339
 from streamwarden.commands.output import (
     print_json,
@@ -56,7 +57,7 @@ def check_config(arguments: argparse.Namespace) -> int:
 def token_user(arguments: argparse.Namespace) -> int:
     """Print a user's token."""
     settings = _settings(arguments)
-    issued = tools.sign_user(settings, sub=arguments.sub, roles=arguments.role, ttl_s=arguments.ttl)
+    issued = sign_user(settings, sub=arguments.sub, roles=arguments.role, ttl_s=arguments.ttl)
     return _print_token(arguments, issued)
 
 
@@ -64,7 +65,7 @@ def token_read(arguments: argparse.Namespace) -> int:
     """Print a token, or its URL, to watch one camera with."""
     settings = _settings(arguments)
     path = _path(settings, arguments)
-    issued = tools.sign_read(settings, sub=arguments.sub, path=path, ttl_s=arguments.ttl)
+    issued = sign_read(settings, sub=arguments.sub, path=path, ttl_s=arguments.ttl)
     return _print_token(arguments, issued)
 
 
@@ -72,7 +73,7 @@ def token_publish(arguments: argparse.Namespace) -> int:
     """Print a token, or its URL, for one camera to publish with."""
     settings = _settings(arguments)
     path = _path(settings, arguments)
-    issued = tools.sign_publish(settings, sub=arguments.sub, path=path, ttl_s=arguments.ttl)
+    issued = sign_publish(settings, sub=arguments.sub, path=path, ttl_s=arguments.ttl)
     return _print_token(arguments, issued)
 
 
@@ -186,7 +187,7 @@ def _path(settings: Settings, arguments: argparse.Namespace) -> str:
     return path
 
 
-def _print_token(arguments: argparse.Namespace, issued: tools.IssuedToken) -> int:
+def _print_token(arguments: argparse.Namespace, issued: IssuedToken) -> int:
     if arguments.json:
         shown = {"token": issued.token, "expires_at": rfc3339(issued.expires_at)}
         print_json(shown | ({"url": issued.url} if issued.url else {}))
