@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 from streamwarden.auth import denials as rules
 from streamwarden.auth.access import lost_actions
+from streamwarden.auth.denial_rules import Rule
 from streamwarden.auth.jwts import MAX_SUBJECT_CHARS, is_subject
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, NotFound
@@ -108,7 +109,7 @@ class AccessTools:
     def camera_changed(self, before: Camera, after: Camera, **detail: Any) -> None:  # noqa: ANN401 - JSON
         """Close what a camera has left behind: its path, its owner, its being active."""
         at = self.clock.now()
-        found: list[rules.Rule] = []
+        found: list[Rule] = []
         if before.path != after.path:
             found += rules.path_changed(before.path, at)
         if before.owner != after.owner:
@@ -151,7 +152,7 @@ class AccessTools:
     ) -> None:
         table = GrantRepository(self.database)
 
-        def denials(held: Sequence[Grant]) -> list[rules.Rule]:
+        def denials(held: Sequence[Grant]) -> list[Rule]:
             left = {one.action: one for one in held if one.action not in withdrawing}
             lost = lost_actions(held, (left | {one.action: one for one in grants}).values())
             at = self.clock.now()

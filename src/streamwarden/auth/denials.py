@@ -9,110 +9,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Protocol
 from uuid import UUID
 
+from streamwarden.auth.denial_rules import ANY, USERS_OWN, Denial, DeniedUse, Reason, Rule, rule
 from streamwarden.auth.play import PlayClaims
-from streamwarden.auth.streams import MAX_LIFE_S, StreamClaims, StreamUse
+from streamwarden.auth.streams import StreamClaims, StreamUse
 from streamwarden.clock import Clock
 
-ANY = ""
-"""Stands for every path, or every user."""
-
-
-class DeniedUse(StrEnum):
-    """What a token is shown for: the stream tokens' uses, and what a play token plays."""
-
-    RECORD = "record"
-    VIEW = "view"
-    PUBLISH = "publish"
-    LIVE = "live"
-    """A play token for live pictures; its path is the camera's id."""
-    RECORDINGS = "recordings"
-    """A play token for recordings; likewise."""
-
-
-USERS_OWN = (DeniedUse.VIEW, DeniedUse.PUBLISH, DeniedUse.LIVE, DeniedUse.RECORDINGS)
-"""What is somebody's: all but the recorder's."""
-
 _TICK = timedelta(milliseconds=1)
-_PLAY_LIFE_S = 86_400
-_LIFE_S: Mapping[DeniedUse, int] = {
-    DeniedUse.RECORD: MAX_LIFE_S[StreamUse.RECORD],
-    DeniedUse.VIEW: MAX_LIFE_S[StreamUse.VIEW],
-    DeniedUse.PUBLISH: MAX_LIFE_S[StreamUse.PUBLISH],
-    DeniedUse.LIVE: _PLAY_LIFE_S,
-    DeniedUse.RECORDINGS: _PLAY_LIFE_S,
-}
-
-
-class Reason(StrEnum):
-    """Why something was revoked: a closed set, used as a metric's label."""
-
-    CAMERA_RETIRED = "camera_retired"
-    PATH_CHANGED = "path_changed"
-    OWNER_CHANGED = "owner_changed"
-    STOPPED = "stopped"
-    GRANT_WITHDRAWN = "grant_withdrawn"
-    USER_BLOCKED = "user_blocked"
-    LINK_WITHDRAWN = "link_withdrawn"
-
-
-class Denial(Protocol):
-    """One rule. ``kicked_before`` None: sessions that are open go on."""
-
-    @property
-    def use(self) -> str: ...  # noqa: D102 - the table's columns
-    @property
-    def path(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def sub(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def issued_before(self) -> datetime: ...  # noqa: D102 - likewise
-    @property
-    def kicked_before(self) -> datetime | None: ...  # noqa: D102 - likewise
-    @property
-    def reason(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def expires_at(self) -> datetime: ...  # noqa: D102 - likewise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A denial of ours, as it goes into the table."""
-
-    use: str
-    path: str = ANY
-    sub: str = ANY
-    issued_before: datetime
-    kicked_before: datetime | None
-    reason: str
-    expires_at: datetime
-
-
-def _rule(
-    use: DeniedUse, at: datetime, reason: Reason, *, path: str = ANY, sub: str = ANY, kick: bool
-) -> Rule:
-    return Rule(
-        use=use.value,
-        path=path,
-        sub=sub,
-        issued_before=at,
-        kicked_before=at if kick else None,
-        reason=reason.value,
-        expires_at=at + timedelta(seconds=_LIFE_S[use]),
-    )
 
 
 def camera_retired(camera_id: UUID, path: str, at: datetime) -> list[Rule]:
     """Deny all that opens the stream of a camera that is deactivated or gone, and end it."""
     why = Reason.CAMERA_RETIRED
     uses = (DeniedUse.RECORD, DeniedUse.VIEW, DeniedUse.PUBLISH)
-    on_path = [_rule(use, at, why, path=path, kick=True) for use in uses]
-    return [*on_path, _rule(DeniedUse.LIVE, at, why, path=str(camera_id), kick=True)]
+    on_path = [rule(use, at, why, path=path, kick=True) for use in uses]
+    return [*on_path, rule(DeniedUse.LIVE, at, why, path=str(camera_id), kick=True)]
 
 
 def path_changed(old_path: str, at: datetime) -> list[Rule]:
@@ -122,20 +35,20 @@ def path_changed(old_path: str, at: datetime) -> list[Rule]:
     """
     why = Reason.PATH_CHANGED
     return [
-        _rule(DeniedUse.VIEW, at, why, path=old_path, kick=True),
-        _rule(DeniedUse.RECORD, at, why, path=old_path, kick=False),
-        _rule(DeniedUse.PUBLISH, at, why, path=old_path, kick=False),
+        rule(DeniedUse.VIEW, at, why, path=old_path, kick=True),
+        rule(DeniedUse.RECORD, at, why, path=old_path, kick=False),
+        rule(DeniedUse.PUBLISH, at, why, path=old_path, kick=False),
     ]
 
 
 def stopped(path: str, at: datetime) -> list[Rule]:
     """Deny the recorder's tokens of a camera that is no longer wanted."""
-    return [_rule(DeniedUse.RECORD, at, Reason.STOPPED, path=path, kick=True)]
+    return [rule(DeniedUse.RECORD, at, Reason.STOPPED, path=path, kick=True)]
 
 
 def links_withdrawn(path: str, at: datetime) -> list[Rule]:
     """Deny every publish link of a camera, and end what publishes."""
-    return [_rule(DeniedUse.PUBLISH, at, Reason.LINK_WITHDRAWN, path=path, kick=True)]
+    return [rule(DeniedUse.PUBLISH, at, Reason.LINK_WITHDRAWN, path=path, kick=True)]
 
 
 _USES_OF_GRANT: Mapping[str, tuple[DeniedUse, ...]] = {
@@ -158,7 +71,7 @@ def grants_withdrawn(
     """Deny what ``sub`` holds of a camera by grants that they have no more."""
     uses = {use for action in actions for use in _USES_OF_GRANT.get(action, ())}
     return [
-        _rule(use, at, reason, path=_path_of(use, camera_id, path), sub=sub, kick=True)
+        rule(use, at, reason, path=_path_of(use, camera_id, path), sub=sub, kick=True)
         for use in sorted(uses)
     ]
 
@@ -177,7 +90,7 @@ def owner_changed(camera_id: UUID, path: str, *, before: str, at: datetime) -> l
 
 def user_blocked(sub: str, at: datetime) -> list[Rule]:
     """Deny all that ``sub`` holds."""
-    return [_rule(use, at, Reason.USER_BLOCKED, sub=sub, kick=True) for use in USERS_OWN]
+    return [rule(use, at, Reason.USER_BLOCKED, sub=sub, kick=True) for use in USERS_OWN]
 
 
 def _path_of(use: DeniedUse, camera_id: UUID, path: str) -> str:

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
-from streamwarden.auth.denials import DenialList, Reason
+from streamwarden.auth.denial_rules import Reason
+from streamwarden.auth.denials import DenialList
 from streamwarden.auth.streams import StreamClaims, StreamUse
 from streamwarden.clock import Clock
 

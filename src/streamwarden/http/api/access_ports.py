@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from streamwarden.auth.access import Grant
-from streamwarden.auth.denials import Denial
+from streamwarden.auth.denial_rules import Denial
 from streamwarden.http.api.ports import PageOf
 
 

@@ -9,7 +9,8 @@ from uuid import UUID
 import falcon
 
 from streamwarden.auth.access import Action, Window
-from streamwarden.auth.denials import DenialList, DeniedUse
+from streamwarden.auth.denial_rules import DeniedUse
+from streamwarden.auth.denials import DenialList
 from streamwarden.auth.play import PlayClaims, Stretch
 from streamwarden.errors import Denied, Unavailable
 from streamwarden.http.api.access import CameraAccess

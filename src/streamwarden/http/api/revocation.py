@@ -8,7 +8,8 @@ from datetime import datetime
 
 from streamwarden.auth import denials as rules
 from streamwarden.auth.access import Grant, lost_actions
-from streamwarden.auth.denials import Denial, DenialList, Rule
+from streamwarden.auth.denial_rules import Denial, Rule
+from streamwarden.auth.denials import DenialList
 from streamwarden.http.api.access_ports import DenialStore, Grants
 from streamwarden.http.api.ports import CameraRow
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.auth import denials as rules
-from streamwarden.auth.denials import DenialList, DeniedUse, Rule
+from streamwarden.auth.denial_rules import DeniedUse, Rule
+from streamwarden.auth.denials import DenialList
 from streamwarden.auth.hook import HookOutcome, check
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play import PlayTokens, Stretch
