@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 from uuid import UUID
 
-from streamwarden.clients.sdp import tracks_of
 from streamwarden.devkit.relay.faults import Misbehaviour, Silence
 from streamwarden.devkit.relay.hook import AccessRequest
 from streamwarden.devkit.relay.hub import Hub
@@ -25,6 +24,7 @@ from streamwarden.devkit.relay.rtsp import (
 from streamwarden.devkit.relay.sdp import padded_with_metadata
 from streamwarden.devkit.relay.session import Session, SessionState, Traffic
 from streamwarden.devkit.relay.stream import Client, Stream
+from streamwarden.devkit.relay.tracks import announced_sdp, announced_track
 
 _TEN = 10
 _SESSION_TIMEOUT_S = 60  # announced only: over TCP a session lives as long as its connection
@@ -118,7 +118,7 @@ class Dialogue:
         if self._session is not None:
             return Response(455)
         target = parse_target(request.url)
-        sdp = self._sdp_of(request)
+        sdp = announced_sdp(request, most_tracks=self._hub.limits.tracks)
         session = self._new_session(request, target)
         session.inside = self._hub.pulls.admits(target.path, target.query)
         if session.inside:
@@ -158,7 +158,7 @@ class Dialogue:
         if self.established:
             return Response(455)
         if self._announced is not None:
-            track = self._announced_track(request.url)
+            track = announced_track(request.url, self._announced)
         else:
             target = parse_track_target(request.url)
             if refused := await self._join(request, target):
@@ -272,21 +272,6 @@ class Dialogue:
             inbound=self._peer.inbound,
             outbound=self._peer.outbound,
         )
-
-    def _sdp_of(self, request: Request) -> str:
-        if request.headers.get("content-type", "").lower() != "application/sdp":
-            raise MalformedRequest("ANNOUNCE without an SDP")
-        sdp = request.body.decode("utf-8", "replace")
-        if not 1 <= len(tracks_of(sdp)) <= self._hub.limits.tracks:
-            raise MalformedRequest("too few or too many tracks")
-        return sdp
-
-    def _announced_track(self, url: str) -> int:
-        """Find the track by its control, which the publisher appends to its URL or sends whole."""
-        for number, track in enumerate(tracks_of(self._announced or "")):
-            if track.control and (url == track.control or url.endswith("/" + track.control)):
-                return number
-        raise MalformedRequest("no such track")
 
     def _readable_track(self, target: Target) -> int:
         stream, track = self._stream, target.track
