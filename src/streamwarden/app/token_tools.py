@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from streamwarden.app.camera_input import check_path
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.streams import SignedToken, StreamTokens
+from streamwarden.auth.ring import SignedToken
+from streamwarden.auth.streams import StreamTokens
 from streamwarden.auth.urls import publish_url
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock, SystemClock

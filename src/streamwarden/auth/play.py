@@ -7,7 +7,6 @@ What the user may do is decided when the token is signed; ``docs/design/0007-pla
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +15,7 @@ from uuid import UUID
 
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey
-from streamwarden.auth.ring import KeyExpired, KeyRing, UnknownKey
-from streamwarden.auth.streams import SignedToken, issue_time
+from streamwarden.auth.ring import KeyExpired, KeyRing, SignedToken, UnknownKey, issue_time
 from streamwarden.auth.users import Unauthenticated
 from streamwarden.clock import Clock
 
@@ -81,28 +79,16 @@ class PlayTokens:
 
         ``asked_at`` is a moment before the permission was looked up, as for stream tokens.
         """
-        now = self._clock.now()
-        issued_s = int(now.timestamp())
-        key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
-        jti = secrets.token_urlsafe(12)
         claims: dict[str, object] = {
             "aud": AUDIENCE,
             "camera": str(camera_id),
             "live": live,
             "sub": sub,
-            "iat": issued_s,
-            "asked_at": (asked_at or now).timestamp(),
-            "exp": expires_s,
-            "jti": jti,
         }
         if recorded is not None:
             claims |= {"from": _milliseconds(recorded.from_), "to": _milliseconds(recorded.to)}
             claims |= {"whole": True} if whole else {}
-        return SignedToken(
-            token=jwts.encode(claims, key.secret, kid=key.kid),
-            expires_at=datetime.fromtimestamp(expires_s, UTC),
-            jti=jti,
-        )
+        return self._ring.sign(claims, ttl_s=ttl_s, asked_at=asked_at)
 
     def verify(self, token: str) -> PlayClaims:
         """Return the claims; what they allow is for the caller to compare with what is asked.

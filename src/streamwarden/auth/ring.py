@@ -1,9 +1,13 @@
-"""The ring of stream token keys at work: which one signs, which one a token was signed with."""
+"""The ring of stream token keys at work: which one signs, and which one a token was signed with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey
@@ -17,6 +21,15 @@ class UnknownKey(Exception):
 
 class KeyExpired(Exception):
     """The token's key counts for nothing any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedToken:
+    """A fresh token. ``expires_at`` may come before the life asked for: with the last key's end."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+    jti: str
 
 
 class KeyRing:
@@ -52,6 +65,31 @@ class KeyRing:
             raise KeyExpired
         return key
 
+    def sign(
+        self, claims: Mapping[str, object], *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        """Sign ``claims`` for ``ttl_s`` seconds; ``asked_at``, if not now, is what `issue_time` reads.
+
+        Raises:
+            Unavailable: no key is valid any more.
+        """
+        now = self._clock.now()
+        issued_s = int(now.timestamp())
+        key, expires_s = self.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
+        jti = secrets.token_urlsafe(12)
+        signed = {
+            **claims,
+            "iat": issued_s,
+            "asked_at": (asked_at or now).timestamp(),
+            "exp": expires_s,
+            "jti": jti,
+        }
+        return SignedToken(
+            token=jwts.encode(signed, key.secret, kid=key.kid),
+            expires_at=datetime.fromtimestamp(expires_s, UTC),
+            jti=jti,
+        )
+
     def signing_key(self, *, issued_s: int, expires_s: int) -> tuple[SigningKey, int]:
         """Choose the first key that outlives the token, else the one that lasts longest.
 
@@ -62,3 +100,17 @@ class KeyRing:
         if until_s <= issued_s:
             raise Unavailable("no stream token key is valid any more", retry_after_s=60)
         return key, until_s
+
+
+def issue_time(claims: Mapping[str, Any]) -> datetime:
+    """Read when a token was asked for: ``asked_at``, of our own, to the fraction; else ``iat``.
+
+    ``iat`` is in whole seconds, so that ``exp`` less ``iat`` is the life that was asked for. Raises
+    TypeError or ValueError where it is no NumericDate (RFC 7519, 2).
+    """
+    value = claims.get("asked_at", claims["iat"])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("no number")
+    if not (math.isfinite(value) and 0 <= value <= jwts.MAX_EXPIRY_S):
+        raise ValueError("no time")
+    return datetime.fromtimestamp(value, UTC)

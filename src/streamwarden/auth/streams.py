@@ -7,11 +7,9 @@ secret.
 
 from __future__ import annotations
 
-import math
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -19,7 +17,7 @@ from uuid import UUID
 
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey, parse_keys
-from streamwarden.auth.ring import KeyExpired, KeyRing, UnknownKey
+from streamwarden.auth.ring import KeyExpired, KeyRing, SignedToken, UnknownKey, issue_time
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput
 
@@ -27,7 +25,6 @@ __all__ = [
     "AUDIENCE",
     "MAX_LIFE_S",
     "Refusal",
-    "SignedToken",
     "SigningKey",
     "StreamAction",
     "StreamClaims",
@@ -79,15 +76,6 @@ class StreamTokenRefused(Exception):
     def __init__(self, reason: Refusal) -> None:
         super().__init__(reason.value)
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedToken:
-    """A fresh token. ``expires_at`` may come before the life asked for: with the last key's end."""
-
-    token: str = field(repr=False)
-    expires_at: datetime
-    jti: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,40 +195,14 @@ class StreamTokens:
             raise InvalidInput("the user's id is empty, too long or not printable", field="sub")
         if not 1 <= ttl_s <= MAX_LIFE_S[use]:
             raise InvalidInput(f"a token lives 1 to {MAX_LIFE_S[use]} seconds", field="ttl")
-        now = self._clock.now()
-        issued_s = int(now.timestamp())
-        key, expires_s = self._ring.signing_key(issued_s=issued_s, expires_s=issued_s + ttl_s)
-        jti = secrets.token_urlsafe(12)
-        claims: dict[str, object] = {
+        claims = {
             "aud": AUDIENCE,
             "action": _ACTION_OF_USE[use].value,
             "use": use.value,
             "path": path,
             "sub": sub,
-            "iat": issued_s,
-            "asked_at": (asked_at or now).timestamp(),
-            "exp": expires_s,
-            "jti": jti,
         }
-        return SignedToken(
-            token=jwts.encode(claims, key.secret, kid=key.kid),
-            expires_at=datetime.fromtimestamp(expires_s, UTC),
-            jti=jti,
-        )
-
-
-def issue_time(claims: Mapping[str, Any]) -> datetime:
-    """Read when a token was asked for: ``asked_at``, of our own, to the fraction; else ``iat``.
-
-    ``iat`` is in whole seconds, so that ``exp`` less ``iat`` is the life that was asked for. Raises
-    TypeError or ValueError where it is no NumericDate (RFC 7519, 2).
-    """
-    value = claims.get("asked_at", claims["iat"])
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("no number")
-    if not (math.isfinite(value) and 0 <= value <= jwts.MAX_EXPIRY_S):
-        raise ValueError("no time")
-    return datetime.fromtimestamp(value, UTC)
+        return self._ring.sign(claims, ttl_s=ttl_s, asked_at=asked_at)
 
 
 def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:

@@ -7,7 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from streamwarden.auth.play import Stretch
-from streamwarden.auth.streams import SignedToken, StreamAction, StreamClaims
+from streamwarden.auth.ring import SignedToken
+from streamwarden.auth.streams import StreamAction, StreamClaims
 from streamwarden.http.ports import PlayVerifier
 
 
