@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -15,10 +14,10 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from streamwarden.clients.unread import Unread
 from streamwarden.errors import Unavailable
 
 _LOG = structlog.get_logger(__name__)
-_CHUNK_BYTES: Final = 64 * 1024
 _HARMLESS_TWICE: Final = frozenset({"GET", "HEAD"})
 _OK: Final = 200
 
@@ -33,27 +32,6 @@ class ApiTimeout(Unavailable):
     """The API is there and has not answered in time."""
 
     code = "api_timeout"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forwarded:
-    """The API's answer with its body unread. ``chunks`` reads it; ``close`` must be called."""
-
-    status: int
-    headers: Mapping[str, str]
-    response: urllib3.BaseHTTPResponse
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body; raise ApiUnreachable or ApiTimeout if it breaks off."""
-        try:
-            yield from self.response.stream(_CHUNK_BYTES)
-        except (HTTPError, OSError) as error:
-            raise _said(error) from error
-
-    def close(self) -> None:
-        """Give the connection up; one whose answer was read to its end has long been given back."""
-        self.response.close()
-        self.response.release_conn()
 
 
 class Forwarder:
@@ -76,7 +54,7 @@ class Forwarder:
 
     def forward(
         self, method: str, target: str, *, headers: Mapping[str, str], body: bytes | None
-    ) -> Forwarded:
+    ) -> Unread:
         """Send exactly this; ``target`` is the path with its query. Raises ApiUnreachable, ApiTimeout.
 
         Nothing is tried again but what is harmless twice, on a kept connection that the API had
@@ -92,7 +70,9 @@ class Forwarder:
         except (HTTPError, OSError) as error:
             _LOG.warning("api_call_failed", method=method, why=type(error).__name__)
             raise _said(error) from error
-        return Forwarded(status=response.status, headers=response.headers, response=response)
+        return Unread(
+            status=response.status, headers=response.headers, response=response, said_of=_said
+        )
 
     def check(self) -> None:
         """Raise ApiUnreachable or ApiTimeout unless the API lives."""

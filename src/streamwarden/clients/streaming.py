@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -14,40 +14,19 @@ from urllib3.exceptions import HTTPError
 
 from streamwarden.clients.calls import Answer, NoAnswer, caller_of, read_answer
 from streamwarden.clients.refusals import REFUSALS, OtherOwner, StreamingUnavailable
+from streamwarden.clients.unread import Unread
 
-__all__ = ["OtherOwner", "RemoteFile", "StreamingClient", "StreamingUnavailable"]
+__all__ = ["OtherOwner", "StreamingClient", "StreamingUnavailable"]
 
 _LOG = structlog.get_logger(__name__)
 
 _OK: Final = 200
 _ACCEPTED: Final = 202
-_CHUNK_BYTES: Final = 64 * 1024
 _PICTURE_WITHIN_S: Final = 12.0
 """It waits for its turn there, and for FFmpeg."""
 _WHOLE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _PROOF_WITHIN_S: Final = 5.0
 _FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFile:
-    """A file on its way. ``chunks`` reads it piece by piece; ``close`` must be called."""
-
-    status: int
-    headers: Mapping[str, str]
-    response: urllib3.BaseHTTPResponse
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the file; raise StreamingUnavailable if it breaks off."""
-        try:
-            yield from self.response.stream(_CHUNK_BYTES)
-        except (HTTPError, OSError) as error:
-            raise StreamingUnavailable("the file broke off on its way") from error
-
-    def close(self) -> None:
-        """Give the connection up: what has not been read would be in the next answer's way."""
-        self.response.close()
-        self.response.release_conn()
 
 
 class StreamingClient:
@@ -121,7 +100,7 @@ class StreamingClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
-    ) -> RemoteFile:
+    ) -> Unread:
         """Ask for a segment's file; ``headers`` are those of a conditional or range request.
 
         The status is 200, 206, 304, 404 or 416. Raises StreamingUnavailable.
@@ -137,7 +116,7 @@ class StreamingClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
-    ) -> RemoteFile:
+    ) -> Unread:
         """Ask for one of a camera's newest files by its name in ``.live``, as `open_file` does."""
         path = f"/streams/{camera_id}/live/{quote(name, safe='')}"
         return self._open(method, path, headers, request_id)
@@ -182,7 +161,7 @@ class StreamingClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
-    ) -> RemoteFile:
+    ) -> Unread:
         """Ask for an export's file, as `open_file` does."""
         path = f"/streams/{camera_id}/exports/{export_id}/file"
         return self._open(method, path, headers, request_id)
@@ -229,14 +208,17 @@ class StreamingClient:
 
     def _open(
         self, method: str, path: str, headers: Mapping[str, str] | None, request_id: str | None
-    ) -> RemoteFile:
+    ) -> Unread:
         sent = {**self._caller.headers(request_id), **(headers or {})}
         try:
             response = self._caller.open(method, path, sent)
         except (HTTPError, OSError) as error:
             raise _unavailable(method, path, type(error).__name__) from error
-        found = RemoteFile(
-            status=response.status, headers=dict(response.headers), response=response
+        found = Unread(
+            status=response.status,
+            headers=dict(response.headers),
+            response=response,
+            said_of=_broke_off,
         )
         if found.status not in _FILE_STATUSES:
             found.close()
@@ -284,6 +266,10 @@ def _refused(method: str, path: str, answer: Answer) -> Exception:
     if refusal is not None:
         return refusal(str(answer.body.get("detail", "")))
     return _unavailable(method, path, f"status {answer.status} {answer.code}".rstrip())
+
+
+def _broke_off(_error: Exception) -> StreamingUnavailable:
+    return StreamingUnavailable("the file broke off on its way")
 
 
 def _unavailable(method: str, path: str, why: str) -> StreamingUnavailable:
