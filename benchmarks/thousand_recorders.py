@@ -215,7 +215,7 @@ class StandIns:
 
     def make_watcher(self, **settings: object) -> RunWatcher:
         """Make the watcher, with the stand-in's command."""
-        self.watcher = RunWatcher(**settings, argv=self.argv)  # type: ignore[arg-type]
+        self.watcher = RunWatcher(**settings | {"argv": self.argv})  # type: ignore[arg-type]
         return self.watcher
 
     def make_timers(self) -> Timers:
