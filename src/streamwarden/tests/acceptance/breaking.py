@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
@@ -17,6 +16,7 @@ from streamwarden.devkit.clock_reading import clocks_in_file, moment_of
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.media.names import parse_stored
 from streamwarden.tests.acceptance.calls import Caller
+from streamwarden.tests.acceptance.continuity import unseen
 from streamwarden.tests.acceptance.figures import figure
 from streamwarden.tests.acceptance.footage import clock_bound_s, file_of, moment, stored_files
 from streamwarden.tests.acceptance.program import Program, programs
@@ -26,12 +26,6 @@ from streamwarden.tests.acceptance.waiting import wait_for
 from streamwarden.tools import load_settings, look_at, verify_recordings
 
 SEGMENT_S = 2
-FRAME_S = 1 / 15
-"""What lies between two pictures of a camera here."""
-
-UNSEEN_S = 0.45
-"""Two pictures further apart than this have lost others between them: a key frame comes each second."""
-
 _PASSWORD = "breakable"
 
 
@@ -210,28 +204,17 @@ def pictures(ffmpeg: str, file: Path, *, near: datetime) -> list[datetime]:
     return [moment_of(reading, near=near) for reading in readings if reading is not None]
 
 
-def all_pictures(ffmpeg: str, folder: Path) -> list[datetime]:
-    """Return when every stored picture of a camera was taken, in order."""
-    taken: list[datetime] = []
+def _pictures_by_file(ffmpeg: str, folder: Path) -> Iterator[list[datetime]]:
+    """Yield when the pictures of each stored file of a camera were taken."""
     for file in stored_files(folder):
         name = parse_stored(file.parent.name, file.name)
         assert name is not None
-        taken += pictures(ffmpeg, file, near=name.started_at)
-    return sorted(taken)
-
-
-def unseen(taken: list[datetime]) -> list[tuple[datetime, datetime]]:
-    """Return the stretches of which there is no picture."""
-    return [
-        (earlier, later)
-        for earlier, later in pairwise(taken)
-        if (later - earlier).total_seconds() > UNSEEN_S
-    ]
+        yield pictures(ffmpeg, file, near=name.started_at)
 
 
 def missing_pictures(stage: BreakableStage, camera: CameraUser) -> list[str]:
     """Return where pictures are missing between a camera's first and last."""
-    lost = unseen(all_pictures(stage.ffmpeg, stage.folder_of(camera)))
+    lost = unseen(_pictures_by_file(stage.ffmpeg, stage.folder_of(camera)))
     return [f"{earlier:%T.%f} to {later:%T.%f}" for earlier, later in lost]
 
 
@@ -240,7 +223,7 @@ def unexplained_losses(stage: BreakableStage, camera: CameraUser) -> list[str]:
     gaps = [gap for gap in camera.gaps() if gap["ended_at"]]
     return [
         f"{earlier:%T.%f} to {later:%T.%f}"
-        for earlier, later in unseen(all_pictures(stage.ffmpeg, stage.folder_of(camera)))
+        for earlier, later in unseen(_pictures_by_file(stage.ffmpeg, stage.folder_of(camera)))
         if not any(_meet(gap, earlier, later) for gap in gaps)
     ]
 
