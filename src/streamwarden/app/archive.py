@@ -21,19 +21,17 @@ from streamwarden.actors import ledger as book
 from streamwarden.actors.ledger import GapChange, Ledger
 from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder, StoredSegment
-from streamwarden.app.ledger_file import decode_ledger, encode_ledger
+from streamwarden.app.camera_notes import CameraNotes
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock
 from streamwarden.media.live_shelf import LiveShelf
-from streamwarden.media.names import LIVE, segment_id
-from streamwarden.media.store import CameraStore, Leftover, StoredFile, replace_file
+from streamwarden.media.names import segment_id
+from streamwarden.media.store import CameraStore, Leftover, StoredFile
 from streamwarden.storage.journal import Entry, Journal
 from streamwarden.storage.rows import Gap, Segment
 
 log = structlog.get_logger(__name__)
 
-_LEDGER: Final = "ledger.json"
-_RUN: Final = "run"
 _ROOM_BYTES: Final = 16 * 1024 * 1024
 """Below this much free space a new run would only fail."""
 MAX_MEDIA_MS: Final = 2**31 - 1
@@ -104,25 +102,25 @@ class CameraFiles:
         self._camera_id = camera_id
         self._store = CameraStore(archive.record_root, owner, camera_id, writer=archive.writer)
         self._opened = False
-        self._last: LastSegment | None = None
+        self._notes = CameraNotes(archive.record_root, camera_id, self._store)
         self._counted = (0, -1)
 
     def open(self, live_runs: Collection[int]) -> OpenedFolder:
         """Make the folder, store what earlier runs have left, and read the ledger."""
         with refusals():
             self._store.prepare()
-            kept = self._read_ledger()
+            kept = self._notes.ledger()
             ledger = self._rebuilt_ledger() if kept is None else kept
-            last_run = max(self._read_run(), self._run_of_other_owners())
+            last_run = self._notes.run_of_all_owners()
             for leftover in list(self._store.leftovers(live_runs)):
                 ledger = self._store_leftover(leftover, ledger)
                 last_run = max(last_run, leftover.run)
-            self._write_run(max(last_run, *live_runs, 0))
+            self._notes.write_run(max(last_run, *live_runs, 0))
         self._archive.shelf.opened(self._camera_id, self._store.live)
         first_time, self._opened = not self._opened, True
         return OpenedFolder(
             ledger=ledger,
-            last_segment=self._last,
+            last_segment=self._notes.last,
             last_run=last_run,
             first_time=first_time,
             alive_until=self._archive.alive_until if first_time else None,
@@ -132,7 +130,7 @@ class CameraFiles:
     def books(self) -> Ledger:
         """Read the ledger, and touch nothing."""
         with refusals():
-            kept = self._read_ledger()
+            kept = self._notes.ledger()
             return self._rebuilt_ledger() if kept is None else kept
 
     def next_run(self) -> tuple[Path, int]:
@@ -142,8 +140,8 @@ class CameraFiles:
             free = os.statvfs(self._store.live)
             if free.f_bavail * free.f_frsize < _ROOM_BYTES:
                 raise CannotStore(Cause.DISK_FULL, "no space is left under the record root")
-            run = self._read_run() + 1
-            self._write_run(run)
+            run = self._notes.run() + 1
+            self._notes.write_run(run)
         return self._store.live, run
 
     def store(self, segment: FinishedSegment) -> StoredSegment | None:
@@ -167,7 +165,7 @@ class CameraFiles:
         stored = StoredSegment(
             started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
         )
-        self._last = LastSegment(
+        self._notes.last = LastSegment(
             started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
         )
         return stored
@@ -177,7 +175,7 @@ class CameraFiles:
         with refusals():
             if changes:
                 self._append([self._gap_row(change) for change in changes])
-            replace_file(self._store.live / _LEDGER, encode_ledger(ledger, self._last))
+            self._notes.write_ledger(ledger)
 
     def _place(self, segment: FinishedSegment) -> StoredFile | None:
         if segment.torn or segment.started_at is None:
@@ -274,38 +272,6 @@ class CameraFiles:
 
     def _append(self, rows: Sequence[Entry]) -> None:
         self._archive.journal.append(rows, self._archive.clock.now())
-
-    def _read_run(self) -> int:
-        try:
-            return int((self._store.live / _RUN).read_text())
-        except FileNotFoundError:
-            return self._store.newest_run()
-        except ValueError:
-            log.warning("run_number_unreadable", camera=str(self._camera_id))
-            return self._store.newest_run()
-
-    def _run_of_other_owners(self) -> int:
-        # A run number belongs to the camera: a new owner's must not meet the rows of the last one's.
-        files = self._archive.record_root.glob(f"*/{self._camera_id}/{LIVE}/{_RUN}")
-        texts = (path.read_text() for path in files)
-        return max((int(text) for text in texts if text.isdecimal()), default=0)
-
-    def _write_run(self, run: int) -> None:
-        replace_file(self._store.live / _RUN, str(run).encode())
-
-    def _read_ledger(self) -> Ledger | None:
-        """Return the ledger as it was left, None where it cannot be read or is gone."""
-        try:
-            ledger, self._last = decode_ledger((self._store.live / _LEDGER).read_bytes())
-        except FileNotFoundError:
-            if self._store.newest() is None:
-                return Ledger()
-        except ValueError:
-            pass
-        else:
-            return ledger
-        log.warning("ledger_unreadable", camera=str(self._camera_id))
-        return None
 
     def _rebuilt_ledger(self) -> Ledger:
         """Return what the newest file and its row say: until when there is something, and of no gap."""

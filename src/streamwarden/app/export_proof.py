@@ -23,7 +23,7 @@ from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedE
 from streamwarden.evidence.exports import ExportProof, SealNamed, read_proof
 from streamwarden.evidence.keys import PublicKey, SigningKey
 from streamwarden.evidence.statements import Damaged, parse_signed, sign
-from streamwarden.media.store import file_digest
+from streamwarden.media.disk import file_digest
 from streamwarden.storage.rows import Gap, Period, SealRow, Segment
 
 

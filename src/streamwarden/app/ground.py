@@ -30,10 +30,10 @@ from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
 from streamwarden.media.command import RunOrder, recording_argv
 from streamwarden.media.confinement import OtherUser, other_user
+from streamwarden.media.disk import replace_file
 from streamwarden.media.pacing import Pacer
 from streamwarden.media.program import find_ffmpeg, require_setpriv
 from streamwarden.media.record_root import RecordRoot
-from streamwarden.media.store import replace_file
 from streamwarden.media.watcher import Patience, RunWatcher
 from streamwarden.metrics.recording import RecordingMetrics
 from streamwarden.storage.journal import Journal

@@ -22,8 +22,8 @@ import structlog
 
 from streamwarden.app.folders import camera_folders, stored_by_day
 from streamwarden.clock import Clock
+from streamwarden.media.disk import sync_folder
 from streamwarden.media.names import parse_stored, segment_id
-from streamwarden.media.store import sync_folder
 
 log = structlog.get_logger(__name__)
 

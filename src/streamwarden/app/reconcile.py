@@ -20,9 +20,9 @@ from streamwarden.app.findings import Finding, Kind, Scope
 from streamwarden.app.folders import camera_folders
 from streamwarden.app.verify import Verifier
 from streamwarden.causes import Cause
+from streamwarden.media.disk import file_digest
 from streamwarden.media.fmp4 import NotFragmentedMp4, summarise
 from streamwarden.media.names import StoredName, parse_stored, segment_id
-from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database, RowsRefused

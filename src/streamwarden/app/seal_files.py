@@ -15,7 +15,7 @@ from uuid import UUID
 from streamwarden.evidence.seals import Sealed, read_seal
 from streamwarden.evidence.statements import Signed, parse_signed
 from streamwarden.media.beneath import open_plain, require_plain
-from streamwarden.media.store import make_folder, sync_folder
+from streamwarden.media.disk import make_folder, sync_folder
 
 SEALS: Final = ".seals"
 """Below the record root; no owner's folder begins with a dot."""

@@ -28,8 +28,8 @@ from streamwarden.clock import rfc3339
 from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry, decode_entries
 from streamwarden.evidence.seals import Seal
 from streamwarden.media.beneath import is_plain
+from streamwarden.media.disk import file_digest
 from streamwarden.media.names import parse_stored
-from streamwarden.media.store import file_digest
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from streamwarden.app.accounts import Account
 from streamwarden.app.findings import Finding, Kind, Scope
 from streamwarden.app.folders import camera_folders, in_progress, stored_files
 from streamwarden.media.beneath import require_plain
+from streamwarden.media.disk import file_digest
 from streamwarden.media.fmp4 import NotFragmentedMp4, summarise
-from streamwarden.media.store import file_digest
 from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.journal import Entry
 from streamwarden.storage.periods import PeriodRepository

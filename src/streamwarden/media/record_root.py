@@ -13,8 +13,8 @@ from typing import Final
 
 from streamwarden.errors import ConfigError
 from streamwarden.media.beneath import require_plain
+from streamwarden.media.disk import make_folder
 from streamwarden.media.names import LIVE, STATE
-from streamwarden.media.store import make_folder
 
 _ALIVE: Final = "alive"
 _SEGMENTS: Final = re.compile(rb"\0r[0-9]+-%06d\.mp4\0")

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from streamwarden.evidence.exports import read_proof
 from streamwarden.evidence.statements import parse_signed
-from streamwarden.media.store import file_digest
+from streamwarden.media.disk import file_digest
 from streamwarden.tests.acceptance.user import CameraUser
 from streamwarden.tests.browser.conftest import NewPerson
 from streamwarden.tests.browser.person import Person

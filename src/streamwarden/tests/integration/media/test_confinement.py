@@ -12,8 +12,8 @@ import pytest
 
 from streamwarden.media.command import ENVIRONMENT
 from streamwarden.media.confinement import ADDRESS_SPACE_BYTES, OPEN_FILES, WITH_US, OtherUser
+from streamwarden.media.disk import make_folder
 from streamwarden.media.process import Process, read_pipe
-from streamwarden.media.store import make_folder
 from streamwarden.tests.unit.auth.test_provider import eventually
 
 NOBODY = OtherUser(65534, 65534)

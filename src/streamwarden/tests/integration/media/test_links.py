@@ -12,9 +12,10 @@ import pytest
 from streamwarden.errors import ConfigError, NotFound
 from streamwarden.http.streaming.files import IndexedFiles
 from streamwarden.media.beneath import is_plain
+from streamwarden.media.disk import file_digest, replace_file
 from streamwarden.media.names import camera_folder, live_name
 from streamwarden.media.record_root import RecordRoot
-from streamwarden.media.store import CameraStore, file_digest, replace_file
+from streamwarden.media.store import CameraStore
 from streamwarden.tests.fakes.storage import FakeStorage
 from streamwarden.tests.fakes.storage_samples import a_segment
 from streamwarden.tests.unit.media import boxes

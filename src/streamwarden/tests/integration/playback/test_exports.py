@@ -28,8 +28,8 @@ from streamwarden.app.exports import Exports
 from streamwarden.cli import main
 from streamwarden.evidence.keys import SigningKey, by_id, new_key
 from streamwarden.http.exports import OwnedExport
+from streamwarden.media.disk import file_digest
 from streamwarden.media.jobs import JobRunner
-from streamwarden.media.store import file_digest
 from streamwarden.storage.rows import Gap, SealRow, Segment
 from streamwarden.tests.fakes.http import FakeClock
 from streamwarden.tests.fakes.storage import FakeStorage

@@ -10,7 +10,8 @@ import pytest
 from blake3 import blake3
 
 from streamwarden.media import store as store_module
-from streamwarden.media.store import CameraStore, Leftover, make_folder, replace_file
+from streamwarden.media.disk import make_folder, replace_file
+from streamwarden.media.store import CameraStore, Leftover
 from streamwarden.tests.unit.media import boxes
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
