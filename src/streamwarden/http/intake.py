@@ -60,7 +60,9 @@ class Intake:
         if declared.query is not None:
             req.context.query = _validated(declared.query, req.params)
         if declared.body is not None:
-            req.context.body = _validated(declared.body, _json_object(req))
+            req.context.body = _validated(
+                declared.body, _json_object(req, any_type=declared.any_type)
+            )
 
     def _admit(self, req: falcon.Request, access: Access) -> None:
         match access:
@@ -146,11 +148,11 @@ def _read_path(params: dict[str, Any]) -> None:
                 raise InvalidInput(str(error), field=name) from None
 
 
-def _json_object(req: falcon.Request) -> dict[str, Any]:
+def _json_object(req: falcon.Request, *, any_type: bool) -> dict[str, Any]:
     raw = _body_bytes(req)
     if not raw:
         return {}  # a POST without a body is a POST with {}
-    if not _is_json(req.content_type or ""):
+    if not any_type and not _is_json(req.content_type or ""):
         raise falcon.HTTPUnsupportedMediaType
     value = parse_json(raw)
     if not isinstance(value, dict):
@@ -192,4 +194,6 @@ def _name(location: tuple[int | str, ...]) -> str:
 def _say(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return "is not known here"
+    if error["type"] == "missing":
+        return "must be given"
     return error["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)

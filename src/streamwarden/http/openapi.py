@@ -172,7 +172,7 @@ def refusals_of(path: str, declared: Operation) -> frozenset[int]:
     if declared.query is not None or declared.body is not None or _PARAMETER.search(path):
         implied.add(400)
     if declared.body is not None:
-        implied |= {413, 415}
+        implied |= {413} if declared.any_type else {413, 415}
     return declared.refusals | implied
 
 

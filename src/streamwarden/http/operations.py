@@ -47,6 +47,7 @@ class Operation:
 
     ``body`` None means that a body is not read; ``query`` None that parameters are not looked at.
     ``refusals`` are the statuses of the problems that come on top of those that its inputs imply.
+    ``any_type``: the body is read as JSON whatever its Content-Type says.
     """
 
     summary: str
@@ -58,6 +59,7 @@ class Operation:
     about: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     rated: Rated | None = None
+    any_type: bool = False
 
 
 def operation(
@@ -71,6 +73,7 @@ def operation(
     about: str = "",
     headers: Mapping[str, str] | None = None,
     rated: Rated | None = None,
+    any_type: bool = False,
 ) -> Callable[[_F], _F]:
     """Declare the responder below. The intake checks what is declared before it is called."""
     declared = Operation(
@@ -83,6 +86,7 @@ def operation(
         about=about,
         headers=headers or {},
         rated=rated,
+        any_type=any_type,
     )
 
     def declare(responder: _F) -> _F:

@@ -80,6 +80,7 @@ class CheckStreamPassword(Resource):
         access=Access.OPEN,
         query=None,
         body=HookBody,
+        any_type=True,
         answers={200: Empty},
         refusals=(401,),
         about="401 never says why; the metric `stream_auth_total` and the log do.",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamwarden.http.problems import Problem
 from streamwarden.tests.unit.http.conftest import Bench
 
 PAGE = Path(__file__).parents[5] / "docs" / "api.md"
@@ -15,7 +16,6 @@ SOURCE = Path(__file__).parents[3]
 NOT_OF_THE_API = {
     *("config_error", "migration_refused", "port_in_use", "rows_refused", "read_token_refused"),
     *(
-        "no_space",
         "record_root_in_use",
         "token_unavailable",
         "api_timeout",
@@ -62,6 +62,14 @@ def test_it_explains_every_code_that_the_api_gives() -> None:
             text = path.read_text(encoding="utf-8")
             given |= set(re.findall(r'^\s+code = "([a-z_]+)"', text, re.MULTILINE))
     assert given - NOT_OF_THE_API <= explained
+
+
+@pytest.mark.parametrize(
+    "status", [400, 401, 403, 404, 405, 408, 409, 413, 415, 416, 429, 431, 500, 503]
+)
+def test_it_explains_what_a_status_alone_is_answered_with(status: int) -> None:
+    rows = [row for row in table("Errors") if str(status) in row[0].split(", ")]
+    assert f"`{Problem.of_status(status).code}`" in " ".join(row[1] for row in rows)
 
 
 def test_the_parameters_that_it_names_are_those_of_the_document(bench: Bench) -> None:

@@ -63,6 +63,18 @@ def test_what_is_no_object_is_400(bench: Bench, body: object) -> None:
     assert bench.m2m("check-stream-pwd", body, token=None).status_code == 400
 
 
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(("body", "status"), [(b"x", 400), (b"[]", 400), (b"{}", 401)])
+def test_the_hook_goes_by_the_body_whatever_its_type_is_called(
+    bench: Bench, content_type: str | None, body: bytes, status: int
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    result = testing.TestClient(bench.internal.app).simulate_post(
+        "/api/v1/m2m/check-stream-pwd", body=body, headers=headers
+    )
+    assert result.status_code == status
+
+
 def test_the_hook_touches_no_database(bench: Bench) -> None:
     bench.storage.down = True
     signed = bench.tokens.sign_publish("alice", "front/door", ttl_s=60)
