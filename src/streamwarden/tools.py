@@ -5,7 +5,7 @@ These functions work on the database directly, so they need no running role.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,9 +33,11 @@ from streamwarden.media.names import STATE
 from streamwarden.media.program import find_ffmpeg
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import Migration, migrate
+from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recordings import RecordingsRepository
 from streamwarden.storage.rows import Camera, Gap, Page, Segment
+from streamwarden.storage.segments import SegmentRepository
 from streamwarden.storage.sources import SourceRepository
 from streamwarden.storage.streams import StreamRepository
 
@@ -199,19 +201,23 @@ def list_recordings(
         raise InvalidInput("--from must be before --to", field="from")
     with _database(settings) as database:
         recordings = RecordingsRepository(database)
-        return recordings.list(camera_id, from_, to, limit=limit, cursor=cursor)
+        page = recordings.list(camera_id, from_, to, limit=limit, cursor=cursor)
+        if not page.items:
+            wished = PeriodRepository(database).camera_ids()
+            _check_known(database, camera_id, [*SegmentRepository(database).camera_ids(), *wished])
+        return page
 
 
 def verify_recordings(settings: Settings, look: Look) -> list[Finding]:
     """Return everything that is wrong with the recordings; an empty list is good news."""
-    with _database(settings) as database:
-        return list(checking.verify(_record_root(settings), database, look.cameras, look.scope))
+    with _checked(settings, look) as (root, database):
+        return list(checking.verify(root, database, look.cameras, look.scope))
 
 
 def reconcile_recordings(settings: Settings, look: Look) -> list[Mended]:
     """Mend what can be mended; return what became of everything that was wrong."""
-    with _database(settings) as database:
-        return list(checking.reconcile(_record_root(settings), database, look.cameras, look.scope))
+    with _checked(settings, look) as (root, database):
+        return list(checking.reconcile(root, database, look.cameras, look.scope))
 
 
 def look_at(
@@ -234,6 +240,21 @@ def look_at(
         decode=partial(decode, find_ffmpeg(settings.ffmpeg)) if decoding else None,
     )
     return Look(cameras=(camera_id,) if camera_id else (), scope=scope)
+
+
+@contextmanager
+def _checked(settings: Settings, look: Look) -> Iterator[tuple[Path, Database]]:
+    root = _record_root(settings)
+    with _database(settings) as database:
+        for camera_id in look.cameras:
+            _check_known(database, camera_id, checking.verifier(root, database).cameras())
+        yield root, database
+
+
+def _check_known(database: Database, camera_id: UUID, recorded: Collection[UUID]) -> None:
+    # Removed cameras leave recordings behind; a mistyped id must not look like good news.
+    if camera_id not in recorded and CameraRepository(database).get(camera_id) is None:
+        raise NotFound(f"there is no camera {camera_id}, and nothing is recorded under this id")
 
 
 def _record_root(settings: Settings) -> Path:

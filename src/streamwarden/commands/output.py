@@ -62,6 +62,8 @@ def plain(text: str) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list):  # as it is set: with commas
+        value = ",".join(map(str, value)) or None
     # What a user typed, too, is shown here.
     if isinstance(value, Mapping):
         return plain(json.dumps(value))

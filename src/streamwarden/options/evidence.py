@@ -134,6 +134,7 @@ With --signed it needs files alone: the recordings, their seals, and the public 
   file_missing, file_altered, file_unsealed
   second_missing                     wanted, and neither recorded nor in a signed gap
   not_sealed                         --to or --camera asks for what no seal has reached
+
 examples:
   streamwarden recordings verify --signed --public-key seal.pub --record-root /mnt/copy
   streamwarden recordings verify --signed --public-key seal.pub --camera ID --head HASH

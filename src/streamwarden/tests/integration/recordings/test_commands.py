@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +14,7 @@ from streamwarden.actors.workers import WorkerPool
 from streamwarden.app.checking import StartupReconcile
 from streamwarden.cli import main
 from streamwarden.clock import SystemClock
+from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.pool import Database
 from streamwarden.storage.rows import Camera
 from streamwarden.tests.integration.recordings.stage import NOON, Recordings, at
@@ -75,6 +77,26 @@ def test_a_finding_makes_the_code_one_and_names_the_place(
             "detail": f"100 bytes instead of {made.rows(camera)[1].size_bytes}",
         }
     ]
+
+
+@pytest.mark.usefixtures("camera", "run")
+@pytest.mark.parametrize("command", ["verify", "reconcile", "list"])
+def test_an_id_that_nothing_has_is_no_good_news(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recordings", command, "--camera", str(uuid4())]) == 1
+    assert "nothing is recorded under this id" in capsys.readouterr().err
+
+
+def test_a_camera_without_recordings_and_one_that_was_removed_are_known(
+    made: Recordings, camera: Camera, run: Run
+) -> None:
+    fresh = CameraRepository(made.database).add(
+        name="Door", owner="alice", path="door", status="active", created_at=NOON
+    )
+    ids = [str(fresh.id), str(camera.id)]  # of the second one only recordings are left
+    assert [run("verify", "--camera", one) for one in ids] == [(0, [])] * 2
+    assert [main(["recordings", "list", "--camera", one]) for one in ids] == [0, 0]
 
 
 def test_people_get_a_table_of_findings(
