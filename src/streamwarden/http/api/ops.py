@@ -61,7 +61,7 @@ class Reachable(Model):
 
 
 class CameraCounts(Model):
-    """How many cameras there are; by state as far as the streaming role knows them."""
+    """How many cameras there are; ``by_state`` is null while the streaming role does not answer."""
 
     total: int
     active: int
@@ -161,7 +161,7 @@ class Summary(Resource):
                 cameras=CameraCounts(
                     total=sum(sums.cameras.values()),
                     active=sums.cameras.get("active", 0),
-                    by_state=role and role.by_state,
+                    by_state=role and _by_state(role, sum(sums.cameras.values())),
                 ),
                 respawns=role.respawns if role else None,
                 respawn_causes=role.respawn_causes if role else None,
@@ -178,6 +178,13 @@ class Summary(Resource):
         except Unavailable:
             log.info("summary_without_streaming")
             return None
+
+
+def _by_state(role: RoleSummary, total: int) -> dict[str, int]:
+    """Return the recorders by state; cameras that have none are stopped, as their status says."""
+    known = sum(role.by_state.values())
+    stopped = role.by_state.get("stopped", 0) + max(0, total - known)
+    return role.by_state | ({"stopped": stopped} if stopped else {})
 
 
 class Tree(Resource):

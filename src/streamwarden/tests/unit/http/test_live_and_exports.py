@@ -227,6 +227,15 @@ def test_operators_calls_need_the_role_admin(
     assert bench.call(method, path, who="root").status_code == 200
 
 
+def test_a_camera_without_a_recorder_counts_as_stopped(bench: Bench, camera: Camera) -> None:
+    assert camera
+    for _ in range(6):
+        bench.camera()
+    found = bench.call("GET", "/ops/summary", who="root").json["cameras"]
+    assert found["by_state"] == {"running": 3, "backoff": 1, "stopped": 3}
+    assert sum(found["by_state"].values()) == found["total"]
+
+
 def test_the_summary_says_what_it_knows(bench: Bench, camera: Camera) -> None:
     assert camera
     bench.coverage.oldest_end = bench.clock.now() - timedelta(days=2)
