@@ -71,6 +71,45 @@ def test_without_cameras_the_page_tells_what_to_do(site: Site, new_person: NewPe
     expect(page.get_by_text(f"belongs to you, {owner}")).to_be_visible()
 
 
+def test_the_first_camera_appears_without_a_reload(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    person = new_person(site.webui)
+    page = person.sign_in(site.token(owner))
+    expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
+    site.add(owner, "First")
+    expect(person.card("First").locator(".badge")).to_have_text("Stopped")
+    expect(page.get_by_role("heading", name="No cameras yet")).to_have_count(0)
+
+
+def test_cameras_that_come_change_and_go_are_seen_in_an_open_page(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    changed = site.add(owner, "Before")
+    person = new_person(site.webui)
+    person.page.clock.install()
+    page = person.sign_in(site.token(owner))
+    expect(person.card("Before").locator(".badge")).to_have_text("Stopped")
+    site.add(owner, "New")
+    fields = {"name": "After", "status": "inactive"}
+    site.stage.admin.patch(f"/api/v1/camera/{changed.camera_id}", fields)
+    page.clock.run_for(61_000)
+    expect(person.card("New").locator(".badge")).to_have_text("Stopped")
+    expect(person.card("After").get_by_role("button", name="Start")).to_be_disabled()
+    expect(page.locator("li.card h2")).to_have_text(["After", "New"])
+
+
+def test_nothing_can_be_pressed_before_the_state_is_known(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Unknown")
+    person = new_person(site.webui)
+    person.page.route("**/stream/status", lambda _route: None)
+    person.sign_in(site.token(owner))
+    expect(person.card("Unknown").get_by_role("button", name="Start")).to_be_disabled()
+
+
 def test_a_camera_taken_away_meanwhile_is_a_403_in_words(site: Site, new_person: NewPerson) -> None:
     owner = site.new_owner()
     camera = site.add(owner, "Shared")

@@ -226,6 +226,42 @@ def test_an_export_shows_its_progress_and_is_cancelled(
     expect(page.get_by_text("Cancelled.")).to_be_visible()
 
 
+def test_an_export_outlives_a_server_that_is_away_for_a_while(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    person.allow_refusals = True
+    page = person.page
+    export = {
+        "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "state": "running", "progress": 0.42,
+        "bytes": None, "error": None,
+    }  # fmt: skip
+    away = {"status": 502, "json": {"code": "api_unreachable", "detail": "x"}}
+    page.route("**/exports", lambda route: route.fulfill(status=202, json=export))
+    page.route("**/exports/*", lambda route: route.fulfill(**away))
+    page.get_by_label("From", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T01:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("The API is not running.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    done = {**export, "state": "done", "progress": 1.0, "bytes": 1_000}
+    page.unroute("**/exports/*")
+    page.route("**/exports/*", lambda route: route.fulfill(json=done))
+    expect(page.get_by_role("button", name="Save MP4")).to_be_visible(timeout=30_000)
+
+
+def test_play_begins_with_the_first_recording_of_the_day(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera)
+    person.page.get_by_role("button", name="Play", exact=True).click()
+    person.await_moving_picture()
+    first = datetime.fromisoformat(camera.segments()[0]["started_at"])
+    assert abs(person.first_moment() - first) < timedelta(seconds=LATE_S)
+
+
 def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(
     site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
 ) -> None:

@@ -135,7 +135,7 @@ function writeButton(parts, card) {
     const label = t(start ? "start.of" : "stop.of", { name: card.camera.name });
     parts.toggle.setAttribute("aria-label", label);
   }
-  parts.toggle.disabled = card.busy || (inactive && start);
+  parts.toggle.disabled = card.busy || !card.status || (inactive && start);
   setAttribute(parts.toggle, "title", inactive && start ? t("problem.camera_inactive") : null);
   setAttribute(parts.element, "data-inactive", inactive ? "" : null);
 }

@@ -6,6 +6,7 @@ import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explain, isPassing } from "../problems.js";
 import { currentUser, isAdmin } from "../session.js";
+import { filterField } from "./filter.js";
 import { StatusPoller } from "./poller.js";
 import { openPublish } from "./publish.js";
 import { isMoving } from "./status.js";
@@ -18,6 +19,8 @@ const PICTURE_EVERY_MS = 45_000;
 const PICTURE_TRIES_EVERY_MS = 8_000;
 const PICTURE_WIDTH = 480;
 const FILTER_FROM = 6;
+const LIST_EVERY_MS = 60_000;
+const EMPTY_EVERY_MS = 5_000;
 
 /** @param {{card: typeof import("./card.js").cameraCard}} given @returns {import("../main.js").Page} */
 export function camerasPage({ card: makeCard }) {
@@ -30,8 +33,10 @@ export function camerasPage({ card: makeCard }) {
   const cards = new Map();
   const inView = new Set();
   const lastPicture = new Map();
+  const empty = emptyState();
   let closed = false;
   let pictureInFlight = false;
+  let listing = 0;
 
   const poller = new StatusPoller({
     ask: (id) => call("GET", `${cameraPath(id)}/stream/status`),
@@ -121,6 +126,7 @@ export function camerasPage({ card: makeCard }) {
     card.element.remove();
     cards.delete(id);
     showCount();
+    showEmpty();
   }
 
   /** @param {string} id @param {boolean} start */
@@ -143,15 +149,66 @@ export function camerasPage({ card: makeCard }) {
   const actions = { press, publish: openPublish };
 
   async function load() {
+    for await (const page of pages()) await add(page);
+    showCount();
+    showEmpty();
+  }
+
+  async function* pages() {
     /** @type {string|null} */
     let cursor = null;
     do {
       const page = await call("GET", "/camera", { query: { limit: PAGE_SIZE, cursor } });
-      await add(page.items);
+      yield page.items;
       cursor = page.next_cursor;
     } while (cursor && !closed);
+  }
+
+  /** Cameras come, change and go while the page is open. */
+  async function listAgain() {
+    try {
+      if (!document.hidden) await compare();
+    } catch {
+      // The statuses say that the server is away; the next turn asks again.
+    } finally {
+      planList();
+    }
+  }
+
+  async function compare() {
+    const found = new Map();
+    for await (const page of pages()) for (const camera of page) found.set(camera.id, camera);
+    if (closed) return;
+    for (const id of [...cards.keys()]) if (!found.has(id)) remove(id);
+    for (const camera of found.values()) change(camera);
+    await add([...found.values()].filter((camera) => !cards.has(camera.id)));
     showCount();
-    if (!cards.size) list.replaceWith(emptyState());
+    showEmpty();
+  }
+
+  /** @param {import("./card.js").Camera} camera */
+  function change(camera) {
+    const before = cards.get(camera.id);
+    if (!before || JSON.stringify(before.camera) === JSON.stringify(camera)) return;
+    const card = makeCard(camera, actions);
+    card.element.hidden = before.element.hidden;
+    if (before.status) card.show(before.status);
+    view.unobserve(before.element);
+    before.element.replaceWith(card.element);
+    before.close();
+    cards.set(camera.id, card);
+    lastPicture.delete(camera.id);
+    view.observe(card.element);
+  }
+
+  function planList() {
+    clearTimeout(listing);
+    if (!closed) listing = setTimeout(listAgain, cards.size ? LIST_EVERY_MS : EMPTY_EVERY_MS);
+  }
+
+  function showEmpty() {
+    if (cards.size) empty.replaceWith(list);
+    else list.replaceWith(empty);
   }
 
   /** Draw what fits on the first screen, then the rest in turns that leave the page responsive. */
@@ -188,6 +245,7 @@ export function camerasPage({ card: makeCard }) {
     try {
       await load();
       poller.start();
+      planList();
     } catch (error) {
       if (closed) return;
       const { title, advice } = explain(error);
@@ -214,6 +272,7 @@ export function camerasPage({ card: makeCard }) {
       closed = true;
       poller.close();
       clearInterval(ticking);
+      clearTimeout(listing);
       view.disconnect();
       for (const card of cards.values()) card.close();
     },
@@ -224,21 +283,6 @@ const nextTurn = () => new Promise((resume) => setTimeout(resume, 0));
 
 /** @param {unknown} error */
 const isGone = (error) => error instanceof Problem && error.status === 404;
-
-function filterField() {
-  const field = h("input", { type: "search", id: "filter", placeholder: t("filter.hint"), "aria-label": t("filter"), autocomplete: "off" });
-  const element = h("div", { class: "filter", hidden: true }, icon("search"), field);
-  return {
-    element,
-    /** @param {() => void} changed */
-    onChange: (changed) => field.addEventListener("input", changed),
-    /** @param {import("./card.js").Camera} camera */
-    fits(camera) {
-      const wanted = field.value.trim().toLocaleLowerCase();
-      return !wanted || [camera.name, camera.path, camera.owner, camera.id].some((text) => text.toLocaleLowerCase().includes(wanted));
-    },
-  };
-}
 
 function emptyState() {
   const sub = currentUser()?.sub ?? "";

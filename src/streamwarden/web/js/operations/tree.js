@@ -21,7 +21,7 @@ export function rowsOf(child, names, depth = 0) {
 
 /** @param {Row[]} rows @param {(row: Row) => void} restart */
 export function treeTable(rows, restart) {
-  const heads = [["ops.child"], ["ops.state"], ["ops.incarnation", "number"], ["ops.restarts", "number spare"], [""]];
+  const heads = [["ops.child"], ["ops.state"], ["ops.incarnation", "number spare"], ["ops.restarts", "number spare"], [""]];
   return h(
     "table",
     {},
@@ -42,7 +42,7 @@ function treeRow(row, restart) {
     { class: `depth-${Math.min(row.depth, 3)}`, "data-state": row.status },
     h("td", { text: row.name, title: row.id }),
     h("td", {}, h("span", { class: "badge", text: words })),
-    h("td", { class: "number", text: String(row.incarnation) }),
+    h("td", { class: "number spare", text: String(row.incarnation) }),
     h("td", { class: "number spare", text: String(row.restarts) }),
     h("td", { class: "number" }, row.restartable && press),
   );

@@ -50,7 +50,8 @@ export function playerBar(player, { link, camera }) {
   let drawnPaused = true;
 
   function refresh() {
-    for (const one of [play, download, share]) one.disabled = !player.loaded;
+    play.disabled = !player.ready;
+    for (const one of [download, share]) one.disabled = !player.loaded;
     if (drawnPaused !== player.paused) {
       drawnPaused = player.paused;
       const label = t(drawnPaused ? "rec.play" : "rec.pause");

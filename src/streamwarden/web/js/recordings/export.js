@@ -5,10 +5,11 @@ import { size } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
-import { explainShortly } from "../problems.js";
+import { explainShortly, isPassing } from "../problems.js";
 import { save } from "./bar.js";
 
 const ASK_EVERY_MS = 1_000;
+const ASK_AGAIN_MS = 3_000;
 const TOKEN_TTL_S = 3_600;
 
 /**
@@ -81,10 +82,14 @@ export function exportPanel(camera, playing, chosen) {
   }
 
   async function ask() {
+    const asked = base;
     try {
-      take(await call("GET", base));
+      const found = await call("GET", asked);
+      if (asked === base) take(found);
     } catch (error) {
-      show("idle", explainShortly(error));
+      if (asked !== base) return;
+      show(isPassing(error) ? "busy" : "idle", explainShortly(error));
+      if (isPassing(error)) timer = setTimeout(ask, ASK_AGAIN_MS);
     }
   }
 

@@ -49,6 +49,6 @@ function row(gap, seek) {
     h("td", {}, from),
     h("td", {}, end ? timeElement(timeOfDay(end), end) : "…"),
     h("td", { text: duration(((gap.end ?? serverNow()) - gap.start) / 1000) }),
-    h("td", { text: causeName(gap.cause) }),
+    h("td", { class: "cause", text: causeName(gap.cause) }),
   );
 }

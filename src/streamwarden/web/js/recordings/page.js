@@ -90,9 +90,12 @@ class RecordingsPage {
           button(t("rec.next"), step(1), { ...quiet, icon: icon("right") }),
           button(t("rec.today"), () => this.go(dayStart(serverNow())), { look: "quiet" }),
           this.summary,
-          h("span", { class: "spacer" }),
-          button(t("rec.zoomOut"), () => this.timeline.zoom(2), { ...quiet, icon: icon("zoomOut") }),
-          button(t("rec.zoomIn"), () => this.timeline.zoom(0.5), { ...quiet, icon: icon("zoomIn") }),
+          h(
+            "span",
+            { class: "zoom" },
+            button(t("rec.zoomOut"), () => this.timeline.zoom(2), { ...quiet, icon: icon("zoomOut") }),
+            button(t("rec.zoomIn"), () => this.timeline.zoom(0.5), { ...quiet, icon: icon("zoomIn") }),
+          ),
         ),
         this.timeline.element,
         legend(),
@@ -139,6 +142,7 @@ class RecordingsPage {
     setText(this.summary, this.day.segments.length || missing ? t("rec.summary", { recorded: duration(recorded), missing: duration(missing) }) : "");
     this.gaps.show(this.day.gaps);
     this.timeline.redraw();
+    this.bar.refresh();
   }
 
   async extend() {

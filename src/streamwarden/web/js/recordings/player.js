@@ -62,6 +62,11 @@ export class Player {
     return this.parts.length > 0;
   }
 
+  /** Whether there is something that can be played. */
+  get ready() {
+    return this.loaded || this.listener.day().segments.length > 0;
+  }
+
   /** The id of the segment that is shown. */
   get segmentId() {
     return this.loaded ? partAt(this.parts, this.video.currentTime).id : null;
@@ -221,7 +226,11 @@ export class Player {
   }
 
   toggle() {
-    if (!this.loaded) return;
+    if (!this.loaded) {
+      const [first] = this.listener.day().segments;
+      if (first) this.seek(first.start, { play: true });
+      return;
+    }
     if (this.video.paused) this.video.play().catch(() => {});
     else this.video.pause();
   }
