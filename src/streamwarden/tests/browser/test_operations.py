@@ -31,6 +31,15 @@ def test_respawns_are_told_by_what_was_lost_to(site: Site, new_person: NewPerson
     off.disconnect()
 
 
+def test_a_camera_that_is_started_meanwhile_has_its_name(site: Site, new_person: NewPerson) -> None:
+    page = new_person(site.webui).sign_in(site.token("op", "admin"), "#/operations")
+    expect(page.get_by_role("row", name=re.compile("stream_manager"))).to_be_visible()
+    late = site.add(site.new_owner(), "Latecomer")
+    assert late.connect({}).status == 200
+    expect(page.get_by_role("cell", name="Latecomer", exact=True)).to_be_visible(timeout=60_000)
+    late.disconnect()
+
+
 def test_a_recorder_is_restarted_by_hand(site: Site, new_person: NewPerson) -> None:
     camera = site.recording()
     before = camera.status()["run"]

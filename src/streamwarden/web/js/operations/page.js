@@ -13,6 +13,7 @@ import { rowsOf, treeTable } from "./tree.js";
 
 const EVERY_S = 5;
 const HIDDEN_EVERY_S = 30;
+const LEARN_EVERY_MS = 10_000;
 const PLOTTED = [
   { key: "recording", words: "ops.plot.states" },
   { key: "missing", words: "ops.plot.missing" },
@@ -52,6 +53,7 @@ class OperationsPage {
     /** @type {Map<string, string>} */
     this.names = new Map();
     this.drawn = new Map();
+    this.learntAt = 0;
     this.lastAt = "";
     this.closed = false;
     this.timer = 0;
@@ -63,9 +65,14 @@ class OperationsPage {
 
   /** Recorders are known by their camera's id; people know its name. */
   async learnNames() {
+    this.learntAt = Date.now();
     try {
-      const { items } = await call("GET", "/camera", { query: { limit: 1_000 } });
-      for (const camera of items) this.names.set(camera.id, camera.name);
+      let cursor = null;
+      do {
+        const page = await call("GET", "/camera", { query: { limit: 1_000, cursor } });
+        for (const camera of page.items) this.names.set(camera.id, camera.name);
+        cursor = page.next_cursor;
+      } while (cursor && !this.closed);
     } catch {
       // The ids are shown instead.
     }
@@ -144,6 +151,8 @@ class OperationsPage {
   /** @param {any} root */
   showTree(root) {
     const rows = rowsOf(root, this.names);
+    const nameless = rows.some((row) => row.restartable && row.name === row.id);
+    if (nameless && Date.now() - this.learntAt > LEARN_EVERY_MS) this.learnNames();
     this.write("tree", rows, () => [h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": t("ops.tree") }, treeTable(rows, (row) => this.restart(row)))]);
   }
 
