@@ -79,7 +79,7 @@ def test_a_click_on_the_timeline_and_its_keys_seek(
     camera, _ = interrupted
     person = opened(site, new_person, camera)
     timeline = person.page.get_by_role("slider", name=re.compile("Timeline"))
-    expect(person.page.get_by_text("Click the timeline to play from there.")).to_be_visible()
+    expect(person.page.get_by_text("Click the timeline to play from there")).to_be_visible()
     timeline.focus()
     person.page.keyboard.press("Home")
     person.await_moving_picture()
