@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -43,7 +42,6 @@ class Process:
             start_new_session=True,
         )
         self.pid = self._popen.pid
-        _let_others_go_on(self.pid)
         try:
             self.pidfd = os.pidfd_open(self.pid)
         except OSError:
@@ -84,17 +82,6 @@ class Process:
     def _close_pipes(self) -> None:
         self.stdout.close()
         self.stderr.close()
-
-
-def _let_others_go_on(pid: int) -> None:
-    """Have a process wait for its turn as each of its threads wakes, with its share as before.
-
-    Every key frame wakes an FFmpeg; two hundred of them keep interrupting who answers requests.
-    Source: ``sched(7)``, SCHED_BATCH.
-    """
-    # Where a container forbids it, it only costs some milliseconds: it records as well without.
-    with suppress(OSError):
-        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

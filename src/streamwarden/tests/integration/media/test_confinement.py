@@ -63,34 +63,6 @@ def test_the_servers_own_limits_stay(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
-def test_a_child_and_what_it_starts_interrupt_nobody(tmp_path: Path) -> None:
-    process = Process([*WITH_US, "sh", "-c", "sleep 60 & echo $!; wait"], tmp_path)
-    told = bytearray()
-
-    def started() -> bool:
-        told.extend(read_pipe(process.stdout) or b"")
-        return b"\n" in told
-
-    try:
-        eventually(started)
-        for pid in (process.pid, int(told)):
-            assert os.sched_getscheduler(pid) == os.SCHED_BATCH
-            assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0)
-    finally:
-        process.reap()
-        process.close()
-
-
-def test_where_the_kernel_forbids_it_the_child_runs_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    assert said(["echo", "ran"], tmp_path) == "ran\n"
-
-
 def test_a_child_sees_nothing_of_our_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
