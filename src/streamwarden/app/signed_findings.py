@@ -131,7 +131,7 @@ class Proven:
         if self.from_ is None or self.until is None:
             return f"{self.camera_id}: no seal"
         return (
-            f"{self.camera_id}: {self.seals} seals, {rfc3339(self.from_)} to {rfc3339(self.until)}, "
-            f"{self.files} files ({self.size_bytes} bytes) looked at, {self.wanted_s:.0f} s wanted, "
-            f"{self.gap_s:.0f} s in gaps"
+            f"{self.camera_id}: sealed from {rfc3339(self.from_)} to {rfc3339(self.until)}; "
+            f"seals: {self.seals}, files looked at: {self.files} ({self.size_bytes} bytes), "
+            f"wanted: {self.wanted_s:.0f} s, in gaps: {self.gap_s:.0f} s"
         )

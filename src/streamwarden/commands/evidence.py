@@ -62,7 +62,7 @@ def recordings_seal(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"sealed": {str(camera): seals for camera, seals in made.items()}})
     else:
-        print_line(f"{sum(made.values())} seals of {len(made)} cameras")
+        print_line(f"seals made: {sum(made.values())}, cameras: {len(made)}")
     return 0
 
 

@@ -173,7 +173,8 @@ def test_a_long_list_comes_in_pages(run: Run, database: Database) -> None:
 
 
 def test_a_broken_cursor_and_an_empty_range_are_wrong_usage(run: Run) -> None:
-    argv = ["recordings", "list", "--camera", str(uuid4())]
+    camera = added(run)
+    argv = ["recordings", "list", "--camera", camera["id"]]
     assert main([*argv, "--cursor", "nonsense"]) == 2
     assert main([*argv, "--from", "2026-02-01", "--to", "2026-01-01"]) == 2
     assert run(*argv) == {"items": [], "next_cursor": None}
