@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from streamwarden.media.beneath import open_plain
 from streamwarden.media.fmp4 import FragmentScan, NotFragmentedMp4
 
 _SLACK_MS: Final = 100
@@ -39,7 +40,7 @@ def piece_of(path: Path, *, from_ms: int, to_ms: int) -> Piece | None:
     None where the file is gone or holds nothing of it.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_plain(path)
     except OSError:
         return None
     try:

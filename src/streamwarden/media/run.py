@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from streamwarden.causes import Cause
 from streamwarden.clock import Clock, to_milliseconds
+from streamwarden.media.beneath import open_plain
 from streamwarden.media.causes import Killed
 from streamwarden.media.command import RunOrder
 from streamwarden.media.fmp4 import init_bytes
@@ -186,7 +187,7 @@ class Run:
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
     def _holds_media(self, size: int) -> bool:
-        fd = os.open(self.open_file, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_plain(self.open_file)
         try:
             header = init_bytes(fd)
             kind = os.pread(fd, 4, header + 4) if header is not None else b""

@@ -183,6 +183,15 @@ def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: 
     assert tail.ended_at == NOON
 
 
+def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread(
+    tmp_path: Path,
+) -> None:
+    run = _run(HandClock(), tmp_path)
+    os.mkfifo(run.open_file)
+    assert not run.grown()
+    assert run.take(ListedSegment(0, 1.0)).number == 0
+
+
 @given(st.lists(st.binary(max_size=20_000), max_size=20))
 def test_the_end_of_what_was_said_is_kept_and_no_more(chunks: list[bytes]) -> None:
     run = _run(HandClock())
