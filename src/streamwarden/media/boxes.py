@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Final, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _AHEAD_BYTES: Final = 2048
 """What a fragment's header takes, at 25 frames and some sound."""
@@ -19,6 +23,19 @@ _MAX_META_BYTES: Final = 16 * 1024 * 1024
 
 class NotFragmentedMp4(ValueError):
     """The file does not begin like a fragmented MP4 with at least one video track."""
+
+
+def of_whole_boxes(read: Callable[P, T]) -> Callable[P, T]:
+    """Have ``read`` raise NotFragmentedMp4 where a box ends before its fields do."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except struct.error as error:
+            raise NotFragmentedMp4("a header cut short") from error
+
+    return reading
 
 
 class Box(NamedTuple):

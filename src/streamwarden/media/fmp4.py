@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from streamwarden.media.beneath import open_plain
 from streamwarden.media.boxes import Box, BoxReader, NotFragmentedMp4
@@ -33,9 +34,9 @@ __all__ = [
     "summarise_finished",
 ]
 
-_BEFORE_A_FRAGMENT = 4
+_BEFORE_A_FRAGMENT: Final = 4
 """Boxes that may stand before the first ``moof``: ``ftyp``, ``moov`` and ``prft``; then it."""
-_LONG_FRAGMENT_S = 10
+_LONG_FRAGMENT_S: Final = 10
 """A fragment plays a second where pictures come evenly."""
 
 

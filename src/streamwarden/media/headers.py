@@ -7,15 +7,10 @@ Source: ISO/IEC 14496-12 (ISO BMFF): ``trak`` (8.3), ``trex``, ``tfhd``, ``trun`
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
-from streamwarden.media.boxes import NotFragmentedMp4, first, inside
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from streamwarden.media.boxes import NotFragmentedMp4, first, inside, of_whole_boxes
 
 _TFHD_OPTIONAL: Final = ((0x1, 8), (0x2, 4))
 _TFHD_DURATION: Final = 0x8
@@ -40,20 +35,7 @@ class Track:
     default_flags: int
 
 
-def _of_whole_boxes(read: Callable[P, T]) -> Callable[P, T]:
-    """Have ``read`` raise NotFragmentedMp4 where a box ends before its fields do."""
-
-    @wraps(read)
-    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return read(*args, **kwargs)
-        except struct.error as error:
-            raise NotFragmentedMp4("a header cut short") from error
-
-    return reading
-
-
-@_of_whole_boxes
+@of_whole_boxes
 def video_track(moov: bytes) -> Track:
     """Return the first video track of a ``moov``; raise NotFragmentedMp4 where it has none."""
     for trak in inside(moov, b"trak"):
@@ -83,7 +65,7 @@ def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
     return 0, 0
 
 
-@_of_whole_boxes
+@of_whole_boxes
 def decode_time(moof: bytes, track: Track) -> int:
     """Return when the fragment's video begins, in the track's timescale (``tfdt``)."""
     traf = _traf_of(moof, track)
@@ -93,7 +75,7 @@ def decode_time(moof: bytes, track: Track) -> int:
     return int(struct.unpack_from(">Q" if tfdt[:1] == b"\x01" else ">I", tfdt, 4)[0])
 
 
-@_of_whole_boxes
+@of_whole_boxes
 def fragment_ticks(moof: bytes, track: Track) -> int:
     """Return how long the fragment's video plays, in the track's timescale."""
     return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
@@ -111,7 +93,7 @@ def _traf_ticks(traf: bytes, track: Track) -> int:
     return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
 
 
-@_of_whole_boxes
+@of_whole_boxes
 def lead_ticks(moof: bytes, track: Track) -> int:
     """Return by how much the first video frame is longer than any other of its fragment."""
     traf = _traf_of(moof, track)
@@ -140,7 +122,7 @@ def _durations(trun: bytes) -> tuple[int, ...]:
     return words[:: per_sample // 4]
 
 
-@_of_whole_boxes
+@of_whole_boxes
 def is_key(moof: bytes, track: Track) -> bool:
     """Tell whether the fragment's first video frame is a key frame."""
     traf = _traf_of(moof, track)

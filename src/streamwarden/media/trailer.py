@@ -12,13 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from streamwarden.media.boxes import NotFragmentedMp4, inside
+from streamwarden.media.boxes import BoxReader, NotFragmentedMp4, inside, of_whole_boxes
 
-_READ_BYTES: Final = 4096
-"""What a minute of two tracks takes, with a fragment a second."""
-_MAX_BYTES: Final = 16 * 1024 * 1024
 _MFRO: Final = struct.Struct(">I4sII")
-_HEADER: Final = struct.Struct(">I4s")
 _TFRA: Final = struct.Struct(">BxxxIII")
 
 
@@ -49,36 +45,34 @@ class Trailer:
         return max(extent.last for extent in self.tracks.values())
 
 
+@of_whole_boxes
 def read_trailer(fd: int, size: int) -> Trailer:
     """Read the index that ends a file of ``size`` bytes.
 
     Raises:
         NotFragmentedMp4: there is none, or it tells of no fragment before it.
     """
-    try:
-        payload = _payload(fd, size)
-        tracks = dict(found for tfra in inside(payload, b"tfra") for found in _extent(tfra))
-    except struct.error as error:
-        raise NotFragmentedMp4("a trailer cut short") from error
+    start, payload = _mfra(fd, size)
+    tracks = dict(found for tfra in inside(payload, b"tfra") for found in _extent(tfra))
     if not tracks:
         raise NotFragmentedMp4("a trailer without fragments")
-    trailer = Trailer(size - len(payload) - _HEADER.size, tracks)
+    trailer = Trailer(start, tracks)
     if trailer.last >= trailer.start:
         raise NotFragmentedMp4("a trailer that tells of fragments after it")
     return trailer
 
 
-def _payload(fd: int, size: int) -> bytes:
-    end = os.pread(fd, _READ_BYTES, max(0, size - _READ_BYTES))
-    if len(end) < _MFRO.size:
+def _mfra(fd: int, size: int) -> tuple[int, bytes]:
+    """Return where the ``mfra`` begins that ends the file, and what is in it."""
+    end = os.pread(fd, _MFRO.size, max(0, size - _MFRO.size))
+    _, kind, _, length = _MFRO.unpack_from(end)
+    if kind != b"mfro" or length > size:
         raise NotFragmentedMp4("no trailer")
-    _, kind, _, length = _MFRO.unpack_from(end, len(end) - _MFRO.size)
-    if kind != b"mfro" or not _HEADER.size + _MFRO.size <= length <= min(size, _MAX_BYTES):
-        raise NotFragmentedMp4("no trailer")
-    mfra = end[-length:] if length <= len(end) else os.pread(fd, length, size - length)
-    if _HEADER.unpack_from(mfra) != (length, b"mfra"):
+    file = BoxReader(fd)
+    box = file.box(size - length)
+    if box is None or box.kind != b"mfra" or box.end != size:
         raise NotFragmentedMp4("no trailer where the file's last box says")
-    return mfra[_HEADER.size :]
+    return box.start, file.payload(box)
 
 
 def _extent(tfra: bytes) -> list[tuple[int, Extent]]:
