@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE", "src/streamwarden/web/vendor/*.LICENSE.txt"],
     python_requires=">=3.11",
     package_dir={"": "src"},
-    packages=find_packages("src", exclude=["streamwarden.tests", "streamwarden.tests.*"]),
+    packages=find_packages("src"),
     package_data={
         "streamwarden": [
             "py.typed",

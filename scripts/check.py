@@ -18,7 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = Path("src/streamwarden/tests")
+TESTS = Path("tests")
 BIN = Path(sys.executable).parent
 REPORTS = Path(".venv/reports")
 
@@ -87,7 +87,7 @@ def all_steps() -> list[Step]:
     steps = [
         Step("lint", tool("ruff", "check", ".")),
         Step("format", tool("ruff", "format", "--check", ".")),
-        Step("types", tool("mypy", "src/streamwarden", *programs())),
+        Step("types", tool("mypy", "src/streamwarden", "tests", *programs())),
         tests("unit", ["unit", "contract"], "-n", "2"),
         tests("integration", ["integration"], "-n", "3", *by_file),
         tests("acceptance", ["acceptance"], "-n", "3", *by_file),

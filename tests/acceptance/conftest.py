@@ -1,0 +1,101 @@
+"""The started program, in the two ways in which tests need it: a demo, and roles on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.media.program import find_ffmpeg
+from tests.acceptance.demo import DemoProgram, real_mediamtx, relay_only
+from tests.acceptance.pressure import watched
+from tests.acceptance.program import programs
+from tests.acceptance.stage import Stage, database_with_password
+
+DATABASE_PASSWORD = "open-sesame-of-the-database"
+MEDIA_SERVERS = ("devkit", "mediamtx")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pressure() -> Iterator[None]:
+    with watched():
+        yield
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    return str(find_ffmpeg(None))
+
+
+@pytest.fixture(scope="session", params=MEDIA_SERVERS)
+def media(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The environment in which the demo takes one media server or the other."""
+    if request.param == "devkit":
+        return relay_only(tmp_path_factory.mktemp("cache"))
+    found = real_mediamtx()
+    if found is None:
+        pytest.skip("no MediaMTX here: set STREAMWARDEN_MEDIAMTX to its program, or put it on PATH")
+    return found
+
+
+@pytest.fixture(scope="session")
+def demo(media: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProgram]:
+    """A running demo that tests share. Each finds its cameras recording, or waits until they do."""
+    running = DemoProgram(tmp_path_factory.mktemp("demo"), media=media)
+    try:
+        yield running.start()
+    finally:
+        running.program.clean_up()
+
+
+@pytest.fixture
+def own_demo(
+    media: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DemoProgram]:
+    """A demo for one test alone, not yet started."""
+    own = DemoProgram(tmp_path_factory.mktemp("own-demo"), media=media, cameras=1)
+    yield own
+    own.program.clean_up()
+
+
+@pytest.fixture(scope="session")
+def shared_stage(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
+) -> Iterator[Stage]:
+    """Both roles running as two programs, with segments of two seconds."""
+    for stage in _stages(tmp_path_factory, postgres_server, ffmpeg):
+        answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+        assert answer.status == 200
+        yield stage
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """The shared stage. Each test adds cameras of its own, which end with it."""
+    yield shared_stage
+    shared_stage.end_cameras()
+
+
+@pytest.fixture
+def own_stage(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
+) -> Iterator[Stage]:
+    """As ``stage``, for one test alone."""
+    yield from _stages(tmp_path_factory, postgres_server, ffmpeg)
+
+
+def _stages(
+    folders: pytest.TempPathFactory, server: EmbeddedPostgres, ffmpeg: str
+) -> Iterator[Stage]:
+    folder = folders.mktemp("stage")
+    url = database_with_password(server, DATABASE_PASSWORD)
+    with programs(folder) as make:
+        stage = Stage(folder, make, database_url=url, ffmpeg=ffmpeg)
+        try:
+            stage.start()
+            yield stage
+        finally:
+            stage.close()

@@ -1,0 +1,262 @@
+"""Everything around a recording breaks, one thing at a time; afterwards every second is accounted for."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.breaking import (
+    BreakableStage,
+    breakable_stage,
+    instant,
+    labels,
+    missing_pictures,
+    rows_and_files,
+    since,
+    started,
+)
+from tests.acceptance.footage import moment, stored_files
+from tests.acceptance.program import alive, await_gone
+from tests.acceptance.user import CameraUser, Item
+from tests.acceptance.waiting import wait_for
+
+OUTAGE_SEGMENTS = 8
+LOST_WITH_THE_SERVER = {"source_offline", "connection_refused", "server_error", "timeout"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableStage]:
+    with breakable_stage(tmp_path_factory.mktemp("faults"), ffmpeg) as stage:
+        yield started(stage)
+
+
+@pytest.fixture
+def camera(site: BreakableStage) -> CameraUser:
+    return site.recorded_camera()
+
+
+def recorder(site: BreakableStage, camera: CameraUser) -> psutil.Process:
+    def look() -> psutil.Process | None:
+        return site.streaming.recorder(site.record_root, camera.camera_id)
+
+    return wait_for("an FFmpeg", look, within_s=20)
+
+
+def causes(camera: CameraUser) -> list[str]:
+    return [gap["cause"] for gap in camera.gaps() if gap["cause"] != "starting"]
+
+
+def open_bytes(folder: Path) -> int:
+    return max((file.stat().st_size for file in (folder / ".live").glob("*.mp4")), default=0)
+
+
+def test_a_killed_ffmpeg_costs_a_short_gap_that_brackets_the_kill(
+    site: BreakableStage, camera: CameraUser
+) -> None:
+    run = camera.status()["run"]
+    killed = instant()
+    recorder(site, camera).kill()
+    camera.await_segments(1, run_after=run)
+    gap = camera.await_gap(lambda g: since(g, killed) and g["cause"] == "ffmpeg_crashed")
+    gap = camera.await_gap(lambda g: g["started_at"] == gap["started_at"] and g["ended_at"])
+    # The open fragment is lost with the process: up to a second before the kill.
+    assert -1.7 < (moment(gap["started_at"]) - killed).total_seconds() < 0.2
+    assert (moment(gap["ended_at"]) - killed).total_seconds() < 5
+    site.check_account(camera)
+    assert causes(camera) == ["ffmpeg_crashed"]
+
+
+def test_a_killed_media_server_is_waited_for(site: BreakableStage, camera: CameraUser) -> None:
+    run, respawns = camera.status()["run"], camera.status()["respawns"]
+    site.relay.kill()
+    try:
+        camera.await_status(lambda s: s["status"] != "running", within_s=10)
+        camera.await_gap(lambda g: g["ended_at"] is None and g["cause"] in LOST_WITH_THE_SERVER)
+    finally:
+        site.relay.start()
+    camera.await_segments(1, run_after=run)
+    assert camera.status()["respawns"] > respawns
+    site.check_account(camera)
+    assert set(causes(camera)) <= LOST_WITH_THE_SERVER
+
+
+def test_a_respawn_without_the_api_waits_for_its_token_and_is_accounted_for(
+    site: BreakableStage, camera: CameraUser
+) -> None:
+    run = camera.status()["run"]
+
+    def cause() -> object:
+        error = site.to_streaming.get(f"/streams/{camera.camera_id}").json()["last_error"]
+        return error and error["cause"]
+
+    site.api.kill()
+    try:
+        recorder(site, camera).kill()
+        wait_for("token_unavailable", lambda: cause() == "token_unavailable", within_s=20)
+    finally:
+        site.start_api()
+    camera.await_segments(1, run_after=run)
+    site.check_account(camera)
+    assert causes(camera) == ["ffmpeg_crashed", "token_unavailable"]
+
+
+def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterwards(
+    site: BreakableStage, camera: CameraUser
+) -> None:
+    folder = site.folder_of(camera)
+    site.await_empty_journal()
+    before, run = len(stored_files(folder)), camera.status()["run"]
+    site.postgres.kill()
+    try:
+        wait_for(
+            "segments in the journal",
+            lambda: site.figure("index_journal_segments") > OUTAGE_SEGMENTS, within_s=40,
+        )  # fmt: skip
+        assert len(stored_files(folder)) >= before + OUTAGE_SEGMENTS
+        status = site.to_streaming.get(f"/streams/{camera.camera_id}").json()
+        assert (status["status"], status["run"], status["respawns"]) == ("running", run, 0)
+    finally:
+        site.postgres.start()
+    site.await_api()
+    site.await_empty_journal()
+    wait_for("a row for each file", lambda: not rows_and_files(camera, folder), within_s=10)
+    assert camera.status()["run"] == run
+    site.check_account(camera)
+    assert causes(camera) == []
+    assert missing_pictures(site, camera) == []
+
+
+def test_a_restart_by_hand_costs_no_picture(site: BreakableStage, camera: CameraUser) -> None:
+    run = camera.status()["run"]
+    answer = site.to_streaming.post(f"/streams/{camera.camera_id}/restart")
+    assert answer.status == 200
+    camera.await_segments(1, run_after=run)
+    site.check_account(camera)
+    assert causes(camera) == []
+    assert missing_pictures(site, camera) == []
+
+
+def test_another_segment_length_costs_no_picture(site: BreakableStage, camera: CameraUser) -> None:
+    run = camera.status()["run"]
+    site.set_segment_seconds(1)
+    try:
+        camera.await_segments(1, run_after=run)
+        assert camera.status()["segment_seconds"] == 1
+    finally:
+        site.shorten_segments()
+    camera.await_segments(1, run_after=run + 1)
+    site.check_account(camera)
+    assert causes(camera) == []
+    assert missing_pictures(site, camera) == []
+
+
+def test_killed_streaming_and_what_a_power_cut_leaves_is_found_and_mended(
+    site: BreakableStage, camera: CameraUser
+) -> None:
+    """The processes are killed; then the disk is made to look as after a loss of power."""
+    folder, run = site.folder_of(camera), camera.status()["run"]
+    before = len(camera.await_segments(2))
+    wait_for("media in the open file", lambda: open_bytes(folder) > 5_000, within_s=10)
+    recorders = site.streaming.recorders(site.record_root)
+    site.streaming.kill()
+    await_gone(recorders, within_s=2.0)
+    torn = max((folder / ".live").glob("*.mp4"))
+    with torn.open("ab") as file:
+        file.write(b"\0\0\x20\0moof" + bytes(3000))
+    (folder / ".live" / "ledger.json").write_bytes(b"")
+    journal = site.record_root / ".streamwarden" / "journal.jsonl"
+    with journal.open("ab") as file:
+        file.write(b'{"kind": "segment", "id": "0123')
+    site.start_streaming()
+    camera.await_segments(1, run_after=run)
+    said = [event["camera"] for event in site.streaming.events("ledger_unreadable")]
+    assert camera.camera_id in said
+    salvaged = site.streaming.events("leftover_salvaged")
+    assert (camera.camera_id, run) in [(event["camera"], event["run"]) for event in salvaged]
+    wait_for("the reconciliation", lambda: site.streaming.events("reconcile_done"), within_s=10)
+    assert len(camera.segments()) > before
+    site.check_account(camera)
+    assert causes(camera) == ["server_down"]
+
+
+def test_a_file_that_lost_its_row_in_a_power_cut_is_indexed_at_the_next_start(
+    site: BreakableStage, camera: CameraUser
+) -> None:
+    site.postgres.kill()
+    wait_for("a row that waits", lambda: site.figure("index_journal_segments") >= 2, within_s=20)
+    site.streaming.kill()
+    (site.record_root / ".streamwarden" / "journal.jsonl").write_bytes(b"")
+    site.postgres.start()
+    site.await_api()
+    site.start_streaming()
+    folder = site.folder_of(camera)
+    wait_for("a row for each file", lambda: not rows_and_files(camera, folder), within_s=30)
+    mended = site.streaming.events("reconciled")
+    assert ("row_missing", camera.camera_id) in [(e["kind"], e["camera"]) for e in mended]
+    site.check_account(camera)
+
+
+def test_an_ffmpeg_that_outlived_its_server_is_ended_at_start_up(
+    site: BreakableStage, camera: CameraUser
+) -> None:
+    live = site.folder_of(camera) / ".live"
+    site.streaming.kill()
+    orphan = subprocess.Popen(
+        ["sh", "-c", "while :; do sleep 60; done", "r1-%06d.mp4"], cwd=live, start_new_session=True
+    )
+    stranger = subprocess.Popen(["sleep", "60"], cwd=live, start_new_session=True)
+    try:
+        site.start_streaming()
+        assert orphan.wait(5) == -signal.SIGKILL
+        assert alive(psutil.Process(stranger.pid))
+    finally:
+        for process in (orphan, stranger):
+            process.kill()
+            process.wait()
+    assert any(orphan.pid in e["pids"] for e in site.streaming.events("orphans_ended"))
+    camera.await_status("running")
+    site.check_account(camera)
+
+
+@pytest.fixture
+def cameras(site: BreakableStage) -> list[CameraUser]:
+    """Several of them, for what befalls all at once."""
+    return site.recorded_cameras(3)
+
+
+@pytest.mark.parametrize("silence", ["media", "all"])
+def test_many_that_fall_silent_are_found_within_ten_seconds_and_make_no_storm(
+    site: BreakableStage, cameras: list[CameraUser], silence: str
+) -> None:
+    spawned = {camera.camera_id: camera.status()["run"] for camera in cameras}
+    fell_silent = instant()
+    site.fault(None, silence=silence)
+    try:
+        for camera in cameras:
+            gap = camera.await_gap(_stalled, within_s=15)
+            assert (moment(gap["started_at"]) - fell_silent).total_seconds() < 2
+        found = [moment(error_of(camera)["at"]) for camera in cameras]
+        assert max((at - fell_silent).total_seconds() for at in found) < 10
+        # One life each ends by the silence; the next one waits for its first picture.
+        assert all(c.status()["run"] <= spawned[c.camera_id] + 2 for c in cameras)
+    finally:
+        site.heal()
+    for camera in cameras:
+        camera.await_segments(1, run_after=spawned[camera.camera_id])
+        site.check_account(camera)
+        count = site.figure("ffmpeg_respawns_total", **labels(camera))
+        assert count <= 3
+
+
+def _stalled(gap: Item) -> bool:
+    return bool(gap["cause"] == "stalled")
+
+
+def error_of(camera: CameraUser) -> Item:
+    error: Item = camera.status()["last_error"]
+    return error

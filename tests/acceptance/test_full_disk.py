@@ -1,0 +1,170 @@
+"""A disk that is really full: its cause shows, it recovers by itself, and nothing indexed is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from streamwarden.app import checking
+from streamwarden.app.findings import Scope
+from streamwarden.devkit.postgres import EmbeddedPostgres
+from tests.acceptance.conftest import DATABASE_PASSWORD
+from tests.acceptance.program import programs
+from tests.acceptance.stage import Stage, database_with_password
+from tests.acceptance.user import CameraUser
+from tests.acceptance.waiting import wait_for
+
+MIB = 1024**2
+DISK_BYTES = 64 * MIB
+RESERVE_BYTES = 24 * MIB
+
+
+class SmallDisk:
+    """A file system of 64 MiB in memory, which the test fills."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def leave(self, free_bytes: int) -> None:
+        """Fill it until only so much is free."""
+        if (missing := self.free_bytes - free_bytes) > 0:
+            with self._filler.open("ab") as file:
+                file.write(bytes(missing))
+
+    def empty(self) -> None:
+        self._filler.unlink()
+
+    @property
+    def free_bytes(self) -> int:
+        found = os.statvfs(self.folder)
+        return found.f_bavail * found.f_frsize
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mounted = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no small file system here (it takes root): {mounted.stderr.strip()}")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small(
+    request: pytest.FixtureRequest,
+    disk: SmallDisk,
+    tmp_path: Path,
+    postgres_server: EmbeddedPostgres,
+    ffmpeg: str,
+) -> Iterator[Stage]:
+    """Both roles, recording to the small disk; the reserve is the test's parameter."""
+    url = database_with_password(postgres_server, DATABASE_PASSWORD)
+    with pytest.MonkeyPatch.context() as patch, programs(tmp_path) as make:
+        real = Stage.environ
+
+        def environ(stage: Stage, database_url: str) -> dict[str, str]:
+            return real(stage, database_url) | {
+                "STREAMWARDEN_FREE_SPACE_RESERVE": str(request.param)
+            }
+
+        patch.setattr(Stage, "environ", environ)
+        stage = Stage(disk.folder, make, database_url=url, ffmpeg=ffmpeg)
+        try:
+            stage.start()
+            stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 1})
+            yield stage
+        finally:
+            stage.close()
+
+
+def recording(stage: Stage) -> CameraUser:
+    camera = stage.camera()
+    stage.publish(camera)
+    stage.await_published(camera)
+    camera.connect()
+    camera.await_status("running")
+    camera.await_segments(3)
+    return camera
+
+
+def ids(camera: CameraUser) -> set[str]:
+    return {segment["id"] for segment in camera.segments()}
+
+
+def kept(stage: Stage, camera: CameraUser, before: set[str]) -> bool:
+    """Whether nothing of ``before`` is gone but what retention says that it has deleted."""
+    gone = len(before - ids(camera))
+    deleted = [int(event["segments"]) for event in stage.streaming.events("segments_expired")]
+    return gone <= sum(deleted)
+
+
+def verified(stage: Stage, camera: CameraUser) -> list[str]:
+    camera.disconnect()
+    camera.await_status("stopped")
+    scope = Scope(to=datetime.now(UTC))
+
+    def settled() -> list[str] | None:
+        with stage.database() as database:
+            root, camera_id = stage.record_root, UUID(camera.camera_id)
+            found = list(checking.verify(root, database, [camera_id], scope))
+            gaps = [one for one in found if one.kind == "gap_left_open"]
+        return None if gaps else [str(one.as_json()) for one in found] or ["nothing"]
+
+    return wait_for("the last rows in the index", settled, within_s=10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small", ["0.00001 %"], indirect=True)
+def test_a_full_disk_is_named_and_recording_comes_back_with_the_first_free_space(
+    small: Stage, disk: SmallDisk
+) -> None:
+    # Any reserve has a few bytes of a full disk freed by deleting; this one asks for no more.
+    camera = recording(small)
+    before = ids(camera)
+    disk.leave(0)
+    gap = camera.await_gap(lambda gap: gap["cause"] == "disk_full")
+    assert camera.status()["last_error"]["cause"] == "disk_full"
+    assert kept(small, camera, before)
+    disk.empty()
+    camera.await_status("running")
+    newest = max(segment["run"] for segment in camera.segments())
+    camera.await_segments(2, run_after=newest)
+    after = camera.await_gap(lambda one: one["started_at"] == gap["started_at"] and one["ended_at"])
+    assert after["cause"] == "disk_full"
+    assert kept(small, camera, before)
+    assert verified(small, camera) == ["nothing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small", [RESERVE_BYTES], indirect=True)
+def test_at_the_reserve_recording_goes_on_by_deleting_the_oldest(
+    small: Stage, disk: SmallDisk
+) -> None:
+    camera = recording(small)
+    before = camera.await_segments(8)
+    disk.leave(RESERVE_BYTES - sum(segment["bytes"] for segment in before[:2]))
+    oldest = before[0]["id"]
+    wait_for("the oldest to go", lambda: oldest not in ids(camera), within_s=20)
+    run = camera.status()["run"]
+    last = camera.segments()[-1]["ended_at"]
+    wait_for(
+        "more to be recorded",
+        lambda: [one for one in camera.segments() if one["started_at"] >= last][2:],
+        within_s=20,
+    )
+    assert camera.status()["run"] == run
+    assert [gap for gap in camera.gaps() if gap["cause"] != "starting"] == []
+    assert "recordings older than 30 days are deleted" in str(small.streaming.events("retention"))
+    assert verified(small, camera) == ["nothing"]

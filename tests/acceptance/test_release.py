@@ -1,0 +1,199 @@
+"""The release: what the archives hold, and that the program runs from the wheel alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.calls import Caller
+from tests.acceptance.demo import DemoProgram, relay_only
+from tests.acceptance.program import clean_environment
+
+ROOT = Path(__file__).parents[2]
+MADE_HERE = (
+    *(".git", ".venv", ".data", ".hypothesis", ".*_cache", "__pycache__", ".pytest*", ".coverage"),
+    *("build", "dist", "*.egg-info", "screenshots", ".gitignore", "*.pyc"),
+)
+LEAST_SETUPTOOLS = 77
+BUILD = """
+import sys
+from setuptools import build_meta
+print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
+"""
+SETTINGS = {
+    "STREAMWARDEN_DATABASE_URL": "postgresql://warden:hunter2@db.example/warden",
+    "STREAMWARDEN_RECORD_ROOT": "/srv/recordings",
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(
+        not (ROOT / "setup.py").exists(), reason="needs the checkout, not an installed package"
+    ),
+    pytest.mark.skipif(
+        int(version("setuptools").split(".")[0]) < LEAST_SETUPTOOLS,
+        reason=f"no setuptools {LEAST_SETUPTOOLS} here: make setup installs it",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The two archives, and the tree that they were made from."""
+
+    tree: Path
+    sdist: Path
+    wheel: Path
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The archives as ``python -m build`` makes them: the wheel from the source distribution."""
+    folder = tmp_path_factory.mktemp("release")
+    tree = folder / "tree"
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(*MADE_HERE))
+    sdist = built("build_sdist", tree, folder)
+    (folder / "unpacked").mkdir()
+    subprocess.run(["tar", "-xzf", sdist, "-C", folder / "unpacked"], check=True)
+    (unpacked,) = (folder / "unpacked").iterdir()
+    return Release(tree=tree, sdist=sdist, wheel=built("build_wheel", unpacked, folder))
+
+
+def built(hook: str, tree: Path, folder: Path) -> Path:
+    """Call a build hook (PEP 517) in ``tree``; return the archive that it made."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BUILD, hook, str(folder)],
+        cwd=tree, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / done.stdout.split()[-1]
+
+
+def files_below(folder: Path) -> set[str]:
+    """Every file, but for what setuptools writes there while it builds."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in found if ".egg-info/" not in str(path)}
+
+
+def test_the_wheel_holds_the_whole_package_but_its_tests(release: Release) -> None:
+    inside = {
+        name
+        for name in files_below(release.tree / "src")
+        if not name.startswith("streamwarden/tests/")
+    }
+    with zipfile.ZipFile(release.wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == inside
+    assert {"streamwarden/devkit/mediamtx.yml", "streamwarden/py.typed"} <= held
+
+
+def test_the_wheel_holds_the_licence_of_everything_in_it(release: Release) -> None:
+    with zipfile.ZipFile(release.wheel) as archive:
+        licences = {
+            name.partition("/licenses/")[2]: archive.read(name).decode()
+            for name in archive.namelist()
+            if "/licenses/" in name
+        }
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        header = archive.read(metadata).decode().partition("\n\n")[0]
+    assert re.search(r"^License(-Expression)?: Apache-2.0 AND MIT$", header, re.MULTILINE)
+    vendor = "src/streamwarden/web/vendor"
+    assert set(licences) == {
+        "LICENSE", f"{vendor}/hls.js.LICENSE.txt", f"{vendor}/uPlot.LICENSE.txt"
+    }  # fmt: skip
+    assert all(text.strip() for text in licences.values())
+
+
+def test_the_source_distribution_holds_every_file_of_the_tree(release: Release) -> None:
+    with tarfile.open(release.sdist) as archive:
+        held = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    assert files_below(release.tree) - held == set()
+
+
+def test_the_changelog_knows_the_version(release: Release) -> None:
+    _, number, *_ = release.wheel.name.split("-")
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{number}]" in text or "## [Unreleased]" in text
+    assert release.sdist.name == f"streamwarden-{number}.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def program(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``streamwarden`` installed from the wheel into an environment of its own.
+
+    What it needs is taken from the environment of the tests, by its folder's name: the archives of
+    a registry are not what is tested. The checkout's own installation does not come along, because
+    a folder that a ``.pth`` file names has its own such files ignored.
+    """
+    home = tmp_path_factory.mktemp("installed") / "venv"
+    python = home / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", str(home))
+    run(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps",
+        "--no-index", "--disable-pip-version-check", str(release.wheel))  # fmt: skip
+    own = sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)})
+    Path(own, "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    return home / "bin" / "streamwarden"
+
+
+def run(*argv: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return what a command puts out, run where no checkout is."""
+    kept = {name: value for name, value in clean_environment().items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        argv, cwd="/", env=kept | dict(environ or {}), capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_what_is_installed_is_the_wheel_and_not_the_checkout(program: Path) -> None:
+    python = program.with_name("python")
+    where = run(str(python), "-c", "import streamwarden; print(streamwarden.__file__)")
+    assert Path(where).is_relative_to(program.parents[1])
+    assert not Path(where).is_relative_to(ROOT)
+
+
+def test_the_installed_program_says_what_it_is_and_how_it_is_set(program: Path) -> None:
+    assert run(str(program), "--version").startswith("streamwarden ")
+    assert "check-config" in run(str(program), "--help")
+    shown = run(str(program), "check-config", environ=SETTINGS)
+    assert "/srv/recordings" in shown
+    assert "hunter2" not in shown
+
+
+@pytest.fixture
+def demo(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProgram]:
+    running = DemoProgram(
+        tmp_path_factory.mktemp("release-demo"),
+        media=relay_only(tmp_path_factory.mktemp("cache")) | {"PYTHONPATH": ""},
+        cameras=1,
+        segment_s=2,
+        command=(str(program),),
+    )
+    try:
+        yield running.start()
+    finally:
+        running.program.clean_up()
+
+
+def test_the_installed_program_records_and_serves_its_page(demo: DemoProgram) -> None:
+    """READY is said when a segment of each camera is indexed: the SQL is there, and so is the rest."""
+    (camera,) = demo.cameras
+    assert camera.segments()
+    page = Caller(demo.ready["webui"])
+    assets = re.findall(r'"(/assets/[^"]+)"', page.get("/").body.decode())
+    assert len(assets) >= 3
+    assert {page.get(path).status for path in assets} == {200}
+    assert demo.program.stop() == 0

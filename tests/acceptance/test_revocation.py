@@ -1,0 +1,186 @@
+"""The running program: who loses access is disconnected and kept out, and the recording goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamwarden.media.program import find_ffmpeg
+from tests.acceptance.calls import Answer, Caller, bearer
+from tests.acceptance.demo import DemoProgram
+from tests.acceptance.user import CameraUser
+from tests.acceptance.waiting import wait_for
+
+LEAVES_WITHIN_S = 20.0
+"""The product's own bound is 2 s; a slow machine's FFmpeg needs longer to notice and to end."""
+
+Watch = Callable[[str, str], "Viewer"]
+
+
+class Viewer:
+    """An FFmpeg that watches a camera over RTSP."""
+
+    def __init__(self, ffmpeg: str, url: str) -> None:
+        self._process = subprocess.Popen(
+            [ffmpeg, "-v", "error", "-nostdin", "-rtsp_transport", "tcp", "-i", url,
+             "-map", "0:v", "-c", "copy", "-f", "data", "pipe:1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def await_picture(self) -> None:
+        """Wait until something arrives."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.read(1024), "nothing to see"
+
+    def await_end(self) -> float:
+        """Wait until it has been disconnected; return how long that took."""
+        began = time.monotonic()
+        assert self._process.stdout is not None
+        while self._process.stdout.read(65536):
+            assert time.monotonic() - began < LEAVES_WITHIN_S, "still watching"
+        self._process.wait(LEAVES_WITHIN_S)
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def watch(demo: DemoProgram) -> Iterator[Watch]:
+    """How a camera is watched with a view token; until the end of the test."""
+    ffmpeg, viewers = str(find_ffmpeg(None)), list[Viewer]()
+
+    def start(path: str, token: str) -> Viewer:
+        viewers.append(Viewer(ffmpeg, f"{demo.ready['rtsp']}/{path}?token={token}"))
+        return viewers[-1]
+
+    yield start
+    for viewer in viewers:
+        viewer.close()
+
+
+def bob_of(demo: DemoProgram) -> Caller:
+    return bearer(demo.ready["api"], demo.token_of("bob"))
+
+
+def granted(demo: DemoProgram, camera: CameraUser, *actions: str) -> Caller:
+    """Grant actions to Bob, and return him."""
+    body = {"actions": list(actions)}
+    assert demo.api.put(f"{camera.path}/grants/bob", body).status == 200
+    return bob_of(demo)
+
+
+def preview(caller: Caller, camera: CameraUser) -> str:
+    answer = caller.get(f"{camera.path}/preview")
+    assert answer.status == 200, answer
+    return str(answer.json()["token"])
+
+
+def hook(demo: DemoProgram, path: str, token: str, action: str = "read") -> Answer:
+    body = {"action": action, "protocol": "rtsp", "path": path, "token": token}
+    return demo.internal_api.post("/api/v1/m2m/check-stream-pwd", body)
+
+
+def path_of(camera: CameraUser) -> str:
+    return str(camera.api.get(camera.path).json()["path"])
+
+
+def delete(caller: Caller, path: str) -> int:
+    return caller.call("DELETE", path).status
+
+
+@pytest.fixture
+def camera(demo: DemoProgram) -> CameraUser:
+    found = demo.cameras[0]
+    found.await_status("running", within_s=60)
+    return found
+
+
+def test_a_withdrawn_grant_ends_who_watches_keeps_them_out_and_costs_no_frame(
+    demo: DemoProgram, camera: CameraUser, watch: Watch
+) -> None:
+    bob, path = granted(demo, camera, "view"), path_of(camera)
+    token, mine = preview(bob, camera), preview(demo.api, camera)
+    viewer, owner = watch(path, token), watch(path, mine)
+    viewer.await_picture()
+    owner.await_picture()
+    before = camera.status()
+
+    assert delete(demo.api, f"{camera.path}/grants/bob") == 204
+
+    assert hook(demo, path, token).status == 401
+    viewer.await_end()
+    assert hook(demo, path, mine).status == 200
+    owner.await_picture()
+    assert bob.get(f"{camera.path}/preview").status == 404
+    camera.await_segments(2, run_after=before["run"] - 1)
+    after = camera.status()
+    assert (after["status"], after["run"]) == ("running", before["run"])
+
+
+def test_a_blocked_user_is_disconnected_and_every_call_refused(
+    demo: DemoProgram, camera: CameraUser, watch: Watch
+) -> None:
+    bob, path = granted(demo, camera, "view"), path_of(camera)
+    token = preview(bob, camera)
+    viewer = watch(path, token)
+    viewer.await_picture()
+    assert demo.api.put("/api/v1/user/blocked/bob", {"note": "left"}).status == 204
+    try:
+        assert bob.get("/api/v1/camera").code == "user_blocked"
+        assert hook(demo, path, token).status == 401
+        viewer.await_end()
+    finally:
+        assert delete(demo.api, "/api/v1/user/blocked/bob") == 204
+    assert hook(demo, path, token).status == 401, "what was held before stays worthless"
+    assert hook(demo, path, preview(bob, camera)).status == 200
+
+
+def test_who_was_refused_and_who_granted_is_in_the_trail(
+    demo: DemoProgram, camera: CameraUser
+) -> None:
+    bob = granted(demo, camera, "view")
+    assert bob.post(f"{camera.path}/stream/disconnect").status == 403
+
+    def noted() -> list[Any] | None:
+        answer = demo.api.get("/api/v1/ops/audit", {"camera": camera.camera_id, "user": "bob"})
+        assert answer.status == 200, answer
+        found = {(item["who"], item["action"], item["outcome"]) for item in answer.json()["items"]}
+        wanted = {("demo", "grant", "done"), ("bob", "stop", "refused")}
+        return sorted(found) if wanted <= found else None
+
+    wait_for("both events", noted, within_s=30)
+    assert bob.get("/api/v1/ops/audit").status == 403
+
+
+def test_a_withdrawn_link_disconnects_the_camera_which_comes_back_with_a_new_one(
+    own_demo: DemoProgram,
+) -> None:
+    own_demo.start()
+    camera = own_demo.cameras[0]
+    before = camera.await_status("running", within_s=60)
+    path, old = path_of(camera), camera.publish_url().rpartition("token=")[2]
+    assert hook(own_demo, path, old, "publish").status == 200
+
+    assert own_demo.api.post(f"{camera.path}/publish_rtsp_url/revoke").status == 200
+
+    assert hook(own_demo, path, old, "publish").status == 401
+    # Its virtual camera asks for a new URL whenever it is disconnected, as a person would.
+    camera.await_segments(1, run_after=before["run"], within_s=90)
+    camera.await_gap(lambda gap: gap["cause"] == "source_offline" and bool(gap["ended_at"]))
+
+    assert own_demo.api.patch(camera.path, {"status": "inactive"}).status == 200
+    fresh = own_demo.api.get(f"{camera.path}/publish_rtsp_url")
+    assert (fresh.status, fresh.code) == (403, "camera_inactive")
+    camera.await_status("stopped", within_s=60)
+    sessions = "streamwarden_sessions_kicked_total"
+    metrics = bearer(own_demo.ready["api"], "").get("/metrics").body.decode()
+    assert f'{sessions}{{use="publish",reason="link_withdrawn"}} 1.0' in metrics

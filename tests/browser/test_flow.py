@@ -1,0 +1,171 @@
+"""The seed's diagram in a browser, arrow by arrow, from the click to the moving picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+from playwright.sync_api import Response, expect
+
+from streamwarden.devkit.cameras import VirtualCamera
+from streamwarden.devkit.picture import SMALL_PICTURE
+from tests.acceptance.figures import figure
+from tests.acceptance.user import CameraUser
+from tests.acceptance.waiting import wait_for
+from tests.browser.conftest import NewPerson
+from tests.browser.person import Person
+from tests.browser.site import Site
+
+
+@contextmanager
+def pushing(site: Site, camera: CameraUser, link: str) -> Iterator[None]:
+    """Have an encoder push to the link that a person was shown."""
+    with VirtualCamera(
+        camera.camera_id, lambda: link, ffmpeg=site.stage.ffmpeg, source=SMALL_PICTURE
+    ):
+        site.stage.await_published(camera)
+        yield
+
+
+def publish_link(person: Person) -> str:
+    """Return the link that the page shows, which is the API's answer to its question."""
+    page = person.page
+    with page.expect_response(re.compile(r"/bff/v1/camera/[^/]+/publish_rtsp_url\?ttl=")) as told:
+        person.card("Diagram").get_by_role("button", name="推流連結").click()
+    assert told.value.status == 200
+    shown = page.get_by_role("dialog").get_by_label("連結", exact=True).input_value()
+    assert shown == told.value.json()["publish_rtsp_url"]
+    page.keyboard.press("Escape")
+    return str(shown)
+
+
+def pressed(person: Person, camera: CameraUser) -> Response:
+    """Press 開始串流 and return what was answered."""
+    path = f"{person.base}/bff/v1/camera/{camera.camera_id}/stream/connect"
+    with person.page.expect_response(path) as answered:
+        person.card("Diagram").get_by_role("button", name="開始串流").click()
+    return answered.value
+
+
+def recorders_url(site: Site, camera: CameraUser) -> str:
+    """Return the URL that FFmpeg was given."""
+
+    def look() -> str | None:
+        process = site.stage.streaming.recorder(site.stage.record_root, camera.camera_id)
+        argv = process.cmdline() if process else []
+        return argv[argv.index("-i") + 1] if "-i" in argv else None
+
+    return str(wait_for("the recorder's FFmpeg", look, within_s=40))
+
+
+def test_from_the_click_to_the_moving_picture_as_the_diagram_has_it(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Diagram")
+    person = new_person(site.webui, locale="zh-TW")
+    page = person.sign_in(site.token(owner))
+    card = person.card("Diagram")
+    expect(card.locator(".badge")).to_have_text("已停止")
+    reads = {"action": "read", "outcome": "allowed"}
+    asked_before = figure(site.stage.api_url, "stream_auth_total", **reads)
+
+    def asked_again() -> bool:
+        return figure(site.stage.api_url, "stream_auth_total", **reads) > asked_before
+
+    with pushing(site, camera, publish_link(person)):
+        # Browser ->> WebUIServer ->> APIServer, and the answer back.
+        answer = pressed(person, camera)
+        request = answer.request
+        assert request.method == "POST"
+        assert request.headers["authorization"] == f"Bearer {site_token(person)}"
+        assert answer.status == 200
+        found: dict[str, Any] = answer.json()
+        assert set(found) == {"ttl", "info"}
+        assert (found["ttl"], found["info"]["segment_seconds"]) == (300, 2)
+        assert found["info"]["status"] in {"starting", "running"}
+        expect(card.locator(".badge")).to_have_text(re.compile("啟動中|錄影中"))
+
+        # One request id from the browser to FFmpeg's run.
+        request_id = request.headers["x-request-id"]
+        assert answer.headers["x-request-id"] == request_id
+        ordered = wait_for(
+            "the run's order",
+            lambda: [
+                event
+                for event in site.stage.streaming.events("run_ordered")
+                if event["camera"] == camera.camera_id
+            ],
+            within_s=40,
+        )
+        assert ordered[0]["request_id"] == request_id
+
+        # APIServer: an internal read token; StreamingServer: FFmpeg; MediaMTX: asks whether it may.
+        url = urlsplit(recorders_url(site, camera))
+        path = site.stage.path_of(camera)
+        assert f"{url.scheme}://{url.netloc}{url.path}" == f"{site.stage.relay.rtsp_url}/{path}"
+        claims = jwt.decode(parse_qs(url.query)["token"][0], options={"verify_signature": False})
+        assert (claims["aud"], claims["action"], claims["path"]) == ("rtsp", "read", path)
+        wait_for("the media server's question", asked_again, within_s=40)
+
+        # The browser polls until it runs, and then shows the picture.
+        expect(card.locator(".badge")).to_have_text("錄影中", timeout=40_000)
+        expect(card.locator(".last")).to_contain_text("最後片段", timeout=40_000)
+        asked = [urlsplit(each.url).path for each in person.asked]
+        assert f"/bff/v1/camera/{camera.camera_id}/stream/status" in asked
+        card.get_by_role("link", name="Diagram", exact=True).click()
+        person.await_moving_picture()
+        page.get_by_role("button", name="停止串流").click()
+        expect(page.locator(".state-panel .badge")).to_have_text("已停止", timeout=40_000)
+
+
+def site_token(person: Person) -> str:
+    """Return the token that the tab keeps."""
+    return str(person.page.evaluate("() => sessionStorage.getItem('streamwarden.token')"))
+
+
+def test_the_preview_is_asked_for_only_once_the_status_is_running(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "Later")
+    person = new_person(site.webui)
+    person.allow_refusals = True  # the first part of the live playlist comes a little later
+    page = person.sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".reason-line")).to_contain_text(
+        "the camera is not sending", timeout=40_000
+    )
+    assert [each.url for each in person.asked if "/preview" in each.url] == []
+    running = site.push(camera)
+    with page.expect_request("**/preview?ttl=*", timeout=40_000):
+        pass
+    expect(page.locator(".state-panel .badge")).to_have_text("Recording")
+    camera.disconnect()
+    running.stop()
+
+
+@pytest.mark.parametrize("press", ["stream/connect", "stream/disconnect"])
+def test_a_stranger_is_answered_403_or_404_through_the_bff(
+    site: Site, new_person: NewPerson, press: str
+) -> None:
+    camera = site.add(site.new_owner(), "Private")
+    person = new_person(site.webui)
+    person.allow_refusals = True
+    page = person.sign_in(site.token("stranger"))
+    status, code = page.evaluate(
+        """async path => {
+          const token = sessionStorage.getItem('streamwarden.token');
+          const answer = await fetch(path, {method: 'POST', body: '{}', headers: {
+            Authorization: `Bearer ${token}`, 'Content-Type': 'application/json'}});
+          return [answer.status, (await answer.json()).code];
+        }""",
+        f"/bff/v1/camera/{camera.camera_id}/{press}",
+    )
+    hidden = (404, "camera_not_found")
+    assert (status, code) == ((403, "permission_denied") if press == "stream/connect" else hidden)

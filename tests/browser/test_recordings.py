@@ -1,0 +1,319 @@
+"""A day of recordings: found on the timeline, played across a gap, taken along."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from streamwarden.evidence.exports import read_proof
+from streamwarden.evidence.statements import parse_signed
+from streamwarden.media.disk import file_digest
+from tests.acceptance.user import CameraUser
+from tests.browser.conftest import NewPerson
+from tests.browser.person import Person
+from tests.browser.site import LATE_S, Site
+
+Gap = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def interrupted(site: Site) -> tuple[CameraUser, Gap]:
+    """A camera that recorded, was off for a while, and records again; with its gap."""
+    camera = site.add("watcher", "Interrupted")
+    pushing = site.push(camera)
+    assert camera.connect({}).status == 200
+    camera.await_segments(3, within_s=LATE_S)
+    pushing.stop()
+    camera.await_gap(lambda gap: gap["cause"] == "source_offline", within_s=LATE_S)
+    site.push(camera)
+    gap = camera.await_gap(
+        lambda gap: gap["cause"] == "source_offline" and gap["ended_at"], within_s=LATE_S
+    )
+    before = max(
+        segment["run"] for segment in camera.segments() if segment["ended_at"] <= gap["started_at"]
+    )
+    camera.await_segments(2, run_after=before, within_s=LATE_S)
+    return camera, gap
+
+
+def opened(site: Site, new_person: NewPerson, camera: CameraUser, at: str = "") -> Person:
+    person = new_person(site.webui)
+    person.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{at}")
+    return person
+
+
+def shown_moment(person: Person) -> datetime | None:
+    text = person.page.locator(".clock").get_attribute("datetime")
+    return datetime.fromisoformat(text) if text else None
+
+
+def test_a_link_to_a_moment_plays_from_there_and_on_across_a_gap(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=5)
+    person = opened(site, new_person, camera, start.isoformat())
+    person.await_moving_picture()
+    first = person.first_moment()
+    assert abs(first - start) < timedelta(seconds=4)
+    expect(person.page.locator(".player-bar + .help")).to_have_text(
+        re.compile("Skipped .+: the camera is not sending")
+    )
+    after = shown_moment(person)
+    assert after is not None
+    assert after >= datetime.fromisoformat(gap["ended_at"]) - timedelta(seconds=1)
+    assert person.video("paused") is False
+
+
+def test_a_click_on_the_timeline_and_its_keys_seek(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera)
+    timeline = person.page.get_by_role("slider", name=re.compile("Timeline"))
+    expect(person.page.get_by_text("Click the timeline to play from there")).to_be_visible()
+    timeline.focus()
+    person.page.keyboard.press("Home")
+    person.await_moving_picture()
+    first = shown_moment(person)
+    assert first is not None
+    begun = datetime.fromisoformat(camera.segments()[0]["started_at"])
+    assert abs(first - begun) < timedelta(seconds=6)
+    person.page.get_by_role("button", name="Pause").click()
+    before = person.video("currentTime")
+    person.page.keyboard.press("Escape")
+    person.page.get_by_role("button", name=re.compile("Next frame")).click()
+    stepped = person.video("currentTime") - before
+    assert 0.01 < stepped < 0.5
+
+
+def test_speed_is_what_was_chosen(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
+    person.await_moving_picture()
+    person.page.get_by_label("Speed").select_option("4")
+    assert person.video("playbackRate") == 4
+
+
+def test_a_gap_says_its_cause_under_the_pointer_and_in_the_table(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    row = person.page.get_by_role("row").filter(has_text="the camera is not sending")
+    expect(row.first).to_be_visible()
+    timeline = person.page.locator(".timeline")
+    for _ in range(9):
+        timeline.press("+")
+    box = timeline.bounding_box()
+    assert box is not None
+    view = person.page.locator(".tip")
+    middle = int(box["width"] / 2)
+    for x in range(0, int(box["width"]), 4):
+        person.page.mouse.move(box["x"] + (middle + x) % int(box["width"]), box["y"] + 50)
+        if "the camera is not sending" in (view.text_content() or ""):
+            return
+    pytest.fail(f"no gap under the pointer; last: {view.text_content()}")
+
+
+def test_a_segment_is_downloaded_whole(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap], tmp_path: Path
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
+    person.await_moving_picture()
+    with person.page.expect_download() as started:
+        person.page.get_by_role("button", name="Download segment").click()
+    assert started.value.suggested_filename.startswith("Interrupted-")
+    file = tmp_path / "segment.mp4"
+    started.value.save_as(file)
+    assert float(probed(file)["format"]["duration"]) > 1
+
+
+def test_the_link_to_a_moment_is_copied(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
+    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    person.await_moving_picture()
+    person.page.get_by_role("button", name="Link to this moment").click()
+    expect(person.page.get_by_text("Link to this moment copied")).to_be_visible()
+    link = person.page.evaluate("() => navigator.clipboard.readText()")
+    assert re.fullmatch(rf".+#/camera/{camera.camera_id}/recordings/\d{{4}}-.+Z", link)
+    assert "token" not in link
+
+
+def test_an_empty_day_says_so(site: Site, new_person: NewPerson) -> None:
+    owner = site.new_owner()
+    camera = site.add(owner, "New")
+    person = new_person(site.webui)
+    page = person.sign_in(site.token(owner), f"#/camera/{camera.camera_id}/recordings")
+    expect(page.get_by_text("Nothing was recorded on this day.")).to_be_visible()
+    page.get_by_role("button", name="Previous day").click()
+    expect(page.get_by_text("Nothing was recorded on this day.")).to_be_visible()
+
+
+def probed(file: Path) -> Any:  # noqa: ANN401 - ffprobe's JSON
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams", str(file)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def test_a_range_across_a_gap_is_saved_as_one_mp4(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap], tmp_path: Path
+) -> None:
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    page = person.page
+    expect(page.get_by_role("heading", name="Download a range")).to_be_visible()
+    zone = datetime.now().astimezone().tzinfo
+    for label, moment in (
+        ("From", datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=4)),
+        ("To", datetime.fromisoformat(gap["ended_at"]) + timedelta(seconds=4)),
+    ):
+        text = moment.astimezone(zone).strftime("%Y-%m-%dT%H:%M:%S")
+        page.get_by_label(label, exact=True).fill(text)
+    page.get_by_role("button", name="Make MP4").click()
+    save = page.get_by_role("button", name="Save MP4")
+    expect(save).to_be_visible(timeout=40_000)
+    with page.expect_download() as started:
+        save.click()
+    assert re.fullmatch(r"Interrupted-[\dTZ]+-[\dTZ]+\.mp4", started.value.suggested_filename)
+    file = tmp_path / "range.mp4"
+    started.value.save_as(file)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Save proof").click()
+    assert started.value.suggested_filename.endswith(".mp4.proof")
+    started.value.save_as(tmp_path / "range.mp4.proof")
+    proof = read_proof(parse_signed((tmp_path / "range.mp4.proof").read_bytes()))
+    assert (proof.size_bytes, proof.digest) == (file.stat().st_size, file_digest(file))
+    found = probed(file)
+    assert float(found["format"]["duration"]) > 4
+    assert {stream["codec_type"] for stream in found["streams"]} == {"video", "audio"}
+
+
+def test_an_export_shows_its_progress_and_is_cancelled(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    """One that takes long is put into the API's mouth."""
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    page = person.page
+    export = {
+        "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "state": "running", "progress": 0.42,
+        "bytes": None, "error": None,
+    }  # fmt: skip
+    page.route("**/exports", lambda route: route.fulfill(status=202, json=export))
+    page.route("**/exports/*", lambda route: route.fulfill(json=export))
+    page.get_by_label("From", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T01:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("Joining… 42 %")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_js_property("value", 0.42)
+    with page.expect_request(lambda it: it.method == "DELETE") as cancelled:
+        page.get_by_role("button", name="Cancel").click()
+    assert cancelled.value.url.endswith(f"/exports/{export['id']}")
+    expect(page.get_by_text("Cancelled.")).to_be_visible()
+
+
+def test_an_export_outlives_a_server_that_is_away_for_a_while(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    person = opened(site, new_person, camera, gap["started_at"])
+    person.allow_refusals = True
+    page = person.page
+    export = {
+        "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "state": "running", "progress": 0.42,
+        "bytes": None, "error": None,
+    }  # fmt: skip
+    away = {"status": 502, "json": {"code": "api_unreachable", "detail": "x"}}
+    page.route("**/exports", lambda route: route.fulfill(status=202, json=export))
+    page.route("**/exports/*", lambda route: route.fulfill(**away))
+    page.get_by_label("From", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T01:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("The API is not running.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    done = {**export, "state": "done", "progress": 1.0, "bytes": 1_000}
+    page.unroute("**/exports/*")
+    page.route("**/exports/*", lambda route: route.fulfill(json=done))
+    expect(page.get_by_role("button", name="Save MP4")).to_be_visible(timeout=30_000)
+
+
+def test_play_begins_with_the_first_recording_of_the_day(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera)
+    person.page.get_by_role("button", name="Play", exact=True).click()
+    person.await_moving_picture()
+    first = datetime.fromisoformat(camera.segments()[0]["started_at"])
+    assert abs(person.first_moment() - first) < timedelta(seconds=LATE_S)
+
+
+def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, _ = interrupted
+    person = opened(site, new_person, camera)
+    person.allow_refusals = True
+    page = person.page
+    page.get_by_label("From", exact=True).fill("2026-01-02T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("The end must be after the start.")).to_be_visible()
+    page.get_by_label("From", exact=True).fill("2024-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2025-01-01T00:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text(re.compile("Nothing was recorded|too long|failed"))).to_be_visible(
+        timeout=20_000
+    )
+
+
+def test_playing_goes_on_with_what_is_recorded_meanwhile(site: Site, new_person: NewPerson) -> None:
+    camera = site.recording()
+    last = camera.await_segments(2)[-1]
+    person = opened(site, new_person, camera, last["started_at"])
+    person.await_moving_picture()
+    end = datetime.fromisoformat(last["ended_at"])
+
+    def is_past() -> bool:
+        moment = shown_moment(person)
+        return moment is not None and moment > end + timedelta(seconds=1)
+
+    for _ in range(120):
+        if is_past():
+            return
+        person.page.wait_for_timeout(500)
+    pytest.fail("it stopped where the recordings ended when the page was opened")
+
+
+def test_hls_js_is_loaded_only_where_the_browser_cannot_play_by_itself(
+    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=3)
+    loaded = {}
+    for native in (True, False):
+        person = new_person(site.webui)
+        if not native:
+            person.page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
+        person.sign_in(
+            site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{start.isoformat()}"
+        )
+        person.await_moving_picture()
+        first = person.first_moment()
+        assert abs(first - start) < timedelta(seconds=4)
+        loaded[native] = any("hls.light" in request.url for request in person.asked)
+    assert loaded == {True: False, False: True}

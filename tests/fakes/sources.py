@@ -1,0 +1,61 @@
+"""Sources over fakes: names and cameras as a test says, and a wake that is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from streamwarden.auth.source_changes import CameraAnswer, SourcePlanner
+from streamwarden.auth.source_secrets import SourceSealer
+from streamwarden.auth.source_targets import SourceTargets
+from streamwarden.auth.source_urls import SourceUrl
+from streamwarden.config.settings import PRIVATE_NETWORKS
+from streamwarden.http.api.sources import Sources
+from tests.fakes.storage import FakeStorage
+
+SEALER = SourceSealer([b"s" * 32])
+
+
+@dataclass
+class FakeNames:
+    """A name server that a test fills; any other name is unknown."""
+
+    found: dict[str, Collection[str]] = field(default_factory=dict)
+
+    def resolve(self, name: str) -> Collection[str]:
+        if name not in self.found:
+            raise OSError("no such name")
+        return self.found[name]
+
+
+@dataclass
+class FakeDoor:
+    """What is at cameras' addresses, and who was asked."""
+
+    says: CameraAnswer = CameraAnswer.RTSP
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def ask(self, address: str, url: SourceUrl) -> CameraAnswer:
+        self.asked.append((address, str(url)))
+        return self.says
+
+
+def a_planner(
+    *,
+    names: FakeNames | None = None,
+    door: FakeDoor | None = None,
+    sealer: SourceSealer | None = SEALER,
+    pulls: bool = True,
+    own: tuple[str, ...] = ("10.0.0.2", "postgres"),
+) -> SourcePlanner:
+    targets = SourceTargets(PRIVATE_NETWORKS, own, (names or FakeNames()).resolve)
+    return SourcePlanner(sealer=sealer, targets=targets, ask=(door or FakeDoor()).ask, pulls=pulls)
+
+
+def some_sources(
+    storage: FakeStorage,
+    *,
+    planner: SourcePlanner | None = None,
+    wake: Callable[[], None] = lambda: None,
+) -> Sources:
+    return Sources(table=storage.sources, planner=planner or a_planner(), wake=wake)

@@ -1,0 +1,192 @@
+"""The trail in Postgres: append-only, written from a queue, pruned by age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from streamwarden.app.audit_writer import AuditWriter
+from streamwarden.clock import SystemClock
+from streamwarden.errors import Unavailable
+from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.storage.audit import AuditRepository
+from streamwarden.storage.pool import Database, RowsRefused
+from streamwarden.storage.rows import AuditEvent
+from tests.acceptance.waiting import wait_for
+
+WITHIN_S = 30.0
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def event(at: datetime) -> AuditEvent:
+    return AuditEvent(id=uuid4(), at=at, who="alice", action="start", outcome="done")
+
+
+def stored(database: Database) -> list[object]:
+    return database.fetch_values(b"select action from audit order by at")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update audit set who = 'mallory'",
+        "delete from audit",
+        "truncate audit",
+        "set streamwarden.audit_prune = 'on'; delete from audit where at > now() - interval '1 hour'",
+    ],
+)
+def test_nothing_in_the_trail_can_be_changed_or_removed(
+    database_url: str, database: Database, statement: str
+) -> None:
+    AuditRepository(database).insert_many([event(datetime.now(UTC))])
+    with (
+        psycopg.connect(database_url) as other,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
+    ):
+        other.execute(statement.encode())
+    assert stored(database) == ["start"]
+
+
+def test_pruning_never_touches_what_is_younger_than_a_day(database: Database) -> None:
+    table, now = AuditRepository(database), datetime.now(UTC)
+    table.insert_many([event(OLD), event(now - timedelta(hours=23))])
+    assert table.prune(now + timedelta(days=1)) == 1
+    assert len(stored(database)) == 1
+    with database.connection() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("delete from audit")
+
+
+class Table:
+    """The real table, which is away or refuses while it is told so."""
+
+    def __init__(self, real: AuditRepository) -> None:
+        self.real = real
+        self.away = False
+        self.refused = ""
+
+    def insert_many(self, events: Sequence[AuditEvent]) -> int:
+        if self.away:
+            raise Unavailable("away")
+        if any(one.action == self.refused for one in events):
+            raise RowsRefused("no")
+        return self.real.insert_many(events)
+
+    def prune(self, before: datetime) -> int:
+        return self.real.prune(before)
+
+
+class Office:
+    """A writer over a table that can be taken away."""
+
+    def __init__(self, database: Database, *, most: int = 5) -> None:
+        self.table = Table(AuditRepository(database))
+        self.registry = CollectorRegistry()
+        self.writer = AuditWriter(
+            self.table,
+            clock=SystemClock(),
+            metrics=GuardMetrics(self.registry),
+            keep_days=365,
+            ready=lambda: None,
+            most=most,
+        )
+
+    def note(self, action: str) -> None:
+        self.writer.note(
+            who="alice",
+            action=action,
+            outcome="done",
+            camera_id=UUID(int=1),
+            subject="bob",
+            address="192.0.2.7",
+            request_id="r",
+            detail={"a": [1]},
+        )
+
+    @property
+    def dropped(self) -> float | None:
+        return self.registry.get_sample_value("streamwarden_audit_dropped_total")
+
+
+@pytest.fixture
+def office(database: Database) -> Iterator[Office]:
+    found = Office(database)
+    yield found
+    found.writer.stop()
+
+
+def test_what_is_noted_is_stored_whole(office: Office, database: Database) -> None:
+    office.writer.start()
+    office.note("start")
+    wait_for("the event", lambda: stored(database), within_s=WITHIN_S)
+    page = AuditRepository(database).page(
+        from_=OLD, to=datetime.now(UTC) + timedelta(days=1), camera_id=None, user="bob", limit=2
+    )
+    (found,) = page.items
+    assert (found.who, found.camera_id, found.address) == ("alice", UUID(int=1), "192.0.2.7")
+    assert found.detail == '{"a": [1]}'
+
+
+def test_events_wait_while_postgres_is_away_and_arrive_in_order(
+    office: Office, database: Database
+) -> None:
+    office.table.away = True
+    office.writer.start()
+    for name in ("one", "two", "three"):
+        office.note(name)
+    waiting = "streamwarden_audit_waiting"
+    wait_for("waiting", lambda: office.registry.get_sample_value(waiting) == 3, within_s=WITHIN_S)
+    office.table.away = False
+    wait_for("all three", lambda: len(stored(database)) == 3, within_s=WITHIN_S)
+    assert stored(database) == ["one", "two", "three"]
+    assert office.dropped == 0
+
+
+def test_what_no_longer_fits_is_counted_and_logged_whole(office: Office) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for number in range(7):
+            office.note(f"n{number}")
+    assert office.dropped == 2
+    told = [(line["action"], line["who"], line["why"]) for line in logs]
+    assert told == [("n5", "alice", "full"), ("n6", "alice", "full")]
+
+
+def test_what_is_left_at_the_end_is_logged_whole(office: Office) -> None:
+    office.table.away = True
+    office.writer.start()
+    office.note("last")
+    with structlog.testing.capture_logs() as logs:
+        office.writer.stop()
+    assert [line["action"] for line in logs if line["event"] == "audit_event_not_stored"] == [
+        "last"
+    ]
+
+
+def test_a_stop_writes_what_waits(office: Office, database: Database) -> None:
+    office.writer.start()
+    office.note("last")
+    office.writer.stop()
+    assert stored(database) == ["last"]
+
+
+def test_one_event_that_cannot_be_stored_holds_no_other_up(
+    office: Office, database: Database
+) -> None:
+    office.table.refused = "two"
+    for name in ("one", "two", "three"):
+        office.note(name)
+    office.writer.flush()
+    assert stored(database) == ["one", "three"]
+    assert office.dropped == 1
+
+
+def test_what_is_older_than_is_kept_is_pruned(office: Office, database: Database) -> None:
+    office.table.insert_many([event(OLD)])
+    office.writer.start()
+    office.note("new")
+    wait_for("the old one gone", lambda: stored(database) == ["new"], within_s=WITHIN_S)

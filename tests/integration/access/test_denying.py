@@ -1,0 +1,178 @@
+"""The deny list in memory follows Postgres: what others write, and what was missed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamwarden.app.denying import DenialKeeper, listen_at
+from streamwarden.auth import denials as rules
+from streamwarden.auth.denials import DenialList
+from streamwarden.auth.streams import StreamAction, StreamClaims, StreamUse
+from streamwarden.clock import SystemClock
+from streamwarden.errors import Unavailable
+from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.storage.denials import DenialRepository
+from streamwarden.storage.pool import Database
+from streamwarden.storage.rows import BlockedUser
+from tests.acceptance.waiting import wait_for
+
+CAMERA = UUID(int=1)
+WITHIN_S = 30.0
+
+
+def claims(path: str, sub: str = "bob") -> StreamClaims:
+    hour = timedelta(hours=1)
+    at = datetime.now(UTC) - hour
+    return StreamClaims(
+        use=StreamUse.VIEW,
+        action=StreamAction.READ,
+        path=path,
+        sub=sub,
+        jti="j",
+        kid="k",
+        issued_at=at,
+        expires_at=at + 2 * hour,
+    )
+
+
+class Follower:
+    """A keeper over a database, and the list that it keeps."""
+
+    def __init__(
+        self, url: str, database: Database, ready: Callable[[], None] = lambda: None
+    ) -> None:
+        self.clock = SystemClock()
+        self.denied = DenialList(self.clock)
+        self.changes = threading.Semaphore(0)
+        self.keeper = DenialKeeper(
+            listen=listen_at(url),
+            table=DenialRepository(database),
+            denied=self.denied,
+            clock=self.clock,
+            metrics=GuardMetrics(CollectorRegistry()),
+            changed=self.changes.release,
+            ready=ready,
+        )
+
+    def denies(self, path: str, sub: str = "bob") -> bool:
+        return self.denied.denies(claims(path, sub))
+
+    def await_denied(self, path: str, sub: str = "bob") -> None:
+        wait_for(f"{path} denied", lambda: self.denies(path, sub), within_s=WITHIN_S)
+
+
+@contextmanager
+def following(
+    url: str, database: Database, ready: Callable[[], None] = lambda: None
+) -> Iterator[Follower]:
+    follower = Follower(url, database, ready)
+    follower.keeper.start(0)
+    try:
+        yield follower
+    finally:
+        follower.keeper.stop()
+
+
+@pytest.fixture
+def follower(database_url: str, database: Database) -> Iterator[Follower]:
+    with following(database_url, database) as found:
+        wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
+        yield found
+
+
+@pytest.fixture
+def table(database: Database) -> DenialRepository:
+    return DenialRepository(database)
+
+
+def test_what_is_there_at_the_start_is_read(database_url: str, database: Database) -> None:
+    table = DenialRepository(database)
+    now = datetime.now(UTC)
+    table.put([rule for n in range(1_500) for rule in rules.links_withdrawn(f"p/{n}", now)])
+    table.put(rules.camera_retired(CAMERA, "a/b", now))
+    table.block(BlockedUser(user_sub="carol", blocked_by="root", blocked_at=now), [])
+    with following(database_url, database) as found:
+        wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
+        assert len(found.denied) == 1_504
+        assert found.denies("a/b")
+        assert not found.denies("a/c")
+        assert found.denied.is_blocked("carol")
+
+
+def test_what_another_process_writes_is_heard(follower: Follower, table: DenialRepository) -> None:
+    assert not follower.denies("a/b")
+    table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
+    follower.await_denied("a/b")
+    assert follower.changes.acquire(timeout=WITHIN_S)
+
+
+def test_a_name_of_any_characters_is_heard(follower: Follower, table: DenialRepository) -> None:
+    name = 'Zoë "q" \\ 看門 | ' + "x" * 200
+    table.put(rules.user_blocked(name, datetime.now(UTC)))
+    follower.await_denied("any", sub=name)
+
+
+def test_a_block_and_its_end_are_heard(follower: Follower, table: DenialRepository) -> None:
+    now = datetime.now(UTC)
+    table.block(BlockedUser(user_sub="bob", blocked_by="root", blocked_at=now), [])
+    wait_for("the block", lambda: follower.denied.is_blocked("bob"), within_s=WITHIN_S)
+    table.unblock("bob")
+    wait_for("its end", lambda: not follower.denied.is_blocked("bob"), within_s=WITHIN_S)
+
+
+def test_what_was_written_while_the_connection_was_lost_is_read_when_it_is_back(
+    follower: Follower, table: DenialRepository, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as other:
+        ended = other.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name = 'api-denials' and datname = current_database()"
+        ).fetchall()
+        assert ended == [(True,)]
+        # The trigger is off: nobody is told, as nobody hears whose connection is gone.
+        other.execute("alter table denial disable trigger denial_changed")
+        table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
+        other.execute("alter table denial enable trigger denial_changed")
+    follower.await_denied("a/b")
+    table.put(rules.camera_retired(CAMERA, "a/c", datetime.now(UTC)))
+    follower.await_denied("a/c")
+
+
+def test_the_list_stays_as_it_is_while_postgres_is_away(
+    follower: Follower, table: DenialRepository, database: Database
+) -> None:
+    table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
+    follower.await_denied("a/b")
+    database.close()
+    assert follower.denies("a/b")
+    assert follower.denied.known
+
+
+def test_nothing_is_known_until_the_tables_are_there(database_url: str, database: Database) -> None:
+    there = threading.Event()
+
+    def ready() -> None:
+        if not there.is_set():
+            raise Unavailable("not migrated yet")
+
+    with following(database_url, database, ready) as found:
+        assert not found.denied.known
+        there.set()
+        wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
+
+
+def test_what_has_ended_leaves_the_table_too(database_url: str, database: Database) -> None:
+    table = DenialRepository(database)
+    table.put(rules.stopped("a/b", datetime.now(UTC) - timedelta(days=3)))
+    with following(database_url, database) as found:
+        wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
+    assert [row for page in table.pages() for row in page] == []
+    assert len(found.denied) == 0

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from streamwarden.metrics.auth import AuthMetrics
+from streamwarden.metrics.exposition import new_registry
+from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.metrics.http import HttpMetrics
+from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.metrics.sources import SourceMetrics
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "deploy" / "prometheus"
+PROMTOOL = shutil.which("promtool")
+
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not on PATH: install Debian's prometheus"
+)
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(PROMTOOL), *arguments]
+    return subprocess.run(argv, cwd=RULES, capture_output=True, text=True, check=False, timeout=60)
+
+
+@needs_promtool
+def test_prometheus_takes_the_scrape_configuration_and_the_rules() -> None:
+    checked = promtool("check", "config", "prometheus.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@needs_promtool
+def test_each_alert_fires_when_it_should_and_only_then() -> None:
+    tested = promtool("test", "rules", "alerts_test.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def alerts() -> list[str]:
+    return re.findall(r"- alert: (\w+)", (RULES / "alerts.yml").read_text())
+
+
+def test_each_alert_is_shown_firing_in_the_rules_tests() -> None:
+    tests = (RULES / "alerts_test.yml").read_text()
+    for alert in alerts():
+        assert re.search(rf"alertname: {alert}\n +exp_alerts:", tests), alert
+
+
+def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
+    runbook = (ROOT / "docs" / "operating.md").read_text()
+    headings = {
+        line[4:].lower().replace(" ", "-") for line in runbook.splitlines() if line[:4] == "### "
+    }
+    links = re.findall(r"runbook: docs/operating\.md#([\w-]+)", (RULES / "alerts.yml").read_text())
+    assert len(links) == len(alerts())
+    assert set(links) <= headings
+
+
+def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
+    registry = new_registry()
+    for instruments in (HttpMetrics, AuthMetrics, GuardMetrics, SourceMetrics):
+        instruments(registry)
+    recording = RecordingMetrics(registry)
+    recording.sealing()
+    recording.watch_inboxes(dict)
+    recording.watch_ffmpeg(lambda: (0.0, 0))
+    recording.watch_index(lambda: (0, 0.0))
+    known = {
+        name for metric in registry.collect() for name in (metric.name, f"{metric.name}_total")
+    }
+    for file in ("recording.yml", "alerts.yml"):
+        for name in re.findall(r"\bstreamwarden_\w+", (RULES / file).read_text()):
+            assert name in known, name

@@ -1,0 +1,144 @@
+"""A recording's file from the streaming role's disk through the API to a user, on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from streamwarden.app.segment_files import StoredFragments
+from streamwarden.auth.play import PlayTokens
+from streamwarden.auth.streams import SigningKey, StreamTokens
+from streamwarden.auth.targets import RtspTargets
+from streamwarden.auth.users import UserTokens
+from streamwarden.clients.streaming import StreamingClient
+from streamwarden.clock import SystemClock
+from streamwarden.http.api.app import ApiDeps, create_api_app
+from streamwarden.http.api.wishes import WishMemory
+from streamwarden.http.app import Shared
+from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.files import IndexedFiles
+from tests.fakes.guard import a_guard
+from tests.fakes.http import FakeGateway
+from tests.fakes.ops import FakeCoverage, FakeInsides
+from tests.fakes.play import a_playback
+from tests.fakes.sources import some_sources
+from tests.fakes.storage import FakeStorage
+from tests.fakes.storage_samples import a_segment
+from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
+
+KEY = SigningKey("k", b"y" * 40, None)
+DATA = bytes(range(256)) * 12_000  # 3 MB: more than any one buffer on the way
+
+
+@dataclass
+class Recorded:
+    """One recorded file: where a user finds it, and who that is."""
+
+    url: str
+    file: Path
+    headers: dict[str, str]
+    gateway: FakeGateway
+
+
+@pytest.fixture
+def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]:
+    storage, clock = FakeStorage(), SystemClock()
+    camera = storage.cameras.add(name="Door", owner="alice", created_at=clock.now())
+    segment = a_segment(camera.id, start=0, end=30)
+    storage.segments.insert_many([segment])
+    file = tmp_path / segment.path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(DATA)
+    gateway = FakeGateway()
+    files = IndexedFiles(storage.segments, tmp_path)
+    streaming = create_streaming_app(
+        StreamingDeps(
+            shared=shared,
+            gateway=gateway,
+            files=files,
+            playback=replace(a_playback(), fragments=StoredFragments(files)),
+            insides=FakeInsides(),
+            rtsp_targets=RtspTargets("rtsp://media:8554"),
+        )
+    )
+    users = UserTokens("x" * 40, audience="api", roles_claim="roles", clock=clock)
+    with closing(StreamingClient(serve(streaming), INTERNAL_TOKEN)) as client:
+        api = create_api_app(
+            ApiDeps(
+                shared=shared,
+                users=users,
+                tokens=StreamTokens([KEY], clock),
+                play_tokens=PlayTokens([KEY], clock),
+                cameras=storage.cameras,
+                grants=storage.grants,
+                settings=storage.settings,
+                wishes=storage.streams,
+                segments=storage.segments,
+                recordings=storage.recordings,
+                coverage=FakeCoverage(storage),
+                guard=a_guard(storage, clock),
+                sources=some_sources(storage),
+                memory=WishMemory(storage.cameras, storage.streams, clock),
+                streaming=client,
+                clock=clock,
+                rtsp_internal_url="rtsp://media:8554",
+                rtsp_publish_url="rtsp://media:8554",
+            )
+        )
+        yield Recorded(
+            url=f"{serve(api)}/api/v1/camera/{camera.id}/recordings/{segment.id}",
+            file=file,
+            headers={"Authorization": f"Bearer {users.sign('alice')}"},
+            gateway=gateway,
+        )
+
+
+def test_the_file_arrives_whole(recorded: Recorded, http: urllib3.PoolManager) -> None:
+    response = http.request("GET", recorded.url, headers=recorded.headers)
+    assert (response.status, response.headers["Content-Type"]) == (200, "video/mp4")
+    assert response.data == DATA
+
+
+def test_a_range_arrives_as_asked(recorded: Recorded, http: urllib3.PoolManager) -> None:
+    headers = {**recorded.headers, "Range": "bytes=1000000-1999999"}
+    response = http.request("GET", recorded.url, headers=headers)
+    assert response.status == 206
+    assert response.headers["Content-Range"] == f"bytes 1000000-1999999/{len(DATA)}"
+    assert response.data == DATA[1_000_000:2_000_000]
+
+
+def test_a_tag_saves_the_second_download(recorded: Recorded, http: urllib3.PoolManager) -> None:
+    tag = http.request("HEAD", recorded.url, headers=recorded.headers).headers["ETag"]
+    headers = {**recorded.headers, "If-None-Match": tag}
+    response = http.request("GET", recorded.url, headers=headers)
+    assert (response.status, response.data) == (304, b"")
+
+
+def test_a_lost_file_is_404(recorded: Recorded, http: urllib3.PoolManager) -> None:
+    recorded.file.unlink()
+    response = http.request("GET", recorded.url, headers=recorded.headers)
+    assert (response.status, response.json()["code"]) == (404, "segment_not_found")
+
+
+def test_a_range_past_the_end_is_416(recorded: Recorded, http: urllib3.PoolManager) -> None:
+    headers = {**recorded.headers, "Range": "bytes=9999999-"}
+    response = http.request("GET", recorded.url, headers=headers)
+    assert (response.status, response.json()["code"]) == (416, "range_not_satisfiable")
+    assert response.headers["Content-Range"] == f"bytes */{len(DATA)}"
+
+
+def test_connect_goes_through_with_its_request_id(
+    recorded: Recorded, http: urllib3.PoolManager
+) -> None:
+    url = recorded.url.partition("/recordings")[0] + "/stream/connect"
+    headers = {**recorded.headers, "X-Request-Id": "from-the-bff"}
+    response = http.request("POST", url, headers=headers)
+    assert (response.status, response.json()["info"]["status"]) == (200, "starting")
+    assert response.headers["X-Request-Id"] == "from-the-bff"
+    (message,) = recorded.gateway.started
+    assert (message.owner, message.request_id) == ("alice", "from-the-bff")

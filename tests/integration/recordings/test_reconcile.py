@@ -1,0 +1,260 @@
+"""``recordings reconcile``: it mends what it says, once, and what it cannot mend it leaves alone."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from streamwarden.app import reconcile
+from streamwarden.app.findings import Kind, Scope
+from streamwarden.app.reconcile import Mended
+from streamwarden.media.fmp4 import Summary
+from streamwarden.storage.pool import Database
+from streamwarden.storage.rows import Camera, Gap
+from tests.integration.recordings.stage import Recordings, at
+
+
+@pytest.fixture
+def camera(made: Recordings) -> Camera:
+    """Two runs with an outage between them; the second one's segments last 1.9, 2.1 and 2 s."""
+    camera = made.camera()
+    made.record_all(camera, 0, 6)
+    made.next_run(camera)
+    made.miss(camera, 6, 10)
+    for start_s, end_s in ((10, 11.9), (11.9, 14), (14, 16)):
+        made.record(camera, start_s, end_s)
+    made.unwant(camera, 16)
+    return camera
+
+
+def outcome(mended: list[Mended]) -> list[tuple[str, bool]]:
+    return [(one.finding.kind.value, bool(one.how)) for one in mended]
+
+
+def seconds(gap: Gap) -> tuple[float, float | None, str]:
+    end = gap.ended_at
+    return (
+        (gap.started_at - at(0)).total_seconds(),
+        None if end is None else (end - at(0)).total_seconds(),
+        gap.cause,
+    )
+
+
+def lost(made: Recordings, camera: Camera) -> list[tuple[float, float | None, str]]:
+    return [seconds(gap) for gap in made.ledger(camera) if gap.cause != "source_offline"]
+
+
+def test_where_nothing_is_wrong_nothing_is_changed(made: Recordings, camera: Camera) -> None:
+    rows, gaps = made.rows(camera), made.ledger(camera)
+    assert made.reconcile() == []
+    assert (made.rows(camera), made.ledger(camera)) == (rows, gaps)
+
+
+def test_a_lost_index_is_made_again_from_the_files(made: Recordings, camera: Camera) -> None:
+    before = made.rows(camera)
+    made.forget_rows(*(row.id for row in before))
+    assert outcome(made.reconcile(camera)) == [("row_missing", True)] * 6
+    # The same ids, times, sizes and digests: where one segment ends is where the next one starts.
+    assert made.rows(camera) == before
+    assert made.verify() == []
+    assert made.reconcile() == []
+
+
+def test_an_index_lost_with_its_ledger_and_its_wishes_is_right_to_within_rounding(
+    made: Recordings, camera: Camera, database: Database
+) -> None:
+    before = made.rows(camera)
+    database.execute(b"truncate segment, gap, wanted_period, stream")
+    assert outcome(made.reconcile()) == [("row_missing", True)] * 6
+    after = made.rows(camera)
+    assert [row.id for row in after] == [row.id for row in before]
+    assert [row.digest for row in after] == [row.digest for row in before]
+    for was, row in zip(before, after, strict=True):
+        assert row.started_at == was.started_at
+        assert abs((row.ended_at - was.ended_at).total_seconds()) <= 0.1
+
+
+def test_a_file_that_was_cut_at_a_fragment_is_indexed_as_salvaged(
+    made: Recordings, camera: Camera
+) -> None:
+    row, path = made.rows(camera)[5], made.files(camera)[5]
+    content = path.read_bytes()
+    os.truncate(path, content.rindex(b"mfra") - 4)
+    made.forget_rows(row.id)
+    made.reconcile()
+    assert made.rows(camera)[5].salvaged
+    assert not made.rows(camera)[4].salvaged
+
+
+def test_a_row_without_its_file_becomes_a_gap(made: Recordings, camera: Camera) -> None:
+    made.files(camera)[1].unlink()
+    assert outcome(made.reconcile(camera)) == [("file_missing", True)]
+    assert lost(made, camera) == [(2, 4, "file_lost")]
+    assert len(made.rows(camera)) == 5
+    assert made.verify() == []
+    assert made.reconcile() == []
+
+
+def test_a_lost_file_whose_time_another_run_has_too_leaves_only_the_rest_missing(
+    made: Recordings,
+) -> None:
+    camera = made.camera()
+    first = made.record(camera, 0, 4)
+    made.next_run(camera)
+    made.record(camera, 3, 6)
+    first.unlink()
+    made.reconcile(camera)
+    assert lost(made, camera) == [(0, 3, "file_lost")]
+    assert made.verify() == []
+
+
+def test_a_second_left_out_is_entered_in_the_ledger(made: Recordings) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    made.record(camera, 3, 5)
+    assert outcome(made.reconcile(camera)) == [("second_missing", True)]
+    assert lost(made, camera) == [(2, 3, "internal")]
+    assert made.verify() == []
+
+
+def test_a_gap_left_open_ends_with_its_wish_and_not_with_a_later_one(made: Recordings) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    made.miss(camera, 2, None)
+    made.unwant(camera, 9)
+    made.streams.want(camera, requested_by="bob", at=at(20))
+    made.record(camera, 20, 22)
+    made.unwant(camera, 22)
+    assert outcome(made.reconcile(camera)) == [("gap_left_open", True)]
+    assert [seconds(gap) for gap in made.ledger(camera)] == [(2, 9, "source_offline")]
+    assert made.verify() == []
+
+
+def test_a_gap_left_open_ends_where_recording_went_on(made: Recordings) -> None:
+    camera = made.camera()
+    made.miss(camera, 0, None)
+    made.record_all(camera, 4, 8)
+    assert outcome(made.reconcile(camera)) == [("gap_left_open", True)]
+    assert [seconds(gap) for gap in made.ledger(camera)] == [(0, 4, "source_offline")]
+    assert made.verify() == []
+
+
+def test_a_gap_left_open_that_covers_nothing_goes(made: Recordings) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    made.miss(camera, 2, None)
+    made.unwant(camera, 2)
+    assert outcome(made.reconcile(camera)) == [("gap_left_open", True)]
+    assert made.ledger(camera) == []
+    assert made.verify() == []
+
+
+def test_a_gap_that_is_rightly_open_stays_open(made: Recordings) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    made.miss(camera, 2, None)
+    assert made.reconcile() == []
+    assert [seconds(gap) for gap in made.ledger(camera)] == [(2, None, "source_offline")]
+
+
+def test_changed_bytes_are_left_as_they_are_and_said_to_be(
+    made: Recordings, camera: Camera
+) -> None:
+    path, rows = made.files(camera)[0], made.rows(camera)
+    content = path.read_bytes()[:-9]
+    path.write_bytes(content)
+    for _ in range(2):
+        assert outcome(made.reconcile(camera)) == [("file_cut_short", False)]
+    assert path.read_bytes() == content
+    assert made.rows(camera) == rows
+
+
+def test_what_was_recorded_and_missed_at_once_is_said_and_not_mended(
+    made: Recordings, camera: Camera
+) -> None:
+    made.miss(camera, 2, 4)
+    for _ in range(2):
+        assert outcome(made.reconcile(camera)) == [("second_twice", False)]
+    assert len(made.ledger(camera)) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["120030.000Z-r999999999999-0.mp4", "120030.000Z-r7-999999999999.mp4", "120030.000Z-r7-0.mp4"],
+)
+def test_a_file_that_no_row_can_hold_stops_nothing(
+    made: Recordings, camera: Camera, name: str
+) -> None:
+    row, path = made.rows(camera)[0], made.files(camera)[0]
+    content = path.read_bytes() if "999" in name else b"not a video at all"
+    (path.parent / name).write_bytes(content)
+    made.forget_rows(row.id)
+    assert outcome(made.reconcile(camera)) == [("row_missing", False), ("row_missing", True)]
+    assert [found.kind for found in made.verify()] == [Kind.ROW_MISSING]
+
+
+def test_a_second_file_with_the_same_run_and_number_is_not_called_indexed(
+    made: Recordings, camera: Camera
+) -> None:
+    # As after a change of owner that began to count its runs anew.
+    path = made.files(camera)[0]
+    twin = path.with_name("120040.000Z-r1-1.mp4")
+    twin.write_bytes(path.read_bytes())
+    assert outcome(made.reconcile(camera)) == [("row_missing", False)]
+    assert [found.path for found in made.verify()] == [str(twin.relative_to(made.root))]
+
+
+def test_a_row_under_another_name_makes_room_for_the_file(made: Recordings, camera: Camera) -> None:
+    path = made.files(camera)[5]
+    path.rename(path.with_name("120014.100Z-r2-3.mp4"))
+    assert outcome(made.reconcile(camera)) == [("row_missing", True), ("file_missing", True)]
+    assert made.rows(camera)[5].started_at == at(14.1)
+    assert lost(made, camera) == []
+    assert made.verify() == []
+
+
+def test_time_stamps_that_jumped_end_no_segment_in_another_year(
+    made: Recordings, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = made.rows(camera)
+    made.forget_rows(rows[1].id, rows[5].id)
+    jumped = Summary(whole_bytes=9, init_bytes=5, media_ms=2**62, complete=True)
+    monkeypatch.setattr(reconcile, "summarise", lambda _: jumped)
+    assert outcome(made.reconcile(camera)) == [("row_missing", True)] * 2
+    after = made.rows(camera)
+    assert after[1].ended_at == rows[1].ended_at
+    assert after[5].media_ms == 2**31 - 1
+    assert (after[5].ended_at - after[5].started_at).total_seconds() <= 86_400
+
+
+def test_only_the_asked_time_and_camera_are_mended(made: Recordings, camera: Camera) -> None:
+    other = made.camera()
+    made.record(other, 0, 2).unlink()
+    files = made.files(camera)
+    files[0].unlink()
+    files[5].unlink()
+    scope = Scope(from_=at(12), to=at(100))
+    assert outcome(made.reconcile(camera, scope=scope)) == [("file_missing", True)]
+    assert lost(made, camera) == [(14, 16, "file_lost")]
+    assert [found.kind for found in made.verify()] == [Kind.FILE_MISSING] * 2
+
+
+def test_a_file_that_reaches_into_the_asked_time_is_indexed_and_not_called_lost(
+    made: Recordings, camera: Camera
+) -> None:
+    before = made.rows(camera)
+    made.forget_rows(before[1].id)  # 2 to 4
+    made.reconcile(camera, scope=Scope(from_=at(3), to=at(100)))
+    assert made.rows(camera) == before
+    assert lost(made, camera) == []
+
+
+def test_a_mending_that_was_cut_off_is_carried_through_by_the_next(
+    made: Recordings, camera: Camera
+) -> None:
+    # A crash after the row went and before its gap was entered.
+    made.files(camera)[1].unlink()
+    made.forget_rows(made.rows(camera)[1].id)
+    assert outcome(made.reconcile(camera)) == [("second_missing", True)]
+    assert made.verify() == []

@@ -1,0 +1,632 @@
+"""What is deleted when, over a real index and real files; and that nothing else ever is."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from streamwarden.app import checking, outage, retention
+from streamwarden.app.findings import Scope
+from streamwarden.app.outage import BOOK, Outage
+from streamwarden.app.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
+from streamwarden.errors import Unavailable
+from streamwarden.media.names import STATE, segment_id
+from streamwarden.storage.pool import Database, StorageUnavailable
+from streamwarden.storage.rows import Camera, Segment
+from streamwarden.storage.segments import SegmentRepository
+from tests.integration.recordings.stage import NOON, Recordings, at
+
+DAY_S = 86_400
+
+
+class Hand:
+    """A clock, a disk and a counter in the test's hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+        self.free_bytes = 10**12
+        self.counted: list[tuple[str, int, int]] = []
+        self.waiting_since: datetime | None = None
+        self.book = Path()
+
+    def now(self) -> datetime:
+        return at(self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
+        self.counted.append((reason, segments, size_bytes))
+
+
+@pytest.fixture
+def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    hand = Hand()
+    monkeypatch.setattr(retention, "free_bytes", lambda _root: hand.free_bytes)
+    return hand
+
+
+@pytest.fixture
+def two(made: Recordings) -> tuple[Camera, Camera]:
+    """Two cameras that recorded in turns: 0 to 2, 2 to 4 and so on, three segments each."""
+    first, second = made.camera(), made.camera(wanted_s=2)
+    for start_s in (0, 4, 8):
+        made.record(first, start_s, start_s + 2)
+        made.record(second, start_s + 2, start_s + 4)
+        made.miss(first, start_s + 2, start_s + 4)
+        made.miss(second, start_s + 4, start_s + 6)
+    return first, second
+
+
+Make = Callable[..., Sweeper]
+
+
+@pytest.fixture
+def make(made: Recordings, hand: Hand) -> Make:
+    state = made.root / STATE
+    hand.book = state / BOOK
+
+    def sweeper(**limits: object) -> Sweeper:
+        given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
+        return Sweeper(
+            record_root=made.root,
+            limits=Limits(**given),  # type: ignore[arg-type]
+            segments=made.segments,
+            gaps=made.gaps,
+            periods=made.periods,
+            counter=hand,
+            clock=hand,
+            outage=Outage(
+                record_root=made.root,
+                state=state,
+                waiting_since=lambda: hand.waiting_since,
+                clock=hand,
+            ),
+        )
+
+    return sweeper
+
+
+def finish(sweeper: Sweeper) -> int:
+    """Sweep until there is nothing more to do."""
+    sweeps = 0
+    while sweeper.sweep():
+        sweeps += 1
+        assert sweeps < 50
+    return sweeps
+
+
+def kept(made: Recordings, *cameras: Camera) -> list[list[float]]:
+    """Return where each camera's segments start; rows and files must agree."""
+    starts = []
+    for camera in cameras:
+        rows = made.rows(camera)
+        assert [made.root / row.path for row in rows] == made.files(camera)
+        starts.append([(row.started_at - NOON).total_seconds() for row in rows])
+    return starts
+
+
+# What
+
+
+def test_nothing_goes_while_no_limit_is_reached(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    assert finish(make(total_bytes=10**9, camera_bytes=10**9, reserve_bytes=10**11)) == 0
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    assert hand.counted == []
+
+
+def test_what_is_too_old_goes_and_nothing_younger(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    hand.seconds = DAY_S + 7
+    finish(make(keep_for=timedelta(days=1)))
+    assert kept(made, *two) == [[8], [6, 10]]
+    assert [(reason, count) for reason, count, _ in hand.counted] == [("age", 3)]
+    assert made.verify() == []
+
+
+def test_over_the_total_quota_the_oldest_of_all_cameras_go_first(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    sizes = [row.size_bytes for camera in two for row in made.rows(camera)]
+    rows = sorted((row for camera in two for row in made.rows(camera)), key=lambda r: r.ended_at)
+    finish(make(total_bytes=sum(sizes) - sum(row.size_bytes for row in rows[:3])))
+    assert kept(made, *two) == [[8], [6, 10]]
+    assert {reason for reason, _, _ in hand.counted} == {"total_quota"}
+    assert made.verify() == []
+
+
+def test_over_its_own_quota_a_camera_loses_its_oldest_alone(
+    made: Recordings, two: tuple[Camera, Camera], make: Make
+) -> None:
+    made.record_all(two[0], 12, 18)
+    sizes = {camera.id: sum(row.size_bytes for row in made.rows(camera)) for camera in two}
+    finish(make(camera_bytes=sizes[two[1].id]))
+    assert kept(made, *two) == [[12, 14, 16], [2, 6, 10]]
+    assert made.verify() == []
+
+
+def test_below_the_reserve_as_much_goes_as_frees_it_and_no_more(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    first, second = (made.rows(camera)[0].size_bytes for camera in two)
+    hand.free_bytes = 10**6
+    sweeper = make(reserve_bytes=10**6 + first + 1)
+    assert sweeper.sweep()
+    hand.free_bytes += first + second  # what the two marked ones will free
+    finish(sweeper)
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+
+
+def test_a_reserve_that_nothing_can_free_is_said_once(
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    hand: Hand,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hand.free_bytes = 0
+    sweeper = make(reserve_bytes=10**15)
+    finish(sweeper)
+    assert kept(made, *two) == [[], []]
+    assert not sweeper.sweep()
+    assert capsys.readouterr().out.count("reserve_out_of_reach") == 1
+
+
+def test_a_wanted_open_segment_is_never_touched(made: Recordings, make: Make, hand: Hand) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    open_file = made.live(camera) / "r1-000001.mp4"
+    open_file.write_bytes(b"being written")
+    hand.free_bytes, hand.seconds = 0, 40 * DAY_S
+    finish(make(reserve_bytes=10**15, total_bytes=0, camera_bytes=0))
+    assert kept(made, camera) == [[]]
+    assert open_file.read_bytes() == b"being written"
+
+
+def test_more_than_a_batch_goes_in_several(made: Recordings, make: Make, hand: Hand) -> None:
+    camera = made.camera()
+    rows = [_row(camera, number) for number in range(BATCH + 5)]
+    made.segments.insert_many(rows)
+    hand.seconds = 40 * DAY_S
+    assert finish(make()) == 4
+    assert made.rows(camera) == []
+
+
+def _row(camera: Camera, number: int, path: str | None = None) -> Segment:
+    name = f"alice~40home/{camera.id}/2026-01-31/1200{number % 60:02d}.000Z-r1-{number}.mp4"
+    return Segment(
+        id=segment_id(camera.id, 1, number),
+        camera_id=camera.id,
+        owner=camera.owner,
+        run=1,
+        number=number,
+        started_at=at(number),
+        ended_at=at(number + 1),
+        media_ms=1000,
+        size_bytes=10,
+        path=path or name,
+    )
+
+
+# What is known of it afterwards
+
+
+def test_gaps_and_wishes_older_than_all_that_is_kept_are_forgotten(
+    made: Recordings, make: Make, hand: Hand
+) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    made.miss(camera, 2, 100)
+    made.unwant(camera, 100)
+    made.streams.want(camera, requested_by="bob", at=at(2 * DAY_S))
+    made.record(camera, 2 * DAY_S, 2 * DAY_S + 2)
+    hand.seconds = 2 * DAY_S + 10
+    finish(make(keep_for=timedelta(days=1)))
+    assert made.ledger(camera) == []
+    periods = made.periods.in_range(camera.id, at(-1), at(9 * DAY_S))
+    assert [period.started_at for period in periods] == [at(2 * DAY_S)]
+    assert made.verify() == []
+
+
+def test_a_camera_that_was_away_for_longer_than_is_kept_is_not_missed_then(
+    made: Recordings, make: Make, hand: Hand
+) -> None:
+    # Its gaps are forgotten and it has no segment to go: its wish must begin anew all the same.
+    camera = made.camera()
+    made.miss(camera, 0, DAY_S)
+    made.miss(camera, DAY_S, None)
+    hand.seconds = 2.5 * DAY_S
+    finish(make(keep_for=timedelta(days=1)))
+    assert [gap.started_at for gap in made.ledger(camera)] == []
+    assert made.gaps.open_gaps()[0].started_at == at(DAY_S)
+    assert made.verify() == []
+
+
+def test_a_period_is_cut_where_the_deleted_ends(made: Recordings) -> None:
+    first, second = made.camera(), made.camera()
+    made.unwant(first, 10)
+    made.streams.want(first, requested_by="bob", at=at(20))
+    made.unwant(first, 30)
+    made.streams.want(first, requested_by="bob", at=at(40))
+
+    def periods(camera: Camera) -> list[tuple[datetime, datetime | None]]:
+        found = made.periods.in_range(camera.id, at(-1), at(999))
+        return [(period.started_at, period.ended_at) for period in found]
+
+    made.periods.trim(first.id, at(10))
+    assert periods(first) == [(at(20), at(30)), (at(40), None)]
+    made.periods.trim(first.id, at(25))
+    made.periods.trim(first.id, at(24))
+    assert periods(first) == [(at(25), at(30)), (at(40), None)]
+    made.periods.trim(first.id, at(50))
+    assert periods(first) == [(at(50), None)]
+    assert periods(second) == [(at(0), None)]
+
+
+def test_an_empty_day_goes_with_its_last_file(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    day = made.files(two[0])[0].parent
+    (made.files(two[1])[0].parent / "note.txt").write_text("somebody's")
+    hand.seconds = 40 * DAY_S
+    finish(make())
+    assert not day.exists()
+    assert (made.folder(two[1]) / day.name / "note.txt").exists()
+    assert made.live(two[0]).is_dir()
+
+
+# Cut off
+
+
+STEPS: dict[str, tuple[object, str, bool]] = {
+    "before marking": (SegmentRepository, "mark_deleting", False),
+    "after marking": (SegmentRepository, "mark_deleting", True),
+    "before trimming": (Sweeper, "_trim", False),
+    "before unlinking": (Path, "unlink", False),
+    "after unlinking": (Path, "unlink", True),
+    "before syncing": (outage, "sync_folder", False),
+    "after removing the folder": (Path, "rmdir", True),
+    "before the row goes": (SegmentRepository, "delete", False),
+    "after the row is gone": (SegmentRepository, "delete", True),
+}
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Have the process end before or after one step of a deletion."""
+    owner, name, afterwards = STEPS[step]
+    real = getattr(owner, name)
+
+    def crashing(*args: object, **kwargs: object) -> None:
+        if afterwards:
+            real(*args, **kwargs)
+        raise Crash(step)
+
+    monkeypatch.setattr(owner, name, crashing)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_deletion_that_was_cut_off_is_carried_through_and_misses_nothing(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, step: str
+) -> None:
+    hand.seconds = DAY_S + 11  # all of the first camera's, so that its day becomes empty
+    sweeper = make(keep_for=timedelta(days=1))
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(Crash, match=step):
+            finish(sweeper)
+    assert made.verify() == []
+    finish(make(keep_for=timedelta(days=1)))
+    assert kept(made, *two) == [[], [10]]
+    assert made.verify() == []
+
+
+def test_without_postgres_nothing_is_deleted(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, database: Database
+) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/none", wait_s=0.1)
+    away.open()
+    sweeper = make()
+    sweeper._segments = SegmentRepository(away)
+    hand.seconds = 40 * DAY_S
+    files = [made.files(camera) for camera in two]
+    with pytest.raises(Unavailable):
+        sweeper.sweep()
+    assert [made.files(camera) for camera in two] == files
+    away.close()
+    sweeper._segments = SegmentRepository(database)
+    finish(sweeper)
+    assert kept(made, *two) == [[], []]
+
+
+# Strange rows, strange files
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside/2026-01-31/120000.000Z-r1-0.mp4",
+        "alice~40home/../../outside/2026-01-31/120000.000Z-r1-0.mp4",
+        "link/2026-01-31/120000.000Z-r1-0.mp4",
+        "inner/2026-01-31/120000.000Z-r1-0.mp4",
+        "{outside}/2026-01-31/120000.000Z-r1-0.mp4",
+        ".streamwarden/journal.jsonl",
+        "alice~40home/{camera}/.live/r1-000000.mp4",
+        "",
+        ".",
+        "..",
+    ],
+)
+def test_a_row_that_is_no_stored_segment_unlinks_nothing(
+    made: Recordings, make: Make, hand: Hand, tmp_path: Path, path: str
+) -> None:
+    camera = made.camera()
+    outside = tmp_path / "outside"
+    precious = outside / "2026-01-31" / "120000.000Z-r1-0.mp4"
+    precious.parent.mkdir(parents=True)
+    precious.write_bytes(b"precious")
+    (made.root / "link").symlink_to(outside)
+    another = made.root / "bob" / "2026-01-31" / "120000.000Z-r1-0.mp4"
+    another.parent.mkdir(parents=True)
+    another.write_bytes(b"another's")
+    (made.root / "inner").symlink_to(made.root / "bob")
+    made.live(camera).mkdir(parents=True)
+    (made.live(camera) / "r1-000000.mp4").write_bytes(b"being written")
+    there = path.format(outside=outside, camera=camera.id)
+    made.segments.insert_many([_row(camera, 0, there or " ")])
+    before = sorted(tmp_path.rglob("*"))
+    hand.seconds = 40 * DAY_S
+    finish(make())
+    assert sorted(tmp_path.rglob("*")) == before
+    assert precious.read_bytes() == b"precious"
+    assert made.rows(camera) == []
+
+
+def test_a_file_that_is_gone_already_keeps_nothing_up(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    made.files(two[0])[0].unlink()
+    hand.seconds = 40 * DAY_S
+    finish(make())
+    assert kept(made, *two) == [[], []]
+
+
+def test_one_file_that_cannot_be_unlinked_keeps_no_other(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+) -> None:
+    stuck = made.files(two[0])[0]
+    stuck.unlink()
+    stuck.mkdir()
+    hand.seconds = DAY_S + 7
+    sweeper = make(keep_for=timedelta(days=1))
+    finish(sweeper)
+    assert made.segments.deleting(limit=9)[0].path == str(stuck.relative_to(made.root))
+    hand.seconds = DAY_S + 9
+    finish(sweeper)
+    assert kept(made, two[1]) == [[10]]
+    stuck.rmdir()
+    finish(sweeper)
+    assert made.segments.deleting(limit=9) == []
+
+
+def test_a_disk_that_refuses_everything_has_nothing_more_marked(
+    made: Recordings, make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = made.camera()
+    made.segments.insert_many([_row(camera, number) for number in range(3 * STUCK_AT_MOST)])
+
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        del missing_ok
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    hand.free_bytes = 0
+    sweeper = make(reserve_bytes=100)
+    while not made.segments.deleting(limit=STUCK_AT_MOST + 1)[STUCK_AT_MOST:]:
+        assert sweeper.sweep()
+    for _ in range(9):
+        with pytest.raises(OSError, match="Read-only"):
+            sweeper.sweep()
+    assert len(made.segments.deleting(limit=999)) <= STUCK_AT_MOST + 10
+    assert len(made.rows(camera)) >= STUCK_AT_MOST
+
+
+# In words
+
+
+def test_what_will_be_deleted_is_said_in_words() -> None:
+    said = Limits(keep_for=timedelta(days=30), reserve_bytes=5 * 1024**3).in_words()
+    assert said == (
+        "recordings older than 30 days are deleted, "
+        "the oldest as well while less than 5.0 GiB of the disk is free"
+    )
+    quotas = Limits(
+        keep_for=timedelta(days=7),
+        reserve_bytes=0,
+        total_bytes=2 * 1024**4,
+        camera_bytes=3 * 1024**3 // 2,
+    )
+    assert quotas.in_words().endswith(
+        "or all take more than 2048.0 GiB, or one camera's take more than 1.5 GiB"
+    )
+
+
+# While Postgres is away
+
+
+HOUR_S = 3_600
+
+
+class Away:
+    """A table of segments that does not answer."""
+
+    def __getattr__(self, _name: str) -> NoReturn:
+        raise StorageUnavailable("the database does not answer", reason="stopped by the test")
+
+
+@pytest.fixture
+def away(make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sweeper]:
+    """A sweeper an hour later, with a disk of which too little is free, and no index."""
+
+    def sweeper(*, missing: int) -> Sweeper:
+        hand.seconds, hand.free_bytes = HOUR_S, 10**6
+        made = make(reserve_bytes=10**6 + missing)
+        monkeypatch.setattr(made, "_segments", Away())
+        return made
+
+    return sweeper
+
+
+def test_without_an_index_the_oldest_files_go_at_the_reserve(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+) -> None:
+    rows = sorted((row for camera in two for row in made.rows(camera)), key=lambda r: r.started_at)
+    blind = away(missing=rows[0].size_bytes + 1)
+    assert blind.sweep()
+    assert [made.root / row.path for row in rows if not (made.root / row.path).exists()] == [
+        made.root / row.path for row in rows[:2]
+    ]
+    assert hand.counted == [("reserve", 2, sum(row.size_bytes for row in rows[:2]))]
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert made.verify() == []
+    assert not hand.book.exists()
+    assert len(hand.counted) == 1
+
+
+def test_without_an_index_nothing_goes_above_the_reserve(
+    made: Recordings, two: tuple[Camera, Camera], hand: Hand, away: Make
+) -> None:
+    blind = away(missing=0)
+    hand.seconds = 100 * DAY_S  # too old as well: that can wait
+    with pytest.raises(Unavailable):
+        blind.sweep()
+    assert [len(made.files(camera)) for camera in two] == [3, 3]
+
+
+def test_without_an_index_what_is_young_stays(
+    made: Recordings, two: tuple[Camera, Camera], hand: Hand, away: Make
+) -> None:
+    blind = away(missing=10**9)
+    hand.seconds = 607
+    assert blind.sweep()
+    with pytest.raises(Unavailable):
+        blind.sweep()
+    assert [len(made.files(camera)) for camera in two] == [1, 1]
+
+
+def test_a_row_that_is_still_on_its_way_is_waited_for(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+) -> None:
+    assert away(missing=1).sweep()
+    noted_at = datetime.fromtimestamp(hand.book.stat().st_mtime, UTC)
+    hand.waiting_since = noted_at - timedelta(seconds=1)
+    finish(make())
+    assert [len(made.rows(camera)) for camera in two] == [3, 3]
+    hand.waiting_since = noted_at + timedelta(seconds=1)
+    finish(make())
+    assert [len(made.rows(camera)) for camera in two] == [2, 3]
+
+
+def test_a_crash_before_the_file_is_gone_is_carried_through(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+) -> None:
+    oldest = made.rows(two[0])[0]
+    hand.book.write_text(f"{oldest.path}\n{oldest.path[:-9]}")  # and a name that was torn
+    assert away(missing=1).sweep()
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [2, 6, 10]]
+    assert made.verify() == []
+
+
+def test_a_file_that_cannot_go_keeps_no_other(
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    away: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stuck, next_ = made.root / made.rows(two[0])[0].path, made.root / made.rows(two[1])[0].path
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(errno.EPERM, "immutable")
+        unlink(path, missing_ok=missing_ok)
+
+    blind = away(missing=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(Unavailable):
+            blind.sweep()
+        assert blind.sweep()
+    assert stuck.exists()
+    assert not next_.exists()
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+
+
+def test_what_was_deleted_without_an_index_is_not_lost_before_its_rows_are_marked(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, away: Make
+) -> None:
+    oldest, ledgers = made.rows(two[0])[0], [made.ledger(camera) for camera in two]
+    assert away(missing=oldest.size_bytes + 1).sweep()
+    assert made.verify() == []
+    assert made.reconcile() == []
+    assert [len(made.rows(camera)) for camera in two] == [3, 3]
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert [made.ledger(camera) for camera in two] == ledgers
+    assert made.verify() == []
+
+
+def test_what_somebody_else_removed_meanwhile_is_lost(
+    made: Recordings, two: tuple[Camera, Camera], away: Make
+) -> None:
+    lost = made.rows(two[1])[1]
+    assert away(missing=1).sweep()
+    (made.root / lost.path).unlink()
+    assert [found.path for found in made.verify()] == [lost.path]
+
+
+def test_a_deletion_that_is_written_down_while_we_look_is_known(
+    made: Recordings, two: tuple[Camera, Camera], away: Make
+) -> None:
+    looking, scope, blind = (
+        checking.verifier(made.root, made.database),
+        Scope(to=at(3600)),
+        away(missing=1),
+    )
+    assert blind.sweep()
+    assert list(looking.verify(two[0].id, scope)) == []
+    assert blind.sweep()
+    assert len(made.files(two[1])) == 2
+    assert list(looking.verify(two[1].id, scope)) == []
+
+
+@pytest.mark.parametrize("step", ["before marking", "after marking", "before trimming"])
+def test_whoever_looks_between_two_steps_of_it_misses_nothing(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, away: Make, step: str
+) -> None:
+    oldest, ledgers = made.rows(two[0])[0], [made.ledger(camera) for camera in two]
+    assert away(missing=oldest.size_bytes + 1).sweep()
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(Crash, match=step):
+            finish(make())
+    assert made.reconcile() == []
+    finish(make())
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert [made.ledger(camera) for camera in two] == ledgers
+    assert made.verify() == []

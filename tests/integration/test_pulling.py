@@ -1,0 +1,133 @@
+"""The keeper of sources at either media server's control API, which forgets all when it restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamwarden.app.source_plans import SourcePlans
+from streamwarden.app.sources import SourceKeeper
+from streamwarden.auth.pulled import PulledPaths
+from streamwarden.auth.source_secrets import SourceSealer
+from streamwarden.auth.source_targets import SourceTargets
+from streamwarden.auth.source_urls import Credentials
+from streamwarden.clients.mediamtx import MediaMtxClient, MediaServerUnavailable, PathRefused
+from streamwarden.clock import SystemClock
+from streamwarden.devkit.media_server import MediaServer
+from streamwarden.metrics.sources import SourceMetrics
+from streamwarden.storage.rows import StoredSource
+from tests.acceptance.waiting import wait_for
+from tests.fakes.storage import FakeStorage
+from tests.integration.media_servers import KINDS, serving, serving_hook
+
+WITHIN_S = 60.0
+SHOWN = Credentials("vie wer", "geheim/p@ss:#$G1%")
+NOBODY = "rtsp://127.0.0.1:1/x"
+PULLED = "rtsp://vie%20wer:geheim%2Fp%40ss%3A%23%24G1%25@127.0.0.1:1/x"
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[MediaServer]:
+    with serving_hook() as hook, serving(request.param, hook) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: MediaServer) -> Iterator[MediaMtxClient]:
+    client = MediaMtxClient(server.plan.control_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    return FakeStorage()
+
+
+@pytest.fixture
+def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourceKeeper]:
+    sealer = SourceSealer([b"k" * 32])
+    keeper = SourceKeeper(
+        server=MediaMtxClient(server.plan.control_url),
+        table=storage.sources,
+        plans=SourcePlans(SourceTargets(("127.0.0.1",)), sealer),
+        pulled=PulledPaths(),
+        clock=SystemClock(),
+        metrics=SourceMetrics(CollectorRegistry()),
+        ready=lambda: None,
+        sealer=sealer,
+    )
+    yield keeper
+    keeper.stop()
+
+
+def add(storage: FakeStorage, path: str = "cam/door") -> None:
+    camera = storage.cameras.add(name="x", owner="alice", created_at=SystemClock().now(), path=path)
+    sealed = SourceSealer([b"k" * 32]).seal(camera.id, SHOWN)
+    storage.cameras.update(camera.id, source=StoredSource(url=NOBODY, sealed=sealed))
+
+
+def sources(client: MediaMtxClient) -> dict[str, str]:
+    return {path.name: path.source for path in client.paths()}
+
+
+def test_a_path_is_listed_as_it_was_set_and_forgotten_harmlessly_often(
+    client: MediaMtxClient,
+) -> None:
+    before = sources(client)
+    for _ in range(2):
+        client.pull("cam/door", PULLED)
+    assert sources(client) == before | {"cam/door": PULLED}
+    client.pull("cam/door", NOBODY)
+    assert sources(client)["cam/door"] == NOBODY
+    for _ in range(2):
+        client.forget("cam/door")
+    assert sources(client) == before
+
+
+def test_what_the_server_does_not_take_is_refused_and_not_repeated(
+    client: MediaMtxClient,
+) -> None:
+    with pytest.raises(PathRefused) as refused:
+        client.pull("cam/door", "rtsp://geheim:@127.0.0.1:1/x")
+    assert "geheim" not in str(refused.value)
+    assert "cam/door" not in sources(client)
+
+
+def test_the_list_is_read_page_by_page(
+    client: MediaMtxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamwarden.clients.mediamtx._PER_PAGE", 2)
+    for number in range(5):
+        client.pull(f"cam{number}", NOBODY)
+    assert sources(client).items() >= {f"cam{number}": NOBODY for number in range(5)}.items()
+
+
+def test_a_server_that_was_killed_has_its_paths_back_and_an_operators_stay_alone(
+    server: MediaServer, client: MediaMtxClient, storage: FakeStorage, keeper: SourceKeeper
+) -> None:
+    add(storage)
+    client.pull("roof", NOBODY)
+    keeper.start()
+    wait_for("the path", lambda: sources(client).get("cam/door") == PULLED, within_s=WITHIN_S)
+    assert sources(client)["roof"] == NOBODY
+
+    server.kill()
+
+    def back() -> bool:
+        try:
+            return sources(client).get("cam/door") == PULLED
+        except MediaServerUnavailable:
+            return False
+
+    wait_for("the path again", back, within_s=WITHIN_S)
+    assert "roof" not in sources(client), "what an operator has set by hand is not ours to keep"
+    (camera,) = storage.cameras.all_active()
+    client.pull("roof", NOBODY)
+    storage.cameras.remove(camera.id)
+    keeper.wake()
+    wait_for("the path gone", lambda: "cam/door" not in sources(client), within_s=WITHIN_S)
+    assert sources(client)["roof"] == NOBODY
+    assert storage.sources.paths_set() == set()

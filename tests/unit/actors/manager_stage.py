@@ -1,0 +1,286 @@
+"""A stage for the stream manager: real actors under a real root, everything about them by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pykka
+
+from streamwarden.actors.gateway import StreamGateway
+from streamwarden.actors.messages import ReconcileDue, StartStream
+from streamwarden.actors.recorder import RecorderActor
+from streamwarden.actors.recorder_deps import RecorderSpec
+from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
+from streamwarden.actors.wishes import Desired, DesiredStream, WishBook
+from streamwarden.supervision import (
+    INFINITY,
+    ChildExited,
+    ChildSpec,
+    ChildStarted,
+    ChildType,
+    Exit,
+    Intensity,
+    Link,
+    Shutdown,
+    Supervisor,
+    SupervisorSpec,
+    tell,
+)
+from tests.unit.actors.stage import URL, Camera, Crash, World, at
+from tests.unit.supervision.by_hand import DEADLINE_S, Watcher
+
+Ref = pykka.ActorRef[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Answered when all that was told before has been handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Be busy until the gate opens."""
+
+    gate: threading.Event
+
+
+class Staged:
+    """Counts what an actor handles, and fails or waits on demand."""
+
+    stage: ManagerStage
+
+    def on_receive(self, message: object) -> object:
+        match message:
+            case Sync():
+                return None
+            case Crash():
+                raise ValueError("scripted")
+            case Hold(gate):
+                assert gate.wait(DEADLINE_S)
+                return None
+        self.stage.handled()
+        return super().on_receive(message)  # type: ignore[misc]
+
+
+class StagedRecorder(Staged, RecorderActor):
+    def __init__(self, *, stage: ManagerStage, **fields: Any) -> None:  # noqa: ANN401 - RecorderActor's own
+        super().__init__(**fields)
+        self.stage = stage
+
+    def init(self) -> None:
+        if self.stage.recorders_fail:
+            raise ValueError("scripted")
+        super().init()
+
+
+class StagedManager(Staged, StreamManager):
+    def __init__(self, *, stage: ManagerStage, **fields: Any) -> None:  # noqa: ANN401 - StreamManager's own
+        super().__init__(**fields)
+        self.stage = stage
+
+
+class ManagerStage(World):
+    """The tree from the root down, and what HTTP and the database would do to it."""
+
+    def __init__(self, *, saved: bytes = b"") -> None:
+        super().__init__()
+        self.saved = saved
+        self.cameras: dict[UUID, Camera] = {}
+        self.rows: dict[UUID, DesiredStream] = {}
+        self.segment_seconds = 30
+        self.database_away = False
+        self.recorders_fail = False
+        self.parked: list[tuple[UUID, str]] = []
+        self.forgotten: list[UUID] = []
+        self.gone: frozenset[UUID] = frozenset()
+        self.released: list[tuple[UUID, str, datetime]] = []
+        self.watcher = Watcher()
+        self.wishes = WishBook(load=lambda: self.saved, save=self._save)
+        self.refs: dict[str, list[Ref]] = {}
+        self._exits: dict[str, threading.Event] = {}
+        self._lock = threading.Condition()
+        self._handled = 0
+        self._down = threading.Event()
+        self.gateway = StreamGateway(manager=self.manager, board=self.board)
+        self.root: Ref = Supervisor.start(
+            link=Link("root", 1, self._root_told),
+            spec=SupervisorSpec(
+                limit=Intensity(intensity=5, period_s=60.0),
+                children=(
+                    ChildSpec(
+                        id="manager",
+                        start=self._start_manager,
+                        shutdown_s=INFINITY,
+                        type=ChildType.SUPERVISOR,
+                    ),
+                ),
+            ),
+            timers=self.timers,
+            clock=self.clock,
+            observer=self.watcher,
+        )
+        self.settle()
+
+    # The tree
+
+    def _start_manager(self, link: Link) -> Ref:
+        deps = ManagerDeps(
+            start_recorder=self._start_recorder,
+            park=lambda camera_id, owner: self.parked.append((camera_id, owner)),
+            release=lambda *call: self.released.append(call),
+            forget=self.forgotten.append,
+            read_wishes=self._read_wishes,
+            wishes=self.wishes,
+            board=self.board,
+            callers=self.callers,
+            timers=self.timers,
+            clock=self.clock,
+            observer=self.watcher,
+            recorder_shutdown_s=8.0,
+        )
+        return self._cast(
+            "manager", link, lambda traced: StagedManager.start(stage=self, link=traced, deps=deps)
+        )
+
+    def _start_recorder(self, link: Link, spec: RecorderSpec, owner: str) -> Ref:
+        deps = self.deps(spec.camera_id, self.camera(spec.camera_id, owner))
+        return self._cast(
+            str(spec.camera_id),
+            link,
+            lambda traced: StagedRecorder.start(stage=self, link=traced, spec=spec, deps=deps),
+        )
+
+    def _cast(self, name: str, link: Link, start: Callable[[Link], Ref]) -> Ref:
+        """Start an incarnation whose exit notice is noted once it is in its supervisor's inbox."""
+        exited = threading.Event()
+
+        def notify(notice: ChildStarted | ChildExited) -> None:
+            link.notify(notice)
+            if isinstance(notice, ChildExited):
+                self.handled()
+                exited.set()
+
+        ref = start(Link(link.child_id, link.incarnation, notify))
+        with self._lock:
+            self._exits[ref.actor_urn] = exited
+            self.refs.setdefault(name, []).append(ref)
+            self._lock.notify_all()
+        return ref
+
+    def _root_told(self, notice: ChildStarted | ChildExited) -> None:
+        if isinstance(notice, ChildExited):
+            self._down.set()
+
+    def _save(self, content: bytes) -> None:
+        self.saved = content
+
+    def _read_wishes(self) -> Desired:
+        if self.database_away:
+            raise OSError("scripted")
+        return Desired(tuple(self.rows.values()), self.segment_seconds, self.gone)
+
+    def camera(self, camera_id: UUID, owner: str = "otto") -> Camera:
+        """Return what lies beneath a camera's recorders; each owner's folder is another one."""
+        known = self.cameras.get(camera_id)
+        if known is None or known.owner != owner:
+            known = self.cameras[camera_id] = Camera(self.clock)
+            known.owner = owner
+        return known
+
+    def manager(self) -> Ref:
+        return self.refs["manager"][-1]
+
+    def recorder(self, camera_id: UUID) -> Ref:
+        return self.refs[str(camera_id)][-1]
+
+    def wait_cast(self, name: str, incarnations: int) -> None:
+        """Wait until so many incarnations of a child have been started."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: len(self.refs[name]) >= incarnations, DEADLINE_S)
+
+    # Quiet
+
+    def handled(self) -> None:
+        with self._lock:
+            self._handled += 1
+
+    def settle(self) -> None:
+        """Wait until no actor has anything left to do."""
+        before: tuple[int, int] | None = None
+        while before != (now := (self._handled, len(self._everyone()))):
+            before = now
+            for ref in self._everyone():
+                self._sync(ref)
+
+    def _everyone(self) -> list[Ref]:
+        return [self.root, *(ref for refs in list(self.refs.values()) for ref in refs)]
+
+    def _sync(self, ref: Ref) -> None:
+        try:
+            ref.ask(Sync(), timeout=DEADLINE_S)
+        except TypeError:
+            # The root takes no Sync, but in turn.
+            return
+        except pykka.ActorDeadError:
+            # It has nothing left to do once its notice is out.
+            if ref is not self.root:
+                assert self._exits[ref.actor_urn].wait(DEADLINE_S)
+
+    # What is done to them
+
+    def start(self, camera_id: UUID, *, owner: str = "otto", seconds: int = 30) -> None:
+        self.gateway.start(
+            StartStream(camera_id=camera_id, owner=owner, rtsp_url=URL, segment_seconds=seconds)
+        )
+        self.settle()
+
+    def recording(self, camera_id: UUID, *, owner: str = "otto") -> None:
+        self.start(camera_id, owner=owner)
+        self.camera(camera_id, owner).watcher.record(1)
+        self.settle()
+
+    def stop(self, camera_id: UUID) -> None:
+        self.gateway.stop(camera_id)
+        self.settle()
+
+    def end_runs(self, camera_id: UUID) -> None:
+        """FFmpeg has done as it was asked."""
+        watcher = self.cameras[camera_id].watcher
+        for run in watcher.live:
+            watcher.end(run, None)
+        self.settle()
+
+    def row(
+        self, camera_id: UUID, *, wanted: bool, owner: str = "otto", changed_s: float = 0
+    ) -> None:
+        self.rows[camera_id] = DesiredStream(
+            camera_id=camera_id, owner=owner, wanted=wanted, changed_at=at(changed_s)
+        )
+
+    def reconcile(self) -> None:
+        tell(self.manager(), ReconcileDue())
+        self.settle()
+
+    def crash(self, ref: Ref) -> None:
+        tell(ref, Crash())
+        self.settle()
+
+    def state(self, camera_id: UUID) -> str:
+        return str(self.board.get(camera_id).status)
+
+    def shut_down(self) -> None:
+        tell(self.root, Shutdown())
+
+    def wait_down(self) -> None:
+        assert self._down.wait(DEADLINE_S)
+
+    def close(self) -> None:
+        tell(self.root, Exit())
+        for ref in self._everyone():
+            tell(ref, Exit())
+            assert ref.actor_stopped.wait(DEADLINE_S)

@@ -1,0 +1,280 @@
+"""A stage for one recorder: the real actor, everything about it moved by hand."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import pykka
+
+from streamwarden.actors.board import StatusBoard
+from streamwarden.actors.gap_meter import GapMeter
+from streamwarden.actors.messages import StopRecording, StreamStatus, UpdateStream
+from streamwarden.actors.recorder import RecorderActor
+from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
+from streamwarden.actors.respawn import Backoff
+from streamwarden.actors.shown import Shown
+from streamwarden.actors.spawning import Spawning
+from streamwarden.causes import Cause
+from streamwarden.supervision import ChildExited, ChildStarted, Exit, Link, Shutdown, tell
+from tests.fakes.recording import (
+    FakeArchive,
+    FakeInstruments,
+    FakeSegment,
+    FakeTokens,
+    FakeWatcher,
+    HandWorkers,
+)
+from tests.unit.supervision.by_hand import DEADLINE_S, HandClock, HandTimers
+
+CAMERA: Final = UUID("11111111-1111-1111-1111-111111111111")
+START_S: Final = 1000.0
+URL: Final = "rtsp://media/cam?offered"
+
+
+def at(seconds: float) -> datetime:
+    """Return the moment so many seconds after the stage's clock began."""
+    return datetime.fromtimestamp(START_S + seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Call ``done`` once nothing else is in the inbox."""
+
+    done: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Raise in the handler."""
+
+
+class StagedRecorder(RecorderActor):
+    """The real recorder, which also says when it has nothing left to do, and crashes on demand."""
+
+    def receive(self, message: object) -> object:
+        match message:
+            case Sync(done):
+                assert isinstance(self.actor_inbox, queue.Queue)
+                if self.actor_inbox.qsize():
+                    tell(self.actor_ref, message)
+                else:
+                    done()
+                return None
+            case Crash():
+                raise ValueError("scripted")
+        return super().receive(message)
+
+
+class Camera:
+    """All that outlives a recorder's incarnations."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.owner = "otto"
+        self.archive = FakeArchive()
+        self.tokens = FakeTokens()
+        self.watcher = FakeWatcher(clock.now)
+
+
+class World:
+    """What every recorder of a test shares."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.timers = HandTimers()
+        self.disk = HandWorkers()
+        self.callers = HandWorkers()
+        self.board = StatusBoard(self.clock)
+        self.instruments = FakeInstruments()
+        self.renew_meter()
+
+    def renew_meter(self) -> None:
+        """Begin to count as a new process does."""
+        self.meter_timers = HandTimers()
+        self.meter = GapMeter(counter=self.instruments, clock=self.clock, timers=self.meter_timers)
+
+    def deps(self, camera_id: UUID, camera: Camera) -> RecorderDeps:
+        return RecorderDeps(
+            archive=camera.archive,
+            adopt=camera.watcher.adopt,
+            spawning=Spawning(
+                camera_id=camera_id,
+                archive=camera.archive,
+                tokens=camera.tokens,
+                token_expiry=lambda _: None,
+                clock=self.clock,
+                backoff=Backoff(),
+                chance=lambda: 1.0,
+            ),
+            shown=Shown(
+                camera_id=camera_id,
+                board=self.board.take_over(camera_id),
+                instruments=self.instruments,
+                clock=self.clock,
+            ),
+            disk=self.disk,
+            callers=self.callers,
+            timers=self.timers,
+            clock=self.clock,
+            instruments=self.instruments,
+            meter=self.meter,
+        )
+
+
+class RecorderStage(World):
+    """One camera, and one incarnation of its recorder after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.camera = Camera(self.clock)
+        self.archive, self.watcher = self.camera.archive, self.camera.watcher
+        self.tokens = self.camera.tokens
+        self.exits: list[ChildExited] = []
+        self._refs: list[pykka.ActorRef[Any]] = []
+        self._changed = threading.Condition()
+
+    # The actor
+
+    def start(self, *, seconds: int = 30, url: str | None = URL, settle: bool = True) -> None:
+        """Start the next incarnation."""
+        spec = RecorderSpec(
+            camera_id=CAMERA,
+            segment_seconds=seconds,
+            wanted_at=self.clock.now(),
+            url=url,
+            wished_s=self.clock.monotonic(),
+        )
+        link = Link(str(CAMERA), len(self._refs) + 1, self._notified)
+        deps = self.deps(CAMERA, self.camera)
+        self._refs.append(StagedRecorder.start(link=link, spec=spec, deps=deps))
+        if settle:
+            self.settle()
+
+    def started(self, *, seconds: int = 30) -> None:
+        """Start, and let the first run record."""
+        self.start(seconds=seconds)
+        self.record(1)
+
+    def _notified(self, notice: ChildStarted | ChildExited) -> None:
+        if isinstance(notice, ChildExited):
+            with self._changed:
+                self.exits.append(notice)
+                self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Wait until the actor has dealt with everything, or has ended."""
+        before, synced = len(self.exits), threading.Event()
+
+        def done() -> None:
+            with self._changed:
+                synced.set()
+                self._changed.notify_all()
+
+        if not tell(self._refs[-1], Sync(done)):
+            return
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: synced.is_set() or len(self.exits) > before, DEADLINE_S
+            )
+
+    def tell(self, message: object) -> None:
+        tell(self._refs[-1], message)
+        self.settle()
+
+    def crash(self) -> None:
+        self.tell(Crash())
+        self.wait_ended()
+
+    def update(self, *, seconds: int, url: str | None = None) -> None:
+        self.tell(UpdateStream(rtsp_url=url, segment_seconds=seconds))
+
+    def shut_down(self) -> None:
+        self.tell(Shutdown())
+
+    def unwant(self) -> None:
+        """Stop as a user does."""
+        tell(self._refs[-1], StopRecording(self.clock.now()))
+        self.tell(Shutdown())
+
+    def wait_ended(self) -> ChildExited:
+        """Wait for the present incarnation's end."""
+        with self._changed:
+            incarnations = len(self._refs)
+            assert self._changed.wait_for(lambda: len(self.exits) == incarnations, DEADLINE_S)
+            return self.exits[-1]
+
+    @property
+    def ended(self) -> bool:
+        return len(self.exits) == len(self._refs)
+
+    # What happens around it
+
+    def go_to(self, seconds: float) -> None:
+        """Move the clock to so many seconds after the beginning."""
+        self.clock.seconds = START_S + seconds
+
+    def record(self, run: int) -> None:
+        self.watcher.record(run)
+        self.settle()
+
+    def finish(self, run: int, number: int, start_s: float, end_s: float) -> None:
+        """FFmpeg finishes a segment, now."""
+        self.go_to(end_s)
+        self.watcher.finish(run, number, at(start_s), at(end_s))
+        self.settle()
+
+    def lose(
+        self,
+        run: int,
+        cause: Cause | None = Cause.SOURCE_OFFLINE,
+        *,
+        tail: tuple[int, float, float] | None = None,
+        recorded: bool = True,
+    ) -> None:
+        """A run ends, leaving a torn segment (its number, start and end) or none."""
+        left = FakeSegment(tail[0], at(tail[1]), at(tail[2])) if tail else None
+        self.watcher.end(run, cause, tail=left, recorded=recorded)
+        self.settle()
+
+    def expire(self, delay_s: float) -> None:
+        self.timers.expire(delay_s)
+        self.settle()
+
+    # What can be seen
+
+    @property
+    def status(self) -> StreamStatus:
+        return self.board.get(CAMERA)
+
+    @property
+    def gaps(self) -> list[tuple[float, float | None, str]]:
+        """The ledger's gaps in time order: start and end in the stage's seconds, and cause."""
+        shown = [gap for gap in self.archive.gaps.values() if not gap.void]
+        rows = [(seconds(gap.started_at), gap.ended_at, gap.cause) for gap in shown]
+        return sorted(
+            (start, None if end is None else seconds(end), str(cause)) for start, end, cause in rows
+        )
+
+    @property
+    def state(self) -> str:
+        return str(self.status.status)
+
+    @property
+    def spawned(self) -> list[int]:
+        return [order.run for order in self.watcher.orders]
+
+    def close(self) -> None:
+        for ref in self._refs:
+            tell(ref, Exit())
+        for ref in self._refs:
+            assert ref.actor_stopped.wait(DEADLINE_S)
+
+
+def seconds(moment: datetime) -> float:
+    """Return a moment in the stage's seconds."""
+    return moment.timestamp() - START_S

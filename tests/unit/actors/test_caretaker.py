@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from streamwarden.actors import ledger as book
+from streamwarden.actors.caretaker import Caretaker, close_ledger
+from streamwarden.actors.ledger import Ledger
+from streamwarden.causes import Cause
+from tests.fakes.recording import FakeSegment
+from tests.unit.actors.stage import CAMERA, RecorderStage, at
+
+
+@pytest.fixture
+def parked(stage: RecorderStage) -> RecorderStage:
+    """A recorder that has recorded half a minute and will not be started again."""
+    stage.started()
+    stage.finish(1, 0, 0, 30)
+    stage.crash()
+    return stage
+
+
+def care(stage: RecorderStage) -> None:
+    caretaker = Caretaker(
+        camera_id=CAMERA,
+        archive=stage.archive,
+        disk=stage.disk,
+        meter=stage.meter,
+        clock=stage.clock,
+    )
+    stage.watcher.adopt(CAMERA, caretaker)
+
+
+def test_what_the_stopped_run_still_lists_is_stored_and_then_the_gap_begins(
+    parked: RecorderStage,
+) -> None:
+    care(parked)
+    assert parked.archive.opened_with[-1] == {1}
+    parked.finish(1, 1, 30, 33)
+    assert parked.gaps == []
+    parked.go_to(34)
+    parked.lose(1, None)
+    assert sorted(parked.archive.rows) == [(1, 0), (1, 1)]
+    assert parked.gaps == [(33, None, "actor_parked")]
+
+
+def test_a_torn_tail_is_stored_before_the_gap_begins(parked: RecorderStage) -> None:
+    care(parked)
+    parked.go_to(34)
+    parked.lose(1, None, tail=(1, 30, 32))
+    assert parked.gaps == [(32, None, "actor_parked")]
+
+
+def test_without_a_run_the_gap_begins_at_once(stage: RecorderStage) -> None:
+    stage.archive.ledger, _ = book.stored(Ledger(covered_until=at(0)), at(0), at(30))
+    care(stage)
+    assert stage.gaps == [(30, None, "actor_parked")]
+
+
+def test_a_gap_that_was_open_ends_where_the_parking_begins(stage: RecorderStage) -> None:
+    stage.start()
+    stage.lose(1, Cause.SOURCE_OFFLINE, recorded=False)
+    stage.crash()
+    stage.go_to(20)
+    care(stage)
+    assert stage.gaps == [(0, 20, "source_offline"), (20, None, "actor_parked")]
+
+
+def test_the_next_incarnation_takes_over_without_storing_or_losing_anything(
+    parked: RecorderStage,
+) -> None:
+    care(parked)
+    parked.finish(1, 1, 30, 33)
+    parked.lose(1, None)
+    parked.go_to(3600)
+    parked.start()
+    assert parked.spawned == [1, 2]
+    assert parked.gaps == [(33, None, "actor_parked")]
+    parked.record(2)
+    parked.finish(2, 0, 3601, 3630)
+    assert parked.gaps == [(33, 3601, "actor_parked")]
+
+
+def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderStage) -> None:
+    care(parked)
+    parked.archive.refuse("store")
+    parked.finish(1, 1, 30, 33)
+    parked.lose(1, None)
+    assert (1, 1) not in parked.archive.rows
+    parked.start()
+    assert (1, 1) in parked.archive.rows
+
+
+def test_closing_the_books_ends_the_open_gap_and_twice_is_once(stage: RecorderStage) -> None:
+    ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.ACTOR_PARKED, at(31))
+    stage.archive.note(ledger, changes)
+    for moment in (at(60), at(90)):
+        close_ledger(camera_id=CAMERA, archive=stage.archive, meter=stage.meter, at=moment)
+    assert stage.gaps == [(30, 60, "actor_parked")]
+    assert stage.archive.ledger == Ledger()
+    assert stage.archive.opened_with == []
+    assert stage.instruments.gap_s == {"actor_parked": 30.0}
+
+
+def test_a_segment_of_an_earlier_life_is_not_accounted_twice(parked: RecorderStage) -> None:
+    parked.watcher.runs[1].pending[0] = FakeSegment(0, at(0), at(30))
+    care(parked)
+    parked.lose(1, None)
+    assert parked.archive.ledger.covered_until == at(30)
+    assert parked.gaps == [(30, None, "actor_parked")]

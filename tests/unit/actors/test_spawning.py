@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from streamwarden.actors.ports import CannotStore, SpawnOrder
+from streamwarden.actors.respawn import Backoff
+from streamwarden.actors.spawning import Spawning
+from streamwarden.causes import Cause
+from tests.fakes.recording import FakeArchive, FakeTokens
+from tests.unit.actors.stage import CAMERA, START_S, URL
+from tests.unit.supervision.by_hand import HandClock
+
+FRESH = "rtsp://media/cam?fetched=1"
+
+
+class Desk:
+    def __init__(self, *, ends_in_s: float | None = None) -> None:
+        self.archive = FakeArchive()
+        self.tokens = FakeTokens()
+        self.spawning = Spawning(
+            camera_id=CAMERA,
+            archive=self.archive,
+            tokens=self.tokens,
+            token_expiry=lambda _: None if ends_in_s is None else START_S + ends_in_s,
+            clock=HandClock(),
+            backoff=Backoff(),
+            chance=lambda: 1.0,
+        )
+
+    def order(self) -> SpawnOrder:
+        return self.spawning.preparation(30)()
+
+
+@pytest.mark.parametrize(("ends_in_s", "url"), [(20.0, URL), (19.9, FRESH), (-5.0, FRESH)])
+def test_an_offered_url_is_used_while_twenty_seconds_remain(ends_in_s: float, url: str) -> None:
+    desk = Desk(ends_in_s=ends_in_s)
+    desk.spawning.offer(URL)
+    assert desk.order().url == url
+
+
+def test_a_url_without_an_expiry_is_used() -> None:
+    desk = Desk()
+    desk.spawning.offer(URL)
+    assert desk.order().url == URL
+
+
+def test_an_offered_url_is_used_once() -> None:
+    desk = Desk()
+    desk.spawning.offer(URL)
+    assert [desk.order().url, desk.order().url] == [URL, FRESH]
+
+
+def test_offering_nothing_takes_nothing_away() -> None:
+    desk = Desk()
+    desk.spawning.offer(URL)
+    desk.spawning.offer(None)
+    assert desk.order().url == URL
+
+
+def test_the_newest_offer_counts() -> None:
+    desk = Desk()
+    desk.spawning.offer("rtsp://media/cam?older")
+    desk.spawning.offer(URL)
+    assert desk.order().url == URL
+
+
+def test_each_order_has_a_run_number_of_its_own() -> None:
+    desk = Desk()
+    assert [desk.order().run, desk.order().run] == [1, 2]
+
+
+def test_a_full_disk_is_the_disks_fault() -> None:
+    desk = Desk()
+    desk.archive.refuse("next_run")
+    with pytest.raises(CannotStore) as refusal:
+        desk.order()
+    assert refusal.value.cause is Cause.DISK_FULL
+
+
+def test_no_token_costs_no_run_number() -> None:
+    desk = Desk()
+    desk.tokens.refusals.append(OSError("scripted"))
+    with pytest.raises(OSError, match="scripted"):
+        desk.order()
+    assert desk.order().run == 1
+
+
+def test_what_was_learned_of_audio_and_probe_outlives_a_recording() -> None:
+    desk = Desk()
+    desk.spawning.lost(Cause.UNSUPPORTED_MEDIA, recorded=False)
+    desk.spawning.lost(Cause.STARTING, recorded=False)
+    desk.spawning.recorded()
+    order = desk.order()
+    assert (order.audio, order.probe_s) == ("aac", 5.0)
+
+
+def test_a_closed_segment_begins_the_pauses_anew() -> None:
+    desk = Desk()
+    for _ in range(6):
+        desk.spawning.lost(Cause.TIMEOUT, recorded=False)
+    desk.spawning.recorded()
+    assert desk.spawning.lost(Cause.TIMEOUT, recorded=True) == 0.0
+    assert desk.spawning.lost(Cause.TIMEOUT, recorded=True) == 0.5
+
+
+def test_no_url_is_in_an_orders_repr() -> None:
+    desk = Desk()
+    desk.spawning.offer(URL)
+    assert "rtsp" not in repr(desk.order())

@@ -1,0 +1,78 @@
+"""How often the evictor looks: seldom, soon a few times once it was woken, less if that is much work."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamwarden.app.eviction import EVERY_S, SOON_S, SOON_TIMES, Evictor
+from streamwarden.auth.denials import DenialList
+from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.sessions import SessionBook, SessionJudge
+from streamwarden.auth.streams import StreamTokens
+from streamwarden.clients.mediamtx import MediaSession
+from streamwarden.metrics.guard import GuardMetrics
+from tests.fakes.http import FakeClock
+
+
+class EmptyServer:
+    """A media server without sessions, which takes its time."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.takes_s = 0.0
+
+    def sessions(self) -> list[MediaSession]:
+        self.clock.advance(self.takes_s)
+        return []
+
+    def kick(self, session: MediaSession, /) -> bool:
+        raise AssertionError(session)
+
+    def close(self) -> None:
+        pass
+
+
+class Door:
+    """An evictor that is asked for its pauses."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.server = EmptyServer(self.clock)
+        book = SessionBook(self.clock)
+        tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
+        denials = DenialList(self.clock)
+        self.evictor = Evictor(
+            server=self.server,
+            judge=SessionJudge(book=book, tokens=tokens, denials=denials, clock=self.clock),
+            book=book,
+            clock=self.clock,
+            metrics=GuardMetrics(CollectorRegistry()),
+        )
+
+    def pauses_s(self, times: int) -> list[float]:
+        return [self.evictor._thread.attempt() for _ in range(times)]
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+def test_a_wake_makes_it_look_soon_a_few_times(door: Door) -> None:
+    assert door.pauses_s(2) == [EVERY_S] * 2
+    door.evictor.wake()
+    assert door.pauses_s(SOON_TIMES + 2) == [SOON_S] * SOON_TIMES + [EVERY_S] * 2
+
+
+def test_a_wake_in_between_begins_the_count_anew(door: Door) -> None:
+    door.evictor.wake()
+    door.pauses_s(SOON_TIMES - 1)
+    door.evictor.wake()
+    assert door.pauses_s(SOON_TIMES + 1) == [SOON_S] * SOON_TIMES + [EVERY_S]
+
+
+def test_very_many_sessions_take_no_more_than_a_part_of_the_time(door: Door) -> None:
+    door.server.takes_s = 1.0
+    door.evictor.wake()
+    assert door.pauses_s(1) == [20.0]

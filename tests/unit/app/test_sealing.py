@@ -1,0 +1,188 @@
+"""When seals are made: once a day, when the index has all of it, and whatever one camera's disk says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+from uuid import UUID, uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from streamwarden.app.ground import Ground
+from streamwarden.app.sealing import SealKeeper
+from streamwarden.app.streaming import seal_keeper
+from streamwarden.app.unknown_seals import SealingFailed
+from streamwarden.config.settings import Settings
+from streamwarden.errors import Unavailable
+from streamwarden.evidence.keys import new_key
+from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.metrics.sealing import SealMetrics
+from tests.fakes.http import FakeClock
+
+MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+class FakeSealer:
+    """Notes what it is asked; refuses where it is told to."""
+
+    def __init__(self) -> None:
+        self.known = [uuid4(), uuid4()]
+        self.refusals: dict[UUID, Exception] = {}
+        self.sealed: list[tuple[UUID, datetime]] = []
+        self.announced: list[UUID] = []
+
+    def cameras(self) -> list[UUID]:
+        return self.known
+
+    def seal(self, camera_id: UUID, before: datetime, *, go_on: Callable[[], bool]) -> int:
+        assert go_on()
+        if camera_id in self.refusals:
+            raise self.refusals[camera_id]
+        self.sealed.append((camera_id, before))
+        return 1
+
+    def announce(self, camera_id: UUID, until: datetime) -> None:
+        assert until
+        if camera_id in self.refusals:
+            raise self.refusals[camera_id]
+        self.announced.append(camera_id)
+
+
+class Night:
+    """A keeper, its sealer, and the hands of its clock."""
+
+    def __init__(self) -> None:
+        self.sealer = FakeSealer()
+        self.clock = FakeClock(MIDNIGHT + timedelta(minutes=6))
+        self.registry = CollectorRegistry()
+        self.waiting: datetime | None = None
+        self.keeper = SealKeeper(
+            sealer=self.sealer,  # type: ignore[arg-type]  # all that is asked of it
+            waiting_since=lambda: self.waiting,
+            clock=self.clock,
+            metrics=SealMetrics(self.registry),
+        )
+
+    def at(self, **later: float) -> None:
+        self.clock.wall = MIDNIGHT + timedelta(**later)
+
+    def figure(self, name: str) -> float | None:
+        return self.registry.get_sample_value(f"streamwarden_{name}")
+
+
+@pytest.fixture
+def night() -> Night:
+    return Night()
+
+
+def test_what_began_before_midnight_is_sealed_once_a_day(night: Night) -> None:
+    assert night.keeper.attempt()
+    assert night.keeper.attempt()
+    assert night.sealer.sealed == [(camera, MIDNIGHT) for camera in night.sealer.known]
+    assert night.figure("seals_total") == 2
+    assert night.figure("sealed_timestamp_seconds") == MIDNIGHT.timestamp()
+    night.at(days=1, minutes=6)
+    assert night.keeper.attempt()
+    assert len(night.sealer.sealed) == 4
+
+
+def test_nothing_is_sealed_before_the_index_can_have_it(night: Night) -> None:
+    night.at(minutes=4)
+    assert not night.keeper.attempt()
+    night.at(hours=3)
+    night.waiting = MIDNIGHT - timedelta(minutes=1)  # Postgres was away over midnight
+    assert not night.keeper.attempt()
+    assert night.sealer.sealed == []
+    night.waiting = MIDNIGHT + timedelta(hours=2)
+    assert night.keeper.attempt()
+
+
+@pytest.mark.parametrize("error", [SealingFailed("a seal that is none"), OSError(28, "full")])
+def test_one_cameras_trouble_is_not_the_others_and_is_tried_again(
+    error: Exception, night: Night
+) -> None:
+    first, second = night.sealer.known
+    night.sealer.refusals[first] = error
+    assert not night.keeper.attempt()
+    assert night.sealer.sealed == [(second, MIDNIGHT)]
+    assert night.figure("seals_failed_total") == 1
+    assert night.figure("sealed_timestamp_seconds") == 0
+    night.sealer.refusals.clear()
+    assert night.keeper.attempt()
+    assert (first, MIDNIGHT) in night.sealer.sealed
+
+
+def test_retention_is_never_held_up_by_a_seal_that_fails(night: Night) -> None:
+    first, second = night.sealer.known
+    night.sealer.refusals[first] = Unavailable("the database does not answer")
+    for camera in (first, second):
+        night.keeper.announce(camera, MIDNIGHT)
+    assert night.sealer.announced == [second]
+    assert night.figure("seals_failed_total") == 1
+
+
+def test_the_same_trouble_is_said_once_until_it_is_over(night: Night) -> None:
+    camera = night.sealer.known[0]
+    night.sealer.refusals[camera] = SealingFailed("another's seal")
+    with capture_logs() as lines:
+        for _ in range(3):
+            night.keeper.announce(camera, MIDNIGHT)
+        night.keeper.attempt()
+        del night.sealer.refusals[camera]
+        night.keeper.attempt()
+        night.sealer.refusals[camera] = SealingFailed("another's seal")
+        night.keeper.announce(camera, MIDNIGHT)
+    assert [line["event"] for line in lines].count("sealing_failed") == 2
+
+
+def test_a_role_that_is_being_stopped_makes_no_other_seal(night: Night) -> None:
+    night.keeper.start()
+    night.keeper.stop()
+    assert not night.keeper.attempt()
+    assert night.sealer.sealed == []
+
+
+# As the role is put together
+
+
+def ground(key_file: Path | None, registry: CollectorRegistry) -> Ground:
+    settings = Settings(seal_key_file=key_file, retention_days=30)
+    found = SimpleNamespace(
+        settings=settings,
+        metrics=RecordingMetrics(registry),
+        root=SimpleNamespace(path=Path("recordings")),
+        database=None,
+        journal=SimpleNamespace(waiting_since=lambda: None),
+        clock=FakeClock(MIDNIGHT),
+    )
+    return cast("Ground", found)
+
+
+def test_a_key_that_is_no_use_stops_no_recording_and_is_counted(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with ExitStack() as closing:
+        assert seal_keeper(ground(tmp_path / "none.pem", registry), closing) is None
+    assert registry.get_sample_value("streamwarden_seals_failed_total") == 1
+
+
+def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
+    registry = CollectorRegistry()
+    with ExitStack() as closing:
+        assert seal_keeper(ground(None, registry), closing) is None
+    assert registry.get_sample_value("streamwarden_seals_failed_total") is None
+
+
+def test_with_a_key_a_keeper_begins_and_ends_with_the_role(tmp_path: Path) -> None:
+    new_key(tmp_path / "seal.pem")
+    with ExitStack() as closing:
+        keeper = seal_keeper(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
+        assert keeper is not None
+        assert "seals" in [thread.name for thread in threading.enumerate()]
+    assert "seals" not in [thread.name for thread in threading.enumerate()]

@@ -1,0 +1,385 @@
+"""The keeper of sources over fakes: what it tells the media server, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from streamwarden.app.names import FAILED_S, FRESH_S, RecentNames
+from streamwarden.app.source_plans import SourcePlans
+from streamwarden.app.sources import LEAVE_S, SourceKeeper
+from streamwarden.auth.pulled import PulledPaths
+from streamwarden.auth.source_secrets import SourceSealer
+from streamwarden.auth.source_targets import SourceTargets
+from streamwarden.auth.source_urls import Credentials
+from streamwarden.clients.mediamtx import MediaPath, MediaServerUnavailable, PathRefused
+from streamwarden.config.settings import PRIVATE_NETWORKS
+from streamwarden.errors import Unavailable
+from streamwarden.metrics.sources import SourceMetrics
+from streamwarden.storage.pool import StorageUnavailable
+from streamwarden.storage.rows import Camera, StoredSource
+from tests.fakes.http import FakeClock
+from tests.fakes.sources import FakeNames
+from tests.fakes.storage import FakeStorage
+
+URL = "rtsp://10.0.0.7/x"
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+@dataclass
+class FakeMediaServer:
+    """MediaMTX's configured paths, as far as they matter, with what it was told."""
+
+    configured: dict[str, str] = field(default_factory=lambda: {"all_others": "publisher"})
+    told: list[tuple[str, str]] = field(default_factory=list)
+    away: bool = False
+    refuses: set[str] = field(default_factory=set)
+
+    def paths(self) -> list[MediaPath]:
+        self._check()
+        return [MediaPath(name, source) for name, source in self.configured.items()]
+
+    def pull(self, path: str, source: str) -> None:
+        self._check()
+        if path in self.refuses:
+            raise PathRefused("no")
+        self.told.append(("pull", path))
+        self.configured[path] = source
+
+    def forget(self, path: str) -> None:
+        self._check()
+        self.told.append(("forget", path))
+        self.configured.pop(path, None)
+
+    def close(self) -> None:
+        pass
+
+    def restart(self) -> None:
+        self.configured = {"all_others": "publisher"}
+
+    def _check(self) -> None:
+        if self.away:
+            raise MediaServerUnavailable("away")
+
+
+class Post:
+    """Keepers of one database and one media server."""
+
+    def __init__(self) -> None:
+        self.storage = FakeStorage()
+        self.server = FakeMediaServer()
+        self.clock = FakeClock()
+        self.names = FakeNames()
+        self.registry = CollectorRegistry()
+        self.pulled = PulledPaths()
+        self.keeper = self.another(self.registry)
+
+    def another(
+        self, registry: CollectorRegistry | None = None, keys: tuple[bytes, ...] = (NEW,)
+    ) -> SourceKeeper:
+        sealer = SourceSealer(keys) if keys else None
+        names = RecentNames(self.names.resolve, self.clock)
+        targets = SourceTargets(PRIVATE_NETWORKS, ("10.0.0.2",), names.addresses)
+        return SourceKeeper(
+            server=self.server,
+            table=self.storage.sources,
+            plans=SourcePlans(targets, sealer),
+            pulled=self.pulled,
+            clock=self.clock,
+            metrics=SourceMetrics(registry or CollectorRegistry()),
+            ready=lambda: None,
+            sealer=sealer,
+        )
+
+    def camera(self, path: str = "door", url: str = URL, *, status: str = "active") -> Camera:
+        return self.storage.cameras.add(
+            name="x",
+            owner="alice",
+            created_at=self.clock.now(),
+            path=path,
+            status=status,
+            source=StoredSource(url=url),
+        )
+
+    def seal(self, camera: Camera, key: bytes = NEW, *, for_: UUID | None = None) -> None:
+        sealed = SourceSealer([key]).seal(for_ or camera.id, Credentials("viewer", "geheim"))
+        self.storage.cameras.update(camera.id, source=StoredSource(url=URL, sealed=sealed))
+
+    def after(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.keeper.sweep()
+
+    def sampled(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"streamwarden_{name}", labels)
+
+    def faults(self) -> dict[str, float]:
+        found = {
+            sample.labels["reason"]: sample.value
+            for metric in self.registry.collect()
+            for sample in metric.samples
+            if sample.name == "streamwarden_source_faults"
+        }
+        return {reason: count for reason, count in found.items() if count}
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+def test_active_cameras_with_a_source_are_pulled_and_nothing_else(post: Post) -> None:
+    post.camera()
+    post.camera("off", status="inactive")
+    post.storage.cameras.add(
+        name="x", owner="alice", created_at=post.clock.now(), path="pushes", status="active"
+    )
+    post.keeper.sweep()
+    assert post.server.configured == {"all_others": "publisher", "door": URL}
+    assert (post.sampled("sources_wanted"), post.sampled("sources_set")) == (1, 1)
+    assert ("door" in post.pulled, "off" in post.pulled, "pushes" in post.pulled) == (
+        True,
+        True,
+        False,
+    )
+
+
+def test_what_is_as_it_should_be_is_left_alone(post: Post) -> None:
+    post.camera()
+    for _ in range(3):
+        post.keeper.sweep()
+    assert post.server.told == [("pull", "door")]
+
+
+def test_several_keepers_do_not_disturb_each_other(post: Post) -> None:
+    post.names.found = {"cam.lan": ["10.0.0.8", "10.0.0.7"]}
+    post.camera(url="rtsp://cam.lan/x")
+    other = post.another()
+    for found in (["10.0.0.8", "10.0.0.7"], ["10.0.0.7", "10.0.0.6"]):
+        post.names.found = {"cam.lan": found}
+        post.keeper.sweep()
+        other.sweep()
+        post.clock.advance(FRESH_S)
+    assert post.server.told == [("pull", "door")]
+    assert post.server.configured["door"] == URL
+
+
+def test_a_name_that_moves_is_followed(post: Post) -> None:
+    post.names.found = {"cam.lan": ["10.0.0.7"]}
+    post.camera(url="rtsp://cam.lan/x")
+    post.keeper.sweep()
+    post.names.found = {"cam.lan": ["10.0.0.9"]}
+    post.after(FRESH_S)
+    assert post.server.configured["door"] == "rtsp://10.0.0.9/x"
+
+
+def test_a_media_server_that_was_restarted_has_its_paths_back(post: Post) -> None:
+    post.camera()
+    post.camera("gate", "rtsp://10.0.0.8/x")
+    post.keeper.sweep()
+    post.server.restart()
+    post.keeper.sweep()
+    assert post.server.configured["door"] == URL
+    assert post.server.configured["gate"] == "rtsp://10.0.0.8/x"
+
+
+@pytest.mark.parametrize("how", ["removed", "deactivated", "source dropped", "moved"])
+def test_a_path_that_is_no_longer_wanted_goes_after_a_while(post: Post, how: str) -> None:
+    camera = post.camera()
+    post.keeper.sweep()
+    match how:
+        case "removed":
+            post.storage.cameras.remove(camera.id)
+        case "deactivated":
+            post.storage.cameras.update(camera.id, status="inactive")
+        case "source dropped":
+            post.storage.cameras.update(camera.id, drop_source=True)
+        case _:
+            post.storage.cameras.update(camera.id, path="gate")
+    post.keeper.sweep()
+    assert "door" in post.server.configured, "its recorder ends the last segment"
+    post.after(LEAVE_S)
+    assert "door" not in post.server.configured
+    assert ("gate" in post.server.configured) is (how == "moved")
+    assert post.storage.sources.paths_set() == ({"gate"} if how == "moved" else set())
+
+
+def test_a_keeper_that_was_started_anew_removes_what_its_predecessor_has_set(post: Post) -> None:
+    camera = post.camera()
+    post.keeper.sweep()
+    post.storage.cameras.remove(camera.id)
+    post.keeper = post.another()
+    post.keeper.sweep()
+    post.after(LEAVE_S)
+    assert post.server.configured == {"all_others": "publisher"}
+
+
+def test_what_an_operator_has_configured_is_left_alone(post: Post) -> None:
+    theirs = {"all_others": "publisher", "roof": "rtsp://10.9.9.9/y", "~^x": "publisher"}
+    post.server.configured = dict(theirs)
+    camera = post.camera()
+    post.keeper.sweep()
+    post.storage.cameras.remove(camera.id)
+    post.keeper.sweep()
+    post.after(LEAVE_S)
+    assert post.server.configured == theirs
+
+
+def test_credentials_are_opened_for_the_media_server_alone(post: Post) -> None:
+    post.seal(post.camera())
+    post.keeper.sweep()
+    assert post.server.configured["door"] == "rtsp://viewer:geheim@10.0.0.7/x"
+    assert "geheim" not in repr(post.server.paths())
+
+
+@pytest.mark.parametrize("fault", ["another camera's", "an unknown key", "no key"])
+def test_credentials_that_cannot_be_opened_are_said_so_and_change_nothing(
+    post: Post, fault: str
+) -> None:
+    camera = post.camera()
+    post.keeper.sweep()
+    post.seal(camera, key=OLD if fault == "an unknown key" else NEW)
+    if fault == "another camera's":
+        post.seal(camera, for_=UUID(int=9))
+    if fault == "no key":
+        post.keeper = post.another(keys=())
+    post.keeper.sweep()
+    assert post.server.configured["door"] == URL
+    assert post.server.told == [("pull", "door")]
+
+
+def test_credentials_of_an_older_key_are_sealed_anew_at_the_start(post: Post) -> None:
+    camera = post.camera()
+    post.seal(camera, key=OLD)
+    post.another(keys=(NEW, OLD)).sweep()
+    stored = post.storage.sources.get(camera.id)
+    assert stored is not None
+    assert stored.sealed is not None
+    assert SourceSealer([NEW]).open(camera.id, stored.sealed) == Credentials("viewer", "geheim")
+
+
+@pytest.mark.parametrize(
+    "found", [["127.0.0.1"], ["10.0.0.7", "169.254.169.254"], ["10.0.0.2"], ["203.0.113.7"]]
+)
+def test_a_name_that_turns_into_what_is_not_allowed_is_pulled_no_longer(
+    post: Post, found: list[str]
+) -> None:
+    post.names.found = {"cam.lan": ["10.0.0.7"]}
+    post.camera(url="rtsp://cam.lan/x")
+    post.keeper.sweep()
+    post.names.found = {"cam.lan": found}
+    post.after(FRESH_S)
+    post.after(LEAVE_S)
+    assert "door" not in post.server.configured
+    assert post.faults() == {"not_allowed": 1}
+    assert post.sampled("sources_set") == 0
+
+
+def test_a_row_that_nobody_judged_is_judged(post: Post) -> None:
+    post.camera("a", "rtsp://127.0.0.1/x")
+    post.camera("all_others", "rtsp://10.0.0.8/x")
+    post.camera("b", "rtsp://10.0.0.9/$MTX_QUERY")
+    post.keeper.sweep()
+    assert post.server.configured == {"all_others": "publisher"}
+    assert post.faults() == {"not_allowed": 1, "invalid": 2}
+
+
+def test_a_name_server_that_is_away_stops_no_camera(post: Post) -> None:
+    post.names.found = {"cam.lan": ["10.0.0.7"]}
+    post.camera(url="rtsp://cam.lan/x")
+    post.keeper.sweep()
+    post.names.found = {}
+    post.after(FRESH_S)
+    post.server.restart()
+    post.after(FAILED_S)
+    assert post.server.configured["door"] == URL, "what it was last counts"
+
+
+def test_a_keeper_that_never_knew_the_name_leaves_the_path_as_it_is(post: Post) -> None:
+    post.names.found = {"cam.lan": ["10.0.0.7"]}
+    post.camera(url="rtsp://cam.lan/x")
+    post.keeper.sweep()
+    post.names.found = {}
+    post.keeper = post.another(registry := CollectorRegistry())
+    post.keeper.sweep()
+    post.after(LEAVE_S)
+    assert post.server.configured["door"] == URL
+    unresolved = {"reason": "unresolved"}
+    assert registry.get_sample_value("streamwarden_source_faults", unresolved) == 1
+
+
+def test_while_postgres_is_away_paths_are_mended_and_none_removed(post: Post) -> None:
+    camera = post.camera()
+    post.keeper.sweep()
+    post.storage.cameras.remove(camera.id)
+    post.storage.down = True
+    post.server.restart()
+    post.keeper.sweep()
+    post.after(LEAVE_S)
+    assert post.server.configured["door"] == URL
+    post.storage.down = False
+    post.keeper.sweep()
+    post.after(LEAVE_S)
+    assert "door" not in post.server.configured
+
+
+def test_a_path_that_is_on_its_way_out_stays_while_postgres_is_away(post: Post) -> None:
+    camera = post.camera()
+    post.keeper.sweep()
+    post.storage.cameras.remove(camera.id)
+    post.keeper.sweep()
+    post.storage.down = True
+    post.after(LEAVE_S)
+    assert post.server.configured["door"] == URL
+    post.storage.down = False
+    post.keeper.sweep()
+    assert "door" not in post.server.configured
+
+
+def test_a_keeper_that_knows_nothing_yet_touches_nothing(post: Post) -> None:
+    post.storage.down = True
+    with pytest.raises(StorageUnavailable):
+        post.keeper.sweep()
+    assert post.server.told == []
+
+
+def test_a_cameras_trouble_is_logged_once_and_its_end_too(post: Post) -> None:
+    post.camera()
+    post.server.refuses = {"door"}
+    with capture_logs() as logs:
+        for _ in range(3):
+            post.keeper.sweep()
+        post.server.refuses = set()
+        for _ in range(3):
+            post.keeper.sweep()
+    said = [(one["event"], one.get("why")) for one in logs]
+    assert said == [
+        ("source_not_set", "refused"),
+        ("source_path_set", None),
+        ("source_set_again", None),
+    ]
+
+
+def test_one_path_that_is_refused_keeps_no_other_from_being_set(post: Post) -> None:
+    post.camera("a")
+    post.camera("b", "rtsp://10.0.0.8/x")
+    post.server.refuses = {"a", "b"}
+    post.keeper.sweep()
+    assert post.faults() == {"refused": 2}
+    post.server.refuses = {"a"}
+    post.keeper.sweep()
+    assert "b" in post.server.configured
+    assert post.faults() == {"refused": 1}
+
+
+def test_a_media_server_that_is_away_is_no_bug(post: Post) -> None:
+    post.camera()
+    post.server.away = True
+    with pytest.raises(Unavailable):
+        post.keeper.sweep()
+    post.server.away = False
+    post.keeper.sweep()
+    assert "door" in post.server.configured

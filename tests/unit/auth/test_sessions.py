@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from streamwarden.auth import denials as rules
+from streamwarden.auth.denials import DenialList
+from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.sessions import SessionBook, SessionJudge
+from streamwarden.auth.streams import StreamAction, StreamTokens
+from tests.unit.auth.hands import KEY, HeldClock
+
+CAMERA = UUID("11111111-2222-3333-4444-555555555555")
+PATH = "alice/door"
+
+
+@dataclass(frozen=True)
+class Session:
+    created: datetime
+    id: str = "s1"
+    state: str = "read"
+    path: str = PATH
+    query: str = ""
+
+
+class Hall:
+    """A judge with everything that it looks at."""
+
+    def __init__(self) -> None:
+        self.clock = HeldClock()
+        self.tokens = StreamTokens(parse_keys(f"k1:{KEY}"), self.clock)
+        self.book = SessionBook(self.clock, most=3)
+        self.denied = DenialList(self.clock)
+        self.denied.read([])
+        self.judge = SessionJudge(
+            book=self.book, tokens=self.tokens, denials=self.denied, clock=self.clock
+        )
+
+    def sign(self, use: str) -> str:
+        if use == "record":
+            return self.tokens.sign_record(CAMERA, PATH, ttl_s=60).token
+        sign = self.tokens.sign_view if use == "view" else self.tokens.sign_publish
+        return sign("bob", PATH, ttl_s=60).token
+
+    def open(self, use: str, *, known: bool) -> Session:
+        """Open a session whose token is in its query, or was sent another way and noted."""
+        token = self.sign(use)
+        publishes = use == "publish"
+        state = "publish" if publishes else "read"
+        if known:
+            action = StreamAction.PUBLISH if publishes else StreamAction.READ
+            self.book.note("s1", self.tokens.verify(token, path=PATH, action=action))
+        query = "" if known else f"a=b&token={token}"
+        return Session(self.clock.now(), state=state, query=query)
+
+    def why(self, session: Session) -> str | None:
+        kick = self.judge.judge(session)
+        return None if kick is None else kick.reason
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_view_session_ends_with_its_token_and_no_other_does(known: bool) -> None:
+    hall = Hall()
+    view, record, publish = (hall.open(use, known=False) for use in ("view", "record", "publish"))
+    if known:
+        view = hall.open("view", known=True)
+    assert hall.why(view) is None
+    hall.clock.pass_s(59)
+    assert hall.why(view) is None
+    hall.clock.pass_s(1)
+    assert hall.why(view) == "expired"
+    if not known:
+        assert [hall.why(one) for one in (record, publish)] == [None, None]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("use", ["view", "publish", "record"])
+def test_a_retired_cameras_sessions_end_the_recorders_last(use: str, known: bool) -> None:
+    hall = Hall()
+    session = hall.open(use, known=known)
+    hall.denied.add(rules.camera_retired(CAMERA, PATH, hall.clock.now()))
+    assert hall.why(session) == ("camera_retired" if use == "view" else None)
+    hall.clock.pass_s(1.4)
+    assert hall.why(session) == ("camera_retired" if use == "view" else None)
+    hall.clock.pass_s(0.1)
+    assert hall.why(session) == "camera_retired"
+
+
+def test_a_recorder_and_a_camera_outlive_a_change_of_the_path() -> None:
+    hall = Hall()
+    sessions = [hall.open(use, known=False) for use in ("view", "record", "publish")]
+    hall.denied.add(rules.path_changed(PATH, hall.clock.now()))
+    hall.clock.pass_s(10)
+    assert [hall.why(one) for one in sessions] == ["path_changed", None, None]
+
+
+def test_a_users_loss_never_ends_a_recorders_session() -> None:
+    hall = Hall()
+    record, view = hall.open("record", known=False), hall.open("view", known=False)
+    hall.denied.add(rules.user_blocked("bob", hall.clock.now()))
+    hall.denied.set_blocked("bob", blocked=True)
+    hall.clock.pass_s(5)
+    assert (hall.why(record), hall.why(view)) == (None, "user_blocked")
+
+
+def test_a_blocked_users_session_ends_also_if_it_was_opened_later() -> None:
+    hall = Hall()
+    hall.denied.set_blocked("bob", blocked=True)
+    hall.clock.pass_s(5)
+    assert hall.why(hall.open("publish", known=True)) == "user_blocked"
+
+
+def test_a_session_that_is_opened_after_the_rule_goes_on() -> None:
+    hall = Hall()
+    hall.denied.add(rules.links_withdrawn(PATH, hall.clock.now()))
+    hall.clock.pass_s(1)
+    assert hall.why(hall.open("publish", known=False)) is None
+
+
+@pytest.mark.parametrize("query", ["", "token=nonsense", "token=a&token=b", "&" * 100])
+def test_a_reader_of_unknown_name_is_a_viewer_who_may_stay_an_hour(query: str) -> None:
+    hall = Hall()
+    session = Session(hall.clock.now(), query=query)
+    hall.clock.pass_s(3599)
+    assert hall.why(session) is None
+    hall.clock.pass_s(1)
+    assert hall.why(session) == "expired"
+
+
+def test_a_session_of_unknown_name_ends_by_any_rule_that_could_mean_it() -> None:
+    hall = Hall()
+    reader = Session(hall.clock.now())
+    publisher = Session(hall.clock.now(), state="publish")
+    elsewhere = Session(hall.clock.now(), path="alice/other")
+    gone = rules.grants_withdrawn(
+        CAMERA, PATH, sub="carol", actions=["view", "publish"], at=hall.clock.now()
+    )
+    hall.denied.add(gone)
+    whys = [hall.why(one) for one in (reader, publisher, elsewhere)]
+    assert whys == ["grant_withdrawn", "grant_withdrawn", None]
+    hall.denied.add(rules.user_blocked("dave", hall.clock.now()))
+    assert hall.why(elsewhere) == "user_blocked"
+
+
+def test_a_session_that_does_nothing_yet_is_left_alone() -> None:
+    hall = Hall()
+    session = hall.open("view", known=False)
+    hall.clock.pass_s(100)
+    assert hall.why(Session(session.created, state="idle", query=session.query)) is None
+
+
+def test_the_book_is_bounded_and_forgets_what_is_gone() -> None:
+    hall = Hall()
+    claims = hall.tokens.verify(hall.sign("view"), path=PATH, action=StreamAction.READ)
+    for number in range(5):
+        hall.book.note(f"s{number}", claims)
+    assert len(hall.book) == 3
+    assert hall.book.claims_of("s1") is None
+    assert hall.book.claims_of("s4") == claims
+    hall.book.keep({"s3"})
+    assert len(hall.book) == 3, "the hook is asked before a session is listed"
+    hall.clock.pass_s(timedelta(minutes=2).total_seconds())
+    hall.book.keep({"s3"})
+    assert len(hall.book) == 1
+
+
+def test_two_tokens_in_a_query_say_nothing() -> None:
+    hall = Hall()
+    record, view = hall.sign("record"), hall.sign("view")
+    hall.denied.add(rules.stopped(PATH, hall.clock.now()))
+    hall.clock.pass_s(61)
+    session = Session(hall.clock.now(), query=f"token={record}&token={view}")
+    assert hall.why(session) is None, "a viewer of unknown name, who came just now"

@@ -1,0 +1,213 @@
+"""The API's apps over fakes, with a client that holds every answer against the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import jsonschema_rs
+import pytest
+from falcon import testing
+from prometheus_client import CollectorRegistry
+
+from streamwarden.auth.play import PlayTokens
+from streamwarden.auth.pulled import PulledPaths
+from streamwarden.auth.sessions import SessionBook
+from streamwarden.auth.source_secrets import SourceSealer
+from streamwarden.auth.streams import SigningKey, StreamTokens
+from streamwarden.auth.users import UserTokens
+from streamwarden.http.api.app import (
+    ApiDeps,
+    InternalDeps,
+    create_api_app,
+    create_internal_app,
+)
+from streamwarden.http.api.wishes import WishMemory
+from streamwarden.http.app import App, Shared
+from streamwarden.metrics.auth import AuthMetrics
+from streamwarden.metrics.exposition import render
+from streamwarden.metrics.http import HttpMetrics
+from streamwarden.storage.rows import Camera
+from tests.fakes.audit import FakeAudit
+from tests.fakes.guard import a_guard
+from tests.fakes.http import FakeClock, FakeStreaming
+from tests.fakes.ops import FakeCoverage
+from tests.fakes.sources import SEALER, FakeDoor, FakeNames, a_planner, some_sources
+from tests.fakes.storage import FakeStorage
+
+INTERNAL_TOKEN = "internal-token-for-tests"
+SECRET = "user-secret-that-is-long-enough-for-hmac"
+KEY = SigningKey(kid="k1", secret=b"stream-key-that-is-long-enough-for-hmac", not_after=None)
+
+
+class CheckedClient:
+    """Calls an app; an answer that its document does not describe fails the test."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._client = testing.TestClient(app)
+        self.document: dict[str, Any] = self._client.simulate_get("/openapi.json").json
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        query: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> testing.Result:
+        result = self._client.simulate_request(
+            method, path, json=json, query_string=query, headers=dict(headers or {})
+        )
+        self._check(method, path, result)
+        return result
+
+    def _check(self, method: str, path: str, result: testing.Result) -> None:
+        for template, item in self.document["paths"].items():
+            pattern = re.sub(r"{\w+}", "[^/]+", template)
+            known = item.get("get" if method == "HEAD" else method.lower())
+            if known and re.fullmatch(pattern, path):
+                self._check_answer(known["responses"], method, result)
+                return
+
+    def _check_answer(
+        self, responses: Mapping[str, Any], method: str, result: testing.Result
+    ) -> None:
+        described = responses[str(result.status_code)]
+        if not result.content or method == "HEAD":
+            return
+        media = described["content"][result.headers["content-type"].partition(";")[0]]
+        if "schema" in media:
+            schema = {**media["schema"], "components": self.document["components"]}
+            jsonschema_rs.validator_for(schema, validate_formats=True).validate(result.json)
+
+
+@dataclass
+class Bench:
+    """An API role over fakes."""
+
+    storage: FakeStorage = field(default_factory=FakeStorage)
+    streaming: FakeStreaming = field(default_factory=FakeStreaming)
+    clock: FakeClock = field(default_factory=FakeClock)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    whep_url: str | None = "https://media.example:8889"
+    names: FakeNames = field(default_factory=FakeNames)
+    door: FakeDoor = field(default_factory=FakeDoor)
+    sealer: SourceSealer | None = SEALER
+    pulls: bool = True
+    pulled: PulledPaths = field(default_factory=PulledPaths)
+    sources_woken: list[None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.users = UserTokens(SECRET, audience="api", roles_claim="roles", clock=self.clock)
+        self.tokens = StreamTokens([KEY], self.clock)
+        self.coverage = FakeCoverage(self.storage)
+        self.play_tokens = PlayTokens([KEY], self.clock)
+        self.audit = FakeAudit()
+        self.wakes: list[None] = []
+        self.guard = a_guard(
+            self.storage, self.clock, audit=self.audit, wake=lambda: self.wakes.append(None)
+        )
+        self.denied = self.guard.denied
+        self.sessions = SessionBook(self.clock)
+        self.memory = WishMemory(self.storage.cameras, self.storage.streams, self.clock)
+        self.shared = Shared(
+            role="api",
+            metrics=HttpMetrics(self.registry),
+            render=lambda: render(self.registry),
+            internal_token=INTERNAL_TOKEN,
+        )
+        self.api = CheckedClient(create_api_app(self._api_deps(self.shared)))
+        self.internal = CheckedClient(
+            create_internal_app(
+                InternalDeps(
+                    shared=self.shared,
+                    tokens=self.tokens,
+                    auth_metrics=AuthMetrics(self.registry),
+                    denied=self.denied,
+                    sessions=self.sessions,
+                    pulled=self.pulled,
+                    memory=self.memory,
+                    rtsp_internal_url="rtsp://mediamtx:8554",
+                )
+            )
+        )
+
+    def _api_deps(self, shared: Shared) -> ApiDeps:
+        return ApiDeps(
+            shared=shared,
+            users=self.users,
+            tokens=self.tokens,
+            play_tokens=self.play_tokens,
+            cameras=self.storage.cameras,
+            grants=self.storage.grants,
+            settings=self.storage.settings,
+            wishes=self.storage.streams,
+            segments=self.storage.segments,
+            recordings=self.storage.recordings,
+            coverage=self.coverage,
+            guard=self.guard,
+            sources=some_sources(
+                self.storage,
+                planner=a_planner(
+                    names=self.names, door=self.door, sealer=self.sealer, pulls=self.pulls
+                ),
+                wake=lambda: self.sources_woken.append(None),
+            ),
+            memory=self.memory,
+            streaming=self.streaming,
+            clock=self.clock,
+            rtsp_internal_url="rtsp://mediamtx:8554",
+            rtsp_publish_url="rtsp://media.example:8554",
+            whep_url=self.whep_url,
+        )
+
+    def token(self, sub: str, *roles: str) -> str:
+        return self.users.sign(sub, roles=roles)
+
+    def camera(
+        self,
+        *,
+        name: str = "Door",
+        owner: str = "alice",
+        path: str | None = None,
+        status: str = "active",
+    ) -> Camera:
+        now = self.clock.now()
+        return self.storage.cameras.add(
+            name=name, owner=owner, path=path, status=status, created_at=now
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        who: str | None = "alice",
+        json: object = None,
+        query: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> testing.Result:
+        """Call the users' API as ``who``; ``root`` has the role admin."""
+        roles = ("admin",) if who == "root" else ()
+        bearer = {} if who is None else {"Authorization": f"Bearer {self.token(who, *roles)}"}
+        sent = {**bearer, **(headers or {})}
+        return self.api.call(method, f"/api/v1{path}", json=json, query=query, headers=sent)
+
+    def m2m(self, path: str, body: object, *, token: str | None = INTERNAL_TOKEN) -> testing.Result:
+        """Call the internal API."""
+        headers = {} if token is None else {"X-Internal-Token": token}
+        return self.internal.call("POST", f"/api/v1/m2m/{path}", json=body, headers=headers)
+
+    def wanted(self, camera_id: UUID) -> bool:
+        wish = self.storage.streams.get(camera_id)
+        return wish is not None and wish.wanted
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()

@@ -1,0 +1,152 @@
+"""What goes into the audit trail, and how it is read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from streamwarden.storage.rows import AuditEvent, Camera
+from tests.fakes.storage_samples import NOON
+from tests.unit.http.conftest import Bench
+
+
+@pytest.fixture
+def camera(bench: Bench) -> Camera:
+    bench.clock.wall = NOON
+    return bench.camera()
+
+
+def actions(bench: Bench) -> list[tuple[str, str, str]]:
+    return [(event.who, event.action, event.outcome) for event in bench.audit.events]
+
+
+def test_who_starts_stops_watches_and_is_refused_is_noted(bench: Bench, camera: Camera) -> None:
+    base = f"/camera/{camera.id}"
+    bench.storage.grants.put(camera.id, "bob", "view")
+    bench.call("POST", f"{base}/stream/connect", headers={"X-Request-Id": "id-1"})
+    bench.call("GET", f"{base}/preview", who="bob")
+    bench.call("POST", f"{base}/stream/disconnect", who="bob")
+    bench.call("GET", f"{base}/stream/status")
+    assert actions(bench) == [
+        ("alice", "start", "done"),
+        ("bob", "watch_live", "done"),
+        ("bob", "stop", "refused"),
+    ]
+    first = bench.audit.events[0]
+    assert (first.camera_id, first.request_id, first.address) == (camera.id, "id-1", "127.0.0.1")
+
+
+def test_what_was_granted_to_whom_is_noted(bench: Bench, camera: Camera) -> None:
+    path = f"/camera/{camera.id}/grants/bob"
+    bench.call("PUT", path, json={"actions": ["view", "publish"]})
+    bench.call("PUT", path, json={"actions": ["view"]})
+    bench.call("DELETE", path)
+    assert [(event.action, event.subject, event.detail) for event in bench.audit.events] == [
+        ("grant", "bob", {"actions": ["publish", "view"]}),
+        ("grant", "bob", {"actions": ["view"], "withdrawn": ["publish"]}),
+        ("withdraw_grant", "bob", {"withdrawn": ["view"]}),
+    ]
+
+
+def test_a_link_an_export_and_a_setting_say_what_they_were(bench: Bench, camera: Camera) -> None:
+    bench.call("GET", f"/camera/{camera.id}/publish_rtsp_url", query="ttl=60")
+    body = {"from": "2026-03-01T11:00:00Z", "to": "2026-03-01T12:00:00Z"}
+    bench.call("POST", f"/camera/{camera.id}/exports", json=body)
+    bench.call("PUT", "/settings/video_segment_seconds", who="root", json={"value": 5})
+    details = [dict(event.detail) for event in bench.audit.events]
+    assert details == [
+        {"expires_at": "2026-03-01T12:01:00.000Z"},
+        {"from": "2026-03-01T11:00:00.000Z", "to": "2026-03-01T12:00:00.000Z"},
+        {"key": "video_segment_seconds"},
+    ]
+
+
+def test_watching_is_noted_once_not_for_each_file(bench: Bench, camera: Camera) -> None:
+    live = f"/camera/{camera.id}/live.m3u8"
+    token = bench.call("POST", f"/camera/{camera.id}/recordings/play_token", json={}).json["token"]
+    for _ in range(3):
+        bench.call("GET", live, who=None, query=f"token={token}")
+        bench.call("GET", live)
+    assert actions(bench) == [
+        ("alice", "watch_recordings", "done"),
+        ("alice", "watch_live", "done"),
+    ]
+    bench.clock.advance(61)
+    bench.call("GET", live)
+    assert len(actions(bench)) == 3
+
+
+def test_a_refusal_that_is_repeated_does_not_fill_the_trail(bench: Bench, camera: Camera) -> None:
+    bench.storage.grants.put(camera.id, "bob", "view")
+    for _ in range(5):
+        bench.call("POST", f"/camera/{camera.id}/stream/connect", who="bob")
+        bench.call("POST", f"/camera/{camera.id}/stream/connect", who="carol")
+    assert actions(bench) == [("bob", "start", "refused"), ("carol", "start", "refused")]
+
+
+def test_a_play_token_that_is_refused_is_noted_for_its_user(bench: Bench, camera: Camera) -> None:
+    token = bench.play_tokens.sign(
+        "bob", UUID(int=7), live=True, recorded=None, ttl_s=60, asked_at=bench.clock.now()
+    ).token
+    bench.call("GET", f"/camera/{camera.id}/live.m3u8", who=None, query=f"token={token}")
+    assert actions(bench) == [("bob", "watch_live", "refused")]
+
+
+def test_what_came_to_nothing_is_noted_as_failed(bench: Bench, camera: Camera) -> None:
+    bench.storage.down = True
+    bench.call("POST", f"/camera/{camera.id}/stream/connect")
+    assert actions(bench) == [("alice", "start", "failed")]
+
+
+def event(number: int, **more: object) -> AuditEvent:
+    fields: dict[str, object] = {
+        "id": UUID(int=number),
+        "at": NOON + timedelta(seconds=number),
+        "who": "alice",
+        "action": "start",
+        "outcome": "done",
+        "address": "192.0.2.7",
+        "detail": '{"a": 1}',
+    }
+    return AuditEvent(**{**fields, **more})  # type: ignore[arg-type]  # the test names real fields
+
+
+def test_an_admin_reads_the_trail_newest_first_and_page_by_page(bench: Bench) -> None:
+    bench.clock.wall = NOON + timedelta(hours=1)
+    bench.storage.audit.insert_many([event(n) for n in range(3)])
+    first = bench.call("GET", "/ops/audit", who="root", query="limit=2").json
+    assert [item["at"] for item in first["items"]] == [
+        "2026-03-01T12:00:02.000Z",
+        "2026-03-01T12:00:01.000Z",
+    ]
+    assert first["items"][0]["detail"] == {"a": 1}
+    query = f"limit=2&cursor={first['next_cursor']}"
+    second = bench.call("GET", "/ops/audit", who="root", query=query).json
+    assert [len(second["items"]), second["next_cursor"]] == [1, None]
+
+
+def test_the_trail_is_read_by_camera_user_and_time(bench: Bench, camera: Camera) -> None:
+    bench.clock.wall = NOON + timedelta(days=8)
+    rows = [event(1, camera_id=camera.id), event(2, who="bob"), event(3, subject="bob")]
+    bench.storage.audit.insert_many(rows)
+
+    def seconds(query: str) -> list[str]:
+        items = bench.call("GET", "/ops/audit", who="root", query=query).json["items"]
+        return [item["at"][17:19] for item in items]
+
+    since = "from=2026-03-01T00:00:00Z"
+    assert seconds("") == []
+    assert seconds(since) == ["03", "02", "01"]
+    assert seconds(f"{since}&camera={camera.id}") == ["01"]
+    assert seconds(f"{since}&user=bob") == ["03", "02"]
+    assert seconds("from=2026-03-01T12:00:02Z&to=2026-03-01T12:00:03Z") == ["02"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "camera=x", "cursor=x", "from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z"],
+)
+def test_a_question_that_makes_no_sense_is_refused(bench: Bench, query: str) -> None:
+    assert bench.call("GET", "/ops/audit", who="root", query=query).status_code == 400

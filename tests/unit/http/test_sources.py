@@ -1,0 +1,332 @@
+"""A camera that is pulled: set, changed and removed by the API, and never shown its password again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from falcon import testing
+
+from streamwarden.auth.source_changes import CameraAnswer
+from streamwarden.auth.source_urls import Credentials
+from streamwarden.http.api.camera_models import CameraChanges, NewCamera
+from streamwarden.storage.rows import Camera, StoredSource
+from tests.fakes.sources import SEALER
+from tests.unit.http.conftest import Bench
+
+URL = "rtsp://10.0.0.7/stream1"
+SHOWN = {"source_username": "viewer", "source_password": "geheim-x"}
+
+
+def refused(result: testing.Result, status: int, code: str, field: str | None = None) -> None:
+    assert (result.status_code, result.json["code"]) == (status, code), result.text
+    assert result.json.get("field") == field
+    assert "geheim" not in result.text
+
+
+def add(bench: Bench, **source: object) -> testing.Result:
+    new = {"name": "Door", "owner": "alice", "path": "door", **source}
+    return bench.call("POST", "/camera", who="root", json=new)
+
+
+def change(bench: Bench, camera: Camera, **changes: object) -> testing.Result:
+    return bench.call("PATCH", f"/camera/{camera.id}", who="root", json=changes)
+
+
+def stored(bench: Bench) -> StoredSource | None:
+    (camera,) = bench.storage.cameras.all_active()
+    return bench.storage.sources.get(camera.id)
+
+
+def opened(bench: Bench) -> Credentials | None:
+    (camera,) = bench.storage.cameras.all_active()
+    source = bench.storage.sources.get(camera.id)
+    return SEALER.open(camera.id, source.sealed) if source and source.sealed else None
+
+
+@pytest.fixture
+def pulled(bench: Bench) -> Camera:
+    add(bench, source_url=URL, **SHOWN)
+    (camera,) = bench.storage.cameras.all_active()
+    return camera
+
+
+def test_a_camera_without_a_source_pushes(bench: Bench) -> None:
+    added = add(bench).json
+    assert (added["source_url"], added["source_credentials"]) == (None, False)
+    assert bench.door.asked == []
+
+
+def test_a_camera_is_added_with_its_source(bench: Bench) -> None:
+    result = add(bench, source_url=URL)
+    assert result.status_code == 201
+    assert (result.json["source_url"], result.json["source_credentials"]) == (URL, False)
+    assert bench.door.asked == [("10.0.0.7", URL)]
+    assert bench.sources_woken == [None]
+
+
+def test_credentials_are_sealed_and_never_shown_again(bench: Bench) -> None:
+    answers = [add(bench, source_url=URL, **SHOWN), bench.call("GET", "/camera", who="root")]
+    answers.append(bench.call("GET", f"/camera/{answers[0].json['id']}"))
+    assert answers[2].json["source_credentials"] is True
+    for answer in answers:
+        assert "geheim" not in answer.text
+        assert "viewer" not in answer.text
+    assert opened(bench) == Credentials("viewer", "geheim-x")
+    found = stored(bench)
+    assert found is not None
+    assert "geheim" not in repr(found)
+
+
+def test_credentials_in_the_url_are_moved_into_their_fields(bench: Bench) -> None:
+    result = add(bench, source_url="rtsp://viewer:geheim%2Dx@10.0.0.7:554/stream1")
+    assert (result.json["source_url"], result.json["source_credentials"]) == (URL, True)
+    assert opened(bench) == Credentials("viewer", "geheim-x")
+    assert bench.door.asked == [("10.0.0.7", URL)], "it is asked without them"
+
+
+def test_credentials_in_both_places_are_refused(bench: Bench) -> None:
+    result = add(bench, source_url="rtsp://a:geheim@10.0.0.7/x", **SHOWN)
+    refused(result, 400, "invalid_request", "source_url")
+    assert bench.storage.cameras.all_active() == []
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "field"),
+    [
+        ({"source_url": ""}, "invalid_request", "source_url"),
+        ({"source_url": 5}, "invalid_request", "source_url"),
+        ({"source_url": "http://10.0.0.7/geheim"}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://10.0.0.7/" + "x" * 1020}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://10.0.0.7/#geheim"}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://a:geheim@b@10.0.0.7/"}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://a:@10.0.0.7/"}, "invalid_request", "source_password"),
+        ({"source_url": "rtsp://127.0.0.1/geheim"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://[::1]/geheim"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://2130706433/"}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://0177.0.0.1/"}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://[fe80::1%25eth0]/"}, "invalid_request", "source_url"),
+        ({"source_url": "rtsp://169.254.169.254/"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://203.0.113.7/"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://rebound.lan/"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://10.0.0.2:8554/door"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://postgres:5432/"}, "source_not_allowed", "source_url"),
+        ({"source_url": "rtsp://unknown.lan/"}, "source_unresolved", "source_url"),
+        ({"source_url": URL, "source_username": "a"}, "invalid_request", "source_password"),
+        ({"source_url": URL, "source_password": "geheim"}, "invalid_request", "source_username"),
+        (
+            {"source_url": URL, "source_username": "a:b", "source_password": "geheim"},
+            "invalid_request",
+            "source_username",
+        ),
+        (
+            {"source_url": URL, "source_username": "a", "source_password": "geheim\r\n"},
+            "invalid_request",
+            "source_password",
+        ),
+        (
+            {"source_url": URL, "source_username": "a", "source_password": "geheim" * 50},
+            "invalid_request",
+            "source_password",
+        ),
+        (
+            {"source_url": URL, "source_username": "a", "source_password": None},
+            "invalid_request",
+            "source_password",
+        ),
+        (
+            {"source_username": "a", "source_password": "geheim"},
+            "invalid_request",
+            "source_username",
+        ),
+        ({"source_url": None, **SHOWN}, "invalid_request", "source_username"),
+        ({"source_url": URL, "path": "all_others"}, "invalid_request", "path"),
+    ],
+)
+def test_a_bad_source_is_400_its_field_named_and_nothing_repeated_or_added(
+    bench: Bench, source: dict[str, Any], code: str, field: str
+) -> None:
+    bench.names.found = {"rebound.lan": ["10.0.0.7", "127.0.0.1"]}
+    refused(add(bench, **source), 400, code, field)
+    assert bench.storage.cameras.all_active() == []
+    assert bench.door.asked == []
+
+
+@pytest.mark.parametrize("says", [CameraAnswer.REDIRECTS, CameraAnswer.OTHER])
+def test_what_redirects_or_is_no_camera_is_refused(bench: Bench, says: CameraAnswer) -> None:
+    bench.door.says = says
+    refused(add(bench, source_url=URL, **SHOWN), 400, "source_refused", "source_url")
+    assert bench.storage.cameras.all_active() == []
+
+
+def test_a_camera_that_is_off_is_taken(bench: Bench) -> None:
+    bench.door.says = CameraAnswer.NONE
+    assert add(bench, source_url=URL).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "source"),
+    [
+        ("pulls", "STREAMWARDEN_MEDIAMTX_API_URL", {"source_url": URL}),
+        ("sealer", "STREAMWARDEN_SOURCE_SECRET_KEYS", {"source_url": URL, **SHOWN}),
+    ],
+)
+def test_a_setting_that_is_missing_is_named(
+    part: str, setting: str, source: dict[str, str]
+) -> None:
+    bench = Bench(pulls=part != "pulls", sealer=None if part == "sealer" else SEALER)
+    result = add(bench, **source)
+    refused(result, 409, "sources_not_configured")
+    assert setting in result.json["detail"]
+
+
+def test_without_a_key_an_address_alone_works() -> None:
+    bench = Bench(sealer=None)
+    assert add(bench, source_url=URL).status_code == 201
+
+
+def test_null_removes_the_source_and_its_credentials(bench: Bench, pulled: Camera) -> None:
+    result = change(bench, pulled, source_url=None)
+    assert (result.json["source_url"], result.json["source_credentials"]) == (None, False)
+    assert stored(bench) is None
+    assert len(bench.sources_woken) == 2
+
+
+def test_null_for_both_removes_the_credentials_alone(bench: Bench, pulled: Camera) -> None:
+    result = change(bench, pulled, source_username=None, source_password=None)
+    assert (result.json["source_url"], result.json["source_credentials"]) == (URL, False)
+
+
+def test_new_credentials_replace_the_old_ones(bench: Bench, pulled: Camera) -> None:
+    change(bench, pulled, source_username="admin", source_password="neu")
+    assert opened(bench) == Credentials("admin", "neu")
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("rtsp://10.0.0.7/stream2", True),
+        ("rtsp://10.0.0.7:554/stream1?x=1", True),
+        ("rtsp://10.0.0.8/stream1", False),
+        ("rtsp://10.0.0.7:8554/stream1", False),
+        ("rtsps://10.0.0.7:554/stream1", False),
+    ],
+)
+def test_credentials_stay_with_the_place_that_they_were_given_for(
+    bench: Bench, pulled: Camera, url: str, kept: bool
+) -> None:
+    result = change(bench, pulled, source_url=url)
+    assert result.json["source_credentials"] is kept
+    assert opened(bench) == (Credentials("viewer", "geheim-x") if kept else None)
+
+
+def test_another_change_leaves_the_source_as_it_is(bench: Bench, pulled: Camera) -> None:
+    before = stored(bench)
+    result = change(bench, pulled, name="Gate")
+    assert (result.json["name"], result.json["source_url"]) == ("Gate", URL)
+    assert stored(bench) == before
+    assert len(bench.door.asked) == 1
+
+
+def test_a_refused_change_leaves_the_source_as_it_is(bench: Bench, pulled: Camera) -> None:
+    before = stored(bench)
+    refused(
+        change(bench, pulled, name="Gate", source_url="rtsp://127.0.0.1/"),
+        400,
+        "source_not_allowed",
+        "source_url",
+    )
+    assert stored(bench) == before
+    assert bench.storage.cameras.get(pulled.id) == pulled
+
+
+def test_a_camera_that_is_pulled_cannot_take_every_path(bench: Bench, pulled: Camera) -> None:
+    refused(change(bench, pulled, path="all"), 400, "invalid_request", "path")
+
+
+@pytest.mark.parametrize("changes", [{"path": "gate"}, {"status": "inactive"}])
+def test_what_moves_the_path_wakes_the_keeper(
+    bench: Bench, pulled: Camera, changes: dict[str, str]
+) -> None:
+    change(bench, pulled, **changes)
+    assert len(bench.sources_woken) == 2
+
+
+def test_removing_the_camera_wakes_the_keeper(bench: Bench, pulled: Camera) -> None:
+    bench.call("DELETE", f"/camera/{pulled.id}", who="root")
+    assert len(bench.sources_woken) == 2
+    assert bench.storage.sources.all() == []
+
+
+def test_only_an_admin_sets_a_source(bench: Bench, pulled: Camera) -> None:
+    for who in ("alice", "mallory"):
+        result = bench.call("PATCH", f"/camera/{pulled.id}", who=who, json={"source_url": None})
+        assert result.status_code == (403 if who == "alice" else 404)
+    assert stored(bench) is not None
+
+
+def test_the_audit_trail_has_the_host_and_nothing_that_is_shown(
+    bench: Bench, pulled: Camera
+) -> None:
+    change(bench, pulled, source_url="rtsp://10.0.0.8/x", **SHOWN)
+    change(bench, pulled, name="Gate")
+    change(bench, pulled, source_url=None)
+    noted = [(event.action, dict(event.detail)) for event in bench.audit.events]
+    assert noted == [
+        ("add_camera", {"source": "10.0.0.7"}),
+        ("change_camera", {"source": "10.0.0.8"}),
+        ("change_camera", {}),
+        ("change_camera", {"source": None}),
+    ]
+    assert "geheim" not in str(bench.audit.events)
+
+
+def test_nobody_gets_a_link_to_publish_to_it(bench: Bench, pulled: Camera) -> None:
+    path = f"/camera/{pulled.id}/publish_rtsp_url"
+    refused(bench.call("GET", path), 409, "camera_is_pulled")
+    change(bench, pulled, source_url=None)
+    assert bench.call("GET", path).status_code == 200
+
+
+def test_a_camera_that_sends_nothing_is_spoken_of_as_one_that_is_pulled(
+    bench: Bench, pulled: Camera
+) -> None:
+    path = f"/camera/{pulled.id}/stream"
+    status = bench.call("POST", f"{path}/connect").json["info"]
+    for cause, said in (("source_offline", "source_url"), ("disk_full", "as it was")):
+        error = {"cause": cause, "message": "as it was", "at": "2026-01-02T03:04:05.678Z"}
+        bench.streaming.nonsense = {**status, "last_error": error}
+        assert said in bench.call("GET", f"{path}/status").json["last_error"]["message"]
+    bench.streaming.nonsense = {**status, "last_error": {**error, "cause": "source_offline"}}
+    change(bench, pulled, source_url=None)
+    assert bench.call("GET", f"{path}/status").json["last_error"]["message"] == "as it was"
+
+
+Hook = Callable[[str], int]
+
+
+@pytest.fixture
+def hook(bench: Bench) -> Hook:
+    def ask(use: str) -> int:
+        sign = bench.tokens.sign_publish if use == "publish" else bench.tokens.sign_view
+        token = sign("alice", "door", ttl_s=60).token
+        body = {"action": "read" if use == "view" else use, "path": "door", "protocol": "rtsp"}
+        return bench.m2m("check-stream-pwd", {**body, "token": token}).status_code
+
+    return ask
+
+
+def test_the_hook_refuses_to_publish_to_a_path_that_is_pulled(bench: Bench, hook: Hook) -> None:
+    assert hook("publish") == 200
+    bench.pulled.know(["door"])
+    assert hook("publish") == 401
+    assert hook("view") == 200
+    counted = {"action": "publish", "outcome": "path_pulled"}
+    assert bench.registry.get_sample_value("streamwarden_stream_auth_total", counted) == 1
+
+
+def test_no_model_shows_what_was_sent_in_its_repr() -> None:
+    sent = {"source_url": "rtsp://a:geheim@10.0.0.7/", **SHOWN}
+    assert "geheim" not in repr(CameraChanges.model_validate(sent))
+    assert "geheim" not in repr(NewCamera.model_validate({"name": "x", "owner": "a", **sent}))
