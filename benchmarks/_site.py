@@ -25,23 +25,22 @@ from uuid import UUID
 import urllib3
 from _measuring import pause, tree, wait_for
 
-from streamwarden.app import ROLES, RunningRoles, run_roles
+from streamwarden.app.roles import ROLES, RunningRoles, run_roles
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.streams import StreamTokens
-from streamwarden.auth.urls import redact
+from streamwarden.auth.rtsp_urls import redact
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.clients.api import ApiClient
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.cameras import VirtualCamera
 from streamwarden.devkit.picture import Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import Unavailable
+from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.http.role_client import ApiClient
 from streamwarden.logs import configure
-from streamwarden.media.program import find_ffmpeg
-from streamwarden.storage.gaps import GapRepository
+from streamwarden.model import Gap, Segment
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Gap, Segment
-from streamwarden.storage.segments import SegmentRepository
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.tools import load_settings
 
 HOST = "127.0.0.1"

@@ -23,9 +23,9 @@ from _measuring import bound, pause, percentile, spread, wait_for
 from _site import Site, site
 
 from streamwarden.devkit.picture import TestPicture
-from streamwarden.media.command import ENVIRONMENT, recording_argv
-from streamwarden.media.fmp4 import init_bytes
-from streamwarden.media.names import live_name
+from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
+from streamwarden.mp4.fragments import init_bytes
+from streamwarden.paths import live_name
 
 LOOK_EVERY_S = 0.01
 MOST_ABOVE_S = 1.0

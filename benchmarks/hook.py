@@ -28,20 +28,20 @@ import falcon
 import urllib3
 from prometheus_client import CollectorRegistry
 
-from streamwarden.auth.denials import DenialList, links_withdrawn, user_blocked
-from streamwarden.auth.pulled import PulledPaths
-from streamwarden.auth.sessions import SessionBook
-from streamwarden.auth.streams import SigningKey, StreamTokens
-from streamwarden.auth.urls import redact
+from streamwarden.auth.keys import SigningKey
+from streamwarden.auth.revocation import DenialList, links_withdrawn, user_blocked
+from streamwarden.auth.rtsp_urls import redact
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import SystemClock
-from streamwarden.http.api.app import InternalDeps, create_internal_app
-from streamwarden.http.api.wishes import WishMemory
-from streamwarden.http.app import Shared
+from streamwarden.http.api.api_app import InternalDeps, create_internal_app
+from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.falcon_app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.logs import configure
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.mediamtx.sessions import SessionBook
+from streamwarden.mediamtx.source_paths import PulledPaths
+from streamwarden.metrics.api_metrics import AuthMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 PATH = "front/door"
 THREADS = 8

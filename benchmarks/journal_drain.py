@@ -22,15 +22,14 @@ from uuid import UUID
 import psycopg
 from _measuring import bound, say
 
-from streamwarden.app.index_writer import IndexWriter
+from streamwarden.actors.indexer import IndexWriter
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.media.names import segment_id
-from streamwarden.storage.gaps import GapRepository
+from streamwarden.model import Segment
+from streamwarden.paths import segment_id
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.migrate import migrate
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Segment
-from streamwarden.storage.segments import SegmentRepository
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 
 CAMERAS = 100
 SEGMENT_S = 30

@@ -33,10 +33,9 @@ from connect_to_running import BareRun, holds_a_fragment
 from streamwarden.actors.recorder import RecorderActor
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
 from streamwarden.devkit.picture import TestPicture
-from streamwarden.media.command import ENVIRONMENT, recording_argv
-from streamwarden.media.confinement import WITH_US
-from streamwarden.media.names import live_name
-from streamwarden.storage.rows import Gap, Segment
+from streamwarden.ffmpeg.command import ENVIRONMENT, WITH_US, recording_argv
+from streamwarden.model import Gap, Segment
+from streamwarden.paths import live_name
 from streamwarden.supervision import tell
 
 KEY_FRAME_S = 1.0

@@ -22,7 +22,7 @@ from _measuring import bound, say, spread
 from _site import OWNER, Site, site
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from streamwarden.http.webui.assets import load_assets
+from streamwarden.http.webui.webui_app import load_assets
 
 SEGMENT_S = 30
 LISTED_WITHIN_MS = 60_000

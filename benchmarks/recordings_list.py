@@ -23,12 +23,10 @@ from uuid import UUID, uuid4
 import psycopg
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.model import Segment
 from streamwarden.storage.migrate import migrate
-from streamwarden.storage.pool import Database
-from streamwarden.storage.recordings import RecordingsRepository
-from streamwarden.storage.rows import Segment
-from streamwarden.storage.segments import SegmentRepository
-from streamwarden.storage.sql import load_queries
+from streamwarden.storage.pool import Database, load_queries
+from streamwarden.storage.recording_index import RecordingsRepository, SegmentRepository
 
 SEGMENT_S = 30
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)

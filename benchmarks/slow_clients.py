@@ -25,9 +25,10 @@ from pathlib import Path
 from _measuring import bound, pause, percentile, say, wait_for
 from hook import PATH, asked, empty_app, hook_app, serving
 
-from streamwarden.app.process import raise_file_limit
-from streamwarden.auth.streams import SigningKey, StreamTokens
-from streamwarden.auth.urls import redact
+from streamwarden.app.roles import raise_file_limit
+from streamwarden.auth.keys import SigningKey
+from streamwarden.auth.rtsp_urls import redact
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import SystemClock
 from streamwarden.logs import configure
 

@@ -42,11 +42,11 @@ from _measuring import (
 from _site import OWNER, Site, end, site
 from kill_gap import journal_rows
 
-from streamwarden.app import ground
+from streamwarden.app import resources
 from streamwarden.clock import SystemClock
-from streamwarden.media.command import RunOrder
-from streamwarden.media.names import live_name
-from streamwarden.media.watcher import RunWatcher
+from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.watcher import RunWatcher
+from streamwarden.paths import live_name
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.migrate import migrate
 from streamwarden.storage.pool import Database
@@ -238,14 +238,14 @@ def standing_in(place: Site, segment_s: float) -> Iterator[StandIns]:
         "Timers": stand_ins.make_timers,
         "SPAWN_EVERY_CORE_S": SPAWN_EVERY_S * (os.cpu_count() or 1),
     }
-    before = {name: getattr(ground, name) for name in changed}
+    before = {name: getattr(resources, name) for name in changed}
     for name, value in changed.items():
-        setattr(ground, name, value)
+        setattr(resources, name, value)
     try:
         yield stand_ins
     finally:
         for name, value in before.items():
-            setattr(ground, name, value)
+            setattr(resources, name, value)
 
 
 def wish(place: Site, cameras: int, segment_s: float) -> list[UUID]:

@@ -14,32 +14,28 @@ from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID, uuid4
 
-from streamwarden.app import checking
 from streamwarden.app.access_tools import OPERATOR, AccessTools
+from streamwarden.app.api_role import source_planner
 from streamwarden.app.camera_input import check_camera
-from streamwarden.app.findings import BEGINNING, Finding, Scope
-from streamwarden.app.reconcile import Mended
-from streamwarden.app.source_parts import source_planner
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.source_changes import told_of
-from streamwarden.auth.source_secrets import parse_source_keys
 from streamwarden.clock import SystemClock
 from streamwarden.config import settings as config
+from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
-from streamwarden.config.sources import variable
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
-from streamwarden.media.decoding import decode
-from streamwarden.media.names import STATE
-from streamwarden.media.program import find_ffmpeg
-from streamwarden.storage.cameras import CameraRepository
+from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.ffmpeg.jobs import decode
+from streamwarden.mediamtx.camera_source import parse_source_keys, told_of
+from streamwarden.model import Camera, Gap, Page, Segment
+from streamwarden.paths import STATE
+from streamwarden.recordings import reconcile
+from streamwarden.recordings.reconcile import Mended
+from streamwarden.recordings.verify import BEGINNING, Finding, Scope
+from streamwarden.storage.cameras import CameraRepository, SourceRepository
 from streamwarden.storage.migrate import Migration, migrate
-from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.recordings import RecordingsRepository
-from streamwarden.storage.rows import Camera, Gap, Page, Segment
-from streamwarden.storage.segments import SegmentRepository
-from streamwarden.storage.sources import SourceRepository
-from streamwarden.storage.streams import StreamRepository
+from streamwarden.storage.recording_index import RecordingsRepository, SegmentRepository
+from streamwarden.storage.streams import PeriodRepository, StreamRepository
 
 _PAGE = 500
 _NO_SOURCE: Mapping[str, str | None] = MappingProxyType({})
@@ -211,13 +207,13 @@ def list_recordings(
 def verify_recordings(settings: Settings, look: Look) -> list[Finding]:
     """Return everything that is wrong with the recordings; an empty list is good news."""
     with _checked(settings, look) as (root, database):
-        return list(checking.verify(root, database, look.cameras, look.scope))
+        return list(reconcile.verify(root, database, look.cameras, look.scope))
 
 
 def reconcile_recordings(settings: Settings, look: Look) -> list[Mended]:
     """Mend what can be mended; return what became of everything that was wrong."""
     with _checked(settings, look) as (root, database):
-        return list(checking.reconcile(root, database, look.cameras, look.scope))
+        return list(reconcile.reconcile(root, database, look.cameras, look.scope))
 
 
 def look_at(
@@ -247,7 +243,7 @@ def _checked(settings: Settings, look: Look) -> Iterator[tuple[Path, Database]]:
     root = _record_root(settings)
     with _database(settings) as database:
         for camera_id in look.cameras:
-            _check_known(database, camera_id, checking.verifier(root, database).cameras())
+            _check_known(database, camera_id, reconcile.verifier(root, database).cameras())
         yield root, database
 
 

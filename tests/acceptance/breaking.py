@@ -14,7 +14,7 @@ from uuid import UUID
 
 from streamwarden.devkit.clock_reading import clocks_in_file, moment_of
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.media.names import parse_stored
+from streamwarden.paths import parse_stored
 from streamwarden.tools import load_settings, look_at, verify_recordings
 from tests.acceptance.calls import Caller
 from tests.acceptance.continuity import unseen

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.media.program import find_ffmpeg
+from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.demo import DemoProgram, real_mediamtx, relay_only
 from tests.acceptance.pressure import watched
 from tests.acceptance.program import programs

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
-from streamwarden.media.names import parse_stored, segment_id
+from streamwarden.paths import parse_stored, segment_id
 from tests.acceptance.pressure import waited_s
 from tests.acceptance.user import Item
 

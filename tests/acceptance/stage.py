@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.streams import StreamTokens
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.cameras import VirtualCamera, stop_cameras

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from streamwarden.http.headers import SECURITY_HEADERS
+from streamwarden.http.middleware import SECURITY_HEADERS
 from tests.acceptance.attacks import held_open, raw
 from tests.acceptance.calls import Caller, internal
 from tests.acceptance.demo import DemoProgram

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.storage.rows import Segment
-from streamwarden.storage.segments import SegmentRepository
+from streamwarden.model import Segment
+from streamwarden.storage.recording_index import SegmentRepository
 from tests.acceptance.calls import Answer, Caller
 from tests.acceptance.stage import OWNER, Stage
 from tests.acceptance.user import CameraUser

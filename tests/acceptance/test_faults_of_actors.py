@@ -13,14 +13,14 @@ from typing import Any
 import pykka
 import pytest
 
-from streamwarden.actors.accounts import Accounts, SegmentLine
 from streamwarden.actors.indexer import SegmentIndexer
 from streamwarden.actors.recorder import RecorderActor
+from streamwarden.actors.segment_log import Accounts, SegmentLine
 from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.stream_manager import StreamManager
-from streamwarden.app.streaming_http import StreamingProgram
+from streamwarden.app.streaming_role import StreamingProgram
 from streamwarden.clock import SystemClock
-from streamwarden.media import run as run_module
+from streamwarden.ffmpeg import run as run_module
 from streamwarden.supervision import tell
 from streamwarden.tools import load_settings
 from tests.acceptance.breaking import (

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.app import checking
-from streamwarden.app.findings import Scope
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.recordings import reconcile
+from streamwarden.recordings.verify import Scope
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.program import programs
 from tests.acceptance.stage import Stage, database_with_password
@@ -118,7 +118,7 @@ def verified(stage: Stage, camera: CameraUser) -> list[str]:
     def settled() -> list[str] | None:
         with stage.database() as database:
             root, camera_id = stage.record_root, UUID(camera.camera_id)
-            found = list(checking.verify(root, database, [camera_id], scope))
+            found = list(reconcile.verify(root, database, [camera_id], scope))
             gaps = [one for one in found if one.kind == "gap_left_open"]
         return None if gaps else [str(one.as_json()) for one in found] or ["nothing"]
 

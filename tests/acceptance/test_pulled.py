@@ -12,9 +12,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from streamwarden.devkit.camera_server import CameraServer, Login
+from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
+from streamwarden.probe.rtsp_client import Login
 from tests.acceptance.calls import Answer, Caller
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.figures import exposition

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamwarden.media.program import find_ffmpeg
+from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.calls import Answer, Caller, bearer
 from tests.acceptance.demo import DemoProgram
 from tests.acceptance.user import CameraUser

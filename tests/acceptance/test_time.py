@@ -12,12 +12,12 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.app import checking
-from streamwarden.app.api import ApiRole
-from streamwarden.app.findings import Scope
-from streamwarden.app.streaming_http import StreamingProgram
+from streamwarden.app.api_role import ApiRole
+from streamwarden.app.streaming_role import StreamingProgram
 from streamwarden.clock import to_milliseconds
-from streamwarden.media.decoding import decode
+from streamwarden.ffmpeg.jobs import decode
+from streamwarden.recordings import reconcile
+from streamwarden.recordings.verify import Scope
 from streamwarden.tools import load_settings
 from tests.acceptance.breaking import (
     BreakableStage,
@@ -84,7 +84,7 @@ class TimedStage:
         )
         with self.site.database() as database:
             cameras = [UUID(camera.camera_id)]
-            found = checking.verify(self.site.record_root, database, cameras, scope)
+            found = reconcile.verify(self.site.record_root, database, cameras, scope)
             return [str(finding.as_json()) for finding in found]
 
 

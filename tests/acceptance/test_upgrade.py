@@ -16,7 +16,7 @@ import pytest
 
 from streamwarden.cli import main
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.media.names import segment_id
+from streamwarden.paths import segment_id
 from streamwarden.storage.migrate import known_migrations, migrate
 from tests.acceptance.footage import complaints, file_of, stored_files
 from tests.acceptance.program import Program, programs

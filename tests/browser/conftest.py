@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.evidence.keys import new_key
-from streamwarden.media.program import find_ffmpeg
+from streamwarden.evidence.seal_keys import new_key
+from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.program import programs
 from tests.acceptance.set_stage import SetStage
 from tests.acceptance.stage import database_with_password

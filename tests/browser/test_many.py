@@ -10,7 +10,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from streamwarden.http.webui.assets import load_assets
+from streamwarden.http.webui.webui_app import load_assets
 from tests.browser.conftest import ROOT, NewPerson
 from tests.browser.site import Site
 

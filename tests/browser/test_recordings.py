@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from streamwarden.evidence.exports import read_proof
+from streamwarden.evidence.export_proof import read_proof
 from streamwarden.evidence.statements import parse_signed
-from streamwarden.media.disk import file_digest
+from streamwarden.recordings.durable import file_digest
 from tests.acceptance.user import CameraUser
 from tests.browser.conftest import NewPerson
 from tests.browser.person import Person

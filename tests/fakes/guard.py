@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streamwarden.auth.denials import DenialList
+from streamwarden.auth.revocation import DenialList
 from streamwarden.clock import Clock
-from streamwarden.http.api.app import Guard
+from streamwarden.http.api.api_app import Guard
 from tests.fakes.audit import FakeAudit
 from tests.fakes.storage import FakeStorage
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from streamwarden.app.insides import ChildNotFound, NotRestartable
-from streamwarden.http.ops import (
+from streamwarden.app.streaming_ops import ChildNotFound, NotRestartable
+from streamwarden.http.wire import (
     CauseCount,
     ChildModel,
     ChildState,
@@ -15,7 +15,7 @@ from streamwarden.http.ops import (
     RoleSummary,
     Supervision,
 )
-from streamwarden.storage.coverage import Missing, Recorded
+from streamwarden.storage.recording_index import Missing, Recorded
 from tests.fakes.storage import FakeStorage
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
-from streamwarden.app.export_orders import ExportNotFound, NothingRecorded
-from streamwarden.app.live import ShelfSource
-from streamwarden.http.exports import OwnedExport
 from streamwarden.http.streaming.ports import FragmentEnd, OpenFile, Playback
-from streamwarden.media.live_shelf import LiveShelf
+from streamwarden.http.wire import OwnedExport
+from streamwarden.recordings.exports import ExportNotFound, NothingRecorded
+from streamwarden.recordings.live import LiveShelf, ShelfSource
 from tests.fakes.http import FakeClock
 
 

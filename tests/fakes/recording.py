@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from streamwarden.actors.inbox import End, Finished
-from streamwarden.actors.ledger import GapChange, Ledger
-from streamwarden.actors.messages import LastSegment
+from streamwarden.actors.messages import End, Finished, LastSegment
 from streamwarden.actors.ports import (
     CannotStore,
     FinishedSegment,
@@ -21,7 +19,8 @@ from streamwarden.actors.ports import (
     SpawnOrder,
     StoredSegment,
 )
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from tests.unit.supervision.by_hand import DEADLINE_S
 
 T = TypeVar("T")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from streamwarden.auth.source_changes import CameraAnswer, SourcePlanner
-from streamwarden.auth.source_secrets import SourceSealer
-from streamwarden.auth.source_targets import SourceTargets
-from streamwarden.auth.source_urls import SourceUrl
 from streamwarden.config.settings import PRIVATE_NETWORKS
-from streamwarden.http.api.sources import Sources
+from streamwarden.http.api.camera_routes import Sources
+from streamwarden.mediamtx.camera_source import (
+    CameraAnswer,
+    SourcePlanner,
+    SourceSealer,
+    SourceTargets,
+    SourceUrl,
+)
 from tests.fakes.storage import FakeStorage
 
 SEALER = SourceSealer([b"s" * 32])

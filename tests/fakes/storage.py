@@ -12,18 +12,9 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from streamwarden.errors import Conflict
-from streamwarden.storage.cameras import PathTaken
-from streamwarden.storage.cursor import Position, decode_cursor
-from streamwarden.storage.rows import (
-    Camera,
-    CameraSource,
-    Page,
-    Period,
-    StoredSource,
-    Wish,
-    WishChange,
-)
-from streamwarden.storage.sources import SourceColumns
+from streamwarden.model import Camera, CameraSource, Page, Period, StoredSource, Wish, WishChange
+from streamwarden.storage.cameras import PathTaken, SourceColumns
+from streamwarden.storage.pool import Position, decode_cursor
 from tests.fakes.storage_access import (
     FakeAuditRepository,
     FakeDenialRepository,

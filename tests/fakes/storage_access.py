@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from streamwarden.errors import InvalidInput, NotFound
-from streamwarden.storage.cursor import Position, decode_cursor, encode_cursor
+from streamwarden.model import AuditEvent, BlockedUser, Denial, Grant, Page
+from streamwarden.storage.cameras import GrantedAction
 from streamwarden.storage.denials import DenialRow
-from streamwarden.storage.grants import GrantedAction
-from streamwarden.storage.rows import AuditEvent, BlockedUser, Denial, Grant, Page
+from streamwarden.storage.pool import Position, decode_cursor, encode_cursor
 from tests.fakes.storage_tables import FakeRepository
 
 _ACTIONS = frozenset({"view", "recordings", "control", "publish"})

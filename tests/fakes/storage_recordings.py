@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from streamwarden.storage.cursor import Position, decode_cursor
-from streamwarden.storage.pool import RowsRefused
-from streamwarden.storage.rows import Gap, Page, Segment, Usage
+from streamwarden.model import Gap, Page, Segment, Usage
+from streamwarden.storage.pool import Position, RowsRefused, decode_cursor
 from tests.fakes.storage_tables import FakeRepository, overlaps, page_of
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)

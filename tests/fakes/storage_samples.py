@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from streamwarden.storage.rows import Camera, Gap, Segment
+from streamwarden.model import Camera, Gap, Segment
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -8,9 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from streamwarden.storage.cursor import Position, encode_cursor
-from streamwarden.storage.pool import StorageUnavailable
-from streamwarden.storage.rows import (
+from streamwarden.model import (
     AuditEvent,
     BlockedUser,
     Camera,
@@ -23,6 +21,7 @@ from streamwarden.storage.rows import (
     StoredSource,
     Wish,
 )
+from streamwarden.storage.pool import Position, StorageUnavailable, encode_cursor
 
 T = TypeVar("T")
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streamwarden.app.source_parts import ask_camera
-from streamwarden.auth.source_changes import CameraAnswer
-from streamwarden.auth.source_urls import parse_source
+from streamwarden.app.api_role import ask_camera
+from streamwarden.mediamtx.camera_source import CameraAnswer, parse_source
 
 OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
 

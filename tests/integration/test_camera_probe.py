@@ -16,12 +16,12 @@ import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import psutil
 import pytest
 
-from streamwarden.app.probe_report import Fate, ProbeReport
-from streamwarden.app.probing import probe_camera
-from streamwarden.clients.camera_urls import CameraUrl
-from streamwarden.devkit.camera_server import CameraServer, Login
+from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clips import KINDS, ClipKind, make_clip
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour, Silence
+from streamwarden.probe.advice import Fate
+from streamwarden.probe.camera_probe import ProbeReport, probe_camera
+from streamwarden.probe.rtsp_client import CameraUrl, Login
 from tests.acceptance.waiting import wait_for
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()

@@ -22,7 +22,7 @@ from streamwarden.devkit.clock_reading import (
     moment_of,
 )
 from streamwarden.devkit.picture import SMALL_PICTURE, LoopedClip, TestPicture
-from streamwarden.devkit.relay import RelayServer
+from streamwarden.devkit.relay.server import RelayServer
 from tests.acceptance.pressure import waited_s, watched
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()

@@ -11,12 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.cli import main
+from streamwarden.model import Gap, Segment
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.denials import DenialRepository
-from streamwarden.storage.gaps import GapRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Gap, Segment
-from streamwarden.storage.segments import SegmentRepository
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.storage.streams import StreamRepository
 
 Run = Callable[..., dict[str, Any]]

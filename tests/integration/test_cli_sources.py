@@ -10,11 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.auth.source_secrets import SourceSealer
-from streamwarden.auth.source_urls import Credentials
 from streamwarden.cli import main
+from streamwarden.mediamtx.camera_source import Credentials, SourceSealer
+from streamwarden.storage.cameras import SourceRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.sources import SourceRepository
 
 KEY = b"k" * 32
 URL = "rtsp://127.0.0.1:1/x"  # nobody is there: a camera that is off

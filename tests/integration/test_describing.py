@@ -16,12 +16,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from streamwarden.clients.camera_urls import CameraUrl, parse_camera_url
-from streamwarden.clients.digest import Challenge, authorization, parse_challenge
-from streamwarden.clients.rtsp import NotDescribed, Trouble, describe, distrusted
-from streamwarden.clients.sdp import tracks_of
-from streamwarden.devkit.camera_server import CameraServer, Login
+from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
+from streamwarden.probe.rtsp_client import (
+    CameraUrl,
+    Challenge,
+    Login,
+    NotDescribed,
+    Trouble,
+    authorization,
+    describe,
+    distrusted,
+    parse_camera_url,
+    parse_challenge,
+    tracks_of,
+)
 from tests.integration.relay_client import RtspClient
 
 LOGIN = Login("viewer", 'p@ss: "word"/%')

@@ -14,7 +14,7 @@ import urllib3
 
 from streamwarden.app.roles import RunningRoles, run_roles
 from streamwarden.config.settings import load
-from streamwarden.evidence.keys import new_key
+from streamwarden.evidence.seal_keys import new_key
 from tests.golden.stored import same_as_stored
 
 INTERNAL_TOKEN = "internal-token-of-at-least-32-bytes"

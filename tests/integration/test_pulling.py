@@ -7,17 +7,13 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.source_plans import SourcePlans
-from streamwarden.app.sources import SourceKeeper
-from streamwarden.auth.pulled import PulledPaths
-from streamwarden.auth.source_secrets import SourceSealer
-from streamwarden.auth.source_targets import SourceTargets
-from streamwarden.auth.source_urls import Credentials
-from streamwarden.clients.mediamtx import MediaMtxClient, MediaServerUnavailable, PathRefused
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.media_server import MediaServer
-from streamwarden.metrics.sources import SourceMetrics
-from streamwarden.storage.rows import StoredSource
+from streamwarden.mediamtx.camera_source import Credentials, SourceSealer, SourceTargets
+from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable, PathRefused
+from streamwarden.mediamtx.source_paths import PulledPaths, SourceKeeper, SourcePlans
+from streamwarden.metrics.api_metrics import SourceMetrics
+from streamwarden.model import StoredSource
 from tests.acceptance.waiting import wait_for
 from tests.fakes.storage import FakeStorage
 from tests.integration.media_servers import KINDS, serving, serving_hook
@@ -99,7 +95,7 @@ def test_what_the_server_does_not_take_is_refused_and_not_repeated(
 def test_the_list_is_read_page_by_page(
     client: MediaMtxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamwarden.clients.mediamtx._PER_PAGE", 2)
+    monkeypatch.setattr("streamwarden.mediamtx.control_api._PER_PAGE", 2)
     for number in range(5):
         client.pull(f"cam{number}", NOBODY)
     assert sources(client).items() >= {f"cam{number}": NOBODY for number in range(5)}.items()

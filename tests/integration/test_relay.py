@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.devkit.relay import Limits, PortBusy, RelayServer
+from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.relay import PortBusy
+from streamwarden.devkit.relay.server import RelayServer
 from tests.integration.relay_client import SDP, TIMEOUT_S, RtspClient, frame
 
 

@@ -7,7 +7,8 @@ from time import monotonic
 
 import pytest
 
-from streamwarden.devkit.relay import Action, Fault, Misbehaviour, RelayServer, Silence
+from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
+from streamwarden.devkit.relay.server import RelayServer
 from tests.integration.relay_client import RtspClient, frame
 
 RTP = struct.pack(">BBHII", 0x80, 96, 7, 1000, 1) + b"media"

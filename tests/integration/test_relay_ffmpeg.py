@@ -13,7 +13,8 @@ from pathlib import Path
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from streamwarden.devkit.relay import Action, Fault, Misbehaviour, RelayServer, Silence
+from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
+from streamwarden.devkit.relay.server import RelayServer
 
 _SYSTEM = shutil.which("ffmpeg")
 _BUILDS = {"system": _SYSTEM, "bundled": str(imageio_ffmpeg.get_ffmpeg_exe())}

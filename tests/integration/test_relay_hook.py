@@ -10,8 +10,8 @@ from typing import Self
 
 import pytest
 
-from streamwarden.devkit.relay import RelayServer
 from streamwarden.devkit.relay.hook import HttpGate
+from streamwarden.devkit.relay.server import RelayServer
 from streamwarden.errors import ConfigError
 from tests.integration.relay_client import RtspClient
 

@@ -22,25 +22,19 @@ from prometheus_client.registry import Collector
 
 import streamwarden
 from streamwarden.actors.messages import RecorderState
-from streamwarden.auth.targets import RtspTargets
-from streamwarden.causes import Cause
+from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.cli import build_parser, main
-from streamwarden.config.needs import needed_by
-from streamwarden.config.settings import Settings, describe, load
+from streamwarden.config.settings import Settings, describe, load, needed_by
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.problems import Problem
-from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
-from streamwarden.http.streaming.files import IndexedFiles
-from streamwarden.http.webui.app import WebUiDeps, create_webui_app
-from streamwarden.http.webui.assets import load_assets
-from streamwarden.http.webui.page import PageConfig
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from streamwarden.http.webui.ports import Api
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.exposition import new_registry
-from streamwarden.metrics.guard import GuardMetrics
-from streamwarden.metrics.http import HttpMetrics
-from streamwarden.metrics.recording import RecordingMetrics
-from streamwarden.metrics.sources import SourceMetrics
+from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
+from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
+from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.model import Cause
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

@@ -12,24 +12,25 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from streamwarden.actors.ledger import ClosedGap, GapChange, Ledger, OpenGap
+from streamwarden.actors.desired import WantedStream, WishBook
 from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import FinishedSegment
-from streamwarden.actors.wishes import WantedStream, WishBook
-from streamwarden.app.archive import Archive
-from streamwarden.app.checking import JOURNAL
-from streamwarden.app.export_files import FILE, PART, ExportFiles
-from streamwarden.app.export_making import ExportMaker
-from streamwarden.app.export_orders import Export
-from streamwarden.app.export_proof import ExportProver
-from streamwarden.app.ledger_file import decode_ledger, encode_ledger
-from streamwarden.app.outage import Outage
-from streamwarden.app.seal_files import SealFiles
-from streamwarden.causes import Cause
-from streamwarden.evidence.entries import Entry, GapEntry, SegmentEntry, WantedEntry
-from streamwarden.evidence.keys import SigningKey
-from streamwarden.evidence.seals import Stretch, make_seal, read_seal
-from streamwarden.media.names import (
+from streamwarden.evidence.export_proof import ExportProver
+from streamwarden.evidence.seal_files import SealFiles
+from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.seals import (
+    Entry,
+    GapEntry,
+    SegmentEntry,
+    Stretch,
+    WantedEntry,
+    make_seal,
+    read_seal,
+)
+from streamwarden.model import Cause, Gap, Period, SealRow, Segment
+from streamwarden.paths import (
+    decode_owner,
+    encode_owner,
     live_name,
     live_pattern,
     parse_live,
@@ -37,10 +38,20 @@ from streamwarden.media.names import (
     segment_id,
     stored_name,
 )
-from streamwarden.media.record_root import RecordRoot
-from streamwarden.owners import decode_owner, encode_owner
+from streamwarden.recordings.camera_files import Archive
+from streamwarden.recordings.exports import FILE, PART, Export, ExportFiles, ExportMaker
+from streamwarden.recordings.gap_ledger import (
+    ClosedGap,
+    GapChange,
+    Ledger,
+    OpenGap,
+    decode_ledger,
+    encode_ledger,
+)
+from streamwarden.recordings.offline_retention import Outage
+from streamwarden.recordings.reconcile import JOURNAL
+from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.storage.journal import Journal, encode, read_pending
-from streamwarden.storage.rows import Gap, Period, SealRow, Segment
 from tests.fakes.http import FakeClock
 from tests.golden.stored import same_as_stored
 from tests.unit.app.desk import SECOND

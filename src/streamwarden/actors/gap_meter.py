@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from streamwarden.actors.ledger import GapChange
 from streamwarden.actors.ports import Scheduler
 from streamwarden.clock import Clock
+from streamwarden.recordings.gap_ledger import GapChange
 
 _LAG_S: Final = 2.0
 _EVERY_S: Final = 1.0

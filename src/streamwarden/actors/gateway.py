@@ -8,13 +8,8 @@ from uuid import UUID
 
 import pykka
 
-from streamwarden.actors.board import StatusBoard
-from streamwarden.actors.messages import (
-    RestartStream,
-    StartStream,
-    StopStream,
-    StreamStatus,
-)
+from streamwarden.actors.messages import RestartStream, StartStream, StopStream, StreamStatus
+from streamwarden.actors.status import StatusBoard
 from streamwarden.errors import Unavailable
 from streamwarden.supervision import ChildInfo, WhichChildren
 

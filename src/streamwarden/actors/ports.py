@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from streamwarden.actors.ledger import GapChange, Ledger
 from streamwarden.actors.messages import LastSegment
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from streamwarden.timers import Timer
 
 T = TypeVar("T")

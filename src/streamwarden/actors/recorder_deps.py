@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.inbox import RunInbox
+from streamwarden.actors.messages import RunInbox
 from streamwarden.actors.ports import (
     CameraArchive,
     CameraRuns,
@@ -16,8 +16,8 @@ from streamwarden.actors.ports import (
     Scheduler,
     Workers,
 )
-from streamwarden.actors.shown import Shown
 from streamwarden.actors.spawning import Spawning
+from streamwarden.actors.status import Shown
 from streamwarden.clock import Clock
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.board import StatusBoard
+from streamwarden.actors.desired import Desired, DesiredStream, WantedStream, WishBook
 from streamwarden.actors.messages import (
     ChildSettled,
     ReconcileDue,
@@ -30,7 +30,7 @@ from streamwarden.actors.messages import (
 )
 from streamwarden.actors.ports import Scheduler, Workers
 from streamwarden.actors.recorder_deps import Asked, RecorderSpec
-from streamwarden.actors.wishes import Desired, DesiredStream, WantedStream, WishBook
+from streamwarden.actors.status import StatusBoard
 from streamwarden.clock import Clock
 from streamwarden.errors import Conflict, Unavailable
 from streamwarden.supervision import (
@@ -49,7 +49,10 @@ from streamwarden.supervision import (
 
 log = structlog.get_logger(__name__)
 
+
 RECONCILE_EVERY_S: Final = 30.0
+
+
 _BY_NOBODY: Final = Asked()
 """The wish stands in the book or in the database."""
 

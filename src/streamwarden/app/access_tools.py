@@ -12,18 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from streamwarden.auth import denials as rules
-from streamwarden.auth.access import lost_actions
-from streamwarden.auth.denial_rules import Rule
+from streamwarden.auth import revocation as rules
 from streamwarden.auth.jwts import MAX_SUBJECT_CHARS, is_subject
+from streamwarden.auth.permissions import lost_actions
+from streamwarden.auth.revocation import Rule
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, NotFound
+from streamwarden.model import AuditEvent, BlockedUser, Camera, Grant, Page
 from streamwarden.storage.audit import AuditRepository
-from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.cameras import CameraRepository, GrantRepository
 from streamwarden.storage.denials import DenialRepository
-from streamwarden.storage.grants import GrantRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import AuditEvent, BlockedUser, Camera, Grant, Page
 
 OPERATOR = "operator"
 """Who did it when it was not a user but someone at the command line."""

@@ -7,19 +7,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from streamwarden.app.folders import camera_folders, stored_by_day
-from streamwarden.app.seal_files import SealFiles, sealed_cameras
-from streamwarden.app.sealing import sealer_of
-from streamwarden.app.signed_check import SignedCheck
-from streamwarden.app.signed_findings import Proven, Question, SignedFinding, SignedKind
-from streamwarden.app.unknown_seals import SealingFailed
 from streamwarden.clock import SystemClock
+from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
-from streamwarden.config.sources import variable
 from streamwarden.errors import ConfigError
-from streamwarden.evidence.keys import load_signing_key
+from streamwarden.evidence.seal_files import SealFiles, SealingFailed, sealed_cameras
+from streamwarden.evidence.seal_keys import load_signing_key
+from streamwarden.evidence.sealer import sealer_of
 from streamwarden.evidence.seals import Head, Sealed, read_seal
+from streamwarden.evidence.signed_check import (
+    Proven,
+    Question,
+    SignedCheck,
+    SignedFinding,
+    SignedKind,
+)
 from streamwarden.evidence.statements import Damaged
+from streamwarden.recordings.record_root import camera_folders, stored_by_day
 from streamwarden.storage.pool import Database
 
 

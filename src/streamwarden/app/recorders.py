@@ -10,23 +10,21 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.caretaker import Caretaker, close_ledger
+from streamwarden.actors.desired import Desired, DesiredStream
 from streamwarden.actors.messages import RecorderState
+from streamwarden.actors.parked import Caretaker, close_ledger
 from streamwarden.actors.recorder import RecorderActor
 from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
-from streamwarden.actors.respawn import Backoff
-from streamwarden.actors.shown import Shown
-from streamwarden.actors.spawning import Spawning
-from streamwarden.actors.wishes import Desired, DesiredStream
-from streamwarden.actors.workers import InOrder
-from streamwarden.app.archive import CameraFiles
-from streamwarden.app.ground import Ground
-from streamwarden.auth.urls import token_expiry
-from streamwarden.causes import Cause
+from streamwarden.actors.spawning import Backoff, Spawning
+from streamwarden.actors.status import Shown
+from streamwarden.app.resources import Ground
+from streamwarden.auth.rtsp_urls import token_expiry
+from streamwarden.model import Cause
+from streamwarden.recordings.camera_files import CameraFiles
 from streamwarden.storage.cameras import CameraRepository
-from streamwarden.storage.settings import SettingsRepository
-from streamwarden.storage.streams import StreamRepository
+from streamwarden.storage.streams import SettingsRepository, StreamRepository
 from streamwarden.supervision import ActorRef, Link
+from streamwarden.workers import InOrder
 
 log = structlog.get_logger(__name__)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,16 +11,30 @@ from typing import Final
 
 import structlog
 
-from streamwarden.app.api import ApiRole
-from streamwarden.app.process import keep_files_private, raise_file_limit
-from streamwarden.app.streaming_http import StreamingProgram
-from streamwarden.app.webui import WebUiRole
+from streamwarden.app.api_role import ApiRole
+from streamwarden.app.streaming_role import StreamingProgram
+from streamwarden.app.webui_role import WebUiRole
 from streamwarden.clock import SystemClock
 from streamwarden.config.settings import Settings
 
+
+def raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard one: a camera takes three."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def keep_files_private() -> None:
+    """Let nothing that this process makes be read by other users."""
+    os.umask(0o027)
+
+
 log = structlog.get_logger(__name__)
 
+
 ROLES: Final = ("api", "streaming", "webui")
+
+
 _PORTS: Final = {
     "webui_port": None,
     "api_port": "api_url",

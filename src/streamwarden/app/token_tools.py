@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from streamwarden.app.camera_input import check_path
-from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.ring import SignedToken
-from streamwarden.auth.streams import StreamTokens
-from streamwarden.auth.urls import publish_url
+from streamwarden.auth.keys import SignedToken, parse_keys
+from streamwarden.auth.rtsp_urls import publish_url
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock, SystemClock
 from streamwarden.config.settings import Settings

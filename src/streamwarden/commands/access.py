@@ -12,7 +12,7 @@ from streamwarden.app.access_tools import AccessTools
 from streamwarden.clock import rfc3339
 from streamwarden.commands.output import print_json, print_line, print_page, print_rows
 from streamwarden.errors import InvalidInput
-from streamwarden.storage.rows import AuditEvent, Grant
+from streamwarden.model import AuditEvent, Grant
 
 _GRANT_COLUMNS = ("user", "action", "from", "until")
 _BLOCKED_COLUMNS = ("user", "blocked_by", "blocked_at", "note")

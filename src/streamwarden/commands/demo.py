@@ -23,7 +23,7 @@ from streamwarden.devkit.demo_secrets import demo_secrets
 from streamwarden.devkit.picture import LoopedClip, source_from
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import ConfigError, InvalidInput
-from streamwarden.evidence.keys import new_key
+from streamwarden.evidence.seal_keys import new_key
 
 _CAMERAS = 2
 _DAY_S = 86400

@@ -10,22 +10,14 @@ from pathlib import Path
 
 from streamwarden import tools
 from streamwarden.app.evidence_tools import check_signed, heads, seal_now
-from streamwarden.app.export_proof import check_export
-from streamwarden.app.findings import BEGINNING
-from streamwarden.app.signed_findings import Question, SignedFinding
 from streamwarden.clock import rfc3339
 from streamwarden.commands import operate
-from streamwarden.commands.output import (
-    print_json,
-    print_line,
-    print_note,
-    print_rows,
-    print_table,
-)
+from streamwarden.commands.output import print_json, print_line, print_note, print_rows, print_table
 from streamwarden.commands.program import configure_logs
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, InvalidInput
-from streamwarden.evidence.keys import (
+from streamwarden.evidence.export_proof import check_export
+from streamwarden.evidence.seal_keys import (
     PublicKey,
     SigningKey,
     by_id,
@@ -33,6 +25,8 @@ from streamwarden.evidence.keys import (
     load_signing_key,
     new_key,
 )
+from streamwarden.evidence.signed_check import Question, SignedFinding
+from streamwarden.recordings.verify import BEGINNING
 
 _FINDING_COLUMNS = ("kind", "camera_id", "seal", "path", "started_at", "ended_at", "detail")
 _HEAD_COLUMNS = ("camera_id", "number", "until", "head")

@@ -20,8 +20,8 @@ from streamwarden.commands.output import (
 )
 from streamwarden.commands.sources import source_given
 from streamwarden.config.settings import Settings, describe, warnings
-from streamwarden.evidence.keys import load_signing_key
-from streamwarden.storage.rows import Camera, Gap, Segment
+from streamwarden.evidence.seal_keys import load_signing_key
+from streamwarden.model import Camera, Gap, Segment
 
 _FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "detail")
 _CAMERA_COLUMNS = ("id", "name", "owner", "path", "status", "created_at", "source_url")

@@ -10,12 +10,11 @@ from pathlib import Path
 from textwrap import wrap
 
 from streamwarden import tools
-from streamwarden.app.probe_report import Fate, Finding, ProbeReport, TrackReport
-from streamwarden.app.probing import probe_camera
-from streamwarden.clients.camera_urls import CameraUrl, parse_camera_url
-from streamwarden.clients.digest import Login
 from streamwarden.commands.output import plain, print_json, print_line, print_note
 from streamwarden.errors import InvalidInput
+from streamwarden.probe.advice import Fate, Finding
+from streamwarden.probe.camera_probe import ProbeReport, TrackReport, probe_camera
+from streamwarden.probe.rtsp_client import CameraUrl, Login, parse_camera_url
 
 _MOST_PASSWORD_BYTES = 1024
 _WIDTH = 90

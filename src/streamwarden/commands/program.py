@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from structlog.stdlib import BoundLogger
 
 from streamwarden import logs
-from streamwarden.auth.urls import redactor
+from streamwarden.auth.rtsp_urls import redactor
 from streamwarden.config.settings import Settings
 
 # A terminal that is closed (SIGHUP) ends a program in order like one that is told to end.

@@ -1,11 +1,16 @@
-"""Every setting of the program, checked as a whole before anything starts."""
+"""Every setting of the program, checked as a whole before anything starts.
+
+What each role needs set before it can start, and how to come by it.
+
+The listeners' ports, and the URLs that follow from them.
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -18,24 +23,94 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from streamwarden.config import secrets, values
-from streamwarden.config.faults import failed_checks, faults_of, listed
-from streamwarden.config.needs import alternatives_to, needed_by
-from streamwarden.config.ports import (
-    PORT_OFFSETS,
-    HttpUrl,
-    Port,
-    RtspUrl,
-    port_of,
-    url_at,
-)
-from streamwarden.config.sources import PREFIX, gather, variable
+from streamwarden.config import values
+from streamwarden.config.loading import PREFIX, failed_checks, faults_of, gather, listed, variable
+from streamwarden.config.values import HOW_TO_MAKE
 from streamwarden.errors import ConfigError
+
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "api": (
+        "database_url",
+        "internal_token",
+        "user_jwt_secret",
+        "stream_token_keys",
+    ),
+    "streaming": ("database_url", "record_root", "internal_token"),
+    "webui": (),
+}
+
+
+_ALTERNATIVES: Mapping[str, tuple[str, ...]] = {"user_jwt_secret": ("user_jwks_url",)}
+
+
+_HOW_TO_SET = {
+    "database_url": "such as postgresql://user:password@host/name",
+    "internal_token": f"the same for every role; make one with: {HOW_TO_MAKE}",
+    "user_jwt_secret": "the secret with which your identity provider signs users' tokens (HS256); "
+    f"make one with: {HOW_TO_MAKE}; or set STREAMWARDEN_USER_JWKS_URL to where it publishes its keys",
+    "stream_token_keys": f"as kid:secret; make the secret with: {HOW_TO_MAKE}",
+    "record_root": "the folder that recordings go to",
+}
+
+
+def needed_by(roles: Collection[str]) -> dict[str, str]:
+    """Return the settings that ``roles`` (``all``: every role) need, each with how to set it."""
+    wanted = _NEEDS.keys() if "all" in roles else roles
+    return {name: _HOW_TO_SET[name] for role in wanted for name in _NEEDS[role]}
+
+
+def alternatives_to(name: str) -> tuple[str, ...]:
+    """Return the settings of which any does as well as ``name``."""
+    return _ALTERNATIVES.get(name, ())
+
+
+PORT_OFFSETS = {"webui_port": 0, "api_port": 1, "streaming_port": 2, "internal_api_port": 3}
+
+
+def port_of(name: str) -> Callable[[dict[str, Any]], int]:
+    """Return the default of a port: its place after the base, 0 for any free one."""
+
+    def default(earlier: dict[str, Any]) -> int:
+        base = earlier.get("port_base", 0)
+        return base + PORT_OFFSETS[name] if base else 0
+
+    return default
+
+
+def url_at(port_name: str) -> Callable[[dict[str, Any]], str | None]:
+    """Return the default of a role's URL: that port, as this machine reaches it."""
+
+    def default(earlier: dict[str, Any]) -> str | None:
+        port = earlier.get(port_name, 0)
+        return f"http://{_reachable(earlier.get('host', ''))}:{port}" if port else None
+
+    return default
+
+
+def _reachable(host: str) -> str:
+    """Return how a program on this machine reaches what listens on ``host``."""
+    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+Port = Annotated[int, PlainValidator(values.whole(0, values.MAX_PORT))]
+
+
+HttpUrl = Annotated[str, PlainValidator(values.base_url("http", "https"))]
+
+
+RtspUrl = Annotated[str, PlainValidator(values.base_url("rtsp", "rtsps", path=False))]
+
 
 FFMPEG_GIVES_UP_S = 10.0
 """FFmpeg leaves by itself after twice its ``-timeout`` of 5 s without a packet."""
 
+
 PROVIDER_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+
 
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """RFC 1918 and RFC 4193: where cameras stand."""
@@ -56,7 +131,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    database_url: Annotated[SecretStr, BeforeValidator(secrets.database_url)] | None = None
+    database_url: Annotated[SecretStr, BeforeValidator(values.database_url)] | None = None
     record_root: Annotated[Path, PlainValidator(values.folder)] | None = None
     host: Annotated[str, PlainValidator(values.host)] = "127.0.0.1"
     """The address that every listener binds."""
@@ -68,10 +143,10 @@ class Settings(BaseSettings):
     api_url: HttpUrl | None = Field(default_factory=url_at("api_port"))
     internal_api_url: HttpUrl | None = Field(default_factory=url_at("internal_api_port"))
     streaming_url: HttpUrl | None = Field(default_factory=url_at("streaming_port"))
-    internal_token: Annotated[SecretStr, BeforeValidator(secrets.header_secrets)] | None = None
+    internal_token: Annotated[SecretStr, BeforeValidator(values.header_secrets)] | None = None
     """What the roles show each other. Two with a comma while it is changed: the first is shown, both
     are taken."""
-    user_jwt_secret: Annotated[SecretStr, BeforeValidator(secrets.shared_secret)] | None = None
+    user_jwt_secret: Annotated[SecretStr, BeforeValidator(values.shared_secret)] | None = None
     """The secret with which users' tokens are signed (HS256); this or ``user_jwks_url``."""
     user_jwks_url: Annotated[str, PlainValidator(values.published_keys_url)] | None = None
     """Where an identity provider publishes the keys that verify users' tokens."""
@@ -85,7 +160,7 @@ class Settings(BaseSettings):
     """What users' tokens must hold as ``iss``; None: it is not looked at."""
     user_jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] = "streamwarden"
     user_roles_claim: Annotated[str, PlainValidator(values.claim_name)] = "roles"
-    stream_token_keys: Annotated[SecretStr, BeforeValidator(secrets.signing_keys)] | None = None
+    stream_token_keys: Annotated[SecretStr, BeforeValidator(values.signing_keys)] | None = None
     trusted_proxies: Annotated[tuple[str, ...], PlainValidator(values.networks)] = ()
     """Proxies, the page's role among them, whose X-Forwarded-For is believed."""
     connects_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
@@ -107,7 +182,7 @@ class Settings(BaseSettings):
     )
     """Where cameras may be pulled from: networks, addresses and names. Private ones where it is not
     set; the program's own hosts and special addresses only where they are listed by themselves."""
-    source_secret_keys: Annotated[SecretStr, BeforeValidator(secrets.sealing_keys)] | None = None
+    source_secret_keys: Annotated[SecretStr, BeforeValidator(values.sealing_keys)] | None = None
     """Keys that seal cameras' credentials: the first seals, each opens. None: none are kept."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC listener as browsers reach it; None: no live preview."""
@@ -213,7 +288,7 @@ class Settings(BaseSettings):
                 if value in text:
                     raise ValueError(
                         f"{variable(other)}: is the same secret as {variable(name)}; make another "
-                        f"with: {secrets.HOW_TO_MAKE}"
+                        f"with: {values.HOW_TO_MAKE}"
                     )
         return self
 
@@ -276,7 +351,7 @@ def warnings(settings: Settings) -> list[str]:
 def _shown(name: str, value: object) -> object:
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
-        return secrets.without_password(text) if name == "database_url" else secrets.HIDDEN
+        return values.without_password(text) if name == "database_url" else values.HIDDEN
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, Path | values.Reserve) else value

@@ -2,6 +2,9 @@
 
 Each parser raises ValueError in words that say what would be right and never repeat the value: it may
 be a secret that landed in the wrong variable.
+
+
+Settings that are secrets: what makes one fit, and how one is shown.
 """
 
 from __future__ import annotations
@@ -15,17 +18,37 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 _DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|min|h)?")
+
+
 _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
 _SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>%|[KMGT]i?B|B)?")
+
+
 _BYTES = {"B": 1, **{f"{p}B": 1000**n for n, p in enumerate("KMGT", 1)}}
+
+
 _BYTES |= {f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}
+
+
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+
+
 _HOST_AND_PORT = re.compile(
     r"(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>\d{1,5})"
 )
+
+
 MAX_PORT = 65535
+
+
 _URL_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%#-]{1,2048}")
+
+
 MIN_RESERVE_BYTES = 1024**2
+
+
 MAX_RESERVE_FRACTION = 0.5
 
 
@@ -278,3 +301,87 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".") if math.isfinite(value) else "no number"
     return str(value) if isinstance(value, int | str) else "no number"
+
+
+MIN_SECRET_BYTES = 32
+
+
+MAX_HEADER_SECRETS = 2
+
+
+HIDDEN = "********"
+
+
+HOW_TO_MAKE = "openssl rand -hex 32"
+
+
+_VISIBLE_ASCII = re.compile(r"[!-~]+")
+
+
+_USER_PASSWORD = re.compile(r"(://[^/?#:@]*:)[^/?#]*(?=@)")
+
+
+_QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
+
+
+def shared_secret(value: object) -> str:
+    """Read a secret of at least 32 bytes; raise ValueError, which holds nothing of it."""
+    text = value if isinstance(value, str) else ""
+    size_bytes = len(text.encode(errors="replace"))
+    if size_bytes < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"has {size_bytes} bytes; it needs at least {MIN_SECRET_BYTES}, "
+            f"for example from: {HOW_TO_MAKE}"
+        )
+    return text
+
+
+def header_secret(value: object) -> str:
+    """Read a secret that travels in an HTTP header."""
+    text = shared_secret(value)
+    if not _VISIBLE_ASCII.fullmatch(text):
+        raise ValueError(
+            "holds spaces or characters that an HTTP header cannot carry; "
+            f"make a new one, for example with: {HOW_TO_MAKE}"
+        )
+    return text
+
+
+def header_secrets(value: object) -> str:
+    """Read one or two secrets that travel in an HTTP header, with a comma between them."""
+    text = value if isinstance(value, str) else ""
+    tokens = [header_secret(part.strip()) for part in text.split(",")]
+    if len(tokens) > MAX_HEADER_SECRETS or len(set(tokens)) < len(tokens):
+        raise ValueError("holds more than two tokens, or the same one twice")
+    return ",".join(tokens)
+
+
+def signing_keys(value: object) -> str:
+    """Read the text of the signing keys; what it means is judged where they are used."""
+    text = value if isinstance(value, str) else ""
+    shortest = min((len(part.strip()) for part in text.split(",")), default=0)
+    if shortest < MIN_SECRET_BYTES:
+        raise ValueError(
+            "must hold keys of at least 32 bytes with commas between them, "
+            f"each as kid:secret or kid:secret@YYYY-MM-DD; make a secret with: {HOW_TO_MAKE}"
+        )
+    return text
+
+
+def sealing_keys(value: object) -> str:
+    """Read the text of the sealing keys; what it means is judged where they are used."""
+    text = value if isinstance(value, str) else ""
+    if not text.strip():
+        raise ValueError(f"must hold keys with commas between them; make one with: {HOW_TO_MAKE}")
+    return text
+
+
+def database_url(value: object) -> str:
+    """Read a Postgres URL; its password may be anything that a URL can hold."""
+    split_url(value, ("postgresql", "postgres"), example="postgresql://user:password@host/name")
+    return str(value)
+
+
+def without_password(url: str) -> str:
+    """Return ``url`` with its password masked and everything else as it was."""
+    return _QUERY_PASSWORD.sub(rf"\g<1>{HIDDEN}", _USER_PASSWORD.sub(rf"\g<1>{HIDDEN}", url))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Self
 from urllib.parse import quote
 
-from streamwarden.clients.digest import Login
 from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
 from streamwarden.devkit.picture import SMALL_PICTURE, Source
-from streamwarden.devkit.relay import RelayServer
 from streamwarden.devkit.relay.faults import Fault
 from streamwarden.devkit.relay.password_gate import PasswordGate
+from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.probe.rtsp_client import Login
 
 __all__ = ["CameraServer", "Login"]
 

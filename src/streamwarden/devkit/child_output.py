@@ -6,7 +6,7 @@ from collections import deque
 
 import structlog
 
-from streamwarden.auth.urls import redact
+from streamwarden.auth.rtsp_urls import redact
 
 log = structlog.get_logger(__name__)
 _LINE_CHARS = 500

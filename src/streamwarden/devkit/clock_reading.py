@@ -7,14 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from streamwarden.devkit.clock_picture import (
-    LIT_SEGMENTS,
-    Box,
-    holes,
-    marks,
-    panel,
-    segment_boxes,
-)
+from streamwarden.devkit.clock_picture import LIT_SEGMENTS, Box, holes, marks, panel, segment_boxes
 from streamwarden.errors import StreamwardenError
 
 READING_WIDTH, READING_HEIGHT = 640, 360

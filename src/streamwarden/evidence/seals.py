@@ -1,21 +1,152 @@
-"""A seal: the signed statement about one stretch of one camera's footage, chained to the one before."""
+"""A seal: the signed statement about one stretch of one camera's footage, chained to the one before.
+
+What a seal speaks of: segments, gaps, and when recording was wanted. One canonical line each.
+
+What is said of a camera's time, in a seal or a proof: the entries that the index and the ledger make.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import rfc3339
-from streamwarden.evidence.entries import Entry, encode_entries
-from streamwarden.evidence.keys import SigningKey
-from streamwarden.evidence.statements import Signed, moment_or_none, read_line, sign
+from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.statements import (
+    Damaged,
+    Fields,
+    Signed,
+    line_of,
+    moment_or_none,
+    read_line,
+    sign,
+)
+from streamwarden.model import Gap, Period, Segment
+from streamwarden.recordings.verify import Span, holes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedEntry:
+    """Recording was wanted from ``started_at`` to ``ended_at``."""
+
+    started_at: datetime
+    ended_at: datetime
+
+    def fields(self) -> dict[str, object]:
+        """Return what its line says."""
+        return {
+            "kind": "wanted",
+            "started_at": rfc3339(self.started_at),
+            "ended_at": rfc3339(self.ended_at),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapEntry:
+    """It was wanted and not recorded; ``id`` is the ledger's."""
+
+    id: UUID
+    started_at: datetime
+    ended_at: datetime
+    cause: str
+
+    def fields(self) -> dict[str, object]:
+        """Return what its line says."""
+        return {
+            "kind": "gap",
+            "id": str(self.id),
+            "started_at": rfc3339(self.started_at),
+            "ended_at": rfc3339(self.ended_at),
+            "cause": self.cause,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentEntry:
+    """A stored file, ``path`` below the record root; ``digest`` is BLAKE3, None if it was not taken."""
+
+    path: str
+    started_at: datetime
+    ended_at: datetime
+    media_ms: int
+    size_bytes: int
+    digest: bytes | None
+
+    def fields(self) -> dict[str, object]:
+        """Return what its line says."""
+        return {
+            "kind": "segment",
+            "path": self.path,
+            "started_at": rfc3339(self.started_at),
+            "ended_at": rfc3339(self.ended_at),
+            "media_ms": self.media_ms,
+            "bytes": self.size_bytes,
+            "blake3": None if self.digest is None else self.digest.hex(),
+        }
+
+
+Entry = WantedEntry | GapEntry | SegmentEntry
+
+
+def ordered(entries: Iterable[Entry]) -> list[Entry]:
+    """Return entries as they stand in a file: wishes, gaps, segments, each by time."""
+    ranks = {WantedEntry: 0, GapEntry: 1, SegmentEntry: 2}
+    return sorted(
+        entries, key=lambda one: (ranks[type(one)], one.started_at, line_of(one.fields()))
+    )
+
+
+def encode_entries(entries: Iterable[Entry]) -> bytes:
+    """Write entries, in their order."""
+    return b"".join(line_of(entry.fields()) for entry in ordered(entries))
+
+
+def decode_entries(content: bytes) -> list[Entry]:
+    """Read what ``encode_entries`` has written; raise Damaged."""
+    return [entry_of(read_line(line)) for line in content.splitlines(keepends=True)]
+
+
+def entry_of(fields: Fields) -> Entry:
+    """Return the entry of a line's fields; raise Damaged."""
+    kind = fields.text("kind")
+    entry: Entry
+    match kind:
+        case "wanted":
+            entry = WantedEntry(
+                started_at=fields.moment("started_at"), ended_at=fields.moment("ended_at")
+            )
+        case "gap":
+            entry = GapEntry(
+                id=fields.uuid("id"),
+                started_at=fields.moment("started_at"),
+                ended_at=fields.moment("ended_at"),
+                cause=fields.text("cause"),
+            )
+        case "segment":
+            entry = SegmentEntry(
+                path=fields.text("path"),
+                started_at=fields.moment("started_at"),
+                ended_at=fields.moment("ended_at"),
+                media_ms=fields.number("media_ms"),
+                size_bytes=fields.number("bytes"),
+                digest=fields.digest_or_none("blake3"),
+            )
+        case _:
+            raise Damaged(f"unknown kind {kind}")
+    fields.end()
+    return entry
+
 
 TYPE: Final = "streamwarden.seal"
+
+
 VERSION: Final = 1
+
+
 NOTHING_BEFORE: Final = bytes(32)
 
 
@@ -140,3 +271,47 @@ def read_seal(signed: Signed) -> Seal:
     )
     fields.end()
     return seal
+
+
+def segment_entry(row: Segment) -> SegmentEntry:
+    """Return what is said of a segment."""
+    return SegmentEntry(
+        path=row.path,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        media_ms=row.media_ms,
+        size_bytes=row.size_bytes,
+        digest=row.digest,
+    )
+
+
+def gap_entry(gap: Gap, *, still_open: datetime) -> GapEntry:
+    """Return what is said of a gap; one that has no end yet reaches to ``still_open``."""
+    ended_at = gap.ended_at or max(gap.started_at, still_open)
+    return GapEntry(id=gap.id, started_at=gap.started_at, ended_at=ended_at, cause=gap.cause)
+
+
+def wanted_spans(periods: Iterable[Period], since: datetime, before: datetime) -> list[Span]:
+    """Return when recording was wanted from ``since`` to ``before``."""
+    spans = [
+        Span(max(period.started_at, since), min(period.ended_at or before, before))
+        for period in periods
+    ]
+    return [span for span in spans if span.started_at < span.ended_at]
+
+
+def wanted_entries(wanted: Iterable[Span], until: datetime) -> list[WantedEntry]:
+    """Return when recording was wanted, up to ``until``."""
+    return [
+        WantedEntry(started_at=span.started_at, ended_at=min(span.ended_at, until))
+        for span in wanted
+        if span.started_at < until
+    ]
+
+
+def account_ends(wanted: Sequence[Span], known: Sequence[Span], before: datetime) -> datetime:
+    """Return where the account ends: ``before``, or where what is still under way began."""
+    missing = list(holes(wanted, known))
+    if missing and missing[-1].ended_at == before:
+        return missing[-1].started_at
+    return before

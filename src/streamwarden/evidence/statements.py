@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from streamwarden.clock import rfc3339
-from streamwarden.evidence.keys import PublicKey, SigningKey
+from streamwarden.evidence.seal_keys import PublicKey, SigningKey
 
 T = TypeVar("T")
 

@@ -1,20 +1,65 @@
-"""What every request goes through: an id, a limit on its body, a count of its answer."""
+"""What every request goes through: an id, a limit on its body, a count of its answer.
+
+What every answer of every port carries for the browser that may read it.
+
+One id a request, from the caller or new, in every answer and every log line.
+"""
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import falcon
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from streamwarden.http.headers import SECURITY_HEADERS
 from streamwarden.http.ports import RequestMetrics
-from streamwarden.http.request_ids import REQUEST_ID_HEADER, name_request
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""An answer that sets one of them itself keeps its own: the page needs its scripts.
+
+Strict-Transport-Security is for the proxy that ends TLS: only it knows that there is any.
+"""
+
+
+REQUEST_ID_HEADER = "X-Request-Id"
+
+
+_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_id_from(sent: str | None) -> str:
+    """Return the id that the caller sent if it is one that a log may hold, else a new one."""
+    if sent is not None and _ACCEPTED.fullmatch(sent):
+        return sent
+    return secrets.token_hex(8)
+
+
+def name_request(req: falcon.Request) -> str:
+    """Return the request's id, given at the first call: falcon refuses some before any middleware."""
+    named: str | None = getattr(req.context, "request_id", None)
+    if named is None:
+        named = request_id_from(req.get_header(REQUEST_ID_HEADER))
+        req.context.request_id = named
+    return named
+
 
 BODY_LIMIT_BYTES = 64 * 1024
+
+
 UNMATCHED = "unmatched"
+
+
 _LOG = structlog.get_logger(__name__)
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from streamwarden.clock import rfc3339
-from streamwarden.owners import encode_owner
+from streamwarden.paths import encode_owner
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")

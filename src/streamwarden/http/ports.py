@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from streamwarden.auth.play import PlayClaims
+from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.users import User
 
 

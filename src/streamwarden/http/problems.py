@@ -25,7 +25,7 @@ from streamwarden.errors import (
     TooManyRequests,
     Unavailable,
 )
-from streamwarden.http.request_ids import name_request
+from streamwarden.http.middleware import name_request
 
 PROBLEM_JSON = "application/problem+json"
 _KEPT_HEADERS = frozenset({"allow", "content-range"})

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from streamwarden.storage.cursor import Position, decode_cursor, encode_cursor
-from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import AuditEvent, Page
-from streamwarden.storage.sql import load_queries
+from streamwarden.model import AuditEvent, Page
+from streamwarden.storage.pool import Database, Position, decode_cursor, encode_cursor, load_queries
 
 _SQL = load_queries("audit")
 _END = Position(datetime.max.replace(tzinfo=UTC, microsecond=0), UUID(int=2**128 - 1))

@@ -1,19 +1,90 @@
-"""The table ``camera``: what an administrator has set up, and who may see it."""
+"""The table ``camera``: what an administrator has set up, and who may see it.
+
+The tables ``camera_source`` and ``pulled_path``: cameras that are pulled, and the paths set for them.
+
+The table ``camera_grant``: what a user may do with a camera that is not their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
-from psycopg.errors import UniqueViolation
+from psycopg import Connection
+from psycopg.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
+from psycopg.rows import TupleRow
 
-from streamwarden.errors import Conflict
-from streamwarden.storage.cursor import Position, decode_cursor, encode_cursor
-from streamwarden.storage.pool import Database, fetch_one
-from streamwarden.storage.rows import Camera, Page
-from streamwarden.storage.sources import SourceColumns, put_source, remove_source
-from streamwarden.storage.sql import load_queries
+from streamwarden.errors import Conflict, InvalidInput, NotFound
+from streamwarden.model import Camera, CameraSource, Grant, Page, StoredSource
+from streamwarden.storage.denials import DenialRow, put_denials
+from streamwarden.storage.pool import (
+    Database,
+    Position,
+    decode_cursor,
+    encode_cursor,
+    fetch_all,
+    fetch_one,
+    load_queries,
+)
+
+_SOURCE_SQL = load_queries("source")
+
+
+class SourceColumns(Protocol):
+    """A source as it is written."""
+
+    @property
+    def url(self) -> str: ...  # noqa: D102 - the table's columns
+    @property
+    def sealed(self) -> bytes | None: ...  # noqa: D102 - likewise
+
+
+def put_source(connection: Connection[TupleRow], camera_id: UUID, source: SourceColumns) -> None:
+    """Write a camera's source within the transaction of ``connection``."""
+    columns = {"camera_id": camera_id, "url": source.url, "sealed": source.sealed}
+    connection.execute(_SOURCE_SQL["put"], columns)
+
+
+def remove_source(connection: Connection[TupleRow], camera_id: UUID) -> None:
+    """Remove a camera's source within the transaction of ``connection``."""
+    connection.execute(_SOURCE_SQL["remove"], {"camera_id": camera_id})
+
+
+class SourceRepository:
+    """Reads sources, which ``CameraRepository`` writes; keeps the paths that were set for them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, camera_id: UUID) -> StoredSource | None:
+        """Return the camera's source, None where it pushes."""
+        return self._database.fetch_one(
+            _SOURCE_SQL["get"], {"camera_id": camera_id}, row=StoredSource
+        )
+
+    def all(self) -> list[CameraSource]:
+        """Return every source, of inactive cameras too."""
+        return self._database.fetch_all(_SOURCE_SQL["all"], row=CameraSource)
+
+    def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
+        """Replace sealed credentials by the same under another key; False if they have changed."""
+        params = {"camera_id": camera_id, "before": before, "after": after}
+        return self._database.execute(_SOURCE_SQL["renew"], params) > 0
+
+    def paths_set(self) -> set[str]:
+        """Return the paths that the media server may have from us."""
+        return {str(path) for path in self._database.fetch_values(_SOURCE_SQL["paths_set"])}
+
+    def note_path(self, path: str) -> None:
+        """Note that a path is about to be set. Harmless when repeated."""
+        self._database.execute(_SOURCE_SQL["note_path"], {"path": path})
+
+    def forget_path(self, path: str) -> None:
+        """Note that the media server has it no more. Harmless when repeated."""
+        self._database.execute(_SOURCE_SQL["forget_path"], {"path": path})
+
 
 _SQL = load_queries("camera")
 
@@ -150,3 +221,103 @@ def _page(found: list[Camera], limit: int) -> Page[Camera]:
     return Page(
         items=tuple(found[:limit]), next_cursor=encode_cursor(Position(last.created_at, last.id))
     )
+
+
+_GRANT_SQL = load_queries("grant")
+
+
+MOST_GRANTS: Final = 4_000
+"""Rows of one camera that are listed: a thousand users with all four actions."""
+
+
+class GrantedAction(Protocol):
+    """What is granted to one user; a window of recorded time, open where None."""
+
+    @property
+    def action(self) -> str: ...  # noqa: D102 - the table's columns
+    @property
+    def from_(self) -> datetime | None: ...  # noqa: D102 - likewise
+    @property
+    def until(self) -> datetime | None: ...  # noqa: D102 - likewise
+
+
+class GrantRepository:
+    """Granted actions: ``view``, ``recordings``, ``control``, ``publish``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_user(self, camera_id: UUID, user_sub: str) -> list[Grant]:
+        """Return what ``user_sub`` has been granted on this camera."""
+        params = {"camera_id": camera_id, "user_sub": user_sub}
+        return self._database.fetch_all(_GRANT_SQL["of_user"], params, row=Grant)
+
+    def of_camera(self, camera_id: UUID) -> list[Grant]:
+        """Return what was granted on this camera, by user."""
+        params = {"camera_id": camera_id, "limit": MOST_GRANTS}
+        return self._database.fetch_all(_GRANT_SQL["of_camera"], params, row=Grant)
+
+    def put(
+        self,
+        camera_id: UUID,
+        user_sub: str,
+        action: str,
+        *,
+        from_: datetime | None = None,
+        until: datetime | None = None,
+    ) -> None:
+        """Grant one action, or give it another window. Harmless when repeated.
+
+        Raises:
+            NotFound: no such camera.
+            InvalidInput: no such action, or a window that this action cannot have.
+        """
+        grant = Grant(user_sub=user_sub, action=action, from_=from_, until=until)
+        self.replace(camera_id, user_sub, [grant], withdrawing=())
+
+    def remove(self, camera_id: UUID, user_sub: str, action: str) -> bool:
+        """Take one grant back; False where there was none."""
+        params = {"camera_id": camera_id, "user_sub": user_sub, "action": action}
+        return self._database.execute(_GRANT_SQL["remove"], params) > 0
+
+    def replace(
+        self,
+        camera_id: UUID,
+        user_sub: str,
+        grants: Sequence[GrantedAction],
+        *,
+        withdrawing: Sequence[str] | None = None,
+        denials: Sequence[DenialRow] = (),
+    ) -> list[Grant]:
+        """Give a user exactly these grants, or add them and take ``withdrawing`` back.
+
+        ``denials`` of what they held are written in the same transaction. Returns what was before.
+
+        Raises:
+            NotFound, InvalidInput: as ``put``.
+        """
+        key = {"camera_id": camera_id, "user_sub": user_sub}
+        try:
+            with self._database.connection() as connection:
+                before = fetch_all(connection, _GRANT_SQL["of_user"], key, row=Grant)
+                if withdrawing is None:
+                    connection.execute(_GRANT_SQL["remove_all"], key)
+                for action in withdrawing or ():
+                    connection.execute(_GRANT_SQL["remove"], {**key, "action": action})
+                for grant in grants:
+                    window = {"from_": grant.from_, "until": grant.until}
+                    connection.execute(_GRANT_SQL["put"], {**key, "action": grant.action, **window})
+                put_denials(connection, denials)
+        except ForeignKeyViolation as error:
+            raise NotFound("no such camera") from error
+        except CheckViolation as error:
+            raise InvalidInput(_fault(error.diag.constraint_name), field="action") from error
+        return before
+
+
+def _fault(constraint: str | None) -> str:
+    if constraint == "camera_grant_window":
+        return "only recordings can be granted for a window of time"
+    if constraint == "camera_grant_order":
+        return "the window must begin before it ends"
+    return "no such action"

@@ -9,9 +9,8 @@ from typing import Final, Protocol
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import BlockedUser, Denial
-from streamwarden.storage.sql import load_queries
+from streamwarden.model import BlockedUser, Denial
+from streamwarden.storage.pool import Database, load_queries
 
 _SQL = load_queries("denial")
 PAGE: Final = 1_000

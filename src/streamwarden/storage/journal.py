@@ -20,7 +20,7 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import rfc3339
-from streamwarden.storage.rows import Gap, Segment
+from streamwarden.model import Gap, Segment
 
 log = structlog.get_logger(__name__)
 

@@ -8,9 +8,7 @@ from typing import Final
 
 from psycopg import InterfaceError, OperationalError
 
-from streamwarden.storage.pool import session_conninfo, unavailable
-from streamwarden.storage.session import BoundedConnection
-from streamwarden.storage.sql import load_queries
+from streamwarden.storage.pool import BoundedConnection, load_queries, session_conninfo, unavailable
 
 _SQL = load_queries("listening")
 _PATIENCE_S: Final = 5.0

@@ -1,10 +1,33 @@
-"""Connections to Postgres: a bounded pool that outlives the server it connects to."""
+"""Connections to Postgres: a bounded pool that outlives the server it connects to.
+
+One session with Postgres, which gives up on a server that has frozen.
+
+``statement_timeout`` is the server's promise; a server that is stopped, swapped out or behind a
+dead network keeps none, and a Unix socket has no timeout of its own. So the client counts too.
+
+
+Named queries: the SQL of a repository, read once from ``queries/<name>.sql``.
+
+A file holds blocks that start with ``-- name: <name>``, as in aiosql and procrastinate. Queries are
+bytes, which psycopg takes as trusted SQL; values only ever travel as parameters.
+
+
+Where a page of a list ended: the key of its last item, opaque to the one who hands it back.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 from psycopg import (
     Connection,
@@ -15,18 +38,68 @@ from psycopg import (
     InterfaceError,
     OperationalError,
 )
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import _WaitTimeout
 from psycopg.rows import RowFactory, TupleRow, class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
-from streamwarden.errors import ConfigError, StreamwardenError, Unavailable
-from streamwarden.storage.session import BoundedConnection
+from streamwarden.errors import ConfigError, InvalidInput, StreamwardenError, Unavailable
+
+RV = TypeVar("RV")
+
+
+_PATIENCE_S = 15.0
+"""More than any statement timeout of ours: the server's own refusal keeps the session."""
+
+
+_CHECK_PATIENCE_S = 1.0
+
+
+_POLL_S = 0.1
+"""psycopg's own interval between looks at interrupts."""
+
+
+class BoundedConnection(Connection[TupleRow]):
+    """A connection that is closed when one exchange takes longer than its patience."""
+
+    patience_s = _PATIENCE_S
+
+    def wait(self, gen: PQGen[RV], interval: float = _POLL_S, timeout: float | None = None) -> RV:
+        """Run ``gen`` to its end, as psycopg does, in bounded time.
+
+        Raises:
+            OperationalError: no answer came in time; the connection is closed.
+        """
+        if timeout is not None:
+            # Waiting for notices: no interrupt comes to that thread, which need not wake for one.
+            return super().wait(gen, max(interval, timeout), timeout)
+        try:
+            return super().wait(gen, interval, self.patience_s)
+        except _WaitTimeout as error:
+            self.close()
+            raise OperationalError(f"no answer within {self.patience_s:g} s") from error
+
+    @staticmethod
+    def check(connection: BoundedConnection) -> None:
+        """See that the session still lives before it is lent, in about a second."""
+        patience_s = connection.patience_s
+        connection.patience_s = _CHECK_PATIENCE_S
+        try:
+            ConnectionPool.check_connection(connection)
+        finally:
+            connection.patience_s = patience_s
+
 
 T = TypeVar("T")
+
+
 Params = Mapping[str, object]
+
 
 _CONNECT_TIMEOUT_S = 2
 """libpq waits for ever by default, and no less than two seconds when asked."""
+
 
 _NO_PARAMS: Params = {}
 
@@ -201,3 +274,77 @@ def hosts_of(url: str) -> tuple[str, ...]:
 
 def _cursor(connection: Connection[TupleRow], rows: RowFactory[T]) -> Cursor[T]:
     return connection.cursor(row_factory=rows)
+
+
+_HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
+
+
+def load_queries(name: str) -> Mapping[str, bytes]:
+    """Return the queries of ``queries/<name>.sql`` by name."""
+    file = resources.files(__package__) / "queries" / f"{name}.sql"
+    return parse_queries(file.read_text(encoding="utf-8"))
+
+
+def parse_queries(text: str) -> Mapping[str, bytes]:
+    """Split ``text`` at its headings.
+
+    Raises:
+        ValueError: text before the first heading, a name used twice, or a query without SQL.
+    """
+    preamble, *blocks = _HEADING.split(text)
+    if _without_comments(preamble):
+        raise ValueError("SQL before the first '-- name:' heading")
+    queries: dict[str, bytes] = {}
+    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
+        if name in queries:
+            raise ValueError(f"two queries are named {name}")
+        if not (sql := _without_comments(body)):
+            raise ValueError(f"the query {name} is empty")
+        queries[name] = sql.encode()
+    return MappingProxyType(queries)
+
+
+def _without_comments(text: str) -> str:
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    return "\n".join(lines).strip()
+
+
+_LAYOUT = struct.Struct(">q16s")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Position(NamedTuple):
+    """A key in a list ordered by time, then id; sorts as Postgres sorts the pair."""
+
+    moment: datetime
+    id: UUID
+
+
+BEGINNING = Position(datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+
+def encode_cursor(position: Position) -> str:
+    """Write ``position`` as 32 characters that are safe in a URL."""
+    milliseconds = (position.moment - _EPOCH) // _MILLISECOND
+    return base64.urlsafe_b64encode(_LAYOUT.pack(milliseconds, position.id.bytes)).decode()
+
+
+def decode_cursor(cursor: str | None) -> Position:
+    """Return the position that ``cursor`` names, the beginning for None.
+
+    Raises:
+        InvalidInput: it is no cursor of ours; the field is ``cursor``.
+    """
+    if cursor is None:
+        return BEGINNING
+    try:
+        raw = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        milliseconds, id_bytes = _LAYOUT.unpack(raw)
+        return Position(_EPOCH + milliseconds * _MILLISECOND, UUID(bytes=id_bytes))
+    except (ValueError, binascii.Error, struct.error, OverflowError) as error:
+        raise InvalidInput("the cursor is not one that this list gave", field="cursor") from error

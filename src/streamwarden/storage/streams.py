@@ -1,4 +1,9 @@
-"""The table ``stream``: what is wanted, and the history of it in ``wanted_period``."""
+"""The table ``stream``: what is wanted, and the history of it in ``wanted_period``.
+
+The table ``wanted_period``: when a camera was wanted, so that it can be told what is missing.
+
+The table ``settings``: what an administrator changes while the program runs.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,10 @@ from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
-from streamwarden.storage.pool import Database, fetch_one
-from streamwarden.storage.rows import Camera, Wish, WishChange
-from streamwarden.storage.sql import load_queries
+from streamwarden.model import Camera, Period, Wish, WishChange
+from streamwarden.storage.pool import Database, fetch_one, load_queries
 
 _SQL = load_queries("stream")
 
@@ -90,3 +95,54 @@ def _locked(connection: Connection[TupleRow], camera_id: UUID) -> Wish | None:
     params = {"camera_id": camera_id}
     connection.execute(_SQL["lock"], params)
     return fetch_one(connection, _SQL["get"], params, row=Wish)
+
+
+_PERIOD_SQL = load_queries("period")
+
+
+class PeriodRepository:
+    """Reads the history; ``StreamRepository`` writes it together with the wish."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+        """Return the periods that overlap ``from_`` to ``to``, in time order."""
+        params = {"camera_id": camera_id, "from": from_, "to": to}
+        return self._database.fetch_all(_PERIOD_SQL["in_range"], params, row=Period)
+
+    def camera_ids(self) -> list[UUID]:
+        """Return every camera that was ever wanted, removed ones too."""
+        return [
+            UUID(str(found)) for found in self._database.fetch_values(_PERIOD_SQL["camera_ids"])
+        ]
+
+    def trim(self, camera_id: UUID, until: datetime) -> None:
+        """Forget what was wanted before ``until``: retention has deleted it."""
+        params = {"camera_id": camera_id, "until": until}
+        self._database.execute(_PERIOD_SQL["drop_until"], params)
+        self._database.execute(_PERIOD_SQL["begin_at"], params)
+
+    def drop_before(self, moment: datetime) -> int:
+        """Forget what was wanted before ``moment``, of all cameras; return how many had ended."""
+        dropped = self._database.execute(_PERIOD_SQL["drop_before"], {"moment": moment})
+        self._database.execute(_PERIOD_SQL["begin_all_at"], {"moment": moment})
+        return dropped
+
+
+_SETTINGS_SQL = load_queries("settings")
+
+
+class SettingsRepository:
+    """JSON values by key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: str) -> object:
+        """Return the value as JSON decodes it, None where it was never set."""
+        return next(iter(self._database.fetch_values(_SETTINGS_SQL["get"], {"key": key})), None)
+
+    def put(self, key: str, value: object) -> None:
+        """Set ``key`` to ``value``, which JSON can hold."""
+        self._database.execute(_SETTINGS_SQL["put"], {"key": key, "value": Jsonb(value)})

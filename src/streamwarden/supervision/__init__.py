@@ -9,8 +9,6 @@ FFmpeg or a database.
 from __future__ import annotations
 
 from streamwarden.supervision._actor import ActorRef, Link, SupervisedActor, inbox_depths, tell
-from streamwarden.supervision._flags import Observer, Parking, SupervisorSpec
-from streamwarden.supervision._intensity import Intensity, RestartLog
 from streamwarden.supervision._messages import (
     ChildCounts,
     ChildExited,
@@ -33,9 +31,14 @@ from streamwarden.supervision._spec import (
     INFINITY,
     ChildSpec,
     ChildType,
+    Intensity,
     InvalidSpec,
+    Observer,
+    Parking,
     Restart,
+    RestartLog,
     Strategy,
+    SupervisorSpec,
     check_specs,
 )
 from streamwarden.supervision._supervisor import Supervisor

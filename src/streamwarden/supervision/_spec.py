@@ -1,26 +1,39 @@
 """Child specifications, checked before anything is started.
 
 Source: Erlang/OTP ``supervisor:child_spec()`` and ``supervisor:check_childspecs/1``.
+
+
+A supervisor's own flags, and what it is given to work with.
+
+Restart intensity: how many restarts in how long are still a recovery, and not a loop.
+
+Source: Erlang/OTP ``supervisor``, "Tuning the intensity and period": if more than ``intensity``
+restarts occur in the last ``period`` seconds, the supervisor gives up.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from streamwarden.timers import Timer
 
 if TYPE_CHECKING:
     import pykka
 
     from streamwarden.supervision._actor import Link
 
+
 BRUTAL_KILL: Final = 0.0
 """Do not wait for the child at all. A thread cannot be killed: the child is abandoned at once."""
 
+
 WORKER_SHUTDOWN_S: Final = 5.0
 """OTP's default for a worker."""
+
 
 INFINITY: Final = math.inf
 """Wait for ever: for a child that is a supervisor, so that its own children may take their time."""
@@ -107,3 +120,91 @@ def check_spec(spec: ChildSpec) -> None:
     within_s = spec.shutdown_within_s
     if not isinstance(within_s, int | float) or not within_s >= 0:
         raise InvalidSpec(f"{spec.id}: shutdown_s must be 0 or more, not {spec.shutdown_s!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """At most ``intensity`` restarts in ``period_s`` seconds of the monotonic clock."""
+
+    intensity: int = 1
+    period_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.intensity, int) or self.intensity < 0:
+            raise ValueError(f"intensity must be a number of restarts, not {self.intensity!r}")
+        if not 0 < self.period_s < math.inf:
+            raise ValueError(f"period_s must be above 0 and finite, not {self.period_s!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class RestartLog:
+    """The restarts that still count, newest last; a value, bounded by ``intensity`` + 1."""
+
+    limit: Intensity
+    at: tuple[float, ...] = field(default=())
+
+    def add(self, now: float) -> RestartLog:
+        """Return the log with a restart at ``now`` and without those older than the period."""
+        recent = tuple(moment for moment in self.at if now - moment <= self.limit.period_s)
+        return RestartLog(self.limit, (*recent, now)[-self.limit.intensity - 1 :])
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the last restart added was one too many."""
+        return len(self.at) > self.limit.intensity
+
+
+class Observer(Protocol):
+    """What wants to know of restarts: metrics and the log. Called in the supervisor's thread."""
+
+    def restarted(self, child_id: str) -> None:
+        """A child is being started again after it ended."""
+
+    def parked(self, child_id: str, *, parked: bool) -> None:
+        """A child has been parked, or taken out of it."""
+
+    def abandoned(self, child_id: str) -> None:
+        """A child has outlasted its shutdown time; its thread is left behind."""
+
+
+class Scheduler(Protocol):
+    """What calls back later (``timers.Timers``)."""
+
+    def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` on another thread after ``delay_s`` seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """A deviation from OTP: count restarts per child, and park one that has too many.
+
+    A parked child is tried again every ``retry_after_s`` seconds; the others go on.
+    """
+
+    retry_after_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.retry_after_s < math.inf:
+            raise ValueError(
+                f"retry_after_s must be above 0 and finite, not {self.retry_after_s!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorSpec:
+    """A supervisor's own flags. ``stop_together`` is OTP's way with ``simple_one_for_one``."""
+
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    limit: Intensity = field(default_factory=Intensity)
+    children: Sequence[ChildSpec] = ()
+    parking: Parking | None = None
+    stop_together: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strategy, Strategy):
+            raise InvalidSpec(f"strategy must be one of {list(Strategy)}, not {self.strategy!r}")
+        check_specs(self.children)
+        if self.parking is not None and self.strategy is not Strategy.ONE_FOR_ONE:
+            raise InvalidSpec(
+                "parking goes with one_for_one: one child is parked, the others go on"
+            )

@@ -15,9 +15,10 @@ import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import psutil
 import pytest
 
-from streamwarden.devkit.camera_server import CameraServer, Login
+from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clock_reading import clocks_in_file
 from streamwarden.devkit.media_server import MediaServer
+from streamwarden.probe.rtsp_client import Login
 from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
 from tests.integration.relay_client import SDP, RtspClient
 

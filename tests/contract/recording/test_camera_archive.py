@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.actors import ledger as book
-from streamwarden.actors.ledger import Ledger
 from streamwarden.actors.ports import CameraArchive
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.gap_ledger import Ledger
 from tests.fakes.recording import FakeArchive
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import ArchiveDesk, torn, whole

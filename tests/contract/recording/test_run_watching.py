@@ -12,11 +12,10 @@ from uuid import UUID
 import pytest
 
 from streamwarden.actors.ports import CameraRuns, SpawnOrder
-from streamwarden.causes import Cause
 from streamwarden.clock import SystemClock
-from streamwarden.media.command import RunOrder
-from streamwarden.media.pacing import Pacer
-from streamwarden.media.watcher import RunWatcher
+from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.watcher import Pacer, RunWatcher
+from streamwarden.model import Cause
 from tests.fakes.recording import FakeWatcher, Listener
 from tests.integration.media.ear import Ear
 

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 import pytest
 
 from streamwarden.storage.audit import AuditRepository
-from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.cameras import CameraRepository, GrantRepository, SourceRepository
 from streamwarden.storage.denials import DenialRepository
-from streamwarden.storage.gaps import GapRepository
-from streamwarden.storage.grants import GrantRepository
-from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.recordings import RecordingsRepository
-from streamwarden.storage.segments import SegmentRepository
-from streamwarden.storage.settings import SettingsRepository
-from streamwarden.storage.sources import SourceRepository
-from streamwarden.storage.streams import StreamRepository
+from streamwarden.storage.recording_index import (
+    GapRepository,
+    RecordingsRepository,
+    SegmentRepository,
+)
+from streamwarden.storage.streams import PeriodRepository, SettingsRepository, StreamRepository
 from tests.fakes.storage import FakeStorage
 
 

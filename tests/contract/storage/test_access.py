@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.errors import InvalidInput, NotFound
-from streamwarden.storage.rows import AuditEvent, BlockedUser, Camera, Denial, Grant
+from streamwarden.model import AuditEvent, BlockedUser, Camera, Denial, Grant
 from tests.contract.storage.conftest import Storage
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from streamwarden.errors import Conflict, InvalidInput
+from streamwarden.model import Camera
 from streamwarden.storage.cameras import PathTaken
-from streamwarden.storage.rows import Camera
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import at
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.errors import InvalidInput
+from streamwarden.model import Gap, Segment
 from streamwarden.storage.pool import RowsRefused
-from streamwarden.storage.rows import Gap, Segment
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import a_gap, a_segment, at
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from streamwarden.model import Segment, Usage
 from streamwarden.storage.pool import RowsRefused
-from streamwarden.storage.rows import Segment, Usage
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import a_segment, at
 

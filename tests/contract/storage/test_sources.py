@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamwarden.storage.rows import Camera, CameraSource, StoredSource
+from streamwarden.model import Camera, CameraSource, StoredSource
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import at
 

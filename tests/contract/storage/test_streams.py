@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from streamwarden.storage.rows import Camera, Period
+from streamwarden.model import Camera, Period
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import a_camera, at
 

@@ -11,13 +11,13 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.audit_writer import AuditWriter
+from streamwarden.auth.audit_sink import AuditWriter
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable
-from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.model import AuditEvent
 from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.pool import Database, RowsRefused
-from streamwarden.storage.rows import AuditEvent
 from tests.acceptance.waiting import wait_for
 
 WITHIN_S = 30.0

@@ -12,16 +12,15 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.denying import DenialKeeper, listen_at
-from streamwarden.auth import denials as rules
-from streamwarden.auth.denials import DenialList
-from streamwarden.auth.streams import StreamAction, StreamClaims, StreamUse
+from streamwarden.auth import revocation as rules
+from streamwarden.auth.revocation import DenialKeeper, DenialList, listen_at
+from streamwarden.auth.stream_tokens import StreamAction, StreamClaims, StreamUse
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable
-from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.model import BlockedUser
 from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import BlockedUser
 from tests.acceptance.waiting import wait_for
 
 CAMERA = UUID(int=1)

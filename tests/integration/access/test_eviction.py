@@ -9,16 +9,15 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.eviction import Evictor
-from streamwarden.auth import denials as rules
-from streamwarden.auth.denials import DenialList
+from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.sessions import SessionBook, SessionJudge
-from streamwarden.auth.streams import StreamTokens
-from streamwarden.clients.mediamtx import MediaMtxClient, MediaServerUnavailable
+from streamwarden.auth.revocation import DenialList
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import SystemClock
-from streamwarden.devkit.relay import RelayServer
-from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
+from streamwarden.mediamtx.sessions import Evictor, SessionBook, SessionJudge
+from streamwarden.metrics.api_metrics import GuardMetrics
 from tests.acceptance.waiting import wait_for
 from tests.integration.relay_client import RtspClient
 

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.exposition import new_registry
-from streamwarden.metrics.guard import GuardMetrics
-from streamwarden.metrics.http import HttpMetrics
-from streamwarden.metrics.recording import RecordingMetrics
-from streamwarden.metrics.sources import SourceMetrics
+from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus"

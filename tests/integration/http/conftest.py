@@ -9,10 +9,9 @@ import pytest
 import urllib3
 from prometheus_client import CollectorRegistry
 
-from streamwarden.http.app import Shared
+from streamwarden.http.falcon_app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 INTERNAL_TOKEN = "internal-token-for-tests"
 

@@ -16,17 +16,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamwarden.actors.messages import RecorderState
-from streamwarden.auth.targets import RtspTargets
-from streamwarden.clients.streaming import OtherOwner, StreamingClient, StreamingUnavailable
-from streamwarden.clients.tokens import (
+from streamwarden.auth.rtsp_urls import RtspTargets
+from streamwarden.clients.refusals import OtherOwner, StreamingUnavailable
+from streamwarden.errors import Conflict, Unavailable
+from streamwarden.http.falcon_app import Shared
+from streamwarden.http.role_client import (
     ReadTokenClient,
     ReadTokenRefused,
     ReadTokenUnavailable,
+    StreamingClient,
 )
-from streamwarden.errors import Conflict, Unavailable
-from streamwarden.http.app import Shared
-from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
-from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

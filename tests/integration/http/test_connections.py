@@ -12,14 +12,13 @@ import falcon
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.http import connections
-from streamwarden.http.app import Shared, build_app
-from streamwarden.http.headers import SECURITY_HEADERS
+from streamwarden.http import server as server_module
+from streamwarden.http.falcon_app import Shared, build_app
+from streamwarden.http.middleware import SECURITY_HEADERS
 from streamwarden.http.models import Empty, Model, answer
 from streamwarden.http.operations import Access, Media, Resource, operation
 from streamwarden.http.server import HttpServer
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 BIG = 32 * 1024 * 1024
 
@@ -137,7 +136,7 @@ def test_a_chunked_body_and_a_plain_one_are_read(server: HttpServer) -> None:
 def test_a_request_that_does_not_come_to_its_end_is_408(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    monkeypatch.setattr(server_module, "REQUEST_S", 0.5)
     for begun in (b"GET /healthz HTTP/1.1\r\nX-A: ", POST + b"Content-Length: 100\r\n\r\n{"):
         with connect(server) as peer:
             peer.sendall(begun)
@@ -150,7 +149,7 @@ def test_a_request_that_does_not_come_to_its_end_is_408(
 def test_a_client_that_sends_a_byte_now_and_then_is_ended_all_the_same(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", 1.0)
+    monkeypatch.setattr(server_module, "REQUEST_S", 1.0)
     with connect(server) as peer:
         peer.sendall(b"GET /healthz HTTP/1.1\r\n")
         peer.settimeout(0.1)
@@ -167,7 +166,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_ended_all_the_same(
 def test_a_connection_on_which_nothing_is_asked_is_ended(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    monkeypatch.setattr(server_module, "REQUEST_S", 0.5)
     with connect(server) as peer:
         assert said(peer) == b""
 
@@ -182,16 +181,16 @@ def test_a_connection_that_is_kept_between_requests_is_not_ended_by_that(
             while not found.endswith(b'{"status":"alive"}'):
                 found += peer.recv(65536)
             assert found.startswith(b"HTTP/1.1 200 ")
-            monkeypatch.setattr(connections, "REQUEST_S", 0.0)  # nothing is under way now
+            monkeypatch.setattr(server_module, "REQUEST_S", 0.0)  # nothing is under way now
             with connect(server) as other:  # which the loop ends: it has looked at all by then
                 assert said(other) == b""
-            monkeypatch.setattr(connections, "REQUEST_S", 20.0)
+            monkeypatch.setattr(server_module, "REQUEST_S", 20.0)
 
 
 def test_clients_that_do_not_take_their_answer_do_not_keep_the_threads(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "TAKING_S", 2.0)
+    monkeypatch.setattr(server_module, "TAKING_S", 2.0)
     lazy = [connect(server) for _ in range(2)]  # as many as there are threads
     try:
         for peer in lazy:
@@ -208,7 +207,7 @@ def test_clients_that_do_not_take_their_answer_do_not_keep_the_threads(
 def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "TAKING_S", 2.0)
+    monkeypatch.setattr(server_module, "TAKING_S", 2.0)
     taken, never = 0, threading.Event()
     with connect(server) as peer:
         peer.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")

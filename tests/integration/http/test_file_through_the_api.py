@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from streamwarden.app.segment_files import StoredFragments
-from streamwarden.auth.play import PlayTokens
-from streamwarden.auth.streams import SigningKey, StreamTokens
-from streamwarden.auth.targets import RtspTargets
+from streamwarden.auth.keys import SigningKey
+from streamwarden.auth.play_tokens import PlayTokens
+from streamwarden.auth.rtsp_urls import RtspTargets
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.clients.streaming import StreamingClient
 from streamwarden.clock import SystemClock
-from streamwarden.http.api.app import ApiDeps, create_api_app
-from streamwarden.http.api.wishes import WishMemory
-from streamwarden.http.app import Shared
-from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
-from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.http.api.api_app import ApiDeps, create_api_app
+from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.falcon_app import Shared
+from streamwarden.http.role_client import StreamingClient
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.recordings.serving import StoredFragments
 from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeGateway
 from tests.fakes.ops import FakeCoverage, FakeInsides

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from streamwarden.clients.jwks import MAX_BYTES, JwksClient
+from streamwarden.auth.users import MAX_BYTES, JwksClient
 from streamwarden.errors import Unavailable
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 import urllib3
 
-from streamwarden.auth.targets import RtspTargets
-from streamwarden.http.app import Shared
-from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
-from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.auth.rtsp_urls import RtspTargets
+from streamwarden.http.falcon_app import Shared
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

@@ -13,12 +13,11 @@ import urllib3
 from prometheus_client import CollectorRegistry
 
 from streamwarden.errors import ConfigError
-from streamwarden.http.app import Shared, build_app
+from streamwarden.http.falcon_app import Shared, build_app
 from streamwarden.http.models import Empty, Model, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.server import HttpServer, PortInUse
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 
 class Size(Model):

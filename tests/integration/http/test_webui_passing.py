@@ -11,11 +11,9 @@ import falcon
 import pytest
 import urllib3
 
-from streamwarden.clients.forwarding import Forwarder
-from streamwarden.http.app import Shared
-from streamwarden.http.webui.app import WebUiDeps, create_webui_app
-from streamwarden.http.webui.assets import load_assets
-from streamwarden.http.webui.page import PageConfig
+from streamwarden.http.falcon_app import Shared
+from streamwarden.http.webui.proxy import Forwarder
+from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
 from tests.integration.http.conftest import Serve
 
 CAMERA = "/camera/01234567-89ab-cdef-0123-456789abcdef"

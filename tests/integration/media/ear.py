@@ -12,10 +12,9 @@ from time import monotonic
 from typing import TypeVar
 
 from streamwarden.clock import Clock, SystemClock
-from streamwarden.media.command import RunOrder, recording_argv
-from streamwarden.media.pacing import Pacer
-from streamwarden.media.run import Ended, Listed
-from streamwarden.media.watcher import Patience, RunWatcher
+from streamwarden.ffmpeg.command import RunOrder, recording_argv
+from streamwarden.ffmpeg.run import Ended, Listed
+from streamwarden.ffmpeg.watcher import Pacer, Patience, RunWatcher
 
 DEADLINE_S = 30.0
 T = TypeVar("T")

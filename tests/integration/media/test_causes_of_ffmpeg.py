@@ -18,13 +18,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.causes import Cause
-from streamwarden.devkit.relay import Action, Fault, Misbehaviour, RelayServer, Silence
-from streamwarden.media.confinement import WITH_US
-from streamwarden.media.holding import CameraRuns
-from streamwarden.media.run import Listed
-from streamwarden.media.store import CameraStore
-from streamwarden.media.watcher import Patience, RunWatcher
+from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
+from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.ffmpeg.command import WITH_US
+from streamwarden.ffmpeg.run import Listed
+from streamwarden.ffmpeg.watcher import CameraRuns, Patience, RunWatcher
+from streamwarden.model import Cause
+from streamwarden.recordings.segment_store import CameraStore
 from tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
 from tests.integration.media.sources import (
     BOTH,

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.media.command import ENVIRONMENT
-from streamwarden.media.confinement import ADDRESS_SPACE_BYTES, OPEN_FILES, WITH_US, OtherUser
-from streamwarden.media.disk import make_folder
-from streamwarden.media.process import Process, read_pipe
+from streamwarden.ffmpeg.command import (
+    ADDRESS_SPACE_BYTES,
+    ENVIRONMENT,
+    OPEN_FILES,
+    WITH_US,
+    OtherUser,
+)
+from streamwarden.ffmpeg.process import Process, read_pipe
+from streamwarden.recordings.durable import make_folder
 from tests.unit.auth.test_provider import eventually
 
 NOBODY = OtherUser(65534, 65534)

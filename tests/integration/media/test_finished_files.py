@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.media import fmp4
-from streamwarden.media.command import into_segments
-from streamwarden.media.fmp4 import Summary, summarise, summarise_finished
+from streamwarden.ffmpeg.command import into_segments
+from streamwarden.mp4 import fragments
+from streamwarden.mp4.fragments import Summary, summarise, summarise_finished
 from tests.integration.media.sources import BOTH, ffmpeg_of
 
 _FROM_FRAME_35 = "gte(N\\,35)*{}/TB"
@@ -65,5 +65,5 @@ def test_ffmpegs_trailer_is_believed(
         raise AssertionError("read box by box")
 
     files = _record(ffmpeg_of(build), tmp_path, SHIFTS["even"], sound=sound)
-    monkeypatch.setattr(fmp4, "summarise_boxes", refuse)
+    monkeypatch.setattr(fragments, "summarise_boxes", refuse)
     assert sum(_finished(path).media_ms for path in files) == pytest.approx(12_000, abs=200)

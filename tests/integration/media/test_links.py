@@ -10,12 +10,11 @@ from uuid import UUID
 import pytest
 
 from streamwarden.errors import ConfigError, NotFound
-from streamwarden.http.streaming.files import IndexedFiles
-from streamwarden.media.beneath import is_plain
-from streamwarden.media.disk import file_digest, replace_file
-from streamwarden.media.names import camera_folder, live_name
-from streamwarden.media.record_root import RecordRoot
-from streamwarden.media.store import CameraStore
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.paths import camera_folder, is_plain, live_name
+from streamwarden.recordings.durable import file_digest, replace_file
+from streamwarden.recordings.record_root import RecordRoot
+from streamwarden.recordings.segment_store import CameraStore
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_segment
 from tests.unit.media import boxes

@@ -14,15 +14,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.causes import Cause
 from streamwarden.clock import SystemClock
-from streamwarden.media import run as run_module
-from streamwarden.media import watcher as watcher_module
-from streamwarden.media.confinement import WITH_US
-from streamwarden.media.pacing import Pacer
-from streamwarden.media.run import Ended, Listed
-from streamwarden.media.usage import used
-from streamwarden.media.watcher import Patience, RunWatcher
+from streamwarden.ffmpeg import run as run_module
+from streamwarden.ffmpeg import watcher as watcher_module
+from streamwarden.ffmpeg.command import WITH_US
+from streamwarden.ffmpeg.process import used
+from streamwarden.ffmpeg.run import Ended, Listed
+from streamwarden.ffmpeg.watcher import Pacer, Patience, RunWatcher
+from streamwarden.model import Cause
 from tests.integration.media.ear import (
     Ear,
     Order,

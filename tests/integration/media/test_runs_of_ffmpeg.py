@@ -13,11 +13,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.devkit.relay import Fault, RelayServer, Silence
-from streamwarden.media import run as run_module
-from streamwarden.media.run import Listed
-from streamwarden.media.store import CameraStore
-from streamwarden.media.watcher import Patience
+from streamwarden.devkit.relay.faults import Fault, Silence
+from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.ffmpeg import run as run_module
+from streamwarden.ffmpeg.run import Listed
+from streamwarden.ffmpeg.watcher import Patience
+from streamwarden.recordings.segment_store import CameraStore
 from tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
 from tests.integration.media.sources import (
     BOTH,
@@ -191,8 +192,8 @@ from datetime import datetime, timedelta, UTC
 from pathlib import Path
 from uuid import UUID
 from streamwarden.media import run as run_module
-from streamwarden.media.run import Listed
-from streamwarden.media.store import CameraStore
+from streamwarden.ffmpeg.run import Listed
+from streamwarden.recordings.segment_store import CameraStore
 store = CameraStore(Path(sys.argv[1]), "alice", UUID(int=5))
 at = datetime(2026, 1, 1, tzinfo=UTC)
 store.salvage(run=1, number=0, started_at=at, ended_at=at + timedelta(seconds=1))

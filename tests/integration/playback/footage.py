@@ -7,10 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from streamwarden.media.command import _FRAGMENTS
-from streamwarden.media.fmp4 import summarise
-from streamwarden.media.program import find_ffmpeg
-from streamwarden.storage.rows import Segment
+from streamwarden.ffmpeg.command import _FRAGMENTS, find_ffmpeg
+from streamwarden.model import Segment
+from streamwarden.mp4.fragments import summarise
 from tests.fakes.storage_samples import NOON, a_segment
 
 FFMPEG = find_ffmpeg(None)

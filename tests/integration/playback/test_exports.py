@@ -12,25 +12,25 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.app import exports as module
-from streamwarden.app.export_orders import (
+from streamwarden.cli import main
+from streamwarden.evidence.export_proof import ExportProver, check_export
+from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
+from streamwarden.ffmpeg.jobs import JobRunner
+from streamwarden.http.wire import OwnedExport
+from streamwarden.model import Gap, SealRow, Segment
+from streamwarden.recordings import exports as module
+from streamwarden.recordings.durable import file_digest
+from streamwarden.recordings.exports import (
     KEPT_FOR,
     ExportNotFound,
     ExportNotReady,
+    Exports,
     ExportsBusy,
     NoSpace,
     NothingRecorded,
     ProofNotAvailable,
     RangeTooLong,
 )
-from streamwarden.app.export_proof import ExportProver, check_export
-from streamwarden.app.exports import Exports
-from streamwarden.cli import main
-from streamwarden.evidence.keys import SigningKey, by_id, new_key
-from streamwarden.http.exports import OwnedExport
-from streamwarden.media.disk import file_digest
-from streamwarden.media.jobs import JobRunner
-from streamwarden.storage.rows import Gap, SealRow, Segment
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_camera, at

@@ -10,24 +10,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from streamwarden.actors.ledger import GapChange, Ledger
+from streamwarden.actors.indexer import IndexWriter
 from streamwarden.actors.ports import FinishedSegment
-from streamwarden.app import checking
-from streamwarden.app.archive import Archive
-from streamwarden.app.findings import Finding, Scope
-from streamwarden.app.index_writer import IndexWriter
-from streamwarden.app.reconcile import Mended
-from streamwarden.causes import Cause
 from streamwarden.clock import SystemClock
-from streamwarden.media.names import live_name
-from streamwarden.media.program import find_ffmpeg
-from streamwarden.storage.gaps import GapRepository
+from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.model import Camera, Cause, Gap, Segment
+from streamwarden.paths import live_name
+from streamwarden.recordings import reconcile
+from streamwarden.recordings.camera_files import Archive
+from streamwarden.recordings.gap_ledger import GapChange, Ledger
+from streamwarden.recordings.reconcile import Mended
+from streamwarden.recordings.verify import Finding, Scope
 from streamwarden.storage.journal import Journal
-from streamwarden.storage.periods import PeriodRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Camera, Gap, Segment
-from streamwarden.storage.segments import SegmentRepository
-from streamwarden.storage.streams import StreamRepository
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
+from streamwarden.storage.streams import PeriodRepository, StreamRepository
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 CLIP_S = 2
@@ -79,7 +76,7 @@ class Recordings:
         self._clips = clips
         state = root / ".streamwarden"
         state.mkdir(parents=True)
-        self.journal = Journal(state / checking.JOURNAL)
+        self.journal = Journal(state / reconcile.JOURNAL)
         self.archive = Archive(
             record_root=root,
             journal=self.journal,
@@ -187,12 +184,12 @@ class Recordings:
     def verify(self, *cameras: Camera, scope: Scope | None = None) -> list[Finding]:
         ids = [camera.id for camera in cameras]
         scope = scope or Scope(to=at(3600))
-        return list(checking.verify(self.root, self.database, ids, scope))
+        return list(reconcile.verify(self.root, self.database, ids, scope))
 
     def reconcile(self, *cameras: Camera, scope: Scope | None = None) -> list[Mended]:
         ids = [camera.id for camera in cameras]
         scope = scope or Scope(to=at(3600))
-        return list(checking.reconcile(self.root, self.database, ids, scope))
+        return list(reconcile.reconcile(self.root, self.database, ids, scope))
 
     def forget_rows(self, *ids: UUID) -> None:
         """Remove rows of segments, and nothing else."""

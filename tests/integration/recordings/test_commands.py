@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.actors.workers import WorkerPool
-from streamwarden.app.checking import StartupReconcile
 from streamwarden.cli import main
 from streamwarden.clock import SystemClock
+from streamwarden.model import Camera
+from streamwarden.recordings.reconcile import StartupReconcile
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Camera
+from streamwarden.workers import WorkerPool
 from tests.integration.recordings.stage import NOON, Recordings, at
 from tests.unit.supervision.by_hand import HandTimers
 

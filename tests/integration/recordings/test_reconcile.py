@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from streamwarden.app import reconcile
-from streamwarden.app.findings import Kind, Scope
-from streamwarden.app.reconcile import Mended
-from streamwarden.media.fmp4 import Summary
+from streamwarden.model import Camera, Gap
+from streamwarden.mp4.fragments import Summary
+from streamwarden.recordings import reconcile
+from streamwarden.recordings.reconcile import Mended
+from streamwarden.recordings.verify import Kind, Scope
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Camera, Gap
 from tests.integration.recordings.stage import Recordings, at
 
 

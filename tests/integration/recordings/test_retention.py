@@ -10,15 +10,15 @@ from typing import NoReturn
 
 import pytest
 
-from streamwarden.app import checking, outage, retention
-from streamwarden.app.findings import Scope
-from streamwarden.app.outage import BOOK, Outage
-from streamwarden.app.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
 from streamwarden.errors import Unavailable
-from streamwarden.media.names import STATE, segment_id
+from streamwarden.model import Camera, Segment
+from streamwarden.paths import STATE, segment_id
+from streamwarden.recordings import offline_retention, reconcile, retention
+from streamwarden.recordings.offline_retention import BOOK, Outage
+from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
+from streamwarden.recordings.verify import Scope
 from streamwarden.storage.pool import Database, StorageUnavailable
-from streamwarden.storage.rows import Camera, Segment
-from streamwarden.storage.segments import SegmentRepository
+from streamwarden.storage.recording_index import SegmentRepository
 from tests.integration.recordings.stage import NOON, Recordings, at
 
 DAY_S = 86_400
@@ -292,7 +292,7 @@ STEPS: dict[str, tuple[object, str, bool]] = {
     "before trimming": (Sweeper, "_trim", False),
     "before unlinking": (Path, "unlink", False),
     "after unlinking": (Path, "unlink", True),
-    "before syncing": (outage, "sync_folder", False),
+    "before syncing": (offline_retention, "sync_folder", False),
     "after removing the folder": (Path, "rmdir", True),
     "before the row goes": (SegmentRepository, "delete", False),
     "after the row is gone": (SegmentRepository, "delete", True),
@@ -604,7 +604,7 @@ def test_a_deletion_that_is_written_down_while_we_look_is_known(
     made: Recordings, two: tuple[Camera, Camera], away: Make
 ) -> None:
     looking, scope, blind = (
-        checking.verifier(made.root, made.database),
+        reconcile.verifier(made.root, made.database),
         Scope(to=at(3600)),
         away(missing=1),
     )

@@ -21,22 +21,20 @@ import pytest
 import structlog
 
 from streamwarden.app.evidence_tools import check_signed, heads
-from streamwarden.app.outage import Outage
-from streamwarden.app.retention import Limits, Sweeper
-from streamwarden.app.seal_files import SealFiles, seal_name
-from streamwarden.app.sealer import Sealer
-from streamwarden.app.signed_findings import Question, SignedFinding
-from streamwarden.app.unknown_seals import SealingFailed
 from streamwarden.cli import main
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable
-from streamwarden.evidence.entries import Entry, SegmentEntry, decode_entries
-from streamwarden.evidence.keys import SigningKey, by_id, new_key
-from streamwarden.evidence.seals import read_seal
+from streamwarden.evidence.seal_files import SealFiles, SealingFailed, seal_name
+from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
+from streamwarden.evidence.sealer import Sealer
+from streamwarden.evidence.seals import Entry, SegmentEntry, decode_entries, read_seal
+from streamwarden.evidence.signed_check import Question, SignedFinding
 from streamwarden.evidence.statements import sign
+from streamwarden.model import Camera, SealRow
+from streamwarden.recordings.offline_retention import Outage
+from streamwarden.recordings.retention import Limits, Sweeper
 from streamwarden.storage.pool import Database
-from streamwarden.storage.rows import Camera, SealRow
-from streamwarden.storage.seals import SealRepository
+from streamwarden.storage.seal_records import SealRepository
 from tests.integration.recordings.stage import Recordings, at
 
 YEARS = timedelta(days=36_500)
@@ -358,7 +356,7 @@ def test_a_segment_that_goes_over_the_end_is_in_the_seal_and_the_next_goes_on_fr
 def test_many_rows_take_more_than_one_seal(
     desk: Desk, made: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamwarden.app.sealer.MOST_ROWS", 3)
+    monkeypatch.setattr("streamwarden.evidence.sealer.MOST_ROWS", 3)
     camera = made.camera()
     made.record_all(camera, 0, 16)
     made.unwant(camera, 16)

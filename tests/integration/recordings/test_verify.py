@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.app.checking import verifier
-from streamwarden.app.findings import Finding, Kind, Scope
-from streamwarden.media.decoding import decode
-from streamwarden.media.program import find_ffmpeg
-from streamwarden.storage.gaps import GapRepository
-from streamwarden.storage.rows import Camera, Gap
+from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.ffmpeg.jobs import decode
+from streamwarden.model import Camera, Gap
+from streamwarden.recordings.reconcile import verifier
+from streamwarden.recordings.verify import Finding, Kind, Scope
+from streamwarden.storage.recording_index import GapRepository
 from tests.integration.recordings.stage import Recordings, at
 
 PLAYED = Scope(to=at(3600), decode=partial(decode, find_ffmpeg(None)))

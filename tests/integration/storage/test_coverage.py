@@ -9,11 +9,14 @@ from uuid import uuid4
 import pytest
 
 from streamwarden.storage.cameras import CameraRepository
-from streamwarden.storage.coverage import CoverageRepository, Missing, Recorded
-from streamwarden.storage.gaps import GapRepository
-from streamwarden.storage.pool import Database
-from streamwarden.storage.segments import SegmentRepository
-from streamwarden.storage.sql import load_queries
+from streamwarden.storage.pool import Database, load_queries
+from streamwarden.storage.recording_index import (
+    CoverageRepository,
+    GapRepository,
+    Missing,
+    Recorded,
+    SegmentRepository,
+)
 from tests.fakes.storage_samples import NOON, a_gap, a_segment, at
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import ConfigError, Unavailable
-from streamwarden.storage import session
+from streamwarden.storage import pool
 from streamwarden.storage.pool import Database, StorageUnavailable
 
 ONE = b"select 1"
@@ -152,7 +152,7 @@ def test_a_pool_opened_before_its_server_finds_it(own_server: EmbeddedPostgres) 
 def test_a_frozen_server_holds_nobody_for_ever(
     own_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_CHECK_PATIENCE_S", 0.2)
+    monkeypatch.setattr(pool, "_CHECK_PATIENCE_S", 0.2)
     with opened(own_server.start()) as database:
         assert database.fetch_values(ONE) == [1]
         with _frozen(_processes_of(own_server)):
@@ -167,7 +167,7 @@ def test_a_frozen_server_holds_nobody_for_ever(
 def test_an_answer_that_never_comes_closes_the_connection(
     own_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session.BoundedConnection, "patience_s", 0.2)
+    monkeypatch.setattr(pool.BoundedConnection, "patience_s", 0.2)
     with opened(own_server.start()) as database, database.connection() as connection:
         backend = connection.info.backend_pid
         with _frozen([backend]), pytest.raises(psycopg.OperationalError, match="no answer"):

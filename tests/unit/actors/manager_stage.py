@@ -11,12 +11,12 @@ from uuid import UUID
 
 import pykka
 
+from streamwarden.actors.desired import Desired, DesiredStream, WishBook
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import ReconcileDue, StartStream
 from streamwarden.actors.recorder import RecorderActor
 from streamwarden.actors.recorder_deps import RecorderSpec
 from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
-from streamwarden.actors.wishes import Desired, DesiredStream, WishBook
 from streamwarden.supervision import (
     INFINITY,
     ChildExited,

@@ -12,15 +12,13 @@ from uuid import UUID
 
 import pykka
 
-from streamwarden.actors.board import StatusBoard
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import StopRecording, StreamStatus, UpdateStream
 from streamwarden.actors.recorder import RecorderActor
 from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
-from streamwarden.actors.respawn import Backoff
-from streamwarden.actors.shown import Shown
-from streamwarden.actors.spawning import Spawning
-from streamwarden.causes import Cause
+from streamwarden.actors.spawning import Backoff, Spawning
+from streamwarden.actors.status import Shown, StatusBoard
+from streamwarden.model import Cause
 from streamwarden.supervision import ChildExited, ChildStarted, Exit, Link, Shutdown, tell
 from tests.fakes.recording import (
     FakeArchive,

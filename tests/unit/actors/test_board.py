@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
-from streamwarden.actors.board import StatusBoard
 from streamwarden.actors.messages import RecorderState
+from streamwarden.actors.status import StatusBoard
 from tests.unit.actors.stage import CAMERA, at
 from tests.unit.supervision.by_hand import HandClock
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.actors import ledger as book
-from streamwarden.actors.caretaker import Caretaker, close_ledger
-from streamwarden.actors.ledger import Ledger
-from streamwarden.causes import Cause
+from streamwarden.actors.parked import Caretaker, close_ledger
+from streamwarden.model import Cause
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.gap_ledger import Ledger
 from tests.fakes.recording import FakeSegment
 from tests.unit.actors.stage import CAMERA, RecorderStage, at
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.actors.caretaker import Caretaker, close_ledger
-from streamwarden.actors.ledger import Ledger
+from streamwarden.actors.parked import Caretaker, close_ledger
+from streamwarden.recordings.gap_ledger import Ledger
 from tests.fakes.recording import FakeEnd, FakeRun, FakeSegment
 from tests.unit.actors.stage import CAMERA, RecorderStage, at
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.ledger import GapChange
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings.gap_ledger import GapChange
 from tests.fakes.recording import FakeInstruments
 from tests.unit.actors.stage import CAMERA, START_S, at
 from tests.unit.supervision.by_hand import HandClock, HandTimers

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.actors.messages import RestartRun
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
 from streamwarden.supervision import ExitKind
 from tests.unit.actors.stage import RecorderStage, at
 

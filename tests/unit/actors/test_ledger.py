@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.actors import ledger as book
-from streamwarden.actors.ledger import GapChange, Ledger, Step
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.gap_ledger import GapChange, Ledger, Step
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROUNDING_MS = 1000

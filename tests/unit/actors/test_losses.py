@@ -4,7 +4,7 @@ import pytest
 
 from streamwarden.actors.messages import RespawnDue
 from streamwarden.actors.ports import CannotStore
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
 from tests.unit.actors.stage import RecorderStage, at
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from streamwarden.actors.messages import RestartRun
 from streamwarden.actors.ports import CannotRead
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
 from tests.unit.actors.stage import RecorderStage
 
 

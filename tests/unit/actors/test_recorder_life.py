@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.actors.ledger import Ledger
 from streamwarden.actors.messages import RestartRun, SpawnPrepared
 from streamwarden.actors.ports import CannotRead
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.supervision import ExitKind
 from tests.unit.actors.stage import RecorderStage, at
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.actors.respawn import AT_ONCE, DISK, Backoff, Losses, pause_s
-from streamwarden.causes import Cause
+from streamwarden.actors.spawning import AT_ONCE, DISK, Backoff, Losses, pause_s
+from streamwarden.model import Cause
 
 BACKOFF = Backoff(base_s=0.5, cap_s=30.0)
 chances = st.floats(min_value=0, max_value=1)

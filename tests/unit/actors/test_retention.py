@@ -10,7 +10,7 @@ from typing import Any
 import pykka
 import pytest
 
-from streamwarden.actors.retention import (
+from streamwarden.actors.retention_actor import (
     AFTER_FAILURE_S,
     SWEEP_EVERY_S,
     RetentionActor,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.actors.retention import RetentionActor, RetentionDeps
+from streamwarden.actors.retention_actor import RetentionActor, RetentionDeps
 from streamwarden.supervision import ActorRef, Exit, Link, tell
 from tests.fakes.recording import HandWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.actors.ports import CannotStore, SpawnOrder
-from streamwarden.actors.respawn import Backoff
-from streamwarden.actors.spawning import Spawning
-from streamwarden.causes import Cause
+from streamwarden.actors.spawning import Backoff, Spawning
+from streamwarden.model import Cause
 from tests.fakes.recording import FakeArchive, FakeTokens
 from tests.unit.actors.stage import CAMERA, START_S, URL
 from tests.unit.supervision.by_hand import HandClock

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from streamwarden.actors.ports import CannotStore
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
 from tests.unit.actors.stage import RecorderStage
 
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.actors.wishes import WantedStream, WishBook
+from streamwarden.actors.desired import WantedStream, WishBook
 from tests.unit.actors.stage import CAMERA, at
 
 WISH = WantedStream(camera_id=CAMERA, owner="otto", segment_seconds=30, since=at(0))

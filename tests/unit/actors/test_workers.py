@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from streamwarden.actors.workers import InOrder, WorkerPool
+from streamwarden.workers import InOrder, WorkerPool
 from tests.fakes.recording import HandWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S
 

@@ -10,9 +10,9 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.actors.ports import FinishedSegment
-from streamwarden.app.archive import Archive, CameraFiles
+from streamwarden.model import Gap, Segment
+from streamwarden.recordings.camera_files import Archive, CameraFiles
 from streamwarden.storage.journal import Journal
-from streamwarden.storage.rows import Gap, Segment
 from tests.unit.actors.stage import at
 from tests.unit.media import boxes
 from tests.unit.supervision.by_hand import HandClock

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.actors import ledger as book
-from streamwarden.actors.ledger import Ledger
 from streamwarden.actors.ports import CannotStore
-from streamwarden.app import archive as archive_module
-from streamwarden.app.ledger_file import decode_ledger, encode_ledger
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
+from streamwarden.recordings import camera_files as archive_module
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, SECOND, ArchiveDesk, torn, whole
 

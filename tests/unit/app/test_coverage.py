@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamwarden.actors import ledger as book
-from streamwarden.app.coverage import TOLERANCE, Span, holes, merged, overlaps
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.verify import TOLERANCE, Span, holes, merged, overlaps
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 STEP = timedelta(milliseconds=100)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.eviction import EVERY_S, SOON_S, SOON_TIMES, Evictor
-from streamwarden.auth.denials import DenialList
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.sessions import SessionBook, SessionJudge
-from streamwarden.auth.streams import StreamTokens
-from streamwarden.clients.mediamtx import MediaSession
-from streamwarden.metrics.guard import GuardMetrics
+from streamwarden.auth.revocation import DenialList
+from streamwarden.auth.stream_tokens import StreamTokens
+from streamwarden.mediamtx.control_api import MediaSession
+from streamwarden.mediamtx.sessions import (
+    EVERY_S,
+    SOON_S,
+    SOON_TIMES,
+    Evictor,
+    SessionBook,
+    SessionJudge,
+)
+from streamwarden.metrics.api_metrics import GuardMetrics
 from tests.fakes.http import FakeClock
 
 

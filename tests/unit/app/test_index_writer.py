@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.app.index_writer import BATCH, IndexWriter
+from streamwarden.actors.indexer import BATCH, IndexWriter
 from streamwarden.errors import Unavailable
+from streamwarden.model import Gap, Segment
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import RowsRefused
-from streamwarden.storage.rows import Gap, Segment
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAMERA = UUID(int=7)

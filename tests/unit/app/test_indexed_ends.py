@@ -9,10 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.app.indexed_ends import IndexedEnds
+from streamwarden.model import Segment
+from streamwarden.recordings.camera_files import IndexedEnds
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import StorageUnavailable
-from streamwarden.storage.rows import Segment
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, ArchiveDesk, whole
 from tests.unit.supervision.by_hand import HandClock

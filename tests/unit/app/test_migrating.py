@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from streamwarden.app import migrations as module
-from streamwarden.app.migrations import Migrating
 from streamwarden.errors import ConfigError, Unavailable
+from streamwarden.storage import migrate as module
+from streamwarden.storage.migrate import Migrating
 from tests.unit.supervision.by_hand import DEADLINE_S
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from streamwarden.app.names import FAILED_S, FRESH_S, RecentNames
+from streamwarden.mediamtx.source_paths import FAILED_S, FRESH_S, RecentNames
 from tests.fakes.http import FakeClock
 
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.app.checking import verifier
 from streamwarden.commands.demo import write_settings
 from streamwarden.config import settings as config
+from streamwarden.model import Gap, Segment
+from streamwarden.recordings.reconcile import verifier
 from streamwarden.storage.journal import Entry, Journal, encode, read_pending
-from streamwarden.storage.rows import Gap, Segment
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 125000, tzinfo=UTC)
 

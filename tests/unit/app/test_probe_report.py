@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.app.probe_report import Fate, ProbeReport
-from streamwarden.app.probing import Probe, probe_camera, report
-from streamwarden.causes import Cause
-from streamwarden.clients.camera_urls import CameraUrl
-from streamwarden.clients.digest import Login
-from streamwarden.clients.rtsp import NotDescribed, Trouble
-from streamwarden.clients.sdp import Track
 from streamwarden.commands.probe import lines_of
-from streamwarden.media.packets import Packet, PacketTrack
-from streamwarden.media.sampling import Described, Sample, described, sample_script
+from streamwarden.ffmpeg.sampling import (
+    Described,
+    Packet,
+    PacketTrack,
+    Sample,
+    described,
+    sample_script,
+)
+from streamwarden.model import Cause
+from streamwarden.probe.advice import Fate
+from streamwarden.probe.camera_probe import Probe, ProbeReport, probe_camera, report
+from streamwarden.probe.rtsp_client import CameraUrl, Login, NotDescribed, Track, Trouble
 
 URL = CameraUrl("rtsp://192.0.2.7/a", Login("u", "SECRET"))
 VIDEO = Track("video", "t0", "H264", 90_000)

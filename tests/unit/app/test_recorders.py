@@ -5,14 +5,14 @@ from typing import Any, cast
 
 import pytest
 
-from streamwarden.actors import ledger as book
-from streamwarden.actors.board import StatusBoard
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.ledger import Ledger
 from streamwarden.actors.messages import RecorderState
-from streamwarden.app.ground import Ground
+from streamwarden.actors.status import StatusBoard
 from streamwarden.app.recorders import Recorders
-from streamwarden.causes import Cause
+from streamwarden.app.resources import Ground
+from streamwarden.model import Cause
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.gap_ledger import Ledger
 from tests.fakes.recording import FakeInstruments, FakeWatcher, HandWorkers
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, ArchiveDesk

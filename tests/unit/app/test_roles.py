@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from streamwarden.app import roles as module
-from streamwarden.app.roles import RunningRoles, run_roles, with_ports
+from streamwarden.app.roles import RunningRoles, keep_files_private, run_roles, with_ports
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
+from streamwarden.workers import cores
 from tests.unit.supervision.by_hand import DEADLINE_S
 
 
@@ -102,12 +103,10 @@ def test_ports_that_were_set_are_kept() -> None:
 
 
 def test_a_process_keeps_its_files_to_itself_and_may_open_many() -> None:
-    from streamwarden.app import process  # noqa: PLC0415 - beside the one test that needs it
-
     before = os.umask(0o022)
     try:
-        process.keep_files_private()
+        keep_files_private()
         assert os.umask(0o022) == 0o027
     finally:
         os.umask(before)
-    assert process.cores() >= 1
+    assert cores() >= 1

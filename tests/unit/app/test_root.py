@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from streamwarden.app.root import Restarts, Root
-from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.app.tree import Restarts, Root
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.supervision import ChildSpec, Intensity, SupervisedActor, SupervisorSpec
 from tests.unit.supervision.by_hand import DEADLINE_S, HandClock, HandTimers
 

@@ -15,15 +15,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from streamwarden.app.ground import Ground
-from streamwarden.app.sealing import SealKeeper
-from streamwarden.app.streaming import seal_keeper
-from streamwarden.app.unknown_seals import SealingFailed
+from streamwarden.app.resources import Ground
+from streamwarden.app.streaming_role import seal_keeper
 from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
-from streamwarden.evidence.keys import new_key
-from streamwarden.metrics.recording import RecordingMetrics
-from streamwarden.metrics.sealing import SealMetrics
+from streamwarden.evidence.seal_files import SealingFailed
+from streamwarden.evidence.seal_keys import new_key
+from streamwarden.evidence.sealer import SealKeeper
+from streamwarden.metrics.recording_metrics import RecordingMetrics, SealMetrics
 from tests.fakes.http import FakeClock
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)

@@ -9,19 +9,22 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from streamwarden.app.names import FAILED_S, FRESH_S, RecentNames
-from streamwarden.app.source_plans import SourcePlans
-from streamwarden.app.sources import LEAVE_S, SourceKeeper
-from streamwarden.auth.pulled import PulledPaths
-from streamwarden.auth.source_secrets import SourceSealer
-from streamwarden.auth.source_targets import SourceTargets
-from streamwarden.auth.source_urls import Credentials
-from streamwarden.clients.mediamtx import MediaPath, MediaServerUnavailable, PathRefused
 from streamwarden.config.settings import PRIVATE_NETWORKS
 from streamwarden.errors import Unavailable
-from streamwarden.metrics.sources import SourceMetrics
+from streamwarden.mediamtx.camera_source import Credentials, SourceSealer, SourceTargets
+from streamwarden.mediamtx.control_api import MediaPath, MediaServerUnavailable, PathRefused
+from streamwarden.mediamtx.source_paths import (
+    FAILED_S,
+    FRESH_S,
+    LEAVE_S,
+    PulledPaths,
+    RecentNames,
+    SourceKeeper,
+    SourcePlans,
+)
+from streamwarden.metrics.api_metrics import SourceMetrics
+from streamwarden.model import Camera, StoredSource
 from streamwarden.storage.pool import StorageUnavailable
-from streamwarden.storage.rows import Camera, StoredSource
 from tests.fakes.http import FakeClock
 from tests.fakes.sources import FakeNames
 from tests.fakes.storage import FakeStorage

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from streamwarden.app.sweeping import Events, SweepThread, again_s, rest_s
 from streamwarden.errors import Unavailable
+from streamwarden.loops import Events, SweepThread, again_s, rest_s
 
 WITHIN_S = 30.0
 NEVER_S = 3_600.0

@@ -11,8 +11,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from streamwarden.auth.jwks import ALGORITHMS, PublicKey, parse_jwks
-from streamwarden.auth.provider import UnknownKey
+from streamwarden.auth.jwts import ALGORITHMS, PublicKey, parse_jwks
+from streamwarden.auth.users import UnknownKey
 
 
 @cache

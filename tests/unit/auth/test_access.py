@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamwarden.auth.access import GRANTS, Action, Decision, Window, decide, is_admin
-from streamwarden.auth.play import Stretch
+from streamwarden.auth.permissions import GRANTS, Action, Decision, Window, decide, is_admin
+from streamwarden.auth.play_tokens import Stretch
 from streamwarden.auth.users import User
 
 OWNER, STRANGER = User("owner"), User("stranger")

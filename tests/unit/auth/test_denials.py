@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.auth import denials as rules
-from streamwarden.auth.denial_rules import DeniedUse, Rule
-from streamwarden.auth.denials import DenialList
-from streamwarden.auth.hook import HookOutcome, check
+from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.play import PlayTokens, Stretch
-from streamwarden.auth.streams import StreamAction, StreamTokens
+from streamwarden.auth.play_tokens import PlayTokens, Stretch
+from streamwarden.auth.revocation import DenialList, DeniedUse, Rule
+from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
+from streamwarden.mediamtx.hook import HookOutcome, check
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.auth.hook import HookDecision, HookOutcome, check
-from streamwarden.auth.streams import Refusal, StreamTokens, parse_keys
+from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.stream_tokens import Refusal, StreamTokens
+from streamwarden.mediamtx.hook import HookDecision, HookOutcome, check
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")

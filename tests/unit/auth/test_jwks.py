@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from streamwarden.auth.jwks import ALGORITHMS, MAX_KEYS, JwksInvalid, parse_jwks
+from streamwarden.auth.jwts import ALGORITHMS, MAX_KEYS, JwksInvalid, parse_jwks
 from tests.unit.auth.keys_of_a_provider import document, jwk, private_key
 
 JSON = st.recursive(

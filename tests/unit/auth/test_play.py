@@ -9,7 +9,7 @@ import pytest
 
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey
-from streamwarden.auth.play import PlayTokens, Stretch
+from streamwarden.auth.play_tokens import PlayTokens, Stretch
 from streamwarden.auth.users import Unauthenticated
 from tests.unit.auth.hands import KEY, OTHER_KEY, HeldClock
 

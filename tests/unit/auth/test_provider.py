@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from streamwarden.auth import provider
-from streamwarden.auth.jwks import ALGORITHMS
-from streamwarden.auth.provider import (
+from streamwarden.auth import users
+from streamwarden.auth.jwts import ALGORITHMS
+from streamwarden.auth.users import (
     ASK_AGAIN_S,
     MAX_WAITING,
     IdentityProviderUnavailable,
@@ -152,7 +152,7 @@ def test_a_provider_that_is_away_from_the_start_is_no_refusal_of_the_token() -> 
 def test_a_provider_that_hangs_holds_a_request_a_second_and_only_a_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(provider, "WAIT_S", SOON_S)  # so that those who wait surely still do
+    monkeypatch.setattr(users, "WAIT_S", SOON_S)  # so that those who wait surely still do
     source = Provider("a")
     source.answering.clear()
     with kept(source, HeldClock()) as keys:

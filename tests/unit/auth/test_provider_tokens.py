@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.auth.jwks import ALGORITHMS
+from streamwarden.auth.jwts import ALGORITHMS
 from streamwarden.auth.users import (
     LEEWAY_S,
     Expected,

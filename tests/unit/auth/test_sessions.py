@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.auth import denials as rules
-from streamwarden.auth.denials import DenialList
+from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.sessions import SessionBook, SessionJudge
-from streamwarden.auth.streams import StreamAction, StreamTokens
+from streamwarden.auth.revocation import DenialList
+from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
+from streamwarden.mediamtx.sessions import SessionBook, SessionJudge
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")

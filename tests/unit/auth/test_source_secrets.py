@@ -9,9 +9,13 @@ from uuid import UUID
 import pytest
 from cryptography.fernet import Fernet
 
-from streamwarden.auth.source_secrets import CannotOpen, SourceSealer, parse_source_keys
-from streamwarden.auth.source_urls import Credentials
 from streamwarden.errors import ConfigError
+from streamwarden.mediamtx.camera_source import (
+    CannotOpen,
+    Credentials,
+    SourceSealer,
+    parse_source_keys,
+)
 
 OLD, NEW = b"o" * 32, b"n" * 32
 CAMERA, OTHER = UUID(int=1), UUID(int=2)

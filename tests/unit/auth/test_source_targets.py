@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.auth.source_targets import SourceNotAllowed, SourceTargets, SourceUnresolved
 from streamwarden.config.settings import PRIVATE_NETWORKS
+from streamwarden.mediamtx.camera_source import SourceNotAllowed, SourceTargets, SourceUnresolved
 from tests.fakes.sources import FakeNames
 
 OWN = ("mediamtx", "10.0.0.2", "postgres")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.auth.source_urls import (
+from streamwarden.errors import InvalidInput
+from streamwarden.mediamtx.camera_source import (
     MAX_SOURCE_CHARS,
     Credentials,
     check_credentials,
     parse_source,
 )
-from streamwarden.errors import InvalidInput
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.auth.streams import (
+from streamwarden.auth.keys import SigningKey, parse_keys
+from streamwarden.auth.stream_tokens import (
     Refusal,
-    SigningKey,
     StreamAction,
     StreamTokenRefused,
     StreamTokens,
     StreamUse,
-    parse_keys,
 )
 from streamwarden.errors import ConfigError, InvalidInput, Unavailable
 from tests.unit.auth.hands import KEY, OTHER_KEY, SECRET, HeldClock

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.auth.targets import RtspTargets
+from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import InvalidInput, Unavailable
 
 OWN = "rtsp://mediamtx:8554"

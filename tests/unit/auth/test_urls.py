@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.auth.streams import StreamTokens, parse_keys
-from streamwarden.auth.urls import (
+from streamwarden.auth.keys import parse_keys
+from streamwarden.auth.rtsp_urls import (
     Target,
     check_rtsp_url,
     internal_url,
@@ -16,6 +16,7 @@ from streamwarden.auth.urls import (
     redactor,
     token_expiry,
 )
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.errors import InvalidInput
 from tests.unit.auth.hands import KEY, HeldClock
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.streams import StreamAction, StreamTokens
+from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.cli import main
 from streamwarden.clock import SystemClock

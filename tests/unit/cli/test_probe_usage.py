@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamwarden.app.probe_report import ProbeReport
 from streamwarden.cli import main
+from streamwarden.probe.camera_probe import ProbeReport
 
 REPORT = ProbeReport(url="rtsp://h/", seconds=1)
 

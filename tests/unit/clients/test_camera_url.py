@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.clients.camera_urls import CameraUrl, parse_camera_url
-from streamwarden.clients.digest import Login
 from streamwarden.errors import InvalidInput
+from streamwarden.probe.rtsp_client import CameraUrl, Login, parse_camera_url
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.clients.digest import (
+from streamwarden.probe.rtsp_client import (
     Challenge,
     Login,
     authorization,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.auth.jwks import ALGORITHMS
+from streamwarden.auth.jwts import ALGORITHMS
 from streamwarden.config.settings import PROVIDER_ALGORITHMS, Settings, load
 from streamwarden.errors import ConfigError
 

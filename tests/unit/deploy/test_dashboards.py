@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.exposition import new_registry
-from streamwarden.metrics.http import HttpMetrics
-from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.metrics.api_metrics import AuthMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 from tests.unit.deploy.boards import GRAFANA, PROMETHEUS, boards, panels, queries
 
 PROMETHEUS_OWN = {"up", "ALERTS"}

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from streamwarden.devkit.clock_picture import (
-    LIT_SEGMENTS,
-    Box,
-    marks,
-    panel,
-    segment_boxes,
-)
+from streamwarden.devkit.clock_picture import LIT_SEGMENTS, Box, marks, panel, segment_boxes
 
 GREY, BLACK, WHITE = 120, 16, 235
 

@@ -11,13 +11,7 @@ import psutil
 import pytest
 
 from streamwarden.devkit.child_output import ChildOutput
-from streamwarden.devkit.children import (
-    Child,
-    ChildNotStarted,
-    ChildSpec,
-    keeper,
-    stop_all,
-)
+from streamwarden.devkit.children import Child, ChildNotStarted, ChildSpec, keeper, stop_all
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 SECRET_JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from streamwarden.cli import main
-from streamwarden.evidence.keys import KeyUnusable, load_public_key, load_signing_key, new_key
+from streamwarden.evidence.seal_keys import KeyUnusable, load_public_key, load_signing_key, new_key
 
 
 def test_a_new_key_is_its_owners_alone_and_never_replaces_another(tmp_path: Path) -> None:

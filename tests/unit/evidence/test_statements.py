@@ -12,18 +12,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.evidence.entries import (
+from streamwarden.evidence.export_proof import ExportProof, SealNamed, read_proof
+from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.seals import (
+    NOTHING_BEFORE,
     Entry,
     GapEntry,
     SegmentEntry,
+    Stretch,
     WantedEntry,
     decode_entries,
     encode_entries,
+    make_seal,
     ordered,
+    read_seal,
 )
-from streamwarden.evidence.exports import ExportProof, SealNamed, read_proof
-from streamwarden.evidence.keys import SigningKey
-from streamwarden.evidence.seals import NOTHING_BEFORE, Stretch, make_seal, read_seal
 from streamwarden.evidence.statements import Damaged, line_of, parse_signed, read_line, sign
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))

@@ -13,24 +13,19 @@ import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
 
-from streamwarden.auth.play import PlayTokens
-from streamwarden.auth.pulled import PulledPaths
-from streamwarden.auth.sessions import SessionBook
-from streamwarden.auth.source_secrets import SourceSealer
-from streamwarden.auth.streams import SigningKey, StreamTokens
+from streamwarden.auth.keys import SigningKey
+from streamwarden.auth.play_tokens import PlayTokens
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.http.api.app import (
-    ApiDeps,
-    InternalDeps,
-    create_api_app,
-    create_internal_app,
-)
-from streamwarden.http.api.wishes import WishMemory
-from streamwarden.http.app import App, Shared
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
-from streamwarden.storage.rows import Camera
+from streamwarden.http.api.api_app import ApiDeps, InternalDeps, create_api_app, create_internal_app
+from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.falcon_app import App, Shared
+from streamwarden.mediamtx.camera_source import SourceSealer
+from streamwarden.mediamtx.sessions import SessionBook
+from streamwarden.mediamtx.source_paths import PulledPaths
+from streamwarden.metrics.api_metrics import AuthMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, render
+from streamwarden.model import Camera
 from tests.fakes.audit import FakeAudit
 from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeClock, FakeStreaming

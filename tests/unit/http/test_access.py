@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.http.api.audit_trail import ENTRIES
+from streamwarden.http.api.audit_routes import ENTRIES
 from tests.fakes.ops import FakeInsides
 from tests.fakes.storage_samples import a_segment
 from tests.unit.http.conftest import Bench

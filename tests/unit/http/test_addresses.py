@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.http.addresses import Proxies, neighbourhood
+from streamwarden.http.rate_limit import Proxies, neighbourhood
 
 PROXIES = Proxies(["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"])
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.storage.rows import AuditEvent, Camera
+from streamwarden.model import AuditEvent, Camera
 from tests.fakes.storage_samples import NOON
 from tests.unit.http.conftest import Bench
 

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.clients.streaming import StreamingUnavailable
-from streamwarden.storage.rows import Camera
+from streamwarden.clients.refusals import StreamingUnavailable
+from streamwarden.model import Camera
 from tests.fakes.storage_samples import a_segment
 from tests.unit.http.conftest import Bench
 

@@ -20,12 +20,11 @@ from streamwarden.errors import (
     StreamwardenError,
     Unavailable,
 )
-from streamwarden.http.app import Shared, build_app
-from streamwarden.http.intake import body_of, query_of, user_of
+from streamwarden.http.falcon_app import Shared, build_app
 from streamwarden.http.models import BodyInteger, Empty, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.http.validation import body_of, query_of, user_of
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 SECRET = "s3cr3t-value-never-shown"
 UUID_TEXT = "01234567-89ab-cdef-0123-456789abcdef"

@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.auth.streams import StreamAction, StreamUse
-from streamwarden.clients.streaming import OtherOwner, StreamingUnavailable
+from streamwarden.auth.stream_tokens import StreamAction, StreamUse
+from streamwarden.clients.refusals import OtherOwner, StreamingUnavailable
+from streamwarden.model import Camera
 from streamwarden.storage.pool import StorageUnavailable
-from streamwarden.storage.rows import Camera
 from tests.unit.http.conftest import Bench
 
 AWAY = StreamingUnavailable("the StreamingServer does not answer", retry_after_s=5)

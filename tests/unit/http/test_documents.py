@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from falcon import inspect
 
-from streamwarden.auth.targets import RtspTargets
-from streamwarden.http.app import App
-from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
-from streamwarden.http.streaming.files import IndexedFiles
+from streamwarden.auth.rtsp_urls import RtspTargets
+from streamwarden.http.falcon_app import App
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

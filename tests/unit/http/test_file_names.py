@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from streamwarden.http.api.file_names import attachment, file_stem
+from streamwarden.http.api.relay_file import attachment, file_stem
 
 FROM = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TO = datetime(2026, 3, 1, 21, 0, 1, tzinfo=timezone(timedelta(hours=8)))

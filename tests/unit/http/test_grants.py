@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from falcon import testing
 
-from streamwarden.storage.rows import Camera, Gap, Segment
+from streamwarden.model import Camera, Gap, Segment
 from tests.fakes.storage_samples import NOON, a_segment, at
 from tests.unit.http.conftest import Bench
 

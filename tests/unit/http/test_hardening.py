@@ -11,14 +11,12 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.users import Unauthenticated, User
-from streamwarden.http.addresses import Proxies
-from streamwarden.http.app import Shared, build_app
-from streamwarden.http.headers import SECURITY_HEADERS
+from streamwarden.http.falcon_app import Shared, build_app
+from streamwarden.http.middleware import SECURITY_HEADERS
 from streamwarden.http.models import Empty, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.rates import Rates
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.http.rate_limit import Proxies, Rates
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 OLD, NEW = "o" * 32, "n" * 32
 
@@ -122,7 +120,9 @@ def test_both_internal_tokens_are_taken_while_they_are_changed(client: testing.T
 
 def test_the_internal_token_is_compared_in_constant_time(client: testing.TestClient) -> None:
     """By construction: every comparison is hmac.compare_digest, and all are made whatever matches."""
-    with patch("streamwarden.http.intake.hmac.compare_digest", wraps=hmac.compare_digest) as seen:
+    with patch(
+        "streamwarden.http.validation.hmac.compare_digest", wraps=hmac.compare_digest
+    ) as seen:
         for shown in (OLD, NEW, "wrong"):
             seen.reset_mock()
             inside(client, shown)

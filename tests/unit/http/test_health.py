@@ -8,7 +8,7 @@ from falcon import testing
 from structlog.testing import capture_logs
 
 from streamwarden.errors import Unavailable
-from streamwarden.http.health import Readiness
+from streamwarden.http.operations import Readiness
 
 
 def _ask(readiness: Readiness) -> testing.Result:

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.auth.streams import StreamAction
+from streamwarden.auth.stream_tokens import StreamAction
 from streamwarden.errors import Unavailable
-from streamwarden.http.api.wishes import WishMemory
-from streamwarden.storage.rows import Camera
+from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.model import Camera
 from tests.unit.http.conftest import Bench
 
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.auth.streams import StreamAction, StreamUse
-from streamwarden.clients.streaming import StreamingUnavailable
+from streamwarden.auth.stream_tokens import StreamAction, StreamUse
+from streamwarden.clients.refusals import StreamingUnavailable
 from streamwarden.clock import rfc3339
-from streamwarden.storage.rows import Camera
+from streamwarden.model import Camera
 from tests.fakes.http import FakeFile
 from tests.fakes.storage_samples import NOON, a_gap, a_segment
 from tests.unit.http.conftest import Bench

@@ -9,9 +9,9 @@ import pytest
 from falcon import testing
 
 from streamwarden.clients.refusals import NothingRecorded, NotLive, StreamingUnavailable
-from streamwarden.http.api.file_names import file_stem
-from streamwarden.http.api.forecast import Growth, full_at
-from streamwarden.storage.rows import Camera
+from streamwarden.http.api.ops_routes import Growth, full_at
+from streamwarden.http.api.relay_file import file_stem
+from streamwarden.model import Camera
 from tests.fakes.http import EPOCH, FakeFile
 from tests.fakes.ops import FakeInsides
 from tests.fakes.storage_samples import NOON

@@ -6,12 +6,11 @@ import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
 
-from streamwarden.http.app import Shared, build_app
-from streamwarden.http.health import Alive
+from streamwarden.http.falcon_app import Shared, build_app
 from streamwarden.http.models import Model
 from streamwarden.http.openapi import document
-from streamwarden.http.operations import Access, Operation
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.http.operations import Access, Alive, Operation
+from streamwarden.metrics.http_metrics import HttpMetrics
 
 
 @pytest.fixture

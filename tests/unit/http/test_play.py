@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.auth.play import Stretch
-from streamwarden.http.api import play
-from streamwarden.storage.rows import Camera, Segment
+from streamwarden.auth.play_tokens import Stretch
+from streamwarden.http.api import playback_routes
+from streamwarden.model import Camera, Segment
 from tests.fakes.storage_samples import NOON, a_segment, at
 from tests.unit.http.conftest import Bench
 
@@ -206,7 +206,7 @@ def test_too_many_segments_are_refused_in_words(
     bench: Bench, camera: Camera, segments: list[Segment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(segments) > 2
-    monkeypatch.setattr(play, "MAX_SEGMENTS", 2)
+    monkeypatch.setattr(playback_routes, "MAX_SEGMENTS", 2)
     path = f"/camera/{camera.id}/recordings/playlist.m3u8"
     _refused(bench.call("GET", path, query=HOUR), 400, "range_too_long")
 

@@ -18,7 +18,7 @@ from streamwarden.http.api.playlist import (
     part_of,
     playable,
 )
-from streamwarden.storage.rows import Segment
+from streamwarden.model import Segment
 from tests.fakes.storage_samples import NOON, a_segment, at
 
 CAMERA = uuid4()

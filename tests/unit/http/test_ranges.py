@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.http.streaming.ranges import (
+from streamwarden.http.streaming.stored_files import (
     Span,
     Unsatisfiable,
     is_current,

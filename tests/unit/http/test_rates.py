@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.errors import TooManyRequests
-from streamwarden.http.rates import WINDOW_S, Rate, Rates
+from streamwarden.http.rate_limit import WINDOW_S, Rate, Rates
 
 
 class Hand:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from streamwarden.auth.source_changes import CameraAnswer
-from streamwarden.auth.source_urls import Credentials
-from streamwarden.http.api.camera_models import CameraChanges, NewCamera
-from streamwarden.storage.rows import Camera, StoredSource
+from streamwarden.http.api.camera_routes import CameraChanges, NewCamera
+from streamwarden.mediamtx.camera_source import CameraAnswer, Credentials
+from streamwarden.model import Camera, StoredSource
 from tests.fakes.sources import SEALER
 from tests.unit.http.conftest import Bench
 

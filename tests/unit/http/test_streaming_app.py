@@ -11,13 +11,13 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.actors.messages import LastError, LastSegment, RecorderState
-from streamwarden.auth.targets import RtspTargets
+from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import Conflict, Unavailable
-from streamwarden.http.app import Shared
-from streamwarden.http.status import status_from_json
-from streamwarden.http.streaming.app import StreamingDeps, create_streaming_app
-from streamwarden.http.streaming.files import IndexedFiles
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.http.falcon_app import Shared
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.wire import status_from_json
+from streamwarden.metrics.http_metrics import HttpMetrics
 from tests.fakes.http import EPOCH, FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

@@ -11,12 +11,15 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.errors import ConfigError, Unavailable
-from streamwarden.http.app import Shared
-from streamwarden.http.webui.app import WebUiDeps, create_webui_app
-from streamwarden.http.webui.assets import Assets, load_assets
-from streamwarden.http.webui.page import PageConfig
-from streamwarden.metrics.exposition import render
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.http.falcon_app import Shared
+from streamwarden.http.webui.webui_app import (
+    Assets,
+    PageConfig,
+    WebUiDeps,
+    create_webui_app,
+    load_assets,
+)
+from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 CAMERA = "/bff/v1/camera/01234567-89ab-cdef-0123-456789abcdef"
 

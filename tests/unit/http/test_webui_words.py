@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import streamwarden
-from streamwarden.causes import Cause
+from streamwarden.model import Cause
 
 WEB = Path(streamwarden.__file__).parent / "web"
 MODULES = sorted((WEB / "js").rglob("*.js"))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.causes import Cause
-from streamwarden.media.causes import Killed, RunEnd, classify, message
+from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
+from streamwarden.model import Cause
 
 URL = "rtsp://127.0.0.1:8554/cam?token=secret"
 INVALID = f"[error] {URL}: Invalid data found when processing input"

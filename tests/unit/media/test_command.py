@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.media.command import ENVIRONMENT, recording_argv
+from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
 from tests.unit.media.hands import Order
 
 FRAGMENTS = (

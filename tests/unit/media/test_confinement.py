@@ -5,8 +5,7 @@ import os
 import pytest
 
 from streamwarden.errors import ConfigError
-from streamwarden.media.command import recording_argv
-from streamwarden.media.confinement import LIMITS, WITH_US, OtherUser, other_user
+from streamwarden.ffmpeg.command import LIMITS, WITH_US, OtherUser, other_user, recording_argv
 from tests.unit.media.hands import Order
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamwarden.media.fmp4 import NotFragmentedMp4, Summary, init_bytes, summarise
+from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.fragments import Summary, init_bytes, summarise
 from tests.unit.media import boxes
 from tests.unit.media.boxes import AUDIO, VIDEO
 

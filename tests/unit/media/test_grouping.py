@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.media.fmp4 import Fragment
-from streamwarden.media.grouping import Grouping
+from streamwarden.mp4.fragments import Fragment, Grouping
 
 
 def _fragments(described: str) -> list[Fragment]:

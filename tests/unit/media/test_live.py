@@ -12,8 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.media.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveWindow
-from streamwarden.media.live_shelf import LiveShelf
+from streamwarden.recordings.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveShelf, LiveWindow
 from tests.fakes.http import FakeClock
 from tests.unit.media import boxes
 

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamwarden.media.names import (
+from streamwarden.paths import (
     camera_folder,
+    decode_owner,
+    encode_owner,
     live_name,
     live_pattern,
     parse_live,
     parse_stored,
     stored_name,
 )
-from streamwarden.owners import decode_owner, encode_owner
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

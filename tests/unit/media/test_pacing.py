@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.media.pacing import Pacer, SpawnQueue
+from streamwarden.ffmpeg.watcher import Pacer, SpawnQueue
 from tests.unit.media.hands import Order
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.media.packets import PacketReader, PacketTrack
+from streamwarden.ffmpeg.sampling import PacketReader, PacketTrack
 
 HEAD = """\
 #software: Lavf60

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from streamwarden.errors import ConfigError
-from streamwarden.media.program import find_ffmpeg, require_setpriv
-from streamwarden.media.usage import Used, used
+from streamwarden.ffmpeg.command import find_ffmpeg, require_setpriv
+from streamwarden.ffmpeg.process import Used, used
 
 
 @pytest.fixture

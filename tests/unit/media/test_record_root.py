@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from streamwarden.errors import ConfigError
-from streamwarden.media.command import recording_argv
-from streamwarden.media.record_root import RecordRoot, RecordRootInUse
+from streamwarden.ffmpeg.command import recording_argv
+from streamwarden.recordings.record_root import RecordRoot, RecordRootInUse
 from tests.unit.media.hands import Order
 
 
@@ -28,7 +28,8 @@ def test_a_second_server_is_refused_in_words_until_the_first_lets_go(tmp_path: P
 
 
 def test_a_lock_held_by_another_process_counts_and_dies_with_it(tmp_path: Path) -> None:
-    code = "import sys\nfrom pathlib import Path\nfrom streamwarden.media.record_root import RecordRoot\n"
+    code = "import sys\nfrom pathlib import Path\n"
+    code += "from streamwarden.recordings.record_root import RecordRoot\n"
     code += "RecordRoot(Path(sys.argv[1])).take()\nprint('held', flush=True)\nsys.stdin.read()"
     command = [sys.executable, "-c", code, str(tmp_path)]
     root = RecordRoot(tmp_path)

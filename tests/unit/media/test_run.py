@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.media.process import Process
-from streamwarden.media.run import Run, RunClock
-from streamwarden.media.segment_list import ListedSegment, SegmentListReader
+from streamwarden.ffmpeg.process import Process
+from streamwarden.ffmpeg.run import ListedSegment, Run, RunClock, SegmentListReader
 from tests.unit.media import boxes
 from tests.unit.media.hands import NOON, HandClock, Order
 

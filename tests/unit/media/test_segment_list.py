@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.media.segment_list import ListedSegment, SegmentListReader
+from streamwarden.ffmpeg.run import ListedSegment, SegmentListReader
 
 LINES = (
     b"r7-000000.mp4,0.000000,15.000000\n"

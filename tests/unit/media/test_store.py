@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from blake3 import blake3
 
-from streamwarden.media import store as store_module
-from streamwarden.media.disk import make_folder, replace_file
-from streamwarden.media.store import CameraStore, Leftover
+from streamwarden.recordings import segment_store as store_module
+from streamwarden.recordings.durable import make_folder, replace_file
+from streamwarden.recordings.segment_store import CameraStore, Leftover
 from tests.unit.media import boxes
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")

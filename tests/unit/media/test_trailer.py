@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamwarden.media import fmp4
-from streamwarden.media.fmp4 import NotFragmentedMp4, Summary, summarise, summarise_finished
-from streamwarden.media.trailer import Extent, Trailer, read_trailer
+from streamwarden.mp4 import fragments
+from streamwarden.mp4.boxes import Extent, NotFragmentedMp4, Trailer, read_trailer
+from streamwarden.mp4.fragments import Summary, summarise, summarise_finished
 from tests.unit.media import boxes
 from tests.unit.media.boxes import AUDIO, VIDEO, timed_fragment
 
@@ -49,7 +49,7 @@ def no_box_by_box(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_fd: int, _size: int) -> Summary:
         raise AssertionError("read box by box")
 
-    monkeypatch.setattr(fmp4, "summarise_boxes", refuse)
+    monkeypatch.setattr(fragments, "summarise_boxes", refuse)
 
 
 @pytest.mark.usefixtures("no_box_by_box")

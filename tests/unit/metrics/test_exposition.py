@@ -8,10 +8,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.exposition import new_registry, render
-from streamwarden.metrics.http import HttpMetrics
-from streamwarden.metrics.recording import RecordingMetrics
+from streamwarden.metrics.api_metrics import AuthMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 
 PROMTOOL = shutil.which("promtool")
 

@@ -4,8 +4,8 @@ import math
 
 from prometheus_client import CollectorRegistry
 
-from streamwarden.metrics.auth import AuthMetrics
-from streamwarden.metrics.http import HttpMetrics
+from streamwarden.metrics.api_metrics import AuthMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics
 
 
 def test_a_request_is_counted_by_its_route_template() -> None:

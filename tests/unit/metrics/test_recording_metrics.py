@@ -6,9 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamwarden.actors.messages import RecorderState
-from streamwarden.metrics.exposition import new_registry, render
-from streamwarden.metrics.recording import RecordingMetrics
-from streamwarden.metrics.states import STATES
+from streamwarden.metrics.http_metrics import new_registry, render
+from streamwarden.metrics.recording_metrics import STATES, RecordingMetrics
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamwarden.clock import to_milliseconds
 from streamwarden.errors import InvalidInput
-from streamwarden.storage.cursor import BEGINNING, Position, decode_cursor, encode_cursor
+from streamwarden.storage.pool import BEGINNING, Position, decode_cursor, encode_cursor
 
 URL_SAFE = frozenset(string.ascii_letters + string.digits + "-_")
 moments = st.datetimes(timezones=st.just(UTC)).map(to_milliseconds)

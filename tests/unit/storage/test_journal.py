@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from streamwarden.model import Gap, Segment
 from streamwarden.storage import journal as journal_module
 from streamwarden.storage.journal import Journal, decode, encode, read_pending
-from streamwarden.storage.rows import Gap, Segment
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAMERA = UUID(int=7)

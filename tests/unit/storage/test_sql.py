@@ -9,21 +9,35 @@ from pathlib import Path
 import pytest
 
 from streamwarden import storage
-from streamwarden.storage.sql import load_queries, parse_queries
+from streamwarden.storage.pool import load_queries, parse_queries
 
 FOLDER = Path(str(resources.files(storage)))
 NAMES = sorted(path.stem for path in (FOLDER / "queries").glob("*.sql"))
 
 
+SOURCES = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.py"))]
+
+
+def chosen(source: str) -> set[str]:
+    """Return the queries that a module names as a value, for a file that it does not name there."""
+    pairs = re.findall(r'(?:query = |_write\()"(\w+)"(?: if .* else "(\w+)")?', source)
+    return {query for pair in pairs for query in pair if query}
+
+
 def used(name: str) -> set[str]:
     """Return the queries of one file that some module of ``storage`` mentions by name."""
     found: set[str] = set()
-    for source in (path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py")):
+    for source in SOURCES:
         for variable in re.findall(rf'(\w+) = load_queries\("{name}"\)', source):
-            mentions = re.findall(rf'{variable}\["(\w+)"\]', source)
-            chosen = re.findall(r'(?:query = |_write\()"(\w+)"(?: if .* else "(\w+)")?', source)
-            found |= {*mentions, *(query for pair in chosen for query in pair if query)}
+            found |= {*re.findall(rf'\b{variable}\["(\w+)"\]', source)}
+            found |= chosen(source) & set(load_queries(name))
     return found
+
+
+def test_every_query_that_is_named_as_a_value_stands_in_a_file_of_its_module() -> None:
+    for source in SOURCES:
+        files = re.findall(r'load_queries\("(\w+)"\)', source)
+        assert chosen(source) <= {query for file in files for query in load_queries(file)}
 
 
 def test_there_are_queries() -> None:

@@ -4,13 +4,7 @@ import threading
 
 import pytest
 
-from streamwarden.supervision import (
-    ChildStatus,
-    Intensity,
-    Restart,
-    Strategy,
-    TerminateChild,
-)
+from streamwarden.supervision import ChildStatus, Intensity, Restart, Strategy, TerminateChild
 from tests.unit.supervision.stage import ROOT, Event, Hold, Stage, shut_down
 
 PLENTY = Intensity(20, 5)

@@ -16,7 +16,7 @@ import signal
 import sys
 
 from streamwarden import logs
-from streamwarden.auth.urls import redact
+from streamwarden.auth.rtsp_urls import redact
 from streamwarden.devkit.relay.relay import Relay, RelayPorts, RelaySettings
 from streamwarden.errors import ConfigError
 

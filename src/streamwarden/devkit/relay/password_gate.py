@@ -6,8 +6,8 @@ import hmac
 import secrets
 from collections.abc import Sequence
 
-from streamwarden.clients.digest import Login, parse_challenge, response_of
 from streamwarden.devkit.relay.hook import AccessRequest
+from streamwarden.probe.rtsp_client import Login, parse_challenge, response_of
 
 _REALM = "devkit camera"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamwarden.clients.sdp import Track, sections_of, tracks_of
+from streamwarden.probe.rtsp_client import Track, sections_of, tracks_of
 
 # MediaMTX's own words for codecs (internal/formatlabel).
 _LABELS = {

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from streamwarden.clients.sdp import tracks_of
 from streamwarden.devkit.relay.faults import Fault, FaultBook, Silence
 from streamwarden.devkit.relay.interleaved import (
     Span,
@@ -21,6 +20,7 @@ from streamwarden.devkit.relay.interleaved import (
 from streamwarden.devkit.relay.limits import Limits
 from streamwarden.devkit.relay.sdp import with_track_controls
 from streamwarden.devkit.relay.session import Session, Traffic
+from streamwarden.probe.rtsp_client import tracks_of
 
 _Renumbering = tuple[tuple[int, int], ...]
 """Publisher's channel to reader's channel; empty where all are the same."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streamwarden.clients.sdp import tracks_of
 from streamwarden.devkit.relay.rtsp import MalformedRequest, Request
+from streamwarden.probe.rtsp_client import tracks_of
 
 
 def announced_sdp(request: Request, *, most_tracks: int) -> str:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from streamwarden.auth.access import Grant
-from streamwarden.auth.denial_rules import Denial
+from streamwarden.auth.permissions import Grant
+from streamwarden.auth.revocation import DenialLike
 from streamwarden.http.api.ports import PageOf
 
 
@@ -35,7 +35,7 @@ class Grants(Protocol):
         grants: Sequence[Grant],
         /,
         *,
-        denials: Sequence[Denial],
+        denials: Sequence[DenialLike],
     ) -> Sequence[GrantRow]:
         """Give a user exactly these grants, and deny what they held; return what was before."""
 
@@ -56,10 +56,10 @@ class BlockedRow(Protocol):
 class DenialStore(Protocol):
     """The tables ``denial`` and ``blocked_user``."""
 
-    def put(self, denials: Sequence[Denial], /) -> None:
+    def put(self, denials: Sequence[DenialLike], /) -> None:
         """Deny."""
 
-    def block(self, user: Any, denials: Sequence[Denial], /) -> bool:  # noqa: ANN401 - as in ports
+    def block(self, user: Any, denials: Sequence[DenialLike], /) -> bool:  # noqa: ANN401 - as in ports
         """Block a user and deny what they hold; False where they were blocked before."""
 
     def unblock(self, user_sub: str, /) -> bool:

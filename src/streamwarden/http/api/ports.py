@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from streamwarden.auth.source_changes import NewSource, Stored
+from streamwarden.mediamtx.camera_source import NewSource, Stored
 
 T_co = TypeVar("T_co", covariant=True)
 

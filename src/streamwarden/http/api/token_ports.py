@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from streamwarden.auth.play import Stretch
-from streamwarden.auth.ring import SignedToken
-from streamwarden.auth.streams import StreamAction, StreamClaims
+from streamwarden.auth.keys import SignedToken
+from streamwarden.auth.play_tokens import Stretch
+from streamwarden.auth.stream_tokens import StreamAction, StreamClaims
 from streamwarden.http.ports import PlayVerifier
 
 

@@ -9,8 +9,7 @@ from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from streamwarden.actors.messages import StartStream, StreamStatus
-from streamwarden.http.exports import OwnedExport
-from streamwarden.http.ops import ChildState, RoleSummary, Supervision
+from streamwarden.http.wire import ChildState, OwnedExport, RoleSummary, Supervision
 
 
 class Gateway(Protocol):

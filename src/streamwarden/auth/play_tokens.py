@@ -1,0 +1,153 @@
+"""Play tokens: what a ``<video>`` or an HLS player shows, since it can send no header.
+
+Signed with the stream tokens' keys and an audience of their own, so that neither passes for the
+other. Bound to one camera, to a stretch of time or to what is live, and to the user who asked.
+What the user may do is decided when the token is signed; ``docs/design/0007-play.md`` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from streamwarden.auth import jwts
+from streamwarden.auth.keys import (
+    KeyExpired,
+    KeyRing,
+    SignedToken,
+    SigningKey,
+    UnknownKey,
+    issue_time,
+)
+from streamwarden.auth.users import Unauthenticated
+from streamwarden.clock import Clock
+
+AUDIENCE = "play"
+
+
+MAX_PLAY_TOKEN_CHARS = 2048
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time, from inclusive, to exclusive."""
+
+    from_: datetime
+    to: datetime
+
+    def meets(self, started_at: datetime, ended_at: datetime) -> bool:
+        """Tell whether any of it is within ``started_at`` to ``ended_at``."""
+        return started_at < self.to and ended_at > self.from_
+
+    def holds(self, other: Stretch) -> bool:
+        """Tell whether all of ``other`` is within this."""
+        return self.from_ <= other.from_ and other.to <= self.to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayClaims:
+    """What a verified token says. ``recorded`` None: no recordings; ``live``: now, as it comes.
+
+    ``whole``: of recordings only what lies wholly within ``recorded``, as for a grant with a window.
+    """
+
+    camera_id: UUID
+    sub: str
+    live: bool
+    recorded: Stretch | None
+    whole: bool = False
+    issued_at: datetime
+    expires_at: datetime
+
+
+class PlayTokens:
+    """Signs and verifies play tokens; without leeway, as one clock judges both."""
+
+    def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
+        self._ring = KeyRing(keys, clock)
+        self._clock = clock
+
+    def sign(
+        self,
+        sub: str,
+        camera_id: UUID,
+        *,
+        live: bool,
+        recorded: Stretch | None,
+        ttl_s: int,
+        whole: bool = False,
+        asked_at: datetime | None = None,
+    ) -> SignedToken:
+        """Sign what ``sub`` may play of ``camera_id`` for ``ttl_s`` seconds.
+
+        ``asked_at`` is a moment before the permission was looked up, as for stream tokens.
+        """
+        claims: dict[str, object] = {
+            "aud": AUDIENCE,
+            "camera": str(camera_id),
+            "live": live,
+            "sub": sub,
+        }
+        if recorded is not None:
+            claims |= {"from": _milliseconds(recorded.from_), "to": _milliseconds(recorded.to)}
+            claims |= {"whole": True} if whole else {}
+        return self._ring.sign(claims, ttl_s=ttl_s, asked_at=asked_at)
+
+    def verify(self, token: str) -> PlayClaims:
+        """Return the claims; what they allow is for the caller to compare with what is asked.
+
+        Raises:
+            Unauthenticated: the token says nothing that we believe.
+        """
+        if len(token) > MAX_PLAY_TOKEN_CHARS:
+            raise _refused()
+        try:
+            key = self._ring.key_of(token)
+            claims = jwts.decode(
+                token,
+                key.secret,
+                audience=AUDIENCE,
+                now_s=self._clock.now().timestamp(),
+                require=("jti", "iat", "camera", "live"),
+            )
+            return _read(claims)
+        except (jwts.TokenInvalid, UnknownKey, KeyExpired, ValueError, TypeError, OverflowError):
+            raise _refused() from None
+
+
+def _read(claims: Mapping[str, Any]) -> PlayClaims:
+    recorded = None
+    if "from" in claims or "to" in claims:
+        recorded = Stretch(_moment(claims.get("from")), _moment(claims.get("to")))
+    return PlayClaims(
+        camera_id=UUID(str(claims["camera"])),
+        sub=claims["sub"],
+        live=claims["live"] is True,
+        recorded=recorded,
+        whole=claims.get("whole", False) is not False,
+        issued_at=issue_time(claims),
+        expires_at=datetime.fromtimestamp(float(claims["exp"]), UTC),
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("not a time in milliseconds")
+    return _EPOCH + value * _MILLISECOND
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated("the play token is not valid or has expired")

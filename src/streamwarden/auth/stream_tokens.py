@@ -1,0 +1,241 @@
+"""Stream tokens: one path, one action, one use, a short life.
+
+What MediaMTX's hook believes. Signed by the API with keys of their own, never with the users'
+secret.
+``docs/design/0005-token-life.md`` tells how long each lives and what ends it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from streamwarden.auth import jwts
+from streamwarden.auth.keys import (
+    KeyExpired,
+    KeyRing,
+    SignedToken,
+    SigningKey,
+    UnknownKey,
+    issue_time,
+    parse_keys,
+)
+from streamwarden.clock import Clock
+from streamwarden.errors import InvalidInput
+
+__all__ = [
+    "AUDIENCE",
+    "MAX_LIFE_S",
+    "Refusal",
+    "SigningKey",
+    "StreamAction",
+    "StreamClaims",
+    "StreamTokenRefused",
+    "StreamTokens",
+    "StreamUse",
+    "parse_keys",
+]
+
+
+AUDIENCE = "rtsp"
+
+
+PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+
+
+MAX_STREAM_TOKEN_CHARS = 2048
+"""Ours have about 500; the rest is room for a user's longest id."""
+
+
+class StreamAction(StrEnum):
+    """What MediaMTX is asked to allow."""
+
+    READ = "read"
+    PUBLISH = "publish"
+
+
+class StreamUse(StrEnum):
+    """What a token was signed for; each has its own life (contracts, "Stream tokens")."""
+
+    RECORD = "record"
+    VIEW = "view"
+    PUBLISH = "publish"
+
+
+class Refusal(StrEnum):
+    """Why a stream token was refused: a closed set, used as a metric's label."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_KEY = "unknown_key"
+    KEY_EXPIRED = "key_expired"
+    BAD_SIGNATURE = "bad_signature"
+    WRONG_AUDIENCE = "wrong_audience"
+    BAD_CLAIMS = "bad_claims"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_PATH = "wrong_path"
+    WRONG_ACTION = "wrong_action"
+
+
+class StreamTokenRefused(Exception):
+    """The token does not allow what it is shown for; ``reason`` is all there is to say."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamClaims:
+    """What a verified token says."""
+
+    use: StreamUse
+    action: StreamAction
+    path: str
+    sub: str
+    jti: str
+    kid: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+MAX_LIFE_S: Mapping[StreamUse, int] = {
+    StreamUse.RECORD: 86_400,
+    StreamUse.VIEW: 366 * 86_400,
+    StreamUse.PUBLISH: 366 * 86_400,
+}
+"""The longest life of each, and so for how long a revocation is remembered."""
+
+
+_ACTION_OF_USE: Mapping[StreamUse, StreamAction] = {
+    StreamUse.RECORD: StreamAction.READ,
+    StreamUse.VIEW: StreamAction.READ,
+    StreamUse.PUBLISH: StreamAction.PUBLISH,
+}
+
+
+class StreamTokens:
+    """Signs and verifies stream tokens with a ring of keys; the first usable key signs.
+
+    There is no leeway: the same role signs and verifies, so one clock judges both, and a life of
+    30 s should mean 30 s. Raises ConfigError where no key is usable at the start.
+    """
+
+    def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
+        self._ring = KeyRing(keys, clock)
+        self._clock = clock
+
+    def key_expiries(self) -> dict[str, datetime | None]:
+        """Return when each key ends by its ``kid``; None means never."""
+        return self._ring.expiries()
+
+    def sign_record(
+        self, camera_id: UUID, path: str, *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        """Sign what the camera's recorder reads with; ``asked_at`` as for `sign_view`."""
+        return self._sign(StreamUse.RECORD, f"recorder:{camera_id}", path, ttl_s, asked_at)
+
+    def sign_view(
+        self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        """Sign what a user's preview reads with.
+
+        ``asked_at`` is a moment before the permission was looked up, on the clock of denials: a
+        withdrawal in between then covers this token (``docs/design/0009-revocation.md``).
+        """
+        return self._sign(StreamUse.VIEW, user, path, ttl_s, asked_at)
+
+    def sign_publish(
+        self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        """Sign what a camera publishes with, in the name of the user who asked for it."""
+        return self._sign(StreamUse.PUBLISH, user, path, ttl_s, asked_at)
+
+    def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
+        """Return the claims if the token allows ``action`` on exactly ``path``.
+
+        Works offline and may be called again with the same token: one RTSP read asks at DESCRIBE
+        and at SETUP. Raises StreamTokenRefused.
+        """
+        read = self._decode(token, now_s=self._clock.now().timestamp())
+        if read.path != path:
+            raise StreamTokenRefused(Refusal.WRONG_PATH)
+        if read.action is not action:
+            raise StreamTokenRefused(Refusal.WRONG_ACTION)
+        return read
+
+    def recall(self, token: str) -> StreamClaims | None:
+        """Return what a token of ours says, expired or not; None for any other.
+
+        Allows nothing: it tells whose session it is that was opened with the token.
+        """
+        try:
+            return self._decode(token, now_s=0.0)
+        except StreamTokenRefused:
+            return None
+
+    def _decode(self, token: str, *, now_s: float) -> StreamClaims:
+        if len(token) > MAX_STREAM_TOKEN_CHARS:
+            raise StreamTokenRefused(Refusal.MALFORMED)
+        try:
+            key = self._key_of(token)
+            claims = jwts.decode(
+                token, key.secret, audience=AUDIENCE, now_s=now_s, require=("jti", "iat")
+            )
+        except jwts.TokenInvalid as invalid:
+            raise StreamTokenRefused(Refusal(invalid.fault.value)) from None
+        return _read(claims, key.kid)
+
+    def _key_of(self, token: str) -> SigningKey:
+        try:
+            return self._ring.key_of(token)
+        except UnknownKey:
+            raise StreamTokenRefused(Refusal.UNKNOWN_KEY) from None
+        except KeyExpired:
+            raise StreamTokenRefused(Refusal.KEY_EXPIRED) from None
+
+    def _sign(
+        self, use: StreamUse, sub: str, path: str, ttl_s: int, asked_at: datetime | None = None
+    ) -> SignedToken:
+        if not PATH.fullmatch(path):
+            raise InvalidInput("the path has characters that a path may not have", field="path")
+        if not jwts.is_subject(sub):
+            raise InvalidInput("the user's id is empty, too long or not printable", field="sub")
+        if not 1 <= ttl_s <= MAX_LIFE_S[use]:
+            raise InvalidInput(f"a token lives 1 to {MAX_LIFE_S[use]} seconds", field="ttl")
+        claims = {
+            "aud": AUDIENCE,
+            "action": _ACTION_OF_USE[use].value,
+            "use": use.value,
+            "path": path,
+            "sub": sub,
+        }
+        return self._ring.sign(claims, ttl_s=ttl_s, asked_at=asked_at)
+
+
+def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:
+    try:
+        use = StreamUse(claims["use"])
+        action = StreamAction(claims["action"])
+        path, jti = claims["path"], claims["jti"]
+        issued_at = issue_time(claims)
+    except (KeyError, ValueError, TypeError):
+        raise StreamTokenRefused(Refusal.BAD_CLAIMS) from None
+    if _ACTION_OF_USE[use] is not action or not (isinstance(path, str) and PATH.fullmatch(path)):
+        raise StreamTokenRefused(Refusal.BAD_CLAIMS)
+    expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
+    return StreamClaims(
+        use=use,
+        action=action,
+        path=path,
+        sub=claims["sub"],
+        jti=jti,
+        kid=kid,
+        issued_at=issued_at,
+        expires_at=expires_at,
+    )

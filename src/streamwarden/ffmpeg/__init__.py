@@ -1,0 +1,1 @@
+"""FFmpeg as child processes: command lines, the watching thread, runs, and why they ended."""

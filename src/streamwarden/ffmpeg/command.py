@@ -1,0 +1,204 @@
+"""FFmpeg's command line for one run; every option's reason is in ``docs/design/0003-a-run.md``.
+
+Where FFmpeg is: the setting, then PATH, then the one that comes with imageio-ffmpeg.
+
+What a child may have of the machine: its limits, and whose rights it runs with.
+
+``prlimit`` and ``setpriv`` of util-linux set them and turn into FFmpeg by exec: a ``preexec_fn`` would
+run Python between fork and exec, in a process that has threads. Together they cost about two
+milliseconds of a start that takes two hundred.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import imageio_ffmpeg  # type: ignore[import-untyped]  # has no types
+
+from streamwarden.errors import ConfigError
+from streamwarden.paths import live_pattern
+
+
+def find_ffmpeg(setting: Path | None) -> str:
+    """Return the absolute path of the FFmpeg to use.
+
+    Raises:
+        ConfigError: the one that is set cannot be executed, or there is none.
+    """
+    if setting is not None:
+        found = shutil.which(str(setting))
+        if found is None:
+            raise ConfigError(
+                f"STREAMWARDEN_FFMPEG: {setting} is not a program that can be executed"
+            )
+        # Not what a link leads to: a program may ask for the name by which it was called.
+        return os.path.abspath(found)  # noqa: PTH100 - Path.resolve would follow the link
+    if (found := shutil.which("ffmpeg")) is not None:
+        return os.path.abspath(found)  # noqa: PTH100 - likewise
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise ConfigError("no FFmpeg was found; install it, or set STREAMWARDEN_FFMPEG") from error
+
+
+def require_setpriv() -> None:
+    """Raise ConfigError unless ``setpriv`` and ``prlimit`` are there.
+
+    Without the one FFmpegs could outlive us, without the other they would have no limits.
+    """
+    for name in ("setpriv", "prlimit"):
+        if shutil.which(name, path="/usr/bin:/bin") is None:
+            raise ConfigError(f"{name} was not found in /usr/bin; install util-linux")
+
+
+OPEN_FILES: Final = 256
+
+
+ADDRESS_SPACE_BYTES: Final = 4 * 1024**3
+"""A recorder maps 0.3 GB and a picture of 8K about one: whatever takes more is no longer at work."""
+
+
+LIMITS: Final = (
+    *("prlimit", "--core=0:0", f"--nofile={OPEN_FILES}:{OPEN_FILES}"),
+    *(f"--as={ADDRESS_SPACE_BYTES}:{ADDRESS_SPACE_BYTES}", "--"),
+)
+"""No core dump either: it would hold the URL and its token."""
+
+
+WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherUser:
+    """The account under which FFmpeg runs: it owns what it writes until that is stored."""
+
+    uid: int
+    gid: int
+
+    def argv(self, argv: list[str]) -> list[str]:
+        """Return ``argv``, which begins with `WITH_US`, run by this user and none of its groups."""
+        at = argv.index("--")
+        ids = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        return [*argv[:at], *ids, *argv[at:]]
+
+
+def other_user(name: str | None) -> OtherUser | None:
+    """Return the account ``name``; None where none is set.
+
+    Raises:
+        ConfigError: there is no such account, it is root, or we may not change to it.
+    """
+    if name is None:
+        return None
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError("STREAMWARDEN_FFMPEG_USER: there is no such account") from None
+    if os.geteuid() != 0:
+        raise ConfigError(
+            "STREAMWARDEN_FFMPEG_USER: only root can start FFmpeg as somebody else; unset it, or "
+            "start streamwarden as root"
+        )
+    if found.pw_uid == 0:
+        raise ConfigError("STREAMWARDEN_FFMPEG_USER: root is no account of little rights")
+    return OtherUser(found.pw_uid, found.pw_gid)
+
+
+ANSWER_TIMEOUT_S: Final = 5.0
+"""FFmpeg's own ``-timeout``: connecting is bounded by it, reading by twice as much."""
+
+
+PROTOCOLS: Final = "rtsp,rtsps,rtp,tcp,tls"
+"""All that an FFmpeg which reads a camera may speak."""
+
+
+_INTERLEAVE: Final = "500000"
+"""Microseconds that a track waits for the other one: FFmpeg's own 10 s would hold back the picture of
+a camera whose microphone falls silent until it looked stalled."""
+
+
+_FRAGMENTS: Final = (
+    "movflags=+frag_keyframe+empty_moov+default_base_moof"
+    f":frag_duration=1000000:flush_packets=1:write_prft=wallclock:max_interleave_delta={_INTERLEAVE}"
+)
+
+
+class RunOrder(Protocol):
+    """All that one FFmpeg life needs. ``url`` holds a token: keep it out of the repr."""
+
+    @property
+    def run(self) -> int:
+        """The run's number."""
+
+    @property
+    def url(self) -> str:
+        """Where to read from."""
+
+    @property
+    def segment_seconds(self) -> int:
+        """How long a segment is to be; it ends at the first key frame from there on."""
+
+    @property
+    def folder(self) -> Path:
+        """FFmpeg's working folder."""
+
+    @property
+    def audio(self) -> str:
+        """``copy``, ``aac`` or ``none``."""
+
+    @property
+    def probe_s(self) -> float:
+        """How long to look at the stream before deciding what it is."""
+
+
+def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
+    """Return the arguments that record ``order.url`` into segments in the working folder."""
+    return [
+        *WITH_US,
+        ffmpeg,
+        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
+        *("-protocol_whitelist", PROTOCOLS),
+        *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
+        *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
+        *("-i", order.url),
+        *into_segments(
+            audio=order.audio,
+            segment_seconds=order.segment_seconds,
+            pattern=live_pattern(order.run),
+        ),
+    ]
+
+
+def into_segments(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
+    """Return what is made of an input: which tracks, how, and into which files."""
+    return [
+        *_tracks(audio),
+        *("-max_interleave_delta", _INTERLEAVE),
+        *("-f", "segment", "-segment_time", str(segment_seconds), "-reset_timestamps", "1"),
+        *("-segment_list", "pipe:1", "-segment_list_type", "csv"),
+        *("-segment_format", "mp4", "-segment_format_options", _FRAGMENTS),
+        pattern,
+    ]
+
+
+def _tracks(audio: str) -> list[str]:
+    """Return what is recorded of which track: the audio never costs the video."""
+    video = ["-map", "0:v:0", "-c:v", "copy"]
+    match audio:
+        case "copy":
+            return [*video, "-map", "0:a:0?", "-c:a", "copy"]
+        case "aac":
+            return [*video, "-map", "0:a:0?", "-c:a", "aac", "-b:a", "64k"]
+        case "none":
+            return video
+        case _:
+            raise ValueError(f"audio is copied, made AAC or left out, not {audio!r}")
+
+
+ENVIRONMENT: Final = {"TZ": "UTC", "AV_LOG_FORCE_NOCOLOR": "1", "PATH": "/usr/bin:/bin"}
+"""FFmpeg's whole environment: nothing of ours reaches it. PATH is for ``prlimit`` and ``setpriv`` alone."""

@@ -1,0 +1,517 @@
+"""The one thread that spawns every FFmpeg and watches all of them.
+
+It never ends while streamwarden runs: the kernel's parent-death signal follows the *thread* that
+spawned a child, so a child spawned by a thread that ends would be killed with it. One selector holds a
+pidfd and two pipes per run. What happens is told to whoever has adopted the camera; what nobody has
+yet dealt with is kept and told again to the next one (``docs/design/0003-a-run.md``).
+
+
+Who holds a camera's runs: what is kept for the next holder, and what the present one may do.
+
+How fast processes may be spawned: a token bucket on the monotonic clock, and who waits for it.
+
+A start costs 0.2 s of a core. Fifty at once starve each other and everything that already records;
+spread out, each has its first frame sooner.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from streamwarden.clock import Clock
+from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
+from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
+from streamwarden.ffmpeg.process import Process, WatchLoop, read_pipe, used
+from streamwarden.ffmpeg.run import (
+    STDERR_BYTES_A_TICK,
+    Ended,
+    Run,
+    RunClock,
+    RunListener,
+    SegmentListReader,
+    wall_offset_s,
+)
+from streamwarden.model import Cause
+
+
+@dataclass(slots=True)
+class CameraBook:
+    """A camera's runs by number, and who is told about them."""
+
+    listener: RunListener
+    runs: dict[int, Run] = field(default_factory=dict)
+    ended: dict[int, Ended] = field(default_factory=dict)
+
+    def tell_all(self) -> None:
+        """Tell the listener everything that nobody has dealt with yet, then ``adopted``."""
+        for number, run in sorted(self.runs.items()):
+            self.listener.spawned(number, run.spawned_at)
+            if run.recording:
+                self.listener.recording(number, run.clock.now())
+            # A clock that was set and a segment that is overdue are told again at the next look: the
+            # holder that knew has failed.
+            run.step_told = run.overdue_told = False
+            for segment in run.pending.values():
+                self.listener.listed(number, segment)
+        for number, end in sorted(self.ended.items()):
+            self.listener.ended(number, end)
+        self.listener.adopted()
+
+
+class Watching(Protocol):
+    """What ``CameraRuns`` needs of the watcher; all but ``enqueue`` in the watching thread."""
+
+    def enqueue(self, command: Callable[[], None]) -> None:
+        """Run ``command`` in the watching thread."""
+
+    def held(self, camera_id: UUID, listener: RunListener) -> CameraBook | None:
+        """Return the camera if ``listener`` still holds it."""
+
+    def queue_spawn(self, camera: CameraBook, order: RunOrder) -> None:
+        """Spawn as soon as the pace allows."""
+
+    def stop_run(self, camera: CameraBook, number: int) -> None:
+        """Ask a run to end."""
+
+
+class CameraRuns:
+    """What the holder of a camera may do with its runs; powerless once another has adopted it."""
+
+    def __init__(self, watcher: Watching, camera_id: UUID, listener: RunListener) -> None:
+        self._watcher = watcher
+        self._camera_id = camera_id
+        self._listener = listener
+
+    def spawn(self, order: RunOrder) -> None:
+        """Start an FFmpeg; ``spawned`` follows, or ``ended`` when it cannot be started."""
+        self._enqueue(lambda camera: self._watcher.queue_spawn(camera, order))
+
+    def stop(self, run: int) -> None:
+        """End a run in order: SIGTERM, and SIGKILL when that is not enough; ``ended`` follows."""
+        self._enqueue(lambda camera: self._watcher.stop_run(camera, run))
+
+    def settled(self, run: int, number: int) -> None:
+        """A listed segment is in its final place: it need not be told again."""
+        self._enqueue(lambda camera: settle(camera, run, number))
+
+    def forget(self, run: int) -> None:
+        """An ended run has been dealt with entirely."""
+        self._enqueue(lambda camera: forget(camera, run))
+
+    def _enqueue(self, command: Callable[[CameraBook], None]) -> None:
+        self._watcher.enqueue(partial(self._carry_out, command))
+
+    def _carry_out(self, command: Callable[[CameraBook], None]) -> None:
+        camera = self._watcher.held(self._camera_id, self._listener)
+        if camera is not None:
+            command(camera)
+
+
+def settle(camera: CameraBook, run: int, number: int) -> None:
+    """Drop a listed segment from what would be told again."""
+    if (live := camera.runs.get(run)) is not None:
+        live.pending.pop(number, None)
+
+
+def forget(camera: CameraBook, run: int) -> None:
+    """Drop an ended run."""
+    if run in camera.ended:
+        del camera.ended[run]
+        camera.runs.pop(run, None)
+
+
+C = TypeVar("C")
+
+
+class Pacer:
+    """Allows ``burst`` spawns at once, and one more every ``interval_s`` seconds."""
+
+    def __init__(self, *, interval_s: float, burst: int) -> None:
+        if interval_s <= 0 or burst < 1:
+            raise ValueError("a pace needs an interval above 0 and a burst of at least 1")
+        self._interval_s = interval_s
+        self._burst = burst
+        self._tokens = float(burst)
+        self._at_s: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Use up one spawn if the pace allows it now."""
+        self._refill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def wait_s(self, now: float) -> float:
+        """Return how long it is until ``take`` would succeed."""
+        self._refill(now)
+        return max(0.0, (1 - self._tokens) * self._interval_s)
+
+    def _refill(self, now: float) -> None:
+        if self._at_s is not None:
+            self._tokens = min(self._burst, self._tokens + (now - self._at_s) / self._interval_s)
+        self._at_s = now
+
+
+class SpawnQueue(Generic[C]):
+    """Orders that wait for the pace, first come first served; ``C`` is what a camera is known by."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self._waiting: deque[tuple[C, RunOrder]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, camera: C, order: RunOrder) -> None:
+        """Put an order at the end."""
+        self._waiting.append((camera, order))
+
+    def drop_all(self, camera: C) -> None:
+        """Forget a camera's orders."""
+        self._waiting = deque(item for item in self._waiting if item[0] is not camera)
+
+    def drop(self, camera: C, run: int) -> bool:
+        """Forget one order; False when it does not wait here."""
+        before = len(self._waiting)
+        self._waiting = deque(
+            item for item in self._waiting if item[0] is not camera or item[1].run != run
+        )
+        return len(self._waiting) < before
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._waiting.clear()
+
+    def due(self, now: float) -> Iterator[tuple[C, RunOrder]]:
+        """Take out, in order, what the pace allows at ``now``."""
+        while self._waiting and self._pacer.take(now):
+            yield self._waiting.popleft()
+
+    def wait_s(self, now: float) -> float | None:
+        """Return how long it is until one is due; None when none waits."""
+        return self._pacer.wait_s(now) if self._waiting else None
+
+
+TICK_S: Final = 0.25
+
+
+_LOOK_EVERY_TICKS: Final = 4
+"""A run that records is looked at once a second, one that does not yet at every tick."""
+
+
+_DRAIN_READS: Final = 16
+
+
+_STOP_GRACE_S: Final = 4.0
+"""FFmpeg closes its file within 0.4 s of SIGTERM; one that waits for a dead source never does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a run may be silent: before its first fragment, and after."""
+
+    start_s: float = 25.0
+    stall_s: float = 8.0
+
+
+class RunWatcher:
+    """Spawns and watches every run. All public methods may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        ffmpeg: str,
+        clock: Clock,
+        pacer: Pacer,
+        patience: Patience | None = None,
+        argv: Callable[[str, RunOrder], list[str]] = recording_argv,
+    ) -> None:
+        self._ffmpeg = ffmpeg
+        self._clock = clock
+        self._patience = patience or Patience()
+        self._argv = argv
+        self._cameras: dict[UUID, CameraBook] = {}
+        self._spawns: SpawnQueue[CameraBook] = SpawnQueue(pacer)
+        self._live: dict[int, tuple[CameraBook, Run]] = {}
+        self._cpu_s_of_ended = 0.0
+        self._cpu_s_shown = 0.0
+        self._talked: set[int] = set()
+        self._ticks = 0
+        self._tick_at_s = 0.0
+        self._closing = False
+        self._loop = WatchLoop("run-watcher")
+        self._loop.start(self)
+
+    # Any thread
+
+    def adopt(self, camera_id: UUID, listener: RunListener) -> CameraRuns:
+        """Take over a camera: all that is known of its runs is told, then ``adopted``."""
+        self.enqueue(lambda: self._adopt(camera_id, listener))
+        return CameraRuns(self, camera_id, listener)
+
+    def stop_camera(self, camera_id: UUID) -> None:
+        """End all runs of a camera whose actor is parked."""
+        self.enqueue(lambda: self._stop_camera(camera_id))
+
+    def drop(self, camera_id: UUID) -> None:
+        """Forget a camera that has no run any more."""
+        self.enqueue(lambda: self._drop(camera_id))
+
+    def enqueue(self, command: Callable[[], None]) -> None:
+        """Run ``command`` in the watching thread; one that comes after ``close`` is dropped."""
+        self._loop.enqueue(command)
+
+    def usage(self) -> tuple[float, int]:
+        """Return the CPU seconds of all runs, ended ones included, and the live ones' memory."""
+        live = [used(pid) for pid in list(self._live)]
+        cpu_s = self._cpu_s_of_ended + sum(process.cpu_s for process in live)
+        # A run that ends while we look may count twice or not at all: a counter never goes back.
+        self._cpu_s_shown = max(self._cpu_s_shown, cpu_s)
+        return self._cpu_s_shown, sum(process.resident_bytes for process in live)
+
+    def close(self, deadline_s: float) -> None:
+        """Kill what still runs, and end the thread."""
+        self.enqueue(self._begin_close)
+        self._loop.join(deadline_s)
+
+    # The watching thread
+
+    def held(self, camera_id: UUID, listener: RunListener) -> CameraBook | None:
+        """Return the camera if ``listener`` is still the one who holds it."""
+        camera = self._cameras.get(camera_id)
+        return camera if camera is not None and camera.listener is listener else None
+
+    def _adopt(self, camera_id: UUID, listener: RunListener) -> None:
+        camera = self._cameras.get(camera_id)
+        if camera is None:
+            camera = self._cameras[camera_id] = CameraBook(listener)
+        # What has not begun dies with its former holder: the new one decides for itself.
+        self._spawns.drop_all(camera)
+        camera.listener = listener
+        camera.tell_all()
+
+    def _drop(self, camera_id: UUID) -> None:
+        camera = self._cameras.get(camera_id)
+        if camera is not None and all(number in camera.ended for number in camera.runs):
+            del self._cameras[camera_id]
+
+    def _stop_camera(self, camera_id: UUID) -> None:
+        if (camera := self._cameras.get(camera_id)) is not None:
+            self._spawns.drop_all(camera)
+            for number in list(camera.runs):
+                self.stop_run(camera, number)
+
+    def queue_spawn(self, camera: CameraBook, order: RunOrder) -> None:
+        """Spawn as soon as the pace allows."""
+        self._spawns.add(camera, order)
+
+    def stop_run(self, camera: CameraBook, number: int) -> None:
+        """Ask a run to end; one that is still queued never begins."""
+        if self._spawns.drop(camera, number):
+            self._end(camera, number, self._not_run(None, "stopped before it was spawned"))
+            return
+        run = camera.runs.get(number)
+        if run is None or number in camera.ended or run.stop_asked:
+            return
+        run.stop_asked = True
+        if run.killed is None:
+            run.process.signal(signal.SIGTERM)
+            run.kill_at_s = self._clock.monotonic() + _STOP_GRACE_S
+
+    def over(self) -> bool:
+        """Return whether nothing is left to watch."""
+        return self._closing and not self._live
+
+    def wait_s(self) -> float | None:
+        """Return how long neither a look nor a spawn is due."""
+        now = self._clock.monotonic()
+        waits_s = [self._tick_at_s - now] if self._live else []
+        if (spawn_s := self._spawns.wait_s(now)) is not None:
+            waits_s.append(spawn_s)
+        return max(0.0, min(waits_s)) if waits_s else None
+
+    def turn(self) -> None:
+        """Look at the runs and spawn, where the time has come."""
+        self._loop.guarded(self._tick)
+        for camera, order in self._spawns.due(self._clock.monotonic()):
+            self._loop.guarded(partial(self._spawn, camera, order))
+
+    def _begin_close(self) -> None:
+        self._closing = True
+        self._spawns.clear()
+        for _, run in self._live.values():
+            run.stop_asked = True
+            run.process.signal(signal.SIGKILL)
+
+    # Spawning
+
+    def _spawn(self, camera: CameraBook, order: RunOrder) -> None:
+        if not os.access(self._ffmpeg, os.X_OK):
+            text = "the FFmpeg program cannot be executed"
+            self._end(camera, order.run, self._not_run(Cause.FFMPEG_MISSING, text))
+            return
+        try:
+            process = Process(self._argv(self._ffmpeg, order), order.folder)
+        except (OSError, ValueError) as error:
+            in_folder = str(getattr(error, "filename", "")) == str(order.folder)
+            cause = Cause.NOT_WRITABLE if in_folder else Cause.INTERNAL
+            # Only what the system says: another error's text may hold an argument, and so a token.
+            text = f"FFmpeg was not spawned: {getattr(error, 'strerror', type(error).__name__)}"
+            self._end(camera, order.run, self._not_run(cause, text))
+            return
+        self._watch(camera, order, process)
+
+    def _watch(self, camera: CameraBook, order: RunOrder, process: Process) -> None:
+        now = self._clock.monotonic()
+        run = Run(
+            order=order,
+            process=process,
+            clock=RunClock(self._clock),
+            reader=SegmentListReader(order.run),
+            born_s=now,
+            grew_s=now,
+        )
+        camera.runs[order.run] = run
+        if not self._live:
+            self._tick_at_s = now + TICK_S
+        self._live[process.pid] = (camera, run)
+        for source, react in (
+            (process.stdout, partial(self._read_list, camera, run)),
+            (process.stderr, partial(self._read_stderr, run)),
+            (process.pidfd, partial(self._exited, camera, run)),
+        ):
+            self._loop.register(source, react)
+        camera.listener.spawned(order.run, run.spawned_at)
+
+    def _not_run(self, cause: Cause | None, text: str) -> Ended:
+        return Ended(self._clock.now(), cause, text, recorded=False, tail=None)
+
+    # What a run does
+
+    def _read_list(self, camera: CameraBook, run: Run) -> None:
+        chunk = read_pipe(run.process.stdout)
+        if chunk == b"":
+            self._loop.unregister(run.process.stdout)
+        self._take_list(camera, run, chunk or b"")
+
+    def _take_list(self, camera: CameraBook, run: Run, chunk: bytes) -> None:
+        # All are taken before the first is told: no listener can make the others' lines be lost.
+        taken = [run.take(segment) for segment in run.reader.feed(chunk)]
+        if taken:
+            run.opened_s = self._clock.monotonic()
+        for listed in taken:
+            if run.wrote_media:
+                self._note_growth(camera, run)
+            camera.listener.listed(run.number, listed)
+
+    def _read_stderr(self, run: Run) -> None:
+        chunk = read_pipe(run.process.stderr)
+        run.note_stderr(chunk or b"")
+        self._talked.add(run.process.pid)
+        if chunk == b"" or run.stderr_budget < 0:
+            # A flood is left in its pipe until the next tick: it slows its own FFmpeg, not the others.
+            self._loop.unregister(run.process.stderr)
+            run.stderr_paused = chunk != b""
+
+    def _exited(self, camera: CameraBook, run: Run) -> None:
+        # Not yet reaped: its times can still be read.
+        cpu_s = used(run.process.pid).cpu_s
+        exit_code = run.process.reap()
+        self._cpu_s_of_ended += cpu_s
+        self._loop.guarded(partial(self._drain, camera, run))
+        self._release(run)
+        self._end(camera, run.number, self._judge(run, exit_code))
+
+    def _drain(self, camera: CameraBook, run: Run) -> None:
+        while chunk := read_pipe(run.process.stdout):
+            self._take_list(camera, run, chunk)
+        for _ in range(_DRAIN_READS):
+            run.note_stderr(read_pipe(run.process.stderr) or b"")
+
+    def _release(self, run: Run) -> None:
+        self._loop.unregister(run.process.stdout)
+        self._loop.unregister(run.process.stderr)
+        self._loop.unregister(run.process.pidfd)
+        run.process.close()
+        del self._live[run.process.pid]
+
+    def _judge(self, run: Run, exit_code: int) -> Ended:
+        if run.grown():
+            run.grew_s = self._clock.monotonic()
+        end = RunEnd(
+            exit_code=exit_code,
+            stderr=run.stderr_tail(),
+            wrote_media=run.wrote_media,
+            asked_to_stop=run.stop_asked and run.killed is None,
+            killed=run.killed,
+            waited_s=self._clock.monotonic() - run.born_s,
+            answer_wait_s=ANSWER_TIMEOUT_S,
+        )
+        cause = classify(end)
+        text = "stopped" if cause is None else message(cause, end)
+        return Ended(run.clock.now(), cause, text, recorded=run.wrote_media, tail=run.tail())
+
+    def _end(self, camera: CameraBook, number: int, end: Ended) -> None:
+        camera.ended[number] = end
+        camera.listener.ended(number, end)
+
+    # Looking at all of them
+
+    def _tick(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._tick_at_s:
+            return
+        self._tick_at_s = now + TICK_S
+        self._ticks += 1
+        offset_s = wall_offset_s(self._clock)
+        for pid, (camera, run) in list(self._live.items()):
+            if not run.recording or (pid + self._ticks) % _LOOK_EVERY_TICKS == 0:
+                self._loop.guarded(partial(self._look, camera, run, now, offset_s))
+        for pid in self._talked & self._live.keys():
+            self._resume_stderr(self._live[pid][1])
+        self._talked.clear()
+
+    def _look(self, camera: CameraBook, run: Run, now: float, offset_s: float) -> None:
+        if run.kill_at_s is not None and now >= run.kill_at_s:
+            run.kill_at_s = None
+            run.process.signal(signal.SIGKILL)
+        if run.grown():
+            self._note_growth(camera, run)
+        elif not run.stop_asked and run.killed is None:
+            self._judge_silence(camera, run, now)
+        if not run.step_told and (by_s := run.clock.stepped_by_s(offset_s)):
+            run.step_told = True
+            camera.listener.clock_stepped(run.number, by_s)
+        if not run.overdue_told and run.overdue(now):
+            run.overdue_told = True
+            camera.listener.overdue(run.number)
+
+    def _note_growth(self, camera: CameraBook, run: Run) -> None:
+        run.grew_s = self._clock.monotonic()
+        if not run.recording:
+            run.recording = True
+            run.opened_s = run.grew_s
+            camera.listener.recording(run.number, run.clock.now())
+
+    def _judge_silence(self, camera: CameraBook, run: Run, now: float) -> None:
+        patience_s = self._patience.stall_s if run.wrote_media else self._patience.start_s
+        if now - run.grew_s < patience_s:
+            return
+        run.killed = Killed.STALLED if run.wrote_media else Killed.NEVER_STARTED
+        camera.listener.stalled(run.number, run.clock.now())
+        # A stalled FFmpeg does not heed SIGTERM: it waits in a read.
+        run.process.signal(signal.SIGKILL)
+
+    def _resume_stderr(self, run: Run) -> None:
+        run.stderr_budget = STDERR_BYTES_A_TICK
+        if run.stderr_paused:
+            run.stderr_paused = False
+            self._loop.register(run.process.stderr, partial(self._read_stderr, run))

@@ -1,0 +1,379 @@
+"""The cameras: who sees them, and who may change them.
+
+A camera as the API takes it and shows it.
+
+What an administrator does with a camera, and what follows for its stream.
+
+Where a camera is pulled from: what is sent of it, and what changes by it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+import falcon
+from pydantic import AfterValidator, Field, StringConstraints
+
+from streamwarden.auth.permissions import Action, is_admin
+from streamwarden.auth.users import User
+from streamwarden.clock import Clock
+from streamwarden.errors import Conflict
+from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
+from streamwarden.http.api.audit_routes import describe
+from streamwarden.http.api.ports import CameraRow, Cameras, Segments, SourceTable, Wishes
+from streamwarden.http.api.revocation_routes import Revocations
+from streamwarden.http.api.stream_routes import StreamService
+from streamwarden.http.middleware import name_request
+from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.validation import body_of, query_of, user_of
+from streamwarden.mediamtx.camera_source import (
+    FIELDS,
+    MAX_PASSWORD_CHARS,
+    MAX_SOURCE_CHARS,
+    MAX_USERNAME_CHARS,
+    SourceChange,
+    SourcePlanner,
+    told_of,
+)
+
+_SECRET: dict[str, Any] = {"writeOnly": True, "format": "password"}
+
+
+# None of these is shown in a repr: the URL may hold the password, too.
+SourceUrlText = Annotated[
+    str, Field(min_length=1, max_length=MAX_SOURCE_CHARS, description="rtsp:// or rtsps://")
+]
+
+
+Username = Annotated[str, Field(min_length=1, max_length=MAX_USERNAME_CHARS)]
+
+
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_CHARS)]
+
+
+class SourceFields(Model):
+    """Where the camera is pulled from, and what it is shown. Null removes; the password never returns."""
+
+    source_url: SourceUrlText | None = Field(default=None, repr=False)
+    source_username: Username | None = Field(
+        default=None, repr=False, json_schema_extra={"writeOnly": True}
+    )
+    source_password: Password | None = Field(default=None, repr=False, json_schema_extra=_SECRET)
+
+    def sources_given(self) -> dict[str, str | None]:
+        """Return what was sent of it, by name."""
+        return self.model_dump(include=set(FIELDS), exclude_unset=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Plans changes of sources. ``wake`` has the media server told now."""
+
+    table: SourceTable
+    planner: SourcePlanner
+    wake: Callable[[], None]
+
+    def plan(
+        self, camera_id: UUID, path: str, given: dict[str, str | None], *, is_new: bool = False
+    ) -> SourceChange | None:
+        """Return what changes, None where nothing does; raises as the planner does."""
+        before = None if is_new else self.table.get(camera_id)
+        return self.planner.plan(camera_id, path, before, given)
+
+
+Status = Literal["active", "inactive"]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must hold printable characters only")
+    return value
+
+
+def _without_controls(value: str) -> str:
+    # Not isprintable: a name may well hold the wide space of Chinese.
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("must hold no control characters")
+    return value
+
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_controls)
+]
+
+
+Owner = Annotated[UserId, AfterValidator(_printable)]
+
+
+class CameraModel(Model):
+    """A camera."""
+
+    id: Id
+    name: str
+    path: str
+    owner: str
+    status: Status
+    created_at: Moment
+    source_url: str | None
+    source_credentials: bool
+
+
+class CameraList(Model):
+    """Some cameras; ``next_cursor`` asks for those that follow, null at the end."""
+
+    items: list[CameraModel]
+    next_cursor: str | None
+
+
+class ListQuery(Model):
+    """Which cameras."""
+
+    limit: QueryInteger = Field(default=100, ge=1, le=1_000)
+    cursor: str | None = Field(default=None, max_length=128)
+
+
+class NewCamera(SourceFields):
+    """A camera to be. ``path`` defaults to its id; without ``source_url`` it pushes."""
+
+    name: Name
+    owner: Owner
+    path: StreamPath | None = None
+    status: Status = "active"
+
+
+def _optional(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class CameraChanges(SourceFields):
+    """What is given is changed; nothing but the source and its credentials can be set to null."""
+
+    # The defaults only make the fields optional: `given` leaves them out.
+    name: Name = Field(default="", json_schema_extra=_optional)
+    owner: Owner = Field(default="", json_schema_extra=_optional)
+    path: StreamPath = Field(default="", json_schema_extra=_optional)
+    status: Status = Field(default="active", json_schema_extra=_optional)
+
+    def given(self) -> dict[str, Any]:
+        """Return what was sent, by name, but for the source."""
+        return self.model_dump(exclude_unset=True, exclude=set(FIELDS))
+
+
+class RemoveQuery(Model):
+    """What becomes of the recordings: kept until retention, or deleted now."""
+
+    recordings: Literal["keep", "delete"] = "keep"
+
+
+def model_of(camera: CameraRow) -> CameraModel:
+    """Return a camera as it is shown."""
+    return CameraModel.model_validate(
+        {name: getattr(camera, name) for name in CameraModel.model_fields}
+    )
+
+
+class StreamWanted(Conflict):
+    """The camera is being recorded for its present owner; disconnect it first."""
+
+    code = "stream_wanted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraService:
+    """Adds, changes and removes cameras."""
+
+    cameras: Cameras
+    wishes: Wishes
+    segments: Segments
+    streams: StreamService
+    revocations: Revocations
+    sources: Sources
+    clock: Clock
+
+    def add(self, new: NewCamera) -> CameraRow:
+        """Add a camera; raise Conflict ``path_taken``, and as ``Sources.plan``."""
+        camera_id = uuid4()
+        path = new.path or str(camera_id)
+        change = self.sources.plan(camera_id, path, new.sources_given(), is_new=True)
+        camera = self.cameras.add(
+            name=new.name,
+            owner=new.owner,
+            path=path,
+            status=new.status,
+            created_at=self.clock.now(),
+            camera_id=camera_id,
+            source=None if change is None else change.source,
+        )
+        if change is not None:
+            self.sources.wake()
+        return camera
+
+    def change(
+        self, camera_id: UUID, changes: CameraChanges, *, by: User, request_id: str
+    ) -> CameraRow:
+        """Change a camera. Deactivating stops it; a new path reaches the next spawn.
+
+        Raises:
+            StreamWanted: a new owner, while the camera is recorded for the old one.
+            InvalidInput, Conflict: as ``Sources.plan``.
+        """
+        before = self._existing(camera_id)
+        wish = self.wishes.get(camera_id)
+        wanted = wish is not None and wish.wanted
+        given = changes.given()
+        if wanted and given.get("owner", before.owner) != before.owner:
+            raise StreamWanted("disconnect the stream before the camera changes its owner")
+        path = given.get("path", before.path)
+        source = self.sources.plan(camera_id, path, changes.sources_given())
+        after = self.cameras.update(
+            camera_id,
+            name=given.get("name"),
+            path=given.get("path"),
+            status=given.get("status"),
+            owner=given.get("owner"),
+            source=None if source is None else source.source,
+            drop_source=source is not None and source.source is None,
+        )
+        if after is None:
+            raise CameraNotFound("there is no such camera")
+        if before.source_url or after.source_url:
+            self.sources.wake()
+        self.revocations.camera_changed(before, after)
+        self._follow(before, after, wanted=wanted, by=by, request_id=request_id)
+        return after
+
+    def remove(self, camera_id: UUID, *, with_recordings: bool, by: User, request_id: str) -> None:
+        """Stop and remove a camera; its recordings stay until retention unless asked otherwise."""
+        camera = self._existing(camera_id)
+        self.streams.retire(
+            camera, by=by, request_id=request_id, then=lambda: self.cameras.remove(camera_id)
+        )
+        if camera.source_url:
+            self.sources.wake()
+        if with_recordings:
+            self.segments.mark_camera_deleting(camera_id)
+
+    def _existing(self, camera_id: UUID) -> CameraRow:
+        camera = self.cameras.get(camera_id)
+        if camera is None:
+            raise CameraNotFound("there is no such camera")
+        return camera
+
+    def _follow(
+        self, before: CameraRow, after: CameraRow, *, wanted: bool, by: User, request_id: str
+    ) -> None:
+        if after.status != "active":
+            self.streams.retire(after, by=by, request_id=request_id, then=_nothing)
+        elif wanted:
+            self.streams.memory.remember(after, wanted=True)
+            if after.path != before.path:
+                self.streams.hand_over(after, request_id)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+_ABOUT_SOURCES = (
+    "A camera with a `source_url` is pulled from there; credentials in it are moved into their own "
+    "fields. 400 `source_not_allowed`, `source_unresolved`, `source_refused` (it redirects, or is no "
+    "RTSP); 409 `sources_not_configured` where a setting is missing."
+)
+
+
+class CameraCollection(Resource):
+    """``/api/v1/camera``."""
+
+    def __init__(self, service: CameraService) -> None:
+        self._service = service
+
+    @operation(
+        "The cameras that the user may see",
+        access=Access.BEARER,
+        query=ListQuery,
+        answers={200: CameraList},
+        refusals=(403, 503),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with a page."""
+        query, user = query_of(req, ListQuery), user_of(req)
+        page = self._service.cameras.list_visible(
+            None if is_admin(user) else user.sub, limit=query.limit, cursor=query.cursor
+        )
+        items = [model_of(camera) for camera in page.items]
+        answer(resp, CameraList(items=items, next_cursor=page.next_cursor))
+
+    @operation(
+        "Add a camera",
+        access=Access.BEARER,
+        body=NewCamera,
+        answers={201: CameraModel},
+        refusals=(403, 409, 503),
+        about=_ABOUT_SOURCES,
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with the new camera; role admin."""
+        require_admin(user_of(req))
+        new = body_of(req, NewCamera)
+        camera = self._service.add(new)
+        describe(req, **told_of(new.sources_given(), camera.source_url))
+        resp.location = f"/api/v1/camera/{camera.id}"
+        answer(resp, model_of(camera), status=201)
+
+
+class CameraItem(Resource):
+    """``/api/v1/camera/{camera_id}``."""
+
+    def __init__(self, service: CameraService, access: CameraAccess) -> None:
+        self._service = service
+        self._access = access
+
+    @operation(
+        "A camera", access=Access.BEARER, answers={200: CameraModel}, refusals=(403, 404, 503)
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the camera."""
+        answer(resp, model_of(self._access.find(user_of(req), camera_id, Action.SEE)))
+
+    @operation(
+        "Change a camera",
+        access=Access.BEARER,
+        body=CameraChanges,
+        answers={200: CameraModel},
+        refusals=(403, 404, 409, 503),
+        about=_ABOUT_SOURCES,
+    )
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the camera as it is now; role admin."""
+        user = user_of(req)
+        self._require_admin(user, camera_id)
+        changes = body_of(req, CameraChanges)
+        changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
+        describe(req, **told_of(changes.sources_given(), changed.source_url))
+        answer(resp, model_of(changed))
+
+    @operation(
+        "Remove a camera",
+        access=Access.BEARER,
+        query=RemoveQuery,
+        answers={204: None},
+        refusals=(403, 404, 503),
+    )
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Stop and remove; role admin."""
+        user = user_of(req)
+        self._require_admin(user, camera_id)
+        delete = query_of(req, RemoveQuery).recordings == "delete"
+        self._service.remove(
+            camera_id, with_recordings=delete, by=user, request_id=name_request(req)
+        )
+        resp.status = falcon.HTTP_204
+
+    def _require_admin(self, user: User, camera_id: UUID) -> None:
+        """Say 404 to whom the camera is hidden, 403 to whom it is not."""
+        self._access.find(user, camera_id, Action.ADMIN)

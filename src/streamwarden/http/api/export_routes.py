@@ -1,0 +1,268 @@
+"""A range of recordings as one MP4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.permissions import Window, is_admin
+from streamwarden.auth.play_tokens import Stretch
+from streamwarden.auth.users import User
+from streamwarden.clock import rfc3339
+from streamwarden.errors import Denied, InvalidInput, NotFound
+from streamwarden.http.api.access import CameraAccess, PlayAccess, private
+from streamwarden.http.api.audit_routes import describe
+from streamwarden.http.api.ports import CameraRow, Cameras
+from streamwarden.http.api.relay_file import (
+    TokenQuery,
+    attachment,
+    file_headers,
+    pass_on,
+    read_answer,
+)
+from streamwarden.http.api.streaming_ports import Streaming
+from streamwarden.http.middleware import name_request
+from streamwarden.http.models import Model, Moment, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.validation import body_of, claims_of, user_of
+from streamwarden.http.wire import (
+    FILE_ANSWERS,
+    FILE_HEADERS,
+    PROOF_ANSWERS,
+    PROOF_TYPE,
+    ExportModel,
+    OwnedExport,
+    OwnedExports,
+)
+
+
+class ExportNotFound(NotFound):
+    """No such export, none of this user's, or no longer."""
+
+    code = "export_not_found"
+
+
+class ExportNotReady(NotFound):
+    """The export is not done."""
+
+    code = "export_not_ready"
+
+
+class ExportBody(Model):
+    """Which time."""
+
+    from_: Moment = Field(alias="from")
+    to: Moment
+
+
+class ExportList(Model):
+    """Exports, newest first."""
+
+    items: list[ExportModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """What the routes here need."""
+
+    access: CameraAccess
+    play: PlayAccess
+    streaming: Streaming
+    cameras: Cameras
+
+    def owned(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
+        """Return an export of the user's; the camera's owner and admins have all of it.
+
+        Raises:
+            ExportNotFound: there is none, or it is another's.
+        """
+        user = user_of(req)
+        camera, window = self.access.find_recorded(user, camera_id)
+        export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
+        if not _may(user, camera, export, window):
+            raise ExportNotFound("there is no such export")
+        return export
+
+    def fetched(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
+        """Return an export whose file may be fetched, by bearer or by its user's play token."""
+        claims = claims_of(req)
+        if claims is None:
+            return self.owned(req, camera_id, export_id)
+        allowed = self.play.recordings(req, camera_id)
+        export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
+        if export.user_id != claims.sub:
+            raise ExportNotFound("there is no such export")
+        if allowed.stretch is None or not allowed.stretch.holds(Stretch(export.from_, export.to)):
+            raise Denied("this play token is for another time")
+        return export
+
+
+class ExportCollection(Resource):
+    """``/api/v1/camera/{camera_id}/exports``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "Your exports of a camera",
+        access=Access.BEARER,
+        answers={200: ExportList},
+        refusals=(403, 404, 503),
+        about="The camera's owner and admins see all of them.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with them, newest first."""
+        user = user_of(req)
+        camera, window = self._exporting.access.find_recorded(user, camera_id)
+        found = read_answer(OwnedExports, self._exporting.streaming.exports(camera_id))
+        items = [_shown(one) for one in found.items if _may(user, camera, one, window)]
+        answer(resp, ExportList(items=items))
+
+    @operation(
+        "Export a range as one MP4",
+        access=Access.BEARER,
+        body=ExportBody,
+        answers={202: ExportModel},
+        refusals=(403, 404, 503),
+        about=(
+            "Nothing is decoded; it begins at the key frame at or before `from`. Kept for a day. "
+            "404 `nothing_recorded`, 400 `range_too_long`, 503 `exports_busy` or `no_space`."
+        ),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer at once; the export follows."""
+        body, user = body_of(req, ExportBody), user_of(req)
+        if body.from_ >= body.to:
+            raise InvalidInput("from: must be before to", field="from")
+        _, window = self._exporting.access.find_recorded(user, camera_id)
+        if window is not None and not window.holds(body.from_, body.to):
+            raise Denied("this is of a time that you may not see")
+        made = self._exporting.streaming.add_export(
+            camera_id,
+            user_id=user.sub,
+            from_=rfc3339(body.from_),
+            to=rfc3339(body.to),
+            request_id=name_request(req),
+        )
+        describe(req, **{"from": rfc3339(body.from_), "to": rfc3339(body.to)})
+        answer(resp, _shown(read_answer(OwnedExport, made)), status=202)
+
+
+class ExportItem(Resource):
+    """``/api/v1/camera/{camera_id}/exports/{export_id}``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "An export",
+        access=Access.BEARER,
+        answers={200: ExportModel},
+        refusals=(403, 404, 503),
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with how far it is."""
+        answer(resp, _shown(self._exporting.owned(req, camera_id, export_id)))
+
+    @operation(
+        "Cancel an export, or delete its file",
+        access=Access.BEARER,
+        answers={200: ExportModel},
+        refusals=(403, 404, 503),
+    )
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer at once; FFmpeg ends by this."""
+        self._exporting.owned(req, camera_id, export_id)
+        ended = self._exporting.streaming.cancel_export(
+            camera_id, export_id, request_id=name_request(req)
+        )
+        answer(resp, _shown(read_answer(OwnedExport, ended)))
+
+
+class ExportFile(Resource):
+    """``GET /api/v1/camera/{camera_id}/exports/{export_id}/file``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "The file of an export",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers=FILE_ANSWERS,
+        refusals=(403, 404, 416, 503),
+        headers=FILE_HEADERS,
+        about="A play token counts if it is its user's own and holds all of the export's time.",
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Pass the file on, to be saved."""
+        export = self._exporting.fetched(req, camera_id, export_id)
+        if export.state != "done":
+            raise ExportNotReady("the export has no file yet, or never will")
+        found = self._exporting.streaming.open_export(
+            camera_id,
+            export_id,
+            method=req.method,
+            headers=file_headers(req),
+            request_id=name_request(req),
+        )
+        pass_on(req, resp, found)
+        private(resp, cached="max-age=3600")
+        camera = self._exporting.cameras.get(camera_id)
+        name = camera.name if camera else ""
+        resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
+
+
+class ExportProof(Resource):
+    """``GET /api/v1/camera/{camera_id}/exports/{export_id}/proof``."""
+
+    def __init__(self, exporting: Exporting) -> None:
+        self._exporting = exporting
+
+    @operation(
+        "The proof of an export",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers=PROOF_ANSWERS,
+        refusals=(403, 404, 503),
+        about=(
+            "A signed statement about the file, the segments it was made of, and what is missing: "
+            "`streamwarden recordings verify --signed --export FILE --proof FILE --public-key KEY` "
+            "checks it offline. 404 `proof_not_available` where nothing is signed."
+        ),
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with it, to be saved beside the file."""
+        export = self._exporting.fetched(req, camera_id, export_id)
+        resp.data = self._exporting.streaming.export_proof(
+            camera_id, export_id, request_id=name_request(req)
+        )
+        resp.content_type = PROOF_TYPE
+        private(resp, cached="max-age=3600")
+        camera = self._exporting.cameras.get(camera_id)
+        name = attachment(
+            camera.name if camera else "", export.from_, export.to, ending="mp4.proof"
+        )
+        resp.set_header("Content-Disposition", name)
+
+
+def _may(user: User, camera: CameraRow, export: OwnedExport, window: Window | None) -> bool:
+    if is_admin(user) or user.sub == camera.owner:
+        return True
+    own = user.sub == export.user_id
+    return own and (window is None or window.holds(export.from_, export.to))
+
+
+def _shown(export: OwnedExport) -> ExportModel:
+    return ExportModel.model_validate(export.model_dump(by_alias=True, exclude={"user_id"}))

@@ -1,0 +1,297 @@
+"""What an owner lets others do with a camera.
+
+Users of whose tokens none counts. Role admin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Annotated, Literal
+from uuid import UUID
+
+import falcon
+from pydantic import Field, StringConstraints
+
+from streamwarden.auth.jwts import MAX_SUBJECT_CHARS, is_subject
+from streamwarden.auth.permissions import Action
+from streamwarden.auth.revocation import DenialList
+from streamwarden.errors import Denied, InvalidInput
+from streamwarden.http.api.access import CameraAccess, require_admin
+from streamwarden.http.api.access_ports import DenialStore, GrantRow, Grants
+from streamwarden.http.api.audit_routes import describe
+from streamwarden.http.api.revocation_routes import Revocations
+from streamwarden.http.models import Model, Moment, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.validation import body_of, claims_of, user_of
+
+GrantedAction = Literal["view", "recordings", "control", "publish"]
+
+
+class GrantBody(Model):
+    """All that the user may do from now on; what is not named is taken back.
+
+    ``recordings_from`` and ``recordings_until`` limit what was recorded when; null: no limit.
+    """
+
+    actions: Annotated[list[GrantedAction], Field(min_length=1, max_length=4)]
+    recordings_from: Moment | None = None
+    recordings_until: Moment | None = None
+
+
+class GrantModel(Model):
+    """What a user may do with the camera."""
+
+    user: str
+    actions: list[GrantedAction]
+    recordings_from: Moment | None
+    recordings_until: Moment | None
+
+
+class GrantList(Model):
+    """Grants by user."""
+
+    items: list[GrantModel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGrant:
+    """One action that is granted."""
+
+    action: str
+    from_: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """What the routes here need."""
+
+    access: CameraAccess
+    grants: Grants
+    revocations: Revocations
+
+    def give(
+        self, req: falcon.Request, camera_id: UUID, user: str, wanted: Sequence[NewGrant]
+    ) -> list[str]:
+        """Give ``user`` exactly ``wanted``; return what they have lost by it."""
+        checked_user(user)
+        camera = self.access.find(user_of(req), camera_id, Action.SHARE)
+        if user == camera.owner:
+            raise InvalidInput("the owner needs no grant", field="user")
+        return self.revocations.give(self.grants, camera, user, wanted)
+
+
+class GrantCollection(Resource):
+    """``/api/v1/camera/{camera_id}/grants``."""
+
+    def __init__(self, sharing: Sharing) -> None:
+        self._sharing = sharing
+
+    @operation(
+        "Who may do what with a camera",
+        access=Access.BEARER,
+        answers={200: GrantList},
+        refusals=(403, 404, 503),
+        about="For its owner and admins, who need no grant themselves.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with everybody's grants."""
+        self._sharing.access.find(user_of(req), camera_id, Action.SHARE)
+        rows = self._sharing.grants.of_camera(camera_id)
+        answer(resp, GrantList(items=_by_user(rows)))
+
+
+class GrantItem(Resource):
+    """``/api/v1/camera/{camera_id}/grants/{user}``."""
+
+    def __init__(self, sharing: Sharing) -> None:
+        self._sharing = sharing
+
+    @operation(
+        "Give a user exactly these grants",
+        access=Access.BEARER,
+        body=GrantBody,
+        answers={200: GrantModel},
+        refusals=(403, 404, 503),
+        about=(
+            "Harmless when repeated. What is taken back or narrowed by it ends at once: tokens count "
+            "for nothing, sessions are disconnected."
+        ),
+    )
+    def on_put(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, user: str
+    ) -> None:
+        """Answer with what they may do now."""
+        body = body_of(req, GrantBody)
+        wanted = _wanted(body)
+        lost = self._sharing.give(req, camera_id, user, wanted)
+        names = [grant.action for grant in wanted]
+        describe(req, subject=user, actions=names, **({"withdrawn": lost} if lost else {}))
+        answer(resp, _model(user, wanted))
+
+    @operation(
+        "Take all of a user's grants back",
+        access=Access.BEARER,
+        answers={204: None},
+        refusals=(403, 404, 503),
+        about="Harmless when repeated.",
+    )
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, user: str
+    ) -> None:
+        """Answer once nothing of theirs counts."""
+        lost = self._sharing.give(req, camera_id, user, [])
+        describe(req, subject=user, withdrawn=lost)
+        resp.status = falcon.HTTP_204
+
+
+def checked_user(user: str) -> str:
+    """Return a user's id from a path; raise InvalidInput if nobody can be called so."""
+    if not is_subject(user):
+        raise InvalidInput(
+            f"user: must be 1 to {MAX_SUBJECT_CHARS} printable characters", field="user"
+        )
+    return user
+
+
+def _wanted(body: GrantBody) -> list[NewGrant]:
+    from_, until = body.recordings_from, body.recordings_until
+    if "recordings" not in body.actions and (from_ or until):
+        raise InvalidInput("a window needs the action recordings", field="recordings_from")
+    if from_ is not None and until is not None and from_ >= until:
+        raise InvalidInput("must be before recordings_until", field="recordings_from")
+    return [
+        NewGrant(action=action, from_=from_, until=until)
+        if action == "recordings"
+        else NewGrant(action=action)
+        for action in sorted(set(body.actions))
+    ]
+
+
+def _by_user(rows: Iterable[GrantRow]) -> list[GrantModel]:
+    groups = groupby(rows, key=lambda row: row.user_sub)
+    return [_model(user, list(granted)) for user, granted in groups]
+
+
+def _model(user: str, granted: Sequence[NewGrant | GrantRow]) -> GrantModel:
+    recordings = next((grant for grant in granted if grant.action == "recordings"), None)
+    return GrantModel.model_validate(
+        {
+            "user": user,
+            "actions": [grant.action for grant in granted],
+            "recordings_from": recordings and recordings.from_,
+            "recordings_until": recordings and recordings.until,
+        }
+    )
+
+
+class UserBlocked(Denied):
+    """This user has been blocked; nothing of theirs counts."""
+
+    code = "user_blocked"
+
+
+class BlockBody(Model):
+    """Why, for those who read it later."""
+
+    note: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class BlockedModel(Model):
+    """Somebody who is blocked."""
+
+    user: str
+    blocked_by: str
+    blocked_at: Moment
+    note: str
+
+
+class BlockedList(Model):
+    """Everybody who is blocked, by name."""
+
+    items: list[BlockedModel]
+
+
+class RefuseBlocked:
+    """Middleware after the intake: whoever is blocked is refused, whatever they ask for."""
+
+    def __init__(self, denied: DenialList) -> None:
+        self._denied = denied
+
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: object
+    ) -> None:
+        """Let the request through, or raise UserBlocked."""
+        who = getattr(req.context, "user", None) or claims_of(req)
+        if who is not None and self._denied.is_blocked(who.sub):
+            raise UserBlocked("this user has been blocked")
+
+
+class BlockedUsers(Resource):
+    """``GET /api/v1/user/blocked``."""
+
+    def __init__(self, store: DenialStore) -> None:
+        self._store = store
+
+    @operation(
+        "Who is blocked", access=Access.BEARER, answers={200: BlockedList}, refusals=(403, 503)
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with all of them; role admin."""
+        require_admin(user_of(req))
+        items = [
+            BlockedModel(
+                user=row.user_sub,
+                blocked_by=row.blocked_by,
+                blocked_at=row.blocked_at,
+                note=row.note,
+            )
+            for row in self._store.blocked()
+        ]
+        answer(resp, BlockedList(items=items))
+
+
+class BlockedUser(Resource):
+    """``/api/v1/user/blocked/{user}``."""
+
+    def __init__(self, revocations: Revocations) -> None:
+        self._revocations = revocations
+
+    @operation(
+        "Block a user",
+        access=Access.BEARER,
+        body=BlockBody,
+        answers={204: None},
+        refusals=(403, 503),
+        about=(
+            "Every call of theirs is refused, their tokens count for nothing, their sessions and what "
+            "publishes with their links are disconnected. Harmless when repeated."
+        ),
+    )
+    def on_put(self, req: falcon.Request, resp: falcon.Response, user: str) -> None:
+        """Answer once nothing of theirs counts; role admin."""
+        admin = user_of(req)
+        require_admin(admin)
+        if checked_user(user) == admin.sub:
+            raise InvalidInput("nobody blocks themselves", field="user")
+        note = body_of(req, BlockBody).note
+        self._revocations.block(user, by=admin.sub, note=note)
+        describe(req, subject=user, **({"note": note} if note else {}))
+        resp.status = falcon.HTTP_204
+
+    @operation(
+        "Lift a block",
+        access=Access.BEARER,
+        answers={204: None},
+        refusals=(403, 503),
+        about="What the user held before stays worthless. Harmless when repeated.",
+    )
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, user: str) -> None:
+        """Answer once they may call again; role admin."""
+        require_admin(user_of(req))
+        self._revocations.unblock(checked_user(user))
+        describe(req, subject=user)
+        resp.status = falcon.HTTP_204

@@ -1,0 +1,145 @@
+"""MediaMTX's authentication hook, and the recorder's read token: what port 8083 is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import falcon
+import structlog
+from pydantic import ConfigDict
+
+from streamwarden.auth.revocation import DenialList
+from streamwarden.auth.rtsp_urls import internal_url
+from streamwarden.auth.stream_tokens import StreamClaims
+from streamwarden.errors import Denied
+from streamwarden.http.api.access import CameraInactive
+from streamwarden.http.api.desired_cache import Remembered
+from streamwarden.http.api.stream_routes import RECORD_TTL_S
+from streamwarden.http.api.token_ports import AuthMetrics, StreamTokens
+from streamwarden.http.models import Empty, Id, Model, Moment, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.problems import Problem, respond
+from streamwarden.http.validation import body_of
+from streamwarden.mediamtx.hook import check
+from streamwarden.mediamtx.sessions import SessionBook
+
+_LOG = structlog.get_logger(__name__)
+
+
+_ID_CHARS = 64
+
+
+LookUp = Callable[[UUID], Remembered | None]
+
+
+class HookBody(Model):
+    """What MediaMTX sends; whatever a later release adds is no reason to refuse."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+
+class ReadTokenBody(Model):
+    """Whose recorder asks."""
+
+    camera_id: Id
+
+
+class ReadTokenModel(Model):
+    """What FFmpeg reads from now on."""
+
+    rtsp_url: str
+    expires_at: Moment
+
+
+class NotWanted(Denied):
+    """The camera is gone, or nobody wants it recorded any more."""
+
+    code = "not_wanted"
+
+
+class CheckStreamPassword(Resource):
+    """``POST /api/v1/m2m/check-stream-pwd``. Asks nobody: MediaMTX stands still until it answers."""
+
+    def __init__(
+        self,
+        tokens: StreamTokens,
+        metrics: AuthMetrics,
+        *,
+        denied: DenialList,
+        sessions: SessionBook,
+        pulled: Container[str],
+    ) -> None:
+        self._tokens = tokens
+        self._metrics = metrics
+        self._denied = denied
+        self._sessions = sessions
+        self._pulled = pulled
+
+    @operation(
+        "MediaMTX asks whether a client may publish or read",
+        access=Access.OPEN,
+        query=None,
+        body=HookBody,
+        any_type=True,
+        answers={200: Empty},
+        refusals=(401,),
+        about="401 never says why; the metric `stream_auth_total` and the log do.",
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 or 401."""
+        fields: dict[str, Any] = body_of(req, HookBody).model_extra or {}
+        decision = check(self._tokens, fields, denials=self._denied, pulled=self._pulled)
+        self._metrics.decided(decision.action, decision.outcome.value)
+        _LOG.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
+        if decision.claims is not None:
+            self._note(fields.get("id"), decision.claims)
+            answer(resp, Empty())
+            return
+        respond(req, resp, Problem.of_status(401))
+        resp.set_header("WWW-Authenticate", "Basic")
+
+    def _note(self, session_id: object, claims: StreamClaims) -> None:
+        if isinstance(session_id, str) and 0 < len(session_id) <= _ID_CHARS:
+            self._sessions.note(session_id, claims)
+
+
+class ReadToken(Resource):
+    """``POST /api/v1/m2m/read-token``."""
+
+    def __init__(
+        self,
+        look_up: LookUp,
+        tokens: StreamTokens,
+        rtsp_internal_url: str,
+        *,
+        moment: Callable[[], datetime],
+    ) -> None:
+        self._look_up = look_up
+        self._moment = moment
+        self._tokens = tokens
+        self._base = rtsp_internal_url
+
+    @operation(
+        "A fresh read token for a recorder",
+        access=Access.INTERNAL,
+        body=ReadTokenBody,
+        answers={200: ReadTokenModel},
+        refusals=(403, 503),
+        about="403 when the camera is no longer active or wanted; from memory without Postgres.",
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Sign a token for a camera that is wanted."""
+        camera_id, asked_at = body_of(req, ReadTokenBody).camera_id, self._moment()
+        known = self._look_up(camera_id)
+        if known is None or not known.wanted:
+            raise NotWanted("the camera is not wanted")
+        if not known.active:
+            raise CameraInactive("the camera is inactive")
+        signed = self._tokens.sign_record(
+            camera_id, known.path, ttl_s=RECORD_TTL_S, asked_at=asked_at
+        )
+        url = internal_url(self._base, known.path, signed.token)
+        answer(resp, ReadTokenModel(rtsp_url=url, expires_at=signed.expires_at))

@@ -1,0 +1,166 @@
+"""What a user hands to others: the URL that a camera pushes to, and what a preview plays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.permissions import Action
+from streamwarden.auth.rtsp_urls import publish_url
+from streamwarden.clock import rfc3339
+from streamwarden.errors import Conflict
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.audit_routes import describe
+from streamwarden.http.api.revocation_routes import Revocations
+from streamwarden.http.api.token_ports import PlayTokens, StreamTokens
+from streamwarden.http.models import Empty, Model, Moment, QueryInteger, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.validation import query_of, user_of
+
+
+class CameraIsPulled(Conflict):
+    """The media server fetches this camera's stream itself: nothing is published to its path."""
+
+    code = "camera_is_pulled"
+
+
+class PublishQuery(Model):
+    """How long the URL is good for, in seconds."""
+
+    ttl: QueryInteger = Field(default=86_400, ge=60, le=31_536_000)
+
+
+class PublishLink(Model):
+    """Where the camera pushes to; the token in it is checked when the camera connects."""
+
+    publish_rtsp_url: str
+    ttl: int
+    expires_at: Moment
+
+
+class Withdrawn(Model):
+    """URLs that were handed out at this moment or earlier are worthless."""
+
+    issued_before: Moment
+
+
+class PreviewQuery(Model):
+    """How long a preview may be opened, in seconds."""
+
+    ttl: QueryInteger = Field(default=300, ge=30, le=3_600)
+
+
+class Preview(Model):
+    """Where to watch live. ``whep_url`` takes ``token`` as a bearer; null without WebRTC.
+
+    ``hls_url`` is relative to the address that was asked (RFC 3986, 5), and holds its own token.
+    """
+
+    whep_url: str | None
+    token: str
+    hls_url: str | None
+    expires_at: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What both routes need. ``whep_url`` None: the media server has no WebRTC."""
+
+    access: CameraAccess
+    tokens: StreamTokens
+    play_tokens: PlayTokens
+    revocations: Revocations
+    rtsp_publish_url: str
+    whep_url: str | None
+
+
+class Publish(Resource):
+    """``GET /api/v1/camera/{camera_id}/publish_rtsp_url``."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @operation(
+        "The URL that a camera pushes to",
+        access=Access.BEARER,
+        query=PublishQuery,
+        answers={200: PublishLink},
+        rated="sign",
+        refusals=(403, 404, 409, 503),
+        about="403 `camera_inactive` for a camera that is set to inactive; 409 `camera_is_pulled` for "
+        "one that has a `source_url`.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Sign a publish token in the user's name."""
+        user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
+        asked_at = self._links.revocations.moment()
+        camera = self._links.access.find(user, camera_id, Action.PUBLISH)
+        if camera.source_url is not None:
+            raise CameraIsPulled("this camera has a source_url: it is pulled, nothing publishes it")
+        signed = self._links.tokens.sign_publish(
+            user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at
+        )
+        describe(req, expires_at=rfc3339(signed.expires_at))
+        url = publish_url(self._links.rtsp_publish_url, camera.path, signed.token)
+        answer(resp, PublishLink(publish_rtsp_url=url, ttl=ttl_s, expires_at=signed.expires_at))
+
+
+class WithdrawLinks(Resource):
+    """``POST /api/v1/camera/{camera_id}/publish_rtsp_url/revoke``."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @operation(
+        "Withdraw every publish URL of a camera",
+        access=Access.BEARER,
+        body=Empty,
+        answers={200: Withdrawn},
+        refusals=(403, 404, 503),
+        about="What publishes with one is disconnected. A URL that is fetched later is good again.",
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the moment up to which they are worthless."""
+        camera = self._links.access.find(user_of(req), camera_id, Action.WITHDRAW_LINKS)
+        at = self._links.revocations.links_withdrawn(camera)
+        answer(resp, Withdrawn(issued_before=at))
+
+
+class LivePreview(Resource):
+    """``GET /api/v1/camera/{camera_id}/preview``."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @operation(
+        "What a live preview plays",
+        access=Access.BEARER,
+        query=PreviewQuery,
+        answers={200: Preview},
+        rated="sign",
+        refusals=(403, 404, 503),
+        about="403 `camera_inactive` for a camera that is set to inactive.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Sign a view token in the user's name."""
+        user, ttl_s = user_of(req), query_of(req, PreviewQuery).ttl
+        asked_at = self._links.revocations.moment()
+        camera = self._links.access.find(user, camera_id, Action.VIEW)
+        signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
+        base = self._links.whep_url
+        whep = None if base is None else f"{base.rstrip('/')}/{camera.path}/whep"
+        played = self._links.play_tokens.sign(
+            user.sub, camera_id, live=True, recorded=None, ttl_s=ttl_s, asked_at=asked_at
+        )
+        answer(
+            resp,
+            Preview(
+                whep_url=whep,
+                token=signed.token,
+                hls_url=f"live.m3u8?token={played.token}",
+                expires_at=min(signed.expires_at, played.expires_at),
+            ),
+        )

@@ -1,0 +1,369 @@
+"""Play tokens, and recordings as HLS.
+
+Live HLS from the recorder's own files: where there is no WebRTC.
+
+A camera's last picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.permissions import Action, Window
+from streamwarden.auth.play_tokens import Stretch
+from streamwarden.clock import Clock, rfc3339
+from streamwarden.errors import Denied, InvalidInput, NotFound
+from streamwarden.http.api.access import Allowed, CameraAccess, PlayAccess, private
+from streamwarden.http.api.audit_routes import describe
+from streamwarden.http.api.playlist import (
+    MEDIA_TYPE,
+    Part,
+    Piece,
+    Playlist,
+    cut,
+    one_line,
+    overlapping,
+    part_of,
+    playable,
+)
+from streamwarden.http.api.ports import SegmentRow, Segments
+from streamwarden.http.api.recording_routes import DEFAULT_SPAN, before
+from streamwarden.http.api.relay_file import (
+    SegmentNotFound,
+    TokenQuery,
+    file_headers,
+    pass_on,
+    read_answer,
+)
+from streamwarden.http.api.streaming_ports import Streaming
+from streamwarden.http.api.token_ports import PlayTokens
+from streamwarden.http.middleware import name_request
+from streamwarden.http.models import BodyInteger, Model, Moment, answer
+from streamwarden.http.operations import Access, Media, Resource, operation
+from streamwarden.http.validation import body_of, query_of, user_of
+from streamwarden.http.wire import (
+    FILE_ANSWERS,
+    FILE_HEADERS,
+    JPEG,
+    PICTURE_ANSWER,
+    LiveModel,
+    PictureQuery,
+)
+
+MAX_SEGMENTS: Final = 10_000
+"""Of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
+
+
+_MAX_CUTS: Final = 32
+"""Hand-overs between runs that are cut to the fragment; each asks for one file's structure."""
+
+
+PLAYLIST_ANSWER: Final = Media(content_type=MEDIA_TYPE, about="A media playlist (RFC 8216)")
+
+
+class NothingRecorded(NotFound):
+    """No segment that can be played lies in the range."""
+
+    code = "nothing_recorded"
+
+
+class RangeTooLong(InvalidInput):
+    """The range holds more segments than one playlist may."""
+
+    code = "range_too_long"
+
+
+class PlayTokenBody(Model):
+    """Which time. Without ``from`` and ``to``: what is live alone. ``ttl`` in seconds."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    ttl: BodyInteger = Field(default=3_600, ge=30, le=86_400)
+
+
+class PlayToken(Model):
+    """Goes into ``?token=`` of what a player fetches of this camera.
+
+    ``from`` and ``to`` are the time that it is for, which a grant may have cut; null without one.
+    """
+
+    token: str
+    expires_at: Moment
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+
+
+class PlaylistQuery(Model):
+    """Which time, by default all that the token is for."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    token: str | None = Field(default=None, max_length=2_048)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """What the routes here need."""
+
+    access: CameraAccess
+    play: PlayAccess
+    tokens: PlayTokens
+    segments: Segments
+    streaming: Streaming
+    clock: Clock
+    moment: Callable[[], datetime]
+
+
+class SignPlayToken(Resource):
+    """``POST /api/v1/camera/{camera_id}/recordings/play_token``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "A token for what a player fetches",
+        access=Access.BEARER,
+        body=PlayTokenBody,
+        answers={200: PlayToken},
+        rated="sign",
+        refusals=(403, 404, 503),
+        about=(
+            "With a range for recordings, and for live pictures too if the user may see them; "
+            "without one for live pictures alone. `to` defaults to the token's end."
+        ),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Decide what the user may, and sign that."""
+        body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._playing.moment()
+        recorded, window = self._stretch(body), None
+        if recorded is None:
+            self._playing.access.find(user, camera_id, Action.VIEW)
+        else:
+            _, window = self._playing.access.find_recorded(user, camera_id)
+            recorded = _within(recorded, window)
+        signed = self._playing.tokens.sign(
+            user.sub,
+            camera_id,
+            live=recorded is None or self._may_view(req, camera_id),
+            recorded=recorded,
+            whole=window is not None,
+            ttl_s=body.ttl,
+            asked_at=asked_at,
+        )
+        if recorded is not None:
+            describe(req, **{"from": rfc3339(recorded.from_), "to": rfc3339(recorded.to)})
+        limits = {} if recorded is None else {"from": recorded.from_, "to": recorded.to}
+        answer(resp, PlayToken(token=signed.token, expires_at=signed.expires_at, **limits))
+
+    def _stretch(self, body: PlayTokenBody) -> Stretch | None:
+        if body.from_ is None and body.to is None:
+            return None
+        to = body.to or self._playing.clock.now() + timedelta(seconds=body.ttl)
+        return _stretch(body.from_ or before(to, DEFAULT_SPAN), to)
+
+    def _may_view(self, req: falcon.Request, camera_id: UUID) -> bool:
+        try:
+            self._playing.access.find(user_of(req), camera_id, Action.VIEW)
+        except Denied:
+            return False
+        return True
+
+
+class RecordingPlaylist(Resource):
+    """``GET /api/v1/camera/{camera_id}/recordings/playlist.m3u8``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "Recordings as HLS",
+        access=Access.PLAYER,
+        query=PlaylistQuery,
+        answers={200: PLAYLIST_ANSWER},
+        refusals=(403, 404, 503),
+        about=(
+            "Ends where `to` is past, else grows (EVENT). 404 `nothing_recorded`, 400 "
+            f"`range_too_long` beyond {MAX_SEGMENTS} segments."
+        ),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with a playlist whose URIs carry the token that it was asked with."""
+        query = query_of(req, PlaylistQuery)
+        allowed = self._playing.play.recordings(req, camera_id)
+        asked = self._asked(query, allowed)
+        if allowed.stretch is not None and not allowed.stretch.holds(asked):
+            raise Denied("this is of a time that you may not see")
+        parts = self._parts(camera_id, asked, allowed)
+        kind = "VOD" if asked.to <= self._playing.clock.now() else "EVENT"
+        resp.content_type = MEDIA_TYPE
+        resp.text = Playlist(parts=parts, kind=kind).text(allowed.token)
+        private(resp)
+
+    def _asked(self, query: PlaylistQuery, allowed: Allowed) -> Stretch:
+        limit = allowed.stretch
+        if limit is not None and allowed.token is None:
+            # A grant's window may be open at its ends: a user's own default, cut to it.
+            to = query.to or min(limit.to, self._playing.clock.now())
+            return _stretch(query.from_ or max(limit.from_, before(to, DEFAULT_SPAN)), to)
+        to = query.to or (limit.to if limit else self._playing.clock.now())
+        from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
+        return _stretch(from_, to)
+
+    def _parts(self, camera_id: UUID, asked: Stretch, allowed: Allowed) -> list[Part]:
+        found = self._playing.segments.in_range(
+            camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1
+        )
+        if len(found) > MAX_SEGMENTS:
+            raise RangeTooLong(
+                f"more than {MAX_SEGMENTS} segments; ask for a shorter time", field="to"
+            )
+        segments = one_line(
+            segment
+            for segment in found
+            if playable(segment) and allowed.plays(segment.started_at, segment.ended_at)
+        )
+        if not segments:
+            raise NothingRecorded("nothing that can be played was recorded then")
+        return self._cut(camera_id, segments)
+
+    def _cut(self, camera_id: UUID, segments: Sequence[SegmentRow]) -> list[Part]:
+        ends = dict(list(overlapping(segments).items())[:_MAX_CUTS])
+        parts = []
+        for segment in segments:
+            part: Part | None = part_of(segment)
+            if part is not None and (until := ends.get(part.uri)) is not None:
+                part = cut(part, self._pieces(camera_id, segment.id), until)
+            if part is not None:
+                parts.append(part)
+        return parts
+
+    def _pieces(self, camera_id: UUID, segment_id: UUID) -> list[Piece]:
+        found = self._playing.streaming.fragments(camera_id, segment_id)
+        return [Piece(end, media_ms) for end, media_ms in found]
+
+
+def _stretch(from_: datetime, to: datetime) -> Stretch:
+    if from_ >= to:
+        raise InvalidInput("from: must be before to", field="from")
+    return Stretch(from_, to)
+
+
+def _within(asked: Stretch, window: Window | None) -> Stretch:
+    seen = asked if window is None else window.clip(asked)
+    if seen is None:
+        raise Denied("this is of a time that you may not see")
+    return seen
+
+
+_NAME: Final = re.compile(r"r\d{1,15}-\d{6,15}\.mp4", re.ASCII)
+
+
+class LivePlaylist(Resource):
+    """``GET /api/v1/camera/{camera_id}/live.m3u8``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "Live HLS",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers={200: PLAYLIST_ANSWER},
+        refusals=(403, 404, 503),
+        about=(
+            "A sliding playlist over what is being recorded. EXT-X-PROGRAM-DATE-TIME tells when "
+            "each part was recorded, and so the delay. 404 `not_live` while nothing is recorded."
+        ),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the newest parts."""
+        allowed = self._playing.play.live(req, camera_id)
+        found = read_answer(
+            LiveModel, self._playing.streaming.live(camera_id, request_id=name_request(req))
+        )
+        resp.content_type = MEDIA_TYPE
+        resp.text = _playlist(found).text(allowed.token)
+        private(resp, cached="no-store")
+
+
+class LiveFile(Resource):
+    """``GET /api/v1/camera/{camera_id}/live/{name}``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "A file that the live playlist names",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers=FILE_ANSWERS,
+        refusals=(403, 404, 416, 503),
+        headers=FILE_HEADERS,
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, name: str
+    ) -> None:
+        """Pass it on from the streaming role."""
+        self._playing.play.live(req, camera_id)
+        if not _NAME.fullmatch(name):
+            raise SegmentNotFound("there is no such file")
+        found = self._playing.streaming.open_live(
+            camera_id,
+            name,
+            method=req.method,
+            headers=file_headers(req),
+            request_id=name_request(req),
+        )
+        pass_on(req, resp, found)
+
+
+def _playlist(found: LiveModel) -> Playlist:
+    parts = [
+        Part(
+            uri=f"live/{part.name}",
+            init_bytes=part.init_bytes,
+            offset=part.offset,
+            size_bytes=part.size_bytes,
+            media_ms=part.media_ms,
+            started_at=part.started_at,
+        )
+        for part in found.parts
+    ]
+    return Playlist(
+        parts=parts,
+        sequence=found.sequence,
+        discontinuities=found.discontinuities,
+        target=timedelta(seconds=found.target_s),
+    )
+
+
+class Snapshot(Resource):
+    """``GET /api/v1/camera/{camera_id}/snapshot.jpg``."""
+
+    def __init__(self, playing: Playing) -> None:
+        self._playing = playing
+
+    @operation(
+        "A camera's last picture",
+        access=Access.PLAYER,
+        query=PictureQuery,
+        answers={200: PICTURE_ANSWER},
+        refusals=(403, 404, 503),
+        about="The newest key frame. 404 `no_picture`; 503 `pictures_busy` with Retry-After.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Pass it on from the streaming role."""
+        self._playing.play.live(req, camera_id)
+        resp.data = self._playing.streaming.snapshot(
+            camera_id, query_of(req, PictureQuery).width, request_id=name_request(req)
+        )
+        resp.content_type = JPEG
+        private(resp, cached="max-age=2")

@@ -1,0 +1,176 @@
+"""What was recorded, what was not, and the files.
+
+Stretches of time as callers leave them out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal, cast
+from uuid import UUID
+
+import falcon
+from pydantic import Field
+
+from streamwarden.auth.permissions import Window
+from streamwarden.auth.play_tokens import Stretch
+from streamwarden.clock import Clock
+from streamwarden.errors import Denied, InvalidInput
+from streamwarden.http.api.access import CameraAccess, PlayAccess
+from streamwarden.http.api.ports import GapRow, Recordings, SegmentRow, Segments
+from streamwarden.http.api.relay_file import SegmentNotFound, TokenQuery, file_headers, pass_on
+from streamwarden.http.api.streaming_ports import Streaming
+from streamwarden.http.middleware import name_request
+from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.validation import query_of, user_of
+from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS
+
+DEFAULT_SPAN = timedelta(days=1)
+
+
+def before(to: datetime, span: timedelta) -> datetime:
+    """Return the moment ``span`` before ``to``; raise InvalidInput where there is none."""
+    try:
+        return to - span
+    except OverflowError:
+        raise InvalidInput("to: must be later", field="to") from None
+
+
+class RangeQuery(Model):
+    """Which time. ``to`` defaults to now, ``from`` to a day before ``to``."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    limit: QueryInteger = Field(default=100, ge=1, le=1_000)
+    cursor: str | None = Field(default=None, max_length=128)
+
+
+class SegmentItem(Model):
+    """A file. ``media_seconds`` is the length of the media, not of the wall clock's time."""
+
+    kind: Literal["segment"] = "segment"
+    id: Id
+    started_at: Moment
+    ended_at: Moment
+    media_seconds: float
+    size_bytes: int = Field(alias="bytes")
+    run: int
+    salvaged: bool
+
+
+class GapItem(Model):
+    """Time that was wanted and not recorded; an open gap has no end yet."""
+
+    kind: Literal["gap"] = "gap"
+    started_at: Moment
+    ended_at: Moment | None
+    cause: str
+
+
+class RecordingList(Model):
+    """Segments and gaps in time order; ``next_cursor`` asks for those that follow."""
+
+    items: list[SegmentItem | GapItem]
+    next_cursor: str | None
+
+
+class RecordingCollection(Resource):
+    """``GET /api/v1/camera/{camera_id}/recordings``."""
+
+    def __init__(self, recordings: Recordings, access: CameraAccess, clock: Clock) -> None:
+        self._recordings = recordings
+        self._access = access
+        self._clock = clock
+
+    @operation(
+        "Segments and gaps of a camera",
+        access=Access.BEARER,
+        query=RangeQuery,
+        answers={200: RecordingList},
+        refusals=(403, 404, 503),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with a page."""
+        query = query_of(req, RangeQuery)
+        to = query.to or self._clock.now()
+        from_ = query.from_ or before(to, DEFAULT_SPAN)
+        if from_ >= to:
+            raise InvalidInput("from: must be before to", field="from")
+        _, window = self._access.find_recorded(user_of(req), camera_id)
+        asked = Stretch(from_, to)
+        seen = asked if window is None else window.clip(asked)
+        if seen is None:
+            answer(resp, RecordingList(items=[], next_cursor=None))
+            return
+        page = self._recordings.list(
+            camera_id, seen.from_, seen.to, limit=query.limit, cursor=query.cursor
+        )
+        items = [item for row in page.items if (item := _shown(row, window))]
+        answer(resp, RecordingList(items=items, next_cursor=page.next_cursor))
+
+
+class RecordingFile(Resource):
+    """``GET /api/v1/camera/{camera_id}/recordings/{segment_id}``."""
+
+    def __init__(self, segments: Segments, play: PlayAccess, streaming: Streaming) -> None:
+        self._segments = segments
+        self._play = play
+        self._streaming = streaming
+
+    @operation(
+        "The file of a segment",
+        access=Access.PLAYER,
+        query=TokenQuery,
+        answers=FILE_ANSWERS,
+        refusals=(403, 404, 416, 503),
+        headers=FILE_HEADERS,
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
+    ) -> None:
+        """Pass the file on from the streaming role, piece by piece."""
+        allowed = self._play.recordings(req, camera_id)
+        segment = self._segments.get(camera_id, segment_id)
+        if segment is None:
+            raise SegmentNotFound("this camera has no such segment")
+        if not allowed.plays(segment.started_at, segment.ended_at):
+            raise Denied("this is of a time that you may not see")
+        found = self._streaming.open_file(
+            camera_id,
+            segment_id,
+            method=req.method,
+            headers=file_headers(req),
+            request_id=name_request(req),
+        )
+        pass_on(req, resp, found)
+
+
+def _shown(row: SegmentRow | GapRow, window: Window | None) -> SegmentItem | GapItem | None:
+    # The rows' classes belong to storage; a cause is what only a gap has.
+    if hasattr(row, "cause"):
+        return _gap(cast("GapRow", row), window)
+    if window is not None and not window.holds(row.started_at, row.ended_at):
+        return None  # part of it is of a time that this user may not see
+    return _segment(row)
+
+
+def _gap(row: GapRow, window: Window | None) -> GapItem:
+    started_at, ended_at = row.started_at, row.ended_at
+    if window is not None:
+        started_at = max(started_at, window.stretch.from_)
+        if ended_at is not None or window.stretch.to != datetime.max.replace(tzinfo=UTC):
+            ended_at = min(ended_at or window.stretch.to, window.stretch.to)
+    return GapItem(started_at=started_at, ended_at=ended_at, cause=row.cause)
+
+
+def _segment(row: SegmentRow) -> SegmentItem:
+    return SegmentItem(
+        id=row.id,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        media_seconds=row.media_ms / 1000,
+        bytes=row.size_bytes,
+        run=row.run,
+        salvaged=row.salvaged,
+    )

@@ -1,0 +1,75 @@
+"""What the apps of all ports have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import falcon
+
+from streamwarden.http.middleware import common
+from streamwarden.http.openapi import DocsFile, DocsPage, OpenApiDocument
+from streamwarden.http.operations import Check, Liveness, Metrics, Readiness, Render, Resource
+from streamwarden.http.ports import PlayVerifier, RequestMetrics, UserVerifier
+from streamwarden.http.problems import add_error_handlers
+from streamwarden.http.rate_limit import NO_PROXIES, Proxies, Rates
+from streamwarden.http.validation import Intake
+
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What every app is given. ``checks`` are what /readyz asks.
+
+    ``internal_token`` may be several with commas between them, all of which are taken.
+    """
+
+    role: str
+    metrics: RequestMetrics
+    render: Render
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    internal_token: str | None = field(default=None, repr=False)
+    rates: Rates | None = None
+    proxies: Proxies = NO_PROXIES
+
+
+def build_app(
+    shared: Shared,
+    routes: Mapping[str, Resource],
+    *,
+    title: str,
+    users: UserVerifier | None = None,
+    players: PlayVerifier | None = None,
+) -> App:
+    """Return an app with ``routes`` and what every port serves beside them."""
+    app: App = falcon.App(
+        middleware=[
+            *common(shared.role, shared.metrics),
+            Intake(
+                users=users,
+                players=players,
+                internal_tokens=[t for t in (shared.internal_token or "").split(",") if t],
+                rates=shared.rates,
+                proxies=shared.proxies,
+            ),
+        ]
+    )
+    add_error_handlers(app)
+    described = OpenApiDocument()
+    every = {**routes, **_everywhere(shared, described)}
+    for template, resource in every.items():
+        app.add_route(template, resource)
+    described.describe(every, title=title)
+    return app
+
+
+def _everywhere(shared: Shared, described: OpenApiDocument) -> dict[str, Resource]:
+    return {
+        "/healthz": Liveness(),
+        "/readyz": Readiness(shared.checks),
+        "/metrics": Metrics(shared.render),
+        "/openapi.json": described,
+        "/docs": DocsPage(),
+        "/docs/{name}": DocsFile(),
+    }

@@ -1,0 +1,173 @@
+"""How often somebody may call: by user, or by address where nobody could be told.
+
+Each key has a minute's worth of calls at once and gets them back evenly: the generic cell rate
+algorithm (ITU-T I.371, annex A), one number a key. Bounded in memory, on the monotonic clock, without
+a thread: the library `limits` has none of the three.
+
+
+Which address a request came from, behind proxies that are trusted and those that are not.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+import falcon
+
+from streamwarden.errors import TooManyRequests
+from streamwarden.http.operations import Rated
+
+_MOST_HOPS: Final = 16
+
+
+_MOST_CHARS: Final = 1024
+
+
+_V6_PREFIX: Final = 64
+"""Of an IPv6 address: one customer has at least that much to choose from (RFC 6177)."""
+
+
+_Address = IPv4Address | IPv6Address
+
+
+class Proxies:
+    """The proxies whose X-Forwarded-For is believed, by address or network."""
+
+    def __init__(self, networks: Sequence[str] = ()) -> None:
+        self._networks: list[IPv4Network | IPv6Network] = [ip_network(each) for each in networks]
+
+    def __contains__(self, address: _Address) -> bool:
+        return any(address in network for network in self._networks)
+
+    def client(self, peer: str, forwarded_for: str) -> str:
+        """Return who asks: from right to left, the first that is no proxy of ours.
+
+        Each proxy appends the address that it saw, so only what trusted ones wrote is believed: from
+        the first stranger on, everything to the left is the stranger's own word.
+        """
+        seen = _read(peer)
+        if seen is None:
+            return peer
+        hops = forwarded_for.split(",")[-_MOST_HOPS:] if len(forwarded_for) <= _MOST_CHARS else []
+        for hop in reversed(hops):
+            if seen not in self:
+                break
+            named = _read(hop.strip())
+            if named is None:
+                break
+            seen = named
+        return str(seen)
+
+
+NO_PROXIES: Final = Proxies()
+
+
+def client_address(req: falcon.Request, proxies: Proxies) -> str:
+    """Return the address that ``req`` came from."""
+    return proxies.client(req.remote_addr or "", req.get_header("X-Forwarded-For") or "")
+
+
+def neighbourhood(address: str) -> str:
+    """Return what stands for everyone who can choose among such addresses: IPv6 by its /64."""
+    found = _read(address)
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, _V6_PREFIX), strict=False))
+    return address
+
+
+def _read(text: str) -> _Address | None:
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
+
+
+WINDOW_S: Final = 60.0
+
+
+MOST_KEYS: Final = 10_000
+
+
+_TOGETHER: Final = ""
+"""The key of all who come when there is no room for keys of their own. No user or address is empty."""
+
+
+class Rate:
+    """So many calls a minute for each key. Any thread."""
+
+    def __init__(
+        self,
+        per_minute: int,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        most_keys: int = MOST_KEYS,
+    ) -> None:
+        self._each_s = WINDOW_S / per_minute
+        self._now = now
+        self._most_keys = most_keys
+        self._paid_until: dict[str, float] = {}
+        self._forget_after = 0.0
+        self._lock = threading.Lock()
+
+    def take(self, key: str) -> float:
+        """Count one call; return 0, or how many seconds until the next is allowed (none counted)."""
+        now = self._now()
+        with self._lock:
+            if key not in self._paid_until and len(self._paid_until) >= self._most_keys:
+                key = self._room_for(key, now)
+            until = max(self._paid_until.get(key, now), now) + self._each_s
+            wait_s = until - now - WINDOW_S
+            if wait_s > self._each_s * 1e-6:  # rounding: the last call of the minute's worth counts
+                return wait_s
+            self._paid_until[key] = until
+            return 0.0
+
+    def _room_for(self, key: str, now: float) -> str:
+        """Forget who has all calls back, at most once a second: with very many keys it takes a while."""
+        if now >= self._forget_after:
+            self._forget_after = now + 1.0
+            self._paid_until = {k: until for k, until in self._paid_until.items() if until > now}
+        return key if len(self._paid_until) < self._most_keys else _TOGETHER
+
+    def __len__(self) -> int:
+        return len(self._paid_until)
+
+
+class Rates:
+    """The limits of one role. The internal ports have none: a limit there would stop recordings."""
+
+    def __init__(
+        self,
+        *,
+        connects: int,
+        signings: int,
+        failed_sign_ins: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._of_user: dict[Rated, Rate] = {
+            "connect": Rate(connects, now=now),
+            "sign": Rate(signings, now=now),
+        }
+        self._failed = Rate(failed_sign_ins, now=now)
+
+    def call(self, rated: Rated, user: str) -> None:
+        """Count a call of ``user``; raise TooManyRequests."""
+        _allow(self._of_user[rated].take(user), "you have called this too often")
+
+    def failed_sign_in(self, address: str) -> None:
+        """Count a sign-in that failed; raise TooManyRequests."""
+        wait_s = self._failed.take(neighbourhood(address))
+        _allow(wait_s, "too many sign-ins have failed from your address")
+
+
+def _allow(wait_s: float, detail: str) -> None:
+    if wait_s > 0:
+        raise TooManyRequests(detail, retry_after_s=max(1, math.ceil(wait_s)))

@@ -1,0 +1,254 @@
+"""A segment's file over HTTP.
+
+Opens the files of segments, and nothing else that is on the disk.
+
+Byte ranges of RFC 9110, section 14, as far as one range at a time goes.
+
+A request for several ranges, in another unit, or one that cannot be read is answered with the whole
+file, as the RFC allows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from uuid import UUID
+
+import falcon
+
+from streamwarden.errors import NotFound
+from streamwarden.http.models import Model, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.streaming.ports import Files, Fragments, OpenFile, SegmentIndex
+from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4
+
+
+class SegmentNotFound(NotFound):
+    """No such segment of this camera, or its file is gone."""
+
+    code = "segment_not_found"
+
+
+class IndexedFiles:
+    """The files that the index names, under the record root."""
+
+    def __init__(self, index: SegmentIndex, record_root: Path) -> None:
+        self._index = index
+        self._root = record_root
+
+    def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
+        """Open the file of a segment.
+
+        Never by a symbolic link or from outside the record root, whatever the row says. The entity tag
+        is the segment's id: a stored file never changes.
+
+        Raises:
+            SegmentNotFound: no such row, or no such file.
+        """
+        row = self._index.get(camera_id, segment_id)
+        if row is None:
+            raise SegmentNotFound("this camera has no such segment")
+        stream = os.fdopen(_open_beneath(self._root, row.path), "rb")
+        return OpenFile(
+            stream=stream,
+            size_bytes=os.fstat(stream.fileno()).st_size,
+            modified_at=row.ended_at,
+            etag=str(segment_id),
+        )
+
+
+def _open_beneath(root: Path, relative: str) -> int:
+    try:
+        real_root = root.resolve(strict=True)
+        found = (real_root / relative).resolve(strict=True)
+        if not found.is_relative_to(real_root) or found != real_root / relative:
+            raise SegmentNotFound("the segment's file is not where recordings are kept")
+        # The last name is not followed again: a link put there meanwhile is refused.
+        opened = os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: a loop
+        raise SegmentNotFound("the segment's file is gone") from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise SegmentNotFound("the segment's file is gone")
+    return opened
+
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", flags=re.IGNORECASE | re.ASCII)
+
+
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes these are."""
+        return self.last - self.first + 1
+
+
+class Unsatisfiable(Exception):
+    """The range begins after the end: 416."""
+
+
+def span_of(header: str | None, size_bytes: int) -> Span | None:
+    """Return the bytes that a Range header asks of ``size_bytes``; None for the whole file.
+
+    Raises Unsatisfiable.
+    """
+    asked = _RANGE.fullmatch((header or "").replace(" ", ""))
+    if asked is None or asked.groups() == ("", ""):
+        return None
+    first, last = asked.groups()
+    if first == "":
+        return _suffix(int(last), size_bytes)
+    start = int(first)
+    end = int(last) if last else size_bytes - 1
+    if last and end < start:
+        return None  # no valid range at all (14.1.1): as if there were none
+    if start >= size_bytes:
+        raise Unsatisfiable
+    return Span(start, min(end, size_bytes - 1))
+
+
+def range_applies(if_range: str | None, *, etag: str, modified_at: datetime) -> bool:
+    """Tell whether a Range counts under an If-Range header (13.1.5)."""
+    if if_range is None:
+        return True
+    if '"' in if_range:
+        return if_range == f'"{etag}"'  # strong comparison: W/"..." never matches
+    try:
+        shown = parsedate_to_datetime(if_range)
+    except (TypeError, ValueError):
+        return False
+    if shown.tzinfo is None:
+        shown = shown.replace(tzinfo=UTC)
+    return shown == modified_at.replace(microsecond=0)
+
+
+def is_current(if_none_match: str | None, etag: str) -> bool:
+    """Tell whether an If-None-Match header (13.1.2) names what we have: 304."""
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    return f'"{etag}"' in {tag.removeprefix("W/") for tag in _ETAG.findall(if_none_match)}
+
+
+def _suffix(length: int, size_bytes: int) -> Span:
+    if length == 0 or size_bytes == 0:
+        raise Unsatisfiable
+    return Span(max(0, size_bytes - length), size_bytes - 1)
+
+
+class SegmentFile(Resource):
+    """``GET /streams/{camera_id}/segments/{segment_id}``."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @operation(
+        "A segment's file",
+        access=Access.INTERNAL,
+        answers=FILE_ANSWERS,
+        refusals=(404, 416, 503),
+        headers=FILE_HEADERS,
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
+    ) -> None:
+        """Hand the open file to the server, which sends it without holding a thread."""
+        send_file(req, resp, self._files.open(camera_id, segment_id))
+
+
+def send_file(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> None:
+    """Answer with a file, of which the server takes care from then on."""
+    try:
+        taken = _prepare(req, resp, found)
+    except BaseException:
+        found.stream.close()
+        raise
+    if not taken:
+        found.stream.close()
+
+
+class FragmentModel(Model):
+    """A fragment: where it ends in the file, and how long it plays."""
+
+    end: int
+    media_ms: int
+
+
+class FragmentList(Model):
+    """The fragments of a file in its order."""
+
+    items: list[FragmentModel]
+
+
+class SegmentFragments(Resource):
+    """``GET /streams/{camera_id}/segments/{segment_id}/fragments``."""
+
+    def __init__(self, fragments: Fragments) -> None:
+        self._fragments = fragments
+
+    @operation(
+        "Where a segment's file can be cut",
+        access=Access.INTERNAL,
+        answers={200: FragmentList},
+        refusals=(404, 503),
+    )
+    def on_get(
+        self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
+    ) -> None:
+        """Answer with the file's structure."""
+        found = self._fragments.of(camera_id, segment_id)
+        items = [FragmentModel(end=one.end, media_ms=one.media_ms) for one in found]
+        answer(resp, FragmentList(items=items))
+
+
+def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> bool:
+    """Write status and headers; return whether the answer took over the file."""
+    resp.etag = found.etag
+    resp.last_modified = found.modified_at
+    resp.set_header("Accept-Ranges", "bytes")
+    kept = "max-age=86400, immutable" if found.whole else "no-store"
+    resp.set_header("Cache-Control", f"private, {kept}")
+    if is_current(req.get_header("If-None-Match"), found.etag):
+        resp.status = falcon.HTTP_304
+        return False
+    resp.content_type = VIDEO_MP4
+    resp.content_length = _seek(req, resp, found)
+    if req.method == "HEAD":
+        return False
+    resp.stream = found.stream
+    return True
+
+
+def _seek(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> int:
+    """Stand at the first byte asked for; return how many bytes follow.
+
+    Waitress's file wrapper sends as many as Content-Length says, from where the file stands.
+    """
+    counts = req.method == "GET" and range_applies(  # ranges are for GET alone (14.2)
+        req.get_header("If-Range"), etag=found.etag, modified_at=found.modified_at
+    )
+    try:
+        span = span_of(req.get_header("Range"), found.size_bytes) if counts else None
+    except Unsatisfiable:
+        raise falcon.HTTPRangeNotSatisfiable(found.size_bytes) from None
+    if span is None:
+        return found.size_bytes
+    resp.status = falcon.HTTP_206
+    resp.set_header("Content-Range", f"bytes {span.first}-{span.last}/{found.size_bytes}")
+    found.stream.seek(span.first)
+    return span.length

@@ -1,0 +1,387 @@
+"""Start, stop and see the recorders.
+
+The streaming role's insides, for operators.
+
+Exports, for the API, which decides whose they are.
+
+What is being recorded now, for the API.
+
+A camera's last picture, for the API.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import falcon
+from pydantic import Field, StringConstraints
+
+from streamwarden.actors.messages import StartStream
+from streamwarden.auth.rtsp_urls import MAX_URL_CHARS, RtspTargets
+from streamwarden.http.middleware import name_request
+from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, answer
+from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.streaming.ports import Exports, Gateway, Insides, LiveSource, Pictures
+from streamwarden.http.streaming.stored_files import send_file
+from streamwarden.http.validation import body_of, query_of
+from streamwarden.http.wire import (
+    FILE_ANSWERS,
+    FILE_HEADERS,
+    JPEG,
+    PICTURE_ANSWER,
+    PROOF_ANSWERS,
+    PROOF_TYPE,
+    ChildState,
+    ExportOrder,
+    LiveModel,
+    LivePartModel,
+    OwnedExport,
+    OwnedExports,
+    RoleSummary,
+    StatusList,
+    StatusModel,
+    Supervision,
+    WidthQuery,
+    status_to_json,
+)
+
+_RtspUrl = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_URL_CHARS), Field(repr=False)
+]
+
+
+class StartBody(Model):
+    """What to record. ``user_id`` is the camera's owner, whoever asked for it."""
+
+    user_id: UserId
+    camera_id: Id
+    rtsp_url: _RtspUrl
+    segment_seconds: BodyInteger = Field(ge=1, le=3600)
+
+
+class StopBody(Model):
+    """What to record no more."""
+
+    camera_id: Id
+
+
+class Start(Resource):
+    """``POST /streams/start``."""
+
+    def __init__(self, gateway: Gateway, targets: RtspTargets) -> None:
+        self._gateway = gateway
+        self._targets = targets
+
+    @operation(
+        "Record a camera",
+        access=Access.INTERNAL,
+        body=StartBody,
+        answers={200: StatusModel},
+        refusals=(409, 503),
+        about="Harmless when repeated: a new `rtsp_url` is kept for the next spawn.",
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer at once; FFmpeg follows."""
+        body = body_of(req, StartBody)
+        self._targets.check(body.rtsp_url)
+        message = StartStream(
+            camera_id=body.camera_id,
+            owner=body.user_id,
+            rtsp_url=body.rtsp_url,
+            segment_seconds=body.segment_seconds,
+            request_id=name_request(req),
+        )
+        answer(resp, status_to_json(self._gateway.start(message)))
+
+
+class Stop(Resource):
+    """``POST /streams/stop``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @operation(
+        "Record a camera no more",
+        access=Access.INTERNAL,
+        body=StopBody,
+        answers={200: StatusModel},
+        refusals=(503,),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer at once; the last segment is finished meanwhile."""
+        answer(resp, status_to_json(self._gateway.stop(body_of(req, StopBody).camera_id)))
+
+
+class Streams(Resource):
+    """``GET /streams``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @operation(
+        "Every stream's status", access=Access.INTERNAL, answers={200: StatusList}, refusals=(503,)
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer from the snapshot."""
+        items = [status_to_json(status) for status in self._gateway.statuses()]
+        answer(resp, StatusList(items=items))
+
+
+class Stream(Resource):
+    """``GET /streams/{camera_id}``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @operation(
+        "A stream's status",
+        access=Access.INTERNAL,
+        answers={200: StatusModel},
+        refusals=(503,),
+        about="`stopped` for a camera that was never asked for.",
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer from the snapshot."""
+        answer(resp, status_to_json(self._gateway.status(camera_id)))
+
+
+class Restart(Resource):
+    """``POST /streams/{camera_id}/restart``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @operation(
+        "Replace a stream's FFmpeg, make before break",
+        access=Access.INTERNAL,
+        body=Empty,
+        answers={200: StatusModel},
+        refusals=(503,),
+    )
+    def on_post(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer at once; the new FFmpeg follows."""
+        answer(resp, status_to_json(self._gateway.restart(camera_id)))
+
+
+class Summary(Resource):
+    """``GET /summary``."""
+
+    def __init__(self, insides: Insides) -> None:
+        self._insides = insides
+
+    @operation(
+        "Cameras by state, disk and index",
+        access=Access.INTERNAL,
+        answers={200: RoleSummary},
+        refusals=(503,),
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer from the snapshot."""
+        answer(resp, self._insides.summary())
+
+
+class Tree(Resource):
+    """``GET /supervision``."""
+
+    def __init__(self, insides: Insides) -> None:
+        self._insides = insides
+
+    @operation(
+        "The supervision tree",
+        access=Access.INTERNAL,
+        answers={200: Supervision},
+        refusals=(503,),
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with every child and its incarnation."""
+        answer(resp, self._insides.supervision())
+
+
+class RestartChild(Resource):
+    """``POST /supervision/{child}/restart``."""
+
+    def __init__(self, insides: Insides) -> None:
+        self._insides = insides
+
+    @operation(
+        "Restart a child by hand",
+        access=Access.INTERNAL,
+        answers={200: ChildState},
+        refusals=(404, 409, 503),
+        about="Recorders alone: 409 `not_restartable` for others, 404 `child_not_found`.",
+    )
+    def on_post(self, _req: falcon.Request, resp: falcon.Response, child: str) -> None:
+        """Start a parked recorder again, or replace a running one's FFmpeg, make before break."""
+        answer(resp, self._insides.restart(child))
+
+
+class ExportCollection(Resource):
+    """``/streams/{camera_id}/exports``."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    @operation("A camera's exports", access=Access.INTERNAL, answers={200: OwnedExports})
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with them, newest first."""
+        answer(resp, OwnedExports(items=self._exports.of_camera(camera_id)))
+
+    @operation(
+        "Export a range as one MP4",
+        access=Access.INTERNAL,
+        body=ExportOrder,
+        answers={202: OwnedExport},
+        refusals=(404, 503),
+        about="404 `nothing_recorded`, 400 `range_too_long`, 503 `exports_busy` or `no_space`.",
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer at once; FFmpeg follows."""
+        order = body_of(req, ExportOrder)
+        made = self._exports.add(camera_id, order.user_id, order.from_, order.to)
+        answer(resp, made, status=202)
+
+
+class ExportItem(Resource):
+    """``/streams/{camera_id}/exports/{export_id}``."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    @operation("An export", access=Access.INTERNAL, answers={200: OwnedExport}, refusals=(404,))
+    def on_get(
+        self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with how far it is."""
+        answer(resp, self._exports.get(camera_id, export_id))
+
+    @operation(
+        "Cancel an export, or delete its file",
+        access=Access.INTERNAL,
+        answers={200: OwnedExport},
+        refusals=(404,),
+    )
+    def on_delete(
+        self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer at once; FFmpeg ends by this."""
+        answer(resp, self._exports.cancel(camera_id, export_id))
+
+
+class ExportFile(Resource):
+    """``GET /streams/{camera_id}/exports/{export_id}/file``."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    @operation(
+        "The file of an export",
+        access=Access.INTERNAL,
+        answers=FILE_ANSWERS,
+        refusals=(404, 416),
+        headers=FILE_HEADERS,
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Send it."""
+        send_file(req, resp, self._exports.open(camera_id, export_id))
+
+
+class ExportProof(Resource):
+    """``GET /streams/{camera_id}/exports/{export_id}/proof``."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    @operation(
+        "The proof of an export",
+        access=Access.INTERNAL,
+        answers=PROOF_ANSWERS,
+        refusals=(404,),
+        about="404 `proof_not_available` where nothing is signed.",
+    )
+    def on_get(
+        self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
+    ) -> None:
+        """Answer with it."""
+        resp.data = self._exports.proof(camera_id, export_id)
+        resp.content_type = PROOF_TYPE
+
+
+class LiveWindow(Resource):
+    """``GET /streams/{camera_id}/live``."""
+
+    def __init__(self, source: LiveSource) -> None:
+        self._source = source
+
+    @operation(
+        "The newest parts of a camera's files",
+        access=Access.INTERNAL,
+        answers={200: LiveModel},
+        refusals=(404, 503),
+        about="404 `not_live` while nothing is being recorded.",
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with where they are."""
+        found = self._source.window(camera_id)
+        parts = [
+            LivePartModel(
+                name=part.name,
+                init_bytes=part.init_bytes,
+                offset=part.offset,
+                bytes=part.size_bytes,
+                media_ms=part.media_ms,
+                started_at=part.started_at,
+            )
+            for part in found.parts
+        ]
+        answer(
+            resp,
+            LiveModel(
+                parts=parts,
+                sequence=found.sequence,
+                discontinuities=found.discontinuities,
+                target_s=found.target_s,
+            ),
+        )
+
+
+class LiveFile(Resource):
+    """``GET /streams/{camera_id}/live/{name}``."""
+
+    def __init__(self, source: LiveSource) -> None:
+        self._source = source
+
+    @operation(
+        "One of a camera's newest files, open or just finished",
+        access=Access.INTERNAL,
+        answers=FILE_ANSWERS,
+        refusals=(404, 416, 503),
+        headers=FILE_HEADERS,
+    )
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, name: str
+    ) -> None:
+        """Send it as far as it has been written."""
+        send_file(req, resp, self._source.open(camera_id, name))
+
+
+class Snapshot(Resource):
+    """``GET /streams/{camera_id}/snapshot``."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    @operation(
+        "A camera's last picture",
+        access=Access.INTERNAL,
+        query=WidthQuery,
+        answers={200: PICTURE_ANSWER},
+        refusals=(404, 503),
+        about="404 `no_picture`, 503 `pictures_busy`.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with a JPEG."""
+        resp.data = self._pictures.take(camera_id, query_of(req, WidthQuery).width)
+        resp.content_type = JPEG

@@ -1,0 +1,267 @@
+"""Checks a request against what its responder declares, before the responder runs.
+
+JSON as RFC 8259 has it, and no more: what Python reads beyond that is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import falcon
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from streamwarden.auth.play_tokens import PlayClaims
+from streamwarden.auth.users import Unauthenticated, User
+from streamwarden.errors import InvalidInput
+from streamwarden.http.middleware import BODY_LIMIT_BYTES
+from streamwarden.http.models import Model, parse_id
+from streamwarden.http.operations import Access, operation_of
+from streamwarden.http.ports import PlayVerifier, UserVerifier
+from streamwarden.http.problems import InternalTokenRefused
+from streamwarden.http.rate_limit import NO_PROXIES, Proxies, Rates, client_address
+
+MAX_DEPTH = 16
+"""Deeper than anything asked for here, and far from the interpreter's own limit."""
+
+
+def parse_json(raw: bytes) -> object:
+    """Return what ``raw`` says in UTF-8.
+
+    Refused with InvalidInput: anything that is no JSON, names that come twice, NaN and infinities,
+    text that neither UTF-8 nor Postgres can hold, and nesting beyond `MAX_DEPTH`.
+    """
+    try:
+        value: object = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+        _check(value, MAX_DEPTH)
+    except (ValueError, RecursionError) as error:
+        # Without the cause's text: it may quote the body.
+        raise InvalidInput("the body is not valid JSON", field="body") from error
+    return value
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _refuse_constant(_name: str) -> object:
+    raise ValueError("not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("too large a number")
+    return value
+
+
+def _check(value: object, depth: int) -> None:
+    if depth < 0:
+        raise ValueError("nested too deeply")
+    match value:
+        case str():
+            if "\0" in value:
+                raise ValueError("a NUL character")
+            value.encode()  # raises for a lone surrogate
+        case list():
+            for item in value:
+                _check(item, depth - 1)
+        case dict():
+            for name, item in value.items():
+                _check(name, depth - 1)
+                _check(item, depth - 1)
+
+
+_M = TypeVar("_M", bound=Model)
+
+
+_T = TypeVar("_T")
+
+
+_NAME_CHARS = 64
+
+
+_ERRORS_TOLD = 3
+
+
+class Intake:
+    """Credentials first, then the path, the query and the body; each refusal names its field."""
+
+    def __init__(
+        self,
+        *,
+        users: UserVerifier | None,
+        internal_tokens: Sequence[str],
+        players: PlayVerifier | None = None,
+        rates: Rates | None = None,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
+        self._users = users
+        self._players = players
+        self._internal_tokens = tuple(token.encode() for token in internal_tokens)
+        self._rates = rates
+        self._proxies = proxies
+
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        """Let the request through to its responder, or raise what is wrong with it."""
+        declared = operation_of(resource, req.method)
+        if declared is None:
+            return  # no such method here: falcon answers 405 or OPTIONS
+        self._admit(req, declared.access)
+        if declared.rated is not None and self._rates is not None:
+            self._rates.call(declared.rated, user_of(req).sub)
+        _read_path(params)
+        if declared.query is not None:
+            req.context.query = _validated(declared.query, req.params)
+        if declared.body is not None:
+            req.context.body = _validated(
+                declared.body, _json_object(req, any_type=declared.any_type)
+            )
+
+    def _admit(self, req: falcon.Request, access: Access) -> None:
+        match access:
+            case Access.BEARER:
+                self._admit_user(req)
+            case Access.PLAYER:
+                self._admit_player(req)
+            case Access.INTERNAL:
+                self._check_internal(req.get_header("X-Internal-Token") or "")
+            case Access.OPEN:
+                pass
+
+    def _admit_user(self, req: falcon.Request) -> None:
+        if self._users is None:
+            raise AssertionError("a bearer's operation in an app that knows no users")
+        token = _bearer(req)
+        try:
+            req.context.user = self._users.verify(token)
+        except Unauthenticated:
+            # Counted after the look at the token: a good one is let in whatever a neighbour does.
+            if self._rates is not None:
+                self._rates.failed_sign_in(client_address(req, self._proxies))
+            raise
+
+    def _admit_player(self, req: falcon.Request) -> None:
+        if self._players is None:
+            raise AssertionError("a player's operation in an app that knows no play tokens")
+        shown: object = req.params.get("token")
+        if req.get_header("Authorization") or not isinstance(shown, str):
+            self._admit_user(req)
+        else:
+            req.context.claims = self._players.verify(shown)
+
+    def _check_internal(self, shown: str) -> None:
+        # latin-1: what WSGI's header text was decoded with.
+        given = shown.encode("latin-1", "replace")
+        # Every one is compared: which of them matched takes no time of its own.
+        matches = [hmac.compare_digest(given, token) for token in self._internal_tokens]
+        if not any(matches):
+            raise InternalTokenRefused("X-Internal-Token is missing or wrong")
+
+
+def user_of(req: falcon.Request) -> User:
+    """Return who calls an operation that needs a bearer."""
+    return _taken(req.context.user, User)
+
+
+def claims_of(req: falcon.Request) -> PlayClaims | None:
+    """Return what the play token says, None for a user's own call, which `user_of` tells of."""
+    shown: PlayClaims | None = getattr(req.context, "claims", None)
+    return shown
+
+
+def query_of(req: falcon.Request, model: type[_M]) -> _M:
+    """Return the checked query."""
+    return _taken(req.context.query, model)
+
+
+def body_of(req: falcon.Request, model: type[_M]) -> _M:
+    """Return the checked body."""
+    return _taken(req.context.body, model)
+
+
+def _taken(value: object, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"the operation declares no {kind.__name__}")
+    return value
+
+
+def _bearer(req: falcon.Request) -> str:
+    scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("a bearer token is needed: Authorization: Bearer ...")
+    return token.strip()
+
+
+def _read_path(params: dict[str, Any]) -> None:
+    for name, text in params.items():
+        if name.endswith("_id"):
+            try:
+                params[name] = parse_id(name, text)
+            except ValueError as error:
+                raise InvalidInput(str(error), field=name) from None
+
+
+def _json_object(req: falcon.Request, *, any_type: bool) -> dict[str, Any]:
+    raw = _body_bytes(req)
+    if not raw:
+        return {}  # a POST without a body is a POST with {}
+    if not any_type and not _is_json(req.content_type or ""):
+        raise falcon.HTTPUnsupportedMediaType
+    value = parse_json(raw)
+    if not isinstance(value, dict):
+        raise InvalidInput("the body must be a JSON object", field="body")
+    return value
+
+
+def _body_bytes(req: falcon.Request) -> bytes:
+    raw: bytes = req.bounded_stream.read(BODY_LIMIT_BYTES + 1)
+    if len(raw) > BODY_LIMIT_BYTES:
+        raise falcon.HTTPContentTooLarge
+    return raw
+
+
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().replace('"', "").removeprefix("charset=")
+    return kind.strip().lower() == "application/json" and charset in {"", "utf-8", "utf8"}
+
+
+def _validated(model: type[_M], value: object) -> _M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _named(error) from None
+
+
+def _named(error: ValidationError) -> InvalidInput:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [f"{_name(each['loc'])}: {_say(each)}" for each in found[:_ERRORS_TOLD]]
+    return InvalidInput("; ".join(told), field=_name(found[0]["loc"]))
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    text = ".".join(str(part) for part in location) or "body"
+    return "".join(c for c in text[:_NAME_CHARS] if c.isprintable())
+
+
+def _say(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "is not known here"
+    if error["type"] == "missing":
+        return "must be given"
+    return error["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)

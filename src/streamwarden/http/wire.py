@@ -1,0 +1,272 @@
+"""A stream's status as JSON: written by the streaming role, checked and passed on by the API.
+
+What operators are shown, as JSON: written by the streaming role, completed by the API.
+
+Exports as JSON between the roles.
+
+What is live, as JSON between the roles.
+
+What the routes of snapshots have in common, here and behind the API.
+
+What a route that answers with a recording's file declares, here and behind the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from pydantic import Field, ValidationError
+
+from streamwarden.actors.messages import LastError, LastSegment, RecorderState, StreamStatus
+from streamwarden.http.models import Id, Model, Moment, QueryInteger, UserId
+from streamwarden.http.operations import Answer, Media
+
+
+class LastErrorModel(Model):
+    """Why the last FFmpeg ended, or why none could start."""
+
+    cause: str
+    message: str
+    at: Moment
+
+
+class LastSegmentModel(Model):
+    """The newest segment on disk."""
+
+    started_at: Moment
+    ended_at: Moment
+    size_bytes: int = Field(alias="bytes")
+
+
+class StatusModel(Model):
+    """One camera's recording. ``run`` counts its FFmpeg lives from 1, 0 before the first.
+
+    ``respawns`` counts FFmpegs that followed a loss, ``restarts`` recorders that followed a bug.
+    """
+
+    camera_id: Id
+    status: RecorderState
+    since: Moment
+    run: int
+    respawns: int
+    restarts: int
+    segment_seconds: int | None
+    last_error: LastErrorModel | None
+    next_retry_at: Moment | None
+    last_segment: LastSegmentModel | None
+
+
+class StatusList(Model):
+    """Every camera that is or was recorded since the streaming role started."""
+
+    items: list[StatusModel]
+
+
+def status_to_json(status: StreamStatus) -> StatusModel:
+    """Return ``status`` as the contract writes it."""
+    return StatusModel(
+        camera_id=status.camera_id,
+        status=status.status,
+        since=status.since,
+        run=status.run,
+        respawns=status.respawns,
+        restarts=status.restarts,
+        segment_seconds=status.segment_seconds,
+        last_error=_error(status.last_error),
+        next_retry_at=status.next_retry_at,
+        last_segment=_segment(status.last_segment),
+    )
+
+
+def status_from_json(value: Mapping[str, object]) -> StatusModel:
+    """Return the status that the streaming role answered; raise ValueError if it is none."""
+    try:
+        return StatusModel.model_validate(value)
+    except ValidationError as error:
+        raise ValueError("not a stream's status") from error
+
+
+def _error(last: LastError | None) -> LastErrorModel | None:
+    if last is None:
+        return None
+    return LastErrorModel(cause=last.cause, message=last.message, at=last.at)
+
+
+def _segment(last: LastSegment | None) -> LastSegmentModel | None:
+    if last is None:
+        return None
+    return LastSegmentModel(
+        started_at=last.started_at, ended_at=last.ended_at, bytes=last.size_bytes
+    )
+
+
+class DiskModel(Model):
+    """The disk under the record root; ``keep_days`` is how long recordings are kept."""
+
+    total_bytes: int
+    free_bytes: int
+    reserve_bytes: int
+    keep_days: float
+
+
+class IndexModel(Model):
+    """What waits to be written to the index, and since when."""
+
+    journal_segments: int
+    lag_seconds: float
+
+
+class CauseCount(Model):
+    """How often something happened for one cause."""
+
+    cause: str
+    count: int
+
+
+class RoleSummary(Model):
+    """The streaming role's part: its cameras by state, and what it stands on.
+
+    ``respawns`` are counted since the role has started.
+    """
+
+    by_state: dict[str, int]
+    respawns: int
+    respawn_causes: list[CauseCount]
+    disk: DiskModel
+    index: IndexModel
+
+
+class ChildState(Model):
+    """One child of a supervisor."""
+
+    id: str
+    type: str
+    status: str
+    incarnation: int
+    restarts: int
+
+
+class ChildModel(ChildState):
+    """A child with the children that it supervises itself."""
+
+    children: list[ChildModel] = Field(default_factory=list)
+
+
+class Supervision(Model):
+    """The supervision tree."""
+
+    root: ChildModel
+
+
+PROOF_TYPE: Final = "text/plain"
+
+
+PROOF_ANSWERS: Final[Mapping[int, Answer]] = {
+    200: Media(content_type=PROOF_TYPE, about="A line of JSON and its signature in base64")
+}
+
+
+ExportState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class Stretch(Model):
+    """A stretch of time without a gap."""
+
+    from_: Moment = Field(alias="from")
+    to: Moment
+
+
+class ExportModel(Model):
+    """A range on its way to one MP4. ``progress`` is 0 to 1, ``expires_at`` when it is deleted.
+
+    ``covers`` are the stretches that were recorded: the file plays one after the other. ``proven``:
+    it has a proof, with which others can check it.
+    """
+
+    id: Id
+    state: ExportState
+    progress: float
+    from_: Moment = Field(alias="from")
+    to: Moment
+    size_bytes: int | None = Field(alias="bytes")
+    error: str | None
+    created_at: Moment
+    expires_at: Moment
+    covers: list[Stretch]
+    proven: bool = False
+
+
+class OwnedExport(ExportModel):
+    """And who asked for it."""
+
+    user_id: UserId
+
+
+class OwnedExports(Model):
+    """A camera's exports, newest first."""
+
+    items: list[OwnedExport]
+
+
+class ExportOrder(Model):
+    """Which time, and for whom."""
+
+    user_id: UserId
+    from_: Moment = Field(alias="from")
+    to: Moment
+
+
+class LivePartModel(Model):
+    """Some bytes of a file that play for ``media_ms``."""
+
+    name: str
+    init_bytes: int
+    offset: int
+    size_bytes: int = Field(alias="bytes")
+    media_ms: int
+    started_at: Moment
+
+
+class LiveModel(Model):
+    """The newest parts; ``sequence`` and ``discontinuities`` number the first."""
+
+    parts: list[LivePartModel]
+    sequence: int
+    discontinuities: int
+    target_s: int
+
+
+JPEG: Final = "image/jpeg"
+
+
+PICTURE_ANSWER: Final = Media(content_type=JPEG, about="The last picture")
+
+
+class WidthQuery(Model):
+    """How wide the picture is at most, in pixels."""
+
+    width: QueryInteger = Field(default=640, ge=64, le=1_920)
+
+
+class PictureQuery(WidthQuery):
+    """And a play token, where no header can be sent."""
+
+    token: str | None = Field(default=None, max_length=2_048)
+
+
+VIDEO_MP4 = "video/mp4"
+
+
+FILE_HEADERS: Mapping[str, str] = {
+    "Range": "One range of bytes (RFC 9110, 14.2); several are answered with the whole file",
+    "If-Range": "An entity tag or a date: the range counts only if it still matches",
+    "If-None-Match": "An entity tag: 304 if it still matches",
+}
+
+
+FILE_ANSWERS: Mapping[int, Answer] = {
+    200: Media(content_type=VIDEO_MP4, about="The whole file"),
+    206: Media(content_type=VIDEO_MP4, about="The range asked for"),
+    304: None,
+}

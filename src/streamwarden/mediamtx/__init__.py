@@ -1,0 +1,1 @@
+"""MediaMTX: its control API, its auth hook, its sessions, and the paths of pulled cameras."""

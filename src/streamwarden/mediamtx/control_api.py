@@ -1,0 +1,226 @@
+"""MediaMTX's control API (v1.20.1, ``/v3``): sessions and their end, and paths that it pulls.
+
+The devkit's relay answers the same calls. Session lists hold live tokens, path lists cameras'
+passwords, and so do MediaMTX's refusals of a path: nothing of them is logged or repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from streamwarden.errors import StreamwardenError, Unavailable
+
+KINDS: Final = ("rtspsessions", "webrtcsessions")
+
+
+_PATHS: Final = "/v3/config/paths"
+
+
+_PER_PAGE: Final = 500
+
+
+_MOST_PAGES: Final = 200
+
+
+_MOST_BYTES: Final = 16 * 1024 * 1024
+
+
+class MediaServerUnavailable(Unavailable):
+    """The media server's control API does not answer, or not as MediaMTX does."""
+
+    code = "media_server_unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSession:
+    """A session; ``state`` is ``idle``, ``read`` or ``publish``. The query may hold a token."""
+
+    kind: str
+    id: str
+    state: str
+    path: str
+    query: str = field(repr=False)
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPath:
+    """A path that is configured there. ``source`` is a URL, maybe with credentials, or a word."""
+
+    name: str
+    source: str = field(repr=False)
+
+
+class PathRefused(StreamwardenError):
+    """The media server does not take a path as it is; the same call will fail again."""
+
+    code = "media_path_refused"
+
+
+class MediaMtxClient:
+    """Calls one media server. One thread at a time."""
+
+    def __init__(
+        self, base_url: str, *, connect_timeout_s: float = 1.0, read_timeout_s: float = 2.0
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1)
+        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
+
+    def sessions(self) -> list[MediaSession]:
+        """Return every session of RTSP and WebRTC.
+
+        Raises:
+            MediaServerUnavailable: there is no telling.
+        """
+        return [
+            session for kind in KINDS for body in self._pages(kind) for session in _read(kind, body)
+        ]
+
+    def kick(self, session: MediaSession) -> bool:
+        """End a session; False where it is gone already. Raises MediaServerUnavailable."""
+        status, _ = self._call("POST", f"/v3/{session.kind}/kick/{quote(session.id, safe='')}")
+        if status == HTTPStatus.NOT_FOUND:
+            return False
+        if status != HTTPStatus.OK:
+            raise MediaServerUnavailable(f"the media server answers {status} to a kick")
+        return True
+
+    def paths(self) -> list[MediaPath]:
+        """Return every configured path, those of its file and those that were set by this API.
+
+        Raises:
+            MediaServerUnavailable: there is no telling.
+        """
+        return [
+            MediaPath(_text(item, "name"), _text(item, "source"))
+            for body in self._pages("config/paths")
+            for item in _items(body)
+        ]
+
+    def pull(self, path: str, source: str) -> None:
+        """Have ``path`` pulled from ``source``, always and over TCP, whatever it was before.
+
+        Its ``replace`` adds as well; replacing by the same interrupts nothing.
+
+        Raises:
+            PathRefused: it does not take this path or URL.
+            MediaServerUnavailable: it may or may not have been done.
+        """
+        settings = {"source": source, "rtspTransport": "tcp", "sourceOnDemand": False}
+        status, _ = self._call("POST", f"{_PATHS}/replace/{quote(path)}", settings=settings)
+        if status == HTTPStatus.BAD_REQUEST:
+            raise PathRefused("the media server does not take this path or its source")
+        if status != HTTPStatus.OK:
+            raise MediaServerUnavailable(f"the media server answers {status} to a path")
+
+    def forget(self, path: str) -> None:
+        """Have ``path`` pulled no more; harmless where it is not. Raises MediaServerUnavailable."""
+        status, _ = self._call("DELETE", f"{_PATHS}/delete/{quote(path)}")
+        if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+            raise MediaServerUnavailable(f"the media server answers {status} to a path's end")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
+
+    def _pages(self, kind: str) -> Iterator[Mapping[str, object]]:
+        for page in range(_MOST_PAGES):
+            status, body = self._call(
+                "GET", f"/v3/{kind}/list?itemsPerPage={_PER_PAGE}&page={page}"
+            )
+            if status == HTTPStatus.NOT_FOUND and kind in KINDS:
+                return  # this kind is switched off there, or it is the relay
+            if status != HTTPStatus.OK:
+                raise MediaServerUnavailable(f"the media server answers {status} to a list")
+            yield body
+            if page + 1 >= _whole(body, "pageCount"):
+                return
+
+    def _call(
+        self, method: str, path: str, *, settings: Mapping[str, object] | None = None
+    ) -> tuple[int, Mapping[str, object]]:
+        try:
+            answer = self._pool.request(
+                method,
+                self._base + path,
+                json=settings,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                data = answer.read(_MOST_BYTES + 1)
+            finally:
+                answer.release_conn()
+        except (HTTPError, OSError) as error:
+            # Of the error only its kind is told: its text may quote the address.
+            raise MediaServerUnavailable(
+                f"the media server does not answer ({type(error).__name__})"
+            ) from error
+        return answer.status, _object(data)
+
+
+def _object(data: bytes) -> Mapping[str, object]:
+    if len(data) > _MOST_BYTES:
+        raise MediaServerUnavailable("the media server's answer is too large")
+    try:
+        found = json.loads(data) if data else {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise MediaServerUnavailable("the media server's answer is no JSON object")
+    return found
+
+
+def _read(kind: str, body: Mapping[str, object]) -> Iterator[MediaSession]:
+    for item in _items(body):
+        if not isinstance(item.get("id"), str):
+            raise MediaServerUnavailable("the media server's list has a session without an id")
+        yield MediaSession(
+            kind=kind,
+            id=item["id"],
+            state=_text(item, "state"),
+            path=_text(item, "path"),
+            query=_text(item, "query"),
+            created=_moment(_text(item, "created")),
+        )
+
+
+def _items(body: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    items = body.get("items")
+    if not isinstance(items, list):
+        raise MediaServerUnavailable("the media server's list has no items")
+    for item in items:
+        if not isinstance(item, dict):
+            raise MediaServerUnavailable("the media server's list has an item that is none")
+        yield item
+
+
+def _text(item: Mapping[str, object], name: str) -> str:
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _whole(body: Mapping[str, object], name: str) -> int:
+    value = body.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _moment(text: str) -> datetime:
+    """Read a time of RFC 3339; Go writes nanoseconds, and a zone other than UTC with its offset."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)  # as old as can be: no rule passes it over
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

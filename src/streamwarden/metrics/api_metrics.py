@@ -1,0 +1,146 @@
+"""What was decided about stream tokens, and until when their keys are good.
+
+What was revoked and whom it hit, and how the audit trail fares.
+
+How many cameras are to be pulled, and how many the media server has been told of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class AuthMetrics:
+    """Decisions by action and outcome; both come from the closed sets of ``auth``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._decisions = Counter(
+            "streamwarden_stream_auth_total",
+            "Decisions about stream tokens that a media server asked for.",
+            ["action", "outcome"],
+            registry=registry,
+        )
+        self._expiry = Gauge(
+            "streamwarden_stream_token_key_expiry_timestamp_seconds",
+            "When a stream token key stops being accepted; +Inf where no end is set.",
+            ["kid"],
+            registry=registry,
+        )
+
+    def decided(self, action: str, outcome: str) -> None:
+        """Count one decision."""
+        self._decisions.labels(action, outcome).inc()
+
+    def key_expiry(self, kid: str, timestamp: float | None) -> None:
+        """Show when the key ``kid`` expires, in seconds since the epoch; None means never."""
+        self._expiry.labels(kid).set(math.inf if timestamp is None else timestamp)
+
+
+_USES = ("record", "view", "publish")
+
+
+class GuardMetrics:
+    """Rules, kicked sessions and audit events; every label is from a closed set."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._rules = Gauge(
+            "streamwarden_denials",
+            "Rules of the deny list that this process holds.",
+            registry=registry,
+        )
+        self._read_at = Gauge(
+            "streamwarden_denials_read_timestamp_seconds",
+            "When the deny list was last known to be current; 0: never.",
+            registry=registry,
+        )
+        self._kicked = Counter(
+            "streamwarden_sessions_kicked_total",
+            "Sessions of the media server that were ended, by their token's use and the reason.",
+            ["use", "reason"],
+            registry=registry,
+        )
+        self._failed = Counter(
+            "streamwarden_session_sweeps_failed_total",
+            "Sweeps over the media server's sessions that it did not answer.",
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "streamwarden_audit_waiting",
+            "Audit events that are not yet in Postgres.",
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "streamwarden_audit_dropped_total",
+            "Audit events that went into the log instead of Postgres.",
+            registry=registry,
+        )
+        for use in _USES:
+            self._kicked.labels(use, "user_blocked")
+
+    def denials(self, rules: int, read_at_s: float) -> None:
+        """Show how many rules there are, and when they were known to be all."""
+        self._rules.set(rules)
+        self._read_at.set(read_at_s)
+
+    def kicked(self, use: str, reason: str) -> None:
+        """Count a session that was ended."""
+        self._kicked.labels(use, reason).inc()
+
+    def sweep_failed(self) -> None:
+        """Count a sweep that came to nothing."""
+        self._failed.inc()
+
+    def audit_waiting(self, events: int) -> None:
+        """Show how many events wait."""
+        self._waiting.set(events)
+
+    def audit_dropped(self, events: int) -> None:
+        """Count events that Postgres will never have."""
+        self._dropped.inc(events)
+
+
+REASONS: Final = ("not_allowed", "unresolved", "credentials", "refused", "invalid")
+
+
+class SourceMetrics:
+    """Sources and what is wrong with them; every label is from a closed set."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._wanted = Gauge(
+            "streamwarden_sources_wanted",
+            "Active cameras that are to be pulled.",
+            registry=registry,
+        )
+        self._set = Gauge(
+            "streamwarden_sources_set",
+            "Of these, those whose path the media server has as it should be.",
+            registry=registry,
+        )
+        self._faults = Gauge(
+            "streamwarden_source_faults",
+            "Cameras that are to be pulled and about which something is wrong, by the reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self._failed = Counter(
+            "streamwarden_source_sweeps_failed_total",
+            "Comparisons of paths that the media server or Postgres did not answer.",
+            registry=registry,
+        )
+        for reason in REASONS:
+            self._faults.labels(reason)
+
+    def show(self, *, wanted: int, are_set: int, faults: Mapping[str, int]) -> None:
+        """Show what a sweep found."""
+        self._wanted.set(wanted)
+        self._set.set(are_set)
+        for reason in REASONS:
+            self._faults.labels(reason).set(faults.get(reason, 0))
+
+    def sweep_failed(self) -> None:
+        """Count a sweep that came to nothing."""
+        self._failed.inc()

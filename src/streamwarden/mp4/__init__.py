@@ -1,0 +1,1 @@
+"""ISO BMFF (MP4) files: boxes, fragments and a picture of their structure."""

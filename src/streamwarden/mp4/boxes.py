@@ -1,0 +1,385 @@
+"""Boxes of a file or of bytes (ISO/IEC 14496-12, 4.2), as far as a recorder must walk them.
+
+What the headers of a fragmented MP4 say: the video track, and how long a fragment of it plays.
+
+Source: ISO/IEC 14496-12 (ISO BMFF): ``trak`` (8.3), ``trex``, ``tfhd``, ``trun`` (8.8) and ``tfdt``
+(8.8.12).
+
+
+The muxer's own index at the end of a finished file: where each track's fragments begin.
+
+Source: ISO/IEC 14496-12 (ISO BMFF): ``mfra`` (8.8.9), ``tfra`` (8.8.10) and ``mfro`` (8.8.11), which is
+the file's last box and says how long the ``mfra`` around it is.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Final, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+
+
+T = TypeVar("T")
+
+
+_AHEAD_BYTES: Final = 2048
+"""What a fragment's header takes, at 25 frames and some sound."""
+
+
+_HEADER_BYTES: Final = 8
+
+
+_LARGE_HEADER_BYTES: Final = 16
+
+
+_HEADER: Final = struct.Struct(">I4s")
+
+
+_LARGE_SIZE: Final = struct.Struct(">Q")
+
+
+_MAX_META_BYTES: Final = 16 * 1024 * 1024
+"""A ``moov`` or ``moof`` above this is no recorder's work; it is not read into memory."""
+
+
+class NotFragmentedMp4(ValueError):
+    """The file does not begin like a fragmented MP4 with at least one video track."""
+
+
+def of_whole_boxes(read: Callable[P, T]) -> Callable[P, T]:
+    """Have ``read`` raise NotFragmentedMp4 where a box ends before its fields do."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except struct.error as error:
+            raise NotFragmentedMp4("a header cut short") from error
+
+    return reading
+
+
+class Box(NamedTuple):
+    """A box's four-letter type, its first byte, where its payload begins and where it ends."""
+
+    kind: bytes
+    start: int
+    payload: int
+    end: int
+
+
+class BoxReader:
+    """Reads a file's boxes, a little ahead: a fragment's header and the next box's come in one call."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._at = 0
+        self._bytes = b""
+
+    def boxes(self, size: int) -> Iterator[Box]:
+        """Yield the boxes that are whole within ``size`` bytes."""
+        position = 0
+        while (box := self.box(position)) is not None and box.end <= size:
+            yield box
+            position = box.end
+
+    def box(self, position: int) -> Box | None:
+        """Return the box that begins at ``position``, None where there is no whole header."""
+        found = _extent(self._read(position, _LARGE_HEADER_BYTES), 0)
+        if found is None:
+            return None
+        kind, header_bytes, size = found
+        return Box(kind, position, position + header_bytes, position + size)
+
+    def payload(self, box: Box) -> bytes:
+        """Return what is in a box; raise NotFragmentedMp4 for one that no recorder would write."""
+        length = box.end - box.payload
+        if length > _MAX_META_BYTES:
+            raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
+        return self._read(box.payload, length)
+
+    def _read(self, position: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``position``."""
+        begin = position - self._at
+        if begin < 0 or begin + length > len(self._bytes):
+            self._at, begin = position, 0
+            self._bytes = os.pread(self._fd, max(length, _AHEAD_BYTES), position)
+        return self._bytes[begin : begin + length]
+
+
+def _extent(data: bytes, offset: int) -> tuple[bytes, int, int] | None:
+    """Return the type of the box at ``offset``, its header's length and its own; None for none."""
+    if len(data) - offset < _HEADER_BYTES:
+        return None
+    size, kind = _HEADER.unpack_from(data, offset)
+    header_bytes = _HEADER_BYTES
+    if size == 1:
+        if len(data) - offset < _LARGE_HEADER_BYTES:
+            return None
+        (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
+        header_bytes = _LARGE_HEADER_BYTES
+    # Size 0 means "to the end of the file": nobody can say that such a box is whole.
+    return None if size < header_bytes else (kind, header_bytes, size)
+
+
+def inside(data: bytes, kind: bytes) -> Iterator[bytes]:
+    """Yield the payloads of the boxes of one type directly inside ``data``."""
+    position = 0
+    while (found := _extent(data, position)) is not None:
+        each, header_bytes, size = found
+        if position + size > len(data):
+            return
+        if each == kind:
+            yield data[position + header_bytes : position + size]
+        position += size
+
+
+def first(data: bytes, *path: bytes) -> bytes:
+    """Return the payload of the first box at ``path`` inside ``data``."""
+    for kind in path:
+        payload = next(inside(data, kind), None)
+        if payload is None:
+            raise NotFragmentedMp4(f"no {b'/'.join(path)!r} box")
+        data = payload
+    return data
+
+
+_TFHD_OPTIONAL: Final = ((0x1, 8), (0x2, 4))
+
+
+_TFHD_DURATION: Final = 0x8
+
+
+_TFHD_BEFORE_FLAGS: Final = (*_TFHD_OPTIONAL, (0x8, 4), (0x10, 4))
+
+
+_TFHD_FLAGS: Final = 0x20
+
+
+_NOT_A_KEY_FRAME: Final = 0x10000
+"""``sample_is_non_sync_sample`` (8.8.3.1)."""
+
+
+_TRUN_DATA_OFFSET: Final = 0x1
+
+
+_TRUN_FIRST_FLAGS: Final = 0x4
+
+
+_TRUN_DURATION: Final = 0x100
+
+
+_TRUN_FLAGS: Final = 0x400
+
+
+_TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The video track; durations are in units of ``1 / timescale`` seconds."""
+
+    id: int
+    timescale: int
+    default_duration: int
+    default_flags: int
+
+
+@of_whole_boxes
+def video_track(moov: bytes) -> Track:
+    """Return the first video track of a ``moov``; raise NotFragmentedMp4 where it has none."""
+    for trak in inside(moov, b"trak"):
+        if first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
+            id_ = _versioned(first(trak, b"tkhd"), 12, 20)
+            timescale = _versioned(first(trak, b"mdia", b"mdhd"), 12, 20)
+            if timescale == 0:
+                raise NotFragmentedMp4("a timescale of 0")
+            return Track(id_, timescale, *_defaults(moov, id_))
+    raise NotFragmentedMp4("no video track")
+
+
+def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
+    """Return the 32-bit field that stands at one offset in version 0 and at another in version 1."""
+    value: int = struct.unpack_from(
+        ">I", full_box, offset_1 if full_box[:1] == b"\x01" else offset_0
+    )[0]
+    return value
+
+
+def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
+    """Return a sample's duration and flags where its fragment does not say them."""
+    for trex in (each for mvex in inside(moov, b"mvex") for each in inside(mvex, b"trex")):
+        if struct.unpack_from(">I", trex, 4)[0] == track_id:
+            duration, _size, flags = struct.unpack_from(">III", trex, 12)
+            return duration, flags
+    return 0, 0
+
+
+@of_whole_boxes
+def decode_time(moof: bytes, track: Track) -> int:
+    """Return when the fragment's video begins, in the track's timescale (``tfdt``)."""
+    traf = _traf_of(moof, track)
+    if traf is None:
+        raise NotFragmentedMp4("a fragment without video")
+    tfdt = first(traf, b"tfdt")
+    return int(struct.unpack_from(">Q" if tfdt[:1] == b"\x01" else ">I", tfdt, 4)[0])
+
+
+@of_whole_boxes
+def fragment_ticks(moof: bytes, track: Track) -> int:
+    """Return how long the fragment's video plays, in the track's timescale."""
+    return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
+
+
+def _traf_ticks(traf: bytes, track: Track) -> int:
+    tfhd = first(traf, b"tfhd")
+    flags, id_ = struct.unpack_from(">II", tfhd)
+    if id_ != track.id:
+        return 0
+    default = track.default_duration
+    if flags & _TFHD_DURATION:
+        offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
+        default = struct.unpack_from(">I", tfhd, offset)[0]
+    return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
+
+
+@of_whole_boxes
+def lead_ticks(moof: bytes, track: Track) -> int:
+    """Return by how much the first video frame is longer than any other of its fragment."""
+    traf = _traf_of(moof, track)
+    durations = () if traf is None else _durations(first(traf, b"trun"))
+    return max(0, durations[0] - max(durations[1:])) if len(durations) > 1 else 0
+
+
+def _trun_ticks(trun: bytes, default: int) -> int:
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_DURATION:
+        return int(samples * default)
+    return sum(_durations(trun))
+
+
+def _durations(trun: bytes) -> tuple[int, ...]:
+    """Return each sample's own duration, nothing where they have none of their own."""
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_DURATION:
+        return ()
+    offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET) + 4 * bool(flags & _TRUN_FIRST_FLAGS)
+    per_sample = 4 * sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
+    if offset + samples * per_sample > len(trun):
+        raise NotFragmentedMp4("a track run cut short")
+    words = struct.unpack_from(f">{samples * per_sample // 4}I", trun, offset)
+    # The duration is the first of a sample's fields.
+    return words[:: per_sample // 4]
+
+
+@of_whole_boxes
+def is_key(moof: bytes, track: Track) -> bool:
+    """Tell whether the fragment's first video frame is a key frame."""
+    traf = _traf_of(moof, track)
+    if traf is None:
+        return False
+    return not _first_flags(first(traf, b"tfhd"), first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
+
+
+def _traf_of(moof: bytes, track: Track) -> bytes | None:
+    for traf in inside(moof, b"traf"):
+        if struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0] == track.id:
+            return traf
+    return None
+
+
+def _first_flags(tfhd: bytes, trun: bytes, track: Track) -> int:
+    flags: int = struct.unpack_from(">I", trun)[0]
+    offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET)
+    if flags & _TRUN_FIRST_FLAGS:
+        return int(struct.unpack_from(">I", trun, offset)[0])
+    if flags & _TRUN_FLAGS:
+        offset += sum(4 for flag in _TRUN_PER_SAMPLE[:2] if flags & flag)
+        return int(struct.unpack_from(">I", trun, offset)[0])
+    tfhd_flags: int = struct.unpack_from(">I", tfhd)[0]
+    if not tfhd_flags & _TFHD_FLAGS:
+        return track.default_flags
+    offset = 8 + sum(size for flag, size in _TFHD_BEFORE_FLAGS if tfhd_flags & flag)
+    return int(struct.unpack_from(">I", tfhd, offset)[0])
+
+
+_MFRO: Final = struct.Struct(">I4sII")
+
+
+_TFRA: Final = struct.Struct(">BxxxIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many fragments a track has, and where its first and last ``moof`` begin."""
+
+    fragments: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """Where the ``mfra`` begins, and by track id where the fragments are that it tells of."""
+
+    start: int
+    tracks: Mapping[int, Extent]
+
+    @property
+    def first(self) -> int:
+        """Where the file's first ``moof`` begins."""
+        return min(extent.first for extent in self.tracks.values())
+
+    @property
+    def last(self) -> int:
+        """Where the file's last ``moof`` begins."""
+        return max(extent.last for extent in self.tracks.values())
+
+
+@of_whole_boxes
+def read_trailer(fd: int, size: int) -> Trailer:
+    """Read the index that ends a file of ``size`` bytes.
+
+    Raises:
+        NotFragmentedMp4: there is none, or it tells of no fragment before it.
+    """
+    start, payload = _mfra(fd, size)
+    tracks = dict(found for tfra in inside(payload, b"tfra") for found in _track_extents(tfra))
+    if not tracks:
+        raise NotFragmentedMp4("a trailer without fragments")
+    trailer = Trailer(start, tracks)
+    if trailer.last >= trailer.start:
+        raise NotFragmentedMp4("a trailer that tells of fragments after it")
+    return trailer
+
+
+def _mfra(fd: int, size: int) -> tuple[int, bytes]:
+    """Return where the ``mfra`` begins that ends the file, and what is in it."""
+    end = os.pread(fd, _MFRO.size, max(0, size - _MFRO.size))
+    _, kind, _, length = _MFRO.unpack_from(end)
+    if kind != b"mfro" or length > size:
+        raise NotFragmentedMp4("no trailer")
+    file = BoxReader(fd)
+    box = file.box(size - length)
+    if box is None or box.kind != b"mfra" or box.end != size:
+        raise NotFragmentedMp4("no trailer where the file's last box says")
+    return box.start, file.payload(box)
+
+
+def _track_extents(tfra: bytes) -> list[tuple[int, Extent]]:
+    version, track_id, lengths, count = _TFRA.unpack_from(tfra)
+    if count == 0:
+        return []
+    time_bytes = 8 if version == 1 else 4
+    numbers_bytes = sum((lengths >> shift & 3) + 1 for shift in (4, 2, 0))
+    offset = struct.Struct(">Q" if version == 1 else ">I")
+    begin = _TFRA.size + time_bytes
+    step = time_bytes + offset.size + numbers_bytes
+    (first,) = offset.unpack_from(tfra, begin)
+    (last,) = offset.unpack_from(tfra, begin + (count - 1) * step)
+    return [(track_id, Extent(count, first, last))]

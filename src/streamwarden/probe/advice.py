@@ -1,0 +1,230 @@
+"""What the findings about a camera say, and what an operator does about each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from streamwarden.auth.rtsp_urls import redact
+from streamwarden.model import Cause
+from streamwarden.probe.rtsp_client import NotDescribed, Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth knowing: a stable code, what it is, and what to do about it."""
+
+    code: str
+    says: str
+    do: str = ""
+
+    def as_json(self) -> Mapping[str, str]:
+        """Return it for scripts."""
+        return {"code": self.code, "says": self.says, "do": self.do}
+
+
+class Fate(StrEnum):
+    """What a recording does with a track."""
+
+    KEPT = "kept"
+    MADE_AAC = "made_aac"
+    LEFT_OUT = "left_out"
+
+
+_ADDRESS: Final = "Check address, port and cable. Is the camera on, and does this machine reach it?"
+
+
+_LOGIN: Final = (
+    "Give --username and --password-file. Many cameras have an RTSP user of their own, apart from that "
+    "of their web page."
+)
+
+
+_PATH: Final = (
+    "The path after the address differs from maker to maker: look for RTSP in its manual."
+)
+
+
+def of_trouble(error: NotDescribed) -> Finding:
+    """Return what kept a camera from saying what it sends."""
+    says, do = _TROUBLES[error.trouble]
+    return Finding(error.trouble.value, says(redact(error.detail)), do)
+
+
+def _told(text: str) -> Callable[[str], str]:
+    return lambda detail: text + (f": {detail}" if detail else "")
+
+
+_TROUBLES: Final[Mapping[Trouble, tuple[Callable[[str], str], str]]] = {
+    Trouble.UNRESOLVED: (
+        _told("The name in the URL does not resolve"),
+        "Check its spelling, and DNS.",
+    ),
+    Trouble.REFUSED: (
+        _told("Nothing listens at this port: the connection was refused"),
+        "Check the port (554 is usual); RTSP may be switched off in the camera's settings.",
+    ),
+    Trouble.UNREACHABLE: (_told("The address cannot be reached"), _ADDRESS),
+    Trouble.TIMEOUT: (_told("No answer came in time"), _ADDRESS),
+    Trouble.CLOSED: (
+        _told("The camera closed the connection instead of answering"),
+        "Has it as many viewers as it takes? Restart it; check that this port is its RTSP.",
+    ),
+    Trouble.TLS: (
+        _told("The TLS connection failed"),
+        "Try rtsp:// in the place of rtsps://, or another port (322 is usual for rtsps).",
+    ),
+    Trouble.NOT_RTSP: (
+        _told("What answers there does not speak RTSP"),
+        "Check the port: 80 and 8080 are web pages, RTSP usually has 554.",
+    ),
+    Trouble.REDIRECT: (
+        lambda detail: f"It sends its viewers on, to {detail or 'nowhere'}; that was not followed",
+        "If that address is the camera you mean, use it in the URL.",
+    ),
+    Trouble.LOGIN_MISSING: (_told("The camera asks for a user and a password (401)"), _LOGIN),
+    Trouble.LOGIN_WRONG: (
+        _told("The camera refuses this user or password (401)"),
+        f"{_LOGIN} After several wrong ones some lock the account for minutes.",
+    ),
+    Trouble.LOGIN_UNKNOWN: (
+        _told("It asks for a way to sign in that is not known here"),
+        "Set the camera to Digest (MD5 or SHA-256) or Basic.",
+    ),
+    Trouble.FORBIDDEN: (
+        _told("The camera refuses this user (403)"),
+        "Give the user the right to watch.",
+    ),
+    Trouble.NOT_FOUND: (_told("The camera has no stream at this path (404)"), _PATH),
+    Trouble.ERROR: (
+        lambda detail: f"The camera answered with an error ({detail})",
+        f"{_PATH} Restart the camera if the path is right.",
+    ),
+}
+
+
+def of_cause(cause: Cause, codec: str) -> Finding:
+    """Return why a camera that described itself gave nothing to record."""
+    says, do = _CAUSES.get(
+        cause, (f"Reading the stream failed ({cause.value})", "Try again; restart it.")
+    )
+    return Finding(cause.value, says.format(codec=codec), do)
+
+
+_CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
+    Cause.UNSUPPORTED_MEDIA: (
+        "MP4 cannot hold what it sends ({codec}): nothing of it can be recorded",
+        "Set the camera to H.264.",
+    ),
+    Cause.STARTING: (
+        "The picture's size cannot be told: no key frame came in time",
+        "Set the distance between key frames (GOP, I-frame interval) to 1 or 2 s.",
+    ),
+    Cause.UNAUTHORIZED: ("It let us in and then refused the stream itself (401)", _LOGIN),
+    Cause.SOURCE_OFFLINE: (
+        "It ended the connection before a picture came",
+        "Has it as many viewers as it takes? Restart it.",
+    ),
+    Cause.FFMPEG_MISSING: (
+        "FFmpeg cannot be started on this machine",
+        "Install it, or set STREAMWARDEN_FFMPEG; check-config shows which one is taken.",
+    ),
+    Cause.TIMEOUT: (
+        "It described a picture and sent none",
+        "Restart the camera; check its network.",
+    ),
+    Cause.STALLED: (
+        "It described a picture and sent none",
+        "Restart the camera; check its network.",
+    ),
+}
+
+
+def distrusted(why: str) -> Finding:
+    """Return that the camera's certificate is not one that MediaMTX takes."""
+    return Finding(
+        "certificate",
+        f"This machine does not trust its certificate ({why}); MediaMTX refuses such a camera",
+        "Use rtsp:// in a network of your own; or give the camera a certificate of an authority that "
+        "MediaMTX's machine trusts, and use the name that it is for.",
+    )
+
+
+def broke_off(cause: Cause) -> Finding:
+    """Return that a stream ended while it was looked at."""
+    return Finding(
+        "broke_off",
+        f"The stream ended while it was looked at ({cause.value})",
+        "Try again. Where it happens again: the network, or a camera with too many viewers.",
+    )
+
+
+NO_PICTURE: Final = Finding(
+    "no_picture", "It offers no picture", "Use the path of a stream that has one."
+)
+
+
+def no_key_frame(seconds: float) -> Finding:
+    """Return that no key frame came, without which no recording begins."""
+    return Finding(
+        "no_key_frame",
+        f"No key frame came within {seconds:.0f} s: no recording can begin",
+        "Set the distance between key frames (GOP, I-frame interval) to 1 or 2 s; or look longer with "
+        "--seconds.",
+    )
+
+
+def time_jumps(longest_s: float | None) -> Finding:
+    """Return that the camera's time stamps are not to be trusted; None: they went back."""
+    how = "go back" if longest_s is None else f"jump by up to {abs(longest_s):.0f} s"
+    return Finding(
+        "time_jumps",
+        f"Its time stamps {how}: segments are cut at odd places",
+        "Update its firmware; set its clock by NTP; is the network losing packets?",
+    )
+
+
+def rare_key_frames(distance_s: float) -> Finding:
+    """Return what key frames far apart cost."""
+    return Finding(
+        "rare_key_frames",
+        f"Key frames come {distance_s:.0f} s apart or more: a segment gets that much longer, a picture "
+        "takes that long to appear, and after a break that much is missing",
+        "Set the distance between key frames (GOP, I-frame interval) to 1 or 2 s.",
+    )
+
+
+B_FRAMES: Final = Finding(
+    "b_frames",
+    "It sends B-frames: it is recorded and played, but WebRTC cannot carry it, so there is no such preview",
+    "Set its profile to Baseline, or switch B-frames off, if the preview matters.",
+)
+
+
+SILENT_SOUND: Final = Finding(
+    "silent_sound", "It offers sound and sends none", "Is its microphone switched off?"
+)
+
+
+NO_SOUND_IN_PREVIEW: Final = Finding(
+    "no_sound_in_preview", "AAC is not part of WebRTC: recordings have sound, that preview has none"
+)
+
+
+def browsers(codec: str, profile: str | None) -> Finding | None:
+    """Return which browsers cannot play a recording; None where all can."""
+    if codec == "h264" and not (profile or "").startswith(("High 10", "High 4:", "CAVLC 4:4:4")):
+        return None
+    if codec == "hevc":
+        return Finding(
+            "some_browsers",
+            "H.265 plays only where browser and machine have a decoder for it",
+            "Set the camera to H.264 to play it everywhere.",
+        )
+    return Finding(
+        "no_browser",
+        "No browser plays this picture; a downloaded file plays in VLC",
+        "Set it to H.264.",
+    )

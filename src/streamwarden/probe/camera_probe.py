@@ -1,0 +1,339 @@
+"""Looks at a camera as a recorder would, and says in words what it sends and what is wrong.
+
+First one DESCRIBE of our own, which tells a wrong password from a wrong path and follows no redirect;
+then some seconds of the stream, of which a recording is made with the recorder's own arguments.
+
+
+What was found out about a camera, as values: for people and as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from statistics import median_low
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from streamwarden.actors.spawning import AUDIO_WAYS
+from streamwarden.auth.rtsp_urls import redact
+from streamwarden.ffmpeg.command import require_setpriv
+from streamwarden.ffmpeg.jobs import JobRunner
+from streamwarden.ffmpeg.sampling import (
+    JUMP_S,
+    STARTS_WITHIN_S,
+    Described,
+    PacketTrack,
+    Sample,
+    Sampler,
+)
+from streamwarden.model import Cause
+from streamwarden.probe import advice as words
+from streamwarden.probe.advice import Fate, Finding
+from streamwarden.probe.rtsp_client import (
+    CameraUrl,
+    NotDescribed,
+    Track,
+    describe,
+    distrusted,
+    tracks_of,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackReport:
+    """One track that a camera offers. What could not be measured is None.
+
+    ``kind`` is ``picture``, ``sound`` or ``data``. ``key_frame_s`` is the usual
+    distance between two key frames.
+    """
+
+    kind: str
+    codec: str
+    profile: str | None = None
+    width: int | None = None
+    height: int | None = None
+    frames_per_second: float | None = None
+    key_frame_s: float | None = None
+    b_frames: bool | None = None
+    sample_rate_hz: int | None = None
+    channels: str | None = None
+    bits_per_second: int | None = None
+    fate: Fate | None = None
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Return it for scripts."""
+        return {
+            "kind": self.kind,
+            "codec": self.codec,
+            "profile": self.profile,
+            "width": self.width,
+            "height": self.height,
+            "frames_per_second": self.frames_per_second,
+            "key_frame_seconds": self.key_frame_s,
+            "b_frames": self.b_frames,
+            "sample_rate_hz": self.sample_rate_hz,
+            "channels": self.channels,
+            "bits_per_second": self.bits_per_second,
+            "fate": None if self.fate is None else self.fate.value,
+        }
+
+
+_BROWSERS: Mapping[str, str] = {"no_browser": "none", "some_browsers": "some"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """A camera, looked at: ``url`` is without user and password. No problem means: it is recorded."""
+
+    url: str
+    seconds: float
+    tracks: Sequence[TrackReport] = ()
+    problems: Sequence[Finding] = ()
+    notes: Sequence[Finding] = ()
+
+    @property
+    def browsers(self) -> str | None:
+        """Which browsers play a recording: ``all``, ``some``, ``none``; None where nobody can tell."""
+        if not any(track.kind == "picture" and track.fate is Fate.KEPT for track in self.tracks):
+            return None
+        codes = {note.code for note in self.notes}
+        return next((word for code, word in _BROWSERS.items() if code in codes), "all")
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Return it for scripts."""
+        return {
+            "url": self.url,
+            "ok": self.good,
+            "seconds": self.seconds,
+            "browsers": self.browsers,
+            "tracks": [track.as_json() for track in self.tracks],
+            "problems": [finding.as_json() for finding in self.problems],
+            "notes": [finding.as_json() for finding in self.notes],
+        }
+
+
+_RARE_S: Final = 4.5
+"""Key frames further apart than this are worth a word; 4 s is the default of some makers."""
+
+
+_NAMES: Final = {
+    "h264": "H.264",
+    "hevc": "H.265",
+    "mjpeg": "MJPEG",
+    "mpeg4": "MPEG-4 Visual",
+    "vp8": "VP8",
+    "vp9": "VP9",
+    "av1": "AV1",
+    "aac": "AAC",
+    "opus": "Opus",
+    "pcm_alaw": "G.711 A-law",
+    "pcm_mulaw": "G.711 mu-law",
+    "adpcm_g722": "G.722",
+    "adpcm_g726": "G.726",
+    "vnd.onvif.metadata": "ONVIF metadata",
+    # As descriptions call them, of which nothing came.
+    "h265": "H.265",
+    "jpeg": "MJPEG",
+    "mpeg4-generic": "AAC",
+    "pcma": "G.711 A-law",
+    "pcmu": "G.711 mu-law",
+}
+
+
+_AAC: Final = "aac"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is known of a camera: the tracks that it names, and what came of them."""
+
+    named: Sequence[Track]
+    sample: Sample
+    seconds: float
+    distrust: str | None = None
+    """Why its certificate is not trusted, if it is not."""
+
+    def of_kind(self, kind: str) -> list[PacketTrack]:
+        """Return what came of one kind of track, ``video`` or ``audio``."""
+        return [track for track in self.sample.tracks if track.kind == kind]
+
+    @property
+    def picture(self) -> PacketTrack | None:
+        """The picture that would be recorded, if any of it came."""
+        return next((one for one in self.of_kind("video")[:1] if one.packets), None)
+
+
+def probe_camera(
+    url: CameraUrl,
+    *,
+    ffmpeg: str,
+    seconds: float,
+    starts_within_s: float = STARTS_WITHIN_S,
+    ask: Callable[[CameraUrl], str] = describe,
+) -> ProbeReport:
+    """Look at the camera at ``url`` for ``seconds``; whatever is wrong with it is in the report.
+
+    Raises:
+        ConfigError: this machine lacks what an FFmpeg is confined with.
+    """
+    require_setpriv()
+    try:
+        named = tracks_of(ask(url))
+    except NotDescribed as error:
+        return ProbeReport(
+            url=redact(url.clean), seconds=seconds, problems=(words.of_trouble(error),)
+        )
+    distrust = distrusted(url) if url.secure else None
+    jobs = JobRunner()
+    jobs.start()
+    try:
+        with TemporaryDirectory(prefix="streamwarden-probe-") as folder:
+            sampler = Sampler(
+                jobs, ffmpeg=ffmpeg, folder=Path(folder), starts_within_s=starts_within_s
+            )
+            sample = sampler.take(url.with_login(), seconds=seconds, ways=AUDIO_WAYS)
+    finally:
+        jobs.close()
+    return report(url, Probe(named, sample, seconds, distrust))
+
+
+def report(url: CameraUrl, found: Probe) -> ProbeReport:
+    """Return what a probe means."""
+    return ProbeReport(
+        url=redact(url.clean),
+        seconds=found.seconds,
+        tracks=tuple(_tracks(found)),
+        problems=tuple(_problems(found)),
+        notes=tuple(_notes(found)),
+    )
+
+
+def _tracks(found: Probe) -> Iterable[TrackReport]:
+    said = {one.codec: one for one in reversed(found.sample.described)}
+    for kind in ("video", "audio"):
+        named = [track for track in found.named if track.kind == kind]
+        for place, (name, came) in enumerate(zip_longest(named, found.of_kind(kind))):
+            fate = _fate(found, kind, place)
+            yield _track(kind, name, came, said=said.get(came.codec if came else ""), fate=fate)
+    for track in found.named:
+        if track.kind not in {"video", "audio"}:
+            yield TrackReport(kind="data", codec=_name(track.codec), fate=Fate.LEFT_OUT)
+
+
+def _track(
+    kind: str,
+    named: Track | None,
+    came: PacketTrack | None,
+    *,
+    said: Described | None,
+    fate: Fate | None,
+) -> TrackReport:
+    codec = _name(came.codec) if came else _name(named.codec if named else "")
+    if came is None or not came.packets:
+        return TrackReport(kind=_KINDS[kind], codec=codec, fate=fate)
+    rate = came.bits_per_second
+    bits = None if rate is None else round(rate)
+    if kind == "audio":
+        return TrackReport(
+            kind="sound",
+            codec=codec,
+            profile=said.profile if said else None,
+            sample_rate_hz=said.sample_rate_hz if said else None,
+            channels=said.channels if said else None,
+            bits_per_second=bits,
+            fate=fate,
+        )
+    distance_s = _key_frame_s(came)
+    return TrackReport(
+        kind="picture",
+        codec=codec,
+        profile=said.profile if said else None,
+        width=came.width or None,
+        height=came.height or None,
+        frames_per_second=None if came.per_second is None else round(came.per_second, 2),
+        key_frame_s=None if distance_s is None else round(distance_s, 2),
+        b_frames=came.reordered(),
+        bits_per_second=bits,
+        fate=fate,
+    )
+
+
+_KINDS: Final = {"video": "picture", "audio": "sound"}
+
+
+def _fate(found: Probe, kind: str, place: int) -> Fate | None:
+    """Return what becomes of a kind's ``place``-th track: of each kind one is recorded, the first."""
+    if found.picture is None or not found.picture.key_frames_s():
+        return None
+    if found.sample.audio is None or place > 0:
+        return Fate.LEFT_OUT
+    if kind == "video":
+        return Fate.KEPT
+    return {"copy": Fate.KEPT, "aac": Fate.MADE_AAC}.get(found.sample.audio, Fate.LEFT_OUT)
+
+
+def _key_frame_s(track: PacketTrack) -> float | None:
+    """Return the usual distance between key frames; None where there are not two, or no others."""
+    if all(packet.key for packet in track.packets):
+        return None
+    distances = [after - before for before, after in pairwise(track.key_frames_s())]
+    return median_low(distances) if distances else None
+
+
+def _without_key_frame_s(track: PacketTrack) -> float:
+    """Return how long at least pictures come without a key frame."""
+    key_frames = track.key_frames_s()
+    since_last_s = track.seconds - key_frames[-1] if key_frames else 0.0
+    return max(_key_frame_s(track) or 0.0, since_last_s)
+
+
+def _problems(found: Probe) -> Iterable[Finding]:
+    if found.distrust is not None:
+        yield words.distrusted(found.distrust)
+    if not any(track.kind == "video" for track in found.named):
+        yield words.NO_PICTURE
+        return
+    codec = next((_name(track.codec) for track in found.of_kind("video")), "an unknown codec")
+    picture = found.picture
+    if picture is None:
+        yield words.of_cause(found.sample.cause or Cause.TIMEOUT, codec)
+        return
+    if not picture.key_frames_s():
+        yield words.no_key_frame(found.seconds)
+    if found.sample.audio is None:
+        yield words.of_cause(Cause.UNSUPPORTED_MEDIA, codec)
+    elif found.sample.cause is not None:
+        yield words.broke_off(found.sample.cause)
+    jumps = picture.jumps_s()
+    if jumps or picture.stood_still_s() > JUMP_S:
+        yield words.time_jumps(max(jumps, key=abs, default=None))
+
+
+def _notes(found: Probe) -> Iterable[Finding]:
+    picture = found.picture
+    if picture is None:
+        return
+    profile = next((d.profile for d in found.sample.described if d.codec == picture.codec), None)
+    if (unplayable := words.browsers(picture.codec, profile)) is not None:
+        yield unplayable
+    if (without_s := _without_key_frame_s(picture)) > _RARE_S:
+        yield words.rare_key_frames(without_s)
+    if picture.reordered():
+        yield words.B_FRAMES
+    for sound in found.of_kind("audio")[:1]:
+        if not sound.packets:
+            yield words.SILENT_SOUND
+        elif sound.codec == _AAC:
+            yield words.NO_SOUND_IN_PREVIEW
+
+
+def _name(codec: str) -> str:
+    return _NAMES.get(codec.lower(), codec or "unknown")

@@ -1,0 +1,476 @@
+"""Asking a camera what it sends: one DESCRIBE (RFC 2326, section 10.2), signed in where it asks for it.
+
+Redirects are told, never followed: whoever is sent somewhere else with a password in hand should know.
+Everything is bounded: the answer's size, the number of headers, the time for all of it.
+
+
+Digest and Basic authentication as cameras ask for it (RFC 7616, RFC 7617; RFC 2069 without qop).
+
+Both ends are here: what a client answers to a challenge, and the sum that a server compares with.
+
+
+Session descriptions (RFC 4566): the tracks that a camera or a publisher names in one.
+
+Where a camera is: its URL, with user and password taken out of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from streamwarden.errors import InvalidInput, StreamwardenError
+
+_PARAMETER: Final = re.compile(r"""([A-Za-z][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))""")
+
+
+_SUMS: Final[Mapping[str, Callable[[bytes], str]]] = {
+    "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
+    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
+}
+"""By strength, the best first. MD5 is what almost every camera has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user's name and password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way that a server offers: the scheme in lower case, and its parameters."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+    @property
+    def algorithm(self) -> str:
+        """Digest's algorithm, MD5 where none is named."""
+        return self.parameters.get("algorithm", "MD5").upper()
+
+
+def parse_challenge(header: str) -> Challenge:
+    """Read one value of ``WWW-Authenticate`` (or of ``Authorization``, which has the same form)."""
+    scheme, _, rest = header.strip().partition(" ")
+    return Challenge(scheme.lower(), parameters_of(rest))
+
+
+def parameters_of(text: str) -> Mapping[str, str]:
+    """Return the ``name="value"`` pairs of a header, names in lower case."""
+    return {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare else bare
+        for name, quoted, bare in _PARAMETER.findall(text)
+    }
+
+
+def authorization(
+    challenges: Iterable[Challenge], login: Login, *, method: str, uri: str
+) -> str | None:
+    """Return the ``Authorization`` for the best of what is offered; None where nothing is known."""
+    offered = list(challenges)
+    for algorithm in _SUMS:
+        for challenge in offered:
+            if challenge.scheme == "digest" and challenge.algorithm == algorithm:
+                return _digest(challenge, login, method=method, uri=uri)
+    if any(challenge.scheme == "basic" for challenge in offered):
+        return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+    return None
+
+
+def response_of(
+    parameters: Mapping[str, str], login: Login, *, method: str, uri: str
+) -> str | None:
+    """Return the ``response`` that belongs to a digest's parameters; None for another algorithm."""
+    total = _SUMS.get(parameters.get("algorithm", "MD5").upper())
+    if total is None:
+        return None
+    realm, nonce = parameters.get("realm", ""), parameters.get("nonce", "")
+    who = total(f"{login.user}:{realm}:{login.password}".encode())
+    what = total(f"{method}:{uri}".encode())
+    between = [nonce]
+    if "qop" in parameters:
+        between += [parameters.get("nc", ""), parameters.get("cnonce", ""), parameters["qop"]]
+    return total(":".join([who, *between, what]).encode())
+
+
+def _digest(challenge: Challenge, login: Login, *, method: str, uri: str) -> str:
+    given = {
+        name: challenge.parameters[name]
+        for name in ("realm", "nonce", "opaque", "algorithm")
+        if name in challenge.parameters
+    }
+    if "auth" in re.split(r"[\s,]+", challenge.parameters.get("qop", "")):
+        given |= {"qop": "auth", "nc": "00000001", "cnonce": secrets.token_hex(8)}
+    response = response_of(given, login, method=method, uri=uri) or ""
+    shown = {"username": login.user, **given, "uri": uri, "response": response}
+    return "Digest " + ", ".join(_pair(name, value) for name, value in shown.items())
+
+
+def _pair(name: str, value: str) -> str:
+    if name in {"algorithm", "qop", "nc"}:  # tokens, RFC 7616 section 3.4
+        return f"{name}={value}"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name}="{escaped}"'
+
+
+_RTPMAP = re.compile(r"a=rtpmap:\d+ ([^/\s]+)/(\d{1,9})")
+
+
+# RFC 3551 section 6: the payload types that need no rtpmap, as far as cameras use them.
+_STATIC_CODECS = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "26": ("JPEG", 90000)}
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One media section: its kind and control attribute as the publisher wrote them, codec, clock."""
+
+    kind: str
+    control: str
+    codec: str
+    clock_hz: int
+
+
+def tracks_of(sdp: str) -> tuple[Track, ...]:
+    """List the media sections in order."""
+    return tuple(_track(section) for section in sections_of(sdp)[1:])
+
+
+def sections_of(sdp: str) -> list[list[str]]:
+    """Return the lines of the session, then those of each of its media."""
+    sections: list[list[str]] = [[]]
+    for line in sdp.splitlines():
+        if line.startswith("m="):
+            sections.append([])
+        if line:
+            sections[-1].append(line)
+    return sections
+
+
+def _track(section: list[str]) -> Track:
+    control = next((line[10:] for line in section if line.startswith("a=control:")), "")
+    codec, clock_hz = _STATIC_CODECS.get(section[0].split(" ")[-1], ("", 90000))
+    for line in section:
+        if found := _RTPMAP.match(line):
+            codec, clock_hz = found[1], int(found[2])
+    kind = section[0].removeprefix("m=").split(" ")[0]
+    return Track(kind, control, codec, clock_hz)
+
+
+PORTS: Final[Mapping[str, int]] = {"rtsp": 554, "rtsps": 322}
+"""RFC 7826, section 4.2."""
+
+
+_MAX_URL_CHARS: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUrl:
+    """Where a camera is. ``clean`` holds no user and no password; with ``login`` it has its own."""
+
+    clean: str
+    login: Login | None = None
+
+    @property
+    def host(self) -> str:
+        """The name or address."""
+        return urlsplit(self.clean).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port, the scheme's own where none is written."""
+        parts = urlsplit(self.clean)
+        return parts.port or PORTS[parts.scheme]
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.clean.startswith("rtsps://")
+
+    def with_login(self) -> str:
+        """Return the URL that FFmpeg takes: user and password are part of it. Never to be shown."""
+        if self.login is None:
+            return self.clean
+        shown = f"{quote(self.login.user, safe='')}:{quote(self.login.password, safe='')}"
+        return self.clean.replace("://", f"://{shown}@", 1)
+
+
+def parse_camera_url(text: str) -> CameraUrl:
+    """Take a camera's URL apart, user and password out of it; raises InvalidInput without its text."""
+    if len(text) > _MAX_URL_CHARS or not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidInput("a URL is at most 2048 printable ASCII characters without a blank")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidInput("this is no URL") from None
+    if parts.scheme not in PORTS:
+        raise InvalidInput("a camera's URL begins with rtsp:// or rtsps://")
+    if not host:
+        raise InvalidInput("the URL names no host")
+    netloc = parts.netloc.rpartition("@")[2]
+    clean = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+    if parts.username is None:
+        return CameraUrl(clean)
+    return CameraUrl(clean, Login(unquote(parts.username), unquote(parts.password or "")))
+
+
+_STATUS_LINE: Final = re.compile(rb"RTSP/\d\.\d (\d{3})(?: [^\r\n]*)?\r?\n")
+
+
+_MAX_HEAD_BYTES: Final = 16 * 1024
+
+
+_MAX_BODY_BYTES: Final = 256 * 1024
+
+
+_UNAUTHORIZED: Final = 401
+
+
+_AGENT: Final = "streamwarden"
+
+
+class Trouble(StrEnum):
+    """What kept a camera from describing itself."""
+
+    UNRESOLVED = "unresolved"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    TLS = "tls"
+    NOT_RTSP = "not_rtsp"
+    REDIRECT = "redirect"
+    LOGIN_MISSING = "login_missing"
+    LOGIN_WRONG = "login_wrong"
+    LOGIN_UNKNOWN = "login_unknown"
+    """It asks for a way to sign in that is not known here."""
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    ERROR = "error"
+
+
+class NotDescribed(StreamwardenError):
+    """The camera did not say what it sends; ``detail`` is a part of the answer, such as a status."""
+
+    code = "camera_not_described"
+
+    def __init__(self, trouble: Trouble, detail: str = "") -> None:
+        super().__init__(f"{trouble.value} {detail}".strip())
+        self.trouble = trouble
+        self.detail = detail
+
+
+def describe(url: CameraUrl, *, timeout_s: float = 10.0) -> str:
+    """Return the session description of a camera; all of it takes ``timeout_s`` at most.
+
+    Raises:
+        NotDescribed: there is none to be had, and why.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    with _connected(url, deadline_s) as talk:
+        answer = talk.ask("DESCRIBE", url.clean)
+        if answer.status != _UNAUTHORIZED:
+            return _description(answer)
+        if url.login is None:
+            raise NotDescribed(Trouble.LOGIN_MISSING)
+        proof = _proof(answer, url.login, url.clean)
+        try:
+            return _description(talk.ask("DESCRIBE", url.clean, proof))
+        except NotDescribed as error:
+            if error.trouble is not Trouble.CLOSED:
+                raise
+    # Some cameras close the connection with their 401.
+    with _connected(url, deadline_s) as talk:
+        return _description(talk.ask("DESCRIBE", url.clean, proof))
+
+
+def distrusted(url: CameraUrl, *, timeout_s: float = 10.0) -> str | None:
+    """Return why this machine does not trust the camera's certificate; None where it does.
+
+    MediaMTX refuses such a camera, FFmpeg does not look at certificates.
+    """
+    try:
+        with (
+            socket.create_connection((url.host, url.port), timeout=timeout_s) as connection,
+            ssl.create_default_context().wrap_socket(connection, server_hostname=url.host),
+        ):
+            return None
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except OSError:
+        return None  # it answered a moment ago: whatever this is, it is not its certificate
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, Sequence[str]] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def first(self, name: str) -> str:
+        """Return a header's first value, empty where it is missing."""
+        return next(iter(self.headers.get(name, ())), "")
+
+
+def _proof(answer: _Answer, login: Login, uri: str) -> str:
+    challenges = [parse_challenge(each) for each in answer.headers.get("www-authenticate", ())]
+    proof = authorization(challenges, login, method="DESCRIBE", uri=uri)
+    if proof is None:
+        raise NotDescribed(
+            Trouble.LOGIN_UNKNOWN, ", ".join(sorted({each.scheme for each in challenges}))
+        )
+    return proof
+
+
+def _description(answer: _Answer) -> str:
+    status = answer.status
+    if 300 <= status <= 399:  # noqa: PLR2004 - RFC 2326, section 11.3
+        raise NotDescribed(Trouble.REDIRECT, _clean_location(answer.first("location")))
+    if trouble := _TROUBLES.get(status):
+        raise NotDescribed(trouble)
+    if status != 200:  # noqa: PLR2004 - the one that has a description
+        raise NotDescribed(Trouble.ERROR, str(status))
+    text = answer.body.decode("utf-8", "replace")
+    if not text.startswith("v=") or "\nm=" not in text:
+        raise NotDescribed(Trouble.NOT_RTSP, "no session description")
+    return text
+
+
+_TROUBLES: Final = {
+    401: Trouble.LOGIN_WRONG,
+    403: Trouble.FORBIDDEN,
+    404: Trouble.NOT_FOUND,
+}
+
+
+def _clean_location(location: str) -> str:
+    try:
+        return parse_camera_url(location).clean
+    except InvalidInput:
+        return "somewhere that is no RTSP URL"
+
+
+class _Talk:
+    """One connection: a request, its answer, the next. Both ends may be slow, all has one deadline."""
+
+    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
+        self._connection = connection
+        self._deadline_s = deadline_s
+        self._rest = b""
+        self._number = 0
+
+    def ask(self, method: str, url: str, proof: str | None = None) -> _Answer:
+        """Send a request and read what is answered."""
+        self._number += 1
+        lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._number}", f"User-Agent: {_AGENT}"]
+        lines += ["Accept: application/sdp"]
+        lines += [f"Authorization: {proof}"] if proof else []
+        try:
+            self._wait()
+            self._connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+            return self._read()
+        except ConnectionError as error:
+            raise NotDescribed(Trouble.CLOSED) from error
+
+    def _read(self) -> _Answer:
+        while (end := self._rest.find(b"\r\n\r\n")) < 0:
+            self._check_beginning()
+            self._receive()
+        self._check_beginning()
+        head, self._rest = self._rest[: end + 2], self._rest[end + 4 :]
+        found = _STATUS_LINE.match(head)
+        if found is None:
+            raise NotDescribed(Trouble.NOT_RTSP)
+        headers = _headers(head[found.end() :].decode("latin-1"))
+        return _Answer(int(found[1]), headers, self._body(headers))
+
+    def _check_beginning(self) -> None:
+        if not self._rest.startswith(b"RTSP/"[: len(self._rest)]):
+            web = self._rest.startswith((b"HTTP/", b"<"))
+            raise NotDescribed(Trouble.NOT_RTSP, "a web server" if web else "")
+        if len(self._rest) > _MAX_HEAD_BYTES:
+            raise NotDescribed(Trouble.NOT_RTSP, "endless headers")
+
+    def _body(self, headers: Mapping[str, Sequence[str]]) -> bytes:
+        text = next(iter(headers.get("content-length", ())), "0")
+        if not (text.isascii() and text.isdigit()) or int(text[:9]) > _MAX_BODY_BYTES:
+            raise NotDescribed(Trouble.NOT_RTSP, "an answer of absurd length")
+        length = int(text[:9])
+        while len(self._rest) < length:
+            self._receive()
+        body, self._rest = self._rest[:length], self._rest[length:]
+        return body
+
+    def _receive(self) -> None:
+        self._wait()
+        data = self._connection.recv(16384)
+        if not data:
+            raise NotDescribed(Trouble.CLOSED)
+        self._rest += data
+
+    def _wait(self) -> None:
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+
+
+def _headers(text: str) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.split("\r\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name.strip().lower(), []).append(value.strip())
+    return found
+
+
+@contextmanager
+def _connected(url: CameraUrl, deadline_s: float) -> Iterator[_Talk]:
+    """Connect and talk; whatever goes wrong on the way is told as NotDescribed."""
+    try:
+        with _connection(url, deadline_s) as connection:
+            yield _Talk(connection, deadline_s)
+    except socket.gaierror as error:
+        raise NotDescribed(Trouble.UNRESOLVED) from error
+    except ssl.SSLError as error:
+        raise NotDescribed(Trouble.TLS, error.reason or "") from error
+    except TimeoutError as error:
+        raise NotDescribed(Trouble.TIMEOUT) from error
+    except ConnectionRefusedError as error:
+        raise NotDescribed(Trouble.REFUSED) from error
+    except OSError as error:
+        raise NotDescribed(Trouble.UNREACHABLE, error.strerror or "") from error
+
+
+def _connection(url: CameraUrl, deadline_s: float) -> socket.socket:
+    left_s = max(0.1, deadline_s - time.monotonic())
+    connection = socket.create_connection((url.host, url.port), timeout=left_s)
+    if not url.secure:
+        return connection
+    try:
+        return _unverified().wrap_socket(connection, server_hostname=url.host)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _unverified() -> ssl.SSLContext:
+    # Cameras sign their own certificates, and nothing here is kept: the probe only listens.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

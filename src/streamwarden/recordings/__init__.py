@@ -1,0 +1,1 @@
+"""Recordings on disk: the record root, segments, the ledger of gaps, retention, exports, verification."""

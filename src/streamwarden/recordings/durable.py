@@ -1,0 +1,118 @@
+"""What is forced to disk: recorded files, folders, and small files that are replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.fragments import Summary
+from streamwarden.paths import LinkInTheWay, open_plain
+
+_FOLDER_MODE: Final = 0o750
+
+
+_DIGEST_BYTES: Final = 128 * 1024
+"""Read at a time: what stays in a core's own cache until it is digested."""
+
+
+Look = Callable[[int, int], Summary]
+"""Reads the structure of an open file of so many bytes; raises NotFragmentedMp4."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedFile:
+    """A file that is whole and on disk; ``summary`` is None where its structure cannot be read."""
+
+    summary: Summary | None
+    size_bytes: int
+    digest: bytes
+
+
+def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
+    """Cut what is torn off a file, force it to disk and describe it; None where nothing can be played.
+
+    ``ours``: make the server own it.
+    """
+    try:
+        fd = open_plain(path)
+    except LinkInTheWay:
+        return None  # FFmpeg makes none: what it leads to is none of ours
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        size = os.fstat(fd).st_size
+        try:
+            summary = look(fd, size)
+        except NotFragmentedMp4:
+            summary = None
+        # A source that goes at once may have left sound before its first picture. What cannot be read
+        # stays, to be found.
+        if size == 0 or (summary is not None and summary.media_ms == 0):
+            return None
+        if summary is not None and not summary.complete and size > summary.whole_bytes:
+            size = summary.whole_bytes
+            _cut(path, size)
+        if ours:
+            os.fchown(fd, os.geteuid(), os.getegid())
+        os.fsync(fd)
+        return SyncedFile(summary, size, _digest(file))
+
+
+def _cut(path: Path, size: int) -> None:
+    fd = open_plain(path, os.O_WRONLY)
+    try:
+        os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
+
+
+def file_digest(path: Path) -> bytes:
+    """Return a file's BLAKE3 digest; raises OSError (ELOOP) for a symbolic link."""
+    with os.fdopen(open_plain(path), "rb", buffering=0) as file:
+        return _digest(file)
+
+
+def _digest(file: FileIO) -> bytes:
+    hasher = blake3()
+    # One buffer, used again: a new one for each read costs as much as the digest itself.
+    buffer = bytearray(_DIGEST_BYTES)
+    view = memoryview(buffer)
+    while count := os.readv(file.fileno(), [buffer]):
+        hasher.update(view[:count])
+    return hasher.digest()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; each new one is synced into its parent."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a small file so that a crash leaves the old one or the new one, never a mixture.
+
+    Not synced: what is kept this way can be rebuilt from the recordings.
+    """
+    staged = path.with_name(path.name + ".new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(staged, flags, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+    staged.replace(path)

@@ -1,0 +1,300 @@
+"""``recordings reconcile``: mends what ``verify`` finds, and says what it cannot mend.
+
+Whole files without a row are indexed; rows without a file are reported as lost and become a gap; a
+second that is neither becomes a gap. Files that were changed are left as they are: nobody can say
+what they were. Nothing is silently dropped.
+
+
+``recordings verify`` and ``reconcile`` as operators call them, and the one at start-up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+
+from streamwarden.clock import Clock
+from streamwarden.model import Cause, Gap, Segment
+from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.fragments import summarise
+from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
+from streamwarden.recordings.camera_files import MAX_MEDIA_MS
+from streamwarden.recordings.durable import file_digest
+from streamwarden.recordings.offline_retention import Noted
+from streamwarden.recordings.record_root import camera_folders
+from streamwarden.recordings.verify import Finding, Kind, Scope, Span, Verifier, holes
+from streamwarden.storage.journal import read_pending
+from streamwarden.storage.pool import Database, RowsRefused
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
+from streamwarden.storage.streams import PeriodRepository
+from streamwarden.timers import Timers
+from streamwarden.workers import WorkerPool
+
+END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+_DAY_MS: Final = 86_400_000
+
+
+_NEAR: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What became of a finding; ``how`` is empty when it could not be mended."""
+
+    finding: Finding
+    how: str = ""
+
+
+class Reconciler:
+    """Looks with a ``Verifier`` and mends."""
+
+    def __init__(self, *, record_root: Path, database: Database, verifier: Verifier) -> None:
+        self._root = record_root
+        self._verifier = verifier
+        self._segments = SegmentRepository(database)
+        self._gaps = GapRepository(database)
+        self._periods = PeriodRepository(database)
+
+    def reconcile(self, camera_id: UUID, scope: Scope) -> Iterator[Mended]:
+        """Mend one camera: first its files, then its open gaps, then what is still missing."""
+        yield from self._files(list(self._verifier.verify(camera_id, scope)))
+        # The files have been read once; what follows is about rows.
+        scope = replace(scope, digests=False, decode=None)
+        for finding in list(self._verifier.verify(camera_id, scope)):
+            if finding.kind is Kind.GAP_LEFT_OPEN and finding.gap is not None:
+                yield Mended(finding, self._close(finding.gap))
+        for finding in list(self._verifier.verify(camera_id, scope)):
+            if finding.kind is Kind.SECOND_MISSING and finding.ended_at is not None:
+                self._add_gap(camera_id, Span(finding.started_at, finding.ended_at), Cause.INTERNAL)
+                yield Mended(finding, "entered in the ledger")
+            elif finding.kind is Kind.SECOND_TWICE:
+                yield Mended(finding, "")
+
+    def _files(self, findings: Sequence[Finding]) -> Iterator[Mended]:
+        lost = [one for one in findings if one.kind is Kind.FILE_MISSING]
+        # A row that speaks of nothing may stand in the way of one that speaks of a file.
+        for finding in lost:
+            self._drop_row(finding)
+        unknown = [one for one in findings if one.kind is Kind.ROW_MISSING]
+        # Newest first: a segment ends where the next of its run starts.
+        for finding in sorted(unknown, key=lambda one: one.started_at, reverse=True):
+            yield Mended(finding, self._index(finding))
+        for finding in lost:
+            yield Mended(finding, self._enter_loss(finding))
+        for finding in findings:
+            if finding.kind in {
+                Kind.FILE_CUT_SHORT,
+                Kind.FILE_GROWN,
+                Kind.BYTES_CHANGED,
+                Kind.FILE_UNREADABLE,
+            }:
+                yield Mended(finding)
+
+    def _index(self, finding: Finding) -> str:
+        row = self._row_of(self._root / str(finding.path), finding.camera_id)
+        if row is None:
+            return ""
+        try:
+            if self._segments.insert_many([row]):
+                return "indexed"
+        except RowsRefused:
+            return ""
+        known = self._segments.get(row.camera_id, row.id)
+        # The server may have been quicker; or another file has the same run and number.
+        return "indexed" if known is not None and known.path == row.path else ""
+
+    def _row_of(self, path: Path, camera_id: UUID) -> Segment | None:
+        name = parse_stored(path.parent.name, path.name)
+        owner = next(
+            (f.owner for f in camera_folders(self._root) if f.path == path.parent.parent), None
+        )
+        if name is None or owner is None:
+            return None
+        try:
+            summary, size_bytes, hashed = summarise(path), path.stat().st_size, file_digest(path)
+        except (NotFragmentedMp4, OSError):
+            return None
+        return Segment(
+            id=segment_id(camera_id, name.run, name.number),
+            camera_id=camera_id,
+            owner=owner,
+            run=name.run,
+            number=name.number,
+            started_at=name.started_at,
+            ended_at=self._end_of(camera_id, name, summary.media_ms),
+            media_ms=min(summary.media_ms, MAX_MEDIA_MS),
+            size_bytes=size_bytes,
+            path=str(path.relative_to(self._root)),
+            # FFmpeg ends a file with its trailer; one that was cut has none.
+            salvaged=not summary.complete,
+            digest=hashed,
+            init_bytes=summary.init_bytes,
+        )
+
+    def _end_of(self, camera_id: UUID, name: StoredName, media_ms: int) -> datetime:
+        """Return where the next of the run starts, else the gap that begins where its media end."""
+        following = self._segments.get(camera_id, segment_id(camera_id, name.run, name.number + 1))
+        if following is not None and following.started_at > name.started_at:
+            return following.started_at
+        # Time stamps that jump make a file of any length: none may end after all dates.
+        by_media = name.started_at + timedelta(milliseconds=min(media_ms, _DAY_MS))
+        gaps = self._gaps.in_range(camera_id, by_media - _NEAR, by_media + _NEAR)
+        begun = [gap.started_at for gap in gaps if abs(gap.started_at - by_media) < _NEAR]
+        begun = [at for at in begun if at > name.started_at]
+        return min(begun, key=lambda at: abs(at - by_media), default=by_media)
+
+    def _drop_row(self, finding: Finding) -> None:
+        if (row := finding.segment) is not None:
+            self._segments.mark_deleting([row.id])
+            self._segments.delete([row.id])
+
+    def _enter_loss(self, finding: Finding) -> str:
+        """Enter what no other segment and no gap reaches: runs overlap where one took over."""
+        row = finding.segment
+        if row is None:
+            return ""
+        stored = self._segments.in_range(row.camera_id, row.started_at, row.ended_at)
+        gaps = self._gaps.in_range(row.camera_id, row.started_at, row.ended_at)
+        known = [Span(one.started_at, one.ended_at) for one in stored]
+        known += [Span(gap.started_at, gap.ended_at or END_OF_TIME) for gap in gaps]
+        for hole in holes([Span(row.started_at, row.ended_at)], known):
+            self._add_gap(row.camera_id, hole, Cause.FILE_LOST)
+        return "lost: entered in the ledger"
+
+    def _close(self, gap: Gap) -> str:
+        """Close a gap where recording went on, or else where its wish ended."""
+        rows = self._segments.in_range(gap.camera_id, gap.started_at, END_OF_TIME)
+        periods = self._periods.in_range(gap.camera_id, gap.started_at, END_OF_TIME)
+        ends = [row.started_at for row in rows if row.started_at >= gap.started_at]
+        ends += [period.ended_at for period in periods if period.ended_at is not None]
+        ended_at = min((end for end in ends if end >= gap.started_at), default=gap.started_at)
+        self._gaps.upsert_many([replace(gap, ended_at=ended_at)])
+        if ended_at == gap.started_at:
+            self._gaps.remove(gap.id)
+            return "removed: it covered nothing"
+        return "closed where recording went on or the wish ended"
+
+    def _add_gap(self, camera_id: UUID, span: Span, cause: Cause) -> None:
+        gap = Gap(
+            id=uuid4(),
+            camera_id=camera_id,
+            started_at=span.started_at,
+            ended_at=span.ended_at,
+            cause=cause,
+        )
+        self._gaps.upsert_many([gap])
+
+
+log = structlog.get_logger(__name__)
+
+
+JOURNAL: Final = "journal.jsonl"
+
+
+_LOOK_BACK: Final = timedelta(hours=2)
+"""A crash can only have cost rows that had not reached Postgres: those of the last while."""
+
+
+_AGAIN_S: Final = 30.0
+
+
+def verifier(record_root: Path, database: Database) -> Verifier:
+    """Return a verifier that also knows what a running server has yet to index, or to mark."""
+    state = record_root / STATE
+    return Verifier(
+        record_root=record_root,
+        database=database,
+        pending=partial(read_pending, state / JOURNAL),
+        noted=Noted(state),
+    )
+
+
+def verify(
+    record_root: Path, database: Database, cameras: Iterable[UUID], scope: Scope
+) -> Iterator[Finding]:
+    """Yield everything that is wrong; all cameras where ``cameras`` names none."""
+    looking = verifier(record_root, database)
+    for camera_id in list(cameras) or looking.cameras():
+        yield from looking.verify(camera_id, scope)
+
+
+def reconcile(
+    record_root: Path, database: Database, cameras: Iterable[UUID], scope: Scope
+) -> Iterator[Mended]:
+    """Mend what can be mended, and yield what became of everything that was wrong."""
+    looking = verifier(record_root, database)
+    mending = Reconciler(record_root=record_root, database=database, verifier=looking)
+    for camera_id in list(cameras) or looking.cameras():
+        yield from mending.reconcile(camera_id, scope)
+
+
+class StartupReconcile:
+    """Once after the start, as soon as Postgres answers: the last two hours before it."""
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        database: Database,
+        clock: Clock,
+        workers: WorkerPool,
+        timers: Timers,
+    ) -> None:
+        self._record_root = record_root
+        self._database = database
+        self._workers = workers
+        self._timers = timers
+        self._until = clock.now()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Look at no further camera: the server is being stopped."""
+        self._stopping.set()
+
+    def begin(self) -> None:
+        """Start in the background."""
+        self._workers.run(self._work, self._done)
+
+    def _work(self) -> int:
+        scope = Scope(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
+        mended = 0
+        for result in self._until_stopped(scope):
+            found = result.finding
+            write = log.warning if result.how else log.error
+            write(
+                "reconciled",
+                kind=found.kind,
+                camera=str(found.camera_id),
+                path=found.path,
+                detail=found.detail,
+                how=result.how or "not mended",
+            )
+            mended += bool(result.how)
+        return mended
+
+    def _until_stopped(self, scope: Scope) -> Iterator[Mended]:
+        looking = verifier(self._record_root, self._database)
+        mending = Reconciler(
+            record_root=self._record_root, database=self._database, verifier=looking
+        )
+        for camera_id in looking.cameras():
+            if self._stopping.is_set():
+                return
+            yield from mending.reconcile(camera_id, scope)
+
+    def _done(self, result: object) -> None:
+        if isinstance(result, Exception):
+            log.warning("reconcile_failed", error=str(result), again_in_s=_AGAIN_S)
+            self._timers.after(_AGAIN_S, self.begin)
+        else:
+            log.info("reconcile_done", mended=result)

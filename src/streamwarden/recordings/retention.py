@@ -1,0 +1,283 @@
+"""What is deleted when: a pure policy, and the sweeper that carries it out.
+
+Deletion goes the other way of storing: row marked, file unlinked, folder synced, row gone. A crash
+anywhere between leaves a marked row, with which the next sweep goes on. Open segments are in no row,
+so none is ever touched. While Postgres is away, files go only where the reserve needs it, and the
+other way round (``outage.py``). What is deleted is first taken out of what was wanted, so that whoever
+verifies meanwhile misses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from streamwarden.app.resources import free_bytes
+from streamwarden.clock import Clock
+from streamwarden.errors import Unavailable
+from streamwarden.model import Segment, Usage
+from streamwarden.paths import is_plain, parse_stored
+from streamwarden.recordings.offline_retention import Outage, tidy_folders
+
+log = structlog.get_logger(__name__)
+
+
+BATCH: Final = 200
+
+
+FORGET_EVERY: Final = timedelta(hours=1)
+
+
+STUCK_AT_MOST: Final = 20
+"""So many files that cannot be unlinked are left aside; with more, it is the disk that refuses."""
+
+
+class Reason(StrEnum):
+    """Why a segment is deleted."""
+
+    AGE = "age"
+    CAMERA_QUOTA = "camera_quota"
+    TOTAL_QUOTA = "total_quota"
+    RESERVE = "reserve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long, and how much, is kept."""
+
+    keep_for: timedelta
+    reserve_bytes: int
+    total_bytes: int | None = None
+    camera_bytes: int | None = None
+
+    def in_words(self) -> str:
+        """Say what will be deleted when."""
+        parts = [
+            f"recordings older than {self.keep_for.days} days are deleted",
+            f"the oldest as well while less than {_gib(self.reserve_bytes)} of the disk is free",
+        ]
+        if self.total_bytes is not None:
+            parts.append(f"or all take more than {_gib(self.total_bytes)}")
+        if self.camera_bytes is not None:
+            parts.append(f"or one camera's take more than {_gib(self.camera_bytes)}")
+        return ", ".join(parts)
+
+
+class Segments(Protocol):
+    """The table of segments."""
+
+    def oldest(
+        self, *, limit: int, camera_id: UUID | None = None, ended_before: datetime = ...
+    ) -> list[Segment]:
+        """Return the segments that ended first."""
+
+    def usage(self) -> list[Usage]:
+        """Return what each camera's segments take up."""
+
+    def mark_deleting(self, ids: Collection[UUID]) -> int:
+        """Mark segments before their files are unlinked."""
+
+    def deleting(self, *, limit: int) -> list[Segment]:
+        """Return marked segments."""
+
+    def delete(self, ids: Collection[UUID]) -> int:
+        """Delete marked rows."""
+
+
+class History(Protocol):
+    """Gaps, or wanted periods."""
+
+    def drop_before(self, moment: datetime) -> int:
+        """Forget what ended before ``moment``."""
+
+
+class Periods(History, Protocol):
+    """Wanted periods."""
+
+    def trim(self, camera_id: UUID, until: datetime) -> None:
+        """Forget what was wanted before ``until``."""
+
+
+class DeletedCounter(Protocol):
+    """Counts what is deleted."""
+
+    def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
+        """So many segments are being deleted."""
+
+
+def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
+    """Return as many of the first segments as it takes to free ``need_bytes``."""
+    chosen: list[Segment] = []
+    for segment in segments:
+        if need_bytes <= 0:
+            break
+        chosen.append(segment)
+        need_bytes -= segment.size_bytes
+    return chosen
+
+
+class Sweeper:
+    """One sweep: carry out what is marked, else mark what is next. Blocking.
+
+    ``announce`` is told up to when a camera's recordings are about to go; it raises nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        limits: Limits,
+        segments: Segments,
+        gaps: History,
+        periods: Periods,
+        counter: DeletedCounter,
+        clock: Clock,
+        outage: Outage,
+        announce: Callable[[UUID, datetime], None] | None = None,
+    ) -> None:
+        self._root = record_root
+        self._outage = outage
+        self._announce = announce
+        self._limits = limits
+        self._segments = segments
+        self._gaps = gaps
+        self._periods = periods
+        self._forgotten_at: datetime | None = None
+        self._counter = counter
+        self._clock = clock
+        self._out_of_reach = False
+        self._stuck: frozenset[UUID] = frozenset()
+
+    def sweep(self) -> bool:
+        """Do one batch; True when there may be more to do at once.
+
+        Raises:
+            Unavailable: Postgres is away, and nothing must be deleted before it is back.
+            OSError: the disk refuses; what is marked stays marked, and nothing more is.
+        """
+        try:
+            self._outage.settle(self._segments.mark_deleting)
+            return self._sweep()
+        except Unavailable:
+            if not self._make_room():
+                raise
+            return True
+
+    def _make_room(self) -> bool:
+        """Delete what the reserve needs without the index; True when anything went."""
+        gone = self._outage.delete(self._limits.reserve_bytes - free_bytes(self._root))
+        if gone:
+            size = sum(each.size_bytes for each in gone)
+            self._counter.deleted(Reason.RESERVE, len(gone), size)
+            log.warning("segments_expired_without_index", segments=len(gone), size_bytes=size)
+        return bool(gone)
+
+    def _sweep(self) -> bool:
+        marked = self._segments.deleting(limit=BATCH)
+        if marked and self._carry_out(marked):
+            return True
+        reason, chosen = self._next()
+        if not chosen:
+            return False
+        self._trim(chosen)
+        self._segments.mark_deleting([segment.id for segment in chosen])
+        size = sum(segment.size_bytes for segment in chosen)
+        self._counter.deleted(reason, len(chosen), size)
+        log.info("segments_expired", reason=reason, segments=len(chosen), size_bytes=size)
+        return True
+
+    def _next(self) -> tuple[Reason, list[Segment]]:
+        horizon = self._clock.now() - self._limits.keep_for
+        if expired := self._segments.oldest(limit=BATCH, ended_before=horizon):
+            return Reason.AGE, expired
+        self._forget(horizon)
+        return self._over_quota() or (Reason.RESERVE, self._under_reserve())
+
+    def _forget(self, horizon: datetime) -> None:
+        """Drop gaps and periods that are older than every recording, once an hour."""
+        if self._forgotten_at is None or horizon - self._forgotten_at > FORGET_EVERY:
+            self._periods.drop_before(horizon)
+            self._gaps.drop_before(horizon)
+            self._forgotten_at = horizon
+
+    def _over_quota(self) -> tuple[Reason, list[Segment]] | None:
+        limits = self._limits
+        if limits.total_bytes is None and limits.camera_bytes is None:
+            return None
+        usages = self._segments.usage()
+        for usage in usages:
+            if limits.camera_bytes is not None and usage.size_bytes > limits.camera_bytes:
+                oldest = self._segments.oldest(limit=BATCH, camera_id=usage.camera_id)
+                return Reason.CAMERA_QUOTA, first_of(oldest, usage.size_bytes - limits.camera_bytes)
+        total = sum(usage.size_bytes for usage in usages)
+        if limits.total_bytes is not None and total > limits.total_bytes:
+            oldest = self._segments.oldest(limit=BATCH)
+            return Reason.TOTAL_QUOTA, first_of(oldest, total - limits.total_bytes)
+        return None
+
+    def _under_reserve(self) -> list[Segment]:
+        missing = self._limits.reserve_bytes - free_bytes(self._root)
+        if missing <= 0:
+            self._out_of_reach = False
+            return []
+        chosen = first_of(self._segments.oldest(limit=BATCH), missing)
+        if not chosen and not self._out_of_reach:
+            log.error("reserve_out_of_reach", missing_bytes=missing)
+        self._out_of_reach = not chosen
+        return chosen
+
+    def _carry_out(self, marked: Sequence[Segment]) -> bool:
+        """Delete what is marked; True when anything was, False when all that is left is stuck."""
+        self._trim(marked)
+        refused: dict[UUID, OSError] = {}
+        folders = set()
+        for segment in marked:
+            try:
+                folders.add(self._unlink(segment))
+            except OSError as error:
+                refused[segment.id] = error
+        self._note_stuck(refused)
+        tidy_folders(folder for folder in folders if folder is not None)
+        gone = [segment.id for segment in marked if segment.id not in refused]
+        self._segments.delete(gone)
+        return bool(gone)
+
+    def _note_stuck(self, refused: Mapping[UUID, OSError]) -> None:
+        """One file that cannot be unlinked must not keep all others; a disk that refuses must."""
+        for segment_id in refused.keys() - self._stuck:
+            log.error("segment_stuck", segment_id=str(segment_id), error=str(refused[segment_id]))
+        self._stuck = frozenset(refused)
+        if len(refused) > STUCK_AT_MOST:
+            raise next(iter(refused.values()))
+
+    def _trim(self, segments: Sequence[Segment]) -> None:
+        for camera_id in {segment.camera_id for segment in segments}:
+            ends = [row.ended_at for row in segments if row.camera_id == camera_id]
+            if self._announce is not None:
+                self._announce(camera_id, max(ends))
+            self._periods.trim(camera_id, max(ends))
+
+    def _unlink(self, segment: Segment) -> Path | None:
+        path = self._root / segment.path
+        # A row can hold anything and a folder be replaced by a link: only a stored segment goes.
+        if (
+            not is_plain(self._root, path.parent)
+            or parse_stored(path.parent.name, path.name) is None
+        ):
+            log.error("not_a_stored_segment", segment_id=str(segment.id))
+            return None
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+        return path.parent
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**3:.1f} GiB"

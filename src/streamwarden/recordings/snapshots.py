@@ -1,0 +1,217 @@
+"""Snapshots: the last picture of a camera, for few at a time and kept for a moment."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from streamwarden.clock import Clock
+from streamwarden.errors import NotFound, Unavailable
+from streamwarden.ffmpeg.jobs import JobRunner
+from streamwarden.http.streaming.stored_files import IndexedFiles
+from streamwarden.mp4.picture import newest_key, picture_argv
+from streamwarden.recordings.live import LiveShelf
+from streamwarden.storage.recording_index import SegmentRepository
+
+log = structlog.get_logger(__name__)
+
+
+FRESH_S: Final = 3.0
+
+
+_KEPT: Final = 128
+"""Pictures in memory: some 10 MB."""
+
+
+_AT_ONCE: Final = 2
+
+
+_WAITING: Final = 5
+"""Requests that may wait here: the role's other threads stay free for what starts and stops."""
+
+
+_PATIENCE_S: Final = 4.0
+
+
+_DECODED_WITHIN_S: Final = 5.0
+
+
+class NoPicture(NotFound):
+    """Nothing has been recorded of the camera that holds a picture."""
+
+    code = "no_picture"
+
+
+class PicturesBusy(Unavailable):
+    """Too many pictures are being made; ask again."""
+
+    code = "pictures_busy"
+
+
+class Latest(Protocol):
+    """The index, as far as a camera's last segment goes."""
+
+    def latest_id(self, camera_id: UUID) -> UUID | None:
+        """Return the segment that ended last."""
+
+
+class LastSegments:
+    """The index in Postgres."""
+
+    def __init__(self, segments: SegmentRepository) -> None:
+        self._segments = segments
+
+    def latest_id(self, camera_id: UUID) -> UUID | None:
+        """Return the segment that ended last."""
+        found = self._segments.latest(camera_id)
+        return None if found is None else found.id
+
+
+@dataclass(slots=True)
+class _Kept:
+    jpeg: bytes
+    source: tuple[int, int]
+    made_s: float
+
+
+class Pictures:
+    """Makes snapshots. Any thread; its caller waits, but not for long."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobRunner,
+        ffmpeg: Callable[[], str],
+        shelf: Callable[[], LiveShelf],
+        latest: Latest,
+        files: IndexedFiles,
+        folder: Path,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._ffmpeg = ffmpeg
+        self._shelf = shelf
+        self._latest = latest
+        self._files = files
+        self._folder = folder
+        self._clock = clock
+        self._kept: OrderedDict[tuple[UUID, int], _Kept] = OrderedDict()
+        self._locks: dict[UUID, tuple[threading.Lock, int]] = {}
+        self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._decoding = threading.BoundedSemaphore(_AT_ONCE)
+
+    def take(self, camera_id: UUID, width: int) -> bytes:
+        """Return the camera's last picture as a JPEG, at most ``width`` wide.
+
+        Raises:
+            NoPicture: there is none.
+            PicturesBusy: too many are being made.
+        """
+        if (kept := self._fresh(camera_id, width)) is not None:
+            return kept
+        with _place_in(self._waiting, 0.0), self._alone(camera_id):
+            if (kept := self._fresh(camera_id, width)) is not None:
+                return kept
+            return self._make(camera_id, width)
+
+    def _fresh(self, camera_id: UUID, width: int) -> bytes | None:
+        with self._lock:
+            kept = self._kept.get((camera_id, width))
+            if kept is None or self._clock.monotonic() - kept.made_s > FRESH_S:
+                return None
+            return kept.jpeg
+
+    def _make(self, camera_id: UUID, width: int) -> bytes:
+        source, content = self._newest(camera_id)
+        kept = self._kept.get((camera_id, width))
+        jpeg = kept.jpeg if kept and kept.source == source else self._decode(content, width)
+        with self._lock:
+            self._kept[camera_id, width] = _Kept(jpeg, source, self._clock.monotonic())
+            self._kept.move_to_end((camera_id, width))
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return jpeg
+
+    def _newest(self, camera_id: UUID) -> tuple[tuple[int, int], bytes]:
+        with ExitStack() as opened:
+            fds = self._shelf().newest(camera_id)
+            for fd in fds:
+                opened.callback(os.close, fd)
+            if not fds:
+                fds = [opened.enter_context(self._last_file(camera_id))]
+            for fd in fds:
+                if (found := newest_key(fd)) is not None:
+                    return (os.fstat(fd).st_ino, found[0]), found[1]
+        raise NoPicture("nothing that holds a picture has been recorded of this camera")
+
+    @contextmanager
+    def _last_file(self, camera_id: UUID) -> Iterator[int]:
+        segment_id = self._latest.latest_id(camera_id)
+        if segment_id is None:
+            raise NoPicture("nothing has been recorded of this camera")
+        with suppress_missing(), self._files.open(camera_id, segment_id).stream as file:
+            yield file.fileno()
+
+    def _decode(self, content: bytes, width: int) -> bytes:
+        with _place_in(self._decoding, _PATIENCE_S):
+            end = self._jobs.run_and_wait(
+                picture_argv(self._ffmpeg(), width),
+                self._folder,
+                stdin=content,
+                timeout_s=_DECODED_WITHIN_S,
+            )
+        if not end.good or not end.output:
+            log.warning("picture_not_made", why=end.why, exit_code=end.exit_code, said=end.said)
+            raise NoPicture("the camera's last picture cannot be decoded")
+        return end.output
+
+    @contextmanager
+    def _alone(self, camera_id: UUID) -> Iterator[None]:
+        """Let one request at a time work on a camera; the others then find its picture."""
+        with self._lock:
+            lock, users = self._locks.get(camera_id, (threading.Lock(), 0))
+            self._locks[camera_id] = (lock, users + 1)
+        try:
+            if not lock.acquire(timeout=_PATIENCE_S):
+                raise PicturesBusy("this camera's picture is still being made", retry_after_s=2)
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            with self._lock:
+                lock, users = self._locks[camera_id]
+                self._locks[camera_id] = (lock, users - 1)
+                if users == 1:
+                    del self._locks[camera_id]
+
+
+@contextmanager
+def suppress_missing() -> Iterator[None]:
+    """Say NoPicture where the last segment's file is gone."""
+    try:
+        yield
+    except NoPicture:
+        raise
+    except NotFound as error:
+        raise NoPicture("the camera's last segment is gone") from error
+
+
+@contextmanager
+def _place_in(room: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    if not room.acquire(timeout=patience_s):
+        raise PicturesBusy("too many pictures are being made", retry_after_s=2)
+    try:
+        yield
+    finally:
+        room.release()
