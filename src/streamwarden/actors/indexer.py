@@ -20,7 +20,7 @@ from streamwarden.actors.ports import Scheduler, Workers
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import RowsRefused
-from streamwarden.supervision import Link, SupervisedActor, tell
+from streamwarden.supervision import Link, SupervisedActor
 
 log = structlog.get_logger(__name__)
 
@@ -142,10 +142,6 @@ class SegmentIndexer(SupervisedActor):
     def _pause(self, seconds: float) -> None:
         self._paused = True
         self._deps.timers.after(seconds, lambda: self._tell_self(WriteAgain()))
-
-    def _tell_self(self, message: object) -> None:
-        # A late answer to an incarnation that has ended concerns nobody.
-        tell(self.actor_ref, message)
 
 
 R = TypeVar("R", Segment, Gap)

@@ -51,7 +51,7 @@ from streamwarden.actors.runs import LiveRuns
 from streamwarden.actors.segment_log import STORE_AGAIN_S, Bookkeeping
 from streamwarden.actors.spawning import Spawning
 from streamwarden.model import Cause
-from streamwarden.supervision import Link, SupervisedActor, tell
+from streamwarden.supervision import Link, SupervisedActor
 
 
 class Attempts:
@@ -407,7 +407,3 @@ class RecorderActor(SupervisedActor):
             return
         self._closing = True
         self._books.close(now=self._deps.clock.now(), unwanted_at=self._unwanted_at)
-
-    def _tell_self(self, message: object) -> None:
-        # A late answer to an incarnation that has ended concerns nobody.
-        tell(self.actor_ref, message)

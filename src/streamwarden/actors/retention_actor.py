@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from streamwarden.actors.ports import Scheduler, Workers
-from streamwarden.supervision import Link, SupervisedActor, tell
+from streamwarden.supervision import Link, SupervisedActor
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,3 @@ class RetentionActor(SupervisedActor):
 
     def _due(self) -> None:
         self._tell_self(SweepDue())
-
-    def _tell_self(self, message: object) -> None:
-        # A late answer to an incarnation that has ended concerns nobody.
-        tell(self.actor_ref, message)

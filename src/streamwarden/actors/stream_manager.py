@@ -316,7 +316,3 @@ class StreamManager(Supervisor):
 
     def _touch(self, camera_id: UUID) -> None:
         self._touched_s[camera_id] = self._deps.clock.monotonic()
-
-    def _tell_self(self, message: object) -> None:
-        # A late answer to an incarnation that has ended concerns nobody.
-        tell(self.actor_ref, message)

@@ -105,6 +105,10 @@ class SupervisedActor(pykka.ThreadingActor):
         """Called after ``init``; a supervisor announces itself only when its children are up."""
         self.announce_started()
 
+    def _tell_self(self, message: object) -> None:
+        # Any thread. A message to an incarnation that has ended is dropped.
+        tell(self.actor_ref, message)
+
     # pykka's hooks
 
     def on_start(self) -> None:

@@ -124,7 +124,7 @@ class RestartingActor(SupervisedActor):
         self._clock = clock
         self._observer = observer
         self._children = Children(
-            limit=spec.limit, timers=timers, notify=self._notify, changed=self.child_changed
+            limit=spec.limit, timers=timers, notify=self._tell_self, changed=self.child_changed
         )
         self._log = RestartLog(spec.limit)
         self._operation: Operation | None = None
@@ -181,10 +181,6 @@ class RestartingActor(SupervisedActor):
             case _:
                 return super().receive(message)
         return None
-
-    def _notify(self, message: object) -> None:
-        # A supervisor that has ended needs no notice.
-        tell(self.actor_ref, message)
 
     # Notices
 
