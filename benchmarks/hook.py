@@ -34,11 +34,11 @@ from streamwarden.auth.rtsp_urls import redact
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import SystemClock
 from streamwarden.http.api.api_app import InternalDeps, create_internal_app
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.logs import configure
-from streamwarden.mediamtx.sessions import SessionBook
+from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, render
@@ -93,9 +93,9 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
             tokens=tokens,
             auth_metrics=AuthMetrics(registry),
             denied=full_deny_list(),
-            sessions=SessionBook(SystemClock()),
+            sessions=SessionClaims(SystemClock()),
             pulled=PulledPaths(),
-            memory=WishMemory(tables, tables, SystemClock()),
+            memory=DesiredCache(tables, tables, SystemClock()),
             rtsp_internal_url="rtsp://mediamtx:8554",
         )
     )

@@ -11,6 +11,23 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 from uuid import UUID
 
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A stretch of time, from inclusive, to exclusive."""
+
+    from_: datetime
+    to: datetime
+
+    def meets(self, started_at: datetime, ended_at: datetime) -> bool:
+        """Tell whether any of it is within ``started_at`` to ``ended_at``."""
+        return started_at < self.to and ended_at > self.from_
+
+    def holds(self, other: TimeRange) -> bool:
+        """Tell whether all of ``other`` is within this."""
+        return self.from_ <= other.from_ and other.to <= self.to
+
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -32,7 +49,7 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSource:
+class Source:
     """Where a camera is pulled from; the credentials are sealed, None where there are none."""
 
     url: str
@@ -51,7 +68,7 @@ class CameraSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class DesiredStream:
     """What is wanted of one camera. ``epoch`` grows with every change and never goes back."""
 
     camera_id: UUID
@@ -65,15 +82,15 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WishChange:
+class DesiredChange:
     """A wish before and after ``want``; ``before`` is None where it was the first."""
 
-    before: Wish | None
-    after: Wish
+    before: DesiredStream | None
+    after: DesiredStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class WantedPeriod:
     """A stretch of time in which a camera's recording was wanted; still open without an end."""
 
     camera_id: UUID

@@ -25,7 +25,8 @@ from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import decode
-from streamwarden.mediamtx.camera_source import parse_source_keys, told_of
+from streamwarden.mediamtx.camera_source import told_of
+from streamwarden.mediamtx.credentials import parse_credential_keys
 from streamwarden.model import Camera, Gap, Page, Segment
 from streamwarden.paths import STATE
 from streamwarden.recordings import reconcile
@@ -56,7 +57,7 @@ def load_settings(
     overrides: Mapping[str, object] | None = None,
 ) -> Settings:
     """Return the settings, the grammar of the keys checked too; raises ConfigError."""
-    checks = {"stream_token_keys": parse_keys, "source_secret_keys": parse_source_keys}
+    checks = {"stream_token_keys": parse_keys, "source_secret_keys": parse_credential_keys}
     return config.load(config_file, environ, overrides, checks=checks)
 
 

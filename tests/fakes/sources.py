@@ -7,16 +7,12 @@ from dataclasses import dataclass, field
 
 from streamwarden.config.settings import PRIVATE_NETWORKS
 from streamwarden.http.api.camera_routes import Sources
-from streamwarden.mediamtx.camera_source import (
-    CameraAnswer,
-    SourcePlanner,
-    SourceSealer,
-    SourceTargets,
-    SourceUrl,
-)
+from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
+from streamwarden.mediamtx.credentials import CredentialCipher
+from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from tests.fakes.storage import FakeStorage
 
-SEALER = SourceSealer([b"s" * 32])
+SEALER = CredentialCipher([b"s" * 32])
 
 
 @dataclass
@@ -47,7 +43,7 @@ def a_planner(
     *,
     names: FakeNames | None = None,
     door: FakeDoor | None = None,
-    sealer: SourceSealer | None = SEALER,
+    sealer: CredentialCipher | None = SEALER,
     pulls: bool = True,
     own: tuple[str, ...] = ("10.0.0.2", "postgres"),
 ) -> SourcePlanner:

@@ -12,7 +12,15 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from streamwarden.errors import Conflict
-from streamwarden.model import Camera, CameraSource, Page, Period, StoredSource, Wish, WishChange
+from streamwarden.model import (
+    Camera,
+    CameraSource,
+    DesiredChange,
+    DesiredStream,
+    Page,
+    Source,
+    WantedPeriod,
+)
 from streamwarden.storage.cameras import PathTaken, SourceColumns
 from streamwarden.storage.pool import Position, decode_cursor
 from tests.fakes.storage_access import (
@@ -118,7 +126,7 @@ class FakeCameraRepository(FakeRepository):
 
     def _with_source(self, camera: Camera, source: SourceColumns | None) -> Camera:
         if source is not None:
-            stored = StoredSource(url=source.url, sealed=source.sealed)
+            stored = Source(url=source.url, sealed=source.sealed)
             self._tables.sources[camera.id] = stored
             camera = replace(
                 camera, source_url=stored.url, source_credentials=stored.sealed is not None
@@ -134,7 +142,7 @@ class FakeCameraRepository(FakeRepository):
 class FakeSourceRepository(FakeRepository):
     """As ``SourceRepository``."""
 
-    def get(self, camera_id: UUID) -> StoredSource | None:
+    def get(self, camera_id: UUID) -> Source | None:
         return self._tables.sources.get(camera_id)
 
     def all(self) -> list[CameraSource]:
@@ -180,15 +188,15 @@ class FakeSettingsRepository(FakeRepository):
 class FakeStreamRepository(FakeRepository):
     """As ``StreamRepository``."""
 
-    def get(self, camera_id: UUID) -> Wish | None:
+    def get(self, camera_id: UUID) -> DesiredStream | None:
         return self._tables.wishes.get(camera_id)
 
-    def all(self) -> list[Wish]:
+    def all(self) -> list[DesiredStream]:
         return sorted(self._tables.wishes.values(), key=lambda wish: wish.camera_id)
 
-    def want(self, camera: Camera, *, requested_by: str, at: datetime) -> WishChange:
+    def want(self, camera: Camera, *, requested_by: str, at: datetime) -> DesiredChange:
         before = self.get(camera.id)
-        after = Wish(
+        after = DesiredStream(
             camera_id=camera.id,
             owner=camera.owner,
             path=camera.path,
@@ -200,11 +208,11 @@ class FakeStreamRepository(FakeRepository):
         )
         self._tables.wishes[camera.id] = after
         if not self._open_period(camera.id):
-            period = Period(camera_id=camera.id, started_at=at, ended_at=None)
+            period = WantedPeriod(camera_id=camera.id, started_at=at, ended_at=None)
             self._tables.periods.append(period)
-        return WishChange(before=before, after=after)
+        return DesiredChange(before=before, after=after)
 
-    def unwant(self, camera_id: UUID, *, requested_by: str, at: datetime) -> Wish | None:
+    def unwant(self, camera_id: UUID, *, requested_by: str, at: datetime) -> DesiredStream | None:
         if (period := self._open_period(camera_id)) is not None:
             self._tables.periods.remove(period)
             self._tables.periods.append(replace(period, ended_at=max(period.started_at, at)))
@@ -216,7 +224,7 @@ class FakeStreamRepository(FakeRepository):
             self._tables.wishes[camera_id] = wish
         return wish
 
-    def put_back(self, change: WishChange, *, at: datetime) -> bool:
+    def put_back(self, change: DesiredChange, *, at: datetime) -> bool:
         now = self.get(change.after.camera_id)
         if now is None or now.epoch != change.after.epoch:
             return False
@@ -233,7 +241,7 @@ class FakeStreamRepository(FakeRepository):
         self._tables.wishes[camera_id] = replace(wish, node=node)
         return True
 
-    def _open_period(self, camera_id: UUID) -> Period | None:
+    def _open_period(self, camera_id: UUID) -> WantedPeriod | None:
         periods = self._tables.periods
         return next((p for p in periods if p.camera_id == camera_id and p.ended_at is None), None)
 
@@ -241,7 +249,7 @@ class FakeStreamRepository(FakeRepository):
 class FakePeriodRepository(FakeRepository):
     """As ``PeriodRepository``."""
 
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
         found = [p for p in self._tables.periods if p.camera_id == camera_id]
         overlapping = [p for p in found if overlaps(p.started_at, p.ended_at, from_, to)]
         return sorted(overlapping, key=lambda period: period.started_at)

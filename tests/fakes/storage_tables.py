@@ -13,13 +13,13 @@ from streamwarden.model import (
     BlockedUser,
     Camera,
     Denial,
+    DesiredStream,
     Gap,
     Grant,
     Page,
-    Period,
     Segment,
-    StoredSource,
-    Wish,
+    Source,
+    WantedPeriod,
 )
 from streamwarden.storage.pool import Position, StorageUnavailable, encode_cursor
 
@@ -32,15 +32,15 @@ class FakeTables:
 
     down: bool = False
     cameras: dict[UUID, Camera] = field(default_factory=dict)
-    sources: dict[UUID, StoredSource] = field(default_factory=dict)
+    sources: dict[UUID, Source] = field(default_factory=dict)
     paths_set: set[str] = field(default_factory=set)
     grants: dict[tuple[UUID, str, str], Grant] = field(default_factory=dict)
     denials: dict[tuple[str, str, str], Denial] = field(default_factory=dict)
     blocked: dict[str, BlockedUser] = field(default_factory=dict)
     audit: dict[UUID, AuditEvent] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
-    wishes: dict[UUID, Wish] = field(default_factory=dict)
-    periods: list[Period] = field(default_factory=list)
+    wishes: dict[UUID, DesiredStream] = field(default_factory=dict)
+    periods: list[WantedPeriod] = field(default_factory=list)
     segments: dict[UUID, Segment] = field(default_factory=dict)
     deleting: set[UUID] = field(default_factory=set)
     given_up: set[UUID] = field(default_factory=set)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streamwarden.app.api_role import ask_camera
-from streamwarden.mediamtx.camera_source import CameraAnswer, parse_source
+from streamwarden.mediamtx.camera_source import CameraAnswer
+from streamwarden.mediamtx.source_urls import parse_source
 
 OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
 

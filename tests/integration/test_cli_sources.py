@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from streamwarden.cli import main
-from streamwarden.mediamtx.camera_source import Credentials, SourceSealer
+from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
 from streamwarden.storage.cameras import SourceRepository
 from streamwarden.storage.pool import Database
 
@@ -67,7 +67,9 @@ def test_a_camera_is_added_with_its_source_and_listed_clean(
     stored = SourceRepository(database).get(UUID(pulled))
     assert stored is not None
     assert stored.sealed is not None
-    assert SourceSealer([KEY]).open(UUID(pulled), stored.sealed) == Credentials("viewer", "geheim")
+    assert CredentialCipher([KEY]).open(UUID(pulled), stored.sealed) == Credentials(
+        "viewer", "geheim"
+    )
 
 
 def test_a_source_is_changed_and_removed_and_the_trail_has_its_host(run: Run, pulled: str) -> None:

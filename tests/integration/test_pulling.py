@@ -9,11 +9,12 @@ from prometheus_client import CollectorRegistry
 
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.media_server import MediaServer
-from streamwarden.mediamtx.camera_source import Credentials, SourceSealer, SourceTargets
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable, PathRefused
-from streamwarden.mediamtx.source_paths import PulledPaths, SourceKeeper, SourcePlans
+from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
+from streamwarden.mediamtx.source_paths import PulledPaths, SourcePaths, SourcePlans
+from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
-from streamwarden.model import StoredSource
+from streamwarden.model import Source
 from tests.acceptance.waiting import wait_for
 from tests.fakes.storage import FakeStorage
 from tests.integration.media_servers import KINDS, serving, serving_hook
@@ -43,9 +44,9 @@ def storage() -> FakeStorage:
 
 
 @pytest.fixture
-def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourceKeeper]:
-    sealer = SourceSealer([b"k" * 32])
-    keeper = SourceKeeper(
+def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourcePaths]:
+    sealer = CredentialCipher([b"k" * 32])
+    keeper = SourcePaths(
         server=MediaMtxClient(server.plan.control_url),
         table=storage.sources,
         plans=SourcePlans(SourceTargets(("127.0.0.1",)), sealer),
@@ -61,8 +62,8 @@ def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourceKeeper]:
 
 def add(storage: FakeStorage, path: str = "cam/door") -> None:
     camera = storage.cameras.add(name="x", owner="alice", created_at=SystemClock().now(), path=path)
-    sealed = SourceSealer([b"k" * 32]).seal(camera.id, SHOWN)
-    storage.cameras.update(camera.id, source=StoredSource(url=NOBODY, sealed=sealed))
+    sealed = CredentialCipher([b"k" * 32]).seal(camera.id, SHOWN)
+    storage.cameras.update(camera.id, source=Source(url=NOBODY, sealed=sealed))
 
 
 def sources(client: MediaMtxClient) -> dict[str, str]:
@@ -102,7 +103,7 @@ def test_the_list_is_read_page_by_page(
 
 
 def test_a_server_that_was_killed_has_its_paths_back_and_an_operators_stay_alone(
-    server: MediaServer, client: MediaMtxClient, storage: FakeStorage, keeper: SourceKeeper
+    server: MediaServer, client: MediaMtxClient, storage: FakeStorage, keeper: SourcePaths
 ) -> None:
     add(storage)
     client.pull("roof", NOBODY)

@@ -27,7 +27,7 @@ from streamwarden.evidence.seals import (
     make_seal,
     read_seal,
 )
-from streamwarden.model import Cause, Gap, Period, SealRow, Segment
+from streamwarden.model import Cause, Gap, SealRow, Segment, WantedPeriod
 from streamwarden.paths import (
     decode_owner,
     encode_owner,
@@ -249,8 +249,8 @@ class Gaps:
 
 
 class Periods:
-    def in_range(self, camera_id: UUID, _from: datetime, _to: datetime) -> list[Period]:
-        return [Period(camera_id=camera_id, started_at=NOON, ended_at=None)]
+    def in_range(self, camera_id: UUID, _from: datetime, _to: datetime) -> list[WantedPeriod]:
+        return [WantedPeriod(camera_id=camera_id, started_at=NOON, ended_at=None)]
 
 
 # All of it in its places

@@ -21,10 +21,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from streamwarden.app.streaming_role import check_database
-from streamwarden.auth.audit_sink import AuditWriter
+from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play_tokens import PlayTokens
-from streamwarden.auth.revocation import DenialKeeper, DenialList, listen_at
+from streamwarden.auth.revocation import DenialList, DenialSync, listen_at
 from streamwarden.auth.rtsp_urls import Resolve, resolve
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import Expected, JwksClient, ProviderKeys, ProviderTokens, UserTokens
@@ -39,24 +39,19 @@ from streamwarden.http.api.api_app import (
     create_internal_app,
 )
 from streamwarden.http.api.camera_routes import Sources
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.operations import Check
 from streamwarden.http.ports import UserVerifier
 from streamwarden.http.rate_limit import Proxies, Rates
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.server import HttpServer, WsgiApp
-from streamwarden.mediamtx.camera_source import (
-    CameraAnswer,
-    SourcePlanner,
-    SourceSealer,
-    SourceTargets,
-    SourceUrl,
-    parse_source_keys,
-)
+from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
 from streamwarden.mediamtx.control_api import MediaMtxClient
-from streamwarden.mediamtx.sessions import Evictor, SessionBook, SessionJudge
-from streamwarden.mediamtx.source_paths import PulledPaths, RecentNames, SourceKeeper, SourcePlans
+from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys
+from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
+from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths, SourcePlans
+from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.probe.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
@@ -93,10 +88,10 @@ class Guarding:
         ready: Callable[[], None],
     ) -> None:
         metrics = GuardMetrics(registry)
-        denied, sessions = DenialList(clock), SessionBook(clock)
+        denied, sessions = DenialList(clock), SessionClaims(clock)
         self._evictor = None
         if settings.mediamtx_api_url is not None:
-            self._evictor = Evictor(
+            self._evictor = SessionKicker(
                 server=MediaMtxClient(settings.mediamtx_api_url),
                 judge=SessionJudge(book=sessions, tokens=tokens, denials=denied, clock=clock),
                 book=sessions,
@@ -104,7 +99,7 @@ class Guarding:
                 metrics=metrics,
             )
         wake: Callable[[], None] = self._evictor.wake if self._evictor else _nobody
-        self._keeper = DenialKeeper(
+        self._keeper = DenialSync(
             listen=listen_at(url),
             table=DenialRepository(database),
             denied=denied,
@@ -114,7 +109,7 @@ class Guarding:
             ready=ready,
         )
         audit_table = AuditRepository(database)
-        self._audit = AuditWriter(
+        self._audit = AuditSink(
             audit_table,
             clock=clock,
             metrics=metrics,
@@ -229,11 +224,11 @@ def source_planner(settings: Settings) -> SourcePlanner:
     )
 
 
-def source_sealer(settings: Settings) -> SourceSealer | None:
+def source_sealer(settings: Settings) -> CredentialCipher | None:
     """Return what seals and opens credentials, None where no key is set; raise ConfigError."""
     if settings.source_secret_keys is None:
         return None
-    return SourceSealer(parse_source_keys(settings.source_secret_keys.get_secret_value()))
+    return CredentialCipher(parse_credential_keys(settings.source_secret_keys.get_secret_value()))
 
 
 def source_targets(settings: Settings, resolve: Resolve = resolve) -> SourceTargets:
@@ -281,12 +276,12 @@ class Pulling:
         ready: Callable[[], None],
     ) -> None:
         self.pulled = PulledPaths()
-        self._keeper: SourceKeeper | None = None
+        self._keeper: SourcePaths | None = None
         table = SourceRepository(database)
         if settings.mediamtx_api_url is not None:
-            names = RecentNames(resolve, clock, always=own_hosts(settings))
+            names = DnsCache(resolve, clock, always=own_hosts(settings))
             sealer = source_sealer(settings)
-            self._keeper = SourceKeeper(
+            self._keeper = SourcePaths(
                 server=MediaMtxClient(settings.mediamtx_api_url),
                 table=table,
                 plans=SourcePlans(source_targets(settings, names.addresses), sealer),
@@ -338,7 +333,7 @@ class ApiRole:
         self._tokens = StreamTokens(keys, clock)
         self._play_tokens = PlayTokens(keys, clock)
         self._sign_in = SignIn(settings, clock)
-        self._memory = WishMemory(
+        self._memory = DesiredCache(
             CameraRepository(self._database), StreamRepository(self._database), clock
         )
         self._streaming = StreamingClient(

@@ -52,7 +52,7 @@ class AuditTable(Protocol):
         """Delete some of what is older; 0 when none is left."""
 
 
-class AuditWriter:
+class AuditSink:
     """Takes events from any thread and writes them on its own.
 
     ``ready`` raises Unavailable while the table is not there yet.

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Protocol
 
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.auth.users import User
+from streamwarden.model import TimeRange
 
 ADMIN_ROLE = "admin"
 
@@ -91,13 +91,13 @@ class Grant(Protocol):
 class Window:
     """The recorded time that somebody may see."""
 
-    stretch: Stretch
+    stretch: TimeRange
 
-    def clip(self, asked: Stretch) -> Stretch | None:
+    def clip(self, asked: TimeRange) -> TimeRange | None:
         """Return what of ``asked`` is within; None where nothing is."""
         from_ = max(asked.from_, self.stretch.from_)
         to = min(asked.to, self.stretch.to)
-        return Stretch(from_, to) if from_ < to else None
+        return TimeRange(from_, to) if from_ < to else None
 
     def holds(self, started_at: datetime, ended_at: datetime) -> bool:
         """Tell whether all of a time is within."""
@@ -148,7 +148,7 @@ def _by_grants(names: Iterable[str], action: Action) -> Decision:
 def _window(grant: Grant | None) -> Window | None:
     if grant is None or (grant.from_ is None and grant.until is None):
         return None
-    return Window(Stretch(grant.from_ or _FIRST, grant.until or _LAST))
+    return Window(TimeRange(grant.from_ or _FIRST, grant.until or _LAST))
 
 
 def lost_actions(before: Iterable[Grant], after: Iterable[Grant]) -> list[str]:

@@ -24,6 +24,7 @@ from streamwarden.auth.keys import (
 )
 from streamwarden.auth.users import Unauthenticated
 from streamwarden.clock import Clock
+from streamwarden.model import TimeRange
 
 AUDIENCE = "play"
 
@@ -37,22 +38,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of time, from inclusive, to exclusive."""
-
-    from_: datetime
-    to: datetime
-
-    def meets(self, started_at: datetime, ended_at: datetime) -> bool:
-        """Tell whether any of it is within ``started_at`` to ``ended_at``."""
-        return started_at < self.to and ended_at > self.from_
-
-    def holds(self, other: Stretch) -> bool:
-        """Tell whether all of ``other`` is within this."""
-        return self.from_ <= other.from_ and other.to <= self.to
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayClaims:
     """What a verified token says. ``recorded`` None: no recordings; ``live``: now, as it comes.
@@ -63,7 +48,7 @@ class PlayClaims:
     camera_id: UUID
     sub: str
     live: bool
-    recorded: Stretch | None
+    recorded: TimeRange | None
     whole: bool = False
     issued_at: datetime
     expires_at: datetime
@@ -82,7 +67,7 @@ class PlayTokens:
         camera_id: UUID,
         *,
         live: bool,
-        recorded: Stretch | None,
+        recorded: TimeRange | None,
         ttl_s: int,
         whole: bool = False,
         asked_at: datetime | None = None,
@@ -127,7 +112,7 @@ class PlayTokens:
 def _read(claims: Mapping[str, Any]) -> PlayClaims:
     recorded = None
     if "from" in claims or "to" in claims:
-        recorded = Stretch(_moment(claims.get("from")), _moment(claims.get("to")))
+        recorded = TimeRange(_moment(claims.get("from")), _moment(claims.get("to")))
     return PlayClaims(
         camera_id=UUID(str(claims["camera"])),
         sub=claims["sub"],

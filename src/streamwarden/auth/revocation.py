@@ -391,7 +391,7 @@ class _Block:
     blocked: bool
 
 
-class DenialKeeper:
+class DenialSync:
     """A thread of its own. ``changed`` is called after every change, on that thread.
 
     ``ready`` raises Unavailable while the tables are not there yet.

@@ -30,7 +30,7 @@ from streamwarden.evidence.seals import (
 )
 from streamwarden.evidence.signed_check import SignedFinding, SignedKind, distrust, second_missing
 from streamwarden.evidence.statements import Damaged, Signed, parse_signed, read_line, sign
-from streamwarden.model import Gap, Period, SealRow, Segment
+from streamwarden.model import Gap, SealRow, Segment, WantedPeriod
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.verify import Span, holes
 
@@ -143,7 +143,7 @@ class Gaps(Protocol):
 class Periods(Protocol):
     """When cameras were wanted."""
 
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
         """Return the periods that overlap a range."""
 
 

@@ -40,7 +40,7 @@ from streamwarden.evidence.seals import (
     wanted_spans,
 )
 from streamwarden.metrics.recording_metrics import SealMetrics
-from streamwarden.model import Gap, Period, SealRow, Segment
+from streamwarden.model import Gap, SealRow, Segment, WantedPeriod
 from streamwarden.paths import parse_stored, segment_id
 from streamwarden.recordings.verify import BEGINNING, Span
 from streamwarden.storage.pool import Database
@@ -89,7 +89,7 @@ class SealTable(Protocol):
 class Periods(Protocol):
     """When cameras were wanted."""
 
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
         """Return the periods that overlap a range."""
 
 

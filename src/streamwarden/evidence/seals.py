@@ -25,7 +25,7 @@ from streamwarden.evidence.statements import (
     read_line,
     sign,
 )
-from streamwarden.model import Gap, Period, Segment
+from streamwarden.model import Gap, Segment, WantedPeriod
 from streamwarden.recordings.verify import Span, holes
 
 
@@ -291,7 +291,7 @@ def gap_entry(gap: Gap, *, still_open: datetime) -> GapEntry:
     return GapEntry(id=gap.id, started_at=gap.started_at, ended_at=ended_at, cause=gap.cause)
 
 
-def wanted_spans(periods: Iterable[Period], since: datetime, before: datetime) -> list[Span]:
+def wanted_spans(periods: Iterable[WantedPeriod], since: datetime, before: datetime) -> list[Span]:
     """Return when recording was wanted from ``since`` to ``before``."""
     spans = [
         Span(max(period.started_at, since), min(period.ended_at or before, before))

@@ -77,7 +77,7 @@ class Kick:
     reason: str
 
 
-class SessionBook:
+class SessionClaims:
     """The claims that the hook has allowed, by the id it was asked with. Any thread; bounded."""
 
     def __init__(self, clock: Clock, *, most: int = MOST_SESSIONS) -> None:
@@ -120,7 +120,7 @@ class SessionJudge:
     """Says of each session whether it may go on."""
 
     def __init__(
-        self, *, book: SessionBook, tokens: Recaller, denials: DenialList, clock: Clock
+        self, *, book: SessionClaims, tokens: Recaller, denials: DenialList, clock: Clock
     ) -> None:
         self._book = book
         self._tokens = tokens
@@ -203,7 +203,7 @@ class MediaServer(Protocol):
         """Close the connection."""
 
 
-class Evictor:
+class SessionKicker:
     """A thread of its own, which alone talks to the media server."""
 
     def __init__(
@@ -211,7 +211,7 @@ class Evictor:
         *,
         server: MediaServer,
         judge: SessionJudge,
-        book: SessionBook,
+        book: SessionClaims,
         clock: Clock,
         metrics: GuardMetrics,
     ) -> None:

@@ -31,16 +31,10 @@ from streamwarden.auth.rtsp_urls import Resolve
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, Unavailable
 from streamwarden.loops import Events, SweepThread, rest_s
-from streamwarden.mediamtx.camera_source import (
-    RESERVED_PATHS,
-    CannotOpen,
-    Credentials,
-    SourceSealer,
-    SourceUnresolved,
-    SourceUrl,
-    parse_source,
-)
+from streamwarden.mediamtx.camera_source import RESERVED_PATHS
 from streamwarden.mediamtx.control_api import MediaPath, PathRefused
+from streamwarden.mediamtx.credentials import CredentialCipher, Credentials, CredentialsUnreadable
+from streamwarden.mediamtx.source_urls import SourceUnresolved, SourceUrl, parse_source
 from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import CameraSource
 
@@ -60,7 +54,7 @@ class Opener(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourcePlan:
+class DesiredPath:
     """``acceptable`` are the URLs of which the path should have one, the best first.
 
     ``reason`` says what is wrong; then the path is left as it is where ``stays`` is set, and is not to
@@ -80,26 +74,26 @@ class SourcePlans:
         self._opener = opener
         self._known: dict[str, tuple[str, ...]] = {}
 
-    def plan(self, row: CameraSource) -> SourcePlan:
+    def plan(self, row: CameraSource) -> DesiredPath:
         """Return what should be pulled for the camera of ``row``."""
         try:
             url, _ = parse_source(row.url)
         except InvalidInput:
-            return SourcePlan(reason="invalid", stays=False)
+            return DesiredPath(reason="invalid", stays=False)
         if row.path in RESERVED_PATHS:
-            return SourcePlan(reason="invalid", stays=False)
+            return DesiredPath(reason="invalid", stays=False)
         try:
             addresses = self._addresses(url)
         except SourceUnresolved:
-            return SourcePlan(reason="unresolved")
+            return DesiredPath(reason="unresolved")
         except InvalidInput:
-            return SourcePlan(reason="not_allowed", stays=False)
+            return DesiredPath(reason="not_allowed", stays=False)
         try:
             shown = self._credentials(row)
-        except CannotOpen:
-            return SourcePlan(reason="credentials")
+        except CredentialsUnreadable:
+            return DesiredPath(reason="credentials")
         found = [url.for_media_server(address, shown) for address in addresses]
-        return SourcePlan(acceptable=tuple(dict.fromkeys(found)))
+        return DesiredPath(acceptable=tuple(dict.fromkeys(found)))
 
     def keep(self, hosts: Collection[str]) -> None:
         """Forget every other name."""
@@ -123,7 +117,7 @@ class SourcePlans:
         if row.sealed is None:
             return None
         if self._opener is None:
-            raise CannotOpen("STREAMWARDEN_SOURCE_SECRET_KEYS is not set")
+            raise CredentialsUnreadable("STREAMWARDEN_SOURCE_SECRET_KEYS is not set")
         return self._opener.open(row.camera_id, row.sealed)
 
 
@@ -146,7 +140,7 @@ _RESTS: Final = 3
 nobody answers for must not hold up all other cameras."""
 
 
-class RecentNames:
+class DnsCache:
     """Remembers for seconds. One thread. ``always`` are asked for at once, whatever the others took."""
 
     def __init__(self, resolve: Resolve, clock: Clock, *, always: Collection[str] = ()) -> None:
@@ -209,7 +203,9 @@ class CredentialTable(Protocol):
         """Replace sealed credentials; False if they have changed since."""
 
 
-def seal_anew(rows: Iterable[CameraSource], sealer: SourceSealer, table: CredentialTable) -> int:
+def rotate_credential_keys(
+    rows: Iterable[CameraSource], sealer: CredentialCipher, table: CredentialTable
+) -> int:
     """Seal by the first key what another has sealed; return how many. Raises Unavailable."""
     renewed = 0
     for row in rows:
@@ -221,10 +217,10 @@ def seal_anew(rows: Iterable[CameraSource], sealer: SourceSealer, table: Credent
     return renewed
 
 
-def _renewed(row: CameraSource, sealed: bytes, sealer: SourceSealer) -> bytes | None:
+def _renewed(row: CameraSource, sealed: bytes, sealer: CredentialCipher) -> bytes | None:
     try:
         return sealer.renew(row.camera_id, sealed)
-    except CannotOpen:
+    except CredentialsUnreadable:
         return None  # the sweep says so
 
 
@@ -278,7 +274,7 @@ class Table(Protocol):
         """Note that a path is set no more."""
 
 
-class SourceKeeper:
+class SourcePaths:
     """A thread of its own. ``ready`` raises Unavailable while the tables are not there yet.
 
     Credentials that another key than ``sealer``'s first has sealed are sealed anew, once.
@@ -294,7 +290,7 @@ class SourceKeeper:
         clock: Clock,
         metrics: SourceMetrics,
         ready: Callable[[], None],
-        sealer: SourceSealer | None = None,
+        sealer: CredentialCipher | None = None,
     ) -> None:
         self._server = server
         self._table = table
@@ -367,7 +363,7 @@ class SourceKeeper:
             return False
         self._pulled.know(row.path for row in self._rows)
         if self._renewing is not None:
-            seal_anew(self._rows, self._renewing, self._table)
+            rotate_credential_keys(self._rows, self._renewing, self._table)
             self._renewing = None
         return True
 
@@ -386,7 +382,7 @@ class SourceKeeper:
             del self._leaving[path]
 
     def _settle(
-        self, row: CameraSource, plan: SourcePlan, given: Mapping[str, str], *, current: bool
+        self, row: CameraSource, plan: DesiredPath, given: Mapping[str, str], *, current: bool
     ) -> str | None:
         """Have one camera pulled as planned; return what is wrong, None where nothing is."""
         reason = plan.reason

@@ -24,7 +24,7 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import rfc3339
-from streamwarden.model import Gap, Period, Segment
+from streamwarden.model import Gap, Segment, WantedPeriod
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import require_plain
@@ -153,7 +153,7 @@ class Account:
         camera_id: UUID,
         rows: Sequence[Segment],
         gaps: Sequence[Gap],
-        periods: Sequence[Period],
+        periods: Sequence[WantedPeriod],
         scope: Scope,
         *,
         going: Sequence[Segment] = (),

@@ -17,7 +17,7 @@ from psycopg.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 from psycopg.rows import TupleRow
 
 from streamwarden.errors import Conflict, InvalidInput, NotFound
-from streamwarden.model import Camera, CameraSource, Grant, Page, StoredSource
+from streamwarden.model import Camera, CameraSource, Grant, Page, Source
 from streamwarden.storage.denials import DenialRow, put_denials
 from streamwarden.storage.pool import (
     Database,
@@ -58,11 +58,9 @@ class SourceRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, camera_id: UUID) -> StoredSource | None:
+    def get(self, camera_id: UUID) -> Source | None:
         """Return the camera's source, None where it pushes."""
-        return self._database.fetch_one(
-            _SOURCE_SQL["get"], {"camera_id": camera_id}, row=StoredSource
-        )
+        return self._database.fetch_one(_SOURCE_SQL["get"], {"camera_id": camera_id}, row=Source)
 
     def all(self) -> list[CameraSource]:
         """Return every source, of inactive cameras too."""

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from streamwarden.model import Camera, Period, Wish, WishChange
+from streamwarden.model import Camera, DesiredChange, DesiredStream, WantedPeriod
 from streamwarden.storage.pool import Database, fetch_one, load_queries
 
 _SQL = load_queries("stream")
@@ -26,15 +26,15 @@ class StreamRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, camera_id: UUID) -> Wish | None:
+    def get(self, camera_id: UUID) -> DesiredStream | None:
         """Return the wish, None where nothing was ever wanted."""
-        return self._database.fetch_one(_SQL["get"], {"camera_id": camera_id}, row=Wish)
+        return self._database.fetch_one(_SQL["get"], {"camera_id": camera_id}, row=DesiredStream)
 
-    def all(self) -> list[Wish]:
+    def all(self) -> list[DesiredStream]:
         """Return every wish, wanted or not: what the streaming role reconciles with."""
-        return self._database.fetch_all(_SQL["all"], row=Wish)
+        return self._database.fetch_all(_SQL["all"], row=DesiredStream)
 
-    def want(self, camera: Camera, *, requested_by: str, at: datetime) -> WishChange:
+    def want(self, camera: Camera, *, requested_by: str, at: datetime) -> DesiredChange:
         """Want ``camera`` from ``at`` on; a repeated wish is a new epoch of the same period."""
         params = {
             "camera_id": camera.id,
@@ -45,22 +45,22 @@ class StreamRepository:
         }
         with self._database.connection() as connection:
             before = _locked(connection, camera.id)
-            after = fetch_one(connection, _SQL["want"], params, row=Wish)
+            after = fetch_one(connection, _SQL["want"], params, row=DesiredStream)
             connection.execute(_SQL["open_period"], params)
         if after is None:
             raise AssertionError("an upsert that returns no row")
-        return WishChange(before=before, after=after)
+        return DesiredChange(before=before, after=after)
 
-    def unwant(self, camera_id: UUID, *, requested_by: str, at: datetime) -> Wish | None:
+    def unwant(self, camera_id: UUID, *, requested_by: str, at: datetime) -> DesiredStream | None:
         """Want the camera no longer; return the wish as it is now, None where there was none."""
         params = {"camera_id": camera_id, "requested_by": requested_by, "at": at}
         with self._database.connection() as connection:
             before = _locked(connection, camera_id)
-            after = fetch_one(connection, _SQL["unwant"], params, row=Wish)
+            after = fetch_one(connection, _SQL["unwant"], params, row=DesiredStream)
             connection.execute(_SQL["close_period"], params)
         return after or before
 
-    def put_back(self, change: WishChange, *, at: datetime) -> bool:
+    def put_back(self, change: DesiredChange, *, at: datetime) -> bool:
         """Undo ``change``; False where the wish has been changed again since.
 
         The epoch still goes forward, so that no reader takes the older wish for the newer one: what
@@ -90,11 +90,11 @@ class StreamRepository:
         return self._database.execute(_SQL["claim"], {"camera_id": camera_id, "node": node}) > 0
 
 
-def _locked(connection: Connection[TupleRow], camera_id: UUID) -> Wish | None:
+def _locked(connection: Connection[TupleRow], camera_id: UUID) -> DesiredStream | None:
     """Keep other changes of this camera's wish out until the transaction ends; return the wish."""
     params = {"camera_id": camera_id}
     connection.execute(_SQL["lock"], params)
-    return fetch_one(connection, _SQL["get"], params, row=Wish)
+    return fetch_one(connection, _SQL["get"], params, row=DesiredStream)
 
 
 _PERIOD_SQL = load_queries("period")
@@ -106,10 +106,10 @@ class PeriodRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Period]:
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
         """Return the periods that overlap ``from_`` to ``to``, in time order."""
         params = {"camera_id": camera_id, "from": from_, "to": to}
-        return self._database.fetch_all(_PERIOD_SQL["in_range"], params, row=Period)
+        return self._database.fetch_all(_PERIOD_SQL["in_range"], params, row=WantedPeriod)
 
     def camera_ids(self) -> list[UUID]:
         """Return every camera that was ever wanted, removed ones too."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamwarden.model import Camera, CameraSource, StoredSource
+from streamwarden.model import Camera, CameraSource, Source
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import at
 
-SOURCE = StoredSource(url="rtsp://10.0.0.7/x", sealed=b"\x00\xffsealed")
+SOURCE = Source(url="rtsp://10.0.0.7/x", sealed=b"\x00\xffsealed")
 
 
-def add(storage: Storage, source: StoredSource | None = SOURCE, path: str = "door") -> Camera:
+def add(storage: Storage, source: Source | None = SOURCE, path: str = "door") -> Camera:
     return storage.cameras.add(
         name="Door", owner="alice", path=path, created_at=at(0), source=source
     )
@@ -36,7 +36,7 @@ def test_a_camera_without_a_source_has_none(storage: Storage) -> None:
 
 def test_a_source_is_set_replaced_and_dropped(storage: Storage) -> None:
     camera = add(storage, None)
-    bare = StoredSource(url="rtsp://10.0.0.8/y")
+    bare = Source(url="rtsp://10.0.0.8/y")
     set_ = storage.cameras.update(camera.id, source=SOURCE)
     assert set_ == replace(camera, source_url=SOURCE.url, source_credentials=True)
     changed = storage.cameras.update(camera.id, source=bare)
@@ -54,7 +54,7 @@ def test_another_change_leaves_the_source(storage: Storage) -> None:
 
 def test_all_sources_are_listed_with_their_cameras(storage: Storage) -> None:
     camera = add(storage)
-    other = add(storage, StoredSource(url="rtsp://10.0.0.8/y"), path="gate")
+    other = add(storage, Source(url="rtsp://10.0.0.8/y"), path="gate")
     add(storage, None, path="yard")
     storage.cameras.update(other.id, status="inactive")
     expected = [

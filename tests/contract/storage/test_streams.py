@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from streamwarden.model import Camera, Period
+from streamwarden.model import Camera, WantedPeriod
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import a_camera, at
 
@@ -13,13 +13,13 @@ def want(storage: Storage, camera: Camera, moment: float = 0) -> int:
     return storage.streams.want(camera, requested_by="alice", at=at(moment)).after.epoch
 
 
-def periods(storage: Storage, camera: Camera) -> list[Period]:
+def periods(storage: Storage, camera: Camera) -> list[WantedPeriod]:
     return storage.periods.in_range(camera.id, at(-1000), at(1000))
 
 
-def period(camera: Camera, start: float, end: float | None) -> Period:
+def period(camera: Camera, start: float, end: float | None) -> WantedPeriod:
     ended_at = None if end is None else at(end)
-    return Period(camera_id=camera.id, started_at=at(start), ended_at=ended_at)
+    return WantedPeriod(camera_id=camera.id, started_at=at(start), ended_at=ended_at)
 
 
 def test_nothing_is_wanted_at_first(storage: Storage) -> None:

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from streamwarden.auth.audit_sink import AuditWriter
+from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import GuardMetrics
@@ -87,7 +87,7 @@ class Office:
     def __init__(self, database: Database, *, most: int = 5) -> None:
         self.table = Table(AuditRepository(database))
         self.registry = CollectorRegistry()
-        self.writer = AuditWriter(
+        self.writer = AuditSink(
             self.table,
             clock=SystemClock(),
             metrics=GuardMetrics(self.registry),

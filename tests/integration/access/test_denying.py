@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth import revocation as rules
-from streamwarden.auth.revocation import DenialKeeper, DenialList, listen_at
+from streamwarden.auth.revocation import DenialList, DenialSync, listen_at
 from streamwarden.auth.stream_tokens import StreamAction, StreamClaims, StreamUse
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable
@@ -51,7 +51,7 @@ class Follower:
         self.clock = SystemClock()
         self.denied = DenialList(self.clock)
         self.changes = threading.Semaphore(0)
-        self.keeper = DenialKeeper(
+        self.keeper = DenialSync(
             listen=listen_at(url),
             table=DenialRepository(database),
             denied=self.denied,

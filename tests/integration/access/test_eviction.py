@@ -16,7 +16,7 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.relay.server import RelayServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
-from streamwarden.mediamtx.sessions import Evictor, SessionBook, SessionJudge
+from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
 from streamwarden.metrics.api_metrics import GuardMetrics
 from tests.acceptance.waiting import wait_for
 from tests.integration.relay_client import RtspClient
@@ -44,9 +44,9 @@ class Door:
         self.tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
         self.denied = DenialList(self.clock)
         self.denied.read([])
-        self.book = SessionBook(self.clock)
+        self.book = SessionClaims(self.clock)
         self.registry = CollectorRegistry()
-        self.evictor = Evictor(
+        self.evictor = SessionKicker(
             server=MediaMtxClient(relay.control_url),
             judge=SessionJudge(
                 book=self.book, tokens=self.tokens, denials=self.denied, clock=self.clock

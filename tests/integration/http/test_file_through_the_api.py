@@ -17,7 +17,7 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import SystemClock
 from streamwarden.http.api.api_app import ApiDeps, create_api_app
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.streaming.stored_files import IndexedFiles
@@ -84,7 +84,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
                 coverage=FakeCoverage(storage),
                 guard=a_guard(storage, clock),
                 sources=some_sources(storage),
-                memory=WishMemory(storage.cameras, storage.streams, clock),
+                memory=DesiredCache(storage.cameras, storage.streams, clock),
                 streaming=client,
                 clock=clock,
                 rtsp_internal_url="rtsp://media:8554",

@@ -13,9 +13,9 @@ from streamwarden.mediamtx.sessions import (
     EVERY_S,
     SOON_S,
     SOON_TIMES,
-    Evictor,
-    SessionBook,
+    SessionClaims,
     SessionJudge,
+    SessionKicker,
 )
 from streamwarden.metrics.api_metrics import GuardMetrics
 from tests.fakes.http import FakeClock
@@ -45,10 +45,10 @@ class Door:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.server = EmptyServer(self.clock)
-        book = SessionBook(self.clock)
+        book = SessionClaims(self.clock)
         tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
         denials = DenialList(self.clock)
-        self.evictor = Evictor(
+        self.evictor = SessionKicker(
             server=self.server,
             judge=SessionJudge(book=book, tokens=tokens, denials=denials, clock=self.clock),
             book=book,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from streamwarden.mediamtx.source_paths import FAILED_S, FRESH_S, RecentNames
+from streamwarden.mediamtx.source_paths import FAILED_S, FRESH_S, DnsCache
 from tests.fakes.http import FakeClock
 
 
@@ -33,11 +33,11 @@ def server() -> NameServer:
 
 
 @pytest.fixture
-def names(server: NameServer) -> RecentNames:
-    return RecentNames(server.resolve, server.clock, always=["own"])
+def names(server: NameServer) -> DnsCache:
+    return DnsCache(server.resolve, server.clock, always=["own"])
 
 
-def test_a_name_is_asked_for_once_in_a_while(server: NameServer, names: RecentNames) -> None:
+def test_a_name_is_asked_for_once_in_a_while(server: NameServer, names: DnsCache) -> None:
     for _ in range(3):
         assert names.addresses("cam") == ["10.0.0.7"]
     server.found["cam"] = ["10.0.0.8"]
@@ -47,7 +47,7 @@ def test_a_name_is_asked_for_once_in_a_while(server: NameServer, names: RecentNa
 
 
 def test_a_name_that_is_unknown_is_left_alone_for_longer(
-    server: NameServer, names: RecentNames
+    server: NameServer, names: DnsCache
 ) -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="resolved"):
@@ -60,7 +60,7 @@ def test_a_name_that_is_unknown_is_left_alone_for_longer(
 
 
 def test_a_slow_name_server_holds_a_sweep_up_once_and_never_for_our_own_hosts(
-    server: NameServer, names: RecentNames
+    server: NameServer, names: DnsCache
 ) -> None:
     server.takes_s = 10.0
     for number in range(9):

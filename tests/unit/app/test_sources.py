@@ -11,19 +11,20 @@ from structlog.testing import capture_logs
 
 from streamwarden.config.settings import PRIVATE_NETWORKS
 from streamwarden.errors import Unavailable
-from streamwarden.mediamtx.camera_source import Credentials, SourceSealer, SourceTargets
 from streamwarden.mediamtx.control_api import MediaPath, MediaServerUnavailable, PathRefused
+from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
 from streamwarden.mediamtx.source_paths import (
     FAILED_S,
     FRESH_S,
     LEAVE_S,
+    DnsCache,
     PulledPaths,
-    RecentNames,
-    SourceKeeper,
+    SourcePaths,
     SourcePlans,
 )
+from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
-from streamwarden.model import Camera, StoredSource
+from streamwarden.model import Camera, Source
 from streamwarden.storage.pool import StorageUnavailable
 from tests.fakes.http import FakeClock
 from tests.fakes.sources import FakeNames
@@ -83,11 +84,11 @@ class Post:
 
     def another(
         self, registry: CollectorRegistry | None = None, keys: tuple[bytes, ...] = (NEW,)
-    ) -> SourceKeeper:
-        sealer = SourceSealer(keys) if keys else None
-        names = RecentNames(self.names.resolve, self.clock)
+    ) -> SourcePaths:
+        sealer = CredentialCipher(keys) if keys else None
+        names = DnsCache(self.names.resolve, self.clock)
         targets = SourceTargets(PRIVATE_NETWORKS, ("10.0.0.2",), names.addresses)
-        return SourceKeeper(
+        return SourcePaths(
             server=self.server,
             table=self.storage.sources,
             plans=SourcePlans(targets, sealer),
@@ -105,12 +106,12 @@ class Post:
             created_at=self.clock.now(),
             path=path,
             status=status,
-            source=StoredSource(url=url),
+            source=Source(url=url),
         )
 
     def seal(self, camera: Camera, key: bytes = NEW, *, for_: UUID | None = None) -> None:
-        sealed = SourceSealer([key]).seal(for_ or camera.id, Credentials("viewer", "geheim"))
-        self.storage.cameras.update(camera.id, source=StoredSource(url=URL, sealed=sealed))
+        sealed = CredentialCipher([key]).seal(for_ or camera.id, Credentials("viewer", "geheim"))
+        self.storage.cameras.update(camera.id, source=Source(url=URL, sealed=sealed))
 
     def after(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -261,7 +262,7 @@ def test_credentials_of_an_older_key_are_sealed_anew_at_the_start(post: Post) ->
     stored = post.storage.sources.get(camera.id)
     assert stored is not None
     assert stored.sealed is not None
-    assert SourceSealer([NEW]).open(camera.id, stored.sealed) == Credentials("viewer", "geheim")
+    assert CredentialCipher([NEW]).open(camera.id, stored.sealed) == Credentials("viewer", "geheim")
 
 
 @pytest.mark.parametrize(

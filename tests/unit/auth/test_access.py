@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streamwarden.auth.permissions import GRANTS, Action, Decision, Window, decide, is_admin
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.auth.users import User
+from streamwarden.model import TimeRange
 
 OWNER, STRANGER = User("owner"), User("stranger")
 ADMIN = User("boss", frozenset({"admin"}))
@@ -117,7 +117,7 @@ def test_a_window_limits_the_recordings_of_who_has_it_and_of_nobody_else() -> No
     def window(user: User, action: Action = Action.RECORDINGS) -> Window | None:
         return decide(user, Camera(), granted=given, action=action).window
 
-    assert window(STRANGER) == Window(Stretch(NINE, NINE + HOUR))
+    assert window(STRANGER) == Window(TimeRange(NINE, NINE + HOUR))
     assert window(OWNER) is None
     assert window(ADMIN) is None
     assert window(STRANGER, Action.VIEW) is None
@@ -146,13 +146,13 @@ def test_a_window_may_be_open_at_an_end(
 
 
 def test_a_window_shows_what_lies_wholly_within_it() -> None:
-    window = Window(Stretch(NINE, NINE + HOUR))
+    window = Window(TimeRange(NINE, NINE + HOUR))
     second = timedelta(seconds=1)
     assert window.holds(NINE, NINE + HOUR)
     assert not window.holds(NINE - second, NINE + second)
     assert not window.holds(NINE + HOUR - second, NINE + HOUR + second)
-    assert window.clip(Stretch(NINE - HOUR, NINE + second)) == Stretch(NINE, NINE + second)
-    assert window.clip(Stretch(NINE - HOUR, NINE)) is None
+    assert window.clip(TimeRange(NINE - HOUR, NINE + second)) == TimeRange(NINE, NINE + second)
+    assert window.clip(TimeRange(NINE - HOUR, NINE)) is None
 
 
 def test_a_decision_takes_microseconds() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
-from streamwarden.auth.play_tokens import PlayTokens, Stretch
+from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.revocation import DenialList, DeniedUse, Rule
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.mediamtx.hook import HookOutcome, check
+from streamwarden.model import TimeRange
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
@@ -40,7 +41,7 @@ class Desk:
 
     def issue(self, *, sub: str = "bob", path: str = PATH, camera: UUID = CAMERA) -> dict[str, str]:
         hour = timedelta(hours=1)
-        recorded = Stretch(self.now - hour, self.now)
+        recorded = TimeRange(self.now - hour, self.now)
         return {
             "record": self.tokens.sign_record(camera, path, ttl_s=300).token,
             "view": self.tokens.sign_view(sub, path, ttl_s=300).token,

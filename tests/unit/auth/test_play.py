@@ -9,8 +9,9 @@ import pytest
 
 from streamwarden.auth import jwts
 from streamwarden.auth.keys import SigningKey
-from streamwarden.auth.play_tokens import PlayTokens, Stretch
+from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.users import Unauthenticated
+from streamwarden.model import TimeRange
 from tests.unit.auth.hands import KEY, OTHER_KEY, HeldClock
 
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
@@ -44,7 +45,7 @@ def _forged(clock: HeldClock, *, secret: str = KEY, kid: str = "k1", **changes: 
 
 
 def test_what_is_signed_is_read_again(tokens: PlayTokens, clock: HeldClock) -> None:
-    stretch = Stretch(clock.now() - timedelta(hours=1), clock.now() + timedelta(milliseconds=7))
+    stretch = TimeRange(clock.now() - timedelta(hours=1), clock.now() + timedelta(milliseconds=7))
     signed = tokens.sign("alice", CAMERA, live=False, recorded=stretch, ttl_s=60)
     claims = tokens.verify(signed.token)
     assert (claims.camera_id, claims.sub, claims.live) == (CAMERA, "alice", False)
@@ -102,8 +103,8 @@ def test_a_token_ends_on_its_second(tokens: PlayTokens, clock: HeldClock) -> Non
 def test_a_stretch_holds_what_is_inside_and_meets_what_overlaps(clock: HeldClock) -> None:
     now = clock.now()
 
-    def stretch(start: float, end: float) -> Stretch:
-        return Stretch(now + timedelta(seconds=start), now + timedelta(seconds=end))
+    def stretch(start: float, end: float) -> TimeRange:
+        return TimeRange(now + timedelta(seconds=start), now + timedelta(seconds=end))
 
     hour = stretch(0, 3_600)
     assert hour.holds(hour)

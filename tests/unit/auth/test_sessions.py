@@ -10,7 +10,7 @@ from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
-from streamwarden.mediamtx.sessions import SessionBook, SessionJudge
+from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
@@ -32,7 +32,7 @@ class Hall:
     def __init__(self) -> None:
         self.clock = HeldClock()
         self.tokens = StreamTokens(parse_keys(f"k1:{KEY}"), self.clock)
-        self.book = SessionBook(self.clock, most=3)
+        self.book = SessionClaims(self.clock, most=3)
         self.denied = DenialList(self.clock)
         self.denied.read([])
         self.judge = SessionJudge(

@@ -10,11 +10,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from streamwarden.errors import ConfigError
-from streamwarden.mediamtx.camera_source import (
-    CannotOpen,
+from streamwarden.mediamtx.credentials import (
+    CredentialCipher,
     Credentials,
-    SourceSealer,
-    parse_source_keys,
+    CredentialsUnreadable,
+    parse_credential_keys,
 )
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -23,7 +23,7 @@ SHOWN = Credentials("viewer", "geheim-門")
 
 
 def test_what_was_sealed_is_opened_for_its_camera() -> None:
-    sealer = SourceSealer([NEW])
+    sealer = CredentialCipher([NEW])
     sealed = sealer.seal(CAMERA, SHOWN)
     assert sealer.open(CAMERA, sealed) == SHOWN
     assert b"geheim" not in sealed
@@ -31,49 +31,49 @@ def test_what_was_sealed_is_opened_for_its_camera() -> None:
 
 
 def test_a_row_that_is_copied_to_another_camera_opens_nothing() -> None:
-    sealer = SourceSealer([NEW])
-    with pytest.raises(CannotOpen) as refused:
+    sealer = CredentialCipher([NEW])
+    with pytest.raises(CredentialsUnreadable) as refused:
         sealer.open(OTHER, sealer.seal(CAMERA, SHOWN))
     assert "geheim" not in str(refused.value)
 
 
 def test_a_key_is_changed_by_putting_the_new_one_first() -> None:
-    sealed = SourceSealer([OLD]).seal(CAMERA, SHOWN)
-    both = SourceSealer([NEW, OLD])
+    sealed = CredentialCipher([OLD]).seal(CAMERA, SHOWN)
+    both = CredentialCipher([NEW, OLD])
     assert both.open(CAMERA, sealed) == SHOWN
     renewed = both.renew(CAMERA, sealed)
     assert renewed is not None
     assert both.renew(CAMERA, renewed) is None
-    assert SourceSealer([NEW]).open(CAMERA, renewed) == SHOWN
-    with pytest.raises(CannotOpen):
-        SourceSealer([OLD]).open(CAMERA, renewed)
+    assert CredentialCipher([NEW]).open(CAMERA, renewed) == SHOWN
+    with pytest.raises(CredentialsUnreadable):
+        CredentialCipher([OLD]).open(CAMERA, renewed)
 
 
 @pytest.mark.parametrize("broken", [b"", b"x", b"\x80" + b"A" * 99])
 def test_what_was_never_sealed_or_has_changed_opens_nothing(broken: bytes) -> None:
-    with pytest.raises(CannotOpen):
-        SourceSealer([NEW]).open(CAMERA, broken)
-    sealed = bytearray(SourceSealer([NEW]).seal(CAMERA, SHOWN))
+    with pytest.raises(CredentialsUnreadable):
+        CredentialCipher([NEW]).open(CAMERA, broken)
+    sealed = bytearray(CredentialCipher([NEW]).seal(CAMERA, SHOWN))
     sealed[40] ^= 1
-    with pytest.raises(CannotOpen):
-        SourceSealer([NEW]).open(CAMERA, bytes(sealed))
+    with pytest.raises(CredentialsUnreadable):
+        CredentialCipher([NEW]).open(CAMERA, bytes(sealed))
 
 
 @pytest.mark.parametrize("plain", [b"no JSON", b"[]", b"{}", b'"x"', b'{"camera": "x"}'])
 def test_what_is_sealed_and_is_no_credentials_opens_nothing(plain: bytes) -> None:
     sealed = Fernet(base64.urlsafe_b64encode(NEW)).encrypt(plain)
-    with pytest.raises(CannotOpen):
-        SourceSealer([NEW]).open(CAMERA, sealed)
+    with pytest.raises(CredentialsUnreadable):
+        CredentialCipher([NEW]).open(CAMERA, sealed)
 
 
 def test_no_repr_shows_a_key() -> None:
-    sealer = SourceSealer([NEW])
+    sealer = CredentialCipher([NEW])
     assert "n" * 8 not in repr(sealer)
     assert json.dumps(repr(sealer))
 
 
 def test_keys_are_hexadecimal_with_commas() -> None:
-    assert parse_source_keys(f"{NEW.hex()}, {OLD.hex().upper()}") == [NEW, OLD]
+    assert parse_credential_keys(f"{NEW.hex()}, {OLD.hex().upper()}") == [NEW, OLD]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_keys_are_hexadecimal_with_commas() -> None:
 )  # fmt: skip
 def test_what_is_no_key_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        parse_source_keys(text)
+        parse_credential_keys(text)
     assert "SOURCE_SECRET_KEYS" in str(refused.value)
     assert "geheim" not in str(refused.value)
     assert "abab" not in str(refused.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.config.settings import PRIVATE_NETWORKS
-from streamwarden.mediamtx.camera_source import SourceNotAllowed, SourceTargets, SourceUnresolved
+from streamwarden.mediamtx.source_urls import SourceNotAllowed, SourceTargets, SourceUnresolved
 from tests.fakes.sources import FakeNames
 
 OWN = ("mediamtx", "10.0.0.2", "postgres")

@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.errors import InvalidInput
-from streamwarden.mediamtx.camera_source import (
-    MAX_SOURCE_CHARS,
-    Credentials,
-    check_credentials,
-    parse_source,
-)
+from streamwarden.mediamtx.credentials import Credentials, check_credentials
+from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS, parse_source
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.http.api.api_app import ApiDeps, InternalDeps, create_api_app, create_internal_app
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import App, Shared
-from streamwarden.mediamtx.camera_source import SourceSealer
-from streamwarden.mediamtx.sessions import SessionBook
+from streamwarden.mediamtx.credentials import CredentialCipher
+from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, render
@@ -92,7 +92,7 @@ class Bench:
     whep_url: str | None = "https://media.example:8889"
     names: FakeNames = field(default_factory=FakeNames)
     door: FakeDoor = field(default_factory=FakeDoor)
-    sealer: SourceSealer | None = SEALER
+    sealer: CredentialCipher | None = SEALER
     pulls: bool = True
     pulled: PulledPaths = field(default_factory=PulledPaths)
     sources_woken: list[None] = field(default_factory=list)
@@ -108,8 +108,8 @@ class Bench:
             self.storage, self.clock, audit=self.audit, wake=lambda: self.wakes.append(None)
         )
         self.denied = self.guard.denied
-        self.sessions = SessionBook(self.clock)
-        self.memory = WishMemory(self.storage.cameras, self.storage.streams, self.clock)
+        self.sessions = SessionClaims(self.clock)
+        self.memory = DesiredCache(self.storage.cameras, self.storage.streams, self.clock)
         self.shared = Shared(
             role="api",
             metrics=HttpMetrics(self.registry),

@@ -10,7 +10,7 @@ from falcon import testing
 
 from streamwarden.auth.stream_tokens import StreamAction
 from streamwarden.errors import Unavailable
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.model import Camera
 from tests.unit.http.conftest import Bench
 
@@ -240,7 +240,7 @@ def test_memory_fills_itself_and_survives_a_bug(bench: Bench, camera: Camera) ->
         def get(self, _camera_id: UUID) -> None:
             raise Unavailable("away")
 
-    memory = WishMemory(Flaky(), bench.storage.streams, bench.clock, refresh_s=0.01)  # type: ignore[arg-type]  # what it reads, and no more
+    memory = DesiredCache(Flaky(), bench.storage.streams, bench.clock, refresh_s=0.01)  # type: ignore[arg-type]  # what it reads, and no more
     memory.start()
     try:
         for _ in range(4):

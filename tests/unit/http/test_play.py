@@ -9,9 +9,8 @@ from uuid import uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.http.api import playback_routes
-from streamwarden.model import Camera, Segment
+from streamwarden.model import Camera, Segment, TimeRange
 from tests.fakes.storage_samples import NOON, a_segment, at
 from tests.unit.http.conftest import Bench
 
@@ -165,7 +164,7 @@ def test_a_token_for_recordings_shows_live_pictures_only_to_who_may_see_them(
         bench.storage.grants.put(camera.id, "bob", grant)
     claims = bench.play_tokens.verify(_token(bench, camera, who="bob"))
     assert (claims.live, claims.sub, claims.camera_id) == (live, "bob", camera.id)
-    assert claims.recorded == Stretch(at(0), at(3_600))
+    assert claims.recorded == TimeRange(at(0), at(3_600))
 
 
 def test_a_live_token_plays_no_recordings(bench: Bench, camera: Camera) -> None:

@@ -9,8 +9,9 @@ import pytest
 from falcon import testing
 
 from streamwarden.http.api.camera_routes import CameraChanges, NewCamera
-from streamwarden.mediamtx.camera_source import CameraAnswer, Credentials
-from streamwarden.model import Camera, StoredSource
+from streamwarden.mediamtx.camera_source import CameraAnswer
+from streamwarden.mediamtx.credentials import Credentials
+from streamwarden.model import Camera, Source
 from tests.fakes.sources import SEALER
 from tests.unit.http.conftest import Bench
 
@@ -33,7 +34,7 @@ def change(bench: Bench, camera: Camera, **changes: object) -> testing.Result:
     return bench.call("PATCH", f"/camera/{camera.id}", who="root", json=changes)
 
 
-def stored(bench: Bench) -> StoredSource | None:
+def stored(bench: Bench) -> Source | None:
     (camera,) = bench.storage.cameras.all_active()
     return bench.storage.sources.get(camera.id)
 

@@ -12,13 +12,14 @@ from uuid import UUID
 import falcon
 
 from streamwarden.auth.permissions import Action, Decision, Verdict, Window, decide, is_admin
-from streamwarden.auth.play_tokens import PlayClaims, Stretch
+from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.revocation import DenialList, DeniedUse
 from streamwarden.auth.users import User
 from streamwarden.errors import Denied, NotFound, Unavailable
 from streamwarden.http.api.access_ports import Grants
 from streamwarden.http.api.ports import CameraRow, Cameras
 from streamwarden.http.validation import claims_of, user_of
+from streamwarden.model import TimeRange
 
 
 class CameraNotFound(NotFound):
@@ -107,7 +108,7 @@ class Allowed:
     ``whole``: only segments that lie wholly within it, not those that reach into it.
     """
 
-    stretch: Stretch | None
+    stretch: TimeRange | None
     token: str | None
     whole: bool = False
 

@@ -11,7 +11,7 @@ from streamwarden.http.api.access import CameraAccess, PlayAccess
 from streamwarden.http.api.access_ports import AuditLog, AuditSink, DenialStore, Grants
 from streamwarden.http.api.audit_routes import Audit, AuditTrail
 from streamwarden.http.api.camera_routes import CameraCollection, CameraItem, CameraService, Sources
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.api.export_routes import (
     ExportCollection,
     ExportFile,
@@ -67,7 +67,7 @@ from streamwarden.http.api.token_ports import AuthMetrics, PlayTokens, StreamTok
 from streamwarden.http.falcon_app import App, Shared, build_app
 from streamwarden.http.operations import Resource
 from streamwarden.http.ports import UserVerifier
-from streamwarden.mediamtx.sessions import SessionBook
+from streamwarden.mediamtx.sessions import SessionClaims
 
 CAMERA = "/api/v1/camera/{camera_id}"
 
@@ -100,7 +100,7 @@ class ApiDeps:
     coverage: Coverage
     guard: Guard
     sources: Sources
-    memory: WishMemory
+    memory: DesiredCache
     streaming: Streaming
     clock: Clock
     rtsp_internal_url: str
@@ -116,9 +116,9 @@ class InternalDeps:
     tokens: StreamTokens
     auth_metrics: AuthMetrics
     denied: DenialList
-    sessions: SessionBook
+    sessions: SessionClaims
     pulled: Container[str]
-    memory: WishMemory
+    memory: DesiredCache
     rtsp_internal_url: str
 
 

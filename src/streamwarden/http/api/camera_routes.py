@@ -31,15 +31,9 @@ from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, query_of, user_of
-from streamwarden.mediamtx.camera_source import (
-    FIELDS,
-    MAX_PASSWORD_CHARS,
-    MAX_SOURCE_CHARS,
-    MAX_USERNAME_CHARS,
-    SourceChange,
-    SourcePlanner,
-    told_of,
-)
+from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, told_of
+from streamwarden.mediamtx.credentials import MAX_PASSWORD_CHARS, MAX_USERNAME_CHARS
+from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS
 
 _SECRET: dict[str, Any] = {"writeOnly": True, "format": "password"}
 

@@ -27,7 +27,7 @@ _ASKING_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class CachedCamera:
     """What matters of one camera for a read token."""
 
     path: str
@@ -35,7 +35,7 @@ class Remembered:
     wanted: bool
 
 
-class WishMemory:
+class DesiredCache:
     """Every camera that is wanted: read from Postgres on a period, and corrected at each change.
 
     A camera that is not remembered is not wanted, once the memory has been filled.
@@ -49,7 +49,7 @@ class WishMemory:
         self._clock = clock
         self._refresh_s = refresh_s
         self._lock = threading.Lock()
-        self._known: Mapping[UUID, Remembered] | None = None
+        self._known: Mapping[UUID, CachedCamera] | None = None
         self._changes = 0
         self._failed_at: float | None = None
         self._asking = threading.BoundedSemaphore(_ASKING_AT_ONCE)
@@ -78,7 +78,7 @@ class WishMemory:
 
     def remember(self, camera: CameraRow, *, wanted: bool) -> None:
         """Take note of a change at once."""
-        entry = Remembered(path=camera.path, active=camera.status == "active", wanted=wanted)
+        entry = CachedCamera(path=camera.path, active=camera.status == "active", wanted=wanted)
         with self._lock:
             self._changes += 1
             if self._known is not None:
@@ -91,7 +91,7 @@ class WishMemory:
             if self._known is not None:
                 self._known = {k: v for k, v in self._known.items() if k != camera_id}
 
-    def look_up(self, camera_id: UUID) -> Remembered | None:
+    def look_up(self, camera_id: UUID) -> CachedCamera | None:
         """Return what is known of the camera, None where nothing is: from Postgres if it answers.
 
         Otherwise from memory, and for a while at once. Raises Unavailable while there is no memory
@@ -110,19 +110,19 @@ class WishMemory:
         failed_at = self._failed_at
         return failed_at is None or self._clock.monotonic() - failed_at >= _FAILURE_S
 
-    def _ask(self, camera_id: UUID) -> Remembered | None:
+    def _ask(self, camera_id: UUID) -> CachedCamera | None:
         camera = self._cameras.get(camera_id)
         wish = self._wishes.get(camera_id)
         self._failed_at = None
         return None if camera is None else _entry(camera, wish)
 
-    def _recall(self, camera_id: UUID) -> Remembered | None:
+    def _recall(self, camera_id: UUID) -> CachedCamera | None:
         with self._lock:
             if self._known is None:
                 raise Unavailable("the wishes are not known yet")
             return self._known.get(camera_id)
 
-    def _read_all(self) -> dict[UUID, Remembered]:
+    def _read_all(self) -> dict[UUID, CachedCamera]:
         wanted = {wish.camera_id: wish for wish in self._wishes.all() if wish.wanted}
         active = self._cameras.all_active()
         return {c.id: _entry(c, wanted[c.id]) for c in active if c.id in wanted}
@@ -139,8 +139,8 @@ class WishMemory:
                 return
 
 
-def _entry(camera: CameraRow, wish: WishRow | None) -> Remembered:
-    return Remembered(
+def _entry(camera: CameraRow, wish: WishRow | None) -> CachedCamera:
+    return CachedCamera(
         path=camera.path,
         active=camera.status == "active",
         wanted=wish is not None and wish.wanted,

@@ -9,7 +9,6 @@ import falcon
 from pydantic import Field
 
 from streamwarden.auth.permissions import Window, is_admin
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.auth.users import User
 from streamwarden.clock import rfc3339
 from streamwarden.errors import Denied, InvalidInput, NotFound
@@ -37,6 +36,7 @@ from streamwarden.http.wire import (
     OwnedExport,
     OwnedExports,
 )
+from streamwarden.model import TimeRange
 
 
 class ExportNotFound(NotFound):
@@ -95,7 +95,7 @@ class Exporting:
         export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
         if export.user_id != claims.sub:
             raise ExportNotFound("there is no such export")
-        if allowed.stretch is None or not allowed.stretch.holds(Stretch(export.from_, export.to)):
+        if allowed.stretch is None or not allowed.stretch.holds(TimeRange(export.from_, export.to)):
             raise Denied("this play token is for another time")
         return export
 

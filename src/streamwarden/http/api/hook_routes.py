@@ -16,7 +16,7 @@ from streamwarden.auth.rtsp_urls import internal_url
 from streamwarden.auth.stream_tokens import StreamClaims
 from streamwarden.errors import Denied
 from streamwarden.http.api.access import CameraInactive
-from streamwarden.http.api.desired_cache import Remembered
+from streamwarden.http.api.desired_cache import CachedCamera
 from streamwarden.http.api.stream_routes import RECORD_TTL_S
 from streamwarden.http.api.token_ports import AuthMetrics, StreamTokens
 from streamwarden.http.models import Empty, Id, Model, Moment, answer
@@ -24,7 +24,7 @@ from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.problems import Problem, respond
 from streamwarden.http.validation import body_of
 from streamwarden.mediamtx.hook import check
-from streamwarden.mediamtx.sessions import SessionBook
+from streamwarden.mediamtx.sessions import SessionClaims
 
 _LOG = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ _LOG = structlog.get_logger(__name__)
 _ID_CHARS = 64
 
 
-LookUp = Callable[[UUID], Remembered | None]
+LookUp = Callable[[UUID], CachedCamera | None]
 
 
 class HookBody(Model):
@@ -69,7 +69,7 @@ class CheckStreamPassword(Resource):
         metrics: AuthMetrics,
         *,
         denied: DenialList,
-        sessions: SessionBook,
+        sessions: SessionClaims,
         pulled: Container[str],
     ) -> None:
         self._tokens = tokens

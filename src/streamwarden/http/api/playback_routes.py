@@ -18,7 +18,6 @@ import falcon
 from pydantic import Field
 
 from streamwarden.auth.permissions import Action, Window
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Denied, InvalidInput, NotFound
 from streamwarden.http.api.access import Allowed, CameraAccess, PlayAccess, private
@@ -57,6 +56,7 @@ from streamwarden.http.wire import (
     LiveModel,
     PictureQuery,
 )
+from streamwarden.model import TimeRange
 
 MAX_SEGMENTS: Final = 10_000
 """Of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
@@ -163,7 +163,7 @@ class SignPlayToken(Resource):
         limits = {} if recorded is None else {"from": recorded.from_, "to": recorded.to}
         answer(resp, PlayToken(token=signed.token, expires_at=signed.expires_at, **limits))
 
-    def _stretch(self, body: PlayTokenBody) -> Stretch | None:
+    def _stretch(self, body: PlayTokenBody) -> TimeRange | None:
         if body.from_ is None and body.to is None:
             return None
         to = body.to or self._playing.clock.now() + timedelta(seconds=body.ttl)
@@ -207,7 +207,7 @@ class RecordingPlaylist(Resource):
         resp.text = Playlist(parts=parts, kind=kind).text(allowed.token)
         private(resp)
 
-    def _asked(self, query: PlaylistQuery, allowed: Allowed) -> Stretch:
+    def _asked(self, query: PlaylistQuery, allowed: Allowed) -> TimeRange:
         limit = allowed.stretch
         if limit is not None and allowed.token is None:
             # A grant's window may be open at its ends: a user's own default, cut to it.
@@ -217,7 +217,7 @@ class RecordingPlaylist(Resource):
         from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
         return _stretch(from_, to)
 
-    def _parts(self, camera_id: UUID, asked: Stretch, allowed: Allowed) -> list[Part]:
+    def _parts(self, camera_id: UUID, asked: TimeRange, allowed: Allowed) -> list[Part]:
         found = self._playing.segments.in_range(
             camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1
         )
@@ -250,13 +250,13 @@ class RecordingPlaylist(Resource):
         return [Piece(end, media_ms) for end, media_ms in found]
 
 
-def _stretch(from_: datetime, to: datetime) -> Stretch:
+def _stretch(from_: datetime, to: datetime) -> TimeRange:
     if from_ >= to:
         raise InvalidInput("from: must be before to", field="from")
-    return Stretch(from_, to)
+    return TimeRange(from_, to)
 
 
-def _within(asked: Stretch, window: Window | None) -> Stretch:
+def _within(asked: TimeRange, window: Window | None) -> TimeRange:
     seen = asked if window is None else window.clip(asked)
     if seen is None:
         raise Denied("this is of a time that you may not see")

@@ -13,7 +13,6 @@ import falcon
 from pydantic import Field
 
 from streamwarden.auth.permissions import Window
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess, PlayAccess
@@ -25,6 +24,7 @@ from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import query_of, user_of
 from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS
+from streamwarden.model import TimeRange
 
 DEFAULT_SPAN = timedelta(days=1)
 
@@ -98,7 +98,7 @@ class RecordingCollection(Resource):
         if from_ >= to:
             raise InvalidInput("from: must be before to", field="from")
         _, window = self._access.find_recorded(user_of(req), camera_id)
-        asked = Stretch(from_, to)
+        asked = TimeRange(from_, to)
         seen = asked if window is None else window.clip(asked)
         if seen is None:
             answer(resp, RecordingList(items=[], next_cursor=None))

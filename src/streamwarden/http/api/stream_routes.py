@@ -26,7 +26,7 @@ from streamwarden.auth.users import User
 from streamwarden.clock import Clock
 from streamwarden.errors import StreamwardenError, Unavailable
 from streamwarden.http.api.access import CameraAccess
-from streamwarden.http.api.desired_cache import WishMemory
+from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.api.ports import CameraRow, SettingsStore, Wishes
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.api.streaming_ports import Streaming
@@ -113,7 +113,7 @@ class StreamService:
     tokens: StreamTokens
     settings: SettingsStore
     wishes: Wishes
-    memory: WishMemory
+    memory: DesiredCache
     streaming: Streaming
     clock: Clock
     rtsp_internal_url: str

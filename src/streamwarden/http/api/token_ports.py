@@ -7,9 +7,9 @@ from typing import Protocol
 from uuid import UUID
 
 from streamwarden.auth.keys import SignedToken
-from streamwarden.auth.play_tokens import Stretch
 from streamwarden.auth.stream_tokens import StreamAction, StreamClaims
 from streamwarden.http.ports import PlayVerifier
+from streamwarden.model import TimeRange
 
 
 class StreamTokens(Protocol):
@@ -41,7 +41,7 @@ class PlayTokens(PlayVerifier, Protocol):
         camera_id: UUID,
         *,
         live: bool,
-        recorded: Stretch | None,
+        recorded: TimeRange | None,
         ttl_s: int,
         whole: bool = False,
         asked_at: datetime,

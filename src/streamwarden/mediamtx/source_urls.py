@@ -1,0 +1,288 @@
+"""Addresses of cameras that serve RTSP, and the networks that they may be in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+
+from streamwarden.auth.rtsp_urls import RTSP_PORTS, Address, Resolve, address_of, resolve
+from streamwarden.errors import InvalidInput
+from streamwarden.mediamtx.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUrl:
+    """Where a camera serves its stream. ``host`` is a name in lower case or an IP address."""
+
+    scheme: str
+    host: str
+    port: int
+    rest: str
+    """Path and query, as they were given."""
+
+    def __str__(self) -> str:
+        """Write the address without credentials."""
+        return f"{self.scheme}://{self._authority(self.host)}{self.rest}"
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Who is called there; credentials belong to a place."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is an IP address and no name."""
+        return is_address(self.host)
+
+    def at(self, address: str) -> str:
+        """Write the address without credentials, with an IP address in place of the name."""
+        return f"{self.scheme}://{self._authority(address)}{self.rest}"
+
+    def for_media_server(self, address: str, credentials: Credentials | None) -> str:
+        """Write what MediaMTX pulls: at ``address``, but by its name where TLS needs that."""
+        host = self.host if self.scheme == "rtsps" else address
+        shown = ""
+        if credentials is not None:
+            shown = (
+                f"{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@"
+            )
+        return f"{self.scheme}://{shown}{self._authority(host)}{self.rest}"
+
+    def _authority(self, host: str) -> str:
+        shown = f"[{host}]" if ":" in host else host
+        return shown if self.port == RTSP_PORTS[self.scheme] else f"{shown}:{self.port}"
+
+
+def parse_source(text: str) -> tuple[SourceUrl, Credentials | None]:
+    """Return the address, and the credentials that were written into it.
+
+    Raises:
+        InvalidInput: it is none, or one that can be read in two ways. No part of it is repeated.
+    """
+    _check_characters(text)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise bad_source("is not a URL") from None
+    if parts.scheme not in RTSP_PORTS:
+        raise bad_source("must be rtsp:// or rtsps://")
+    if port == 0:
+        raise bad_source("names no port")
+    userinfo, _, _ = parts.netloc.rpartition("@")
+    url = SourceUrl(
+        scheme=parts.scheme,
+        host=_host(parts),
+        port=RTSP_PORTS[parts.scheme] if port is None else port,
+        rest=_rest(parts),
+    )
+    return url, _credentials_of_userinfo(userinfo)
+
+
+def is_address(host: str) -> bool:
+    """Tell whether ``host`` is an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def bad_source(what: str) -> InvalidInput:
+    """Return the refusal; the URL may hold a password, so no part of it is repeated."""
+    return InvalidInput(f"source_url {what}", field="source_url")
+
+
+MAX_SOURCE_CHARS: Final = 1024
+
+
+_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!&'()*+,;=%-]+")
+"""RFC 3986 without ``#`` and ``$``: MediaMTX fills ``$G1`` and ``$MTX_QUERY`` in, from readers."""
+
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%[01][0-9A-Fa-f]|%7[Ff]")
+
+
+_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+)
+
+
+_NUMBER = re.compile(r"([0-9]+|0[xX][0-9A-Fa-f]*)")
+"""As a name's last label: such a host is an address to some readers (127.1, 0x7f000001)."""
+
+
+def _check_characters(text: str) -> None:
+    if len(text) > MAX_SOURCE_CHARS:
+        raise bad_source(f"has more than {MAX_SOURCE_CHARS} characters")
+    if "#" in text:
+        raise bad_source("must hold no fragment; a # that belongs to it is written %23")
+    if not _CHARS.fullmatch(text):
+        raise bad_source("holds characters that a URL may not hold, or a $; write them as %XX")
+    if _BAD_ESCAPE.search(text):
+        raise bad_source("holds a % that is no escape, or one of a control character")
+    if text.count("@") > 1:
+        raise bad_source("holds more than one @; one that belongs to it is written %40")
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    if not host:
+        raise bad_source("names no host")
+    netloc = parts.netloc.rpartition("@")[2]
+    if netloc.startswith("[") or ":" in host:
+        if not netloc.startswith("[") or ":" not in host or not is_address(host) or "%" in host:
+            raise bad_source("holds in brackets what is no IPv6 address; a zone is not taken")
+        return str(ip_address(host))
+    if is_address(host):
+        return host
+    if not _NAME.fullmatch(host):
+        raise bad_source("names no host")
+    if _NUMBER.fullmatch(host.rpartition(".")[2]):
+        raise bad_source("names a host that is neither a name nor an address of four numbers")
+    return host
+
+
+def _rest(parts: SplitResult) -> str:
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    if "@" in rest:
+        raise bad_source("holds an @ behind its host; one that belongs to it is written %40")
+    if "[" in rest or "]" in rest:
+        raise bad_source("holds brackets behind its host; write them as %5B and %5D")
+    return rest
+
+
+def _credentials_of_userinfo(userinfo: str) -> Credentials | None:
+    if not userinfo:
+        return None
+    name, _, password = userinfo.partition(":")
+    try:
+        found = Credentials(*(unquote_to_bytes(part).decode() for part in (name, password)))
+    except UnicodeDecodeError:
+        raise bad_source("holds a user name or password that is not UTF-8") from None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTargets:
+    """``allowed`` are networks, addresses and names; ``own`` the hosts that serve streamwarden itself."""
+
+    allowed: tuple[str, ...]
+    own: tuple[str, ...] = ()
+    resolve: Resolve = resolve
+
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """Return what ``host`` turns into, in a fixed order, IPv4 first; every one is allowed.
+
+        Raises:
+            SourceNotAllowed: one of them is not.
+            SourceUnresolved: it turns into none now.
+        """
+        if host in self.own and host not in self.allowed and address_of(host) is None:
+            raise _refused("a host of streamwarden's own")
+        found = sorted(self._resolved(host), key=lambda each: (each.version, int(each)))
+        own = {each for name in self.own for each in self._own_addresses(name)}
+        for address in found:
+            self._check(host, address, own)
+        return tuple(str(each) for each in found)
+
+    def _resolved(self, host: str) -> set[Address]:
+        literal = address_of(host)
+        if literal is not None:
+            return {literal}
+        try:
+            found = {address_of(each) for each in self.resolve(host)}
+        except (OSError, UnicodeError):
+            found = set()
+        if not found or None in found:
+            raise SourceUnresolved("the host of source_url cannot be resolved", field="source_url")
+        return {each for each in found if each is not None}
+
+    def _own_addresses(self, name: str) -> set[Address]:
+        try:
+            return self._resolved(name)
+        except SourceUnresolved:
+            return set()  # compared by its name above
+
+    def _check(self, host: str, address: Address, own: set[Address]) -> None:
+        if address in own and not self._names(address):
+            raise _refused("a host of streamwarden's own")
+        for special, what in _SPECIAL:
+            if _within(address, special):
+                if not any(
+                    _inside(entry, special) and address in entry for entry in self._networks()
+                ):
+                    raise _refused(what)
+                return
+        if host not in self.allowed and not any(
+            _within(address, entry) for entry in self._networks()
+        ):
+            raise _refused("a network that is not listed there")
+
+    def _names(self, address: Address) -> bool:
+        """Tell whether an entry is this very address."""
+        return any(entry.num_addresses == 1 and address in entry for entry in self._networks())
+
+    def _networks(self) -> Iterator[_Network]:
+        for entry in self.allowed:
+            try:
+                yield ip_network(entry)
+            except ValueError:
+                continue  # a name
+
+
+class SourceNotAllowed(InvalidInput):
+    """The camera's address is one that nobody has allowed."""
+
+    code = "source_not_allowed"
+
+
+class SourceUnresolved(InvalidInput):
+    """The camera's name turns into no address now."""
+
+    code = "source_unresolved"
+
+
+_Network = IPv4Network | IPv6Network
+
+
+_SPECIAL: Final[tuple[tuple[_Network, str], ...]] = tuple(
+    (ip_network(network), what)
+    for network, what in (
+        ("127.0.0.0/8", "this machine itself"),
+        ("0.0.0.0/8", "no host"),
+        ("169.254.0.0/16", "a link-local address"),
+        ("224.0.0.0/4", "a multicast address"),
+        ("240.0.0.0/4", "a reserved address"),
+        ("::/96", "this machine itself, or no host"),
+        ("fe80::/10", "a link-local address"),
+        ("fec0::/10", "a reserved address"),
+        ("ff00::/8", "a multicast address"),
+        # Addresses that stand for IPv4 ones (RFC 6052, 8215, 4380, 3056), and a cloud's metadata.
+        ("64:ff9b::/96", "a translated address"),
+        ("64:ff9b:1::/48", "a translated address"),
+        ("2001::/32", "a translated address"),
+        ("2002::/16", "a translated address"),
+        ("fd00:ec2::/32", "a cloud's own services"),
+    )
+)
+
+
+def _within(address: Address, network: _Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _inside(entry: _Network, special: _Network) -> bool:
+    if isinstance(entry, IPv4Network):
+        return isinstance(special, IPv4Network) and entry.subnet_of(special)
+    return isinstance(special, IPv6Network) and entry.subnet_of(special)
+
+
+def _refused(what: str) -> SourceNotAllowed:
+    said = bad_source(f"leads to {what}; STREAMWARDEN_SOURCE_NETWORKS says what is allowed")
+    return SourceNotAllowed(str(said), field=said.field)
