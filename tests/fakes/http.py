@@ -9,8 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
-from streamwarden.clients.refusals import ExportNotFound
-from streamwarden.errors import Unavailable
+from streamwarden.errors import ExportNotFound, Unavailable
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from streamwarden.app.streaming_ops import ChildNotFound, NotRestartable
+from streamwarden.errors import ChildNotFound, NotRestartable
 from streamwarden.http.wire import (
     CauseCount,
     ChildModel,

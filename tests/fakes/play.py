@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
+from streamwarden.errors import ExportNotFound, NothingRecorded
 from streamwarden.http.streaming.ports import FragmentEnd, OpenFile, Playback
 from streamwarden.http.wire import OwnedExport
-from streamwarden.recordings.exports import ExportNotFound, NothingRecorded
 from streamwarden.recordings.live import LiveShelf, ShelfSource
 from tests.fakes.http import FakeClock
 

@@ -32,7 +32,7 @@ from streamwarden.actors.ports import Scheduler, Workers
 from streamwarden.actors.recorder_deps import Asked, RecorderSpec
 from streamwarden.actors.status import StatusBoard
 from streamwarden.clock import Clock
-from streamwarden.errors import Conflict, Unavailable
+from streamwarden.errors import OtherOwner, Unavailable
 from streamwarden.supervision import (
     ActorRef,
     ChildInfo,
@@ -55,12 +55,6 @@ RECONCILE_EVERY_S: Final = 30.0
 
 _BY_NOBODY: Final = Asked()
 """The wish stands in the book or in the database."""
-
-
-class OtherOwner(Conflict):
-    """The camera is being recorded for another owner."""
-
-    code = "other_owner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

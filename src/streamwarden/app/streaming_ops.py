@@ -14,7 +14,7 @@ from streamwarden.actors.messages import StreamStatus
 from streamwarden.actors.status import StatusBoard
 from streamwarden.app.resources import Ground, index_waiting
 from streamwarden.app.tree import Root
-from streamwarden.errors import Conflict, NotFound, Unavailable
+from streamwarden.errors import ChildNotFound, NotRestartable, Unavailable
 from streamwarden.http.wire import (
     CauseCount,
     ChildModel,
@@ -27,18 +27,6 @@ from streamwarden.http.wire import (
 from streamwarden.supervision import ChildInfo
 
 _MANAGER: Final = "stream_manager"
-
-
-class ChildNotFound(NotFound):
-    """The tree has no such child."""
-
-    code = "child_not_found"
-
-
-class NotRestartable(Conflict):
-    """Only recorders are restarted by hand: the others' supervisor never parks them."""
-
-    code = "not_restartable"
 
 
 @dataclass(frozen=True, slots=True)

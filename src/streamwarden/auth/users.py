@@ -223,6 +223,7 @@ class Unauthenticated(StreamwardenError):
     """The caller has shown no token that we believe."""
 
     code = "unauthenticated"
+    status = 401
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,7 @@ import structlog
 
 from streamwarden.auth.users import Unauthenticated
 from streamwarden.errors import (
-    Conflict,
-    Denied,
     InvalidInput,
-    NotFound,
     StreamwardenError,
     TooManyRequests,
     Unavailable,
@@ -48,15 +45,6 @@ _CODES: Mapping[int, tuple[str, str]] = {
     501: ("not_implemented", "this server does not do this"),
     503: ("unavailable", "something that is needed does not answer"),
 }
-_STATUS: tuple[tuple[type[StreamwardenError], int], ...] = (
-    (InvalidInput, 400),
-    (Unauthenticated, 401),
-    (Denied, 403),
-    (NotFound, 404),
-    (Conflict, 409),
-    (TooManyRequests, 429),
-    (Unavailable, 503),
-)
 
 
 class InternalTokenRefused(Unauthenticated):
@@ -88,13 +76,12 @@ class Problem:
     @staticmethod
     def of_error(error: StreamwardenError) -> Problem | None:
         """Return the problem that one of our errors tells a caller of; None if it is not for them."""
-        status = next((s for kind, s in _STATUS if isinstance(error, kind)), None)
-        if status is None:
+        if error.status is None:
             return None
         return Problem(
-            status=status,
+            status=error.status,
             code=error.code,
-            detail=str(error) or _CODES[status][1],
+            detail=str(error) or _CODES[error.status][1],
             field=error.field if isinstance(error, InvalidInput) else None,
             headers=_headers(error),
         )

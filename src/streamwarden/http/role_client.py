@@ -24,8 +24,13 @@ import structlog
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from streamwarden.clients.refusals import REFUSALS, OtherOwner, StreamingUnavailable
-from streamwarden.errors import Denied, StreamwardenError, Unavailable
+from streamwarden.errors import (
+    Denied,
+    StreamingUnavailable,
+    StreamwardenError,
+    Unavailable,
+    by_code,
+)
 
 _ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 """The status of ten thousand cameras; beyond it something else is answering."""
@@ -262,9 +267,6 @@ def _token(answer: Answer) -> ReadToken:
     if moment.tzinfo is None:
         raise ReadTokenUnavailable("the APIServer's answer is no read token")
     return ReadToken(rtsp_url=url, expires_at=moment)
-
-
-__all__ = ["OtherOwner", "StreamingClient", "StreamingUnavailable"]
 
 
 _LOG = structlog.get_logger(__name__)
@@ -518,10 +520,10 @@ class StreamingClient:
         raise _refused(method, path, answer)
 
 
-def _refused(method: str, path: str, answer: Answer) -> Exception:
-    refusal = REFUSALS.get((answer.status, answer.code))
+def _refused(method: str, path: str, answer: Answer) -> StreamwardenError:
+    refusal = by_code(answer.status, answer.code, str(answer.body.get("detail", "")))
     if refusal is not None:
-        return refusal(str(answer.body.get("detail", "")))
+        return refusal
     return _unavailable(method, path, f"status {answer.status} {answer.code}".rstrip())
 
 

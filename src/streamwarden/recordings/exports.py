@@ -29,7 +29,15 @@ import structlog
 
 from streamwarden.app.resources import free_bytes
 from streamwarden.clock import Clock
-from streamwarden.errors import InvalidInput, NotFound, Unavailable
+from streamwarden.errors import (
+    ExportNotFound,
+    ExportNotReady,
+    ExportsBusy,
+    NoSpace,
+    NothingRecorded,
+    ProofNotAvailable,
+    RangeTooLong,
+)
 from streamwarden.ffmpeg.jobs import (
     Job,
     JobEnd,
@@ -55,48 +63,6 @@ SEAM: Final = timedelta(seconds=1)
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-
-
-class ExportNotFound(NotFound):
-    """No such export of this camera, or no longer."""
-
-    code = "export_not_found"
-
-
-class ExportNotReady(NotFound):
-    """The export has no file yet, or never will."""
-
-    code = "export_not_ready"
-
-
-class ProofNotAvailable(NotFound):
-    """The export is done and has no proof: there is no key, or a source is not what was stored."""
-
-    code = "proof_not_available"
-
-
-class NothingRecorded(NotFound):
-    """Nothing was recorded in the range."""
-
-    code = "nothing_recorded"
-
-
-class RangeTooLong(InvalidInput):
-    """The range holds more than one export may."""
-
-    code = "range_too_long"
-
-
-class ExportsBusy(Unavailable):
-    """Too many exports are waiting already."""
-
-    code = "exports_busy"
-
-
-class NoSpace(Unavailable):
-    """The export would reach into the free space that is kept in reserve."""
-
-    code = "no_space"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import Clock, to_milliseconds
-from streamwarden.errors import NotFound
+from streamwarden.errors import NotLive, SegmentNotFound
 from streamwarden.http.streaming.ports import OpenFile
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan, Group, Grouping
@@ -432,18 +432,6 @@ class LiveShelf:
         return [fd for fd in opened if fd is not None]
 
 
-class NotLive(NotFound):
-    """Nothing is being recorded, or nothing has been shown yet."""
-
-    code = "not_live"
-
-
-class LiveFileNotFound(NotFound):
-    """No file of that name is open or has just been finished."""
-
-    code = "segment_not_found"
-
-
 class ShelfSource:
     """The shelf of a role that may not have started yet."""
 
@@ -458,10 +446,10 @@ class ShelfSource:
         return found
 
     def open(self, camera_id: UUID, name: str) -> OpenFile:
-        """Open one of the newest files; raise LiveFileNotFound for every other name."""
+        """Open one of the newest files; raise SegmentNotFound for every other name."""
         fd = self._shelf().open(camera_id, name)
         if fd is None:
-            raise LiveFileNotFound("there is no such file, or no longer")
+            raise SegmentNotFound("there is no such file, or no longer")
         stream = os.fdopen(fd, "rb")
         state = os.fstat(fd)
         return OpenFile(

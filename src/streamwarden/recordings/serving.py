@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from uuid import UUID
 
+from streamwarden.errors import SegmentNotFound
 from streamwarden.http.streaming.ports import FragmentEnd
-from streamwarden.http.streaming.stored_files import IndexedFiles, SegmentNotFound
+from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import Clock
-from streamwarden.errors import NotFound, Unavailable
+from streamwarden.errors import NoPicture, NotFound, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.mp4.picture import newest_key, picture_argv
@@ -43,18 +43,6 @@ _PATIENCE_S: Final = 4.0
 
 
 _DECODED_WITHIN_S: Final = 5.0
-
-
-class NoPicture(NotFound):
-    """Nothing has been recorded of the camera that holds a picture."""
-
-    code = "no_picture"
-
-
-class PicturesBusy(Unavailable):
-    """Too many pictures are being made; ask again."""
-
-    code = "pictures_busy"
 
 
 class Latest(Protocol):

@@ -17,8 +17,7 @@ from structlog.testing import capture_logs
 
 from streamwarden.actors.messages import RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
-from streamwarden.clients.refusals import OtherOwner, StreamingUnavailable
-from streamwarden.errors import Conflict, Unavailable
+from streamwarden.errors import Conflict, OtherOwner, StreamingUnavailable, Unavailable
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.role_client import (
     ReadTokenClient,

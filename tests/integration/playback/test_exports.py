@@ -13,6 +13,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.cli import main
+from streamwarden.errors import (
+    ExportNotFound,
+    ExportNotReady,
+    ExportsBusy,
+    NoSpace,
+    NothingRecorded,
+    ProofNotAvailable,
+    RangeTooLong,
+)
 from streamwarden.evidence.export_proof import ExportProver, check_export
 from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
 from streamwarden.ffmpeg.jobs import JobRunner
@@ -20,17 +29,7 @@ from streamwarden.http.wire import OwnedExport
 from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.recordings import exports as module
 from streamwarden.recordings.durable import file_digest
-from streamwarden.recordings.exports import (
-    KEPT_FOR,
-    ExportNotFound,
-    ExportNotReady,
-    Exports,
-    ExportsBusy,
-    NoSpace,
-    NothingRecorded,
-    ProofNotAvailable,
-    RangeTooLong,
-)
+from streamwarden.recordings.exports import KEPT_FOR, Exports
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_camera, at

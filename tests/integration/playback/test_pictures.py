@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from streamwarden.errors import NoPicture, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.mp4.fragments import FragmentScan
 from streamwarden.recordings.live import LiveShelf
-from streamwarden.recordings.snapshots import FRESH_S, NoPicture, Pictures, PicturesBusy
+from streamwarden.recordings.snapshots import FRESH_S, Pictures
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.integration.playback.footage import FFMPEG, rows_of, write_segments

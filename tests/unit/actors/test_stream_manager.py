@@ -9,8 +9,7 @@ from structlog.testing import capture_logs
 from streamwarden.actors import gateway as gateway_module
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import StartStream
-from streamwarden.actors.stream_manager import OtherOwner
-from streamwarden.errors import Unavailable
+from streamwarden.errors import OtherOwner, Unavailable
 from streamwarden.supervision import tell
 from tests.unit.actors.manager_stage import Hold, ManagerStage
 from tests.unit.actors.stage import URL, at

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.clients.refusals import StreamingUnavailable
+from streamwarden.errors import StreamingUnavailable
 from streamwarden.model import Camera
 from tests.fakes.storage_samples import a_segment
 from tests.unit.http.conftest import Bench

@@ -8,7 +8,7 @@ import pytest
 from falcon import testing
 
 from streamwarden.auth.stream_tokens import StreamAction, StreamUse
-from streamwarden.clients.refusals import OtherOwner, StreamingUnavailable
+from streamwarden.errors import OtherOwner, StreamingUnavailable
 from streamwarden.model import Camera
 from streamwarden.storage.pool import StorageUnavailable
 from tests.unit.http.conftest import Bench

@@ -8,8 +8,8 @@ import pytest
 from falcon import testing
 
 from streamwarden.auth.stream_tokens import StreamAction, StreamUse
-from streamwarden.clients.refusals import StreamingUnavailable
 from streamwarden.clock import rfc3339
+from streamwarden.errors import StreamingUnavailable
 from streamwarden.model import Camera
 from tests.fakes.http import FakeFile
 from tests.fakes.storage_samples import NOON, a_gap, a_segment

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.clients.refusals import NothingRecorded, NotLive, StreamingUnavailable
+from streamwarden.errors import NothingRecorded, NotLive, StreamingUnavailable
 from streamwarden.http.api.ops_routes import Growth, full_at
 from streamwarden.http.api.relay_file import file_stem
 from streamwarden.model import Camera

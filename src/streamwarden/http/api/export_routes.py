@@ -11,7 +11,7 @@ from pydantic import Field
 from streamwarden.auth.permissions import Window, is_admin
 from streamwarden.auth.users import User
 from streamwarden.clock import rfc3339
-from streamwarden.errors import Denied, InvalidInput, NotFound
+from streamwarden.errors import Denied, ExportNotFound, ExportNotReady, InvalidInput
 from streamwarden.http.api.access import CameraAccess, PlayAccess, private
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.ports import CameraRow, Cameras
@@ -37,18 +37,6 @@ from streamwarden.http.wire import (
     OwnedExports,
 )
 from streamwarden.model import TimeRange
-
-
-class ExportNotFound(NotFound):
-    """No such export, none of this user's, or no longer."""
-
-    code = "export_not_found"
-
-
-class ExportNotReady(NotFound):
-    """The export is not done."""
-
-    code = "export_not_ready"
 
 
 class ExportBody(Model):

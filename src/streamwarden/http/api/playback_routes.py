@@ -19,7 +19,13 @@ from pydantic import Field
 
 from streamwarden.auth.permissions import Action, Window
 from streamwarden.clock import Clock, rfc3339
-from streamwarden.errors import Denied, InvalidInput, NotFound
+from streamwarden.errors import (
+    Denied,
+    InvalidInput,
+    NothingRecorded,
+    RangeTooLong,
+    SegmentNotFound,
+)
 from streamwarden.http.api.access import Allowed, CameraAccess, PlayAccess, private
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.playlist import (
@@ -35,13 +41,7 @@ from streamwarden.http.api.playlist import (
 )
 from streamwarden.http.api.ports import SegmentRow, Segments
 from streamwarden.http.api.recording_routes import DEFAULT_SPAN, before
-from streamwarden.http.api.relay_file import (
-    SegmentNotFound,
-    TokenQuery,
-    file_headers,
-    pass_on,
-    read_answer,
-)
+from streamwarden.http.api.relay_file import TokenQuery, file_headers, pass_on, read_answer
 from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.api.token_ports import PlayTokens
 from streamwarden.http.middleware import name_request
@@ -67,18 +67,6 @@ _MAX_CUTS: Final = 32
 
 
 PLAYLIST_ANSWER: Final = Media(content_type=MEDIA_TYPE, about="A media playlist (RFC 8216)")
-
-
-class NothingRecorded(NotFound):
-    """No segment that can be played lies in the range."""
-
-    code = "nothing_recorded"
-
-
-class RangeTooLong(InvalidInput):
-    """The range holds more segments than one playlist may."""
-
-    code = "range_too_long"
 
 
 class PlayTokenBody(Model):

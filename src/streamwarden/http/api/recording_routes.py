@@ -14,10 +14,10 @@ from pydantic import Field
 
 from streamwarden.auth.permissions import Window
 from streamwarden.clock import Clock
-from streamwarden.errors import Denied, InvalidInput
+from streamwarden.errors import Denied, InvalidInput, SegmentNotFound
 from streamwarden.http.api.access import CameraAccess, PlayAccess
 from streamwarden.http.api.ports import GapRow, Recordings, SegmentRow, Segments
-from streamwarden.http.api.relay_file import SegmentNotFound, TokenQuery, file_headers, pass_on
+from streamwarden.http.api.relay_file import TokenQuery, file_headers, pass_on
 from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import falcon
 from pydantic import Field, ValidationError
 
-from streamwarden.errors import NotFound, Unavailable
+from streamwarden.errors import SegmentNotFound, Unavailable
 from streamwarden.http.api.streaming_ports import OpenedFile
 from streamwarden.http.models import Model
 from streamwarden.http.problems import Problem, respond
@@ -34,12 +34,6 @@ _PASSED_HEADERS = (
     "Content-Range",
     "Content-Type",
 )
-
-
-class SegmentNotFound(NotFound):
-    """No such segment of this camera, or its file is gone."""
-
-    code = "segment_not_found"
 
 
 class TokenQuery(Model):

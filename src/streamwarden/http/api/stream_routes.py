@@ -24,7 +24,7 @@ from streamwarden.auth.permissions import Action
 from streamwarden.auth.rtsp_urls import internal_url
 from streamwarden.auth.users import User
 from streamwarden.clock import Clock
-from streamwarden.errors import StreamwardenError, Unavailable
+from streamwarden.errors import StreamingUnavailable, StreamwardenError, Unavailable
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.api.ports import CameraRow, SettingsStore, Wishes
@@ -97,12 +97,6 @@ _NO_STREAM_FROM_SOURCE = (
 
 RECORD_TTL_S = 300
 """The life of a read token that no user asked for by its length."""
-
-
-class StreamingConfused(Unavailable):
-    """The StreamingServer answers, but not with a status: another version, or another program."""
-
-    code = "streaming_unavailable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,11 +224,11 @@ def _of_a_source(status: StatusModel, camera: CameraRow) -> StatusModel:
 
 
 def checked(answer: Mapping[str, object]) -> StatusModel:
-    """Return the streaming role's answer as a status; raise StreamingConfused if it is none."""
+    """Return the streaming role's answer as a status; raise StreamingUnavailable if it is none."""
     try:
         return status_from_json(answer)
     except ValueError as error:
-        raise StreamingConfused("the StreamingServer's answer makes no sense") from error
+        raise StreamingUnavailable("the StreamingServer's answer makes no sense") from error
 
 
 class ConnectBody(Model):

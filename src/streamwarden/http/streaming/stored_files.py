@@ -21,17 +21,11 @@ from uuid import UUID
 
 import falcon
 
-from streamwarden.errors import NotFound
+from streamwarden.errors import SegmentNotFound
 from streamwarden.http.models import Model, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.streaming.ports import Files, Fragments, OpenFile, SegmentIndex
 from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4
-
-
-class SegmentNotFound(NotFound):
-    """No such segment of this camera, or its file is gone."""
-
-    code = "segment_not_found"
 
 
 class IndexedFiles:
