@@ -7,31 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID, uuid4
 
 from streamwarden.app.access_tools import OPERATOR, AccessTools
-from streamwarden.app.api_role import source_planner
 from streamwarden.app.camera_input import check_camera
 from streamwarden.auth.keys import parse_keys
 from streamwarden.clock import SystemClock
 from streamwarden.config import settings as config
-from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
-from streamwarden.errors import ConfigError, InvalidInput, NotFound
+from streamwarden.errors import InvalidInput, NotFound
 from streamwarden.ffmpeg.command import find_ffmpeg
-from streamwarden.ffmpeg.jobs import decode
 from streamwarden.mediamtx.camera_source import told_of
 from streamwarden.mediamtx.credentials import parse_credential_keys
 from streamwarden.model import Camera, Gap, Page, Segment
-from streamwarden.paths import STATE
-from streamwarden.recordings import reconcile
-from streamwarden.recordings.reconcile import Mended
-from streamwarden.recordings.verify import BEGINNING, Finding, Scope
 from streamwarden.storage.cameras import CameraRepository, SourceRepository
 from streamwarden.storage.migrate import Migration, migrate
 from streamwarden.storage.pool import Database
@@ -41,14 +32,6 @@ from streamwarden.storage.streams import PeriodRepository, StreamRepository
 _PAGE = 500
 _NO_SOURCE: Mapping[str, str | None] = MappingProxyType({})
 _DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a check of the recordings looks at; no camera means all."""
-
-    cameras: tuple[UUID, ...]
-    scope: Scope
 
 
 def load_settings(
@@ -73,7 +56,7 @@ def migrate_database(settings: Settings) -> list[Migration]:
 
 def camera_path(settings: Settings, camera_id: UUID) -> str:
     """Return where the camera publishes; raises NotFound."""
-    with _database(settings) as database:
+    with open_database(settings) as database:
         return _found(CameraRepository(database).get(camera_id), camera_id).path
 
 
@@ -92,11 +75,13 @@ def add_camera(
     With the ``camera_id`` of a camera that was lost, what it has recorded is its own again.
     ``source`` holds what of `FIELDS` is given.
     """
+    from streamwarden.app.api_role import source_planner  # noqa: PLC0415 - imports a role
+
     check_camera(name=name, owner=owner, path=path)
     camera_id = camera_id or uuid4()
     path = path or str(camera_id)
     change = source_planner(settings).plan(camera_id, path, None, source)
-    with _database(settings) as database:
+    with open_database(settings) as database:
         camera = CameraRepository(database).add(
             name=name,
             owner=owner,
@@ -114,7 +99,7 @@ def add_camera(
 
 def list_cameras(settings: Settings) -> list[Camera]:
     """Return every camera, oldest first."""
-    with _database(settings) as database:
+    with open_database(settings) as database:
         return list(_every_camera(CameraRepository(database)))
 
 
@@ -132,12 +117,14 @@ def set_camera(
 
     Deactivating ends a running recording as removing does. ``source`` is as in ``add_camera``.
     """
+    from streamwarden.app.api_role import source_planner  # noqa: PLC0415 - imports a role
+
     if name is owner is path is status is None and not source:
         raise InvalidInput(
             "nothing to change: give --name, --owner, --path, --status or --source-url"
         )
     check_camera(name=name, owner=owner, path=path)
-    with _database(settings) as database:
+    with open_database(settings) as database:
         cameras = CameraRepository(database)
         before = _found(cameras.get(camera_id), camera_id)
         stored = SourceRepository(database).get(camera_id)
@@ -164,7 +151,7 @@ def remove_camera(settings: Settings, camera_id: UUID) -> None:
 
     A running recording ends when the streaming role next reconciles, within 30 s.
     """
-    with _database(settings) as database:
+    with open_database(settings) as database:
         cameras = CameraRepository(database)
         camera, clock = _found(cameras.get(camera_id), camera_id), SystemClock()
         StreamRepository(database).unwant(camera_id, requested_by=OPERATOR, at=clock.now())
@@ -175,7 +162,7 @@ def remove_camera(settings: Settings, camera_id: UUID) -> None:
 @contextmanager
 def access_tools(settings: Settings) -> Iterator[AccessTools]:
     """Open the database for grants, blocks and the audit trail."""
-    with _database(settings) as database:
+    with open_database(settings) as database:
         yield AccessTools(database, SystemClock())
 
 
@@ -196,80 +183,27 @@ def list_recordings(
     from_ = from_ or to - _DAY
     if from_ >= to:
         raise InvalidInput("--from must be before --to", field="from")
-    with _database(settings) as database:
+    with open_database(settings) as database:
         recordings = RecordingsRepository(database)
         page = recordings.list(camera_id, from_, to, limit=limit, cursor=cursor)
         if not page.items:
             wished = PeriodRepository(database).camera_ids()
-            _check_known(database, camera_id, [*SegmentRepository(database).camera_ids(), *wished])
+            check_known(database, camera_id, [*SegmentRepository(database).camera_ids(), *wished])
         return page
 
 
-def verify_recordings(settings: Settings, look: Look) -> list[Finding]:
-    """Return everything that is wrong with the recordings; an empty list is good news."""
-    with _checked(settings, look) as (root, database):
-        return list(reconcile.verify(root, database, look.cameras, look.scope))
+def check_known(database: Database, camera_id: UUID, recorded: Collection[UUID]) -> None:
+    """Raise NotFound for a camera that is neither there nor among the ``recorded``.
 
-
-def reconcile_recordings(settings: Settings, look: Look) -> list[Mended]:
-    """Mend what can be mended; return what became of everything that was wrong."""
-    with _checked(settings, look) as (root, database):
-        return list(reconcile.reconcile(root, database, look.cameras, look.scope))
-
-
-def look_at(
-    settings: Settings,
-    *,
-    camera_id: UUID | None,
-    from_: datetime | None,
-    to: datetime | None,
-    digests: bool,
-    decoding: bool,
-) -> Look:
-    """Return what a check is to look at; all cameras and all times where nothing is given."""
-    now = SystemClock().now()
-    if from_ is not None and from_ >= (to or now):
-        raise InvalidInput("--from must be before --to", field="from")
-    scope = Scope(
-        from_=from_ or BEGINNING,
-        to=min(to, now) if to else now,
-        digests=digests,
-        decode=partial(decode, find_ffmpeg(settings.ffmpeg)) if decoding else None,
-    )
-    return Look(cameras=(camera_id,) if camera_id else (), scope=scope)
-
-
-@contextmanager
-def _checked(settings: Settings, look: Look) -> Iterator[tuple[Path, Database]]:
-    root = _record_root(settings)
-    with _database(settings) as database:
-        for camera_id in look.cameras:
-            _check_known(database, camera_id, reconcile.verifier(root, database).cameras())
-        yield root, database
-
-
-def _check_known(database: Database, camera_id: UUID, recorded: Collection[UUID]) -> None:
-    # Removed cameras leave recordings behind; a mistyped id must not look like good news.
+    Removed cameras leave recordings behind; a mistyped id must not look like good news.
+    """
     if camera_id not in recorded and CameraRepository(database).get(camera_id) is None:
         raise NotFound(f"there is no camera {camera_id}, and nothing is recorded under this id")
 
 
-def _record_root(settings: Settings) -> Path:
-    if settings.record_root is None:
-        raise ConfigError(f"{variable('record_root')} is not set")
-    if not settings.record_root.is_dir():
-        raise ConfigError(f"{variable('record_root')}: {settings.record_root} is no folder")
-    if not (settings.record_root / STATE).is_dir():
-        # Else an empty mount point would look like the loss of every file.
-        raise ConfigError(
-            f"{variable('record_root')}: no server has recorded into {settings.record_root}; "
-            "is its disk mounted?"
-        )
-    return settings.record_root.resolve()
-
-
 @contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Open the database for as long as one command takes."""
     database = Database(settings.secret("database_url"), max_size=1, application_name="tools")
     database.open()
     try:

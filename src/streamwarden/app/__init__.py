@@ -1,7 +1,4 @@
-"""The composition root: the one place that knows every part and puts roles together."""
+"""The composition root: the one place that knows every part and puts roles together.
 
-from __future__ import annotations
-
-from streamwarden.app.roles import ROLES, RunningRoles, run_roles
-
-__all__ = ["ROLES", "RunningRoles", "run_roles"]
+Its modules are imported one by one: an operator's command needs a few of them, and no role.
+"""

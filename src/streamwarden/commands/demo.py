@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from streamwarden import app, tools
+from streamwarden import tools
+from streamwarden.app.roles import ROLES, run_roles
 from streamwarden.app.token_tools import sign_user
 from streamwarden.clock import SystemClock
 from streamwarden.commands.output import print_line
@@ -90,10 +91,10 @@ def _parts(
         return tools.load_settings(arguments.config, os.environ, overrides)
 
     def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
-        roles = frozenset(app.ROLES)
+        roles = frozenset(ROLES)
         overrides = {**overrides, "seal_key_file": str(_seal_key(options.data_dir, settings))}
         write_settings(options.data_dir / "settings.toml", overrides)
-        return app.run_roles(settings_with(overrides), roles, on_failure=failed)
+        return run_roles(settings_with(overrides), roles, on_failure=failed)
 
     def user_token(overrides: Mapping[str, object]) -> str:
         with_secrets = settings_with(overrides)

@@ -11,7 +11,7 @@ from pathlib import Path
 from streamwarden import tools
 from streamwarden.app.evidence_tools import check_signed, heads, seal_now
 from streamwarden.clock import rfc3339
-from streamwarden.commands import operate
+from streamwarden.commands import check
 from streamwarden.commands.output import print_json, print_line, print_note, print_rows, print_table
 from streamwarden.commands.program import configure_logs
 from streamwarden.config.settings import Settings
@@ -86,7 +86,7 @@ def recordings_verify(arguments: argparse.Namespace) -> int:
         given = (arguments.public_key, arguments.head, arguments.record_root)
         if any((*given, arguments.export, arguments.proof)):
             raise InvalidInput("these options need --signed")
-        return operate.recordings_verify(arguments)
+        return check.verify(arguments)
     if not arguments.public_key:
         raise InvalidInput("--signed needs --public-key FILE: a proof is worth its key")
     if (arguments.export is None) != (arguments.proof is None):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamwarden import tools
@@ -23,7 +22,6 @@ from streamwarden.config.settings import Settings, describe, warnings
 from streamwarden.evidence.seal_keys import load_signing_key
 from streamwarden.model import Camera, Gap, Segment
 
-_FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "detail")
 _CAMERA_COLUMNS = ("id", "name", "owner", "path", "status", "created_at", "source_url")
 _RECORDING_COLUMNS = ("kind", "started_at", "ended_at", "media_seconds", "bytes", "run", "cause")
 
@@ -135,45 +133,6 @@ def recordings_list(arguments: argparse.Namespace) -> int:
     rows = [_recording_row(item) for item in page.items]
     print_page(rows, _RECORDING_COLUMNS, page.next_cursor, as_json=arguments.json)
     return 0
-
-
-def recordings_verify(arguments: argparse.Namespace) -> int:
-    """Print what is wrong with the recordings."""
-    settings = _settings(arguments)
-    findings = tools.verify_recordings(settings, _look(settings, arguments))
-    _print_findings(arguments, [finding.as_json() for finding in findings], _FINDING_COLUMNS)
-    return 1 if findings else 0
-
-
-def recordings_reconcile(arguments: argparse.Namespace) -> int:
-    """Mend the recordings, and print what became of everything that was wrong."""
-    settings = _settings(arguments)
-    mended = tools.reconcile_recordings(settings, _look(settings, arguments))
-    rows = [{**one.finding.as_json(), "mended": one.how or None} for one in mended]
-    _print_findings(arguments, rows, (*_FINDING_COLUMNS, "mended"))
-    return 0 if all(one.how for one in mended) else 1
-
-
-def _look(settings: Settings, arguments: argparse.Namespace) -> tools.Look:
-    return tools.look_at(
-        settings,
-        camera_id=arguments.camera,
-        from_=arguments.from_,
-        to=arguments.to,
-        digests=not arguments.quick,
-        decoding=arguments.decode,
-    )
-
-
-def _print_findings(
-    arguments: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]
-) -> None:
-    if arguments.json:
-        print_json({"findings": rows})
-    elif rows:
-        print_table(rows, columns)
-    else:
-        print_note("nothing is wrong")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

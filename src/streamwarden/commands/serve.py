@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from streamwarden import app, tools
+from streamwarden import tools
+from streamwarden.app.roles import ROLES, run_roles
 from streamwarden.commands.program import Failure, configure_logs, stop_signals
 from streamwarden.config.settings import warnings
 
@@ -17,10 +18,10 @@ def serve(arguments: argparse.Namespace) -> int:
     log = configure_logs(settings)
     for warning in warnings(settings):
         log.warning("setting_doubtful", detail=warning)
-    roles = frozenset(app.ROLES) if arguments.role == "all" else frozenset({arguments.role})
+    roles = frozenset(ROLES) if arguments.role == "all" else frozenset({arguments.role})
     with stop_signals() as stop:
         failed = Failure(stop)
-        running = app.run_roles(settings, roles, on_failure=failed)
+        running = run_roles(settings, roles, on_failure=failed)
         try:
             log.info("serving", roles=sorted(roles), ports=running.ports)
             stop.wait()

@@ -121,14 +121,14 @@ def _add_recordings(commands: Commands) -> Commands:
     verify = add_command(
         recordings,
         "verify",
-        "operate:recordings_verify",
+        "check:verify",
         "compare disk, index and wishes; exit 1 if anything is wrong",
         _VERIFY_NOTES,
     )
     reconcile = add_command(
         recordings,
         "reconcile",
-        "operate:recordings_reconcile",
+        "check:reconcile",
         "mend what verify finds; exit 1 if something cannot be mended",
         _RECONCILE_NOTES,
     )
