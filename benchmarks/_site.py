@@ -30,6 +30,7 @@ from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.rtsp_urls import redact
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
+from streamwarden.cli.environment import load_settings
 from streamwarden.clock import SystemClock
 from streamwarden.devkit.cameras import VirtualCamera
 from streamwarden.devkit.picture import Source
@@ -41,7 +42,6 @@ from streamwarden.logs import configure
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
-from streamwarden.tools import load_settings
 
 HOST = "127.0.0.1"
 OWNER = "bench"

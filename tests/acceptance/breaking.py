@@ -12,11 +12,11 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
 
-from streamwarden.app.check_tools import look_at, verify_recordings
+from streamwarden.cli.check_tools import look_at, verify_recordings
+from streamwarden.cli.environment import load_settings
 from streamwarden.devkit.clock_reading import clocks_in_file, moment_of
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.paths import parse_stored
-from streamwarden.tools import load_settings
 from tests.acceptance.calls import Caller
 from tests.acceptance.continuity import unseen
 from tests.acceptance.figures import figure

@@ -19,10 +19,10 @@ from streamwarden.actors.segment_log import Accounts, SegmentLine
 from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.streaming_role import StreamingProgram
+from streamwarden.cli.environment import load_settings
 from streamwarden.clock import SystemClock
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.supervision import tell
-from streamwarden.tools import load_settings
 from tests.acceptance.breaking import (
     BreakableStage,
     breakable_stage,

@@ -14,11 +14,11 @@ import pytest
 
 from streamwarden.app.api_role import ApiRole
 from streamwarden.app.streaming_role import StreamingProgram
+from streamwarden.cli.environment import load_settings
 from streamwarden.clock import to_milliseconds
 from streamwarden.ffmpeg.jobs import decode
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.verify import Scope
-from streamwarden.tools import load_settings
 from tests.acceptance.breaking import (
     BreakableStage,
     breakable_stage,

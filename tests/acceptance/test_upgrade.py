@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.paths import segment_id
 from streamwarden.storage.migrate import known_migrations, migrate

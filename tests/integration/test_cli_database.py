@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.denials import DenialRepository

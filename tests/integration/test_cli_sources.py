@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
 from streamwarden.storage.cameras import SourceRepository
 from streamwarden.storage.pool import Database

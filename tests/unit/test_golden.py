@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 import streamwarden
 from streamwarden.actors.messages import RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
-from streamwarden.cli import build_parser, main
+from streamwarden.cli.main import build_parser, main
 from streamwarden.config.settings import Settings, describe, load, needed_by
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.problems import Problem

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.errors import (
     ExportNotFound,
     ExportNotReady,

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.clock import SystemClock
 from streamwarden.model import Camera
 from streamwarden.recordings.reconcile import StartupReconcile

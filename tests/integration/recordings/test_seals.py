@@ -20,8 +20,8 @@ import psycopg
 import pytest
 import structlog
 
-from streamwarden.app.evidence_tools import check_signed, heads
-from streamwarden.cli import main
+from streamwarden.cli.evidence_tools import check_signed, heads
+from streamwarden.cli.main import main
 from streamwarden.clock import SystemClock
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, seal_name

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.commands.demo import write_settings
+from streamwarden.cli.demo_command import write_settings
 from streamwarden.config import settings as config
 from streamwarden.model import Gap, Segment
 from streamwarden.recordings.reconcile import verifier

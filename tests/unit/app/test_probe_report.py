@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.commands.probe import lines_of
+from streamwarden.cli.probe_command import lines_of
 from streamwarden.ffmpeg.sampling import (
     Described,
     Packet,

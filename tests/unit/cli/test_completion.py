@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from streamwarden.cli import build_parser, main
-from streamwarden.commands.completion import places_of, script
+from streamwarden.cli.completion import places_of, script
+from streamwarden.cli.main import build_parser, main
 
 ASK = """
 COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))

@@ -11,7 +11,7 @@ import pytest
 AT_MOST = 100
 RUN = """
 import sys
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 code = main(sys.argv[1:])
 print(*sorted(name for name in sys.modules if name.split(".")[0] == "streamwarden"))
 sys.exit(code)
@@ -32,6 +32,6 @@ def test_an_operators_command_imports_no_role(command: list[str]) -> None:
     )  # fmt: skip
     assert (done.returncode, "is not set" in done.stderr) == (1, True), done.stderr
     imported = done.stdout.split()
-    assert "streamwarden.tools" in imported
+    assert "streamwarden.cli.environment" in imported
     assert not {"streamwarden.app.roles", "streamwarden.devkit", "streamwarden.http"} & {*imported}
     assert len(imported) < AT_MOST

@@ -11,7 +11,7 @@ import pytest
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.clock import SystemClock
 
 JWT_SECRET = "j" * 40

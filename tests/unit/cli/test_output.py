@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.commands.output import print_table
+from streamwarden.cli.output import print_table
 
 
 def test_columns_are_aligned_and_absent_values_are_dashes(

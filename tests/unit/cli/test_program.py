@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from streamwarden.commands.program import Failure, stop_signals
+from streamwarden.cli.stop_signals import Failure, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.cli import build_parser
-from streamwarden.commands.sources import source_given
+from streamwarden.cli.camera_sources import source_given
+from streamwarden.cli.main import build_parser
 from streamwarden.errors import InvalidInput
 
 URL = "rtsp://10.0.0.7/x"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from streamwarden import __version__
-from streamwarden.cli import build_parser, main
+from streamwarden.cli.main import build_parser, main
 
 CAMERA = "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -111,7 +111,7 @@ def test_help_loads_nothing_heavy() -> None:
     heavy = ("psycopg", "falcon", "pykka", "pydantic", "prometheus_client", "urllib3")
     script = (
         "import sys\n"
-        "from streamwarden.cli import build_parser\n"
+        "from streamwarden.cli.main import build_parser\n"
         "build_parser().format_help()\n"
         f"print([name for name in {heavy!r} if name in sys.modules])\n"
     )

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from streamwarden.cli import main
+from streamwarden.cli.main import main
 from streamwarden.evidence.seal_keys import KeyUnusable, load_public_key, load_signing_key, new_key
 
 

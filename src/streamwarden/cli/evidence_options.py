@@ -6,12 +6,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import add_camera_choice, add_command, between, group, moment_of
+from streamwarden.cli.arguments import (
+    add_camera_choice,
+    add_command,
+    between,
+    group,
+    moment_of,
+)
 
 if TYPE_CHECKING:
-    from streamwarden.options.grammar import Commands
+    from streamwarden.cli.arguments import Commands
+
 
 _MOST_SETTLE_S = 86_400
+
+
 _HASH_DIGITS = 64
 
 
@@ -26,10 +35,12 @@ def add_evidence_tools(commands: Commands, recordings: Commands) -> None:
 def _add_key(commands: Commands) -> None:
     key = group(commands, "key", "make the key that seals recordings")
     new = add_command(
-        key, "new", "evidence:key_new", "make a key and print its public half", _KEY_NOTES
+        key, "new", "evidence_commands:key_new", "make a key and print its public half", _KEY_NOTES
     )
     new.add_argument("path", type=Path, metavar="PATH", help="a file that is not there yet")
-    show = add_command(key, "show", "evidence:key_show", "print a key's public half and its id")
+    show = add_command(
+        key, "show", "evidence_commands:key_show", "print a key's public half and its id"
+    )
     show.add_argument("path", type=Path, metavar="PATH", help="the private key's file")
 
 
@@ -37,7 +48,7 @@ def _add_seal(recordings: Commands) -> None:
     seal = add_command(
         recordings,
         "seal",
-        "evidence:recordings_seal",
+        "evidence_commands:recordings_seal",
         "seal what is stored now, as the streaming role does every night",
         _SEAL_NOTES,
     )
@@ -58,7 +69,7 @@ def _add_seals(recordings: Commands) -> None:
     seals = add_command(
         recordings,
         "seals",
-        "evidence:recordings_seals",
+        "evidence_commands:recordings_seals",
         "print the head of each camera's chain of seals: note it elsewhere",
     )
     add_camera_choice(seals)
@@ -66,7 +77,7 @@ def _add_seals(recordings: Commands) -> None:
 
 
 def _add_signed(verify: argparse.ArgumentParser) -> None:
-    verify.set_defaults(command="evidence:recordings_verify")
+    verify.set_defaults(command="evidence_commands:recordings_verify")
     signed = verify.add_argument_group("with --signed")
     signed.add_argument(
         "--signed",
@@ -120,12 +131,16 @@ def _hash(text: str) -> bytes:
 _KEY_NOTES = """\
 The file is for the streaming role alone (SEAL_KEY_FILE). Give what is printed to whoever is to verify.
 """
+
+
 _SEAL_NOTES = """\
 It needs SEAL_KEY_FILE, RECORD_ROOT and the database, and may run beside the server.
 
 example:
   streamwarden recordings seal --until 2026-01-31T12:00
 """
+
+
 _SIGNED_NOTES = """\
 
 With --signed it needs files alone: the recordings, their seals, and the public key. It finds

@@ -7,15 +7,19 @@ import json
 import os
 from contextlib import AbstractContextManager
 
-from streamwarden import tools
-from streamwarden.app.access_tools import AccessTools
+from streamwarden.cli import environment
+from streamwarden.cli.access_tools import AccessTools
+from streamwarden.cli.output import print_json, print_line, print_page, print_rows
 from streamwarden.clock import rfc3339
-from streamwarden.commands.output import print_json, print_line, print_page, print_rows
 from streamwarden.errors import InvalidInput
 from streamwarden.model import AuditEvent, Grant
 
 _GRANT_COLUMNS = ("user", "action", "from", "until")
+
+
 _BLOCKED_COLUMNS = ("user", "blocked_by", "blocked_at", "note")
+
+
 _AUDIT_COLUMNS = ("at", "who", "action", "outcome", "camera_id", "subject", "address", "detail")
 
 
@@ -100,7 +104,7 @@ def audit_list(arguments: argparse.Namespace) -> int:
 
 
 def _tools(arguments: argparse.Namespace) -> AbstractContextManager[AccessTools]:
-    return tools.access_tools(tools.load_settings(arguments.config, os.environ))
+    return environment.access_tools(environment.load_settings(arguments.config, os.environ))
 
 
 def _print_user(arguments: argparse.Namespace, *, blocked: bool, said: str) -> int:

@@ -11,7 +11,10 @@ from uuid import UUID
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
 
+
 _MOST_ITEMS = 1000
+
+
 _RAW = argparse.RawDescriptionHelpFormatter
 
 

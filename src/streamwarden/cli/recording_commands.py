@@ -6,9 +6,8 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 
-from streamwarden import tools
-from streamwarden.app import check_tools
-from streamwarden.commands.output import print_json, print_note, print_table
+from streamwarden.cli import check_tools, environment
+from streamwarden.cli.output import print_json, print_note, print_table
 from streamwarden.config.settings import Settings
 
 _FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "detail")
@@ -16,7 +15,7 @@ _FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "deta
 
 def verify(arguments: argparse.Namespace) -> int:
     """Print what is wrong with the recordings."""
-    settings = tools.load_settings(arguments.config, os.environ)
+    settings = environment.load_settings(arguments.config, os.environ)
     findings = check_tools.verify_recordings(settings, _look(settings, arguments))
     _print_findings(arguments, [finding.as_json() for finding in findings], _FINDING_COLUMNS)
     return 1 if findings else 0
@@ -24,7 +23,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def reconcile(arguments: argparse.Namespace) -> int:
     """Mend the recordings, and print what became of everything that was wrong."""
-    settings = tools.load_settings(arguments.config, os.environ)
+    settings = environment.load_settings(arguments.config, os.environ)
     mended = check_tools.reconcile_recordings(settings, _look(settings, arguments))
     rows = [{**one.finding.as_json(), "mended": one.how or None} for one in mended]
     _print_findings(arguments, rows, (*_FINDING_COLUMNS, "mended"))

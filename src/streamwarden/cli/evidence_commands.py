@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from streamwarden import tools
-from streamwarden.app.evidence_tools import check_signed, heads, seal_now
+from streamwarden.cli import environment, recording_commands
+from streamwarden.cli.evidence_tools import check_signed, heads, seal_now
+from streamwarden.cli.output import print_json, print_line, print_note, print_rows, print_table
+from streamwarden.cli.stop_signals import configure_logs
 from streamwarden.clock import rfc3339
-from streamwarden.commands import check
-from streamwarden.commands.output import print_json, print_line, print_note, print_rows, print_table
-from streamwarden.commands.program import configure_logs
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, InvalidInput
 from streamwarden.evidence.export_proof import check_export
@@ -29,6 +28,8 @@ from streamwarden.evidence.signed_check import Question, SignedFinding
 from streamwarden.recordings.verify import BEGINNING
 
 _FINDING_COLUMNS = ("kind", "camera_id", "seal", "path", "started_at", "ended_at", "detail")
+
+
 _HEAD_COLUMNS = ("camera_id", "number", "until", "head")
 
 
@@ -86,7 +87,7 @@ def recordings_verify(arguments: argparse.Namespace) -> int:
         given = (arguments.public_key, arguments.head, arguments.record_root)
         if any((*given, arguments.export, arguments.proof)):
             raise InvalidInput("these options need --signed")
-        return check.verify(arguments)
+        return recording_commands.verify(arguments)
     if not arguments.public_key:
         raise InvalidInput("--signed needs --public-key FILE: a proof is worth its key")
     if (arguments.export is None) != (arguments.proof is None):
@@ -158,7 +159,7 @@ def _keys(arguments: argparse.Namespace) -> Mapping[str, PublicKey]:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    return tools.load_settings(arguments.config, os.environ)
+    return environment.load_settings(arguments.config, os.environ)
 
 
 def _root(arguments: argparse.Namespace, settings: Settings) -> Path:

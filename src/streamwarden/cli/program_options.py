@@ -7,19 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import add_command, between
+from streamwarden.cli.arguments import add_command, between
 
 if TYPE_CHECKING:
-    from streamwarden.options.grammar import Commands
+    from streamwarden.cli.arguments import Commands
+
 
 _MOST_SEGMENT_S = 3600
+
+
 _MOST_CAMERAS = 50
+
+
 _MOST_PORT_BASE = 65000
 
 
 def add_programs(commands: Commands) -> None:
     """Add what runs until it is stopped, and what prepares it."""
-    serve = add_command(commands, "serve", "serve:serve", "run the product", _SERVE_EXAMPLES)
+    serve = add_command(
+        commands, "serve", "serve_command:serve", "run the product", _SERVE_EXAMPLES
+    )
     serve.add_argument(
         "--role",
         choices=("all", "api", "streaming", "webui"),
@@ -27,9 +34,12 @@ def add_programs(commands: Commands) -> None:
         help="which part to run (default: all, in one process)",
     )
     _add_demo(commands)
-    add_command(commands, "migrate", "operate:migrate", "bring the database up to date")
+    add_command(commands, "migrate", "camera_commands:migrate", "bring the database up to date")
     add_command(
-        commands, "check-config", "operate:check_config", "print the settings, secrets masked"
+        commands,
+        "check-config",
+        "camera_commands:check_config",
+        "print the settings, secrets masked",
     )
 
 
@@ -48,7 +58,7 @@ def add_completion(commands: Commands, parser: Callable[[], argparse.ArgumentPar
 
 def _add_demo(commands: Commands) -> None:
     demo = add_command(
-        commands, "demo", "demo:demo", "try everything on embedded defaults", _DEMO_NOTES
+        commands, "demo", "demo_command:demo", "try everything on embedded defaults", _DEMO_NOTES
     )
     demo.add_argument(
         "--data-dir",
@@ -93,6 +103,8 @@ examples:
   echo 'eval "$(streamwarden completion bash)"' >>~/.bashrc
   echo 'eval "$(streamwarden completion zsh)"' >>~/.zshrc
 """
+
+
 _SERVE_EXAMPLES = """\
 examples:
   streamwarden serve                        all roles in one process
@@ -101,6 +113,8 @@ examples:
 SIGTERM and Ctrl-C end it in order: the last segments are finished and indexed. A second one ends it
 at once.
 """
+
+
 _DEMO_NOTES = """\
 It starts a Postgres of its own (unless DATABASE_URL is set), a media server (MediaMTX if there is one
 or it can be downloaded, else a small relay without WebRTC), cameras and all roles, has the cameras

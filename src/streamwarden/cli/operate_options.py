@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import (
+from streamwarden.cli.arguments import (
     add_camera_choice,
     add_command,
     add_paging,
@@ -16,7 +16,8 @@ from streamwarden.options.grammar import (
 )
 
 if TYPE_CHECKING:
-    from streamwarden.options.grammar import Commands
+    from streamwarden.cli.arguments import Commands
+
 
 _HOUR_S, _DAY_S = 3600, 86400
 
@@ -29,7 +30,9 @@ def add_operators_tools(commands: Commands) -> tuple[Commands, Commands]:
 
 def _add_token(commands: Commands) -> None:
     token = group(commands, "token", "sign a token")
-    user = add_command(token, "user", "operate:token_user", "sign a user's token for the API")
+    user = add_command(
+        token, "user", "camera_commands:token_user", "sign a user's token for the API"
+    )
     user.add_argument("--sub", required=True, metavar="ID", help="the user's id")
     user.add_argument("--role", action="append", default=[], help="such as admin; repeatable")
     _ttl(user, _HOUR_S)
@@ -37,7 +40,7 @@ def _add_token(commands: Commands) -> None:
         ("read", "sign a token to watch a camera over RTSP", _HOUR_S),
         ("publish", "sign a token for a camera to publish with", _DAY_S),
     ):
-        stream = add_command(token, use, f"operate:token_{use}", about)
+        stream = add_command(token, use, f"camera_commands:token_{use}", about)
         where = stream.add_mutually_exclusive_group(required=True)
         where.add_argument(
             "--camera", type=camera_id, metavar="ID", help="the camera (asks Postgres)"
@@ -51,7 +54,7 @@ def _add_token(commands: Commands) -> None:
 
 def _add_camera(commands: Commands) -> Commands:
     camera = group(commands, "camera", "look after cameras")
-    add = add_command(camera, "add", "operate:camera_add", "add a camera", _CAMERA_EXAMPLES)
+    add = add_command(camera, "add", "camera_commands:camera_add", "add a camera", _CAMERA_EXAMPLES)
     _camera_fields(add, required=True)
     add.add_argument(
         "--id",
@@ -60,12 +63,12 @@ def _add_camera(commands: Commands) -> Commands:
         help="the id of a camera that was lost with the database: its folder's name in the record "
         "root (default: a new one)",
     )
-    add_command(camera, "list", "operate:camera_list", "list every camera")
-    change = add_command(camera, "set", "operate:camera_set", "change a camera")
+    add_command(camera, "list", "camera_commands:camera_list", "list every camera")
+    change = add_command(camera, "set", "camera_commands:camera_set", "change a camera")
     change.add_argument("id", type=camera_id, metavar="ID")
     _camera_fields(change, required=False)
     remove = add_command(
-        camera, "remove", "operate:camera_remove", "remove a camera, not its recordings"
+        camera, "remove", "camera_commands:camera_remove", "remove a camera, not its recordings"
     )
     remove.add_argument("id", type=camera_id, metavar="ID")
     return camera
@@ -111,7 +114,7 @@ def _add_recordings(commands: Commands) -> Commands:
     listing = add_command(
         recordings,
         "list",
-        "operate:recordings_list",
+        "camera_commands:recordings_list",
         "list segments and gaps in time order",
         _RECORDINGS_EXAMPLES,
     )
@@ -121,14 +124,14 @@ def _add_recordings(commands: Commands) -> Commands:
     verify = add_command(
         recordings,
         "verify",
-        "check:verify",
+        "recording_commands:verify",
         "compare disk, index and wishes; exit 1 if anything is wrong",
         _VERIFY_NOTES,
     )
     reconcile = add_command(
         recordings,
         "reconcile",
-        "check:reconcile",
+        "recording_commands:reconcile",
         "mend what verify finds; exit 1 if something cannot be mended",
         _RECONCILE_NOTES,
     )
@@ -164,6 +167,8 @@ It names the place of everything that is wrong:
   gap_left_open                      an open gap, though nothing is wanted
 It may run beside a server that records, and changes nothing.
 """
+
+
 _RECONCILE_NOTES = """\
 Files without a row are indexed; rows without a file are reported as lost and become a gap; seconds
 that are nowhere become a gap. Files that were changed are reported and left as they are.
@@ -176,6 +181,8 @@ examples:
   streamwarden camera add --owner alice --name Yard --source-url rtsp://192.168.1.20/stream1 \\
       --source-username viewer --source-password-file yard.secret
 """
+
+
 _RECORDINGS_EXAMPLES = """\
 example:
   streamwarden recordings list --camera ID --from 2026-01-31T08:00 --to 2026-01-31T09:00

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID, uuid4
 
-from streamwarden.app.access_tools import OPERATOR, AccessTools
-from streamwarden.app.camera_input import check_camera
 from streamwarden.auth.keys import parse_keys
+from streamwarden.cli.access_tools import OPERATOR, AccessTools
+from streamwarden.cli.camera_input import check_camera
 from streamwarden.clock import SystemClock
 from streamwarden.config import settings as config
 from streamwarden.config.settings import Settings
@@ -30,7 +30,11 @@ from streamwarden.storage.recording_index import RecordingsRepository, SegmentRe
 from streamwarden.storage.streams import PeriodRepository, StreamRepository
 
 _PAGE = 500
+
+
 _NO_SOURCE: Mapping[str, str | None] = MappingProxyType({})
+
+
 _DAY = timedelta(days=1)
 
 
@@ -75,7 +79,7 @@ def add_camera(
     With the ``camera_id`` of a camera that was lost, what it has recorded is its own again.
     ``source`` holds what of `FIELDS` is given.
     """
-    from streamwarden.app.api_role import source_planner  # noqa: PLC0415 - imports a role
+    from streamwarden.app.api_role import source_planner
 
     check_camera(name=name, owner=owner, path=path)
     camera_id = camera_id or uuid4()
@@ -117,7 +121,7 @@ def set_camera(
 
     Deactivating ends a running recording as removing does. ``source`` is as in ``add_camera``.
     """
-    from streamwarden.app.api_role import source_planner  # noqa: PLC0415 - imports a role
+    from streamwarden.app.api_role import source_planner
 
     if name is owner is path is status is None and not source:
         raise InvalidInput(

@@ -9,28 +9,34 @@ import sys
 from pathlib import Path
 from textwrap import wrap
 
-from streamwarden import tools
-from streamwarden.commands.output import plain, print_json, print_line, print_note
+from streamwarden.cli import environment
+from streamwarden.cli.output import plain, print_json, print_line, print_note
 from streamwarden.errors import InvalidInput
 from streamwarden.probe.advice import Fate, Finding
 from streamwarden.probe.camera_probe import ProbeReport, TrackReport, probe_camera
 from streamwarden.probe.rtsp_client import CameraUrl, Login, parse_camera_url
 
 _MOST_PASSWORD_BYTES = 1024
+
+
 _WIDTH = 90
+
+
 _FATES = {
     Fate.KEPT: "recorded as it is",
     Fate.MADE_AAC: "recorded as AAC: MP4 cannot hold it as it is",
     Fate.LEFT_OUT: "left out",
     None: "not recorded",
 }
+
+
 _MEGA, _KILO = 1_000_000, 1_000
 
 
 def camera_probe(arguments: argparse.Namespace) -> int:
     """Look at a camera and print what was found; 1 if something is wrong."""
     url = _url(arguments)
-    ffmpeg = tools.ffmpeg_for(tools.load_settings(arguments.config, os.environ))
+    ffmpeg = environment.ffmpeg_for(environment.load_settings(arguments.config, os.environ))
     found = probe_camera(url, ffmpeg=ffmpeg, seconds=arguments.seconds)
     if arguments.json:
         print_json(found.as_json())

@@ -20,8 +20,12 @@ from streamwarden.config.settings import Settings
 
 # A terminal that is closed (SIGHUP) ends a program in order like one that is told to end.
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 _SAME_WISH_S = 1.0
 """Make, a shell and a process manager that signals the group can each pass on one and the same wish."""
+
+
 _FAILED = 1
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from streamwarden import tools
 from streamwarden.app.roles import ROLES, run_roles
-from streamwarden.app.token_tools import sign_user
+from streamwarden.cli import environment
+from streamwarden.cli.output import print_line
+from streamwarden.cli.stop_signals import Failure, configure_logs, stop_signals
+from streamwarden.cli.token_commands import sign_user
 from streamwarden.clock import SystemClock
-from streamwarden.commands.output import print_line
-from streamwarden.commands.program import Failure, configure_logs, stop_signals
 from streamwarden.config.settings import Settings
 from streamwarden.devkit.demo import OWNER, Demo, DemoOptions, DemoParts, DemoStopped, RunningRoles
 from streamwarden.devkit.demo_ports import demo_ports
@@ -27,6 +27,8 @@ from streamwarden.errors import ConfigError, InvalidInput
 from streamwarden.evidence.seal_keys import new_key
 
 _CAMERAS = 2
+
+
 _DAY_S = 86400
 
 
@@ -34,7 +36,7 @@ def demo(arguments: argparse.Namespace) -> int:
     """Start everything, print the READY line, and stop everything when a signal comes."""
     options = _options(arguments)
     secrets = demo_secrets(options.data_dir)
-    settings = tools.load_settings(arguments.config, os.environ, asdict(secrets))
+    settings = environment.load_settings(arguments.config, os.environ, asdict(secrets))
     log = configure_logs(settings)
     with stop_signals() as stop:
         failed = Failure(stop)
@@ -88,7 +90,7 @@ def _parts(
     start_database, stop_database = _database(options, settings)
 
     def settings_with(overrides: Mapping[str, object]) -> Settings:
-        return tools.load_settings(arguments.config, os.environ, overrides)
+        return environment.load_settings(arguments.config, os.environ, overrides)
 
     def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
         roles = frozenset(ROLES)
@@ -105,7 +107,7 @@ def _parts(
         user_token=user_token,
         start_database=start_database,
         stop_database=stop_database,
-        ffmpeg=tools.ffmpeg_for(settings),
+        ffmpeg=environment.ffmpeg_for(settings),
         clock=SystemClock(),
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import add_command, between
+from streamwarden.cli.arguments import add_command, between
 
 if TYPE_CHECKING:
-    from streamwarden.options.grammar import Commands
+    from streamwarden.cli.arguments import Commands
+
 
 _MOST_SECONDS = 300
 
@@ -17,7 +18,7 @@ def add_probe(camera: Commands) -> None:
     probe = add_command(
         camera,
         "probe",
-        "probe:camera_probe",
+        "probe_command:camera_probe",
         "say what a camera sends, what will be done with it, and what is wrong",
         _NOTES,
     )

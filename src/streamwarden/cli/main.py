@@ -1,4 +1,4 @@
-"""The command ``streamwarden``: what it takes is in ``options``, what it does in ``commands``.
+"""The command ``streamwarden``: see ``--help``.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -12,15 +12,17 @@ import sys
 from collections.abc import Callable, Sequence
 
 from streamwarden import __version__
+from streamwarden.cli.access_options import add_access_tools
+from streamwarden.cli.arguments import common_options
+from streamwarden.cli.evidence_options import add_evidence_tools
+from streamwarden.cli.operate_options import add_operators_tools
+from streamwarden.cli.probe_options import add_probe
+from streamwarden.cli.program_options import add_completion, add_programs
 from streamwarden.errors import InvalidInput, StreamwardenError
-from streamwarden.options.access import add_access_tools
-from streamwarden.options.evidence import add_evidence_tools
-from streamwarden.options.grammar import common_options
-from streamwarden.options.operate import add_operators_tools
-from streamwarden.options.probe import add_probe
-from streamwarden.options.programs import add_completion, add_programs
 
 _FAILED, _USAGE = 1, 2
+
+
 _EPILOG = """\
 examples:
   streamwarden demo                              try it: everything on embedded defaults
@@ -92,10 +94,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
-    """Load ``module:function`` of ``commands``: ``--help`` should not wait for what it never runs."""
+    """Load ``module:function`` of this package: ``--help`` should not wait for what it never runs."""
     module, function = name.split(":")
     command: Callable[[argparse.Namespace], int] = getattr(
-        importlib.import_module(f"streamwarden.commands.{module}"), function
+        importlib.import_module(f"streamwarden.cli.{module}"), function
     )
     return command
 

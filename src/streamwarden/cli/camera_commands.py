@@ -6,10 +6,9 @@ import argparse
 import os
 from typing import Any
 
-from streamwarden import tools
-from streamwarden.app.token_tools import IssuedToken, sign_publish, sign_read, sign_user
-from streamwarden.clock import rfc3339
-from streamwarden.commands.output import (
+from streamwarden.cli import environment
+from streamwarden.cli.camera_sources import source_given
+from streamwarden.cli.output import (
     print_json,
     print_line,
     print_note,
@@ -17,18 +16,21 @@ from streamwarden.commands.output import (
     print_rows,
     print_table,
 )
-from streamwarden.commands.sources import source_given
+from streamwarden.cli.token_commands import IssuedToken, sign_publish, sign_read, sign_user
+from streamwarden.clock import rfc3339
 from streamwarden.config.settings import Settings, describe, warnings
 from streamwarden.evidence.seal_keys import load_signing_key
 from streamwarden.model import Camera, Gap, Segment
 
 _CAMERA_COLUMNS = ("id", "name", "owner", "path", "status", "created_at", "source_url")
+
+
 _RECORDING_COLUMNS = ("kind", "started_at", "ended_at", "media_seconds", "bytes", "run", "cause")
 
 
 def migrate(arguments: argparse.Namespace) -> int:
     """Apply what the database lacks."""
-    applied = [migration.name for migration in tools.migrate_database(_settings(arguments))]
+    applied = [migration.name for migration in environment.migrate_database(_settings(arguments))]
     if arguments.json:
         print_json({"applied": applied})
     else:
@@ -77,7 +79,7 @@ def token_publish(arguments: argparse.Namespace) -> int:
 
 def camera_add(arguments: argparse.Namespace) -> int:
     """Add a camera and print it."""
-    camera = tools.add_camera(
+    camera = environment.add_camera(
         _settings(arguments),
         name=arguments.name,
         owner=arguments.owner,
@@ -91,14 +93,14 @@ def camera_add(arguments: argparse.Namespace) -> int:
 
 def camera_list(arguments: argparse.Namespace) -> int:
     """Print every camera."""
-    rows = [_camera_row(camera) for camera in tools.list_cameras(_settings(arguments))]
+    rows = [_camera_row(camera) for camera in environment.list_cameras(_settings(arguments))]
     print_rows(rows, _CAMERA_COLUMNS, as_json=arguments.json)
     return 0
 
 
 def camera_set(arguments: argparse.Namespace) -> int:
     """Change a camera and print it."""
-    camera = tools.set_camera(
+    camera = environment.set_camera(
         _settings(arguments),
         arguments.id,
         name=arguments.name,
@@ -112,7 +114,7 @@ def camera_set(arguments: argparse.Namespace) -> int:
 
 def camera_remove(arguments: argparse.Namespace) -> int:
     """Remove a camera."""
-    tools.remove_camera(_settings(arguments), arguments.id)
+    environment.remove_camera(_settings(arguments), arguments.id)
     if arguments.json:
         print_json({"removed": str(arguments.id)})
     else:
@@ -122,7 +124,7 @@ def camera_remove(arguments: argparse.Namespace) -> int:
 
 def recordings_list(arguments: argparse.Namespace) -> int:
     """Print a page of segments and gaps."""
-    page = tools.list_recordings(
+    page = environment.list_recordings(
         _settings(arguments),
         arguments.camera,
         from_=arguments.from_,
@@ -136,12 +138,12 @@ def recordings_list(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    return tools.load_settings(arguments.config, os.environ)
+    return environment.load_settings(arguments.config, os.environ)
 
 
 def _path(settings: Settings, arguments: argparse.Namespace) -> str:
     if arguments.camera is not None:
-        return tools.camera_path(settings, arguments.camera)
+        return environment.camera_path(settings, arguments.camera)
     path: str = arguments.path
     return path
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 
-from streamwarden import tools
 from streamwarden.app.roles import ROLES, run_roles
-from streamwarden.commands.program import Failure, configure_logs, stop_signals
+from streamwarden.cli import environment
+from streamwarden.cli.stop_signals import Failure, configure_logs, stop_signals
 from streamwarden.config.settings import warnings
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run the asked roles; return when they have stopped in order."""
-    settings = tools.load_settings(arguments.config, os.environ)
+    settings = environment.load_settings(arguments.config, os.environ)
     settings.require_for(arguments.role)
     log = configure_logs(settings)
     for warning in warnings(settings):

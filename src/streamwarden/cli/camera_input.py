@@ -8,6 +8,8 @@ from streamwarden.errors import InvalidInput
 from streamwarden.paths import encode_owner
 
 CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+
+
 MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
 
 

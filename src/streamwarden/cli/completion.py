@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from streamwarden.commands.output import print_line
+from streamwarden.cli.output import print_line
 
 _FILES = "@files"
 """Stands for a file's name where an option takes one."""
+
 
 _BASH = """\
 # streamwarden: completion for {shell}. Load it with: {load}
@@ -32,6 +33,8 @@ _BASH = """\
 }}
 complete -F _streamwarden streamwarden
 """
+
+
 _LOADING: Mapping[str, tuple[str, str]] = {
     "bash": ('eval "$(streamwarden completion bash)"', ""),
     "zsh": (

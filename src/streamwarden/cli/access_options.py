@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from streamwarden.options.grammar import (
+from streamwarden.cli.arguments import (
     add_command,
     add_paging,
     add_range,
@@ -15,7 +15,8 @@ from streamwarden.options.grammar import (
 )
 
 if TYPE_CHECKING:
-    from streamwarden.options.grammar import Commands
+    from streamwarden.cli.arguments import Commands
+
 
 _ACTIONS = ("view", "recordings", "control", "publish")
 
@@ -29,7 +30,7 @@ def add_access_tools(commands: Commands) -> None:
 
 def _add_grant(commands: Commands) -> None:
     grant = group(commands, "grant", "let others do something with a camera")
-    add = add_command(grant, "add", "access:grant_add", "grant actions", _GRANT_EXAMPLES)
+    add = add_command(grant, "add", "access_commands:grant_add", "grant actions", _GRANT_EXAMPLES)
     _whose(add)
     add.add_argument(
         "--action", action="append", choices=_ACTIONS, required=True, help="repeatable"
@@ -44,9 +45,11 @@ def _add_grant(commands: Commands) -> None:
     add.add_argument(
         "--until", type=moment_of, metavar="TIME", help="likewise, what ended then or earlier"
     )
-    listing = add_command(grant, "list", "access:grant_list", "list a camera's grants")
+    listing = add_command(grant, "list", "access_commands:grant_list", "list a camera's grants")
     listing.add_argument("--camera", type=camera_id, required=True, metavar="ID")
-    remove = add_command(grant, "remove", "access:grant_remove", "take grants back, at once")
+    remove = add_command(
+        grant, "remove", "access_commands:grant_remove", "take grants back, at once"
+    )
     _whose(remove)
     remove.add_argument(
         "--action", action="append", choices=_ACTIONS, default=[], help="repeatable (default: all)"
@@ -61,18 +64,22 @@ def _whose(parser: argparse.ArgumentParser) -> None:
 def _add_user(commands: Commands) -> None:
     user = group(commands, "user", "block users")
     block = add_command(
-        user, "block", "access:user_block", "let nothing of a user's count, at once", _BLOCK_NOTES
+        user,
+        "block",
+        "access_commands:user_block",
+        "let nothing of a user's count, at once",
+        _BLOCK_NOTES,
     )
     block.add_argument("user", metavar="ID", help="the user's id (sub)")
     block.add_argument("--note", default="", metavar="TEXT", help="why, for those who read it")
-    unblock = add_command(user, "unblock", "access:user_unblock", "lift a block")
+    unblock = add_command(user, "unblock", "access_commands:user_unblock", "lift a block")
     unblock.add_argument("user", metavar="ID")
-    add_command(user, "list", "access:user_list", "list who is blocked")
+    add_command(user, "list", "access_commands:user_list", "list who is blocked")
 
 
 def _add_audit(commands: Commands) -> None:
     audit = group(commands, "audit", "read who did what")
-    listing = add_command(audit, "list", "access:audit_list", "list events, newest first")
+    listing = add_command(audit, "list", "access_commands:audit_list", "list events, newest first")
     listing.add_argument("--camera", type=camera_id, metavar="ID", help="only of this one")
     listing.add_argument("--user", metavar="ID", help="only by this user, or done to them")
     add_range(listing, default="a week before --to")
@@ -84,6 +91,8 @@ example:
   streamwarden grant add --camera ID --user bob --action view --action recordings \\
       --from 2026-01-31T08:00 --until 2026-01-31T09:00
 """
+
+
 _BLOCK_NOTES = """\
 Calls of theirs are refused, their tokens count for nothing, and what they watch or publish is
 disconnected. Lifting the block does not make the old tokens good again.

@@ -26,6 +26,8 @@ from streamwarden.storage.pool import Database
 
 OPERATOR = "operator"
 """Who did it when it was not a user but someone at the command line."""
+
+
 _WEEK = timedelta(days=7)
 
 

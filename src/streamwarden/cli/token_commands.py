@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from streamwarden.app.camera_input import check_path
 from streamwarden.auth.keys import SignedToken, parse_keys
 from streamwarden.auth.rtsp_urls import publish_url
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
+from streamwarden.cli.camera_input import check_path
 from streamwarden.clock import Clock, SystemClock
 from streamwarden.config.settings import Settings
 

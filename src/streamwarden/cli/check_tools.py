@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from streamwarden.cli.environment import check_known, open_database
 from streamwarden.clock import SystemClock
 from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
@@ -21,7 +22,6 @@ from streamwarden.recordings import reconcile
 from streamwarden.recordings.reconcile import Mended
 from streamwarden.recordings.verify import BEGINNING, Finding, Scope
 from streamwarden.storage.pool import Database
-from streamwarden.tools import check_known, open_database
 
 
 @dataclass(frozen=True, slots=True)

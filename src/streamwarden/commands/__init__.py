@@ -1,1 +1,0 @@
-"""What each command does; loaded when it is asked for."""

@@ -1,1 +1,0 @@
-"""What each command takes, with help that helps; what it does is in ``commands``."""
