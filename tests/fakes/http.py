@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
 from streamwarden.errors import ExportNotFound, Unavailable
+from streamwarden.model import Segment
+from streamwarden.storage.recording_index import SegmentRepository
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -62,19 +63,28 @@ class FakeGateway:
         return status
 
 
-@dataclass(frozen=True, slots=True)
-class FakeSegmentPath:
-    path: str
-    ended_at: datetime = EPOCH
-
-
-class FakeIndex:
+class FakeIndex(SegmentRepository):
     """Segments by camera and id."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[UUID, UUID], FakeSegmentPath] = {}
+        self.rows: dict[tuple[UUID, UUID], Segment] = {}
 
-    def get(self, camera_id: UUID, segment_id: UUID) -> FakeSegmentPath | None:
+    def put(self, camera_id: UUID, segment_id: UUID, path: str) -> None:
+        """Enter a segment whose file is at ``path``."""
+        self.rows[camera_id, segment_id] = Segment(
+            id=segment_id,
+            camera_id=camera_id,
+            owner="alice",
+            run=1,
+            number=1,
+            started_at=EPOCH,
+            ended_at=EPOCH,
+            media_ms=0,
+            size_bytes=0,
+            path=path,
+        )
+
+    def get(self, camera_id: UUID, segment_id: UUID) -> Segment | None:
         return self.rows.get((camera_id, segment_id))
 
 

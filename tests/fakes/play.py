@@ -6,47 +6,44 @@ from functools import partial
 from uuid import UUID
 
 from streamwarden.errors import ExportNotFound, NothingRecorded
-from streamwarden.http.streaming.ports import FragmentEnd, OpenFile, Playback
-from streamwarden.http.wire import OwnedExport
+from streamwarden.http.streaming.ports import Playback
+from streamwarden.recordings.exports import Export, Exports
 from streamwarden.recordings.live import LiveShelf, ShelfSource
+from streamwarden.recordings.serving import OpenFile
+from streamwarden.recordings.snapshots import Pictures
 from tests.fakes.http import FakeClock
 
 
-class FakeFragments:
-    """Every file is made up alike."""
+class FakePictures(Pictures):
+    """Every camera looks alike."""
 
     def __init__(self) -> None:
-        self.found = [FragmentEnd(end=1_000 * n, media_ms=1_000) for n in range(1, 4)]
-
-    def of(self, camera_id: UUID, segment_id: UUID) -> list[FragmentEnd]:
-        del camera_id, segment_id
-        return self.found
-
-
-class FakePictures:
-    """Every camera looks alike."""
+        pass
 
     def take(self, camera_id: UUID, width: int) -> bytes:
         return f"{camera_id} {width}".encode()
 
 
-class FakeExports:
+class FakeExports(Exports):
     """Nothing was ever exported."""
 
-    def add(self, *_: object) -> OwnedExport:
+    def __init__(self) -> None:
+        pass
+
+    def add(self, *_: object) -> Export:
         raise NothingRecorded("nothing was recorded then")
 
-    def of_camera(self, camera_id: UUID) -> list[OwnedExport]:
+    def of_camera(self, camera_id: UUID) -> list[Export]:
         del camera_id
         return []
 
-    def get(self, *_: object) -> OwnedExport:
+    def get(self, *_: object) -> Export:
         raise ExportNotFound("there is no such export")
 
     def proof(self, *_: object) -> bytes:
         raise ExportNotFound("there is no such export")
 
-    def cancel(self, *_: object) -> OwnedExport:
+    def cancel(self, *_: object) -> Export:
         raise ExportNotFound("there is no such export")
 
     def open(self, *_: object) -> OpenFile:
@@ -55,7 +52,6 @@ class FakeExports:
 
 def a_playback() -> Playback:
     return Playback(
-        fragments=FakeFragments(),
         pictures=FakePictures(),
         exports=FakeExports(),
         live=ShelfSource(partial(LiveShelf, FakeClock())),

@@ -23,6 +23,7 @@ from streamwarden.model import (
 )
 from streamwarden.storage.cameras import PathTaken, SourceColumns
 from streamwarden.storage.pool import Position, decode_cursor
+from streamwarden.storage.streams import PeriodRepository
 from tests.fakes.storage_access import (
     FakeAuditRepository,
     FakeDenialRepository,
@@ -246,7 +247,7 @@ class FakeStreamRepository(FakeRepository):
         return next((p for p in periods if p.camera_id == camera_id and p.ended_at is None), None)
 
 
-class FakePeriodRepository(FakeRepository):
+class FakePeriodRepository(FakeRepository, PeriodRepository):
     """As ``PeriodRepository``."""
 
     def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:

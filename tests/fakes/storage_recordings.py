@@ -9,12 +9,13 @@ from uuid import UUID
 
 from streamwarden.model import Gap, Page, Segment, Usage
 from streamwarden.storage.pool import Position, RowsRefused, decode_cursor
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from tests.fakes.storage_tables import FakeRepository, overlaps, page_of
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
-class FakeSegmentRepository(FakeRepository):
+class FakeSegmentRepository(FakeRepository, SegmentRepository):
     """As ``SegmentRepository``."""
 
     def insert_many(self, rows: Sequence[Segment]) -> int:
@@ -105,7 +106,7 @@ class FakeSegmentRepository(FakeRepository):
         return [s for s in stored if camera_id in (None, s.camera_id)]
 
 
-class FakeGapRepository(FakeRepository):
+class FakeGapRepository(FakeRepository, GapRepository):
     """As ``GapRepository``."""
 
     def upsert_many(self, rows: Sequence[Gap]) -> int:

@@ -27,7 +27,6 @@ from streamwarden.cli.main import build_parser, main
 from streamwarden.config.settings import Settings, describe, load, needed_by
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.problems import Problem
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from streamwarden.http.webui.ports import Api
 from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
@@ -35,6 +34,7 @@ from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMe
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
+from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

@@ -39,7 +39,7 @@ from streamwarden.paths import (
     stored_name,
 )
 from streamwarden.recordings.camera_files import Archive
-from streamwarden.recordings.exports import FILE, PART, Export, ExportFiles, ExportMaker
+from streamwarden.recordings.exports import FILE, PART, ExportFiles, ExportTask
 from streamwarden.recordings.gap_ledger import (
     ClosedGap,
     GapChange,
@@ -302,7 +302,7 @@ def export(root: RecordRoot, clock: FakeClock, segments: Sequence[Segment]) -> N
     """One export with its proof; FFmpeg's part is played by a file of a few bytes."""
     files = ExportFiles(root.path)
     files.clear()
-    order = Export(
+    task = ExportTask(
         id=EXPORT,
         camera_id=CAMERA,
         user_id="bob",
@@ -314,15 +314,14 @@ def export(root: RecordRoot, clock: FakeClock, segments: Sequence[Segment]) -> N
     prover = ExportProver(
         record_root=root.path, key=KEY, seals=Seals(), gaps=Gaps(), periods=Periods(), clock=clock
     )
-    maker = ExportMaker(ffmpeg=lambda: "ffmpeg", record_root=root.path, files=files, prover=prover)
-    joining = maker.prepare(order)
-    assert joining is not None
-    same_as_stored("export-argv.txt", "".join(f"{word}\n" for word in joining.argv))
-    files.path(order, PART).write_bytes(b"what FFmpeg has joined")
-    maker.keep(order)
-    assert files.path(order, FILE).exists()
-    assert maker.prove(order)
-    same_as_stored("export.proof", files.proof(order))
+    assert files.prepare(task) is not None
+    argv = files.joining_argv(task, "ffmpeg")
+    same_as_stored("export-argv.txt", "".join(f"{word}\n" for word in argv))
+    files.path(task, PART).write_bytes(b"what FFmpeg has joined")
+    files.publish(task)
+    assert files.path(task, FILE).exists()
+    files.write_proof(task, prover.prove(task.snapshot(), segments, files.path(task, FILE)))
+    same_as_stored("export.proof", files.read_proof(task))
 
 
 def listed(root: Path) -> Iterator[str]:

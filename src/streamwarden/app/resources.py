@@ -8,7 +8,6 @@ What the streaming role notes every few seconds: that it is alive, and what is f
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +37,7 @@ from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import Archive, IndexedEnds
-from streamwarden.recordings.durable import replace_file
+from streamwarden.recordings.durable import free_bytes, replace_file
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.storage.journal import Journal
@@ -269,9 +268,3 @@ def index_waiting(journal: Journal, clock: Clock) -> tuple[int, float]:
     since = journal.waiting_since()
     lag_s = (clock.now() - since).total_seconds() if since else 0.0
     return journal.waiting, max(0.0, lag_s)
-
-
-def free_bytes(folder: Path) -> int:
-    """Return what an ordinary user may still write under ``folder``."""
-    free = os.statvfs(folder)
-    return free.f_bavail * free.f_frsize

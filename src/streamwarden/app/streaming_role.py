@@ -21,7 +21,7 @@ from streamwarden.actors.retention_actor import RetentionActor, RetentionDeps
 from streamwarden.actors.status import StatusBoard
 from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
 from streamwarden.app.recorders import Recorders
-from streamwarden.app.resources import Ground, Housekeeping, free_bytes, index_waiting, open_ground
+from streamwarden.app.resources import Ground, Housekeeping, index_waiting, open_ground
 from streamwarden.app.streaming_ops import RoleInsides, Up
 from streamwarden.app.tree import Restarts, Root
 from streamwarden.auth.rtsp_urls import RtspTargets
@@ -36,17 +36,17 @@ from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.http.streaming.ports import Playback
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
-from streamwarden.recordings.exports import Exports
+from streamwarden.recordings.durable import free_bytes
+from streamwarden.recordings.exports import Exports, Prove
 from streamwarden.recordings.live import LiveShelf, ShelfSource
 from streamwarden.recordings.offline_retention import Outage
 from streamwarden.recordings.reconcile import StartupReconcile
 from streamwarden.recordings.retention import Limits, Reason, Sweeper
-from streamwarden.recordings.serving import StoredFragments
-from streamwarden.recordings.snapshots import LastSegments, Pictures
+from streamwarden.recordings.serving import IndexedFiles
+from streamwarden.recordings.snapshots import Pictures
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.storage.seal_records import SealRepository
@@ -314,7 +314,7 @@ class StreamingProgram:
             record_root=self._role.record_root,
             reserve_bytes=settings.free_space_reserve.bytes_of,
             clock=clock,
-            prover=export_prover(settings, self._role.record_root, self._database, clock),
+            prove=export_prover(settings, self._role.record_root, self._database, clock),
         )
         self._server = HttpServer(
             self._app(),
@@ -371,7 +371,6 @@ class StreamingProgram:
                 gateway=self._role.gateway,
                 files=files,
                 playback=Playback(
-                    fragments=StoredFragments(files),
                     live=ShelfSource(self._role.shelf),
                     pictures=self._pictures(files),
                     exports=self._exports,
@@ -388,7 +387,7 @@ class StreamingProgram:
             jobs=self._jobs,
             ffmpeg=partial(find_ffmpeg, self._settings.ffmpeg),
             shelf=self._role.shelf,
-            latest=LastSegments(SegmentRepository(self._database)),
+            segments=SegmentRepository(self._database),
             files=files,
             folder=self._role.record_root,
             clock=self._clock,
@@ -397,8 +396,8 @@ class StreamingProgram:
 
 def export_prover(
     settings: Settings, record_root: Path, database: Database, clock: Clock
-) -> ExportProver | None:
-    """Return what signs exports, if there is a key; one that is no use is the seals' to report."""
+) -> Prove | None:
+    """Return the signer of exports, None without a usable key; ``seal_keeper`` logs why it is not."""
     if settings.seal_key_file is None:
         return None
     try:
@@ -412,7 +411,7 @@ def export_prover(
         gaps=GapRepository(database),
         periods=PeriodRepository(database),
         clock=clock,
-    )
+    ).prove
 
 
 def check_database(database: Database) -> None:

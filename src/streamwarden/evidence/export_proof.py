@@ -32,6 +32,7 @@ from streamwarden.evidence.signed_check import SignedFinding, SignedKind, distru
 from streamwarden.evidence.statements import Damaged, Signed, parse_signed, read_line, sign
 from streamwarden.model import Gap, SealRow, Segment, WantedPeriod
 from streamwarden.recordings.durable import file_digest
+from streamwarden.recordings.exports import Export
 from streamwarden.recordings.verify import Span, holes
 
 TYPE: Final = "streamwarden.export"
@@ -169,11 +170,7 @@ class ExportProver:
 
     def prove(
         self,
-        *,
-        export_id: UUID,
-        camera_id: UUID,
-        from_: datetime,
-        to: datetime,
+        export: Export,
         segments: Sequence[Segment],
         file: Path,
     ) -> bytes:
@@ -186,13 +183,13 @@ class ExportProver:
         for segment in segments:
             if segment.digest is None or file_digest(self._root / segment.path) != segment.digest:
                 raise NotProvable(f"{segment.path} is not what was stored")
-        named = self._seals.that_hold(camera_id, [segment.id for segment in segments])
-        entries, until = self._account(camera_id, from_, to, segments)
+        named = self._seals.that_hold(export.camera_id, [segment.id for segment in segments])
+        entries, until = self._account(export, segments)
         proof = ExportProof(
-            export_id=export_id,
-            camera_id=camera_id,
-            from_=from_,
-            to=to,
+            export_id=export.id,
+            camera_id=export.camera_id,
+            from_=export.from_,
+            to=export.to,
             until=until,
             size_bytes=file.stat().st_size,
             digest=file_digest(file),
@@ -203,10 +200,9 @@ class ExportProver:
         )
         return sign(self._key, proof.fields()).encoded()
 
-    def _account(
-        self, camera_id: UUID, from_: datetime, to: datetime, segments: Sequence[Segment]
-    ) -> tuple[list[Entry], datetime]:
-        """Return what is known of every second, and up to when: the last ones may still come."""
+    def _account(self, export: Export, segments: Sequence[Segment]) -> tuple[list[Entry], datetime]:
+        """Return the entries for the range, and up to when they are complete."""
+        camera_id, from_, to = export.camera_id, export.from_, export.to
         entries: list[Entry] = [segment_entry(row) for row in segments]
         gaps = self._gaps.in_range(camera_id, from_, to)
         entries += [gap_entry(gap, still_open=to) for gap in gaps]

@@ -14,13 +14,14 @@ What a route that answers with a recording's file declares, here and behind the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field, ValidationError
 
 from streamwarden.actors.messages import LastError, LastSegment, RecorderState, StreamStatus
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, UserId
 from streamwarden.http.operations import Answer, Media
+from streamwarden.recordings.exports import Export, ExportState
 
 
 class LastErrorModel(Model):
@@ -167,9 +168,6 @@ PROOF_ANSWERS: Final[Mapping[int, Answer]] = {
 }
 
 
-ExportState = Literal["queued", "running", "done", "failed", "cancelled"]
-
-
 class Stretch(Model):
     """A stretch of time without a gap."""
 
@@ -201,6 +199,23 @@ class OwnedExport(ExportModel):
     """And who asked for it."""
 
     user_id: UserId
+
+
+def export_to_json(export: Export) -> OwnedExport:
+    """Return the model of an export."""
+    return OwnedExport(
+        id=export.id,
+        state=export.state,
+        progress=export.progress,
+        to=export.to,
+        error=export.error,
+        created_at=export.created_at,
+        expires_at=export.expires_at,
+        covers=[Stretch(**{"from": one.started_at}, to=one.ended_at) for one in export.covers],
+        proven=export.proven,
+        user_id=export.user_id,
+        **{"from": export.from_, "bytes": export.size_bytes},
+    )
 
 
 class OwnedExports(Model):

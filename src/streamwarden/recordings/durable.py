@@ -15,6 +15,13 @@ from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import Summary
 from streamwarden.paths import LinkInTheWay, open_plain
 
+
+def free_bytes(folder: Path) -> int:
+    """Return what an ordinary user may still write under ``folder``."""
+    free = os.statvfs(folder)
+    return free.f_bavail * free.f_frsize
+
+
 _FOLDER_MODE: Final = 0o750
 
 

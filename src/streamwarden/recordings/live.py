@@ -27,10 +27,10 @@ from uuid import UUID
 
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.errors import NotLive, SegmentNotFound
-from streamwarden.http.streaming.ports import OpenFile
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan, Group, Grouping
 from streamwarden.paths import live_name, parse_live
+from streamwarden.recordings.serving import OpenFile
 
 KEPT_FILES: Final = 64
 

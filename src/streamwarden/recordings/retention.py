@@ -20,11 +20,11 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.app.resources import free_bytes
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.model import Segment, Usage
 from streamwarden.paths import is_plain, parse_stored
+from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.offline_retention import Outage, tidy_folders
 
 log = structlog.get_logger(__name__)

@@ -1,29 +1,87 @@
-"""How stored segments' files are made up, for whoever must cut one."""
+"""Stored segments, opened for reading: their bytes, and where they can be cut."""
 
 from __future__ import annotations
 
 import os
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 from streamwarden.errors import SegmentNotFound
-from streamwarden.http.streaming.ports import FragmentEnd
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import FragmentScan
+from streamwarden.mp4.fragments import Fragment, FragmentScan
+from streamwarden.storage.recording_index import SegmentRepository
 
 
-class StoredFragments:
-    """Reads a segment's structure from its file; its media data are not touched."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFile:
+    """A file, open for reading; the receiver closes ``stream``.
 
-    def __init__(self, files: IndexedFiles) -> None:
-        self._files = files
+    ``whole`` means that it will never change.
+    """
 
-    def of(self, camera_id: UUID, segment_id: UUID) -> list[FragmentEnd]:
-        """Return the fragments of a segment; raise SegmentNotFound where there is no such file."""
-        with self._files.open(camera_id, segment_id).stream as file:
+    stream: BinaryIO
+    size_bytes: int
+    modified_at: datetime
+    etag: str
+    whole: bool = True
+
+
+class IndexedFiles:
+    """The files that the index names, below the record root. Blocking; any thread."""
+
+    def __init__(self, segments: SegmentRepository, record_root: Path) -> None:
+        self._segments = segments
+        self._root = record_root
+
+    def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
+        """Open the file of a segment.
+
+        Never by a symbolic link or from outside the record root, whatever the row holds. The entity tag
+        is the segment's id: a stored file never changes.
+
+        Raises:
+            SegmentNotFound: no such row, or no such file.
+        """
+        row = self._segments.get(camera_id, segment_id)
+        if row is None:
+            raise SegmentNotFound("this camera has no such segment")
+        stream = os.fdopen(_open_beneath(self._root, row.path), "rb")
+        return OpenFile(
+            stream=stream,
+            size_bytes=os.fstat(stream.fileno()).st_size,
+            modified_at=row.ended_at,
+            etag=str(segment_id),
+        )
+
+    def fragments(self, camera_id: UUID, segment_id: UUID) -> list[Fragment]:
+        """Return the fragments of a segment's file, whose media data are not read.
+
+        Raises:
+            SegmentNotFound: as ``open``, or the file is not fragmented MP4.
+        """
+        with self.open(camera_id, segment_id).stream as file:
             size = os.fstat(file.fileno()).st_size
             try:
-                found = list(FragmentScan().advance(file.fileno(), size))
+                return list(FragmentScan().advance(file.fileno(), size))
             except NotFragmentedMp4 as error:
                 raise SegmentNotFound("the segment's file cannot be read") from error
-        return [FragmentEnd(one.end, one.media_ms) for one in found]
+
+
+def _open_beneath(root: Path, relative: str) -> int:
+    try:
+        real_root = root.resolve(strict=True)
+        found = (real_root / relative).resolve(strict=True)
+        if not found.is_relative_to(real_root) or found != real_root / relative:
+            raise SegmentNotFound("the segment's file is not where recordings are kept")
+        # The last component is not followed again: a link put there meanwhile is refused.
+        opened = os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: a loop
+        raise SegmentNotFound("the segment's file is gone") from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise SegmentNotFound("the segment's file is gone")
+    return opened

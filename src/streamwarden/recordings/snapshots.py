@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -17,9 +17,9 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.errors import NoPicture, NotFound, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.mp4.picture import newest_key, picture_argv
 from streamwarden.recordings.live import LiveShelf
+from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.storage.recording_index import SegmentRepository
 
 log = structlog.get_logger(__name__)
@@ -45,25 +45,6 @@ _PATIENCE_S: Final = 4.0
 _DECODED_WITHIN_S: Final = 5.0
 
 
-class Latest(Protocol):
-    """The index, as far as a camera's last segment goes."""
-
-    def latest_id(self, camera_id: UUID) -> UUID | None:
-        """Return the segment that ended last."""
-
-
-class LastSegments:
-    """The index in Postgres."""
-
-    def __init__(self, segments: SegmentRepository) -> None:
-        self._segments = segments
-
-    def latest_id(self, camera_id: UUID) -> UUID | None:
-        """Return the segment that ended last."""
-        found = self._segments.latest(camera_id)
-        return None if found is None else found.id
-
-
 @dataclass(slots=True)
 class _Kept:
     jpeg: bytes
@@ -80,7 +61,7 @@ class Pictures:
         jobs: JobRunner,
         ffmpeg: Callable[[], str],
         shelf: Callable[[], LiveShelf],
-        latest: Latest,
+        segments: SegmentRepository,
         files: IndexedFiles,
         folder: Path,
         clock: Clock,
@@ -88,7 +69,7 @@ class Pictures:
         self._jobs = jobs
         self._ffmpeg = ffmpeg
         self._shelf = shelf
-        self._latest = latest
+        self._segments = segments
         self._files = files
         self._folder = folder
         self._clock = clock
@@ -144,10 +125,10 @@ class Pictures:
 
     @contextmanager
     def _last_file(self, camera_id: UUID) -> Iterator[int]:
-        segment_id = self._latest.latest_id(camera_id)
-        if segment_id is None:
+        last = self._segments.latest(camera_id)
+        if last is None:
             raise NoPicture("nothing has been recorded of this camera")
-        with suppress_missing(), self._files.open(camera_id, segment_id).stream as file:
+        with suppress_missing(), self._files.open(camera_id, last.id).stream as file:
             yield file.fileno()
 
     def _decode(self, content: bytes, width: int) -> bytes:

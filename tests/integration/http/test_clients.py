@@ -25,9 +25,9 @@ from streamwarden.http.role_client import (
     ReadTokenUnavailable,
     StreamingClient,
 )
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
-from tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
+from streamwarden.recordings.serving import IndexedFiles
+from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
@@ -52,7 +52,7 @@ def streaming(
 ) -> Iterator[StreamingClient]:
     (tmp_path / "a.mp4").write_bytes(DATA)
     index = FakeIndex()
-    index.rows[CAMERA, SEGMENT] = FakeSegmentPath("a.mp4")
+    index.put(CAMERA, SEGMENT, "a.mp4")
     app = create_streaming_app(
         StreamingDeps(
             shared=shared,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,8 @@ from streamwarden.http.api.api_app import ApiDeps, create_api_app
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.role_client import StreamingClient
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
-from streamwarden.recordings.serving import StoredFragments
+from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeGateway
 from tests.fakes.ops import FakeCoverage, FakeInsides
@@ -62,7 +61,7 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
             shared=shared,
             gateway=gateway,
             files=files,
-            playback=replace(a_playback(), fragments=StoredFragments(files)),
+            playback=a_playback(),
             insides=FakeInsides(),
             rtsp_targets=RtspTargets("rtsp://media:8554"),
         )

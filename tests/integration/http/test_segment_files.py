@@ -9,9 +9,9 @@ import urllib3
 
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.http.falcon_app import Shared
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
-from tests.fakes.http import FakeGateway, FakeIndex, FakeSegmentPath
+from streamwarden.recordings.serving import IndexedFiles
+from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def base(root: Path, index: FakeIndex, shared: Shared, serve: Serve) -> str:
-    index.rows[CAMERA, SEGMENT] = FakeSegmentPath("alice/one.mp4")
+    index.put(CAMERA, SEGMENT, "alice/one.mp4")
     return serve(
         create_streaming_app(
             StreamingDeps(
@@ -150,7 +150,7 @@ def test_no_row_can_lead_out_of_the_record_root(
     (root / "loop").symlink_to(root / "loop")
     os.mkfifo(root / "pipe")
     other = uuid4()
-    index.rows[CAMERA, other] = FakeSegmentPath(path)
+    index.put(CAMERA, other, path)
     response = http.request("GET", _url(base, other), headers=AUTH)
     assert (response.status, response.json()["code"]) == (404, "segment_not_found")
 
@@ -168,7 +168,7 @@ def test_a_large_file_to_a_client_that_does_not_read_holds_no_thread(
 ) -> None:
     (root / "large.mp4").write_bytes(b"x" * 30_000_000)
     large = uuid4()
-    index.rows[CAMERA, large] = FakeSegmentPath("large.mp4")
+    index.put(CAMERA, large, "large.mp4")
     with urllib3.PoolManager(maxsize=8, retries=False, timeout=5) as lazy:
         waiting = [
             lazy.request("GET", _url(base, large), headers=AUTH, preload_content=False)

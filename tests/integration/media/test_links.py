@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 
 from streamwarden.errors import ConfigError, NotFound
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.paths import camera_folder, is_plain, live_name
 from streamwarden.recordings.durable import file_digest, replace_file
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.recordings.segment_store import CameraStore
+from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_segment
 from tests.unit.media import boxes

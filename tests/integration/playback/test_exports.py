@@ -25,11 +25,14 @@ from streamwarden.errors import (
 from streamwarden.evidence.export_proof import ExportProver, check_export
 from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
 from streamwarden.ffmpeg.jobs import JobRunner
-from streamwarden.http.wire import OwnedExport
 from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.recordings import exports as module
 from streamwarden.recordings.durable import file_digest
-from streamwarden.recordings.exports import KEPT_FOR, Exports
+from streamwarden.recordings.exports import (
+    KEPT_FOR,
+    Export,
+    Exports,
+)
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_camera, at
@@ -84,7 +87,7 @@ class Office:
             record_root=root,
             reserve_bytes=lambda _: self.reserve_bytes,
             clock=self.clock,
-            prover=None if key is None else self.prover(key),
+            prove=None if key is None else self.prover(key).prove,
         )
         self.exports.start()
 
@@ -98,13 +101,13 @@ class Office:
             clock=self.clock,
         )
 
-    def add(self, start: float, end: float) -> OwnedExport:
+    def add(self, start: float, end: float) -> Export:
         return self.exports.add(self.camera_id, "alice", at(start), at(end))
 
-    def ended(self, export_id: UUID) -> OwnedExport:
+    def ended(self, export_id: UUID) -> Export:
         return self.until(export_id, lambda one: one.state not in {"queued", "running"})
 
-    def until(self, export_id: UUID, so: Callable[[OwnedExport], bool]) -> OwnedExport:
+    def until(self, export_id: UUID, so: Callable[[Export], bool]) -> Export:
         deadline = time.monotonic() + WITHIN_S
         while not so(found := self.exports.get(self.camera_id, export_id)):
             assert time.monotonic() < deadline, found
@@ -149,7 +152,7 @@ def test_a_range_becomes_one_file_from_key_frame_to_key_frame(office: Office) ->
     made = office.add(2.4, 10.3)
     done = office.ended(made.id)
     assert (done.state, done.progress, done.error) == ("done", 1.0, None)
-    assert [(one.from_, one.to) for one in done.covers] == [(at(2.4), at(10.3))]
+    assert [(one.started_at, one.ended_at) for one in done.covers] == [(at(2.4), at(10.3))]
     with office.exports.open(office.camera_id, made.id).stream as file:
         content = file.read()
     assert len(content) == done.size_bytes
@@ -167,7 +170,7 @@ def test_a_gap_is_left_out_and_told(office: Office) -> None:
     made = office.ended(office.add(0, 60).id)
     first, last = office.rows[3], office.rows[-1]
     expected = [(at(0), first.ended_at), (last.started_at, last.ended_at)]
-    assert [(one.from_, one.to) for one in made.covers] == expected
+    assert [(one.started_at, one.ended_at) for one in made.covers] == expected
     with office.exports.open(office.camera_id, made.id).stream as file:
         (office.root / "out.mp4").write_bytes(file.read())
     seconds, complaints = probe(office.root / "out.mp4")

@@ -7,15 +7,15 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from streamwarden.errors import NoPicture, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.mp4.fragments import FragmentScan
 from streamwarden.recordings.live import LiveShelf
+from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.recordings.snapshots import FRESH_S, Pictures
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
@@ -32,15 +32,11 @@ class Studio:
             jobs=jobs,
             ffmpeg=lambda: ffmpeg,
             shelf=lambda: self.shelf,
-            latest=self,
+            segments=self.storage.segments,
             files=IndexedFiles(self.storage.segments, root),
             folder=root,
             clock=self.clock,
         )
-
-    def latest_id(self, camera_id: UUID) -> UUID | None:
-        found = self.storage.segments.latest(camera_id)
-        return None if found is None else found.id
 
     def store(self) -> Path:
         folder = self.root / "alice" / str(self.camera_id) / "2026-03-01"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.resources import Housekeeping, free_bytes, index_waiting
+from streamwarden.app.resources import Housekeeping, index_waiting
 from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.record_root import RecordRoot
 from tests.fakes.recording import HandWorkers
 from tests.unit.actors.stage import at

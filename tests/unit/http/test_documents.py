@@ -11,8 +11,8 @@ from falcon import inspect
 
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.http.falcon_app import App
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

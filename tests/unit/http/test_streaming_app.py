@@ -14,10 +14,10 @@ from streamwarden.actors.messages import LastError, LastSegment, RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import Conflict, Unavailable
 from streamwarden.http.falcon_app import Shared
-from streamwarden.http.streaming.stored_files import IndexedFiles
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from streamwarden.http.wire import status_from_json
 from streamwarden.metrics.http_metrics import HttpMetrics
+from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import EPOCH, FakeGateway, FakeIndex
 from tests.fakes.ops import FakeInsides
 from tests.fakes.play import a_playback

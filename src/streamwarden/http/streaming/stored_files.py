@@ -10,67 +10,18 @@ file, as the RFC allows.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from uuid import UUID
 
 import falcon
 
-from streamwarden.errors import SegmentNotFound
 from streamwarden.http.models import Model, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.streaming.ports import Files, Fragments, OpenFile, SegmentIndex
 from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4
-
-
-class IndexedFiles:
-    """The files that the index names, under the record root."""
-
-    def __init__(self, index: SegmentIndex, record_root: Path) -> None:
-        self._index = index
-        self._root = record_root
-
-    def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
-        """Open the file of a segment.
-
-        Never by a symbolic link or from outside the record root, whatever the row says. The entity tag
-        is the segment's id: a stored file never changes.
-
-        Raises:
-            SegmentNotFound: no such row, or no such file.
-        """
-        row = self._index.get(camera_id, segment_id)
-        if row is None:
-            raise SegmentNotFound("this camera has no such segment")
-        stream = os.fdopen(_open_beneath(self._root, row.path), "rb")
-        return OpenFile(
-            stream=stream,
-            size_bytes=os.fstat(stream.fileno()).st_size,
-            modified_at=row.ended_at,
-            etag=str(segment_id),
-        )
-
-
-def _open_beneath(root: Path, relative: str) -> int:
-    try:
-        real_root = root.resolve(strict=True)
-        found = (real_root / relative).resolve(strict=True)
-        if not found.is_relative_to(real_root) or found != real_root / relative:
-            raise SegmentNotFound("the segment's file is not where recordings are kept")
-        # The last name is not followed again: a link put there meanwhile is refused.
-        opened = os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: a loop
-        raise SegmentNotFound("the segment's file is gone") from error
-    if not stat.S_ISREG(os.fstat(opened).st_mode):
-        os.close(opened)
-        raise SegmentNotFound("the segment's file is gone")
-    return opened
-
+from streamwarden.recordings.serving import IndexedFiles, OpenFile
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", flags=re.IGNORECASE | re.ASCII)
 
@@ -148,7 +99,7 @@ def _suffix(length: int, size_bytes: int) -> Span:
 class SegmentFile(Resource):
     """``GET /streams/{camera_id}/segments/{segment_id}``."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: IndexedFiles) -> None:
         self._files = files
 
     @operation(
@@ -192,8 +143,8 @@ class FragmentList(Model):
 class SegmentFragments(Resource):
     """``GET /streams/{camera_id}/segments/{segment_id}/fragments``."""
 
-    def __init__(self, fragments: Fragments) -> None:
-        self._fragments = fragments
+    def __init__(self, files: IndexedFiles) -> None:
+        self._files = files
 
     @operation(
         "Where a segment's file can be cut",
@@ -205,7 +156,7 @@ class SegmentFragments(Resource):
         self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
         """Answer with the file's structure."""
-        found = self._fragments.of(camera_id, segment_id)
+        found = self._files.fragments(camera_id, segment_id)
         items = [FragmentModel(end=one.end, media_ms=one.media_ms) for one in found]
         answer(resp, FragmentList(items=items))
 

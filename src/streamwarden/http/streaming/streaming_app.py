@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.http.falcon_app import App, Shared, build_app
-from streamwarden.http.streaming.ports import Files, Gateway, Insides, Playback
+from streamwarden.http.streaming.ports import Gateway, Insides, Playback
 from streamwarden.http.streaming.stored_files import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streaming_routes import (
     ExportCollection,
@@ -25,6 +25,7 @@ from streamwarden.http.streaming.streaming_routes import (
     Summary,
     Tree,
 )
+from streamwarden.recordings.serving import IndexedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class StreamingDeps:
 
     shared: Shared
     gateway: Gateway
-    files: Files
+    files: IndexedFiles
     playback: Playback
     insides: Insides
     rtsp_targets: RtspTargets
@@ -51,9 +52,7 @@ def create_streaming_app(deps: StreamingDeps) -> App:
             "/streams/{camera_id}": Stream(gateway),
             "/streams/{camera_id}/restart": Restart(gateway),
             "/streams/{camera_id}/segments/{segment_id}": SegmentFile(deps.files),
-            "/streams/{camera_id}/segments/{segment_id}/fragments": SegmentFragments(
-                deps.playback.fragments
-            ),
+            "/streams/{camera_id}/segments/{segment_id}/fragments": SegmentFragments(deps.files),
             "/streams/{camera_id}/live": LiveWindow(deps.playback.live),
             "/streams/{camera_id}/live/{name}": LiveFile(deps.playback.live),
             "/streams/{camera_id}/snapshot": Snapshot(deps.playback.pictures),

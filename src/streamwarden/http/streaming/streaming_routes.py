@@ -22,7 +22,7 @@ from streamwarden.auth.rtsp_urls import MAX_URL_CHARS, RtspTargets
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.streaming.ports import Exports, Gateway, Insides, LiveSource, Pictures
+from streamwarden.http.streaming.ports import Gateway, Insides
 from streamwarden.http.streaming.stored_files import send_file
 from streamwarden.http.validation import body_of, query_of
 from streamwarden.http.wire import (
@@ -43,8 +43,12 @@ from streamwarden.http.wire import (
     StatusModel,
     Supervision,
     WidthQuery,
+    export_to_json,
     status_to_json,
 )
+from streamwarden.recordings.exports import Exports
+from streamwarden.recordings.live import ShelfSource
+from streamwarden.recordings.snapshots import Pictures
 
 _RtspUrl = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_URL_CHARS), Field(repr=False)
@@ -225,7 +229,8 @@ class ExportCollection(Resource):
     @operation("A camera's exports", access=Access.INTERNAL, answers={200: OwnedExports})
     def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with them, newest first."""
-        answer(resp, OwnedExports(items=self._exports.of_camera(camera_id)))
+        items = [export_to_json(one) for one in self._exports.of_camera(camera_id)]
+        answer(resp, OwnedExports(items=items))
 
     @operation(
         "Export a range as one MP4",
@@ -239,7 +244,7 @@ class ExportCollection(Resource):
         """Answer at once; FFmpeg follows."""
         order = body_of(req, ExportOrder)
         made = self._exports.add(camera_id, order.user_id, order.from_, order.to)
-        answer(resp, made, status=202)
+        answer(resp, export_to_json(made), status=202)
 
 
 class ExportItem(Resource):
@@ -253,7 +258,7 @@ class ExportItem(Resource):
         self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer with how far it is."""
-        answer(resp, self._exports.get(camera_id, export_id))
+        answer(resp, export_to_json(self._exports.get(camera_id, export_id)))
 
     @operation(
         "Cancel an export, or delete its file",
@@ -265,7 +270,7 @@ class ExportItem(Resource):
         self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer at once; FFmpeg ends by this."""
-        answer(resp, self._exports.cancel(camera_id, export_id))
+        answer(resp, export_to_json(self._exports.cancel(camera_id, export_id)))
 
 
 class ExportFile(Resource):
@@ -312,7 +317,7 @@ class ExportProof(Resource):
 class LiveWindow(Resource):
     """``GET /streams/{camera_id}/live``."""
 
-    def __init__(self, source: LiveSource) -> None:
+    def __init__(self, source: ShelfSource) -> None:
         self._source = source
 
     @operation(
@@ -350,7 +355,7 @@ class LiveWindow(Resource):
 class LiveFile(Resource):
     """``GET /streams/{camera_id}/live/{name}``."""
 
-    def __init__(self, source: LiveSource) -> None:
+    def __init__(self, source: ShelfSource) -> None:
         self._source = source
 
     @operation(
