@@ -1,27 +1,24 @@
-"""All children of a supervisor: the one place that starts, stops and forgets one.
-
-A supervisor's record of one child.
-"""
+"""The children of one supervisor: their records, their starts and stops, and the timers of both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
 
 import pykka
 import structlog
 
-from streamwarden.supervision._actor import Link, describe, tell
-from streamwarden.supervision._messages import (
-    ChildCounts,
+from streamwarden.supervision._actor import (
+    ActorRef,
     ChildExited,
-    ChildInfo,
-    ChildStatus,
     ExitKind,
     ExitReason,
+    Link,
     Shutdown,
+    describe,
+    tell,
 )
 from streamwarden.supervision._spec import (
     BRUTAL_KILL,
@@ -31,20 +28,57 @@ from streamwarden.supervision._spec import (
     Intensity,
     InvalidSpec,
     RestartLog,
-    Scheduler,
 )
-from streamwarden.timers import Timer
+from streamwarden.timers import Timer, Timers
+
+log = structlog.get_logger(__name__)
+
+
+class ChildStatus(StrEnum):
+    """State of a child's current incarnation."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    PARKED = "parked"
+
 
 ALIVE = frozenset({ChildStatus.STARTING, ChildStatus.RUNNING, ChildStatus.STOPPING})
-"""An incarnation is there, and its one exit notice is still to come."""
+"""An incarnation exists and its exit notice has not arrived yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildInfo:
+    """Public view of one child.
+
+    ``incarnation`` rises by one with every start; a child id that is deleted and added again continues
+    above its last one. ``restarts`` counts restarts after the child's own exits.
+    """
+
+    child_id: str
+    type: ChildType
+    status: ChildStatus
+    incarnation: int
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildCounts:
+    """The counts of OTP's ``count_children/1``; ``active`` are those with a live incarnation."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
 
 
 @dataclass(slots=True, kw_only=True)
 class Child:
     """One child: its specification and, while it lives, its current incarnation.
 
-    ``starters`` and ``stoppers`` are the callers to be answered once the child is up or has ended;
-    ``fresh`` holds until it has been up once, or was asked for by ``restart_child``.
+    ``starters`` and ``stoppers`` are the futures to resolve once the child is running or has ended;
+    ``fresh`` is true until the child has been running once or ``restart_child`` was called.
     """
 
     spec: ChildSpec
@@ -53,7 +87,7 @@ class Child:
     incarnation: int = 0
     restarts: int = 0
     fresh: bool = True
-    ref: pykka.ActorRef[Any] | None = None
+    ref: ActorRef | None = None
     timer: Timer | None = None
     starters: list[Future[ChildInfo]] = field(default_factory=list)
     stoppers: list[Future[ChildInfo]] = field(default_factory=list)
@@ -64,7 +98,7 @@ class Child:
         return self.status in ALIVE
 
     def info(self) -> ChildInfo:
-        """Return what others may know."""
+        """Return the public view."""
         return ChildInfo(
             child_id=self.spec.id,
             type=self.spec.type,
@@ -74,33 +108,33 @@ class Child:
         )
 
     def answer_starters(self) -> None:
-        """Tell those who asked for the child that it is up."""
+        """Resolve the futures that wait for the start."""
         waiting, self.starters = self.starters, []
-        _answer(waiting, self.info())
+        _resolve(waiting, self.info())
 
     def answer_stoppers(self) -> None:
-        """Tell those who asked for its end that it has ended."""
+        """Resolve the futures that wait for the end."""
         waiting, self.stoppers = self.stoppers, []
-        _answer(waiting, self.info())
+        _resolve(waiting, self.info())
 
     def fail_starters(self, text: str) -> None:
-        """Tell those who asked for the child why it did not come up."""
+        """Fail the futures that wait for the start."""
         waiting, self.starters = self.starters, []
-        _answer(waiting, RuntimeError(text))
+        _resolve(waiting, RuntimeError(text))
 
     def fail_stoppers(self, text: str) -> None:
-        """Tell those who asked for its end that nobody will see it."""
+        """Fail the futures that wait for the end."""
         waiting, self.stoppers = self.stoppers, []
-        _answer(waiting, RuntimeError(text))
+        _resolve(waiting, RuntimeError(text))
 
     def cancel_timer(self) -> None:
-        """Forget the stop deadline or the retry of a parked child."""
+        """Cancel the stop deadline or the retry of a parked child."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
 
-def _answer(waiting: list[Future[ChildInfo]], answer: ChildInfo | Exception) -> None:
+def _resolve(waiting: list[Future[ChildInfo]], answer: ChildInfo | Exception) -> None:
     for future in waiting:
         if not future.set_running_or_notify_cancel():
             continue
@@ -110,12 +144,9 @@ def _answer(waiting: list[Future[ChildInfo]], answer: ChildInfo | Exception) -> 
             future.set_result(answer)
 
 
-log = structlog.get_logger(__name__)
-
-
 @dataclass(frozen=True, slots=True)
 class StopExpired:
-    """A child has had its shutdown time."""
+    """To the supervisor: a child's shutdown time is over."""
 
     child_id: str
     incarnation: int
@@ -123,7 +154,7 @@ class StopExpired:
 
 @dataclass(frozen=True, slots=True)
 class RetryParked:
-    """A parked child has waited long enough."""
+    """To the supervisor: a parked child is due for another start."""
 
     child_id: str
     incarnation: int
@@ -131,19 +162,19 @@ class RetryParked:
 
 @dataclass(frozen=True, slots=True)
 class HookFailed:
-    """A subclass's ``child_changed`` has raised."""
+    """To the supervisor: its subclass's ``child_changed`` has raised."""
 
     error: Exception
 
 
 class Children:
-    """The children in start order. Used only in the supervisor's thread; nothing in it blocks."""
+    """The children in start order. Used only in the supervisor's thread; no method blocks."""
 
     def __init__(
         self,
         *,
         limit: Intensity,
-        timers: Scheduler,
+        timers: Timers,
         notify: Callable[[object], None],
         changed: Callable[[ChildInfo], None],
     ) -> None:
@@ -152,15 +183,15 @@ class Children:
         self._notify = notify
         self._changed = changed
         self._by_id: dict[str, Child] = {}
-        # No child that was forgotten had a higher one: an id that comes back must not take its
-        # predecessor's notices for its own.
+        # The maximum over all removed children: an id that is added again must not accept late notices
+        # of its predecessor.
         self._highest_incarnation = 0
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self._by_id.values())
 
     def get(self, child_id: str) -> Child | None:
-        """Return the child, if there is one."""
+        """Return the child, None if there is none."""
         return self._by_id.get(child_id)
 
     def known(self, child_id: str) -> Child:
@@ -170,7 +201,7 @@ class Children:
         return child
 
     def current(self, child_id: str, incarnation: int) -> Child | None:
-        """Return the child if its present incarnation is meant and lives; else None, for a late notice."""
+        """Return the child if this is its current, live incarnation; None for a late notice."""
         child = self._by_id.get(child_id)
         if child is None or child.incarnation != incarnation or not child.alive:
             log.info("late_notice_dropped", child=child_id, incarnation=incarnation)
@@ -188,7 +219,7 @@ class Children:
         )
 
     def add(self, spec: ChildSpec) -> Child:
-        """Append a child; ``InvalidSpec`` when the id is taken (OTP: ``already_started``, ``-present``)."""
+        """Append a child; ``InvalidSpec`` if the id is taken (OTP: ``already_started``, ``-present``)."""
         if spec.id in self._by_id:
             raise InvalidSpec(f"child id {spec.id!r} is already there")
         child = Child(spec=spec, log=RestartLog(self._limit), incarnation=self._highest_incarnation)
@@ -196,34 +227,34 @@ class Children:
         return child
 
     def remove(self, child: Child) -> None:
-        """Forget a child that has ended."""
+        """Remove a child that has ended."""
         self._highest_incarnation = max(self._highest_incarnation, child.incarnation)
         del self._by_id[child.spec.id]
 
     def set(self, child: Child, status: ChildStatus) -> None:
-        """Change a child's status and say so; a hook that raises ends the supervisor."""
+        """Change a child's status and call the hook; a hook that raises ends the supervisor."""
         child.status = status
         try:
             self._changed(child.info())
-        except Exception as error:  # noqa: BLE001 - whatever a subclass's bug raises
-            # In an ask pykka would give it to the asker and leave the child half started for ever.
+        except Exception as error:  # noqa: BLE001 - a bug of the subclass
+            # Raised here, during an ask, it would go to the caller and leave the child half started.
             self._notify(HookFailed(error))
 
     def start(self, child: Child) -> None:
-        """Start the next incarnation; a notice tells later whether it came up."""
+        """Start the next incarnation; ``ChildStarted`` or ``ChildExited`` follows."""
         child.cancel_timer()
         child.incarnation += 1
         self.set(child, ChildStatus.STARTING)
         link = Link(child.spec.id, child.incarnation, self._notify)
         try:
             child.ref = _checked_ref(child.spec.start(link))
-        except BaseException as error:  # noqa: BLE001 - OTP: whatever start raises is a failed start
-            # A notice like any other, so that a failed start takes the one path that there is.
+        except BaseException as error:  # noqa: BLE001 - OTP: an exception in start is a failed start
+            # As a notice, so that every failed start is handled by the same code.
             reason = ExitReason(ExitKind.START_FAILED, describe(error))
             link.notify(ChildExited(link.child_id, link.incarnation, reason))
 
-    def ask_to_stop(self, child: Child) -> None:
-        """Begin the stop of a live child; its exit notice or its deadline ends it."""
+    def request_stop(self, child: Child) -> None:
+        """Begin the stop of a live child; it is over with the exit notice or at the deadline."""
         if child.status is ChildStatus.STOPPING:
             return
         self.set(child, ChildStatus.STOPPING)
@@ -237,7 +268,7 @@ class Children:
             child.timer = self.later(child.spec.shutdown_within_s, expired)
 
     def ended(self, child: Child) -> None:
-        """Note that the present incarnation has ended, or is regarded as if it had."""
+        """Record that the current incarnation has ended, or is abandoned."""
         child.ref = None
         child.cancel_timer()
         self.set(child, ChildStatus.STOPPED)
@@ -247,7 +278,7 @@ class Children:
         return self._timers.after(delay_s, lambda: self._notify(message))
 
 
-def _checked_ref(ref: object) -> pykka.ActorRef[Any]:
+def _checked_ref(ref: object) -> ActorRef:
     if not isinstance(ref, pykka.ActorRef):
         raise TypeError(f"start must return an actor's ref, not {ref!r}")
     return ref

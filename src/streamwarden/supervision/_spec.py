@@ -1,14 +1,7 @@
-"""Child specifications, checked before anything is started.
+"""Specifications of supervisors and their children, checked before anything is started.
 
-Source: Erlang/OTP ``supervisor:child_spec()`` and ``supervisor:check_childspecs/1``.
-
-
-A supervisor's own flags, and what it is given to work with.
-
-Restart intensity: how many restarts in how long are still a recovery, and not a loop.
-
-Source: Erlang/OTP ``supervisor``, "Tuning the intensity and period": if more than ``intensity``
-restarts occur in the last ``period`` seconds, the supervisor gives up.
+Sources: Erlang/OTP ``supervisor:child_spec()``, ``supervisor:check_childspecs/1`` and "Tuning the
+intensity and period".
 """
 
 from __future__ import annotations
@@ -17,15 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Final, Protocol
 
-from streamwarden.timers import Timer
-
-if TYPE_CHECKING:
-    import pykka
-
-    from streamwarden.supervision._actor import Link
-
+from streamwarden.supervision._actor import ActorRef, Link
 
 BRUTAL_KILL: Final = 0.0
 """Do not wait for the child at all. A thread cannot be killed: the child is abandoned at once."""
@@ -36,7 +23,7 @@ WORKER_SHUTDOWN_S: Final = 5.0
 
 
 INFINITY: Final = math.inf
-"""Wait for ever: for a child that is a supervisor, so that its own children may take their time."""
+"""Wait for ever: for a child that is a supervisor, whose own children have their own shutdown times."""
 
 
 class Restart(StrEnum):
@@ -51,7 +38,7 @@ class Restart(StrEnum):
 
 
 class ChildType(StrEnum):
-    """What a child is; a supervisor's shutdown time should be ``INFINITY``."""
+    """Worker or supervisor; a supervisor's shutdown time should be ``INFINITY``."""
 
     WORKER = "worker"
     SUPERVISOR = "supervisor"
@@ -69,7 +56,7 @@ class Strategy(StrEnum):
 
 
 class InvalidSpec(ValueError):
-    """A child specification that cannot be right; nothing has been started."""
+    """An invalid specification; nothing has been started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,35 +69,35 @@ class ChildSpec:
     """
 
     id: str
-    start: Callable[[Link], pykka.ActorRef[Any]]
+    start: Callable[[Link], ActorRef]
     restart: Restart = Restart.PERMANENT
     shutdown_s: float | None = None
     type: ChildType = ChildType.WORKER
 
     @property
     def shutdown_within_s(self) -> float:
-        """Return ``shutdown_s`` with OTP's default put in."""
+        """Return ``shutdown_s``, or OTP's default for it."""
         if self.shutdown_s is not None:
             return self.shutdown_s
         return INFINITY if self.type is ChildType.SUPERVISOR else WORKER_SHUTDOWN_S
 
 
 def check_specs(specs: Sequence[ChildSpec]) -> None:
-    """Raise ``InvalidSpec`` for the first specification that cannot be right."""
+    """Raise ``InvalidSpec`` for the first invalid specification."""
     seen: set[str] = set()
     for spec in specs:
         check_spec(spec)
         if spec.id in seen:
-            raise InvalidSpec(f"child id {spec.id!r} stands twice")
+            raise InvalidSpec(f"duplicate child id {spec.id!r}")
         seen.add(spec.id)
 
 
 def check_spec(spec: ChildSpec) -> None:
-    """Raise ``InvalidSpec`` unless every field of ``spec`` can be right."""
+    """Raise ``InvalidSpec`` unless every field of ``spec`` is valid."""
     if not isinstance(spec, ChildSpec):
         raise InvalidSpec(f"not a child specification: {spec!r}")
     if not isinstance(spec.id, str) or not spec.id:
-        raise InvalidSpec(f"a child's id is a non-empty text, not {spec.id!r}")
+        raise InvalidSpec(f"a child's id must be a non-empty string, not {spec.id!r}")
     if not callable(spec.start):
         raise InvalidSpec(f"{spec.id}: start must be callable, not {spec.start!r}")
     if not isinstance(spec.restart, Restart):
@@ -124,7 +111,7 @@ def check_spec(spec: ChildSpec) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """At most ``intensity`` restarts in ``period_s`` seconds of the monotonic clock."""
+    """At most ``intensity`` restarts within ``period_s`` seconds; beyond that the supervisor gives up."""
 
     intensity: int = 1
     period_s: float = 5.0
@@ -138,47 +125,40 @@ class Intensity:
 
 @dataclass(frozen=True, slots=True)
 class RestartLog:
-    """The restarts that still count, newest last; a value, bounded by ``intensity`` + 1."""
+    """Times of the recent restarts, newest last; at most ``intensity`` + 1."""
 
     limit: Intensity
     at: tuple[float, ...] = field(default=())
 
     def add(self, now: float) -> RestartLog:
-        """Return the log with a restart at ``now`` and without those older than the period."""
+        """Return the log plus a restart at ``now``, in monotonic seconds, minus those before the period."""
         recent = tuple(moment for moment in self.at if now - moment <= self.limit.period_s)
         return RestartLog(self.limit, (*recent, now)[-self.limit.intensity - 1 :])
 
     @property
     def exceeded(self) -> bool:
-        """Whether the last restart added was one too many."""
+        """Whether there were more than ``intensity`` restarts within the period."""
         return len(self.at) > self.limit.intensity
 
 
 class Observer(Protocol):
-    """What wants to know of restarts: metrics and the log. Called in the supervisor's thread."""
+    """Listener for restarts, implemented by the metrics. Called in the supervisor's thread."""
 
     def restarted(self, child_id: str) -> None:
-        """A child is being started again after it ended."""
+        """A child that ended is started again."""
 
     def parked(self, child_id: str, *, parked: bool) -> None:
-        """A child has been parked, or taken out of it."""
+        """A child has been parked, or is no longer parked."""
 
     def abandoned(self, child_id: str) -> None:
-        """A child has outlasted its shutdown time; its thread is left behind."""
-
-
-class Scheduler(Protocol):
-    """What calls back later (``timers.Timers``)."""
-
-    def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` on another thread after ``delay_s`` seconds."""
+        """A child has not ended within its shutdown time; its thread is left running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parking:
     """A deviation from OTP: count restarts per child, and park one that has too many.
 
-    A parked child is tried again every ``retry_after_s`` seconds; the others go on.
+    A parked child is started again every ``retry_after_s`` seconds; its siblings are not affected.
     """
 
     retry_after_s: float = 3600.0
@@ -192,7 +172,7 @@ class Parking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorSpec:
-    """A supervisor's own flags. ``stop_together`` is OTP's way with ``simple_one_for_one``."""
+    """Flags and static children of a supervisor; ``stop_together`` as in OTP's ``simple_one_for_one``."""
 
     strategy: Strategy = Strategy.ONE_FOR_ONE
     limit: Intensity = field(default_factory=Intensity)
@@ -206,5 +186,5 @@ class SupervisorSpec:
         check_specs(self.children)
         if self.parking is not None and self.strategy is not Strategy.ONE_FOR_ONE:
             raise InvalidSpec(
-                "parking goes with one_for_one: one child is parked, the others go on"
+                "parking requires one_for_one: one child is parked, its siblings keep running"
             )

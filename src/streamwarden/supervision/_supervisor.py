@@ -1,18 +1,9 @@
-"""The supervisor: OTP's calls over children that are kept up.
+"""The supervisor: OTP's ``supervisor`` as an actor.
 
-Semantics are those of Erlang/OTP's ``supervisor``; deviations are listed in
+It never blocks: a start is over when the child's notice arrives, a stop when its exit notice or its
+deadline does. One ordered operation runs at a time; exits and start requests that arrive meanwhile are
+queued and handled after it, as they would wait in the mailbox of an OTP supervisor. Deviations from OTP:
 ``docs/design/0001-two-loops.md`` and ``docs/design/0002-exit-notices.md``.
-
-
-The part of a supervisor that keeps its children up: notices, restarts, ordered stop and start.
-
-It never blocks: a start is over when the child says so, a stop when its exit notice or its deadline
-comes. One ordered operation is carried through before another begins; what ends meanwhile is noted at
-once and restarted afterwards, and what is asked for meanwhile is started afterwards, as if both had
-waited in the mailbox of an OTP supervisor.
-
-
-The order in which children are stopped and started.
 """
 
 from __future__ import annotations
@@ -25,23 +16,25 @@ from enum import Enum, auto
 import structlog
 
 from streamwarden.clock import Clock
-from streamwarden.supervision._actor import Link, SupervisedActor, tell
-from streamwarden.supervision._children import Child, Children, HookFailed, RetryParked, StopExpired
-from streamwarden.supervision._messages import (
+from streamwarden.supervision._actor import (
     SHUTDOWN,
     ChildExited,
-    ChildInfo,
     ChildStarted,
-    ChildStatus,
-    CountChildren,
-    DeleteChild,
     Exit,
     ExitKind,
     ExitReason,
-    RestartChild,
-    StartChild,
-    TerminateChild,
-    WhichChildren,
+    Link,
+    SupervisedActor,
+    tell,
+)
+from streamwarden.supervision._children import (
+    Child,
+    ChildInfo,
+    Children,
+    ChildStatus,
+    HookFailed,
+    RetryParked,
+    StopExpired,
 )
 from streamwarden.supervision._spec import (
     ChildSpec,
@@ -49,15 +42,55 @@ from streamwarden.supervision._spec import (
     Observer,
     Restart,
     RestartLog,
-    Scheduler,
     Strategy,
     SupervisorSpec,
     check_spec,
 )
+from streamwarden.timers import Timers
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Add a child and start it. Answer: a future of its ``ChildInfo`` (OTP: ``start_child/2``)."""
+
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateChild:
+    """Stop a child, keep its specification. Answer: a future of ``ChildInfo`` (``terminate_child/2``)."""
+
+    child_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild:
+    """Start a stopped or parked child again. Answer: a future of ``ChildInfo`` (``restart_child/2``)."""
+
+    child_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChild:
+    """Remove a stopped child's specification (``delete_child/2``)."""
+
+    child_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhichChildren:
+    """Answer: a tuple of ``ChildInfo`` in start order (``which_children/1``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountChildren:
+    """Answer: ``ChildCounts`` (``count_children/1``)."""
 
 
 class Purpose(Enum):
-    """Why children are stopped and started in order."""
+    """The reason of an ordered operation: own start, a restart, own end."""
 
     INITIAL = auto()
     RESTART = auto()
@@ -72,14 +105,14 @@ class Operation:
     to_stop: list[str]
     to_start: list[str]
 
-    def leave_out(self, child_id: str) -> None:
-        """Do not start this child: it has been told to stop by hand."""
+    def cancel_start(self, child_id: str) -> None:
+        """Do not start this child: ``terminate_child`` was called for it."""
         if child_id in self.to_start:
             self.to_start.remove(child_id)
 
 
 def affected_by(strategy: Strategy, order: Sequence[str], failed: str) -> list[str]:
-    """Return the children that a restart of ``failed`` concerns, in start order."""
+    """Return the children that are restarted with ``failed``, in start order."""
     match strategy:
         case Strategy.ONE_FOR_ONE:
             return [failed]
@@ -104,18 +137,19 @@ def restart_operation(strategy: Strategy, specs: Iterable[ChildSpec], failed: st
     )
 
 
-log = structlog.get_logger(__name__)
+class Supervisor(SupervisedActor):
+    """An OTP supervisor, as an actor: starts its children in order, restarts those that end.
 
-
-class RestartingActor(SupervisedActor):
-    """Starts its children from left to right, stops them from right to left, restarts those that end."""
+    Its public methods are for subclasses, in the actor's own thread; others send the message of the same
+    name. A call that cannot be carried out raises in its caller and changes nothing here.
+    """
 
     def __init__(
         self,
         *,
         link: Link,
         spec: SupervisorSpec,
-        timers: Scheduler,
+        timers: Timers,
         clock: Clock,
         observer: Observer,
     ) -> None:
@@ -128,24 +162,24 @@ class RestartingActor(SupervisedActor):
         )
         self._log = RestartLog(spec.limit)
         self._operation: Operation | None = None
-        # Children that ended, and children that were asked for, while an operation was under way.
-        self._due: list[str] = []
-        self._asked: list[str] = []
+        # Queued during an operation: children that ended, and children whose start was requested.
+        self._to_restart: list[str] = []
+        self._start_requests: list[str] = []
         self._final_reason = SHUTDOWN
 
     def child_changed(self, info: ChildInfo) -> None:
-        """Called after a child's status has changed; for subclasses. Raising ends the supervisor."""
+        """Hook for subclasses, called after each change of a child's status; raising ends the supervisor."""
 
-    # The actor's life
+    # Hooks of the actor
 
     def init(self) -> None:
-        """Begin to start the static children; ``started`` waits for the last of them."""
+        """Prepare the operation that starts the static children; ``started`` begins it."""
         for spec in self._spec.children:
             self._children.add(spec)
         self._operation = Operation(Purpose.INITIAL, [], [spec.id for spec in self._spec.children])
 
     def started(self) -> None:
-        """Announce this supervisor once its static children are up."""
+        """Start the static children; the supervisor is announced after the last of them."""
         self._advance()
 
     def shutting_down(self) -> None:
@@ -153,7 +187,7 @@ class RestartingActor(SupervisedActor):
         self._stop_all(SHUTDOWN)
 
     def terminate(self, reason: ExitReason) -> None:
-        """Leave no child behind: those still alive lose their supervisor and end."""
+        """End the children that are still alive, and fail the calls that still wait."""
         del reason
         for child in self._children:
             if child.ref is not None:
@@ -165,9 +199,21 @@ class RestartingActor(SupervisedActor):
         for child in self._children:
             self._unpark(child)
 
-    def receive(self, message: object) -> object:
-        """Handle the notices of children and timers."""
+    def receive(self, message: object) -> object:  # noqa: C901, PLR0911 - one case a message
+        """Answer OTP's calls; handle the notices of children and timers."""
         match message:
+            case StartChild(spec):
+                return self.start_child(spec)
+            case TerminateChild(child_id):
+                return self.terminate_child(child_id)
+            case RestartChild(child_id):
+                return self.restart_child(child_id)
+            case DeleteChild(child_id):
+                self.delete_child(child_id)
+            case WhichChildren():
+                return self.children()
+            case CountChildren():
+                return self._children.counts()
             case ChildStarted():
                 self._child_started(message)
             case ChildExited():
@@ -181,6 +227,113 @@ class RestartingActor(SupervisedActor):
             case _:
                 return super().receive(message)
         return None
+
+    # Calls
+
+    def child(self, child_id: str) -> ChildInfo | None:
+        """Return one child, None if there is none."""
+        child = self._children.get(child_id)
+        return child.info() if child is not None else None
+
+    def children(self) -> tuple[ChildInfo, ...]:
+        """Return all children in start order (OTP: ``which_children/1``)."""
+        return tuple(child.info() for child in self._children)
+
+    def tell_child(self, child_id: str, message: object) -> bool:
+        """Put ``message`` into a child's inbox; False when it is not alive."""
+        child = self._children.get(child_id)
+        return child is not None and child.ref is not None and tell(child.ref, message)
+
+    def start_child(self, spec: ChildSpec) -> Future[ChildInfo]:
+        """Add and start a child (OTP: ``start_child/2``).
+
+        The future fails with ``RuntimeError`` when the start does. The specification is then removed,
+        except by a supervisor that parks: it starts the child again.
+
+        Raises:
+            InvalidSpec: the specification is invalid, or its id is taken.
+            RuntimeError: this supervisor is ending.
+        """
+        check_spec(spec)
+        self._check_not_ending()
+        return self._start_and_wait(self._children.add(spec))
+
+    def restart_child(self, child_id: str) -> Future[ChildInfo]:
+        """Start a stopped or parked child (OTP: ``restart_child/2``); its restart count begins at zero.
+
+        The future fails with ``RuntimeError`` when the start does; the specification is kept.
+
+        Raises:
+            LookupError: there is no such child.
+            InvalidSpec: it is running, or about to be started.
+            RuntimeError: this supervisor is ending.
+        """
+        self._check_not_ending()
+        child = self._inactive(child_id)
+        self._unpark(child)
+        child.log = RestartLog(self._spec.limit)
+        child.fresh = False
+        return self._start_and_wait(child)
+
+    def terminate_child(self, child_id: str) -> Future[ChildInfo]:
+        """Stop a child; keep its specification unless temporary (OTP: ``terminate_child/2``).
+
+        Raises:
+            LookupError: there is no such child.
+        """
+        child = self._children.known(child_id)
+        self._unpark(child)
+        self._cancel_starts(child)
+        child.fail_starters(f"{child_id} was terminated before it had started")
+        future: Future[ChildInfo] = Future()
+        child.stoppers.append(future)
+        if child.alive:
+            self._children.request_stop(child)
+        else:
+            self._children.set(child, ChildStatus.STOPPED)
+            self._stopped(child)
+        return future
+
+    def delete_child(self, child_id: str) -> None:
+        """Remove a child that is stopped or parked (OTP: ``delete_child/2``).
+
+        Raises:
+            LookupError: there is no such child.
+            InvalidSpec: it is running, or about to be started: terminate it first.
+        """
+        child = self._inactive(child_id)
+        self._unpark(child)
+        self._children.remove(child)
+
+    def _start_and_wait(self, child: Child) -> Future[ChildInfo]:
+        future: Future[ChildInfo] = Future()
+        child.starters.append(future)
+        if self._operation is not None and self._spec.strategy is not Strategy.ONE_FOR_ONE:
+            # OTP: the call waits in the mailbox until the ordered restart is complete.
+            self._start_requests.append(child.spec.id)
+        else:
+            self._children.start(child)
+        return future
+
+    def _inactive(self, child_id: str) -> Child:
+        """Return a child that is neither alive nor about to be started; else raise."""
+        child = self._children.known(child_id)
+        if child.alive:
+            raise InvalidSpec(f"child {child_id!r} is running")
+        if child_id in self._to_restart or child.starters or self._to_be_started(child):
+            raise InvalidSpec(f"child {child_id!r} is about to be started")
+        return child
+
+    def _cancel_starts(self, child: Child) -> None:
+        """Remove a child from every queue that would start it."""
+        if child.spec.id in self._to_restart:
+            self._to_restart.remove(child.spec.id)
+        if self._operation is not None:
+            self._operation.cancel_start(child.spec.id)
+
+    def _check_not_ending(self) -> None:
+        if self._operation is not None and self._operation.purpose is Purpose.FINAL:
+            raise RuntimeError("the supervisor is ending")
 
     # Notices
 
@@ -222,7 +375,7 @@ class RestartingActor(SupervisedActor):
         elif before is ChildStatus.STARTING:
             self._start_failed(child, notice.reason)
         else:
-            self._ended_by_itself(child, notice.reason)
+            self._exited_unasked(child, notice.reason)
         self._advance()
 
     def _to_be_stopped(self, child: Child) -> bool:
@@ -239,30 +392,30 @@ class RestartingActor(SupervisedActor):
             self._children.remove(child)
 
     def _start_failed(self, child: Child, reason: ExitReason) -> None:
-        error = reason.error or f"it ended while starting: {reason.kind}"
-        by_hand = bool(child.starters) and self._spec.parking is None
+        error = reason.error or f"ended while starting: {reason.kind}"
+        requested = bool(child.starters) and self._spec.parking is None
         child.fail_starters(f"{child.spec.id} did not start: {error}")
         if self._operation is not None and self._to_be_started(child):
             if self._operation.purpose is Purpose.INITIAL:
-                # OTP: what was started is rolled back, and the supervisor's own start has failed.
+                # OTP: the children already started are stopped, and the supervisor's own start fails.
                 self._stop_all(ExitReason(ExitKind.START_FAILED, error))
             else:
-                # OTP: tried again from this child on, as one more restart.
+                # OTP: counts as one more restart, which begins with this child.
                 self._operation = None
                 self._restart(child)
-        elif child.spec.restart is Restart.TEMPORARY or (by_hand and child.fresh):
-            # OTP: start_child keeps nothing of a child that never ran.
+        elif child.spec.restart is Restart.TEMPORARY or (requested and child.fresh):
+            # OTP: start_child keeps no specification of a child that never ran.
             self._children.remove(child)
-        elif not by_hand:
+        elif not requested:
             self._restart(child)
 
-    def _ended_by_itself(self, child: Child, reason: ExitReason) -> None:
+    def _exited_unasked(self, child: Child, reason: ExitReason) -> None:
         if child.spec.restart is Restart.TEMPORARY:
             self._children.remove(child)
         elif child.spec.restart is Restart.PERMANENT or reason.abnormal:
-            self._due.append(child.spec.id)
+            self._to_restart.append(child.spec.id)
 
-    # Restarting
+    # Restarts
 
     def _restart(self, child: Child) -> None:
         if self._intensity_exceeded(child):
@@ -308,46 +461,46 @@ class RestartingActor(SupervisedActor):
             child.cancel_timer()
             self._observer.parked(child.spec.id, parked=False)
 
-    # Ordered stop and start
+    # Ordered operation
 
     def _stop_all(self, reason: ExitReason) -> None:
         self._final_reason = reason
-        self._due.clear()
-        self._asked.clear()
+        self._to_restart.clear()
+        self._start_requests.clear()
         to_stop = [child.spec.id for child in self._children]
         self._operation = Operation(Purpose.FINAL, to_stop[::-1], [])
         if self._spec.stop_together:
             for child in self._children:
                 if child.alive:
-                    self._children.ask_to_stop(child)
+                    self._children.request_stop(child)
         self._advance()
 
     def _advance(self) -> None:
-        """Do all that can be done now."""
+        """Take all steps that need not wait."""
         while self._step():
             pass
 
     def _step(self) -> bool:
-        """Do the next thing in order; False when something must be waited for."""
+        """Take the next step; False when there is none or it must wait for a notice."""
         if self._operation is not None:
-            return self._go_on(self._operation)
-        if self._due:
-            child = self._children.get(self._due.pop(0))
+            return self._continue(self._operation)
+        if self._to_restart:
+            child = self._children.get(self._to_restart.pop(0))
             if child is not None and child.status is ChildStatus.STOPPED:
                 self._restart(child)
             return True
-        if self._asked:
-            child = self._children.get(self._asked.pop(0))
+        if self._start_requests:
+            child = self._children.get(self._start_requests.pop(0))
             if child is not None and child.starters and not child.alive:
                 self._children.start(child)
             return True
         return False
 
-    def _go_on(self, operation: Operation) -> bool:
+    def _continue(self, operation: Operation) -> bool:
         if operation.to_stop:
             child = self._children.get(operation.to_stop[0])
             if child is not None and child.alive:
-                self._children.ask_to_stop(child)
+                self._children.request_stop(child)
                 return False
             operation.to_stop.pop(0)
         elif operation.to_start:
@@ -358,144 +511,12 @@ class RestartingActor(SupervisedActor):
                 return False
             operation.to_start.pop(0)
         else:
-            self._done(operation)
+            self._operation_done(operation)
         return True
 
-    def _done(self, operation: Operation) -> None:
+    def _operation_done(self, operation: Operation) -> None:
         self._operation = None
         if operation.purpose is Purpose.INITIAL:
             self.announce_started()
         elif operation.purpose is Purpose.FINAL:
             self.finish(self._final_reason)
-
-
-class Supervisor(RestartingActor):
-    """An OTP supervisor, as an actor.
-
-    Subclasses may use its methods in its own thread; everyone else sends the messages of the same
-    names. A call that is asked and cannot be carried out raises in the asker, and is harmless here.
-    """
-
-    def child(self, child_id: str) -> ChildInfo | None:
-        """Return one child, None where there is none."""
-        child = self._children.get(child_id)
-        return child.info() if child is not None else None
-
-    def children(self) -> tuple[ChildInfo, ...]:
-        """Return all children in start order (OTP: ``which_children/1``)."""
-        return tuple(child.info() for child in self._children)
-
-    def tell_child(self, child_id: str, message: object) -> bool:
-        """Put ``message`` into a child's inbox; False when it is not alive."""
-        child = self._children.get(child_id)
-        return child is not None and child.ref is not None and tell(child.ref, message)
-
-    def receive(self, message: object) -> object:  # noqa: PLR0911 - one return a call
-        """Handle OTP's calls; notices and timers beneath."""
-        match message:
-            case StartChild(spec):
-                return self.start_child(spec)
-            case TerminateChild(child_id):
-                return self.terminate_child(child_id)
-            case RestartChild(child_id):
-                return self.restart_child(child_id)
-            case DeleteChild(child_id):
-                self.delete_child(child_id)
-                return None
-            case WhichChildren():
-                return self.children()
-            case CountChildren():
-                return self._children.counts()
-            case _:
-                return super().receive(message)
-
-    def start_child(self, spec: ChildSpec) -> Future[ChildInfo]:
-        """Add and start a child (OTP: ``start_child/2``).
-
-        The future fails with ``RuntimeError`` when the start does; nothing is kept then, except under
-        a supervisor that parks, which goes on trying.
-
-        Raises:
-            InvalidSpec: the specification cannot be right, or its id is taken.
-            RuntimeError: this supervisor is ending.
-        """
-        check_spec(spec)
-        self._refuse_when_ending()
-        return self._start_and_wait(self._children.add(spec))
-
-    def restart_child(self, child_id: str) -> Future[ChildInfo]:
-        """Start a stopped or parked child (OTP: ``restart_child/2``); its restarts are counted anew.
-
-        The future fails with ``RuntimeError`` when the start does; the specification is kept.
-
-        Raises:
-            LookupError: there is no such child.
-            InvalidSpec: it is running, or about to.
-            RuntimeError: this supervisor is ending.
-        """
-        self._refuse_when_ending()
-        child = self._at_rest(child_id)
-        self._unpark(child)
-        child.log = RestartLog(self._spec.limit)
-        child.fresh = False
-        return self._start_and_wait(child)
-
-    def terminate_child(self, child_id: str) -> Future[ChildInfo]:
-        """Stop a child and keep its specification, a temporary one's not (OTP: ``terminate_child/2``).
-
-        Raises:
-            LookupError: there is no such child.
-        """
-        child = self._children.known(child_id)
-        self._unpark(child)
-        self._leave_out(child)
-        child.fail_starters(f"{child_id} was terminated before it had started")
-        future: Future[ChildInfo] = Future()
-        child.stoppers.append(future)
-        if child.alive:
-            self._children.ask_to_stop(child)
-        else:
-            self._children.set(child, ChildStatus.STOPPED)
-            self._stopped(child)
-        return future
-
-    def delete_child(self, child_id: str) -> None:
-        """Forget a child that is stopped or parked (OTP: ``delete_child/2``).
-
-        Raises:
-            LookupError: there is no such child.
-            InvalidSpec: it is running, or about to: terminate it first.
-        """
-        child = self._at_rest(child_id)
-        self._unpark(child)
-        self._children.remove(child)
-
-    def _start_and_wait(self, child: Child) -> Future[ChildInfo]:
-        future: Future[ChildInfo] = Future()
-        child.starters.append(future)
-        if self._operation is not None and self._spec.strategy is not Strategy.ONE_FOR_ONE:
-            # OTP: a call waits until the ordered restart that is under way is through.
-            self._asked.append(child.spec.id)
-        else:
-            self._children.start(child)
-        return future
-
-    def _at_rest(self, child_id: str) -> Child:
-        """Return a child that neither lives nor is about to; else raise."""
-        child = self._children.known(child_id)
-        if child.alive:
-            raise InvalidSpec(f"child {child_id!r} is running")
-        if child_id in self._due or child.starters or self._to_be_started(child):
-            raise InvalidSpec(f"child {child_id!r} is about to be started")
-        return child
-
-    def _leave_out(self, child: Child) -> None:
-        """Take a child out of everything that would start it."""
-        if child.spec.id in self._due:
-            self._due.remove(child.spec.id)
-        if self._operation is not None:
-            self._operation.leave_out(child.spec.id)
-
-    def _refuse_when_ending(self) -> None:
-        if self._operation is not None and self._operation.purpose is Purpose.FINAL:
-            raise RuntimeError("the supervisor is ending")

@@ -23,7 +23,6 @@ from streamwarden.supervision import (
     ChildSpec,
     ChildStarted,
     ChildType,
-    Exit,
     Intensity,
     Link,
     Shutdown,
@@ -31,6 +30,7 @@ from streamwarden.supervision import (
     SupervisorSpec,
     tell,
 )
+from streamwarden.supervision._actor import Exit
 from tests.unit.actors.stage import URL, Camera, Crash, World, at
 from tests.unit.supervision.by_hand import DEADLINE_S, Watcher
 

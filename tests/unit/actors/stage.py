@@ -19,7 +19,8 @@ from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
 from streamwarden.actors.spawning import Backoff, Spawning
 from streamwarden.actors.status import Shown, StatusBoard
 from streamwarden.model import Cause
-from streamwarden.supervision import ChildExited, ChildStarted, Exit, Link, Shutdown, tell
+from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
+from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import (
     FakeArchive,
     FakeInstruments,

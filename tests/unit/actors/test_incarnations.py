@@ -4,7 +4,7 @@ import pytest
 
 from streamwarden.actors.messages import RestartRun
 from streamwarden.model import Cause
-from streamwarden.supervision import ExitKind
+from streamwarden.supervision._actor import ExitKind
 from tests.unit.actors.stage import RecorderStage, at
 
 

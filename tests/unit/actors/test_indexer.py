@@ -8,7 +8,8 @@ import pytest
 
 from streamwarden.actors.indexer import IndexerDeps, SegmentIndexer
 from streamwarden.errors import Unavailable
-from streamwarden.supervision import ChildExited, Exit, Link, Shutdown, tell
+from streamwarden.supervision import ChildExited, Link, Shutdown, tell
+from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import HandWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
 

@@ -6,7 +6,7 @@ from streamwarden.actors.messages import RestartRun, SpawnPrepared
 from streamwarden.actors.ports import CannotRead
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import Ledger
-from streamwarden.supervision import ExitKind
+from streamwarden.supervision._actor import ExitKind
 from tests.unit.actors.stage import RecorderStage, at
 
 

@@ -17,7 +17,8 @@ from streamwarden.actors.retention_actor import (
     RetentionDeps,
 )
 from streamwarden.errors import Unavailable
-from streamwarden.supervision import ChildExited, ChildStarted, Exit, Link, Shutdown, tell
+from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
+from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import HandWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from streamwarden.actors.retention_actor import RetentionActor, RetentionDeps
-from streamwarden.supervision import ActorRef, Exit, Link, tell
+from streamwarden.supervision import ActorRef, Link, tell
+from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import HandWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from streamwarden.supervision import Intensity, Restart, Strategy
+from streamwarden.supervision import Intensity
+from streamwarden.supervision._spec import Restart, Strategy
 from tests.unit.supervision.stage import Event
 
 

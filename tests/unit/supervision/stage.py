@@ -18,8 +18,6 @@ from streamwarden.supervision import (
     ChildStarted,
     ChildStatus,
     ChildType,
-    Exit,
-    ExitReason,
     Link,
     Shutdown,
     SupervisedActor,
@@ -28,6 +26,7 @@ from streamwarden.supervision import (
     WhichChildren,
     tell,
 )
+from streamwarden.supervision._actor import Exit, ExitReason
 from tests.unit.supervision.by_hand import (
     DEADLINE_S,
     HandClock,

@@ -6,20 +6,21 @@ from concurrent.futures import Future
 import pytest
 
 from streamwarden.supervision import (
-    ChildCounts,
     ChildInfo,
     ChildStatus,
     ChildType,
+    SupervisorSpec,
+    WhichChildren,
+)
+from streamwarden.supervision._actor import ExitKind
+from streamwarden.supervision._children import ChildCounts
+from streamwarden.supervision._spec import InvalidSpec, Restart
+from streamwarden.supervision._supervisor import (
     CountChildren,
     DeleteChild,
-    ExitKind,
-    InvalidSpec,
-    Restart,
     RestartChild,
     StartChild,
-    SupervisorSpec,
     TerminateChild,
-    WhichChildren,
 )
 from tests.unit.supervision.stage import Ref, Stage, WatchedSupervisor
 

@@ -2,17 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.supervision import (
-    ChildStatus,
-    ExitKind,
-    Intensity,
-    Restart,
-    Shutdown,
-    Strategy,
-    SupervisorSpec,
-    TerminateChild,
-    WhichChildren,
-)
+from streamwarden.supervision import ChildStatus, Intensity, Shutdown, SupervisorSpec, WhichChildren
+from streamwarden.supervision._actor import ExitKind
+from streamwarden.supervision._spec import Restart, Strategy
+from streamwarden.supervision._supervisor import TerminateChild
 from tests.unit.supervision.stage import ROOT, Crash, Stage
 
 

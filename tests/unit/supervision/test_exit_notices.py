@@ -9,15 +9,13 @@ import pytest
 from streamwarden.supervision import (
     ChildExited,
     ChildStarted,
-    Exit,
-    ExitKind,
-    ExitReason,
     Link,
     Shutdown,
     SupervisedActor,
     inbox_depths,
     tell,
 )
+from streamwarden.supervision._actor import Exit, ExitKind, ExitReason
 from tests.unit.supervision.by_hand import DEADLINE_S
 from tests.unit.supervision.stage import (
     Crash,

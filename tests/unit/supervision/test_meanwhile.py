@@ -4,17 +4,13 @@ import threading
 
 import pytest
 
-from streamwarden.supervision import (
-    ChildStatus,
+from streamwarden.supervision import ChildStatus, Intensity, Shutdown
+from streamwarden.supervision._actor import ExitKind
+from streamwarden.supervision._spec import InvalidSpec, Restart, Strategy
+from streamwarden.supervision._supervisor import (
     DeleteChild,
-    ExitKind,
-    Intensity,
-    InvalidSpec,
-    Restart,
     RestartChild,
-    Shutdown,
     StartChild,
-    Strategy,
     TerminateChild,
 )
 from tests.unit.supervision.stage import ROOT, Stage

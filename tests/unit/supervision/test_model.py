@@ -9,19 +9,13 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from streamwarden.supervision import (
-    ChildSpec,
-    ChildStatus,
+from streamwarden.supervision import ChildSpec, ChildStatus, Intensity, Shutdown, SupervisorSpec
+from streamwarden.supervision._actor import ExitKind, ExitReason
+from streamwarden.supervision._spec import Restart, Strategy
+from streamwarden.supervision._supervisor import (
     DeleteChild,
-    ExitKind,
-    ExitReason,
-    Intensity,
-    Restart,
     RestartChild,
-    Shutdown,
     StartChild,
-    Strategy,
-    SupervisorSpec,
     TerminateChild,
 )
 from tests.unit.supervision.model import Boss, Node, Shape, World, cast

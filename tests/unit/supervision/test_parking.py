@@ -4,14 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from streamwarden.supervision import (
-    ChildStatus,
+from streamwarden.supervision import ChildStatus, Intensity, Parking
+from streamwarden.supervision._actor import ExitKind
+from streamwarden.supervision._spec import Restart
+from streamwarden.supervision._supervisor import (
     CountChildren,
     DeleteChild,
-    ExitKind,
-    Intensity,
-    Parking,
-    Restart,
     RestartChild,
     StartChild,
     TerminateChild,

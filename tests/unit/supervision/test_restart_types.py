@@ -2,15 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.supervision import (
-    ChildStatus,
-    CountChildren,
-    ExitKind,
-    ExitReason,
-    Restart,
-    StartChild,
-    WhichChildren,
-)
+from streamwarden.supervision import ChildStatus, WhichChildren
+from streamwarden.supervision._actor import ExitKind, ExitReason
+from streamwarden.supervision._spec import Restart
+from streamwarden.supervision._supervisor import CountChildren, StartChild
 from tests.unit.supervision.stage import Leave, Stage
 
 END = {

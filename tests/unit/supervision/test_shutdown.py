@@ -5,22 +5,17 @@ import threading
 import pytest
 
 from streamwarden.supervision import (
-    BRUTAL_KILL,
     INFINITY,
     ChildExited,
     ChildStatus,
-    ExitKind,
-    ExitReason,
-    Restart,
-    RestartChild,
     Shutdown,
-    StartChild,
-    Strategy,
     SupervisorSpec,
-    TerminateChild,
     WhichChildren,
     tell,
 )
+from streamwarden.supervision._actor import ExitKind, ExitReason
+from streamwarden.supervision._spec import BRUTAL_KILL, Restart, Strategy
+from streamwarden.supervision._supervisor import RestartChild, StartChild, TerminateChild
 from tests.unit.supervision.stage import ROOT, Hold, Leave, Stage, shut_down
 
 LEAVE = Leave(ExitReason(ExitKind.SHUTDOWN))

@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 
 from streamwarden.supervision import (
-    BRUTAL_KILL,
     INFINITY,
     ChildSpec,
     ChildType,
     Intensity,
-    InvalidSpec,
     Link,
     Parking,
+    SupervisorSpec,
+)
+from streamwarden.supervision._spec import (
+    BRUTAL_KILL,
+    InvalidSpec,
     Restart,
     RestartLog,
     Strategy,
-    SupervisorSpec,
     check_specs,
 )
 from tests.unit.supervision.stage import Ref

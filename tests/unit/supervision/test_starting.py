@@ -8,18 +8,15 @@ import pytest
 from streamwarden.supervision import (
     ChildSpec,
     ChildStatus,
-    CountChildren,
-    ExitKind,
     Intensity,
     Link,
-    Restart,
     Shutdown,
-    StartChild,
-    Strategy,
     SupervisorSpec,
-    TerminateChild,
     WhichChildren,
 )
+from streamwarden.supervision._actor import ExitKind
+from streamwarden.supervision._spec import Restart, Strategy
+from streamwarden.supervision._supervisor import CountChildren, StartChild, TerminateChild
 from tests.unit.supervision.stage import ROOT, Ref, Stage, Worker, shut_down
 
 

@@ -4,7 +4,9 @@ import threading
 
 import pytest
 
-from streamwarden.supervision import ChildStatus, Intensity, Restart, Strategy, TerminateChild
+from streamwarden.supervision import ChildStatus, Intensity
+from streamwarden.supervision._spec import Restart, Strategy
+from streamwarden.supervision._supervisor import TerminateChild
 from tests.unit.supervision.stage import ROOT, Event, Hold, Stage, shut_down
 
 PLENTY = Intensity(20, 5)
