@@ -31,7 +31,7 @@ from streamwarden.auth.rtsp_urls import redact
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.cli.environment import load_settings
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.devkit.cameras import VirtualCamera
 from streamwarden.devkit.picture import Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
@@ -79,7 +79,7 @@ class Site:
         self._stop_timeout_s = stop_timeout_s
         self.environ = self._environ()
         users = UserTokens(
-            self._user_secret, audience="streamwarden", roles_claim="roles", clock=SystemClock()
+            self._user_secret, audience="streamwarden", roles_claim="roles", clock=Clock()
         )
         token = users.sign(OWNER, roles=["admin"], ttl_s=7200)
         self.authorization = f"Bearer {token}"
@@ -209,7 +209,7 @@ class Site:
 
     def stream_tokens(self) -> StreamTokens:
         """Return who signs as the API does."""
-        return StreamTokens(parse_keys(self._stream_keys), SystemClock())
+        return StreamTokens(parse_keys(self._stream_keys), Clock())
 
     def read_url(self, camera_id: UUID) -> str:
         """Return a URL that a recorder may read."""

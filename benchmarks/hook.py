@@ -32,7 +32,7 @@ from streamwarden.auth.keys import SigningKey
 from streamwarden.auth.revocation import DenialList, links_withdrawn, user_blocked
 from streamwarden.auth.rtsp_urls import redact
 from streamwarden.auth.stream_tokens import StreamTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.http.api.api_app import InternalDeps, create_internal_app
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
@@ -93,9 +93,9 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
             tokens=tokens,
             auth_metrics=AuthMetrics(registry),
             denied=full_deny_list(),
-            sessions=SessionClaims(SystemClock()),
+            sessions=SessionClaims(Clock()),
             pulled=PulledPaths(),
-            memory=DesiredCache(tables, tables, SystemClock()),
+            memory=DesiredCache(tables, tables, Clock()),
             rtsp_internal_url="rtsp://mediamtx:8554",
         )
     )
@@ -103,7 +103,7 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
 
 def full_deny_list() -> DenialList:
     """A list of as many rules as issue 5 asks for, none of which meets the tokens here."""
-    clock = SystemClock()
+    clock = Clock()
     denied = DenialList(clock)
     at = clock.now()
     for number in range(DENIED // 2):
@@ -232,7 +232,7 @@ def main() -> None:
         client()
         return
     configure("text", "info", sys.stderr, redact=redact)
-    tokens = StreamTokens([SigningKey("bench", b"k" * 40, None)], SystemClock())
+    tokens = StreamTokens([SigningKey("bench", b"k" * 40, None)], Clock())
     body = json.dumps(asked(tokens.sign_view("alice", PATH, ttl_s=3600).token))
     with serving(hook_app(tokens), "hook") as hook, serving(empty_app(), "empty") as empty:
         urls = {"hook": f"{hook}/api/v1/m2m/check-stream-pwd", "empty": f"{empty}/"}

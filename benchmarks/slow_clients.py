@@ -29,7 +29,7 @@ from streamwarden.app.roles import raise_file_limit
 from streamwarden.auth.keys import SigningKey
 from streamwarden.auth.rtsp_urls import redact
 from streamwarden.auth.stream_tokens import StreamTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.logs import configure
 
 ON_USERS, ON_HOOK = 1000, 200
@@ -122,7 +122,7 @@ def cores_used(seconds: float) -> float:
 
 def measure(options: argparse.Namespace) -> None:
     """Measure in turns, so that what else the machine does falls on all three, and print."""
-    tokens = StreamTokens([SigningKey("bench", b"k" * 40, None)], SystemClock())
+    tokens = StreamTokens([SigningKey("bench", b"k" * 40, None)], Clock())
     body = json.dumps(asked(tokens.sign_view("alice", PATH, ttl_s=3600).token))
     quiet, on_users, on_hook, cores = [], [], [], []
     with serving(hook_app(tokens), "hook") as hook, serving(empty_app(), "users") as users:

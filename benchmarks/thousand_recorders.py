@@ -43,7 +43,7 @@ from _site import OWNER, Site, end, site
 from kill_gap import journal_rows
 
 from streamwarden.app import resources
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.paths import live_name
@@ -254,7 +254,7 @@ def wish(place: Site, cameras: int, segment_s: float) -> list[UUID]:
     database = Database(place.database_url, application_name="bench")
     database.open()
     try:
-        now = SystemClock().now()
+        now = Clock().now()
         with database.connection() as connection:
             connection.execute(
                 b"insert into settings (key, value) values ('video_segment_seconds', %s::jsonb)",
@@ -265,7 +265,7 @@ def wish(place: Site, cameras: int, segment_s: float) -> list[UUID]:
             for n in range(cameras)
         ]
         for camera in added:
-            StreamRepository(database).want(camera, requested_by=OWNER, at=SystemClock().now())
+            StreamRepository(database).want(camera, requested_by=OWNER, at=Clock().now())
         return [camera.id for camera in added]
     finally:
         database.close()

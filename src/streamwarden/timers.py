@@ -1,7 +1,7 @@
-"""One thread that calls functions when their time has come.
+"""Timers: one thread that calls functions when they are due.
 
-Actors must not sleep: they ask for a message later. A callback runs on the timers' own thread, so it
-does nothing but put a message into an inbox.
+Actors must not sleep; they set a timer. Its callback runs on the timers' thread, so it only puts a
+message into an inbox.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 SWEEP_ABOVE: Final = 64
-"""Cancelled timers stay in the heap until due; above this many, they are swept when the majority."""
+"""Cancelled timers stay in the heap until due. Above this number they are removed once a majority."""
 
 
 class Timer:
@@ -32,11 +32,11 @@ class Timer:
 
     @property
     def pending(self) -> bool:
-        """Whether the callback is still to be called."""
+        """Whether the callback has been neither called nor cancelled."""
         return self._callback is not None
 
     def cancel(self) -> None:
-        """Do not call the callback any more. Harmless when it has been called or cancelled."""
+        """Drop the callback. No effect if it has been called or cancelled."""
         if self._callback is not None:
             self._callback = None
             self._on_cancel()
@@ -49,7 +49,7 @@ class Timer:
 
 
 class Timers:
-    """A heap of timers and the thread that fires them; a callback that raises costs only itself."""
+    """A heap of timers and the thread that fires them; an exception in a callback is logged."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
@@ -61,7 +61,7 @@ class Timers:
         self._thread.start()
 
     def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` on the timers' thread once ``delay_s`` seconds have passed."""
+        """Call ``callback`` on the timers' thread after ``delay_s`` seconds."""
         timer = Timer(callback, self._count_cancelled)
         entry = (time.monotonic() + max(0.0, delay_s), next(self._order), timer)
         with self._changed:
@@ -74,7 +74,7 @@ class Timers:
         return timer
 
     def close(self) -> None:
-        """Forget every timer and end the thread."""
+        """Drop all timers and end the thread."""
         with self._changed:
             self._closed = True
             self._heap.clear()
@@ -83,8 +83,8 @@ class Timers:
             self._thread.join()
 
     def _count_cancelled(self) -> None:
-        # A recorder cancels a timer for nearly every one it sets: without the sweep, long pauses that
-        # are cancelled early would pile up until they are due.
+        # A recorder cancels nearly every timer it sets. Without this, cancelled long timers would stay in
+        # the heap until they are due.
         with self._changed:
             self._cancelled += 1
             if self._cancelled > SWEEP_ABOVE and self._cancelled * 2 > len(self._heap):

@@ -1,7 +1,4 @@
-"""A small pool of threads for what must wait: disk, tokens, SQL.
-
-What this process may use of the machine.
-"""
+"""Thread pools for blocking work: disk, HTTP calls, SQL. Results come by callback."""
 
 from __future__ import annotations
 
@@ -15,8 +12,6 @@ from typing import TypeVar
 
 import structlog
 
-from streamwarden.actors.ports import Workers
-
 log = structlog.get_logger(__name__)
 
 
@@ -24,10 +19,10 @@ T = TypeVar("T")
 
 
 class WorkerPool:
-    """Runs blocking work and answers by callback.
+    """A pool of a few threads.
 
-    The threads are few; the queue is bounded by its users, each of whom has a bounded number of
-    pieces under way: a recorder one token, one folder, and the segments listed and not yet stored.
+    Its queue has no limit of its own. The users bound it: a recorder queues at most one token call, one
+    folder, and the segments that are closed and not stored yet.
     """
 
     def __init__(self, name: str, *, threads: int) -> None:
@@ -38,21 +33,21 @@ class WorkerPool:
         self._executor.submit(_carry_out, work, reply)
 
     def close(self) -> None:
-        """Finish what is queued, and end the threads."""
+        """Finish the queued work, and end the threads."""
         self._executor.shutdown(wait=True)
 
 
-class InOrder:
-    """One camera's work on a shared pool, one piece after the other. Any thread."""
+class SerialExecutor:
+    """Runs work on a shared pool one piece at a time, in the order given. Thread-safe."""
 
-    def __init__(self, pool: Workers) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
         self._queue: deque[Callable[[], None]] = deque()
         self._busy = False
         self._lock = threading.Lock()
 
     def run(self, work: Callable[[], T], reply: Callable[[T | Exception], None]) -> None:
-        """Call ``work`` when all that was given before is done, then ``reply``."""
+        """Call ``work`` after all earlier work, then ``reply`` with its result or its exception."""
         with self._lock:
             self._queue.append(partial(_carry_out, work, reply))
             if self._busy:
@@ -73,7 +68,7 @@ def _carry_out(work: Callable[[], T], reply: Callable[[T | Exception], None]) ->
     result: T | Exception
     try:
         result = work()
-    except Exception as error:  # noqa: BLE001 - the answer tells the asker, who decides
+    except Exception as error:  # noqa: BLE001 - the caller gets it as its answer
         result = error
     try:
         reply(result)
@@ -82,5 +77,5 @@ def _carry_out(work: Callable[[], T], reply: Callable[[T | Exception], None]) ->
 
 
 def cores() -> int:
-    """Return how many cores this process may run on."""
+    """Return the number of cores this process may run on."""
     return max(1, len(os.sched_getaffinity(0)))

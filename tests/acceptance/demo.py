@@ -13,7 +13,7 @@ from typing import Any, Self
 import psutil
 
 from streamwarden.auth.users import UserTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from tests.acceptance.calls import Caller, bearer, internal
 from tests.acceptance.program import FROM_THE_CHECKOUT, Program, free_port_base
 from tests.acceptance.user import CameraUser
@@ -96,9 +96,7 @@ class DemoProgram:
     def token_of(self, sub: str, *roles: str) -> str:
         """Return a token for another user, as their identity provider would sign it."""
         secret = self.secrets()["user_jwt_secret"]
-        tokens = UserTokens(
-            secret, audience="streamwarden", roles_claim="roles", clock=SystemClock()
-        )
+        tokens = UserTokens(secret, audience="streamwarden", roles_claim="roles", clock=Clock())
         return tokens.sign(sub, roles=roles, ttl_s=3600)
 
     def folder_of(self, camera: CameraUser) -> Path:

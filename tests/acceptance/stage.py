@@ -14,7 +14,7 @@ import psycopg
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
 from streamwarden.devkit.picture import SMALL_PICTURE, Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
@@ -51,7 +51,7 @@ class Stage:
         self._added: list[CameraUser] = []
         self._make = make
         self.move_to(database_url)
-        clock = SystemClock()
+        clock = Clock()
         self._users = UserTokens(
             self.user_secret, audience="streamwarden", roles_claim="roles", clock=clock
         )

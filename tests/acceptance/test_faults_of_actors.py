@@ -20,7 +20,7 @@ from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.streaming_role import StreamingProgram
 from streamwarden.cli.environment import load_settings
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.supervision import tell
 from tests.acceptance.breaking import (
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Brea
         failures: list[str] = []
         before = _threads()
         role = StreamingProgram(
-            load_settings(None, stage.environment), clock=SystemClock(), on_failure=failures.append
+            load_settings(None, stage.environment), clock=Clock(), on_failure=failures.append
         )
         role.start()
         try:

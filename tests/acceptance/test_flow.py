@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from streamwarden.auth.users import UserTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from tests.acceptance.calls import Caller, bearer, internal
 from tests.acceptance.footage import complaints, moment, stored_files, tracks
 from tests.acceptance.stage import OWNER, Stage
@@ -102,7 +102,7 @@ def _unsigned(_: Stage) -> dict[str, str]:
 
 
 def _signed(secret: str, audience: str = "streamwarden") -> str:
-    tokens = UserTokens(secret, audience=audience, roles_claim="roles", clock=SystemClock())
+    tokens = UserTokens(secret, audience=audience, roles_claim="roles", clock=Clock())
     return tokens.sign(OWNER)
 
 

@@ -15,7 +15,7 @@ import pytest
 from streamwarden.app.api_role import ApiRole
 from streamwarden.app.streaming_role import StreamingProgram
 from streamwarden.cli.environment import load_settings
-from streamwarden.clock import to_milliseconds
+from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.ffmpeg.jobs import decode
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.verify import Scope
@@ -37,7 +37,7 @@ HOUR_S = 3600.0
 DAY = timedelta(days=1)
 
 
-class SetClock:
+class SetClock(Clock):
     """The machine's clocks, the wall clock of which can be set. Any thread."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from streamwarden.auth.users import UserTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from tests.browser.conftest import NewPerson
 from tests.browser.site import Site
 
@@ -59,7 +59,7 @@ def test_a_token_that_expires_while_the_page_is_open_is_told(
 def test_a_token_that_the_api_refuses_is_told(site: Site, new_person: NewPerson) -> None:
     tokens = UserTokens(
         "another-secret-of-thirty-two-bytes-or-more", audience="streamwarden",
-        roles_claim="roles", clock=SystemClock(),
+        roles_claim="roles", clock=Clock(),
     )  # fmt: skip
     person = new_person(site.webui)
     person.allow_refusals = True

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
+from streamwarden.clock import Clock
 from streamwarden.errors import ExportNotFound, Unavailable
 from streamwarden.model import Segment
 from streamwarden.storage.recording_index import SegmentRepository
@@ -88,7 +89,7 @@ class FakeIndex(SegmentRepository):
         return self.rows.get((camera_id, segment_id))
 
 
-class FakeClock:
+class FakeClock(Clock):
     """Both clocks, moved by hand."""
 
     def __init__(self, now: datetime = EPOCH) -> None:

@@ -21,6 +21,7 @@ from streamwarden.actors.ports import (
 )
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
+from streamwarden.workers import WorkerPool
 from tests.unit.supervision.by_hand import DEADLINE_S
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ T = TypeVar("T")
 Piece = Callable[[], None]
 
 
-class HandWorkers:
+class HandWorkers(WorkerPool):
     """A pool that works in the caller's thread, or holds each piece until the test lets it go."""
 
     def __init__(self) -> None:

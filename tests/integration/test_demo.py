@@ -13,7 +13,7 @@ import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import psutil
 import pytest
 
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.devkit import demo as demo_module
 from streamwarden.devkit.demo import Demo, DemoFailed, DemoOptions, DemoParts, DemoStopped
 from streamwarden.devkit.demo_ports import DemoPorts, demo_ports
@@ -46,7 +46,7 @@ class Stage:
             start_database=self._start_database,
             stop_database=lambda: self.done.append("database stopped"),
             ffmpeg=imageio_ffmpeg.get_ffmpeg_exe(),
-            clock=SystemClock(),
+            clock=Clock(),
             environ={"PATH": "/nowhere", "XDG_CACHE_HOME": "/dev/null"},
             stop_timeout_s=5,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.devkit.media_server import MediaServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable, PathRefused
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
@@ -51,7 +51,7 @@ def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourcePaths]:
         table=storage.sources,
         plans=SourcePlans(SourceTargets(("127.0.0.1",)), sealer),
         pulled=PulledPaths(),
-        clock=SystemClock(),
+        clock=Clock(),
         metrics=SourceMetrics(CollectorRegistry()),
         ready=lambda: None,
         sealer=sealer,
@@ -61,7 +61,7 @@ def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourcePaths]:
 
 
 def add(storage: FakeStorage, path: str = "cam/door") -> None:
-    camera = storage.cameras.add(name="x", owner="alice", created_at=SystemClock().now(), path=path)
+    camera = storage.cameras.add(name="x", owner="alice", created_at=Clock().now(), path=path)
     sealed = CredentialCipher([b"k" * 32]).seal(camera.id, SHOWN)
     storage.cameras.update(camera.id, source=Source(url=NOBODY, sealed=sealed))
 

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from streamwarden.actors.ports import Scheduler
 from streamwarden.clock import Clock
 from streamwarden.recordings.gap_ledger import GapChange
+from streamwarden.timers import Timers
 
 _LAG_S: Final = 2.0
 _EVERY_S: Final = 1.0
@@ -40,7 +40,7 @@ class _Metered:
 class GapMeter:
     """Counts the seconds of all open gaps once a second. Any thread."""
 
-    def __init__(self, *, counter: GapCounter, clock: Clock, timers: Scheduler) -> None:
+    def __init__(self, *, counter: GapCounter, clock: Clock, timers: Timers) -> None:
         self._counter = counter
         self._clock = clock
         self._timers = timers

@@ -16,11 +16,12 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.ports import Scheduler, Workers
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import RowsRefused
 from streamwarden.supervision import Link, SupervisedActor
+from streamwarden.timers import Timers
+from streamwarden.workers import WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +64,8 @@ class IndexerDeps:
     write_batch: Callable[[], int]
     batch_rows: int
     on_append: Callable[[Callable[[], None]], None]
-    workers: Workers
-    timers: Scheduler
+    workers: WorkerPool
+    timers: Timers
 
 
 class SegmentIndexer(SupervisedActor):

@@ -15,10 +15,11 @@ import structlog
 
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import End, Finished
-from streamwarden.actors.ports import CameraArchive, FinishedSegment, Workers
+from streamwarden.actors.ports import CameraArchive, FinishedSegment
 from streamwarden.clock import Clock
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
+from streamwarden.workers import SerialExecutor
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class Caretaker:
         *,
         camera_id: UUID,
         archive: CameraArchive,
-        disk: Workers,
+        disk: SerialExecutor,
         meter: GapMeter,
         clock: Clock,
     ) -> None:

@@ -5,7 +5,7 @@ Everything that blocks (disk, token, SQL) is called in a worker thread, never in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from uuid import UUID
 from streamwarden.actors.messages import LastSegment
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
-from streamwarden.timers import Timer
 
 T = TypeVar("T")
 
@@ -162,20 +161,6 @@ def reason(error: object) -> tuple[Cause, str]:
     if isinstance(error, CannotStore | CannotRead):
         return error.cause, str(error)
     return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]
-
-
-class Workers(Protocol):
-    """A bounded pool for what must wait; answers come by message."""
-
-    def run(self, work: Callable[[], T], reply: Callable[[T | Exception], None]) -> None:
-        """Call ``work`` in a worker thread, and ``reply`` with what it returned or raised."""
-
-
-class Scheduler(Protocol):
-    """What calls back later."""
-
-    def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` on another thread after ``delay_s`` seconds."""
 
 
 class RecordingInstruments(Protocol):

@@ -40,10 +40,8 @@ from streamwarden.actors.messages import (
 from streamwarden.actors.ports import (
     FinishedSegment,
     OpenedFolder,
-    Scheduler,
     SpawnOrder,
     StoredSegment,
-    Workers,
     reason,
 )
 from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
@@ -52,6 +50,8 @@ from streamwarden.actors.segment_log import STORE_AGAIN_S, Bookkeeping
 from streamwarden.actors.spawning import Spawning
 from streamwarden.model import Cause
 from streamwarden.supervision import Link, SupervisedActor
+from streamwarden.timers import Timers
+from streamwarden.workers import WorkerPool
 
 
 class Attempts:
@@ -61,8 +61,8 @@ class Attempts:
         self,
         *,
         spawning: Spawning,
-        callers: Workers,
-        timers: Scheduler,
+        callers: WorkerPool,
+        timers: Timers,
         tell: Callable[[object], None],
     ) -> None:
         self._spawning = spawning

@@ -9,16 +9,12 @@ from uuid import UUID
 
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import RunInbox
-from streamwarden.actors.ports import (
-    CameraArchive,
-    CameraRuns,
-    RecordingInstruments,
-    Scheduler,
-    Workers,
-)
+from streamwarden.actors.ports import CameraArchive, CameraRuns, RecordingInstruments
 from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.status import Shown
 from streamwarden.clock import Clock
+from streamwarden.timers import Timers
+from streamwarden.workers import SerialExecutor, WorkerPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +25,9 @@ class RecorderDeps:
     adopt: Callable[[UUID, RunInbox], CameraRuns]
     spawning: Spawning
     shown: Shown
-    disk: Workers
-    callers: Workers
-    timers: Scheduler
+    disk: SerialExecutor
+    callers: WorkerPool
+    timers: Timers
     clock: Clock
     instruments: RecordingInstruments
     meter: GapMeter

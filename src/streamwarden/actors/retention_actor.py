@@ -12,8 +12,9 @@ from typing import Final
 
 import structlog
 
-from streamwarden.actors.ports import Scheduler, Workers
 from streamwarden.supervision import Link, SupervisedActor
+from streamwarden.timers import Timers
+from streamwarden.workers import WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +42,8 @@ class RetentionDeps:
     """What the actor works with. ``sweep`` blocks; True means that there is more to delete."""
 
     sweep: Callable[[], bool]
-    workers: Workers
-    timers: Scheduler
+    workers: WorkerPool
+    timers: Timers
 
 
 class RetentionActor(SupervisedActor):

@@ -23,12 +23,12 @@ from streamwarden.actors.ports import (
     FinishedSegment,
     OpenedFolder,
     StoredSegment,
-    Workers,
 )
 from streamwarden.actors.recorder_deps import RecorderDeps
 from streamwarden.actors.runs import LiveRuns, Loss
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
+from streamwarden.workers import SerialExecutor
 
 
 class SegmentLine:
@@ -38,7 +38,7 @@ class SegmentLine:
     """
 
     def __init__(
-        self, *, archive: CameraArchive, disk: Workers, tell: Callable[[object], None]
+        self, *, archive: CameraArchive, disk: SerialExecutor, tell: Callable[[object], None]
     ) -> None:
         self._archive = archive
         self._disk = disk
@@ -88,7 +88,7 @@ class Accounts:
         *,
         camera_id: UUID,
         archive: CameraArchive,
-        disk: Workers,
+        disk: SerialExecutor,
         meter: GapMeter,
         tell: Callable[[object], None],
     ) -> None:

@@ -28,7 +28,6 @@ from streamwarden.actors.messages import (
     UpdateStream,
     WishesRead,
 )
-from streamwarden.actors.ports import Scheduler, Workers
 from streamwarden.actors.recorder_deps import Asked, RecorderSpec
 from streamwarden.actors.status import StatusBoard
 from streamwarden.clock import Clock
@@ -46,6 +45,8 @@ from streamwarden.supervision import (
     SupervisorSpec,
     tell,
 )
+from streamwarden.timers import Timers
+from streamwarden.workers import WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +73,8 @@ class ManagerDeps:
     read_wishes: Callable[[], Desired]
     wishes: WishBook
     board: StatusBoard
-    callers: Workers
-    timers: Scheduler
+    callers: WorkerPool
+    timers: Timers
     clock: Clock
     observer: Observer
     recorder_shutdown_s: float

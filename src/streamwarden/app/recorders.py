@@ -24,7 +24,7 @@ from streamwarden.recordings.camera_files import CameraFiles
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.streams import SettingsRepository, StreamRepository
 from streamwarden.supervision import ActorRef, Link
-from streamwarden.workers import InOrder
+from streamwarden.workers import SerialExecutor
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Recorders:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._orders: dict[UUID, InOrder] = {}
+        self._orders: dict[UUID, SerialExecutor] = {}
 
     def start(self, link: Link, spec: RecorderSpec, owner: str) -> ActorRef:
         """Start an incarnation of a camera's recorder."""
@@ -161,8 +161,8 @@ class Recorders:
             request_id=request_id,
         )
 
-    def _in_order(self, camera_id: UUID) -> InOrder:
-        return self._orders.setdefault(camera_id, InOrder(self._ground.pools.disk))
+    def _in_order(self, camera_id: UUID) -> SerialExecutor:
+        return self._orders.setdefault(camera_id, SerialExecutor(self._ground.pools.disk))
 
 
 def _log_release(camera_id: UUID, result: object) -> None:

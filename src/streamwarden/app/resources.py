@@ -44,7 +44,7 @@ from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import SegmentRepository
 from streamwarden.timers import Timers
-from streamwarden.workers import InOrder, WorkerPool, cores
+from streamwarden.workers import SerialExecutor, WorkerPool, cores
 
 log = structlog.get_logger(__name__)
 
@@ -166,7 +166,7 @@ def open_ground(
         watcher=watcher,
         archive=archive,
         meter=meter,
-        wishes=_wish_book(root.state / "streams.json", InOrder(pools.disk)),
+        wishes=_wish_book(root.state / "streams.json", SerialExecutor(pools.disk)),
     )
 
 
@@ -217,7 +217,7 @@ def _open_pools(closing: ExitStack) -> Pools:
     return pools
 
 
-def _wish_book(path: Path, disk: InOrder) -> WishBook:
+def _wish_book(path: Path, disk: SerialExecutor) -> WishBook:
     def save(content: bytes) -> None:
         disk.run(lambda: replace_file(path, content), _note_unsaved)
 

@@ -14,7 +14,7 @@ import structlog
 from streamwarden.app.api_role import ApiRole
 from streamwarden.app.streaming_role import StreamingProgram
 from streamwarden.app.webui_role import WebUiRole
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 
 
@@ -75,7 +75,7 @@ def run_roles(
     settings = with_ports(settings)
     raise_file_limit()
     keep_files_private()
-    clock = SystemClock()
+    clock = Clock()
     running = RunningRoles()
     with ExitStack() as starting:
         fail = on_failure or _log_failure

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from streamwarden.cli.environment import check_known, open_database
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, InvalidInput
@@ -54,7 +54,7 @@ def look_at(
     decoding: bool,
 ) -> Look:
     """Return what a check is to look at; all cameras and all times where nothing is given."""
-    now = SystemClock().now()
+    now = Clock().now()
     if from_ is not None and from_ >= (to or now):
         raise InvalidInput("--from must be before --to", field="from")
     scope = Scope(

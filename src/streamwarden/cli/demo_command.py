@@ -16,7 +16,7 @@ from streamwarden.cli import environment
 from streamwarden.cli.output import print_line
 from streamwarden.cli.stop_signals import Failure, configure_logs, stop_signals
 from streamwarden.cli.token_commands import sign_user
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.devkit.demo import OWNER, Demo, DemoOptions, DemoParts, DemoStopped, RunningRoles
 from streamwarden.devkit.demo_ports import demo_ports
@@ -108,7 +108,7 @@ def _parts(
         start_database=start_database,
         stop_database=stop_database,
         ffmpeg=environment.ffmpeg_for(settings),
-        clock=SystemClock(),
+        clock=Clock(),
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,
     )

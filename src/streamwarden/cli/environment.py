@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from streamwarden.auth.keys import parse_keys
 from streamwarden.cli.access_tools import OPERATOR, AccessTools
 from streamwarden.cli.camera_input import check_camera
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.config import settings as config
 from streamwarden.config.settings import Settings
 from streamwarden.errors import InvalidInput, NotFound
@@ -91,13 +91,13 @@ def add_camera(
             owner=owner,
             path=path,
             status=status,
-            created_at=SystemClock().now(),
+            created_at=Clock().now(),
             camera_id=camera_id,
             source=None if change is None else change.source,
         )
         if change is not None:
             told = told_of(source, camera.source_url)
-            AccessTools(database, SystemClock()).note("add_camera", camera_id=camera_id, **told)
+            AccessTools(database, Clock()).note("add_camera", camera_id=camera_id, **told)
         return camera
 
 
@@ -142,7 +142,7 @@ def set_camera(
             source=None if change is None else change.source,
             drop_source=change is not None and change.source is None,
         )
-        camera, clock = _found(changed, camera_id), SystemClock()
+        camera, clock = _found(changed, camera_id), Clock()
         if camera.status != "active":
             StreamRepository(database).unwant(camera_id, requested_by=OPERATOR, at=clock.now())
         told = told_of(source, camera.source_url)
@@ -157,7 +157,7 @@ def remove_camera(settings: Settings, camera_id: UUID) -> None:
     """
     with open_database(settings) as database:
         cameras = CameraRepository(database)
-        camera, clock = _found(cameras.get(camera_id), camera_id), SystemClock()
+        camera, clock = _found(cameras.get(camera_id), camera_id), Clock()
         StreamRepository(database).unwant(camera_id, requested_by=OPERATOR, at=clock.now())
         cameras.remove(camera_id)
         AccessTools(database, clock).camera_removed(camera)
@@ -167,7 +167,7 @@ def remove_camera(settings: Settings, camera_id: UUID) -> None:
 def access_tools(settings: Settings) -> Iterator[AccessTools]:
     """Open the database for grants, blocks and the audit trail."""
     with open_database(settings) as database:
-        yield AccessTools(database, SystemClock())
+        yield AccessTools(database, Clock())
 
 
 def list_recordings(
@@ -183,7 +183,7 @@ def list_recordings(
 
     The camera itself may be gone already: its recordings outlive it.
     """
-    to = to or SystemClock().now()
+    to = to or Clock().now()
     from_ = from_ or to - _DAY
     if from_ >= to:
         raise InvalidInput("--from must be before --to", field="from")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
@@ -44,7 +44,7 @@ def seal_now(
     if settings.seal_key_file is None:
         raise ConfigError(f"{variable('seal_key_file')} is not set")
     url = settings.secret("database_url")
-    key, clock = load_signing_key(settings.seal_key_file), SystemClock()
+    key, clock = load_signing_key(settings.seal_key_file), Clock()
     database = Database(url, max_size=1, application_name="tools")
     database.open()
     try:

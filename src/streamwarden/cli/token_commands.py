@@ -11,7 +11,7 @@ from streamwarden.auth.rtsp_urls import publish_url
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.cli.camera_input import check_path
-from streamwarden.clock import Clock, SystemClock
+from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 
 
@@ -28,7 +28,7 @@ def sign_user(
     settings: Settings, *, sub: str, roles: Iterable[str], ttl_s: int, clock: Clock | None = None
 ) -> IssuedToken:
     """Sign a token with which ``sub`` calls the API, as the identity provider would."""
-    clock = clock or SystemClock()
+    clock = clock or Clock()
     tokens = UserTokens(
         settings.secret("user_jwt_secret"),
         audience=settings.user_jwt_audience,
@@ -55,7 +55,7 @@ def sign_publish(settings: Settings, *, sub: str, path: str, ttl_s: int) -> Issu
 
 
 def _stream_tokens(settings: Settings) -> StreamTokens:
-    return StreamTokens(parse_keys(settings.secret("stream_token_keys")), SystemClock())
+    return StreamTokens(parse_keys(settings.secret("stream_token_keys")), Clock())
 
 
 def _with_url(settings: Settings, signed: SignedToken, path: str) -> IssuedToken:

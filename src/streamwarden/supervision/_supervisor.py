@@ -168,7 +168,7 @@ class Supervisor(SupervisedActor):
         self._final_reason = SHUTDOWN
 
     def child_changed(self, info: ChildInfo) -> None:
-        """Hook for subclasses, called after each change of a child's status; raising ends the supervisor."""
+        """Hook, called after each change of a child's status; raising ends the supervisor."""
 
     # Hooks of the actor
 
@@ -392,7 +392,7 @@ class Supervisor(SupervisedActor):
             self._children.remove(child)
 
     def _start_failed(self, child: Child, reason: ExitReason) -> None:
-        error = reason.error or f"ended while starting: {reason.kind}"
+        error = reason.error or f"it ended while starting: {reason.kind}"
         requested = bool(child.starters) and self._spec.parking is None
         child.fail_starters(f"{child.spec.id} did not start: {error}")
         if self._operation is not None and self._to_be_started(child):

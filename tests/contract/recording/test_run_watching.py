@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from streamwarden.actors.ports import CameraRuns, SpawnOrder
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.watcher import Pacer, RunWatcher
 from streamwarden.model import Cause
@@ -83,7 +83,7 @@ class RealStage:
         self._pipes: dict[int, int] = {}
         self._watcher = RunWatcher(
             ffmpeg="/bin/sh",
-            clock=SystemClock(),
+            clock=Clock(),
             pacer=Pacer(interval_s=0.01, burst=10),
             argv=stand_in,
         )

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.audit_sink import AuditSink
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import GuardMetrics
 from streamwarden.model import AuditEvent
@@ -89,7 +89,7 @@ class Office:
         self.registry = CollectorRegistry()
         self.writer = AuditSink(
             self.table,
-            clock=SystemClock(),
+            clock=Clock(),
             metrics=GuardMetrics(self.registry),
             keep_days=365,
             ready=lambda: None,

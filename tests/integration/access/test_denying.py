@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from streamwarden.auth import revocation as rules
 from streamwarden.auth.revocation import DenialList, DenialSync, listen_at
 from streamwarden.auth.stream_tokens import StreamAction, StreamClaims, StreamUse
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import GuardMetrics
 from streamwarden.model import BlockedUser
@@ -48,7 +48,7 @@ class Follower:
     def __init__(
         self, url: str, database: Database, ready: Callable[[], None] = lambda: None
     ) -> None:
-        self.clock = SystemClock()
+        self.clock = Clock()
         self.denied = DenialList(self.clock)
         self.changes = threading.Semaphore(0)
         self.keeper = DenialSync(

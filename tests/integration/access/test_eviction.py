@@ -13,7 +13,7 @@ from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.devkit.relay.server import RelayServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
 from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
@@ -26,7 +26,7 @@ PATH = "alice/door"
 WITHIN_S = 30.0
 
 
-class AheadClock(SystemClock):
+class AheadClock(Clock):
     """The machine's clock, put forward at will."""
 
     ahead = timedelta(0)

@@ -15,7 +15,7 @@ from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.http.api.api_app import ApiDeps, create_api_app
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
@@ -47,7 +47,7 @@ class Recorded:
 
 @pytest.fixture
 def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]:
-    storage, clock = FakeStorage(), SystemClock()
+    storage, clock = FakeStorage(), Clock()
     camera = storage.cameras.add(name="Door", owner="alice", created_at=clock.now())
     segment = a_segment(camera.id, start=0, end=30)
     storage.segments.insert_many([segment])

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from streamwarden.clock import Clock, SystemClock
+from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder, recording_argv
 from streamwarden.ffmpeg.run import Ended, Listed
 from streamwarden.ffmpeg.watcher import Pacer, Patience, RunWatcher
@@ -127,7 +127,7 @@ def watching(
     """A watcher that is closed in the end, with every process of it gone."""
     watcher = RunWatcher(
         ffmpeg=ffmpeg,
-        clock=clock or SystemClock(),
+        clock=clock or Clock(),
         pacer=pacer or Pacer(interval_s=0.005, burst=50),
         patience=patience,
         argv=argv,

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.ffmpeg import watcher as watcher_module
 from streamwarden.ffmpeg.command import WITH_US
@@ -305,7 +305,7 @@ def test_a_file_that_grows_is_left_alone_and_one_that_stops_is_a_stall(tmp_path:
         for _ in range(3):
             _let_ticks_pass(watcher, 4)
             _write(tmp_path, FRAGMENT)
-        last_growth = SystemClock().now()
+        last_growth = Clock().now()
         assert "stalled" not in ear.names()
         end = ear.end()
     assert (end.cause, end.recorded) == (Cause.STALLED, True)
@@ -352,7 +352,7 @@ def test_a_listener_that_raises_loses_nothing_and_hurts_nobody(tmp_path: Path) -
     assert other.names().count("listed") == 2
 
 
-class SetClock(SystemClock):
+class SetClock(Clock):
     """The machine's clock, which an operator has set."""
 
     ahead_s = 0.0

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from streamwarden.actors.indexer import IndexWriter
 from streamwarden.actors.ports import FinishedSegment
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.model import Camera, Cause, Gap, Segment
 from streamwarden.paths import live_name
@@ -81,7 +81,7 @@ class Recordings:
             record_root=root,
             journal=self.journal,
             counter=Uncounted(),
-            clock=SystemClock(),
+            clock=Clock(),
             alive_until=None,
             indexed_end=lambda _camera_id, _row_id: None,
         )

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from streamwarden.cli.main import main
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.model import Camera
 from streamwarden.recordings.reconcile import StartupReconcile
 from streamwarden.storage.cameras import CameraRepository
@@ -177,7 +177,7 @@ def test_reconcile_says_what_became_of_each_and_fails_for_what_it_could_not_mend
 # At the start of a server
 
 
-class LateClock(SystemClock):
+class LateClock(Clock):
     """The server starts a minute after noon."""
 
     def now(self) -> Any:  # noqa: ANN401 - a datetime, as the clock's own
@@ -191,7 +191,7 @@ def start(made: Recordings, database: Database, timers: HandTimers) -> None:
         database=database,
         clock=LateClock(),
         workers=pool,
-        timers=timers,  # type: ignore[arg-type]  # moved by hand
+        timers=timers,
     ).begin()
     pool.close()
 
@@ -216,7 +216,7 @@ def test_a_server_that_is_being_stopped_looks_at_no_further_camera(
         database=database,
         clock=LateClock(),
         workers=pool,
-        timers=HandTimers(),  # type: ignore[arg-type]  # moved by hand
+        timers=HandTimers(),
     )
     check.stop()
     check.begin()

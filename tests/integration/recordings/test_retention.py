@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.model import Camera, Segment
 from streamwarden.paths import STATE, segment_id
@@ -24,7 +25,7 @@ from tests.integration.recordings.stage import NOON, Recordings, at
 DAY_S = 86_400
 
 
-class Hand:
+class Hand(Clock):
     """A clock, a disk and a counter in the test's hand."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ import structlog
 
 from streamwarden.cli.evidence_tools import check_signed, heads
 from streamwarden.cli.main import main
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, seal_name
 from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
@@ -41,7 +41,7 @@ YEARS = timedelta(days=36_500)
 WITHIN_S = 60
 
 
-class HandClock(SystemClock):
+class HandClock(Clock):
     """It is an hour after noon, unless somebody moves the hands."""
 
     def __init__(self) -> None:

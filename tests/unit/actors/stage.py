@@ -21,6 +21,7 @@ from streamwarden.actors.status import Shown, StatusBoard
 from streamwarden.model import Cause
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
+from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import (
     FakeArchive,
     FakeInstruments,
@@ -116,7 +117,7 @@ class World:
                 instruments=self.instruments,
                 clock=self.clock,
             ),
-            disk=self.disk,
+            disk=SerialExecutor(self.disk),
             callers=self.callers,
             timers=self.timers,
             clock=self.clock,

@@ -6,6 +6,7 @@ from streamwarden.actors.parked import Caretaker, close_ledger
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.gap_ledger import Ledger
+from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import FakeSegment
 from tests.unit.actors.stage import CAMERA, RecorderStage, at
 
@@ -23,7 +24,7 @@ def care(stage: RecorderStage) -> None:
     caretaker = Caretaker(
         camera_id=CAMERA,
         archive=stage.archive,
-        disk=stage.disk,
+        disk=SerialExecutor(stage.disk),
         meter=stage.meter,
         clock=stage.clock,
     )

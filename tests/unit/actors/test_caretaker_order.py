@@ -8,6 +8,7 @@ import pytest
 
 from streamwarden.actors.parked import Caretaker, close_ledger
 from streamwarden.recordings.gap_ledger import Ledger
+from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import FakeEnd, FakeRun, FakeSegment
 from tests.unit.actors.stage import CAMERA, RecorderStage, at
 
@@ -28,7 +29,7 @@ class CareStage(RecorderStage):
         caretaker = Caretaker(
             camera_id=CAMERA,
             archive=self.archive,
-            disk=self.disk,
+            disk=SerialExecutor(self.disk),
             meter=self.meter,
             clock=self.clock,
         )

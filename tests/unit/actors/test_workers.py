@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from streamwarden.workers import InOrder, WorkerPool
+from streamwarden.workers import SerialExecutor, WorkerPool
 from tests.fakes.recording import HandWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S
 
@@ -60,7 +60,7 @@ def test_closing_finishes_what_is_queued() -> None:
 def test_one_cameras_work_is_done_in_order_however_many_threads_there_are(
     pool: WorkerPool,
 ) -> None:
-    order = InOrder(pool)
+    order = SerialExecutor(pool)
     done: list[int] = []
     under_way: list[int] = []
     finished = threading.Event()
@@ -79,7 +79,7 @@ def test_one_cameras_work_is_done_in_order_however_many_threads_there_are(
 
 
 def test_work_that_fails_does_not_hold_up_what_follows(pool: WorkerPool) -> None:
-    order = InOrder(pool)
+    order = SerialExecutor(pool)
     finished = threading.Event()
     order.run(failing, failing)
     order.run(lambda: None, lambda _: finished.set())
@@ -89,7 +89,7 @@ def test_work_that_fails_does_not_hold_up_what_follows(pool: WorkerPool) -> None
 def test_cameras_do_not_wait_for_each_other() -> None:
     hands = HandWorkers()
     hands.hold()
-    first, second = InOrder(hands), InOrder(hands)
+    first, second = SerialExecutor(hands), SerialExecutor(hands)
     done: list[str] = []
     note: Callable[[str], Callable[[object], None]] = lambda name: lambda _: done.append(name)  # noqa: E731 - a curried append
     first.run(lambda: None, note("first"))

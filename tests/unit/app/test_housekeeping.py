@@ -28,8 +28,8 @@ class Round:
         Housekeeping(
             root=self.root,
             metrics=self.metrics,
-            disk=HandWorkers(),  # type: ignore[arg-type]
-            timers=self.timers,  # type: ignore[arg-type]
+            disk=HandWorkers(),
+            timers=self.timers,
         )
 
     def value(self, name: str) -> float | None:

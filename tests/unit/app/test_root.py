@@ -23,7 +23,7 @@ def test_each_of_the_trees_actors_is_shown_before_anything_happens_to_it() -> No
     registry = CollectorRegistry()
     root = Root(
         spec=spec("indexer", "retention"),
-        timers=HandTimers(),  # type: ignore[arg-type]
+        timers=HandTimers(),
         clock=HandClock(),
         metrics=RecordingMetrics(registry),
         on_failure=pytest.fail,

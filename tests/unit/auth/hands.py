@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from streamwarden.clock import Clock
+
 SECRET = "user-secret-of-at-least-32-bytes-length"
 KEY = "stream-key-of-at-least-32-bytes-length"
 OTHER_KEY = "another-stream-key-of-at-least-32-bytes"
 
 
-class HeldClock:
+class HeldClock(Clock):
     def __init__(self, moment: datetime = datetime(2026, 11, 1, 12, tzinfo=UTC)) -> None:
         self.moment = moment
 

@@ -12,7 +12,7 @@ from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.cli.main import main
-from streamwarden.clock import SystemClock
+from streamwarden.clock import Clock
 
 JWT_SECRET = "j" * 40
 KEY_SECRET = "k" * 40
@@ -33,9 +33,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_users_token_is_one_that_the_api_accepts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "user", "--sub", "alice", "--role", "admin", "--ttl", "60"]) == 0
-    tokens = UserTokens(
-        JWT_SECRET, audience="streamwarden", roles_claim="roles", clock=SystemClock()
-    )
+    tokens = UserTokens(JWT_SECRET, audience="streamwarden", roles_claim="roles", clock=Clock())
     user = tokens.verify(printed(capsys))
     assert (user.sub, user.roles) == ("alice", frozenset({"admin"}))
 
@@ -56,7 +54,7 @@ def test_a_stream_token_opens_its_path_and_comes_as_a_url(
 ) -> None:
     assert main(["token", use, "--path", "alice/door", "--sub", "alice", "--json"]) == 0
     shown = json.loads(printed(capsys))
-    tokens = StreamTokens(parse_keys(f"one:{KEY_SECRET}"), SystemClock())
+    tokens = StreamTokens(parse_keys(f"one:{KEY_SECRET}"), Clock())
     claims = tokens.verify(shown["token"], path="alice/door", action=action)
     assert claims.sub == "alice"
     assert shown["url"] == f"rtsp://media.example:8554/alice/door?token={shown['token']}"

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from streamwarden.clock import Clock
+
 NOON = datetime(2026, 3, 29, 12, 0, 0, tzinfo=UTC)
 
 
-class HandClock:
+class HandClock(Clock):
     """Both clocks; ``pass_by`` moves both, ``set_by`` the wall clock alone."""
 
     def __init__(self, now: datetime = NOON) -> None:

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from streamwarden.timers import Timer
+from streamwarden.clock import Clock
+from streamwarden.timers import Timer, Timers
 
 DEADLINE_S = 10.0
 
 
-class HandClock:
+class HandClock(Clock):
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class HandClock:
         return self.seconds
 
 
-class HandTimers:
+class HandTimers(Timers):
     """Timers that go off only when told to."""
 
     def __init__(self) -> None:

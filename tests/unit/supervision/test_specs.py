@@ -58,7 +58,7 @@ def test_what_is_no_specification_is_refused() -> None:
 
 
 def test_one_id_twice_is_refused() -> None:
-    with pytest.raises(InvalidSpec, match="twice"):
+    with pytest.raises(InvalidSpec, match="duplicate"):
         check_specs([spec(), spec(restart=Restart.TEMPORARY)])
 
 
