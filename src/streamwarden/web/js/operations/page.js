@@ -1,6 +1,7 @@
 // The operators' page: what is recorded and what is missing, what stands behind it, and how it goes.
 
 import { call } from "../api.js";
+import { cameraPages } from "../cameras/listing.js";
 import { duration, serverNow, timeOfDay } from "../clock.js";
 import { h, setText } from "../dom.js";
 import { t } from "../i18n.js";
@@ -14,6 +15,7 @@ import { rowsOf, treeTable } from "./tree.js";
 const EVERY_S = 5;
 const HIDDEN_EVERY_S = 30;
 const LEARN_EVERY_MS = 10_000;
+const NAMES_A_PAGE = 1_000;
 const PLOTTED = [
   { key: "recording", words: "ops.plot.states" },
   { key: "missing", words: "ops.plot.missing" },
@@ -67,12 +69,9 @@ class OperationsPage {
   async learnNames() {
     this.learntAt = Date.now();
     try {
-      let cursor = null;
-      do {
-        const page = await call("GET", "/camera", { query: { limit: 1_000, cursor } });
-        for (const camera of page.items) this.names.set(camera.id, camera.name);
-        cursor = page.next_cursor;
-      } while (cursor && !this.closed);
+      for await (const page of cameraPages(NAMES_A_PAGE, () => this.closed)) {
+        for (const camera of page) this.names.set(camera.id, camera.name);
+      }
     } catch {
       // The ids are shown instead.
     }
