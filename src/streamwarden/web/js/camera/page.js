@@ -3,15 +3,16 @@
 import { Problem, call, cameraPath } from "../api.js";
 import { publishPanel } from "../cameras/publish.js";
 import { StatusPoller } from "../cameras/poller.js";
-import { advice, canStart, lastSegment, nextTry, stateName, why } from "../cameras/status.js";
-import { dayAndTime, relative, shortly } from "../clock.js";
-import { button, h, setAttribute, setText, timeElement } from "../dom.js";
+import { canStart } from "../cameras/status.js";
+import { fetchStatus, switchRecording } from "../cameras/stream.js";
+import { button, h } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explain, isPassing } from "../problems.js";
 import { LivePicture } from "./live.js";
 import { liveScreen } from "./screen.js";
 import { cameraHead, failureBox } from "./head.js";
+import { statePanel } from "./state.js";
 
 /** @param {{id?: string}} place @returns {Promise<import("../main.js").Page>} */
 export async function cameraPage({ id = "" }) {
@@ -21,89 +22,82 @@ export async function cameraPage({ id = "" }) {
   } catch (error) {
     return { element: failureBox(error), close() {} };
   }
-  return livePage(camera);
+  const page = new CameraPage(camera);
+  return { element: page.element, title: camera.name, close: () => page.close() };
 }
 
-/** @param {import("../cameras/card.js").Camera} camera */
-function livePage(camera) {
-  const state = statePanel(camera, press);
-  const screen = liveScreen(camera, () => live.tryWebrtc());
-  const live = new LivePicture(screen.video, camera.id, screen.show);
-  const element = h(
-    "section",
-    {},
-    cameraHead(camera, "camera"),
-    h(
-      "div",
-      { class: "camera-page" },
-      screen.element,
-      h("div", { class: "side" }, state.element, publishSection(camera)),
-    ),
-  );
-  /** @type {import("../cameras/status.js").Status|null} */
-  let status = null;
+/** Page of one camera: its status decides whether the live picture plays. */
+class CameraPage {
+  /** @param {import("../cameras/card.js").Camera} camera */
+  constructor(camera) {
+    this.camera = camera;
+    this.state = statePanel(camera, (start) => this.press(start));
+    this.screen = liveScreen(camera, () => this.live.tryWebrtc());
+    this.live = new LivePicture(this.screen.video, camera.id, this.screen.show);
+    const side = h("div", { class: "side" }, this.state.element, publishSection(camera));
+    this.element = h("section", {}, cameraHead(camera, "camera"), h("div", { class: "camera-page" }, this.screen.element, side));
+    /** @type {import("../cameras/status.js").Status|null} */
+    this.status = null;
+    this.poller = new StatusPoller({
+      ask: fetchStatus,
+      answered: (_id, status) => this.take(status),
+      failed: (_id, error) => this.failed(error),
+    });
+    this.ticking = setInterval(() => this.eachSecond(), 1_000);
+    this.poller.watch(camera.id);
+    this.poller.start();
+  }
 
-  const poller = new StatusPoller({
-    ask: (id) => call("GET", `${cameraPath(id)}/stream/status`),
-    answered: (_id, found) => take(found),
-    failed(_id, error) {
-      state.problem(explain(error));
-      if (error instanceof Problem && error.status === 404) gone(error);
-      return isPassing(error);
-    },
-  });
-  const ticking = setInterval(() => {
+  eachSecond() {
     if (document.hidden) return;
-    if (status) state.show(status);
-    screen.refresh(live.delay());
-  }, 1_000);
+    if (this.status) this.state.show(this.status);
+    this.screen.refresh(this.live.delay());
+  }
 
-  /** @param {import("../cameras/status.js").Status} found */
-  function take(found) {
-    status = found;
-    state.problem(null);
-    state.show(found);
+  /** @param {import("../cameras/status.js").Status} status */
+  take(status) {
+    this.status = status;
+    this.state.problem(null);
+    this.state.show(status);
     // The seed's flow: the preview starts once the status is running; it then keeps itself going.
-    if (found.status === "running") {
-      poller.settle(camera.id);
-      live.start();
-    } else if (canStart(found) || found.status === "parked") {
-      live.stop();
+    if (status.status === "running") {
+      this.poller.settle(this.camera.id);
+      this.live.start();
+    } else if (canStart(status) || status.status === "parked") {
+      this.live.stop();
     }
+  }
+
+  /** @param {unknown} error @returns {boolean} whether everything fails now */
+  failed(error) {
+    this.state.problem(explain(error));
+    if (error instanceof Problem && error.status === 404) {
+      this.close();
+      this.element.replaceChildren(failureBox(error));
+    }
+    return isPassing(error);
   }
 
   /** @param {boolean} start */
-  async function press(start) {
-    state.busy(true);
-    state.problem(null);
+  async press(start) {
+    this.state.busy(true);
+    this.state.problem(null);
     try {
-      const path = `${cameraPath(camera.id)}/stream/${start ? "connect" : "disconnect"}`;
-      const answer = await call("POST", path, { body: {} });
-      take(start ? answer.info : answer);
-      poller.hurry(camera.id);
+      this.take(await switchRecording(this.camera.id, start));
+      this.poller.hurry(this.camera.id);
     } catch (error) {
-      state.problem(explain(error));
+      this.state.problem(explain(error));
     } finally {
-      state.busy(false);
+      this.state.busy(false);
     }
   }
 
-  /** @param {unknown} error */
-  function gone(error) {
-    close();
-    element.replaceChildren(failureBox(error));
+  close() {
+    this.poller.close();
+    clearInterval(this.ticking);
+    this.live.stop();
+    this.screen.close();
   }
-
-  function close() {
-    poller.close();
-    clearInterval(ticking);
-    live.stop();
-    screen.close();
-  }
-
-  poller.watch(camera.id);
-  poller.start();
-  return { element, close, title: camera.name };
 }
 
 /** @param {import("../cameras/card.js").Camera} camera */
@@ -114,80 +108,4 @@ function publishSection(camera) {
   });
   place.append(h("p", { class: "help", text: t("publish.help") }), h("p", { class: "row below" }, show));
   return place;
-}
-
-/**
- * @param {import("../cameras/card.js").Camera} camera
- * @param {(start: boolean) => void} press
- */
-function statePanel(camera, press) {
-  const badge = h("span", { class: "badge", text: t("state.unknown") });
-  const toggle = h("button", { type: "button", class: "button", on: { click: () => press(wanted) } });
-  const reason = h("p", { class: "reason-line", hidden: true });
-  const todo = h("p", { class: "help", hidden: true });
-  const problem = h("p", { class: "notice bad", role: "alert", hidden: true });
-  const facts = h("dl", { class: "facts" });
-  const element = h(
-    "section",
-    { class: "panel state-panel", "data-state": "unknown", "aria-label": t("details") },
-    h("div", { class: "state-line" }, badge, toggle),
-    reason,
-    todo,
-    problem,
-    facts,
-  );
-  let wanted = true;
-  let drawn = "";
-  return {
-    element,
-    /** @param {boolean} busy */
-    busy(busy) {
-      toggle.disabled = busy || (camera.status !== "active" && wanted);
-    },
-    /** @param {{title: string, advice: string}|null} found */
-    problem(found) {
-      setText(problem, found ? `${found.title} ${found.advice}` : "");
-      problem.hidden = !found;
-    },
-    /** @param {import("../cameras/status.js").Status} status */
-    show(status) {
-      setAttribute(element, "data-state", status.status);
-      setText(badge, stateName(status.status));
-      const active = camera.status === "active";
-      line(reason, active ? [why(status), nextTry(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive"));
-      line(todo, active ? advice(status) : t("problem.camera_inactive.do"));
-      wanted = canStart(status);
-      const look = `button ${wanted ? "primary" : ""}`;
-      if (drawn !== look) {
-        drawn = look;
-        toggle.className = look;
-        toggle.replaceChildren(icon(wanted ? "play" : "stop"), h("span", { text: t(wanted ? "start" : "stop") }));
-      }
-      if (camera.status !== "active" && wanted) toggle.disabled = true;
-      facts.replaceChildren(...factsOf(camera, status));
-    },
-  };
-}
-
-/** @param {HTMLElement} element @param {string} text */
-function line(element, text) {
-  setText(element, text);
-  element.hidden = !text;
-}
-
-/** @param {import("../cameras/card.js").Camera} camera @param {import("../cameras/status.js").Status} status */
-function factsOf(camera, status) {
-  const since = new Date(status.since);
-  const last = lastSegment(status);
-  const error = status.last_error;
-  return [
-    ["details.since", timeElement(`${shortly(since)} (${relative(since)})`, since)],
-    ["details.last", last.moment ? timeElement(`${shortly(last.moment)} (${relative(last.moment)})`, last.moment) : last.text],
-    ["details.segment", status.segment_seconds ? `${status.segment_seconds} ${t("unit.s")}` : t("none")],
-    ["details.run", String(status.run)],
-    ["details.respawns", String(status.respawns)],
-    ["details.error", error ? timeElement(`${why({ ...status, status: "backoff" })}, ${dayAndTime(new Date(error.at))}`, new Date(error.at)) : t("none")],
-    ["details.owner", camera.owner],
-    ["details.path", camera.path],
-  ].flatMap(([key, value]) => [h("dt", { text: t(String(key)) }), h("dd", {}, value)]);
 }

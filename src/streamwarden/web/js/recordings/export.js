@@ -7,116 +7,136 @@ import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explainShortly, isPassing } from "../problems.js";
 import { save } from "./bar.js";
+import { iso } from "./day.js";
 
 const ASK_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 3_000;
 const TOKEN_TTL_S = 3_600;
 
-/**
- * @param {import("../cameras/card.js").Camera} camera
- * @param {() => number} playing the moment that is shown
- * @param {(range: {from: number, to: number}|null) => void} chosen
- */
-export function exportPanel(camera, playing, chosen) {
-  const from = momentField("export-from", t("export.from"), playing, changed);
-  const to = momentField("export-to", t("export.to"), playing, changed);
-  const words = h("p", { class: "help", role: "status" });
-  const progress = h("progress", { max: 1, hidden: true, "aria-label": t("export.title") });
-  const make = button(t("export.start"), start, { look: "primary" });
-  const cancel = button(t("export.cancel"), stop, { attributes: { hidden: true } });
-  const prove = button(t("export.proof"), () => fetchPart("proof"), { look: "quiet", attributes: { hidden: true } });
-  const keep = button(t("export.save"), () => fetchPart("file"), { look: "primary", icon: icon("download"), attributes: { hidden: true } });
-  const element = h(
-    "section",
-    { class: "panel" },
-    h("h2", { text: t("export.title") }),
-    h("div", { class: "export-form" }, from.element, to.element, h("div", { class: "row" }, make, cancel, keep, prove), progress, words),
-  );
-  let timer = 0;
-  let base = "";
-  let range = { from: NaN, to: NaN };
-  let ordered = range;
-  let proven = false; // signed: others can check it without this server
+/** @typedef {import("./drawing.js").View} Range */
 
-  function changed() {
-    range = { from: from.value(), to: to.value() };
-    chosen(range.from < range.to ? range : null);
+/** Panel that orders one export at a time and follows it until it can be saved. */
+export class ExportPanel {
+  /**
+   * @param {import("../cameras/card.js").Camera} camera
+   * @param {() => number} playing the moment that is shown
+   * @param {(range: Range|null) => void} chosen
+   */
+  constructor(camera, playing, chosen) {
+    this.camera = camera;
+    this.chosen = chosen;
+    const changed = () => this.readRange();
+    this.from = momentField("export-from", t("export.from"), playing, changed);
+    this.to = momentField("export-to", t("export.to"), playing, changed);
+    this.words = h("p", { class: "help", role: "status" });
+    this.progress = h("progress", { max: 1, hidden: true, "aria-label": t("export.title") });
+    const hidden = { hidden: true };
+    this.make = button(t("export.start"), () => this.order(), { look: "primary" });
+    this.cancel = button(t("export.cancel"), () => this.stop(), { attributes: hidden });
+    this.keep = button(t("export.save"), () => this.fetchPart("file"), { look: "primary", icon: icon("download"), attributes: hidden });
+    this.prove = button(t("export.proof"), () => this.fetchPart("proof"), { look: "quiet", attributes: hidden });
+    const buttons = h("div", { class: "row" }, this.make, this.cancel, this.keep, this.prove);
+    const form = h("div", { class: "export-form" }, this.from.element, this.to.element, buttons);
+    this.element = h("section", { class: "panel" }, h("h2", { text: t("export.title") }), form, this.progress, this.words);
+    this.timer = 0;
+    /** The path of the export that was ordered; empty where there is none. */
+    this.path = "";
+    /** @type {Range} */
+    this.range = { from: NaN, to: NaN };
+    this.ordered = this.range;
+    /** Whether it is signed: others can check it without this server. */
+    this.proven = false;
+  }
+
+  readRange() {
+    this.range = { from: this.from.value(), to: this.to.value() };
+    this.chosen(this.range.from < this.range.to ? this.range : null);
   }
 
   /** @param {"idle"|"busy"|"done"} state @param {string} text */
-  function show(state, text) {
-    make.hidden = state === "busy";
-    cancel.hidden = state !== "busy";
-    keep.hidden = state !== "done";
-    prove.hidden = state !== "done" || !proven;
-    progress.hidden = state !== "busy";
-    setText(words, text);
+  show(state, text) {
+    this.make.hidden = state === "busy";
+    this.cancel.hidden = state !== "busy";
+    this.keep.hidden = state !== "done";
+    this.prove.hidden = state !== "done" || !this.proven;
+    this.progress.hidden = state !== "busy";
+    setText(this.words, text);
   }
 
-  async function start() {
-    changed();
-    if (!(range.from < range.to)) return show("idle", t("export.order"));
-    show("busy", t("export.waiting"));
-    progress.removeAttribute("value");
+  async order() {
+    this.readRange();
+    if (!(this.range.from < this.range.to)) return this.show("idle", t("export.order"));
+    this.show("busy", t("export.waiting"));
+    this.progress.removeAttribute("value");
     try {
-      const path = `${cameraPath(camera.id)}/exports`;
-      const made = await call("POST", path, { body: { from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString() } });
-      base = `${path}/${encodeURIComponent(made.id)}`;
-      ordered = { ...range };
-      take(made);
+      const path = `${cameraPath(this.camera.id)}/exports`;
+      const made = await call("POST", path, { body: isoRange(this.range) });
+      this.path = `${path}/${encodeURIComponent(made.id)}`;
+      this.ordered = { ...this.range };
+      this.take(made);
     } catch (error) {
-      show("idle", explainShortly(error));
+      this.show("idle", explainShortly(error));
     }
   }
 
-  /** @param {any} found */
-  function take(found) {
-    clearTimeout(timer);
-    proven = found.proven === true;
-    if (found.state === "done") return show("done", `${t("export.done")} · ${size(found.bytes ?? 0)}`);
-    if (found.state === "failed") return show("idle", t("export.failed", { detail: found.error ?? "" }));
-    if (found.state === "cancelled") return show("idle", t("export.cancelled"));
-    progress.value = found.progress;
-    show("busy", found.state === "queued" ? t("export.waiting") : t("export.running", { percent: Math.floor(found.progress * 100) }));
-    timer = setTimeout(ask, ASK_EVERY_MS);
+  /** @param {any} found the export as the API has it */
+  take(found) {
+    clearTimeout(this.timer);
+    this.proven = found.proven === true;
+    if (found.state === "done") return this.show("done", `${t("export.done")} · ${size(found.bytes ?? 0)}`);
+    if (found.state === "failed") return this.show("idle", t("export.failed", { detail: found.error ?? "" }));
+    if (found.state === "cancelled") return this.show("idle", t("export.cancelled"));
+    this.progress.value = found.progress;
+    this.show("busy", found.state === "queued" ? t("export.waiting") : t("export.running", { percent: Math.floor(found.progress * 100) }));
+    this.askAfter(ASK_EVERY_MS);
   }
 
-  async function ask() {
-    const asked = base;
+  /** @param {number} pauseMs */
+  askAfter(pauseMs) {
+    this.timer = setTimeout(() => this.ask(), pauseMs);
+  }
+
+  async ask() {
+    const asked = this.path;
     try {
       const found = await call("GET", asked);
-      if (asked === base) take(found);
+      if (asked === this.path) this.take(found);
     } catch (error) {
-      if (asked !== base) return;
-      show(isPassing(error) ? "busy" : "idle", explainShortly(error));
-      if (isPassing(error)) timer = setTimeout(ask, ASK_AGAIN_MS);
+      if (asked !== this.path) return;
+      this.show(isPassing(error) ? "busy" : "idle", explainShortly(error));
+      if (isPassing(error)) this.askAfter(ASK_AGAIN_MS);
     }
   }
 
-  async function stop() {
-    clearTimeout(timer);
-    const path = base;
-    base = "";
-    show("idle", t("export.cancelled"));
+  async stop() {
+    clearTimeout(this.timer);
+    const path = this.path;
+    this.path = "";
+    this.show("idle", t("export.cancelled"));
     if (path) await call("DELETE", path).catch(() => {}); // it also goes by itself, after a while
   }
 
   /**
-   * The browser saves it piece by piece itself; what it fetches carries a token for this time alone.
+   * Download of what was made: the browser saves it piece by piece itself; what it fetches carries a token for this time alone.
    * @param {"file"|"proof"} part
    */
-  async function fetchPart(part) {
+  async fetchPart(part) {
     try {
-      const body = { from: new Date(ordered.from).toISOString(), to: new Date(ordered.to).toISOString(), ttl: TOKEN_TTL_S };
-      const { token } = await call("POST", `${cameraPath(camera.id)}/recordings/play_token`, { body });
-      save(`/bff/v1${base}/${part}?${new URLSearchParams({ token })}`, ""); // the server names it
+      const body = { ...isoRange(this.ordered), ttl: TOKEN_TTL_S };
+      const { token } = await call("POST", `${cameraPath(this.camera.id)}/recordings/play_token`, { body });
+      save(`/bff/v1${this.path}/${part}?${new URLSearchParams({ token })}`, ""); // the server names it
     } catch (error) {
-      show("done", explainShortly(error));
+      this.show("done", explainShortly(error));
     }
   }
 
-  return { element, close: () => clearTimeout(timer) };
+  close() {
+    clearTimeout(this.timer);
+  }
 }
+
+/** @param {Range} range */
+const isoRange = ({ from, to }) => ({ from: iso(from), to: iso(to) });
 
 /** @param {string} id @param {string} label @param {() => number} playing @param {() => void} changed */
 function momentField(id, label, playing, changed) {

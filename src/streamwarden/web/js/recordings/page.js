@@ -10,7 +10,7 @@ import { icon } from "../icons.js";
 import { explainShortly } from "../problems.js";
 import { recordingsLink } from "../router.js";
 import { Day, SEAM_MS, dayAfter, dayStart } from "./day.js";
-import { exportPanel } from "./export.js";
+import { ExportPanel } from "./export.js";
 import { gapTable } from "./gaps.js";
 import { Player } from "./player.js";
 import { playerBar } from "./bar.js";
@@ -42,7 +42,7 @@ class RecordingsPage {
     this.timeline = new Timeline({ day: () => this.day, seek: (moment) => this.player.seek(moment) });
     this.player = new Player(this.video, camera.id, this.listener());
     this.bar = playerBar(this.player, { link: () => recordingsLink(camera.id, new Date(this.player.moment)), camera });
-    this.export = exportPanel(camera, () => this.player.moment || this.day.start, (range) => this.choose(range));
+    this.export = new ExportPanel(camera, () => this.player.moment || this.day.start, (range) => this.choose(range));
     this.gaps = gapTable((moment) => this.player.seek(moment));
     this.dayField = h("input", { type: "date", "aria-label": t("rec.day"), on: { change: () => this.pickDay() } });
     this.summary = h("span", { class: "summary", role: "status" });
