@@ -279,6 +279,31 @@ def test_no_status_is_asked_again_while_the_last_is_unanswered(
         route.fulfill(status=503, json={"code": "unavailable"})
 
 
+def test_nothing_is_asked_about_cameras_whose_list_was_left_while_it_loaded(
+    site: Site, new_person: NewPerson
+) -> None:
+    owner = site.new_owner()
+    site.add(owner, "Left")
+    person = new_person(site.webui)
+    further: list[Route] = []
+
+    def in_two_pages(route: Route) -> None:
+        if "cursor" in route.request.url:
+            further.append(route)
+            return
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "next_cursor": "more"})
+
+    person.page.route(re.compile(r"/bff/v1/camera\?"), in_two_pages)
+    page = person.sign_in(site.token(owner))
+    expect(person.card("Left")).to_be_visible()
+    person.go("#/operations")
+    expect(page.get_by_role("link", name="Left")).to_have_count(0)
+    further[0].fulfill(json={"items": [], "next_cursor": None})
+    page.wait_for_timeout(2_000)  # more than a tick
+    assert not [asked.url for asked in person.asked if asked.url.endswith("/stream/status")]
+
+
 def test_a_camera_that_is_pulled_has_no_link_to_publish_to(
     site: Site, new_person: NewPerson
 ) -> None:

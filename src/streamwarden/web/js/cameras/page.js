@@ -63,6 +63,7 @@ class CamerasPage {
   async open() {
     try {
       for await (const cameras of this.pages()) await this.list.add(cameras);
+      if (this.closed) return; // the poller would go on for ever
       this.showCount();
       this.showEmpty();
       this.poller.start();
