@@ -7,19 +7,29 @@ const KEY = "streamwarden.language";
 const WORDS = { en, "zh-TW": zhTW };
 export const LANGUAGES = { en: "English", "zh-TW": "繁體中文" };
 
-let language = chosen();
-document.documentElement.lang = language;
+/** @type {"en"|"zh-TW"} */
+let language = "en";
 
-/** @returns {"en"|"zh-TW"} */
-function chosen() {
+/** Language at the start of the page: the one that was chosen before, else the browser's. */
+export function restoreLanguage() {
   let kept = null;
   try {
     kept = localStorage.getItem(KEY);
   } catch {
     // Storage is switched off: the browser's language it is.
   }
-  if (kept && kept in WORDS) return /** @type {any} */ (kept);
-  const first = navigator.languages.find((tag) => /^(zh|en)\b/i.test(tag)) ?? "en";
+  language = preferredLanguage(kept, navigator.languages);
+  document.documentElement.lang = language;
+}
+
+/**
+ * The kept language if there are words for it, else the first of the browser's that there are words for.
+ * @param {string|null} kept @param {readonly string[]} tags as the browser has them, the preferred first
+ * @returns {"en"|"zh-TW"}
+ */
+export function preferredLanguage(kept, tags) {
+  if (kept && Object.hasOwn(WORDS, kept)) return /** @type {any} */ (kept);
+  const first = tags.find((tag) => /^(zh|en)\b/i.test(tag)) ?? "en";
   return /^zh/i.test(first) ? "zh-TW" : "en";
 }
 

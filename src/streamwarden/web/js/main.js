@@ -4,7 +4,7 @@ import { cameraCard } from "./cameras/card.js";
 import { camerasPage } from "./cameras/page.js";
 import { learnServerTime } from "./clock.js";
 import { h } from "./dom.js";
-import { t } from "./i18n.js";
+import { restoreLanguage, t } from "./i18n.js";
 import { place } from "./router.js";
 import { currentUser, restore, useRolesClaim } from "./session.js";
 import { shell } from "./shell.js";
@@ -60,6 +60,7 @@ addEventListener("sessionchanged", (event) => {
   show();
 });
 
+restoreLanguage();
 restore();
 learnConfig().catch(() => useRolesClaim("roles"));
 show();

@@ -31,6 +31,7 @@ export function isAdmin() {
  * Take the token out of the address (`#token=...`) before anything else sees it, or what the tab kept.
  */
 export function restore() {
+  addEventListener("servertimelearned", watchExpiry);
   const given = /^#token=([^&]+)/.exec(location.hash);
   if (given) {
     history.replaceState(null, "", location.pathname + location.search + "#/");
@@ -75,8 +76,6 @@ export function refused() {
 export function isExpired() {
   return isTimeKnown() && user?.expiresAt != null && user.expiresAt.getTime() <= serverNow();
 }
-
-addEventListener("servertimelearned", watchExpiry);
 
 function watchExpiry() {
   clearTimeout(timer);
