@@ -79,8 +79,8 @@ async function post(url, token, sdp, signal) {
   return { sdp: await response.text(), resource: place ? new URL(place, url).href : "" };
 }
 
-/** @param {number} status */
-function reasonOf(status) {
+/** Reason in an answer that is no session. @param {number} status */
+export function reasonOf(status) {
   if (status === 401 || status === 403) return "refused";
   return status === 404 ? "offline" : status < 500 ? "codec" : "unreachable";
 }

@@ -12,9 +12,15 @@ export function filterField() {
     /** @param {() => void} changed */
     onChange: (changed) => field.addEventListener("input", changed),
     /** @param {import("./card.js").Camera} camera */
-    fits(camera) {
-      const wanted = field.value.trim().toLocaleLowerCase();
-      return !wanted || [camera.name, camera.path, camera.owner, camera.id].some((text) => text.toLocaleLowerCase().includes(wanted));
-    },
+    fits: (camera) => matches(camera, field.value),
   };
+}
+
+/**
+ * Whether what was typed is part of a camera's name, path, owner or id.
+ * @param {import("./card.js").Camera} camera @param {string} typed
+ */
+export function matches({ name, path, owner, id }, typed) {
+  const wanted = typed.trim().toLocaleLowerCase();
+  return !wanted || [name, path, owner, id].some((text) => text.toLocaleLowerCase().includes(wanted));
 }

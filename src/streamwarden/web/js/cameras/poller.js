@@ -77,13 +77,21 @@ export class StatusPoller {
   tick() {
     const now = Date.now();
     const pace = document.hidden ? HIDDEN_TICK_MS : TICK_MS;
+    for (const [id, one] of this.chosen(now, document.hidden)) this.ask(id, one);
+    this.schedule(Math.min(pace * this.slower, SLOWEST_MS));
+  }
+
+  /**
+   * The cameras to ask about in this tick: what was never asked comes at once; after that one a tick,
+   * and those that are waited for.
+   * @param {number} now @param {boolean} hidden whether nobody sees the page
+   */
+  chosen(now, hidden) {
     const due = this.due(now);
     const first = due.filter(([, one]) => one.askedAt === 0);
-    // What was never asked comes at once; after that one a tick, and those that are waited for.
     const most = this.slower > 1 ? 1 : first.length ? MOST_FIRST_AT_ONCE : MOST_AT_ONCE;
-    const chosen = first.length ? first : this.trickle(due, now);
-    for (const [id, one] of chosen.slice(0, Math.max(0, most - this.inFlight))) this.ask(id, one);
-    this.schedule(Math.min(pace * this.slower, SLOWEST_MS));
+    const chosen = first.length ? first : this.trickle(due, now, hidden);
+    return chosen.slice(0, Math.max(0, most - this.inFlight));
   }
 
   /** @param {number} now @returns {[string, Watched][]} the longest unasked first */
@@ -93,9 +101,9 @@ export class StatusPoller {
       .sort(([, a], [, b]) => a.askedAt - b.askedAt);
   }
 
-  /** @param {[string, Watched][]} due @param {number} now */
-  trickle(due, now) {
-    const hurried = document.hidden ? [] : due.filter(([, one]) => one.hurryUntil > now);
+  /** @param {[string, Watched][]} due @param {number} now @param {boolean} hidden */
+  trickle(due, now, hidden) {
+    const hurried = hidden ? [] : due.filter(([, one]) => one.hurryUntil > now);
     return hurried.length ? hurried.slice(0, MOST_AT_ONCE) : due.slice(0, 1);
   }
 

@@ -39,16 +39,21 @@ export function spanTable(spans) {
 
 /** @param {Span} span */
 function spanRow({ name, recorded_seconds: recorded, missing_seconds: missing }) {
-  const wanted = recorded + missing;
-  const share = wanted > 0 ? `${floored((recorded / wanted) * 100)} %` : "–";
-  return h("tr", {}, h("th", { scope: "row", text: name }), number(duration(recorded)), number(duration(missing)), number(share));
+  const share = number(recordedShare(recorded, missing));
+  return h("tr", {}, h("th", { scope: "row", text: name }), number(duration(recorded)), number(duration(missing)), share);
 }
 
 const number = (/** @type {string} */ text) => h("td", { class: "number", text });
 
-/** Never rounded up to the whole: 99.999 % recorded is not all of it. @param {number} percent */
-function floored(percent) {
-  return percent === 100 ? "100" : (Math.floor(percent * 100) / 100).toFixed(2);
+/**
+ * Share of what was wanted that was recorded. Never rounded up to the whole: 99.999 % is not all of it.
+ * @param {number} recorded in seconds @param {number} missing in seconds
+ */
+export function recordedShare(recorded, missing) {
+  const wanted = recorded + missing;
+  if (wanted <= 0) return "–";
+  const percent = (recorded / wanted) * 100;
+  return `${percent === 100 ? "100" : (Math.floor(percent * 100) / 100).toFixed(2)} %`;
 }
 
 /** Causes, each with its amount and that in words, the largest first. @param {[string, number, string][]} causes @param {string} none */

@@ -7,6 +7,7 @@ import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explainShortly } from "../problems.js";
 import { toast } from "../toast.js";
+import { segmentFileName } from "./names.js";
 
 const RATES = [0.25, 0.5, 1, 2, 4, 8];
 const NOTE_MS = 6_000;
@@ -110,8 +111,7 @@ async function downloadSegment(camera, player) {
     const from = part?.start ?? player.moment;
     const body = { from: new Date(from).toISOString(), to: new Date(Math.min(from + 3_600_000, serverNow())).toISOString(), ttl: 300 };
     const { token } = await call("POST", `${cameraPath(camera.id)}/recordings/play_token`, { body });
-    const name = `${fileName(camera.name)}-${stamp(from)}.mp4`;
-    save(`/bff/v1${cameraPath(camera.id)}/recordings/${id}?${new URLSearchParams({ token })}`, name);
+    save(`/bff/v1${cameraPath(camera.id)}/recordings/${id}?${new URLSearchParams({ token })}`, segmentFileName(camera.name, from));
   } catch (error) {
     toast(explainShortly(error), "bad");
   }
@@ -124,9 +124,3 @@ export function save(address, name) {
   link.click();
   link.remove();
 }
-
-/** A camera's name as a file's: whatever no file system takes becomes a dash. @param {string} name */
-const fileName = (name) => name.replace(/[\p{C}/\\:*?"<>|%\s]+/gu, "-").replace(/^[.-]+|[.-]+$/g, "").slice(0, 60) || "camera";
-
-/** @param {number} moment */
-const stamp = (moment) => `${new Date(moment).toISOString().slice(0, 19).replace(/[-:]/g, "")}Z`;

@@ -7,7 +7,7 @@ const LABELS = 20;
 const STEPS_S = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 7_200, 10_800, 21_600];
 const LABEL_WIDTH = 72;
 
-/** @typedef {{from: number, to: number}} View */
+/** @typedef {import("./view.js").View} View */
 /**
  * @typedef {{view: View, segments: import("./day.js").Segment[], gaps: import("./day.js").Gap[], now: number,
  *   moment: number|null, hover: number|null, range: View|null}} Shown
@@ -71,12 +71,21 @@ function block(paint, a, b, band, width, least = 1) {
   if (right > left) paint.fillRect(left, band.top, right - left, band.height);
 }
 
-/** @param {CanvasRenderingContext2D} paint @param {View} view @param {(m: number) => number} x */
-function ticks(paint, view, x, width, height, colours) {
+/**
+ * The first tick in a view and the time between two, so that their labels do not touch. Ticks fall on
+ * whole steps of local time.
+ * @param {View} view @param {number} width of the view in pixels
+ */
+export function tickSteps(view, width) {
   const wanted = ((view.to - view.from) / width) * LABEL_WIDTH;
   const step = (STEPS_S.find((s) => s * 1000 >= wanted) ?? STEPS_S[STEPS_S.length - 1]) * 1000;
   const zone = new Date(view.from).getTimezoneOffset() * 60_000;
-  const first = Math.ceil((view.from - zone) / step) * step + zone;
+  return { first: Math.ceil((view.from - zone) / step) * step + zone, step };
+}
+
+/** @param {CanvasRenderingContext2D} paint @param {View} view @param {(m: number) => number} x */
+function ticks(paint, view, x, width, height, colours) {
+  const { first, step } = tickSteps(view, width);
   paint.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   paint.textBaseline = "middle";
   for (let at = first; at <= view.to; at += step) {

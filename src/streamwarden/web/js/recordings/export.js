@@ -8,12 +8,13 @@ import { icon } from "../icons.js";
 import { explainShortly, isPassing } from "../problems.js";
 import { save } from "./bar.js";
 import { iso } from "./day.js";
+import { timeMoment, timeValue } from "./fields.js";
 
 const ASK_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 3_000;
 const TOKEN_TTL_S = 3_600;
 
-/** @typedef {import("./drawing.js").View} Range */
+/** @typedef {import("./view.js").View} Range */
 
 /** Panel that orders one export at a time and follows it until it can be saved. */
 export class ExportPanel {
@@ -142,17 +143,11 @@ const isoRange = ({ from, to }) => ({ from: iso(from), to: iso(to) });
 function momentField(id, label, playing, changed) {
   const field = h("input", { id, type: "datetime-local", step: 1, on: { change: changed } });
   const here = button(t("export.here"), () => {
-    field.value = localTime(playing());
+    field.value = timeValue(playing());
     changed();
   }, { look: "quiet", attributes: { "aria-label": `${label}: ${t("export.here")}` } });
   return {
     element: h("div", { class: "field" }, h("label", { for: id, text: label }), field, here),
-    value: () => (field.value ? new Date(field.value).getTime() : NaN),
+    value: () => timeMoment(field.value),
   };
-}
-
-/** @param {number} moment @returns {string} as the field has it: local, to the second */
-function localTime(moment) {
-  const at = new Date(moment - new Date(moment).getTimezoneOffset() * 60_000);
-  return at.toISOString().slice(0, 19);
 }

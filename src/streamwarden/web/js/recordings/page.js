@@ -11,6 +11,7 @@ import { explainShortly } from "../problems.js";
 import { recordingsLink } from "../router.js";
 import { Day, SEAM_MS, dayAfter, dayStart } from "./day.js";
 import { ExportPanel } from "./export.js";
+import { dateStart, dateValue } from "./fields.js";
 import { gapTable } from "./gaps.js";
 import { Player } from "./player.js";
 import { playerBar } from "./bar.js";
@@ -109,8 +110,8 @@ class RecordingsPage {
   async open(at) {
     this.loading.abort();
     const loading = (this.loading = new AbortController());
-    this.dayField.value = localDate(this.day.start);
-    this.dayField.max = localDate(serverNow());
+    this.dayField.value = dateValue(this.day.start);
+    this.dayField.max = dateValue(serverNow());
     this.timeline.showDay();
     this.timeline.move(null);
     this.say(t("loading"));
@@ -169,8 +170,7 @@ class RecordingsPage {
   }
 
   pickDay() {
-    const [year, month, day] = this.dayField.value.split("-").map(Number);
-    if (year) this.go(new Date(year, month - 1, day).getTime());
+    this.go(dateStart(this.dayField.value));
   }
 
   /** The day's recordings are at an end: the next day's follow, up to now. @param {number} moment */
@@ -201,7 +201,7 @@ class RecordingsPage {
     return t("rec.skipped", { span: duration((to - from) / 1000), cause: gap ? causeName(gap.cause) : t("rec.notWanted") });
   }
 
-  /** @param {import("./drawing.js").View|null} range */
+  /** @param {import("./view.js").View|null} range */
   choose(range) {
     this.timeline.range = range;
     this.timeline.redraw();
@@ -226,10 +226,4 @@ class RecordingsPage {
 function legend() {
   const one = (/** @type {string} */ kind, /** @type {string} */ words) => h("span", { class: kind, text: words });
   return h("p", { class: "legend" }, one("is-segment", t("ops.recordedTime")), one("is-gap", t("ops.missingTime")), one("is-off", t("rec.nothing")));
-}
-
-/** @param {number} moment @returns {string} the date as an input has it */
-function localDate(moment) {
-  const at = new Date(moment);
-  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, "0")}-${String(at.getDate()).padStart(2, "0")}`;
 }

@@ -5,10 +5,8 @@ import { Problem, call, cameraPath } from "../api.js";
 import { playHls, unplayableFormat } from "../camera/hls.js";
 import { currentUser } from "../session.js";
 import { SEAM_MS, iso } from "./day.js";
-import { momentAt, partAt, readPlaylist, timeOf } from "./playlist.js";
+import { momentAt, partAt, playlistSpan, readPlaylist, skippedBetween, timeOf } from "./playlist.js";
 
-const WINDOW_MS = 30 * 60_000;
-const MOST_SEGMENTS = 240;
 const TOKEN_TTL_S = 3_600;
 const TRIES = 3;
 const FRAME_S = 1 / 25;
@@ -121,7 +119,7 @@ export class Player {
 
   /** @param {import("./day.js").Segment} first */
   async playlistFrom(first) {
-    const { from, to } = this.window(first);
+    const { from, to } = playlistSpan(this.listener.day().segments, first);
     const token = await this.token(from, to);
     const base = `/bff/v1${cameraPath(this.cameraId)}/recordings/playlist.m3u8`;
     const url = `${base}?${new URLSearchParams({ from: iso(from), to: iso(to), token })}`;
@@ -131,19 +129,6 @@ export class Player {
       throw new Problem({ status: answer.status, code: said.code ?? `http_${answer.status}`, detail: said.detail });
     }
     return { url, parts: readPlaylist(await answer.text()) };
-  }
-
-  /** From a segment on, as much as one playlist takes: whole segments. @param {import("./day.js").Segment} first */
-  window(first) {
-    const { segments } = this.listener.day();
-    const index = segments.indexOf(first);
-    let last = first;
-    for (const one of segments.slice(index, index + MOST_SEGMENTS)) {
-      if (one.end - first.start > WINDOW_MS && one !== first) break;
-      last = one;
-    }
-    // Inside the first and the last one, so that no neighbour that only touches comes along.
-    return { from: first.start + 1, to: Math.max(last.end - 1, first.start + 2) };
   }
 
   /** @param {number} from @param {number} to */
@@ -169,13 +154,8 @@ export class Player {
    * @param {import("./playlist.js").Part} part
    */
   tellSkipped(part) {
-    const from = this.part && !this.video.seeking ? this.parts.indexOf(this.part) : -1;
-    const to = this.parts.indexOf(part);
-    for (let index = from + 1; from >= 0 && index <= to; index += 1) {
-      const { start, duration } = this.parts[index - 1];
-      const end = start + duration * 1000;
-      if (this.parts[index].start - end > SEAM_MS) this.listener.skipped(end, this.parts[index].start);
-    }
+    if (!this.part || this.video.seeking) return;
+    for (const { from, to } of skippedBetween(this.parts, this.part, part)) this.listener.skipped(from, to);
   }
 
   /**

@@ -1,6 +1,27 @@
-// A playlist read for what the player itself does not tell: which moment each second of it shows.
+// A playlist: the time to ask one for, and what the player itself does not tell of it: which moment each
+// second of it shows.
+
+import { SEAM_MS } from "./day.js";
+
+const LONGEST_MS = 30 * 60_000;
+const MOST_SEGMENTS = 240;
 
 /** @typedef {{id: string, start: number, duration: number, at: number}} Part times in ms, `duration` and `at` in s */
+
+/**
+ * The time to ask a playlist for: from a segment on, whole segments, as many as one playlist takes.
+ * @param {{start: number, end: number}[]} segments in time order @param {{start: number, end: number}} first
+ */
+export function playlistSpan(segments, first) {
+  const index = segments.indexOf(first);
+  let last = first;
+  for (const one of segments.slice(index, index + MOST_SEGMENTS)) {
+    if (one.end - first.start > LONGEST_MS && one !== first) break;
+    last = one;
+  }
+  // Inside the first and the last one, so that no neighbour that only touches comes along.
+  return { from: first.start + 1, to: Math.max(last.end - 1, first.start + 2) };
+}
 
 /**
  * @param {string} text of a media playlist whose parts all have a date
@@ -52,4 +73,20 @@ export function timeOf(parts, moment) {
   }
   const last = parts[parts.length - 1];
   return last.at + Math.max(0, last.duration - 0.1);
+}
+
+/**
+ * The times without a recording between two parts, where playing went on from one to the other.
+ * @param {Part[]} parts @param {Part} before @param {Part} after
+ * @returns {{from: number, to: number}[]}
+ */
+export function skippedBetween(parts, before, after) {
+  const skipped = [];
+  for (let index = parts.indexOf(before) + 1; index > 0 && index <= parts.indexOf(after); index += 1) {
+    const { start, duration } = parts[index - 1];
+    const from = start + duration * 1000;
+    const to = parts[index].start;
+    if (to - from > SEAM_MS) skipped.push({ from, to });
+  }
+  return skipped;
 }

@@ -5,8 +5,8 @@ import { dayAndTime, duration, serverNow, size, timeOfDay } from "../clock.js";
 import { h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { draw } from "./drawing.js";
+import { centred, zoomed } from "./view.js";
 
-const CLOSEST_MS = 60_000;
 const STEP_MS = 10_000;
 const KEYS_MS = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1 };
 
@@ -27,7 +27,7 @@ export class Timeline {
     this.moment = null;
     /** @type {number|null} */
     this.hover = null;
-    /** @type {import("./drawing.js").View|null} */
+    /** @type {import("./view.js").View|null} */
     this.range = null;
     this.view = { from: 0, to: 1 };
     this.planned = false;
@@ -61,7 +61,9 @@ export class Timeline {
     this.element.setAttribute("aria-valuemax", String(Math.round((end - start) / 1000)));
     this.element.setAttribute("aria-valuenow", String(moment === null ? 0 : Math.round((moment - start) / 1000)));
     this.element.setAttribute("aria-valuetext", moment === null ? t("rec.choose") : dayAndTime(new Date(moment)));
-    if (moment !== null && (moment < this.view.from || moment > this.view.to)) this.centre(moment);
+    if (moment !== null && (moment < this.view.from || moment > this.view.to)) {
+      this.view = centred(this.day(), this.view, moment);
+    }
     this.redraw();
   }
 
@@ -132,26 +134,9 @@ export class Timeline {
     this.zoom(event.deltaY < 0 ? 0.8 : 1.25, this.momentOf(event));
   }
 
-  /** Make the view `factor` times as long, with `around` where it was. @param {number} factor @param {number} [around] */
+  /** @param {number} factor @param {number} [around] */
   zoom(factor, around = this.moment ?? (this.view.from + this.view.to) / 2) {
-    const { start, end } = this.day();
-    const before = this.view.to - this.view.from;
-    const length = Math.min(end - start, Math.max(CLOSEST_MS, before * factor));
-    const share = Math.min(1, Math.max(0, (around - this.view.from) / before));
-    this.show(around - share * length, length);
-  }
-
-  /** @param {number} moment */
-  centre(moment) {
-    const length = this.view.to - this.view.from;
-    this.show(moment - length / 2, length);
-  }
-
-  /** @param {number} from @param {number} length */
-  show(from, length) {
-    const { start, end } = this.day();
-    const first = Math.min(Math.max(from, start), end - length);
-    this.view = { from: first, to: first + length };
+    this.view = zoomed(this.day(), this.view, factor, around);
     this.redraw();
   }
 
