@@ -25,6 +25,9 @@ REPORTS = Path(".venv/reports")
 ON_REQUEST = frozenset({"attacks"})
 """Steps that run only when they are named: all of their tests are in other steps too."""
 
+NODE_SINCE = 20
+"""The oldest version of Node that is used: its test runner writes JUnit files."""
+
 THREAT_MODEL = Path("docs/design/0010-threat-model.md")
 
 PROGRAMS = {
@@ -38,11 +41,15 @@ PROGRAMS = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command. ``report`` is where its JUnit file goes, for those that are tests."""
+    """One command. ``report`` is where its JUnit file goes, for those that are tests.
+
+    ``missing`` says what it takes to run the step, where this machine cannot.
+    """
 
     name: str
     command: tuple[str, ...]
     report: Path | None = None
+    missing: str = ""
 
 
 @dataclass(slots=True)
@@ -50,6 +57,7 @@ class Outcome:
     """What the steps have come to so far."""
 
     failed_steps: list[str] = field(default_factory=list)
+    skipped_steps: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -75,6 +83,33 @@ def attacks() -> Step:
     return Step("attacks", tool("python", "-m", "pytest", f"--junitxml={report}", *wanted), report)
 
 
+def javascript() -> Step:
+    """The tests of the page's modules that need no page, by Node's own runner."""
+    files = [str(path) for path in sorted((TESTS / "javascript").glob("*.test.mjs"))]
+    report = REPORTS / "javascript.xml"
+    to_read = ("--test-reporter=spec", "--test-reporter-destination=stdout")
+    to_count = ("--test-reporter=junit", f"--test-reporter-destination={report}")
+    return Step(
+        "javascript", ("node", "--test", *to_read, *to_count, *files), report, node_missing()
+    )
+
+
+def node_missing() -> str:
+    """What this machine lacks for tests by Node, and what would help; empty where it lacks nothing."""
+    node = shutil.which("node")
+    found = "no node"
+    if node is not None:
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+        found = f"node {version.stdout.strip()}"
+        major = re.match(r"v(\d+)\.", version.stdout)
+        if major and int(major[1]) >= NODE_SINCE:
+            return ""
+    return (
+        f"{found} here: Node {NODE_SINCE} or newer on PATH (Debian 13: apt-get install nodejs)"
+        " makes it run; the step browser runs the same tests in Chromium"
+    )
+
+
 def programs() -> list[str]:
     """Python programs beside the package."""
     folders = ("scripts", "benchmarks", "deploy/grafana")
@@ -88,6 +123,7 @@ def all_steps() -> list[Step]:
         Step("lint", tool("ruff", "check", ".")),
         Step("format", tool("ruff", "format", "--check", ".")),
         Step("types", tool("mypy", "src/streamwarden", "tests", *programs())),
+        javascript(),
         tests("unit", ["unit", "contract"], "-n", "2"),
         tests("integration", ["integration"], "-n", "3", *by_file),
         tests("acceptance", ["acceptance"], "-n", "3", *by_file),
@@ -118,6 +154,10 @@ def install_missing_programs() -> None:
 def run(step: Step, outcome: Outcome, environment: Mapping[str, str]) -> None:
     """Run one step and add what came of it to the outcome."""
     print(f"\n== {step.name}", flush=True)
+    if step.missing:
+        print(f"   skipped: {step.missing}", flush=True)
+        outcome.skipped_steps[step.name] = step.missing
+        return
     began = time.monotonic()
     if step.report is not None:
         step.report.unlink(missing_ok=True)
@@ -130,8 +170,8 @@ def run(step: Step, outcome: Outcome, environment: Mapping[str, str]) -> None:
 
 
 def read_report(report: Path, outcome: Outcome) -> None:
-    """Count what pytest wrote down. The file is our own, so its XML is trusted."""
-    for case in ET.parse(report).iter("testcase"):  # noqa: S314  # written by our own pytest
+    """Count what pytest or Node wrote down. The file is our own, so its XML is trusted."""
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  # written by our own tests
         skip = case.find("skipped")
         if skip is not None:
             outcome.counts["skipped"] += 1
@@ -145,6 +185,8 @@ def read_report(report: Path, outcome: Outcome) -> None:
 def tell(outcome: Outcome) -> None:
     """Say what was skipped, what would make it run, and how everything ended; last, the counts."""
     print("\n== result")
+    for name, reason in outcome.skipped_steps.items():
+        print(f"skipped step {name}: {reason}")
     for reason, count in sorted(outcome.skipped.items()):
         print(f"skipped {count}: {reason}")
     for program, package in missing_programs().items():
