@@ -32,12 +32,12 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.cli.environment import load_settings
 from streamwarden.clock import Clock
+from streamwarden.devkit.api_client import ApiClient
 from streamwarden.devkit.cameras import VirtualCamera
 from streamwarden.devkit.picture import Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import find_ffmpeg
-from streamwarden.http.role_client import ApiClient
 from streamwarden.logs import configure
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.pool import Database

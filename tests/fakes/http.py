@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
 from streamwarden.clock import Clock
 from streamwarden.errors import ExportNotFound, Unavailable
+from streamwarden.http.role_client import StreamedResponse, StreamingClient
 from streamwarden.model import Segment
 from streamwarden.storage.recording_index import SegmentRepository
 
@@ -107,19 +108,19 @@ class FakeClock(Clock):
         self.ticks_s += seconds
 
 
-class FakeFile:
+class FakeFile(StreamedResponse):
     """A file that the streaming role would send."""
 
     def __init__(
         self, status: int = 200, *, data: bytes = b"video", headers: Mapping[str, str] | None = None
     ) -> None:
         self.status = status
-        self.headers = {"Content-Type": "video/mp4", "Content-Length": str(len(data))}
-        self.headers.update(headers or {})
+        own = {"Content-Type": "video/mp4", "Content-Length": str(len(data))}
+        self.headers = own | dict(headers or {})
         self.closed = False
         self._data = data
 
-    def chunks(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         for start in range(0, len(self._data), 2):
             yield self._data[start : start + 2]
 
@@ -127,7 +128,7 @@ class FakeFile:
         self.closed = True
 
 
-class FakeStreaming:
+class FakeStreaming(StreamingClient):
     """The streaming role as the API sees it; ``failure`` is raised by every call while it is set.
 
     With ``loses_answers`` a call takes effect and its answer does not arrive.
@@ -167,9 +168,9 @@ class FakeStreaming:
         camera_id: UUID,
         rtsp_url: str,
         segment_seconds: int,
-        request_id: str | None,
+        request_id: str | None = None,
     ) -> Mapping[str, object]:
-        self._call(
+        self._note(
             "start",
             owner=owner,
             camera_id=camera_id,
@@ -180,13 +181,13 @@ class FakeStreaming:
         self.running.add(camera_id)
         return self._answer(camera_id, segment_seconds)
 
-    def stop(self, camera_id: UUID, *, request_id: str | None) -> Mapping[str, object]:
-        self._call("stop", camera_id=camera_id, request_id=request_id)
+    def stop(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
+        self._note("stop", camera_id=camera_id, request_id=request_id)
         self.running.discard(camera_id)
         return self._answer(camera_id)
 
     def status(self, camera_id: UUID) -> Mapping[str, object]:
-        self._call("status", camera_id=camera_id)
+        self._note("status", camera_id=camera_id)
         return self._answer(camera_id)
 
     def open_file(
@@ -194,22 +195,22 @@ class FakeStreaming:
         camera_id: UUID,
         segment_id: UUID,
         *,
-        method: str,
-        headers: Mapping[str, str],
-        request_id: str | None,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
     ) -> FakeFile:
-        self._call(
+        self._note(
             "open_file",
             camera_id=camera_id,
             segment_id=segment_id,
             method=method,
-            headers=dict(headers),
+            headers=dict(headers or {}),
             request_id=request_id,
         )
         return self.file
 
-    def live(self, camera_id: UUID, *, request_id: str | None) -> Mapping[str, object]:
-        self._call("live", camera_id=camera_id, request_id=request_id)
+    def live(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
+        self._note("live", camera_id=camera_id, request_id=request_id)
         return self.nonsense or self.window
 
     def open_live(
@@ -217,22 +218,28 @@ class FakeStreaming:
         camera_id: UUID,
         name: str,
         *,
-        method: str,
-        headers: Mapping[str, str],
-        request_id: str | None,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
     ) -> FakeFile:
-        self._call("open_live", camera_id=camera_id, file=name, method=method, headers=headers)
+        self._note("open_live", camera_id=camera_id, file=name, method=method, headers=headers)
         del request_id
         return self.file
 
-    def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None) -> bytes:
-        self._call("snapshot", camera_id=camera_id, width=width, request_id=request_id)
+    def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
+        self._note("snapshot", camera_id=camera_id, width=width, request_id=request_id)
         return b"\xff\xd8picture"
 
     def add_export(
-        self, camera_id: UUID, *, user_id: str, from_: str, to: str, request_id: str | None
+        self,
+        camera_id: UUID,
+        *,
+        user_id: str,
+        from_: str,
+        to: str,
+        request_id: str | None = None,
     ) -> Mapping[str, object]:
-        self._call("add_export", camera_id=camera_id, from_=from_, to=to, request_id=request_id)
+        self._note("add_export", camera_id=camera_id, from_=from_, to=to, request_id=request_id)
         made: dict[str, Any] = {
             "id": str(uuid4()),
             "state": "queued",
@@ -250,24 +257,26 @@ class FakeStreaming:
         return made
 
     def exports(self, camera_id: UUID) -> Mapping[str, object]:
-        self._call("exports", camera_id=camera_id)
+        self._note("exports", camera_id=camera_id)
         return {"items": list(self.exported.values())}
 
     def export(self, camera_id: UUID, export_id: UUID) -> Mapping[str, object]:
-        self._call("export", camera_id=camera_id, export_id=export_id)
+        self._note("export", camera_id=camera_id, export_id=export_id)
         if export_id not in self.exported:
             raise ExportNotFound("there is no such export")
         return self.exported[export_id]
 
     def cancel_export(
-        self, camera_id: UUID, export_id: UUID, *, request_id: str | None
+        self, camera_id: UUID, export_id: UUID, *, request_id: str | None = None
     ) -> Mapping[str, object]:
-        self._call("cancel_export", camera_id=camera_id, export_id=export_id, by=request_id)
+        self._note("cancel_export", camera_id=camera_id, export_id=export_id, by=request_id)
         self.exported[export_id]["state"] = "cancelled"
         return self.exported[export_id]
 
-    def export_proof(self, camera_id: UUID, export_id: UUID, *, request_id: str | None) -> bytes:
-        self._call("export_proof", camera_id=camera_id, export_id=export_id, by=request_id)
+    def export_proof(
+        self, camera_id: UUID, export_id: UUID, *, request_id: str | None = None
+    ) -> bytes:
+        self._note("export_proof", camera_id=camera_id, export_id=export_id, by=request_id)
         return b"statement\nsignature\n"
 
     def open_export(
@@ -275,31 +284,34 @@ class FakeStreaming:
         camera_id: UUID,
         export_id: UUID,
         *,
-        method: str,
-        headers: Mapping[str, str],
-        request_id: str | None,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
     ) -> FakeFile:
-        self._call("open_export", camera_id=camera_id, export_id=export_id, method=method)
+        self._note("open_export", camera_id=camera_id, export_id=export_id, method=method)
         del headers, request_id
         return self.file
 
     def summary(self) -> Mapping[str, object]:
-        self._call("summary")
+        self._note("summary")
         return self.insides["summary"]
 
     def supervision(self) -> Mapping[str, object]:
-        self._call("supervision")
+        self._note("supervision")
         return self.insides["supervision"]
 
-    def restart_child(self, child: str, *, request_id: str | None) -> Mapping[str, object]:
-        self._call("restart_child", child=child, request_id=request_id)
+    def restart_child(self, child: str, *, request_id: str | None = None) -> Mapping[str, object]:
+        self._note("restart_child", child=child, request_id=request_id)
         return self.insides["child"]
 
-    def fragments(self, camera_id: UUID, segment_id: UUID) -> list[tuple[int, int]]:
-        self._call("fragments", camera_id=camera_id, segment_id=segment_id)
+    def fragments(
+        self, camera_id: UUID, segment_id: UUID, *, request_id: str | None = None
+    ) -> list[tuple[int, int]]:
+        self._note("fragments", camera_id=camera_id, segment_id=segment_id)
+        del request_id
         return self.pieces
 
-    def _call(self, name: str, **arguments: object) -> None:
+    def _note(self, name: str, **arguments: object) -> None:
         if self.failure is not None:
             raise self.failure
         self.calls.append((name, arguments))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from streamwarden.errors import ChildNotFound, NotRestartable
@@ -15,7 +14,7 @@ from streamwarden.http.wire import (
     RoleSummary,
     Supervision,
 )
-from streamwarden.storage.recording_index import Missing, Recorded
+from streamwarden.storage.recording_index import CoverageRepository, Missing, Recorded
 from tests.fakes.storage import FakeStorage
 
 
@@ -53,7 +52,7 @@ class FakeInsides:
         return self.recorder.model_copy(update={"status": "starting"})
 
 
-class FakeCoverage:
+class FakeCoverage(CoverageRepository):
     """Sums that a test sets; away while the storage is down."""
 
     def __init__(self, storage: FakeStorage) -> None:
@@ -76,7 +75,7 @@ class FakeCoverage:
     def oldest(self) -> datetime | None:
         return self.oldest_end
 
-    def cameras(self) -> Mapping[str, int]:
+    def cameras(self) -> dict[str, int]:
         cameras = self._storage.cameras.list_visible(None, limit=1_000).items
         active = sum(camera.status == "active" for camera in cameras)
         return {"active": active, "inactive": len(cameras) - active}

@@ -21,9 +21,14 @@ from streamwarden.model import (
     Source,
     WantedPeriod,
 )
-from streamwarden.storage.cameras import PathTaken, SourceColumns
+from streamwarden.storage.cameras import (
+    CameraRepository,
+    PathTaken,
+    SourceColumns,
+    SourceRepository,
+)
 from streamwarden.storage.pool import Position, decode_cursor
-from streamwarden.storage.streams import PeriodRepository
+from streamwarden.storage.streams import PeriodRepository, SettingsRepository, StreamRepository
 from tests.fakes.storage_access import (
     FakeAuditRepository,
     FakeDenialRepository,
@@ -37,7 +42,7 @@ from tests.fakes.storage_recordings import (
 from tests.fakes.storage_tables import FakeRepository, FakeTables, overlaps, page_of
 
 
-class FakeCameraRepository(FakeRepository):
+class FakeCameraRepository(FakeRepository, CameraRepository):
     """As ``CameraRepository``."""
 
     def get(self, camera_id: UUID) -> Camera | None:
@@ -140,7 +145,7 @@ class FakeCameraRepository(FakeRepository):
             raise PathTaken("another camera has this path")
 
 
-class FakeSourceRepository(FakeRepository):
+class FakeSourceRepository(FakeRepository, SourceRepository):
     """As ``SourceRepository``."""
 
     def get(self, camera_id: UUID) -> Source | None:
@@ -176,7 +181,7 @@ class FakeSourceRepository(FakeRepository):
         self._tables.paths_set.discard(path)
 
 
-class FakeSettingsRepository(FakeRepository):
+class FakeSettingsRepository(FakeRepository, SettingsRepository):
     """As ``SettingsRepository``."""
 
     def get(self, key: str) -> object:
@@ -186,7 +191,7 @@ class FakeSettingsRepository(FakeRepository):
         self._tables.settings[key] = value
 
 
-class FakeStreamRepository(FakeRepository):
+class FakeStreamRepository(FakeRepository, StreamRepository):
     """As ``StreamRepository``."""
 
     def get(self, camera_id: UUID) -> DesiredStream | None:

@@ -9,15 +9,16 @@ from uuid import UUID
 
 from streamwarden.errors import InvalidInput, NotFound
 from streamwarden.model import AuditEvent, BlockedUser, Denial, Grant, Page
-from streamwarden.storage.cameras import GrantedAction
-from streamwarden.storage.denials import DenialRow
+from streamwarden.storage.audit import AuditRepository
+from streamwarden.storage.cameras import GrantedAction, GrantRepository
+from streamwarden.storage.denials import DenialRepository, DenialRow
 from streamwarden.storage.pool import Position, decode_cursor, encode_cursor
 from tests.fakes.storage_tables import FakeRepository
 
 _ACTIONS = frozenset({"view", "recordings", "control", "publish"})
 
 
-class FakeGrantRepository(FakeRepository):
+class FakeGrantRepository(FakeRepository, GrantRepository):
     """As ``GrantRepository``."""
 
     def of_user(self, camera_id: UUID, user_sub: str) -> list[Grant]:
@@ -76,7 +77,7 @@ class FakeGrantRepository(FakeRepository):
             raise NotFound("no such camera")
 
 
-class FakeDenialRepository(FakeRepository):
+class FakeDenialRepository(FakeRepository, DenialRepository):
     """As ``DenialRepository``; the fingerprint is all there is."""
 
     def put(self, denials: Sequence[DenialRow]) -> None:
@@ -109,7 +110,7 @@ class FakeDenialRepository(FakeRepository):
         return sorted(self._tables.blocked.values(), key=lambda row: row.user_sub)
 
 
-class FakeAuditRepository(FakeRepository):
+class FakeAuditRepository(FakeRepository, AuditRepository):
     """As ``AuditRepository``."""
 
     now = datetime.fromisoformat("2100-01-01T00:00:00Z")

@@ -9,7 +9,11 @@ from uuid import UUID
 
 from streamwarden.model import Gap, Page, Segment, Usage
 from streamwarden.storage.pool import Position, RowsRefused, decode_cursor
-from streamwarden.storage.recording_index import GapRepository, SegmentRepository
+from streamwarden.storage.recording_index import (
+    GapRepository,
+    RecordingsRepository,
+    SegmentRepository,
+)
 from tests.fakes.storage_tables import FakeRepository, overlaps, page_of
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -143,7 +147,7 @@ class FakeGapRepository(FakeRepository, GapRepository):
         return len(old)
 
 
-class FakeRecordingsRepository(FakeRepository):
+class FakeRecordingsRepository(FakeRepository, RecordingsRepository):
     """As ``RecordingsRepository``."""
 
     def list(

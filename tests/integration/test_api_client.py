@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from streamwarden.devkit.api_client import ApiClient, ApiRefused
 from streamwarden.errors import Unavailable
-from streamwarden.http.role_client import ApiClient, ApiRefused
 from tests.integration.product_stand_in import Product, ProductServer
 
 

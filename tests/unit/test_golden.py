@@ -28,7 +28,7 @@ from streamwarden.config.settings import Settings, describe, load, needed_by
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.problems import Problem
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
-from streamwarden.http.webui.ports import Api
+from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
 from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
@@ -88,7 +88,7 @@ def test_the_document_of_the_web_ui_is_as_released(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("a page")
     deps = WebUiDeps(
         shared=Bench().shared,
-        api=cast("Api", None),  # nothing is passed on here
+        api=cast("ApiProxy", None),  # nothing is passed on here
         assets=load_assets(tmp_path),
         config=PageConfig(whep_url=None, roles_claim="roles"),
     )

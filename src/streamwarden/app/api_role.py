@@ -42,10 +42,10 @@ from streamwarden.http.api.camera_routes import Sources
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.operations import Check
-from streamwarden.http.ports import UserVerifier
 from streamwarden.http.rate_limit import Proxies, Rates
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.server import HttpServer, WsgiApp
+from streamwarden.http.validation import UserVerifier
 from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys

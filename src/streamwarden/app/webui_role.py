@@ -12,7 +12,7 @@ from streamwarden.errors import ConfigError
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.rate_limit import Proxies
 from streamwarden.http.server import HttpServer
-from streamwarden.http.webui.proxy import Forwarder
+from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 
@@ -28,7 +28,7 @@ class WebUiRole:
 
     def __init__(self, settings: Settings) -> None:
         self._registry = new_registry()
-        self._api = Forwarder(_api_url(settings), connections=_THREADS)
+        self._api = ApiProxy(_api_url(settings), connections=_THREADS)
         deps = WebUiDeps(
             shared=Shared(
                 role="webui",

@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import Clock, rfc3339
+from streamwarden.devkit.api_client import ApiClient
 from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
 from streamwarden.devkit.demo_ports import DemoPorts
 from streamwarden.devkit.demo_secrets import DemoSecrets
@@ -24,7 +25,6 @@ from streamwarden.devkit.media_server import MediaServer, MediaServerPlan, relay
 from streamwarden.devkit.mediamtx import MediaMtxMissing, find_mediamtx, mediamtx_plan
 from streamwarden.devkit.picture import Source, TestPicture, source_from
 from streamwarden.errors import StreamwardenError, Unavailable
-from streamwarden.http.role_client import ApiClient
 
 log = structlog.get_logger(__name__)
 

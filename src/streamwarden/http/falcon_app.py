@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import falcon
 
+from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.http.middleware import common
 from streamwarden.http.openapi import DocsFile, DocsPage, OpenApiDocument
 from streamwarden.http.operations import Check, Liveness, Metrics, Readiness, Render, Resource
-from streamwarden.http.ports import PlayVerifier, RequestMetrics, UserVerifier
 from streamwarden.http.problems import add_error_handlers
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, Rates
-from streamwarden.http.validation import Intake
+from streamwarden.http.validation import Intake, UserVerifier
+from streamwarden.metrics.http_metrics import HttpMetrics
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -26,7 +27,7 @@ class Shared:
     """
 
     role: str
-    metrics: RequestMetrics
+    metrics: HttpMetrics
     render: Render
     checks: Mapping[str, Check] = field(default_factory=dict)
     internal_token: str | None = field(default=None, repr=False)
@@ -40,7 +41,7 @@ def build_app(
     *,
     title: str,
     users: UserVerifier | None = None,
-    players: PlayVerifier | None = None,
+    players: PlayTokens | None = None,
 ) -> App:
     """Return an app with ``routes`` and what every port serves beside them."""
     app: App = falcon.App(

@@ -17,7 +17,7 @@ import falcon
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from streamwarden.http.ports import RequestMetrics
+from streamwarden.metrics.http_metrics import HttpMetrics
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -87,7 +87,7 @@ class RequestIds:
 class Measured:
     """Counts answers by route template, with the time until each was ready."""
 
-    def __init__(self, role: str, metrics: RequestMetrics) -> None:
+    def __init__(self, role: str, metrics: HttpMetrics) -> None:
         self._role = role
         self._metrics = metrics
 
@@ -117,6 +117,6 @@ class BodyLimit:
             raise falcon.HTTPContentTooLarge
 
 
-def common(role: str, metrics: RequestMetrics) -> list[Any]:
+def common(role: str, metrics: HttpMetrics) -> list[Any]:
     """Return what every app has, outermost first."""
     return [RequestIds(), Measured(role, metrics), BodyLimit()]

@@ -101,7 +101,7 @@ def encode(problem: Problem, request_id: str) -> bytes:
     return json.dumps(body).encode()
 
 
-def respond(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
+def respond_problem(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
     """Make ``problem`` the answer."""
     resp.status = problem.status
     resp.content_type = PROBLEM_JSON
@@ -129,21 +129,21 @@ def _on_error(
         return
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         _LOG.warning("request_unavailable", route=req.uri_template, code=problem.code)
-    respond(req, resp, problem)
+    respond_problem(req, resp, problem)
 
 
 def _on_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: dict[str, Any]
 ) -> None:
     headers = {k: v for k, v in dict(error.headers or {}).items() if k.lower() in _KEPT_HEADERS}
-    respond(req, resp, replace(Problem.of_status(error.status_code), headers=headers))
+    respond_problem(req, resp, replace(Problem.of_status(error.status_code), headers=headers))
 
 
 def _on_bug(
     req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
     _LOG.error("request_failed", method=req.method, route=req.uri_template, exc_info=error)
-    respond(req, resp, Problem.of_status(500))
+    respond_problem(req, resp, Problem.of_status(500))
 
 
 def _headers(error: StreamwardenError) -> dict[str, str]:

@@ -1,23 +1,17 @@
-"""One JSON call to another role: bounded in time and size, and every failure said in our words.
+"""HTTP calls between the roles: JSON and files, bounded in time and size.
 
-An answer on its way: its head is here, its body is read piece by piece.
-
-What the streaming role asks of the API role: a fresh read token for a respawn.
-
-What the API role asks of the streaming role.
-
-The API as a user calls it: what a page's buttons do, for the demo and for scripts.
+Nothing is retried and no redirect is followed: only the caller knows whether a call may be repeated,
+and the internal token is for one address.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import quote, urlencode
+from typing import Final
+from urllib.parse import quote
 from uuid import UUID
 
 import structlog
@@ -32,16 +26,26 @@ from streamwarden.errors import (
     by_code,
 )
 
-_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
-"""The status of ten thousand cameras; beyond it something else is answering."""
+_LOG = structlog.get_logger(__name__)
+_OK: Final = 200
+_ACCEPTED: Final = 202
+_FORBIDDEN: Final = 403
+_FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
+_CHUNK_BYTES: Final = 64 * 1024
+_JSON_LIMIT_BYTES: Final = 8 * 1024 * 1024
+"""The status of ten thousand cameras; a larger answer comes from some other program."""
+_WHOLE_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_PICTURE_TIMEOUT_S: Final = 12.0
+"""The request waits there for its turn, and for FFmpeg."""
+_PROOF_TIMEOUT_S: Final = 5.0
 
 
 class NoAnswer(Exception):
-    """The other role did not answer, or not as one of ours does. Whether it acted is unknown."""
+    """The other role did not answer, or not in JSON. Whether it acted is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class JsonResponse:
     """A JSON object with its status."""
 
     status: int
@@ -53,243 +57,40 @@ class Answer:
         return str(self.body.get("code", ""))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Calls one role. ``internal_token`` goes along with every call and into no message.
+@dataclass(slots=True, kw_only=True)
+class StreamedResponse:
+    """A response whose body is read piece by piece; ``close`` must be called.
 
-    Of two with a comma between them, as while it is being changed, the first is shown.
+    ``failure`` makes the error that is raised if the body breaks off.
     """
-
-    base_url: str
-    internal_token: str = field(repr=False)
-    pool: urllib3.PoolManager = field(repr=False)
-    timeout: urllib3.Timeout
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, object] | None = None,
-        *,
-        request_id: str | None = None,
-    ) -> Answer:
-        """Return the answer, whatever its status; raise NoAnswer if there is none of ours."""
-        encoded = None if body is None else json.dumps(body).encode()
-        try:
-            response = self.open(method, path, self.headers(request_id), body=encoded)
-            try:
-                data = response.read(_ANSWER_LIMIT_BYTES + 1)
-            finally:
-                response.release_conn()
-        except (HTTPError, OSError) as error:
-            raise NoAnswer(type(error).__name__) from error
-        return Answer(status=response.status, body=_object(data))
-
-    def open(
-        self, method: str, path: str, headers: Mapping[str, str], *, body: bytes | None = None
-    ) -> urllib3.BaseHTTPResponse:
-        """Send the request and return the answer with its body unread.
-
-        Nothing is retried and no redirect followed: the one who asked knows whether to ask again,
-        and the token is for this address alone.
-        """
-        return self.pool.request(
-            method,
-            self.base_url.rstrip("/") + path,
-            body=body,
-            headers=headers,
-            timeout=self.timeout,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.pool.clear()
-
-    def headers(self, request_id: str | None) -> dict[str, str]:
-        """Return what every call carries."""
-        headers = {
-            "X-Internal-Token": self.internal_token.partition(",")[0],
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-        }
-        if request_id is not None:
-            headers["X-Request-Id"] = request_id
-        return headers
-
-
-def caller_of(
-    base_url: str,
-    internal_token: str,
-    *,
-    connect_timeout_s: float,
-    read_timeout_s: float,
-    connections: int,
-) -> Caller:
-    """Return a caller with connections of its own, of which at most ``connections`` are kept."""
-    return Caller(
-        base_url=base_url,
-        internal_token=internal_token,
-        pool=urllib3.PoolManager(num_pools=1, maxsize=connections),
-        timeout=urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s),
-    )
-
-
-def read_answer(status: int, data: bytes) -> Answer:
-    """Return what an answer that was read says; without a body where it is no JSON object."""
-    try:
-        return Answer(status=status, body=_object(data))
-    except NoAnswer:
-        return Answer(status=status, body={})
-
-
-def _object(data: bytes) -> Mapping[str, object]:
-    if len(data) > _ANSWER_LIMIT_BYTES:
-        raise NoAnswer("an answer larger than any of ours")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise NoAnswer("no JSON") from error
-    if not isinstance(value, dict):
-        raise NoAnswer("no JSON object")
-    return value
-
-
-_CHUNK_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """``close`` must be called. ``said_of`` returns what is raised if the body breaks off."""
 
     status: int
     headers: Mapping[str, str]
-    response: urllib3.BaseHTTPResponse
-    said_of: Callable[[Exception], Exception]
+    response: urllib3.BaseHTTPResponse = field(repr=False)
+    failure: Callable[[Exception], Exception] = field(repr=False)
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body."""
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the body; it is what WSGI iterates, and closes however that ends."""
         try:
             yield from self.response.stream(_CHUNK_BYTES)
         except (HTTPError, OSError) as error:
-            raise self.said_of(error) from error
+            raise self.failure(error) from error
 
     def close(self) -> None:
-        """Give the connection up: what has not been read would be in the next answer's way.
+        """Drop the connection: unread bytes would precede the next response on it.
 
-        That of an answer which was read to its end has long been given back.
+        A connection whose response was read to its end has been given back already.
         """
         self.response.close()
         self.response.release_conn()
 
 
-_OK: Final = 200
+class RoleClient:
+    """Calls one role, on kept connections of which there are at most ``connections``. Any thread.
 
-
-_FORBIDDEN: Final = 403
-
-
-class ReadTokenRefused(Denied):
-    """The camera is no longer active or wanted: there is nothing to respawn for."""
-
-    code = "read_token_refused"
-
-
-class ReadTokenUnavailable(Unavailable):
-    """The API role does not answer now; the recorder's own respawn asks again."""
-
-    code = "token_unavailable"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadToken:
-    """An RTSP URL with a read token in it, and when that expires."""
-
-    rtsp_url: str = field(repr=False)
-    expires_at: datetime
-
-
-class ReadTokenClient:
-    """Calls ``POST /api/v1/m2m/read-token``. Any thread may."""
-
-    def __init__(
-        self,
-        base_url: str,
-        internal_token: str,
-        *,
-        connect_timeout_s: float = 1.0,
-        read_timeout_s: float = 4.0,
-        connections: int = 8,
-    ) -> None:
-        self._caller = caller_of(
-            base_url,
-            internal_token,
-            connect_timeout_s=connect_timeout_s,
-            read_timeout_s=read_timeout_s,
-            connections=connections,
-        )
-
-    def fetch(self, camera_id: UUID) -> ReadToken:
-        """Return a fresh URL for the camera's recorder.
-
-        Raises:
-            ReadTokenRefused: the camera is no longer active or wanted.
-            ReadTokenUnavailable: no answer, or none that can be used.
-        """
-        body = {"camera_id": str(camera_id)}
-        try:
-            answer = self._caller.call("POST", "/api/v1/m2m/read-token", body)
-        except NoAnswer as error:
-            raise ReadTokenUnavailable(f"the APIServer does not answer: {error}") from error
-        if answer.status == _FORBIDDEN:
-            raise ReadTokenRefused("the camera is no longer active or wanted")
-        if answer.status != _OK:
-            why = f"status {answer.status} {answer.code}".rstrip()
-            raise ReadTokenUnavailable(f"the APIServer gives no read token: {why}")
-        return _token(answer)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._caller.close()
-
-
-def _token(answer: Answer) -> ReadToken:
-    url, expires_at = answer.body.get("rtsp_url"), answer.body.get("expires_at")
-    if not isinstance(url, str) or not isinstance(expires_at, str):
-        raise ReadTokenUnavailable("the APIServer's answer is no read token")
-    try:
-        moment = datetime.fromisoformat(expires_at)
-    except ValueError as error:
-        raise ReadTokenUnavailable("the APIServer's answer is no read token") from error
-    if moment.tzinfo is None:
-        raise ReadTokenUnavailable("the APIServer's answer is no read token")
-    return ReadToken(rtsp_url=url, expires_at=moment)
-
-
-_LOG = structlog.get_logger(__name__)
-
-
-_ACCEPTED: Final = 202
-
-
-_PICTURE_WITHIN_S: Final = 12.0
-"""It waits for its turn there, and for FFmpeg."""
-
-
-_WHOLE_LIMIT_BYTES: Final = 16 * 1024 * 1024
-
-
-_PROOF_WITHIN_S: Final = 5.0
-
-
-_FILE_STATUSES: Final = frozenset({200, 206, 304, 404, 416})
-
-
-class StreamingClient:
-    """Calls the streaming role. Any thread may; connections are kept and shared."""
+    ``internal_token`` is sent with every call and appears in no message. Of two with a comma between
+    them, as during a rotation, the first is sent.
+    """
 
     def __init__(
         self,
@@ -300,13 +101,94 @@ class StreamingClient:
         read_timeout_s: float = 5.0,
         connections: int = 16,
     ) -> None:
-        self._caller = caller_of(
-            base_url,
-            internal_token,
-            connect_timeout_s=connect_timeout_s,
-            read_timeout_s=read_timeout_s,
-            connections=connections,
+        self._base_url = base_url.rstrip("/")
+        self._internal_token = internal_token.partition(",")[0]
+        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=connections)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.clear()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> JsonResponse:
+        """Return the answer whatever its status; raise NoAnswer if it is no JSON object."""
+        try:
+            status, data = self._read(method, path, body, request_id, limit=_JSON_LIMIT_BYTES + 1)
+        except (HTTPError, OSError) as error:
+            raise NoAnswer(type(error).__name__) from error
+        return JsonResponse(status=status, body=_json_object(data))
+
+    def _read(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        request_id: str | None,
+        *,
+        limit: int,
+        timeout: urllib3.Timeout | None = None,
+    ) -> tuple[int, bytes]:
+        encoded = None if body is None else json.dumps(body).encode()
+        response = self._open(method, path, self._headers(request_id), encoded, timeout)
+        try:
+            return response.status, response.read(limit)
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        timeout: urllib3.Timeout | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send the request and return the response with its body unread."""
+        return self._pool.request(
+            method,
+            self._base_url + path,
+            body=body,
+            headers=headers,
+            timeout=timeout or self._timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
         )
+
+    def _headers(self, request_id: str | None) -> dict[str, str]:
+        headers = {
+            "X-Internal-Token": self._internal_token,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+        if request_id is not None:
+            headers["X-Request-Id"] = request_id
+        return headers
+
+
+def _json_object(data: bytes) -> Mapping[str, object]:
+    if len(data) > _JSON_LIMIT_BYTES:
+        raise NoAnswer("an answer larger than any of ours")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswer("no JSON") from error
+    if not isinstance(value, dict):
+        raise NoAnswer("no JSON object")
+    return value
+
+
+class StreamingClient(RoleClient):
+    """The API role's calls of the streaming role; each raises StreamingUnavailable without an answer."""
 
     def start(
         self,
@@ -359,13 +241,13 @@ class StreamingClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
-    ) -> Unread:
+    ) -> StreamedResponse:
         """Ask for a segment's file; ``headers`` are those of a conditional or range request.
 
         The status is 200, 206, 304, 404 or 416. Raises StreamingUnavailable.
         """
         path = f"/streams/{camera_id}/segments/{segment_id}"
-        return self._open(method, path, headers, request_id)
+        return self._file(method, path, headers, request_id)
 
     def open_live(
         self,
@@ -375,10 +257,10 @@ class StreamingClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
-    ) -> Unread:
+    ) -> StreamedResponse:
         """Ask for one of a camera's newest files by its name in ``.live``, as `open_file` does."""
         path = f"/streams/{camera_id}/live/{quote(name, safe='')}"
-        return self._open(method, path, headers, request_id)
+        return self._file(method, path, headers, request_id)
 
     def live(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
         """Return the newest parts of a camera's files; raise NotLive while there are none."""
@@ -420,17 +302,17 @@ class StreamingClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
-    ) -> Unread:
+    ) -> StreamedResponse:
         """Ask for an export's file, as `open_file` does."""
         path = f"/streams/{camera_id}/exports/{export_id}/file"
-        return self._open(method, path, headers, request_id)
+        return self._file(method, path, headers, request_id)
 
     def export_proof(
         self, camera_id: UUID, export_id: UUID, *, request_id: str | None = None
     ) -> bytes:
         """Return an export's proof; raise ExportNotFound, ExportNotReady, ProofNotAvailable."""
         path = f"/streams/{camera_id}/exports/{export_id}/proof"
-        return self._bytes(path, request_id, within_s=_PROOF_WITHIN_S)
+        return self._bytes(path, request_id, timeout_s=_PROOF_TIMEOUT_S)
 
     def summary(self) -> Mapping[str, object]:
         """Return what operators are shown of the role."""
@@ -448,41 +330,7 @@ class StreamingClient:
     def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
         """Return a camera's last picture as a JPEG; raise NoPicture where there is none."""
         path = f"/streams/{camera_id}/snapshot?width={width}"
-        return self._bytes(path, request_id, within_s=_PICTURE_WITHIN_S)
-
-    def _bytes(self, path: str, request_id: str | None, *, within_s: float) -> bytes:
-        caller = replace(self._caller, timeout=urllib3.Timeout(connect=2.0, read=within_s))
-        try:
-            response = caller.open("GET", path, caller.headers(request_id))
-            try:
-                data = response.read(_WHOLE_LIMIT_BYTES)
-            finally:
-                response.close()
-                response.release_conn()
-        except (HTTPError, OSError) as error:
-            raise _unavailable("GET", path, type(error).__name__) from error
-        if response.status == _OK:
-            return data
-        raise _refused("GET", path, read_answer(response.status, data))
-
-    def _open(
-        self, method: str, path: str, headers: Mapping[str, str] | None, request_id: str | None
-    ) -> Unread:
-        sent = {**self._caller.headers(request_id), **(headers or {})}
-        try:
-            response = self._caller.open(method, path, sent)
-        except (HTTPError, OSError) as error:
-            raise _unavailable(method, path, type(error).__name__) from error
-        found = Unread(
-            status=response.status,
-            headers=dict(response.headers),
-            response=response,
-            said_of=_broke_off,
-        )
-        if found.status not in _FILE_STATUSES:
-            found.close()
-            raise _unavailable(method, path, f"status {found.status}")
-        return found
+        return self._bytes(path, request_id, timeout_s=_PICTURE_TIMEOUT_S)
 
     def fragments(
         self, camera_id: UUID, segment_id: UUID, *, request_id: str | None = None
@@ -499,9 +347,39 @@ class StreamingClient:
         """Raise StreamingUnavailable unless the streaming role lives."""
         self._object("GET", "/healthz")
 
-    def close(self) -> None:
-        """Close every connection."""
-        self._caller.close()
+    def _bytes(self, path: str, request_id: str | None, *, timeout_s: float) -> bytes:
+        timeout = urllib3.Timeout(connect=2.0, read=timeout_s)
+        try:
+            status, data = self._read(
+                "GET", path, None, request_id, limit=_WHOLE_LIMIT_BYTES, timeout=timeout
+            )
+        except (HTTPError, OSError) as error:
+            raise _unavailable("GET", path, type(error).__name__) from error
+        if status == _OK:
+            return data
+        try:
+            problem = _json_object(data)
+        except NoAnswer:
+            problem = {}
+        raise _refused("GET", path, JsonResponse(status=status, body=problem))
+
+    def _file(
+        self, method: str, path: str, headers: Mapping[str, str] | None, request_id: str | None
+    ) -> StreamedResponse:
+        try:
+            response = self._open(method, path, {**self._headers(request_id), **(headers or {})})
+        except (HTTPError, OSError) as error:
+            raise _unavailable(method, path, type(error).__name__) from error
+        found = StreamedResponse(
+            status=response.status,
+            headers=dict(response.headers),
+            response=response,
+            failure=_truncated,
+        )
+        if found.status not in _FILE_STATUSES:
+            found.close()
+            raise _unavailable(method, path, f"status {found.status}")
+        return found
 
     def _object(
         self,
@@ -512,7 +390,7 @@ class StreamingClient:
         request_id: str | None = None,
     ) -> Mapping[str, object]:
         try:
-            answer = self._caller.call(method, path, body, request_id=request_id)
+            answer = self._call(method, path, body, request_id=request_id)
         except NoAnswer as error:
             raise _unavailable(method, path, str(error)) from error
         if answer.status in {_OK, _ACCEPTED}:
@@ -520,14 +398,14 @@ class StreamingClient:
         raise _refused(method, path, answer)
 
 
-def _refused(method: str, path: str, answer: Answer) -> StreamwardenError:
+def _refused(method: str, path: str, answer: JsonResponse) -> StreamwardenError:
     refusal = by_code(answer.status, answer.code, str(answer.body.get("detail", "")))
     if refusal is not None:
         return refusal
     return _unavailable(method, path, f"status {answer.status} {answer.code}".rstrip())
 
 
-def _broke_off(_error: Exception) -> StreamingUnavailable:
+def _truncated(_error: Exception) -> StreamingUnavailable:
     return StreamingUnavailable("the file broke off on its way")
 
 
@@ -537,125 +415,74 @@ def _unavailable(method: str, path: str, why: str) -> StreamingUnavailable:
     return StreamingUnavailable("the StreamingServer does not answer")
 
 
-_CONNECT_S, _ANSWER_S = 2.0, 10.0
+class ReadTokenRefused(Denied):
+    """The camera is no longer active or wanted: there is nothing to respawn for."""
+
+    code = "read_token_refused"
 
 
-_MOST_BYTES = 8 * 1024 * 1024
+class ReadTokenUnavailable(Unavailable):
+    """The API role does not answer now; the recorder's own respawn asks again."""
+
+    code = "token_unavailable"
 
 
-class ApiRefused(StreamwardenError):
-    """The API answered with a problem; ``code`` is its stable code, ``status`` the HTTP status."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadToken:
+    """An RTSP URL with a read token in it, and when that expires."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{status} {code}: {detail}")
-        self.status = status
-        self.code = code
+    rtsp_url: str = field(repr=False)
+    expires_at: datetime
 
 
-class ApiClient:
-    """Calls the API with one user's bearer token; may be used from any thread."""
+class ReadTokenClient(RoleClient):
+    """The streaming role's call of the API role: a new read token for a respawn."""
 
-    def __init__(self, base_url: str, token: str) -> None:
-        self._base = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._pool = urllib3.PoolManager(
-            num_pools=1,
-            maxsize=4,
-            retries=False,
-            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_ANSWER_S),
+    def __init__(
+        self,
+        base_url: str,
+        internal_token: str,
+        *,
+        connect_timeout_s: float = 1.0,
+        read_timeout_s: float = 4.0,
+        connections: int = 8,
+    ) -> None:
+        super().__init__(
+            base_url,
+            internal_token,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+            connections=connections,
         )
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._pool.clear()
-
-    def cameras(self) -> list[Mapping[str, Any]]:
-        """Return every camera that the user may see, oldest first."""
-        found: list[Mapping[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            query = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
-            page = self._call("GET", f"/api/v1/camera?{urlencode(query)}")
-            found += page["items"]
-            if (cursor := page["next_cursor"]) is None:
-                return found
-
-    def add_camera(self, *, name: str, owner: str) -> Mapping[str, Any]:
-        """Add a camera (role admin) and return it."""
-        return self._call("POST", "/api/v1/camera", {"name": name, "owner": owner})
-
-    def connect(self, camera_id: UUID) -> Mapping[str, Any]:
-        """Have the camera recorded."""
-        return self._call("POST", f"/api/v1/camera/{camera_id}/stream/connect", {})
-
-    def disconnect(self, camera_id: UUID) -> Mapping[str, Any]:
-        """Have the camera recorded no longer."""
-        return self._call("POST", f"/api/v1/camera/{camera_id}/stream/disconnect", {})
-
-    def status(self, camera_id: UUID) -> Mapping[str, Any]:
-        """Return what the camera's recorder is doing."""
-        return self._call("GET", f"/api/v1/camera/{camera_id}/stream/status")
-
-    def publish_url(self, camera_id: UUID) -> str:
-        """Return a URL with a fresh token that the camera may publish to."""
-        answer = self._call("GET", f"/api/v1/camera/{camera_id}/publish_rtsp_url")
-        return str(answer["publish_rtsp_url"])
-
-    def recordings(
-        self, camera_id: UUID, *, from_: str | None = None, limit: int = 100
-    ) -> list[Mapping[str, Any]]:
-        """Return the first segments and gaps since ``from_`` (RFC 3339), in time order."""
-        query = {"limit": str(limit)} | ({"from": from_} if from_ else {})
-        page = self._call("GET", f"/api/v1/camera/{camera_id}/recordings?{urlencode(query)}")
-        items: list[Mapping[str, Any]] = page["items"]
-        return items
-
-    def put_setting(self, key: str, value: object) -> None:
-        """Change a setting of the product (role admin)."""
-        self._call("PUT", f"/api/v1/settings/{quote(key, safe='')}", {"value": value})
-
-    def _call(
-        self, method: str, target: str, body: Mapping[str, object] | None = None
-    ) -> Mapping[str, Any]:
-        """Return the answer's JSON.
+    def fetch(self, camera_id: UUID) -> ReadToken:
+        """Return a fresh URL for the camera's recorder.
 
         Raises:
-            ApiRefused: The API said no.
-            Unavailable: It did not answer, or answered 503.
+            ReadTokenRefused: the camera is no longer active or wanted.
+            ReadTokenUnavailable: no answer, or none that can be used.
         """
-        status, raw = self._exchange(method, target, body)
-        answer = _object_or_empty(raw)
-        if status < HTTPStatus.BAD_REQUEST:
-            return answer
-        code, detail = str(answer.get("code", "unknown")), str(answer.get("detail", ""))
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            raise Unavailable(f"the API cannot do that now: {code}: {detail}")
-        raise ApiRefused(status, code, detail)
-
-    def _exchange(
-        self, method: str, target: str, body: Mapping[str, object] | None
-    ) -> tuple[int, bytes]:
-        headers, encoded = self._headers, None
-        if body is not None:
-            headers = headers | {"Content-Type": "application/json"}
-            encoded = json.dumps(body).encode()
+        body = {"camera_id": str(camera_id)}
         try:
-            answer = self._pool.request(
-                method, f"{self._base}{target}", body=encoded, headers=headers,
-                preload_content=False, redirect=False,
-            )  # fmt: skip
-            try:
-                return answer.status, answer.read(_MOST_BYTES)
-            finally:
-                answer.drain_conn()
-                answer.release_conn()
-        except HTTPError as error:
-            raise Unavailable(f"the API does not answer: {type(error).__name__}") from error
+            answer = self._call("POST", "/api/v1/m2m/read-token", body)
+        except NoAnswer as error:
+            raise ReadTokenUnavailable(f"the APIServer does not answer: {error}") from error
+        if answer.status == _FORBIDDEN:
+            raise ReadTokenRefused("the camera is no longer active or wanted")
+        if answer.status != _OK:
+            why = f"status {answer.status} {answer.code}".rstrip()
+            raise ReadTokenUnavailable(f"the APIServer gives no read token: {why}")
+        return _token(answer)
 
 
-def _object_or_empty(raw: bytes) -> Mapping[str, Any]:
+def _token(answer: JsonResponse) -> ReadToken:
+    url, expires_at = answer.body.get("rtsp_url"), answer.body.get("expires_at")
+    if not isinstance(url, str) or not isinstance(expires_at, str):
+        raise ReadTokenUnavailable("the APIServer's answer is no read token")
     try:
-        answer = json.loads(raw) if raw else {}
-    except ValueError:
-        answer = {}
-    return answer if isinstance(answer, dict) else {}
+        moment = datetime.fromisoformat(expires_at)
+    except ValueError as error:
+        raise ReadTokenUnavailable("the APIServer's answer is no read token") from error
+    if moment.tzinfo is None:
+        raise ReadTokenUnavailable("the APIServer's answer is no read token")
+    return ReadToken(rtsp_url=url, expires_at=moment)

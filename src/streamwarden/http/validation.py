@@ -9,19 +9,18 @@ import hmac
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import falcon
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from streamwarden.auth.play_tokens import PlayClaims
+from streamwarden.auth.play_tokens import PlayClaims, PlayTokens
 from streamwarden.auth.users import Unauthenticated, User
 from streamwarden.errors import InvalidInput
 from streamwarden.http.middleware import BODY_LIMIT_BYTES
 from streamwarden.http.models import Model, parse_id
 from streamwarden.http.operations import Access, operation_of
-from streamwarden.http.ports import PlayVerifier, UserVerifier
 from streamwarden.http.problems import InternalTokenRefused
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, Rates, client_address
 
@@ -96,6 +95,13 @@ _NAME_CHARS = 64
 _ERRORS_TOLD = 3
 
 
+class UserVerifier(Protocol):
+    """Verifies bearer tokens: `UserTokens` by a shared secret, `ProviderTokens` by a provider's keys."""
+
+    def verify(self, token: str) -> User:
+        """Return the user; raise Unauthenticated."""
+
+
 class Intake:
     """Credentials first, then the path, the query and the body; each refusal names its field."""
 
@@ -104,7 +110,7 @@ class Intake:
         *,
         users: UserVerifier | None,
         internal_tokens: Sequence[str],
-        players: PlayVerifier | None = None,
+        players: PlayTokens | None = None,
         rates: Rates | None = None,
         proxies: Proxies = NO_PROXIES,
     ) -> None:

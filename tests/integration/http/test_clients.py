@@ -113,7 +113,7 @@ def test_503_is_unavailable(streaming: StreamingClient, gateway: FakeGateway) ->
 def test_a_file_is_read_in_pieces(streaming: StreamingClient) -> None:
     with closing(streaming.open_file(CAMERA, SEGMENT, headers={"Range": "bytes=5-14"})) as found:
         assert (found.status, found.headers["Content-Range"]) == (206, "bytes 5-14/10000")
-        assert b"".join(found.chunks()) == b"5678901234"
+        assert b"".join(found) == b"5678901234"
     with closing(streaming.open_file(CAMERA, SEGMENT, method="HEAD")) as found:
         assert found.headers["Content-Length"] == "10000"
     with closing(streaming.open_file(CAMERA, uuid4())) as found:
@@ -122,7 +122,7 @@ def test_a_file_is_read_in_pieces(streaming: StreamingClient) -> None:
 
 def test_a_file_left_half_read_spoils_no_later_call(streaming: StreamingClient) -> None:
     found = streaming.open_file(CAMERA, SEGMENT)
-    next(found.chunks())
+    next(iter(found))
     found.close()
     assert streaming.status(CAMERA)["status"] == "stopped"
 

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from streamwarden.http.falcon_app import Shared
-from streamwarden.http.webui.proxy import Forwarder
+from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
 from tests.integration.http.conftest import Serve
 
@@ -54,7 +54,7 @@ def page_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _bff(shared: Shared, folder: Path, forwarder: Forwarder) -> falcon.App:  # type: ignore[type-arg]
+def _bff(shared: Shared, folder: Path, forwarder: ApiProxy) -> falcon.App:  # type: ignore[type-arg]
     return create_webui_app(
         WebUiDeps(
             shared=shared,
@@ -70,7 +70,7 @@ def test_a_file_streams_before_it_is_whole(
 ) -> None:
     file, upstream = File(), falcon.App()
     upstream.add_route(f"/api/v1{CAMERA}/recordings/{{segment}}", file)
-    forwarder = Forwarder(serve(upstream), connections=4)
+    forwarder = ApiProxy(serve(upstream), connections=4)
     base = serve(_bff(shared, page_folder, forwarder))
     answer = http.request("GET", f"{base}/bff/v1{CAMERA}/recordings/a", preload_content=False)
     assert answer.headers["ETag"] == '"one"'
@@ -88,7 +88,7 @@ def test_a_file_that_breaks_off_is_not_taken_for_whole(
     file.breaks_off = True
     file.go_on.set()
     upstream.add_route(f"/api/v1{CAMERA}/recordings/{{segment}}", file)
-    forwarder = Forwarder(serve(upstream), connections=4)
+    forwarder = ApiProxy(serve(upstream), connections=4)
     base = serve(_bff(shared, page_folder, forwarder))
     with pytest.raises(urllib3.exceptions.ProtocolError):
         http.request("GET", f"{base}/bff/v1{CAMERA}/recordings/a")
@@ -100,7 +100,7 @@ def test_a_slow_api_is_a_504(
 ) -> None:
     slow, upstream = Slow(), falcon.App()
     upstream.add_route(f"/api/v1{CAMERA}/stream/status", slow)
-    forwarder = Forwarder(serve(upstream), connections=4, read_timeout_s=0.2)
+    forwarder = ApiProxy(serve(upstream), connections=4, read_timeout_s=0.2)
     base = serve(_bff(shared, page_folder, forwarder))
     answer = http.request("GET", f"{base}/bff/v1{CAMERA}/stream/status")
     slow.go_on.set()
@@ -114,7 +114,7 @@ def test_an_api_that_is_away_is_a_502_and_the_page_stands(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    forwarder = Forwarder(f"http://127.0.0.1:{port}", connections=4)
+    forwarder = ApiProxy(f"http://127.0.0.1:{port}", connections=4)
     base = serve(_bff(shared, page_folder, forwarder))
     answer = http.request("GET", f"{base}/bff/v1{CAMERA}/stream/status")
     assert (answer.status, answer.json()["code"]) == (502, "api_unreachable")
@@ -124,7 +124,7 @@ def test_an_api_that_is_away_is_a_502_and_the_page_stands(
 
 def test_readiness_names_what_is_no_api(serve: Serve) -> None:
     upstream = serve(falcon.App())
-    forwarder = Forwarder(upstream, connections=1)
+    forwarder = ApiProxy(upstream, connections=1)
     with pytest.raises(Exception, match="health check with 404"):
         forwarder.check()
     forwarder.close()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from streamwarden.errors import ConfigError, Unavailable
 from streamwarden.http.falcon_app import Shared
+from streamwarden.http.role_client import StreamedResponse
+from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import (
     Assets,
     PageConfig,
@@ -32,21 +33,27 @@ class ApiSlow(Unavailable):
     code = "api_timeout"
 
 
-@dataclass
-class FakeAnswer:
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
-    body: tuple[bytes, ...] = (b"{", b"}")
-    closed: bool = False
+class FakeAnswer(StreamedResponse):
+    def __init__(
+        self,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        body: tuple[bytes, ...] = (b"{", b"}"),
+    ) -> None:
+        self.status = status
+        self.headers = headers or {"Content-Type": "application/json"}
+        self.body = body
+        self.closed = False
 
-    def chunks(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         yield from self.body
 
     def close(self) -> None:
         self.closed = True
 
 
-class FakeApi:
+class FakeApi(ApiProxy):
     """Remembers what it was asked and answers ``answer``, or raises ``failure``."""
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ from streamwarden.auth.revocation import DenialList, DeniedUse
 from streamwarden.auth.users import User
 from streamwarden.errors import Denied, NotFound, Unavailable
 from streamwarden.http.api.access_ports import Grants
-from streamwarden.http.api.ports import CameraRow, Cameras
 from streamwarden.http.validation import claims_of, user_of
-from streamwarden.model import TimeRange
+from streamwarden.model import Camera, TimeRange
+from streamwarden.storage.cameras import CameraRepository
 
 
 class CameraNotFound(NotFound):
@@ -37,11 +37,11 @@ class CameraInactive(Denied):
 class CameraAccess:
     """The one place where the API looks a camera up for somebody."""
 
-    def __init__(self, cameras: Cameras, grants: Grants) -> None:
+    def __init__(self, cameras: CameraRepository, grants: Grants) -> None:
         self._cameras = cameras
         self._grants = grants
 
-    def find(self, user: User, camera_id: UUID, action: Action) -> CameraRow:
+    def find(self, user: User, camera_id: UUID, action: Action) -> Camera:
         """Return the camera.
 
         Raises:
@@ -54,7 +54,7 @@ class CameraAccess:
             raise _not_found()
         return _unless_denied(camera, verdict)
 
-    def find_for_connect(self, user: User, camera_id: UUID) -> CameraRow:
+    def find_for_connect(self, user: User, camera_id: UUID) -> Camera:
         """Return the camera as ``find`` does, but say 403 for one that is hidden, as the flow has it.
 
         Raises:
@@ -64,7 +64,7 @@ class CameraAccess:
         """
         return _unless_denied(*self._decide(user, camera_id, Action.CONNECT))
 
-    def find_recorded(self, user: User, camera_id: UUID) -> tuple[CameraRow, Window | None]:
+    def find_recorded(self, user: User, camera_id: UUID) -> tuple[Camera, Window | None]:
         """Return the camera, and of its recordings what the user may see: None for all of them.
 
         Raises as ``find`` does.
@@ -74,7 +74,7 @@ class CameraAccess:
             raise _not_found()
         return _unless_denied(camera, verdict), verdict.window
 
-    def _decide(self, user: User, camera_id: UUID, action: Action) -> tuple[CameraRow, Verdict]:
+    def _decide(self, user: User, camera_id: UUID, action: Action) -> tuple[Camera, Verdict]:
         camera = self._cameras.get(camera_id)
         if camera is None:
             raise _not_found()
@@ -93,7 +93,7 @@ def _not_found() -> CameraNotFound:
     return CameraNotFound("there is no such camera")
 
 
-def _unless_denied(camera: CameraRow, verdict: Verdict) -> CameraRow:
+def _unless_denied(camera: Camera, verdict: Verdict) -> Camera:
     if verdict.decision is Decision.INACTIVE:
         raise CameraInactive("the camera is inactive")
     if verdict.decision is not Decision.ALLOWED:

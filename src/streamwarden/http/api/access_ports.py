@@ -9,7 +9,7 @@ from uuid import UUID
 
 from streamwarden.auth.permissions import Grant
 from streamwarden.auth.revocation import DenialLike
-from streamwarden.http.api.ports import PageOf
+from streamwarden.model import Page
 
 
 class GrantRow(Grant, Protocol):
@@ -106,7 +106,7 @@ class AuditLog(Protocol):
         user: str | None,
         limit: int,
         cursor: str | None,
-    ) -> PageOf[AuditRow]:
+    ) -> Page[AuditRow]:
         """Return what was done within a time, newest first."""
 
 

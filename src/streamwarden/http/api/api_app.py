@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
+from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.revocation import DenialList
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
 from streamwarden.http.api.access import CameraAccess, PlayAccess
 from streamwarden.http.api.access_ports import AuditLog, AuditSink, DenialStore, Grants
@@ -45,14 +47,6 @@ from streamwarden.http.api.playback_routes import (
     SignPlayToken,
     Snapshot,
 )
-from streamwarden.http.api.ports import (
-    Cameras,
-    Coverage,
-    Recordings,
-    Segments,
-    SettingsStore,
-    Wishes,
-)
 from streamwarden.http.api.recording_routes import RecordingCollection, RecordingFile
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.api.stream_routes import (
@@ -62,12 +56,19 @@ from streamwarden.http.api.stream_routes import (
     StreamLocks,
     StreamService,
 )
-from streamwarden.http.api.streaming_ports import Streaming
-from streamwarden.http.api.token_ports import AuthMetrics, PlayTokens, StreamTokens
 from streamwarden.http.falcon_app import App, Shared, build_app
 from streamwarden.http.operations import Resource
-from streamwarden.http.ports import UserVerifier
+from streamwarden.http.role_client import StreamingClient
+from streamwarden.http.validation import UserVerifier
 from streamwarden.mediamtx.sessions import SessionClaims
+from streamwarden.metrics.api_metrics import AuthMetrics
+from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.recording_index import (
+    CoverageRepository,
+    RecordingsRepository,
+    SegmentRepository,
+)
+from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
 CAMERA = "/api/v1/camera/{camera_id}"
 
@@ -91,17 +92,17 @@ class ApiDeps:
     users: UserVerifier
     tokens: StreamTokens
     play_tokens: PlayTokens
-    cameras: Cameras
+    cameras: CameraRepository
     grants: Grants
-    settings: SettingsStore
-    wishes: Wishes
-    segments: Segments
-    recordings: Recordings
-    coverage: Coverage
+    settings: SettingsRepository
+    wishes: StreamRepository
+    segments: SegmentRepository
+    recordings: RecordingsRepository
+    coverage: CoverageRepository
     guard: Guard
     sources: Sources
     memory: DesiredCache
-    streaming: Streaming
+    streaming: StreamingClient
     clock: Clock
     rtsp_internal_url: str
     rtsp_publish_url: str

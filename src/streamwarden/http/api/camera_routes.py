@@ -24,7 +24,6 @@ from streamwarden.clock import Clock
 from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
 from streamwarden.http.api.audit_routes import describe
-from streamwarden.http.api.ports import CameraRow, Cameras, Segments, SourceTable, Wishes
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.api.stream_routes import StreamService
 from streamwarden.http.middleware import name_request
@@ -34,6 +33,10 @@ from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, told_of
 from streamwarden.mediamtx.credentials import MAX_PASSWORD_CHARS, MAX_USERNAME_CHARS
 from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS
+from streamwarden.model import Camera
+from streamwarden.storage.cameras import CameraRepository, SourceRepository
+from streamwarden.storage.recording_index import SegmentRepository
+from streamwarden.storage.streams import StreamRepository
 
 _SECRET: dict[str, Any] = {"writeOnly": True, "format": "password"}
 
@@ -68,7 +71,7 @@ class SourceFields(Model):
 class Sources:
     """Plans changes of sources. ``wake`` has the media server told now."""
 
-    table: SourceTable
+    table: SourceRepository
     planner: SourcePlanner
     wake: Callable[[], None]
 
@@ -164,7 +167,7 @@ class RemoveQuery(Model):
     recordings: Literal["keep", "delete"] = "keep"
 
 
-def model_of(camera: CameraRow) -> CameraModel:
+def model_of(camera: Camera) -> CameraModel:
     """Return a camera as it is shown."""
     return CameraModel.model_validate(
         {name: getattr(camera, name) for name in CameraModel.model_fields}
@@ -181,15 +184,15 @@ class StreamWanted(Conflict):
 class CameraService:
     """Adds, changes and removes cameras."""
 
-    cameras: Cameras
-    wishes: Wishes
-    segments: Segments
+    cameras: CameraRepository
+    wishes: StreamRepository
+    segments: SegmentRepository
     streams: StreamService
     revocations: Revocations
     sources: Sources
     clock: Clock
 
-    def add(self, new: NewCamera) -> CameraRow:
+    def add(self, new: NewCamera) -> Camera:
         """Add a camera; raise Conflict ``path_taken``, and as ``Sources.plan``."""
         camera_id = uuid4()
         path = new.path or str(camera_id)
@@ -209,7 +212,7 @@ class CameraService:
 
     def change(
         self, camera_id: UUID, changes: CameraChanges, *, by: User, request_id: str
-    ) -> CameraRow:
+    ) -> Camera:
         """Change a camera. Deactivating stops it; a new path reaches the next spawn.
 
         Raises:
@@ -252,14 +255,14 @@ class CameraService:
         if with_recordings:
             self.segments.mark_camera_deleting(camera_id)
 
-    def _existing(self, camera_id: UUID) -> CameraRow:
+    def _existing(self, camera_id: UUID) -> Camera:
         camera = self.cameras.get(camera_id)
         if camera is None:
             raise CameraNotFound("there is no such camera")
         return camera
 
     def _follow(
-        self, before: CameraRow, after: CameraRow, *, wanted: bool, by: User, request_id: str
+        self, before: Camera, after: Camera, *, wanted: bool, by: User, request_id: str
     ) -> None:
         if after.status != "active":
             self.streams.retire(after, by=by, request_id=request_id, then=_nothing)

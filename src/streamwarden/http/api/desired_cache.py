@@ -11,7 +11,9 @@ import structlog
 
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
-from streamwarden.http.api.ports import CameraRow, Cameras, Wishes, WishRow
+from streamwarden.model import Camera, DesiredStream
+from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.streams import StreamRepository
 
 _LOG = structlog.get_logger(__name__)
 
@@ -42,7 +44,12 @@ class DesiredCache:
     """
 
     def __init__(
-        self, cameras: Cameras, wishes: Wishes, clock: Clock, *, refresh_s: float = REFRESH_S
+        self,
+        cameras: CameraRepository,
+        wishes: StreamRepository,
+        clock: Clock,
+        *,
+        refresh_s: float = REFRESH_S,
     ) -> None:
         self._cameras = cameras
         self._wishes = wishes
@@ -76,7 +83,7 @@ class DesiredCache:
             if self._changes == changes:  # else a change came in between and is the newer one
                 self._known = known
 
-    def remember(self, camera: CameraRow, *, wanted: bool) -> None:
+    def remember(self, camera: Camera, *, wanted: bool) -> None:
         """Take note of a change at once."""
         entry = CachedCamera(path=camera.path, active=camera.status == "active", wanted=wanted)
         with self._lock:
@@ -139,7 +146,7 @@ class DesiredCache:
                 return
 
 
-def _entry(camera: CameraRow, wish: WishRow | None) -> CachedCamera:
+def _entry(camera: Camera, wish: DesiredStream | None) -> CachedCamera:
     return CachedCamera(
         path=camera.path,
         active=camera.status == "active",

@@ -14,7 +14,6 @@ from streamwarden.clock import rfc3339
 from streamwarden.errors import Denied, ExportNotFound, ExportNotReady, InvalidInput
 from streamwarden.http.api.access import CameraAccess, PlayAccess, private
 from streamwarden.http.api.audit_routes import describe
-from streamwarden.http.api.ports import CameraRow, Cameras
 from streamwarden.http.api.relay_file import (
     TokenQuery,
     attachment,
@@ -22,10 +21,10 @@ from streamwarden.http.api.relay_file import (
     pass_on,
     read_answer,
 )
-from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Model, Moment, answer
 from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, claims_of, user_of
 from streamwarden.http.wire import (
     FILE_ANSWERS,
@@ -36,7 +35,8 @@ from streamwarden.http.wire import (
     OwnedExport,
     OwnedExports,
 )
-from streamwarden.model import TimeRange
+from streamwarden.model import Camera, TimeRange
+from streamwarden.storage.cameras import CameraRepository
 
 
 class ExportBody(Model):
@@ -58,8 +58,8 @@ class Exporting:
 
     access: CameraAccess
     play: PlayAccess
-    streaming: Streaming
-    cameras: Cameras
+    streaming: StreamingClient
+    cameras: CameraRepository
 
     def owned(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
         """Return an export of the user's; the camera's owner and admins have all of it.
@@ -245,7 +245,7 @@ class ExportProof(Resource):
         resp.set_header("Content-Disposition", name)
 
 
-def _may(user: User, camera: CameraRow, export: OwnedExport, window: Window | None) -> bool:
+def _may(user: User, camera: Camera, export: OwnedExport, window: Window | None) -> bool:
     if is_admin(user) or user.sub == camera.owner:
         return True
     own = user.sub == export.user_id

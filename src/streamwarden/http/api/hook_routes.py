@@ -13,18 +13,18 @@ from pydantic import ConfigDict
 
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.rtsp_urls import internal_url
-from streamwarden.auth.stream_tokens import StreamClaims
+from streamwarden.auth.stream_tokens import StreamClaims, StreamTokens
 from streamwarden.errors import Denied
 from streamwarden.http.api.access import CameraInactive
 from streamwarden.http.api.desired_cache import CachedCamera
 from streamwarden.http.api.stream_routes import RECORD_TTL_S
-from streamwarden.http.api.token_ports import AuthMetrics, StreamTokens
 from streamwarden.http.models import Empty, Id, Model, Moment, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.problems import Problem, respond
+from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.validation import body_of
 from streamwarden.mediamtx.hook import check
 from streamwarden.mediamtx.sessions import SessionClaims
+from streamwarden.metrics.api_metrics import AuthMetrics
 
 _LOG = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class CheckStreamPassword(Resource):
             self._note(fields.get("id"), decision.claims)
             answer(resp, Empty())
             return
-        respond(req, resp, Problem.of_status(401))
+        respond_problem(req, resp, Problem.of_status(401))
         resp.set_header("WWW-Authenticate", "Basic")
 
     def _note(self, session_id: object, claims: StreamClaims) -> None:

@@ -9,13 +9,14 @@ import falcon
 from pydantic import Field
 
 from streamwarden.auth.permissions import Action
+from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.rtsp_urls import publish_url
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import rfc3339
 from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
-from streamwarden.http.api.token_ports import PlayTokens, StreamTokens
 from streamwarden.http.models import Empty, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import query_of, user_of

@@ -21,13 +21,12 @@ from streamwarden.auth.users import User
 from streamwarden.clock import Clock
 from streamwarden.errors import NotFound, Unavailable
 from streamwarden.http.api.access import require_admin
-from streamwarden.http.api.ports import Cameras, Coverage, SettingsStore, Wishes
 from streamwarden.http.api.relay_file import read_answer
 from streamwarden.http.api.stream_routes import KEY, MAX_S, MIN_S, StreamService, segment_seconds
-from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Model, Moment, answer
 from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
 from streamwarden.http.wire import (
     CauseCount,
@@ -37,6 +36,9 @@ from streamwarden.http.wire import (
     RoleSummary,
     Supervision,
 )
+from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.recording_index import CoverageRepository
+from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
 _DAY: Final = timedelta(days=1)
 
@@ -148,7 +150,7 @@ class _Sums:
 class Sums:
     """What Postgres says, asked again after `KEPT_S`. Any thread; one asks at a time."""
 
-    def __init__(self, coverage: Coverage, clock: Clock) -> None:
+    def __init__(self, coverage: CoverageRepository, clock: Clock) -> None:
         self._coverage = coverage
         self._clock = clock
         self._lock = threading.Lock()
@@ -183,7 +185,7 @@ class Sums:
 class Summary(Resource):
     """``GET /api/v1/ops/summary``."""
 
-    def __init__(self, sums: Sums, streaming: Streaming, clock: Clock) -> None:
+    def __init__(self, sums: Sums, streaming: StreamingClient, clock: Clock) -> None:
         self._sums = sums
         self._streaming = streaming
         self._clock = clock
@@ -235,7 +237,7 @@ def _by_state(role: RoleSummary, total: int) -> dict[str, int]:
 class Tree(Resource):
     """``GET /api/v1/ops/supervision``."""
 
-    def __init__(self, streaming: Streaming) -> None:
+    def __init__(self, streaming: StreamingClient) -> None:
         self._streaming = streaming
 
     @operation(
@@ -253,7 +255,7 @@ class Tree(Resource):
 class RestartChild(Resource):
     """``POST /api/v1/ops/supervision/{child}/restart``."""
 
-    def __init__(self, streaming: Streaming) -> None:
+    def __init__(self, streaming: StreamingClient) -> None:
         self._streaming = streaming
 
     @operation(
@@ -314,9 +316,9 @@ class Setting(Model):
 class SettingService:
     """Reads and changes settings, and tells the running streams."""
 
-    settings: SettingsStore
-    cameras: Cameras
-    wishes: Wishes
+    settings: SettingsRepository
+    cameras: CameraRepository
+    wishes: StreamRepository
     streams: StreamService
 
     def put(self, value: int, *, request_id: str) -> None:

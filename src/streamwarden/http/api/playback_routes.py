@@ -18,6 +18,7 @@ import falcon
 from pydantic import Field
 
 from streamwarden.auth.permissions import Action, Window
+from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import (
     Denied,
@@ -39,14 +40,12 @@ from streamwarden.http.api.playlist import (
     part_of,
     playable,
 )
-from streamwarden.http.api.ports import SegmentRow, Segments
 from streamwarden.http.api.recording_routes import DEFAULT_SPAN, before
 from streamwarden.http.api.relay_file import TokenQuery, file_headers, pass_on, read_answer
-from streamwarden.http.api.streaming_ports import Streaming
-from streamwarden.http.api.token_ports import PlayTokens
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Model, Moment, answer
 from streamwarden.http.operations import Access, Media, Resource, operation
+from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.http.wire import (
     FILE_ANSWERS,
@@ -56,7 +55,8 @@ from streamwarden.http.wire import (
     LiveModel,
     PictureQuery,
 )
-from streamwarden.model import TimeRange
+from streamwarden.model import Segment, TimeRange
+from streamwarden.storage.recording_index import SegmentRepository
 
 MAX_SEGMENTS: Final = 10_000
 """Of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
@@ -104,8 +104,8 @@ class Playing:
     access: CameraAccess
     play: PlayAccess
     tokens: PlayTokens
-    segments: Segments
-    streaming: Streaming
+    segments: SegmentRepository
+    streaming: StreamingClient
     clock: Clock
     moment: Callable[[], datetime]
 
@@ -222,7 +222,7 @@ class RecordingPlaylist(Resource):
             raise NothingRecorded("nothing that can be played was recorded then")
         return self._cut(camera_id, segments)
 
-    def _cut(self, camera_id: UUID, segments: Sequence[SegmentRow]) -> list[Part]:
+    def _cut(self, camera_id: UUID, segments: Sequence[Segment]) -> list[Part]:
         ends = dict(list(overlapping(segments).items())[:_MAX_CUTS])
         parts = []
         for segment in segments:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from urllib.parse import quote
 
 from streamwarden.clock import rfc3339
-from streamwarden.http.api.ports import SegmentRow
+from streamwarden.model import Segment
 
 MEDIA_TYPE = "application/vnd.apple.mpegurl"
 _VERSION = 7
@@ -91,7 +91,7 @@ def _part(part: Part, query: str) -> Iterator[str]:
     yield f"{part.uri}{query}"
 
 
-def part_of(segment: SegmentRow) -> Part:
+def part_of(segment: Segment) -> Part:
     """Return all that a segment's file holds after its header."""
     return Part(
         uri=f"{segment.id}.mp4",
@@ -103,19 +103,19 @@ def part_of(segment: SegmentRow) -> Part:
     )
 
 
-def playable(segment: SegmentRow) -> bool:
+def playable(segment: Segment) -> bool:
     """Tell whether a player can be pointed at the segment's media."""
     return 0 < segment.init_bytes < segment.size_bytes and segment.media_ms > 0
 
 
-def one_line(segments: Iterable[SegmentRow]) -> list[SegmentRow]:
+def one_line(segments: Iterable[Segment]) -> list[Segment]:
     """Return segments of which none plays what its neighbours play already.
 
     Runs overlap where one took over from the other (make before break). A segment goes that another
     covers, or its two neighbours together; of two that cover each other, the later run's stays.
     What then still overlaps is a neighbour's end, which `cut` takes off.
     """
-    kept: list[SegmentRow] = []
+    kept: list[Segment] = []
     for segment in sorted(segments, key=lambda one: (one.started_at, one.run, one.id)):
         while kept and _covers(segment, kept[-1]):
             kept.pop()
@@ -127,7 +127,7 @@ def one_line(segments: Iterable[SegmentRow]) -> list[SegmentRow]:
     return kept
 
 
-def _covers(cover: SegmentRow, other: SegmentRow) -> bool:
+def _covers(cover: Segment, other: Segment) -> bool:
     if cover.run == other.run:
         return False  # one run's segments follow each other, however short they are
     return cover.started_at <= other.started_at + SEAM and other.ended_at <= cover.ended_at + SEAM
@@ -154,7 +154,7 @@ def cut(part: Part, pieces: Iterable[Piece], until: datetime) -> Part | None:
     return replace(part, size_bytes=end - part.offset, media_ms=played_ms)
 
 
-def overlapping(segments: Sequence[SegmentRow]) -> dict[str, datetime]:
+def overlapping(segments: Sequence[Segment]) -> dict[str, datetime]:
     """Return which segments reach into the next one, by URI, and where that one starts."""
     return {
         f"{one.id}.mp4": after.started_at

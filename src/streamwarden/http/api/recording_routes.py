@@ -6,7 +6,7 @@ Stretches of time as callers leave them out.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import Literal
 from uuid import UUID
 
 import falcon
@@ -16,15 +16,15 @@ from streamwarden.auth.permissions import Window
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput, SegmentNotFound
 from streamwarden.http.api.access import CameraAccess, PlayAccess
-from streamwarden.http.api.ports import GapRow, Recordings, SegmentRow, Segments
 from streamwarden.http.api.relay_file import TokenQuery, file_headers, pass_on
-from streamwarden.http.api.streaming_ports import Streaming
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
 from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import query_of, user_of
 from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS
-from streamwarden.model import TimeRange
+from streamwarden.model import Gap, Segment, TimeRange
+from streamwarden.storage.recording_index import RecordingsRepository, SegmentRepository
 
 DEFAULT_SPAN = timedelta(days=1)
 
@@ -78,7 +78,9 @@ class RecordingList(Model):
 class RecordingCollection(Resource):
     """``GET /api/v1/camera/{camera_id}/recordings``."""
 
-    def __init__(self, recordings: Recordings, access: CameraAccess, clock: Clock) -> None:
+    def __init__(
+        self, recordings: RecordingsRepository, access: CameraAccess, clock: Clock
+    ) -> None:
         self._recordings = recordings
         self._access = access
         self._clock = clock
@@ -113,7 +115,9 @@ class RecordingCollection(Resource):
 class RecordingFile(Resource):
     """``GET /api/v1/camera/{camera_id}/recordings/{segment_id}``."""
 
-    def __init__(self, segments: Segments, play: PlayAccess, streaming: Streaming) -> None:
+    def __init__(
+        self, segments: SegmentRepository, play: PlayAccess, streaming: StreamingClient
+    ) -> None:
         self._segments = segments
         self._play = play
         self._streaming = streaming
@@ -146,16 +150,15 @@ class RecordingFile(Resource):
         pass_on(req, resp, found)
 
 
-def _shown(row: SegmentRow | GapRow, window: Window | None) -> SegmentItem | GapItem | None:
-    # The rows' classes belong to storage; a cause is what only a gap has.
-    if hasattr(row, "cause"):
-        return _gap(cast("GapRow", row), window)
+def _shown(row: Segment | Gap, window: Window | None) -> SegmentItem | GapItem | None:
+    if isinstance(row, Gap):
+        return _gap(row, window)
     if window is not None and not window.holds(row.started_at, row.ended_at):
         return None  # part of it is of a time that this user may not see
     return _segment(row)
 
 
-def _gap(row: GapRow, window: Window | None) -> GapItem:
+def _gap(row: Gap, window: Window | None) -> GapItem:
     started_at, ended_at = row.started_at, row.ended_at
     if window is not None:
         started_at = max(started_at, window.stretch.from_)
@@ -164,7 +167,7 @@ def _gap(row: GapRow, window: Window | None) -> GapItem:
     return GapItem(started_at=started_at, ended_at=ended_at, cause=row.cause)
 
 
-def _segment(row: SegmentRow) -> SegmentItem:
+def _segment(row: Segment) -> SegmentItem:
     return SegmentItem(
         id=row.id,
         started_at=row.started_at,

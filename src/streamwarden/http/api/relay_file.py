@@ -16,9 +16,9 @@ import falcon
 from pydantic import Field, ValidationError
 
 from streamwarden.errors import SegmentNotFound, Unavailable
-from streamwarden.http.api.streaming_ports import OpenedFile
 from streamwarden.http.models import Model
-from streamwarden.http.problems import Problem, respond
+from streamwarden.http.problems import Problem, respond_problem
+from streamwarden.http.role_client import StreamedResponse
 from streamwarden.http.wire import FILE_HEADERS
 
 _M = TypeVar("_M", bound=Model)
@@ -55,24 +55,7 @@ def file_headers(req: falcon.Request) -> dict[str, str]:
     return {name: text for name in FILE_HEADERS if (text := req.get_header(name))}
 
 
-class _Passing:
-    """The file as WSGI wants it: waitress iterates it, and closes it however that ends."""
-
-    def __init__(self, found: OpenedFile) -> None:
-        self._found = found
-        self._chunks = found.chunks()
-
-    def __iter__(self) -> _Passing:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        self._found.close()
-
-
-def pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> None:
+def pass_on(req: falcon.Request, resp: falcon.Response, found: StreamedResponse) -> None:
     """Answer with a file from the streaming role, or with its refusal."""
     headers = {name.lower(): value for name, value in found.headers.items()}
     if found.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
@@ -85,7 +68,7 @@ def pass_on(req: falcon.Request, resp: falcon.Response, found: OpenedFile) -> No
         if name.lower() in headers:
             resp.set_header(name, headers[name.lower()])
     if whole and req.method != "HEAD":
-        resp.stream = _Passing(found)
+        resp.stream = found
     else:
         found.close()
 
@@ -95,7 +78,7 @@ def _refuse(
 ) -> None:
     if status == HTTPStatus.NOT_FOUND:
         raise SegmentNotFound("the segment's file is gone")
-    respond(req, resp, Problem.of_status(status))
+    respond_problem(req, resp, Problem.of_status(status))
     if "content-range" in headers:
         resp.set_header("Content-Range", headers["content-range"])
 

@@ -10,7 +10,7 @@ from streamwarden.auth import revocation as rules
 from streamwarden.auth.permissions import Grant, lost_actions
 from streamwarden.auth.revocation import DenialLike, DenialList, Rule
 from streamwarden.http.api.access_ports import DenialStore, Grants
-from streamwarden.http.api.ports import CameraRow
+from streamwarden.model import Camera
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +39,11 @@ class Revocations:
         """Return when something is asked for: to be taken before its permission is looked up."""
         return self._denied.moment()
 
-    def camera_retired(self, camera: CameraRow) -> None:
+    def camera_retired(self, camera: Camera) -> None:
         """Close a camera that was deactivated or removed."""
         self._deny(rules.camera_retired(camera.id, camera.path, self._denied.moment()))
 
-    def camera_changed(self, before: CameraRow, after: CameraRow) -> None:
+    def camera_changed(self, before: Camera, after: Camera) -> None:
         """Close what a camera has left behind: its path, its owner."""
         at = self._denied.moment()
         found: list[Rule] = []
@@ -54,18 +54,18 @@ class Revocations:
         if found:
             self._deny(found)
 
-    def stopped(self, camera: CameraRow) -> None:
+    def stopped(self, camera: Camera) -> None:
         """Let nothing read with a recorder's token of a camera that is wanted no more."""
         self._deny(rules.stopped(camera.path, self._denied.moment()))
 
-    def links_withdrawn(self, camera: CameraRow) -> datetime:
+    def links_withdrawn(self, camera: Camera) -> datetime:
         """Make every publish link worthless that was handed out up to now; return that moment."""
         at = self._denied.moment()
         self._deny(rules.links_withdrawn(camera.path, at))
         return at
 
     def give(
-        self, grants: Grants, camera: CameraRow, user_sub: str, wanted: Sequence[Grant]
+        self, grants: Grants, camera: Camera, user_sub: str, wanted: Sequence[Grant]
     ) -> list[str]:
         """Give a user exactly ``wanted``; return the actions that they have lost by it."""
         lost = lost_actions(grants.of_user(camera.id, user_sub), wanted)
@@ -92,7 +92,7 @@ class Revocations:
         self._denied.set_blocked(user_sub, blocked=False)
         return lifted
 
-    def _withdrawn(self, camera: CameraRow, sub: str, actions: Iterable[str]) -> list[Rule]:
+    def _withdrawn(self, camera: Camera, sub: str, actions: Iterable[str]) -> list[Rule]:
         at = self._denied.moment()
         return rules.grants_withdrawn(camera.id, camera.path, sub=sub, actions=actions, at=at)
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import falcon
@@ -22,21 +21,21 @@ from pydantic import Field
 
 from streamwarden.auth.permissions import Action
 from streamwarden.auth.rtsp_urls import internal_url
+from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import User
 from streamwarden.clock import Clock
 from streamwarden.errors import StreamingUnavailable, StreamwardenError, Unavailable
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.desired_cache import DesiredCache
-from streamwarden.http.api.ports import CameraRow, SettingsStore, Wishes
 from streamwarden.http.api.revocation_routes import Revocations
-from streamwarden.http.api.streaming_ports import Streaming
-from streamwarden.http.api.token_ports import StreamTokens
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Empty, Model, answer
 from streamwarden.http.operations import Access, Resource, operation
+from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
 from streamwarden.http.wire import StatusModel, status_from_json
-from streamwarden.model import Cause
+from streamwarden.model import Camera, Cause, DesiredChange
+from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
 _STRIPES = 256
 
@@ -78,7 +77,7 @@ MAX_S = 3600
 _LOG = structlog.get_logger(__name__)
 
 
-def segment_seconds(settings: SettingsStore) -> int:
+def segment_seconds(settings: SettingsRepository) -> int:
     """Return the length of segments; the fallback where it is not set, or to nothing usable."""
     value = settings.get(KEY)
     if value is None:
@@ -105,10 +104,10 @@ class StreamService:
 
     access: CameraAccess
     tokens: StreamTokens
-    settings: SettingsStore
-    wishes: Wishes
+    settings: SettingsRepository
+    wishes: StreamRepository
     memory: DesiredCache
-    streaming: Streaming
+    streaming: StreamingClient
     clock: Clock
     rtsp_internal_url: str
     locks: StreamLocks
@@ -157,7 +156,7 @@ class StreamService:
         camera = self.access.find(user, camera_id, Action.SEE)
         return _of_a_source(checked(self.streaming.status(camera_id)), camera)
 
-    def hand_over(self, camera: CameraRow, request_id: str | None) -> bool:
+    def hand_over(self, camera: Camera, request_id: str | None) -> bool:
         """Tell the streaming role of a changed path or segment length, for a camera that is wanted.
 
         Nobody waits for this: if the role is away, it reads the same when it reconciles. Returns
@@ -172,7 +171,7 @@ class StreamService:
         return True
 
     def retire(
-        self, camera: CameraRow, *, by: User, request_id: str, then: Callable[[], object]
+        self, camera: Camera, *, by: User, request_id: str, then: Callable[[], object]
     ) -> None:
         """Want the camera no longer, and do ``then`` before anybody can want it again.
 
@@ -189,14 +188,12 @@ class StreamService:
             except StreamwardenError as error:
                 _LOG.info("stop_not_handed_over", camera_id=str(camera.id), why=error.code)
 
-    def _read_url(self, camera: CameraRow, ttl_s: int) -> str:
+    def _read_url(self, camera: Camera, ttl_s: int) -> str:
         asked_at = self.revocations.moment()
         token = self.tokens.sign_record(camera.id, camera.path, ttl_s=ttl_s, asked_at=asked_at)
         return internal_url(self.rtsp_internal_url, camera.path, token.token)
 
-    def _start(
-        self, camera: CameraRow, url: str, seconds: int, request_id: str | None
-    ) -> StatusModel:
+    def _start(self, camera: Camera, url: str, seconds: int, request_id: str | None) -> StatusModel:
         answer = self.streaming.start(
             owner=camera.owner,
             camera_id=camera.id,
@@ -206,7 +203,7 @@ class StreamService:
         )
         return checked(answer)
 
-    def _put_back(self, change: Any) -> None:  # noqa: ANN401 - the repository's own type, handed back
+    def _put_back(self, change: DesiredChange) -> None:
         try:
             self.wishes.put_back(change, at=self.clock.now())
         except Unavailable:
@@ -214,7 +211,7 @@ class StreamService:
             _LOG.warning("wish_not_put_back", exc_info=True)
 
 
-def _of_a_source(status: StatusModel, camera: CameraRow) -> StatusModel:
+def _of_a_source(status: StatusModel, camera: Camera) -> StatusModel:
     """Say what fits a camera that is pulled: the recorder takes every camera for one that publishes."""
     error = status.last_error
     if camera.source_url is None or error is None or error.cause != Cause.SOURCE_OFFLINE:

@@ -1,7 +1,4 @@
-"""The BFF: what the page may ask of the API, handed on as it came, answered as the API answers.
-
-One HTTP request handed on to the API as it came, and its answer handed back piece by piece.
-"""
+"""The BFF: a reverse proxy from the page's server to the API, for a closed set of addresses."""
 
 from __future__ import annotations
 
@@ -23,21 +20,15 @@ from urllib3.exceptions import (
 from streamwarden.errors import Unavailable
 from streamwarden.http.middleware import REQUEST_ID_HEADER, name_request
 from streamwarden.http.operations import Access, Media, Resource, operation
-from streamwarden.http.problems import Problem, respond
+from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, client_address
-from streamwarden.http.role_client import Unread
-from streamwarden.http.webui.ports import Api, ApiAnswer
+from streamwarden.http.role_client import StreamedResponse
 
 _LOG = structlog.get_logger(__name__)
-
-
 _CAMERA: Final = "/v1/camera/{camera}"
-
-
 _EXPORT: Final = f"{_CAMERA}/exports/{{export}}"
 
-
-PASSED: Final[Mapping[str, tuple[str, ...]]] = {
+PROXIED: Final[Mapping[str, tuple[str, ...]]] = {
     "/v1/camera": ("GET", "POST"),
     _CAMERA: ("GET", "PATCH", "DELETE"),
     f"{_CAMERA}/stream/connect": ("POST",),
@@ -64,10 +55,8 @@ PASSED: Final[Mapping[str, tuple[str, ...]]] = {
     "/v1/ops/supervision": ("GET",),
     "/v1/ops/supervision/{child}/restart": ("POST",),
 }
-"""Every address that is passed on, below ``/bff`` here and below ``/api`` there, and its methods."""
-
-
-_SENT: Final = (
+"""Every address that is relayed, below ``/bff`` here and below ``/api`` there, and its methods."""
+_REQUEST_HEADERS: Final = (
     "Accept",
     "Authorization",
     "Content-Type",
@@ -77,9 +66,7 @@ _SENT: Final = (
     "If-Range",
     "Range",
 )
-
-
-_ANSWERED: Final = (
+_RESPONSE_HEADERS: Final = (
     "Accept-Ranges",
     "Cache-Control",
     "Content-Disposition",
@@ -92,142 +79,20 @@ _ANSWERED: Final = (
     "Retry-After",
     "WWW-Authenticate",
 )
-
-
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_:~-][A-Za-z0-9_.:~-]{0,199}")
-"""One part of a path: nothing that any server could take for more than one."""
-
-
+"""One part of a path: no server could take it for more than one."""
 _USER: Final = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]{1,255}")
-"""A user's id, which is whatever the identity provider issues: sent on with all of it quoted."""
-
-
-_SHAPES: Final = {"user": _USER}
-
-
+"""A user's id, in whatever characters the identity provider uses: every one is quoted."""
+_PATTERNS: Final = {"user": _USER}
 _STATUS_OF: Final = {"api_timeout": 504}
-
-
 _BAD_GATEWAY: Final = 502
-
-
-_WITHOUT_BODY: Final = frozenset({204, 304})
-
-
-class PassOn(Resource):
-    """One address of the API and the methods that reach it."""
-
-    def __init__(
-        self,
-        api: Api,
-        template: str,
-        methods: tuple[str, ...],
-        *,
-        proxies: Proxies = NO_PROXIES,
-    ) -> None:
-        self._api = api
-        self._proxies = proxies
-        self._target = f"/api{template}"
-        for method in (*methods, *(("HEAD",) if "GET" in methods else ())):
-            setattr(self, f"on_{method.lower()}", self._pass)
-
-    @operation(
-        "As the API has it under /api",
-        access=Access.OPEN,
-        query=None,
-        answers={200: Media(content_type="*/*", about="What the API answers, unchanged")},
-        refusals=(404, 413, 502, 504),
-        about="The bearer token goes through; every other check is the API's.",
-    )
-    def _pass(self, req: falcon.Request, resp: falcon.Response, **parts: str) -> None:
-        """Hand the request on, and its answer back as it arrives."""
-        target = _target(self._target, parts, req.query_string)
-        try:
-            found = self._api.forward(
-                req.method,
-                target,
-                headers=_sent(req, self._proxies),
-                body=req.bounded_stream.read() or None,
-            )
-        except Unavailable as error:
-            respond(req, resp, _gateway_problem(error))
-            return
-        _answer(req, resp, found)
-
-
-def _target(template: str, parts: Mapping[str, str], query: str) -> str:
-    if not all(_SHAPES.get(name, _SEGMENT).fullmatch(part) for name, part in parts.items()):
-        raise falcon.HTTPNotFound
-    path = template.format_map({name: quote(part, safe=":~") for name, part in parts.items()})
-    return f"{path}?{query}" if query else path
-
-
-def _sent(req: falcon.Request, proxies: Proxies) -> dict[str, str]:
-    headers = {name: text for name in _SENT if (text := req.get_header(name))}
-    return headers | {
-        REQUEST_ID_HEADER: name_request(req),
-        # One address, as this role judges it: the API believes it if it trusts this role.
-        "X-Forwarded-For": client_address(req, proxies),
-    }
-
-
-def _gateway_problem(error: Unavailable) -> Problem:
-    return Problem(
-        status=_STATUS_OF.get(error.code, _BAD_GATEWAY),
-        code=error.code,
-        detail=str(error),
-        headers={"Retry-After": str(error.retry_after_s)},
-    )
-
-
-class _Arriving:
-    """The body as WSGI wants it: waitress iterates it, and closes it however that ends.
-
-    A body that breaks off ends early: waitress sees that Content-Length has more and closes the
-    connection, so that nobody takes it for whole. Without a Content-Length the failure goes up.
-    """
-
-    def __init__(self, found: ApiAnswer, *, length_known: bool) -> None:
-        self._found = found
-        self._chunks = found.chunks()
-        self._length_known = length_known
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._chunks)
-        except Unavailable as error:
-            if not self._length_known:
-                raise
-            _LOG.warning("answer_broke_off", code=error.code)
-            raise StopIteration from None
-
-    def close(self) -> None:
-        self._found.close()
-
-
-def _answer(req: falcon.Request, resp: falcon.Response, found: ApiAnswer) -> None:
-    headers = {name.lower(): text for name, text in found.headers.items()}
-    resp.status = found.status
-    for name in _ANSWERED:
-        if name.lower() in headers:
-            resp.set_header(name, headers[name.lower()])
-    if req.method == "HEAD" or found.status in _WITHOUT_BODY:
-        found.close()
-    else:
-        resp.stream = _Arriving(found, length_known="content-length" in headers)
-
-
-_HARMLESS_TWICE: Final = frozenset({"GET", "HEAD"})
-
-
 _OK: Final = 200
+_WITHOUT_BODY: Final = frozenset({204, 304})
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD"})
 
 
 class ApiUnreachable(Unavailable):
-    """No API listens there, or it ended while it answered."""
+    """No API listens there, or the connection broke during the answer."""
 
     code = "api_unreachable"
 
@@ -238,8 +103,8 @@ class ApiTimeout(Unavailable):
     code = "api_timeout"
 
 
-class Forwarder:
-    """Hands requests on to one base URL. Any thread may; at most ``connections`` are kept.
+class ApiProxy:
+    """Sends requests on to the API at one base URL. Any thread may; at most ``connections`` are kept.
 
     Times are the longest waits for a connection and for each piece of an answer, in seconds.
     """
@@ -258,24 +123,23 @@ class Forwarder:
 
     def forward(
         self, method: str, target: str, *, headers: Mapping[str, str], body: bytes | None
-    ) -> Unread:
+    ) -> StreamedResponse:
         """Send exactly this; ``target`` is the path with its query. Raises ApiUnreachable, ApiTimeout.
 
-        Nothing is tried again but what is harmless twice, on a kept connection that the API had
-        closed meanwhile.
+        Only GET and HEAD are repeated, once: the API may have closed the kept connection meanwhile.
         """
         try:
             try:
                 response = self._open(method, target, headers, body)
             except ProtocolError:
-                if method not in _HARMLESS_TWICE:
+                if method not in _IDEMPOTENT:
                     raise
                 response = self._open(method, target, headers, body)
         except (HTTPError, OSError) as error:
             _LOG.warning("api_call_failed", method=method, why=type(error).__name__)
-            raise _said(error) from error
-        return Unread(
-            status=response.status, headers=response.headers, response=response, said_of=_said
+            raise _failure(error) from error
+        return StreamedResponse(
+            status=response.status, headers=response.headers, response=response, failure=_failure
         )
 
     def check(self) -> None:
@@ -307,8 +171,114 @@ class Forwarder:
         )
 
 
-def _said(error: Exception) -> Unavailable:
+def _failure(error: Exception) -> Unavailable:
     # A connection that cannot be made in time is an API that is away, not one that is slow.
     if isinstance(error, ReadTimeoutError) and not isinstance(error, ConnectTimeoutError):
         return ApiTimeout("the API did not answer in time")
     return ApiUnreachable("the API does not answer")
+
+
+class ProxiedRoute(Resource):
+    """One address of the API and the methods that reach it."""
+
+    def __init__(
+        self,
+        api: ApiProxy,
+        template: str,
+        methods: tuple[str, ...],
+        *,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
+        self._api = api
+        self._proxies = proxies
+        self._target = f"/api{template}"
+        for method in (*methods, *(("HEAD",) if "GET" in methods else ())):
+            setattr(self, f"on_{method.lower()}", self._relay)
+
+    @operation(
+        "As the API has it under /api",
+        access=Access.OPEN,
+        query=None,
+        answers={200: Media(content_type="*/*", about="What the API answers, unchanged")},
+        refusals=(404, 413, 502, 504),
+        about="The bearer token goes through; every other check is the API's.",
+    )
+    def _relay(self, req: falcon.Request, resp: falcon.Response, **parts: str) -> None:
+        """Relay the request, and the answer as it arrives."""
+        target = _target(self._target, parts, req.query_string)
+        try:
+            found = self._api.forward(
+                req.method,
+                target,
+                headers=_headers(req, self._proxies),
+                body=req.bounded_stream.read() or None,
+            )
+        except Unavailable as error:
+            respond_problem(req, resp, _gateway_problem(error))
+            return
+        _answer(req, resp, found)
+
+
+def _target(template: str, parts: Mapping[str, str], query: str) -> str:
+    if not all(_PATTERNS.get(name, _SEGMENT).fullmatch(part) for name, part in parts.items()):
+        raise falcon.HTTPNotFound
+    path = template.format_map({name: quote(part, safe=":~") for name, part in parts.items()})
+    return f"{path}?{query}" if query else path
+
+
+def _headers(req: falcon.Request, proxies: Proxies) -> dict[str, str]:
+    headers = {name: text for name in _REQUEST_HEADERS if (text := req.get_header(name))}
+    return headers | {
+        REQUEST_ID_HEADER: name_request(req),
+        # One address, as this role judges it: the API believes it if it trusts this role.
+        "X-Forwarded-For": client_address(req, proxies),
+    }
+
+
+def _gateway_problem(error: Unavailable) -> Problem:
+    return Problem(
+        status=_STATUS_OF.get(error.code, _BAD_GATEWAY),
+        code=error.code,
+        detail=str(error),
+        headers={"Retry-After": str(error.retry_after_s)},
+    )
+
+
+class _Body:
+    """The body as WSGI wants it: waitress iterates it, and closes it however that ends.
+
+    A body that breaks off ends early: waitress sees that Content-Length has more and closes the
+    connection, so that nobody takes it for whole. Without a Content-Length the failure goes up.
+    """
+
+    def __init__(self, found: StreamedResponse, *, length_known: bool) -> None:
+        self._found = found
+        self._chunks = iter(found)
+        self._length_known = length_known
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except Unavailable as error:
+            if not self._length_known:
+                raise
+            _LOG.warning("answer_broke_off", code=error.code)
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._found.close()
+
+
+def _answer(req: falcon.Request, resp: falcon.Response, found: StreamedResponse) -> None:
+    headers = {name.lower(): text for name, text in found.headers.items()}
+    resp.status = found.status
+    for name in _RESPONSE_HEADERS:
+        if name.lower() in headers:
+            resp.set_header(name, headers[name.lower()])
+    if req.method == "HEAD" or found.status in _WITHOUT_BODY:
+        found.close()
+    else:
+        resp.stream = _Body(found, length_known="content-length" in headers)

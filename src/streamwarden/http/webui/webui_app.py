@@ -21,8 +21,7 @@ import falcon
 from streamwarden.errors import ConfigError
 from streamwarden.http.falcon_app import App, Shared, build_app
 from streamwarden.http.operations import Access, Media, Resource, operation
-from streamwarden.http.webui.ports import Api
-from streamwarden.http.webui.proxy import PASSED, PassOn
+from streamwarden.http.webui.proxy import PROXIED, ApiProxy, ProxiedRoute
 
 _TYPES: Final[Mapping[str, str]] = {
     ".html": "text/html; charset=utf-8",
@@ -238,7 +237,7 @@ class WebUiDeps:
     """What the page's app is made of."""
 
     shared: Shared
-    api: Api
+    api: ApiProxy
     assets: Assets
     config: PageConfig
 
@@ -251,6 +250,8 @@ def create_webui_app(deps: WebUiDeps) -> App:
         "/config.json": ConfigFile(deps.config),
         "/assets/{version}/{name:path}": AssetFile(deps.assets),
     }
-    for template, methods in PASSED.items():
-        routes[f"/bff{template}"] = PassOn(deps.api, template, methods, proxies=deps.shared.proxies)
+    for template, methods in PROXIED.items():
+        routes[f"/bff{template}"] = ProxiedRoute(
+            deps.api, template, methods, proxies=deps.shared.proxies
+        )
     return build_app(deps.shared, routes, title="streamwarden: web UI")
