@@ -1,15 +1,11 @@
-"""Names of folders and files under the record root; no value can leave its folder or meet another.
+"""Paths below the record root: names of folders and files, and opening without following links.
 
 Layout: ``{owner}/{camera_id}/{YYYY-MM-DD}/{HHMMSS.mmm}Z-r{run}-{number}.mp4``, and in progress
-``{owner}/{camera_id}/.live/r{run}-{number}.mp4``. All times are UTC.
+``{owner}/{camera_id}/.live/r{run}-{number}.mp4``. All times are UTC. No value can produce a path outside
+its folder, or the path of another value.
 
-
-Owners as folder names: whatever an identity provider calls its users, none leaves its folder.
-
-Nothing below the record root leads out of it: no symbolic link there is ever followed.
-
-Who may write there is the server alone, and FFmpeg in the folders in which it works; one that has been
-taken over must not make the server read, cut, move or delete elsewhere.
+FFmpeg writes below the record root and may be compromised. Symbolic links there are never followed, so
+that they cannot make the server read, cut, move or delete files elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid5
 
-_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_KEPT: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9_-]|~[0-9A-F]{2})+")
@@ -38,18 +34,16 @@ def encode_owner(owner: str) -> str:
     """Return ``owner`` as a folder name: ``[A-Za-z0-9_-]`` kept, every other byte as ``~XX``.
 
     Raises:
-        ValueError: it is empty or its name would be longer than a file system allows (255 bytes).
+        ValueError: it is empty, or its name would exceed the file system's limit of 255 bytes.
     """
-    name = "".join(
-        chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in owner.encode("utf-8")
-    )
+    name = "".join(chr(byte) if byte in _KEPT else f"~{byte:02X}" for byte in owner.encode("utf-8"))
     if not 0 < len(name) <= _MAX_NAME_BYTES:
         raise ValueError(f"an owner's folder name has 1 to {_MAX_NAME_BYTES} bytes")
     return name
 
 
 def decode_owner(name: str) -> str:
-    """Return the owner of a folder name; ``ValueError`` for a name that ``encode_owner`` never gives."""
+    """Return the owner of a folder name; ``ValueError`` for what ``encode_owner`` cannot return."""
     if not _ENCODED.fullmatch(name):
         raise ValueError("not an owner's folder name")
     raw = re.sub(rb"~([0-9A-F]{2})", lambda hit: bytes([int(hit[1], 16)]), name.encode())
@@ -66,7 +60,7 @@ STATE: Final = ".streamwarden"
 """streamwarden's own folder in the record root. No owner's folder begins with a dot."""
 
 
-# Numbers are bounded, so that no line or name of any length can be a number that overflows.
+# The numbers of digits are limited, so that no number can overflow a bigint in SQL.
 _STORED: Final = re.compile(r"(\d{6})\.(\d{3})Z-r(\d{1,15})-(\d{1,15})\.mp4", re.ASCII)
 
 
@@ -74,12 +68,12 @@ _LIVE_NAME: Final = re.compile(r"r(\d{1,15})-(\d{6,15})\.mp4", re.ASCII)
 
 
 def camera_folder(record_root: Path, owner: str, camera_id: UUID) -> Path:
-    """Return where a camera's recordings are."""
+    """Return the folder of a camera's recordings."""
     return record_root / encode_owner(owner) / str(camera_id)
 
 
 def live_pattern(run: int) -> str:
-    """Return the segment muxer's file name pattern: relative, and the only ``%`` is its own."""
+    """Return the segment muxer's file name pattern: relative, with no other ``%`` in it."""
     return f"r{run}-%06d.mp4"
 
 
@@ -89,10 +83,10 @@ def live_name(run: int, number: int) -> str:
 
 
 def parse_live(name: str) -> tuple[int, int] | None:
-    """Return run and number of a file in ``.live``, or None for a stranger's file."""
+    """Return run and number of a file in ``.live``; None for what ``live_name`` cannot return."""
     hit = _LIVE_NAME.fullmatch(name)
     if hit is None or live_name(int(hit[1]), int(hit[2])) != name:
-        # A name that we do not give, such as r01-000001.mp4, would be taken for another file.
+        # r01-000001.mp4, for example, would be read as r1-000001.mp4.
         return None
     return int(hit[1]), int(hit[2])
 
@@ -104,13 +98,13 @@ def stored_name(started_at: datetime, run: int, number: int) -> str:
 
 
 def segment_id(camera_id: UUID, run: int, number: int) -> UUID:
-    """Return a segment's id: always the same, also when its row is made again from its file."""
+    """Return a segment's id, a function of its name: a row rebuilt from a file gets the same id."""
     return uuid5(camera_id, f"{run}-{number}")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredName:
-    """What a stored segment's name says."""
+    """The contents of a stored segment's file name."""
 
     started_at: datetime
     run: int
@@ -118,7 +112,7 @@ class StoredName:
 
 
 def parse_stored(day: str, name: str) -> StoredName | None:
-    """Return what a stored segment's folder and file name say, or None for a stranger's file."""
+    """Parse a stored segment's folder and file name; None for what ``stored_name`` cannot return."""
     hit = _STORED.fullmatch(name)
     if hit is None:
         return None
@@ -131,30 +125,30 @@ def parse_stored(day: str, name: str) -> StoredName | None:
     return stored if given == f"{day}/{name}" else None
 
 
-class LinkInTheWay(OSError):
-    """A symbolic link, or a pipe, stands where a folder or file of ours belongs."""
+class SymlinkRefused(OSError):
+    """There is a symbolic link, a pipe or a socket in the place of a folder or file."""
 
     def __init__(self, path: Path) -> None:
-        words = "a symbolic link or a pipe stands where recordings belong"
+        words = "symbolic link or special file in the record root"
         super().__init__(errno.ELOOP, words, path.name)
 
 
-def require_plain(root: Path, path: Path) -> None:
-    """Raise LinkInTheWay unless ``path``, which need not exist, is what it says below ``root``.
+def refuse_symlinks(root: Path, path: Path) -> None:
+    """Raise SymlinkRefused if any part of ``path`` below ``root`` is a link, or ``path`` leads out of it.
 
-    A link above the root is the operator's own affair; so is ``root`` itself.
+    ``path`` need not exist. ``root`` itself and its parents may be links: the operator chose them.
     """
-    if not is_plain(root, path):
-        raise LinkInTheWay(path)
+    if not has_no_symlink(root, path):
+        raise SymlinkRefused(path)
 
 
-def is_plain(root: Path, path: Path) -> bool:
-    """Tell whether no part of ``path`` below ``root`` is a link, and none leads upwards."""
+def has_no_symlink(root: Path, path: Path) -> bool:
+    """Return whether ``path`` is below ``root``, without ``..`` and without a link on the way."""
     try:
         parts = path.relative_to(root).parts
-        # Asked for every segment: resolving both would look at every folder above the root as well.
+        # Called for every segment; Path.resolve would also stat every folder above the root.
         return ".." not in parts and not _has_link(str(root), parts)
-    except ValueError:  # not below it, or a NUL
+    except ValueError:  # not below the root, or with a NUL byte
         return False
 
 
@@ -169,18 +163,18 @@ def _has_link(at: str, parts: Iterable[str]) -> bool:
     return False
 
 
-def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file; raises LinkInTheWay where its last name is a link, or no file at all.
+def open_nofollow(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file; raise SymlinkRefused if its last name is a link or a special file.
 
-    A pipe in its place is not waited for: its writer may never come.
+    O_NONBLOCK, because opening a pipe would wait for its writer.
     """
     try:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:  # ENXIO: a pipe without a reader, a socket
-            raise LinkInTheWay(path) from error
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # ENXIO: a pipe without a reader, or a socket
+            raise SymlinkRefused(path) from error
         raise
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)
-    raise LinkInTheWay(path)
+    raise SymlinkRefused(path)

@@ -29,7 +29,7 @@ from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.stream_tokens import MAX_LIFE_S, StreamClaims, StreamUse
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
-from streamwarden.loops import again_s
+from streamwarden.loops import retry_delay_s
 from streamwarden.metrics.api_metrics import GuardMetrics
 from streamwarden.model import Denial
 from streamwarden.storage.denials import DenialRepository
@@ -443,7 +443,7 @@ class DenialSync:
                 log.exception("denials_failed")
             lasted = self._clock.monotonic() - began_s > CHECK_EVERY_S
             failures = 0 if lasted else failures + 1
-            self._stopping.wait(again_s(failures))
+            self._stopping.wait(retry_delay_s(failures))
 
     def _keep(self) -> None:
         """Listen first, then read: what is written in between is heard."""

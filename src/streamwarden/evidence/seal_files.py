@@ -20,7 +20,7 @@ from streamwarden.errors import StreamwardenError
 from streamwarden.evidence.seal_keys import PublicKey
 from streamwarden.evidence.seals import Head, Sealed, read_seal
 from streamwarden.evidence.statements import Damaged, Signed, parse_signed
-from streamwarden.paths import open_plain, require_plain
+from streamwarden.paths import open_nofollow, refuse_symlinks
 from streamwarden.recordings.durable import make_folder, sync_folder
 
 SEALS: Final = ".seals"
@@ -68,7 +68,7 @@ class SealFiles:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the camera's lock, against other threads and other processes; raises OSError."""
-        require_plain(self._root, self.folder)
+        refuse_symlinks(self._root, self.folder)
         make_folder(self.folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self.folder / ".lock", flags, 0o600)
@@ -132,8 +132,8 @@ class SealFiles:
 
     def _read(self, name: str, most: int) -> bytes:
         """Read a file; of one that is longer than any of ours, so much that it is none."""
-        require_plain(self._root, self.folder)
-        with os.fdopen(open_plain(self.folder / name), "rb") as file:
+        refuse_symlinks(self._root, self.folder)
+        with os.fdopen(open_nofollow(self.folder / name), "rb") as file:
             return file.read(most)
 
     def _numbers(self, kind: str) -> list[int]:

@@ -33,7 +33,7 @@ from streamwarden.evidence.seals import (
     read_seal,
 )
 from streamwarden.evidence.statements import Damaged, Signed, moment_or_none
-from streamwarden.paths import is_plain, parse_stored
+from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.record_root import camera_folders, stored_files
 from streamwarden.recordings.verify import BEGINNING, Span, holes, merged
@@ -326,7 +326,7 @@ class SignedCheck:
 
     def _wrong_with(self, path: Path, entry: SegmentEntry) -> str:
         if (
-            not is_plain(self.record_root, path.parent)
+            not has_no_symlink(self.record_root, path.parent)
             or parse_stored(path.parent.name, path.name) is None
         ):
             return "its name leads elsewhere"

@@ -32,7 +32,7 @@ from streamwarden.ffmpeg.command import WITH_US
 from streamwarden.ffmpeg.process import Process, WatchLoop, read_pipe
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan
-from streamwarden.paths import open_plain
+from streamwarden.paths import open_nofollow
 
 log = structlog.get_logger(__name__)
 
@@ -309,7 +309,7 @@ def piece_of(path: Path, *, from_ms: int, to_ms: int) -> Piece | None:
     None where the file is gone or holds nothing of it.
     """
     try:
-        fd = open_plain(path)
+        fd = open_nofollow(path)
     except OSError:
         return None
     try:

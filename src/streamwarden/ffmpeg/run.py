@@ -22,7 +22,7 @@ from streamwarden.ffmpeg.exit_causes import Killed
 from streamwarden.ffmpeg.process import Process
 from streamwarden.model import Cause
 from streamwarden.mp4.fragments import init_bytes
-from streamwarden.paths import live_name, open_plain, parse_live
+from streamwarden.paths import live_name, open_nofollow, parse_live
 
 _MAX_LINE_BYTES: Final = 4096
 
@@ -255,7 +255,7 @@ class Run:
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
     def _holds_media(self, size: int) -> bool:
-        fd = open_plain(self.open_file)
+        fd = open_nofollow(self.open_file)
         try:
             header = init_bytes(fd)
             kind = os.pread(fd, 4, header + 4) if header is not None else b""

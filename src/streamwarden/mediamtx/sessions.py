@@ -20,7 +20,7 @@ import structlog
 from streamwarden.auth.revocation import DenialList, Reason
 from streamwarden.auth.stream_tokens import StreamClaims, StreamUse
 from streamwarden.clock import Clock
-from streamwarden.loops import Events, SweepThread, rest_s
+from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.control_api import MediaSession
 from streamwarden.metrics.api_metrics import GuardMetrics
 
@@ -185,7 +185,7 @@ SOON_TIMES: Final = 5
 _STOP_WITHIN_S: Final = 5.0
 
 
-_EVENTS: Final = Events(
+_EVENTS: Final = LoopEvents(
     failed="sessions_not_swept", recovered="sessions_swept_again", bug="sweep_failed"
 )
 
@@ -222,7 +222,7 @@ class SessionKicker:
         self._metrics = metrics
         self._hurried = threading.Event()
         self._soon = 0
-        self._thread = SweepThread(
+        self._thread = ReconcileLoop(
             "evictor",
             self._turn,
             events=_EVENTS,
@@ -271,4 +271,4 @@ class SessionKicker:
         self._soon = max(0, self._soon - 1)
         began_s = self._clock.monotonic()
         self.sweep()
-        return rest_s(usual_s, looked_s=self._clock.monotonic() - began_s)
+        return pause_s(usual_s, took_s=self._clock.monotonic() - began_s)

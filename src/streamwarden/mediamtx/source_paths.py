@@ -30,7 +30,7 @@ import structlog
 from streamwarden.auth.rtsp_urls import Resolve
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, Unavailable
-from streamwarden.loops import Events, SweepThread, rest_s
+from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.camera_source import RESERVED_PATHS
 from streamwarden.mediamtx.control_api import MediaPath, PathRefused
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials, CredentialsUnreadable
@@ -234,7 +234,7 @@ LEAVE_S: Final = 2.0
 _STOP_WITHIN_S: Final = 10.0
 
 
-_EVENTS: Final = Events(
+_EVENTS: Final = LoopEvents(
     failed="sources_not_compared", recovered="sources_compared_again", bug="source_sweep_failed"
 )
 
@@ -304,8 +304,8 @@ class SourcePaths:
         self._ours: set[str] = set()
         self._leaving: dict[str, float] = {}
         self._said: dict[UUID, str] = {}
-        self._looked_s = 0.0
-        self._thread = SweepThread(
+        self._took_s = 0.0
+        self._thread = ReconcileLoop(
             "sources",
             self._turn,
             events=_EVENTS,
@@ -338,7 +338,7 @@ class SourcePaths:
         self._plans.keep({urlsplit(row.url).hostname or "" for row in wanted})
         began_s = self._clock.monotonic()
         given = {path.name: path.source for path in self._server.paths()}
-        self._looked_s = self._clock.monotonic() - began_s
+        self._took_s = self._clock.monotonic() - began_s
         if current:
             self._leave({path for path, plan in plans.items() if plan.stays}, given)
         reasons = [self._settle(row, plans[row.path], given, current=current) for row in wanted]
@@ -348,7 +348,7 @@ class SourcePaths:
 
     def _turn(self) -> float:
         self.sweep()
-        return rest_s(LEAVE_S if self._leaving else EVERY_S, looked_s=self._looked_s)
+        return pause_s(LEAVE_S if self._leaving else EVERY_S, took_s=self._took_s)
 
     def _read(self) -> bool:
         """Read the tables; return whether they answered, or what they said last has to do."""

@@ -30,7 +30,7 @@ from streamwarden.mp4.boxes import (
     read_trailer,
     video_track,
 )
-from streamwarden.paths import open_plain
+from streamwarden.paths import open_nofollow
 
 __all__ = [
     "Fragment",
@@ -103,7 +103,7 @@ def summarise(path: Path) -> Summary:
         NotFragmentedMp4: it has no whole ``moov`` with a video track.
         OSError: it cannot be read.
     """
-    fd = open_plain(path)
+    fd = open_nofollow(path)
     try:
         return summarise_boxes(fd, os.fstat(fd).st_size)
     finally:

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import Summary
-from streamwarden.paths import LinkInTheWay, open_plain
+from streamwarden.paths import SymlinkRefused, open_nofollow
 
 
 def free_bytes(folder: Path) -> int:
@@ -48,8 +48,8 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
     ``ours``: make the server own it.
     """
     try:
-        fd = open_plain(path)
-    except LinkInTheWay:
+        fd = open_nofollow(path)
+    except SymlinkRefused:
         return None  # FFmpeg makes none: what it leads to is none of ours
     with os.fdopen(fd, "rb", buffering=0) as file:
         size = os.fstat(fd).st_size
@@ -71,7 +71,7 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
 
 
 def _cut(path: Path, size: int) -> None:
-    fd = open_plain(path, os.O_WRONLY)
+    fd = open_nofollow(path, os.O_WRONLY)
     try:
         os.ftruncate(fd, size)
     finally:
@@ -80,7 +80,7 @@ def _cut(path: Path, size: int) -> None:
 
 def file_digest(path: Path) -> bytes:
     """Return a file's BLAKE3 digest; raises OSError (ELOOP) for a symbolic link."""
-    with os.fdopen(open_plain(path), "rb", buffering=0) as file:
+    with os.fdopen(open_nofollow(path), "rb", buffering=0) as file:
         return _digest(file)
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 import structlog
 
 from streamwarden.errors import ConfigError
-from streamwarden.paths import LIVE, STATE, decode_owner, parse_live, parse_stored, require_plain
+from streamwarden.paths import LIVE, STATE, decode_owner, parse_live, parse_stored, refuse_symlinks
 from streamwarden.recordings.durable import make_folder
 
 _ALIVE: Final = "alive"
@@ -56,7 +56,7 @@ class RecordRoot:
         """
         self.fresh = not self.state.exists()
         try:
-            require_plain(self.path, self.state)
+            refuse_symlinks(self.path, self.state)
             make_folder(self.state)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = os.open(self.state / "lock", flags, 0o600)

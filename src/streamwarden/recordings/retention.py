@@ -23,7 +23,7 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.model import Segment, Usage
-from streamwarden.paths import is_plain, parse_stored
+from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.offline_retention import Outage, tidy_folders
 
@@ -269,7 +269,7 @@ class Sweeper:
         path = self._root / segment.path
         # A row can hold anything and a folder be replaced by a link: only a stored segment goes.
         if (
-            not is_plain(self._root, path.parent)
+            not has_no_symlink(self._root, path.parent)
             or parse_stored(path.parent.name, path.name) is None
         ):
             log.error("not_a_stored_segment", segment_id=str(segment.id))

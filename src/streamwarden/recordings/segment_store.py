@@ -19,13 +19,13 @@ from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import Summary, summarise, summarise_boxes, summarise_finished
 from streamwarden.paths import (
     LIVE,
-    LinkInTheWay,
     StoredName,
+    SymlinkRefused,
     camera_folder,
     live_name,
     parse_live,
     parse_stored,
-    require_plain,
+    refuse_symlinks,
     stored_name,
 )
 from streamwarden.recordings.durable import Look, make_folder, sync_file, sync_folder
@@ -76,7 +76,7 @@ class CameraStore:
         Raises:
             OSError: they cannot be made, or a symbolic link stands in their place.
         """
-        require_plain(self._root, self.live)
+        refuse_symlinks(self._root, self.live)
         make_folder(self.live)
         if self._writer is not None:
             os.chown(self.live, self._writer, -1)
@@ -120,7 +120,7 @@ class CameraStore:
     def _publish(
         self, look: Look, run: int, number: int, started_at: datetime, ended_at: datetime
     ) -> StoredFile | None:
-        require_plain(self._root, self.live)
+        refuse_symlinks(self._root, self.live)
         source = self.live / live_name(run, number)
         before = None
         if not os.path.lexists(source):
@@ -215,7 +215,7 @@ class CameraStore:
         return timedelta() if summary is None else _playing_time(summary)
 
     def _move(self, source: Path, target: Path) -> None:
-        require_plain(self._root, target.parent)
+        refuse_symlinks(self._root, target.parent)
         make_folder(target.parent)
         if target.exists():
             # Run and number are unique for a camera: somebody else has been here. Overwrite nothing.
@@ -240,7 +240,7 @@ def _stored_names(day: Path) -> list[StoredName]:
 def _summary_or_none(path: Path) -> Summary | None:
     try:
         return summarise(path)
-    except (NotFragmentedMp4, FileNotFoundError, LinkInTheWay):
+    except (NotFragmentedMp4, FileNotFoundError, SymlinkRefused):
         return None
 
 

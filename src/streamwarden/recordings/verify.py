@@ -27,7 +27,7 @@ from streamwarden.clock import rfc3339
 from streamwarden.model import Gap, Segment, WantedPeriod
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import summarise
-from streamwarden.paths import require_plain
+from streamwarden.paths import refuse_symlinks
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.record_root import camera_folders, in_progress, stored_files
 from streamwarden.storage.journal import Entry
@@ -334,7 +334,7 @@ class Verifier:
 
     def _check_file(self, row: Segment, scope: Scope) -> Iterator[Finding]:
         try:
-            require_plain(self._root, (self._root / row.path).parent)
+            refuse_symlinks(self._root, (self._root / row.path).parent)
             wrong = _wrong_with(self._root / row.path, row, scope)
         except (FileNotFoundError, NotADirectoryError):
             # Retention may have taken it: it is written down until its row is marked.

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from streamwarden.errors import ConfigError, NotFound
-from streamwarden.paths import camera_folder, is_plain, live_name
+from streamwarden.paths import camera_folder, has_no_symlink, live_name
 from streamwarden.recordings.durable import file_digest, replace_file
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.recordings.segment_store import CameraStore
@@ -112,10 +112,10 @@ def test_no_file_is_served_behind_a_link(place: Place, *, inside: bool) -> None:
 def test_a_path_is_plain_only_where_it_is_what_it_says(place: Place) -> None:
     place.root.mkdir()
     (place.root / "link").symlink_to(place.root)
-    assert is_plain(place.root, place.root / "a" / "b")
+    assert has_no_symlink(place.root, place.root / "a" / "b")
     for other in ("link/a", "a/../b", "../outside"):
-        assert not is_plain(place.root, place.root / other)
-    assert not is_plain(place.root, place.outside)
+        assert not has_no_symlink(place.root, place.root / other)
+    assert not has_no_symlink(place.root, place.outside)
     above = place.root.parent / "above"
     above.symlink_to(place.root)
-    assert is_plain(above, above / "a")  # a link to the root itself is the operator's own
+    assert has_no_symlink(above, above / "a")  # a link to the root itself is the operator's own

@@ -1,4 +1,4 @@
-"""The thread that sweeps: when it does, what it says of failures, and how it ends."""
+"""A reconcile loop: when it runs, what it logs of failures, and how it ends."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamwarden.errors import Unavailable
-from streamwarden.loops import Events, SweepThread, again_s, rest_s
+from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s, retry_delay_s
 
 WITHIN_S = 30.0
 NEVER_S = 3_600.0
-EVENTS = Events(failed="not_swept", recovered="swept_again", bug="sweep_broken")
+EVENTS = LoopEvents(failed="not_swept", recovered="swept_again", bug="sweep_broken")
 
 
 class Floor:
@@ -25,7 +25,7 @@ class Floor:
         self.open.set()
         self.begun = threading.Semaphore(0)
         self.failures = 0
-        self.thread = SweepThread(
+        self.thread = ReconcileLoop(
             "floor",
             self.sweep,
             events=EVENTS,
@@ -128,7 +128,7 @@ def test_the_pauses_after_failures_grow_to_a_bound_and_begin_anew(floor: Floor) 
         NEVER_S,
         0.5,
     ]
-    assert again_s(10**6) == 5.0
+    assert retry_delay_s(10**6) == 5.0
 
 
 def test_the_thread_tries_again_by_itself_after_a_failure(floor: Floor) -> None:
@@ -150,5 +150,5 @@ def test_a_bug_is_told_each_time_and_does_not_end_the_thread(floor: Floor) -> No
 
 
 def test_one_that_takes_long_rests_long() -> None:
-    assert rest_s(2.0, looked_s=0.05) == 2.0
-    assert rest_s(2.0, looked_s=0.5) == 10.0
+    assert pause_s(2.0, took_s=0.05) == 2.0
+    assert pause_s(2.0, took_s=0.5) == 10.0
