@@ -33,7 +33,7 @@ from connect_to_running import BareRun, holds_a_fragment
 from streamwarden.actors.recorder import RecorderActor
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
 from streamwarden.devkit.picture import TestPicture
-from streamwarden.ffmpeg.command import ENVIRONMENT, WITH_US, recording_argv
+from streamwarden.ffmpeg.command import DIE_WITH_PARENT, ENVIRONMENT, recording_argv
 from streamwarden.model import Gap, Segment
 from streamwarden.paths import live_name
 from streamwarden.supervision import tell
@@ -73,7 +73,7 @@ class Reference:
         order = BareRun(
             url=place.read_url(camera_id), folder=self.folder, segment_seconds=3600, audio="none"
         )
-        argv = recording_argv(place.ffmpeg, order)[len(WITH_US) :]
+        argv = recording_argv(place.ffmpeg, order)[len(DIE_WITH_PARENT) :]
         self._process = place.child(
             argv, name, cwd=self.folder, environ=ENVIRONMENT, stdout=subprocess.DEVNULL
         )

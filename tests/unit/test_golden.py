@@ -30,7 +30,7 @@ from streamwarden.http.problems import Problem
 from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
 from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
-from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
@@ -247,7 +247,7 @@ def metrics_of(role: str, registry: CollectorRegistry) -> Iterator[str]:
 
 def api_metrics() -> CollectorRegistry:
     registry = new_registry()
-    for kind in (HttpMetrics, AuthMetrics, GuardMetrics, SourceMetrics):
+    for kind in (HttpMetrics, AuthMetrics, AccessMetrics, SourceMetrics):
         kind(registry)
     return registry
 

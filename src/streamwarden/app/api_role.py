@@ -52,7 +52,7 @@ from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential
 from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
 from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths, SourcePlans
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
-from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.probe.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.storage.audit import AuditRepository
@@ -87,7 +87,7 @@ class Guarding:
         registry: CollectorRegistry,
         ready: Callable[[], None],
     ) -> None:
-        metrics = GuardMetrics(registry)
+        metrics = AccessMetrics(registry)
         denied, sessions = DenialList(clock), SessionClaims(clock)
         self._evictor = None
         if settings.mediamtx_api_url is not None:

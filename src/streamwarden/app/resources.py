@@ -25,14 +25,14 @@ from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import (
-    OtherUser,
+    FfmpegAccount,
     RunOrder,
+    ffmpeg_account,
     find_ffmpeg,
-    other_user,
     recording_argv,
     require_setpriv,
 )
-from streamwarden.ffmpeg.watcher import Pacer, Patience, RunWatcher
+from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
 from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
@@ -128,7 +128,7 @@ def open_ground(
         ConfigError: the record root, FFmpeg or setpriv is not as it must be.
     """
     require_setpriv()
-    runs_as = other_user(settings.ffmpeg_user)
+    runs_as = ffmpeg_account(settings.ffmpeg_user)
     ffmpeg = find_ffmpeg(settings.ffmpeg)
     root = _take(record_root, closing)
     alive_until = root.alive_until()  # of the last server: ours has not noted anything yet
@@ -187,20 +187,20 @@ def _open_tokens(internal_api_url: str, settings: Settings, closing: ExitStack) 
 
 
 def _open_watcher(
-    ffmpeg: str, runs_as: OtherUser | None, settings: Settings, clock: Clock, closing: ExitStack
+    ffmpeg: str, runs_as: FfmpegAccount | None, settings: Settings, clock: Clock, closing: ExitStack
 ) -> RunWatcher:
     watcher = RunWatcher(
         ffmpeg=ffmpeg,
         argv=partial(_argv, runs_as),
         clock=clock,
-        pacer=Pacer(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
+        pacer=TokenBucket(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
         patience=Patience(stall_s=settings.stall_after),
     )
     closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
     return watcher
 
 
-def _argv(runs_as: OtherUser | None, ffmpeg: str, order: RunOrder) -> list[str]:
+def _argv(runs_as: FfmpegAccount | None, ffmpeg: str, order: RunOrder) -> list[str]:
     argv = recording_argv(ffmpeg, order)
     return argv if runs_as is None else runs_as.argv(argv)
 

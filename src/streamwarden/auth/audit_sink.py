@@ -14,7 +14,7 @@ import structlog
 
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Unavailable
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import AuditEvent
 from streamwarden.storage.pool import RowsRefused
 
@@ -63,7 +63,7 @@ class AuditSink:
         table: AuditTable,
         *,
         clock: Clock,
-        metrics: GuardMetrics,
+        metrics: AccessMetrics,
         keep_days: int,
         ready: Callable[[], None],
         most: int = MOST_WAITING,

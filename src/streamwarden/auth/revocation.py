@@ -30,7 +30,7 @@ from streamwarden.auth.stream_tokens import MAX_LIFE_S, StreamClaims, StreamUse
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.loops import retry_delay_s
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import Denial
 from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.listening import listening
@@ -404,7 +404,7 @@ class DenialSync:
         table: DenialRepository,
         denied: DenialList,
         clock: Clock,
-        metrics: GuardMetrics,
+        metrics: AccessMetrics,
         changed: Callable[[], None],
         ready: Callable[[], None],
     ) -> None:

@@ -35,7 +35,7 @@ NOT_SETTINGS_PREFIXES = ("STREAMWARDEN_TEST_", "STREAMWARDEN_BENCH_")
 
 
 @dataclass(slots=True)
-class Gathered:
+class RawSettings:
     """Raw values, where each came from, and what is wrong so far."""
 
     values: dict[str, object] = field(default_factory=dict)
@@ -59,9 +59,9 @@ def gather(
     config_file: Path | None,
     environ: Mapping[str, str],
     overrides: Mapping[str, object],
-) -> Gathered:
+) -> RawSettings:
     """Put the sources over each other; ``names`` are the settings that exist."""
-    gathered = Gathered()
+    gathered = RawSettings()
     if config_file is not None:
         gathered.add(_from_file(config_file, names, gathered.faults), "file")
     gathered.add(_from_environment(environ, names, gathered.faults), "environment")
@@ -150,6 +150,6 @@ def _fault(loc: tuple[int | str, ...], message: str, origins: Mapping[str, str])
     return f"{variable(name)} (from {origins.get(name, 'default')}): {message}"
 
 
-def listed(faults: list[str]) -> str:
+def fault_list(faults: list[str]) -> str:
     """Return one message with a line for each fault."""
     return "\n  ".join(["the configuration is not usable:", *faults])

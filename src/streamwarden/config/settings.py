@@ -24,7 +24,14 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamwarden.config import values
-from streamwarden.config.loading import PREFIX, failed_checks, faults_of, gather, listed, variable
+from streamwarden.config.loading import (
+    PREFIX,
+    failed_checks,
+    fault_list,
+    faults_of,
+    gather,
+    variable,
+)
 from streamwarden.config.values import HOW_TO_MAKE
 from streamwarden.errors import ConfigError
 
@@ -148,7 +155,7 @@ class Settings(BaseSettings):
     are taken."""
     user_jwt_secret: Annotated[SecretStr, BeforeValidator(values.shared_secret)] | None = None
     """The secret with which users' tokens are signed (HS256); this or ``user_jwks_url``."""
-    user_jwks_url: Annotated[str, PlainValidator(values.published_keys_url)] | None = None
+    user_jwks_url: Annotated[str, PlainValidator(values.jwks_url)] | None = None
     """Where an identity provider publishes the keys that verify users' tokens."""
     user_jwks_max_age: Annotated[float, PlainValidator(values.duration(60, 604_800))] = 86_400.0
     """Seconds for which fetched keys are believed while the provider cannot be reached."""
@@ -182,7 +189,7 @@ class Settings(BaseSettings):
     )
     """Where cameras may be pulled from: networks, addresses and names. Private ones where it is not
     set; the program's own hosts and special addresses only where they are listed by themselves."""
-    source_secret_keys: Annotated[SecretStr, BeforeValidator(values.sealing_keys)] | None = None
+    source_secret_keys: Annotated[SecretStr, BeforeValidator(values.encryption_keys)] | None = None
     """Keys that seal cameras' credentials: the first seals, each opens. None: none are kept."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC listener as browsers reach it; None: no live preview."""
@@ -250,7 +257,7 @@ class Settings(BaseSettings):
             if all(getattr(self, each) is None for each in (name, *alternatives_to(name)))
         ]
         if lines:
-            raise ConfigError(listed(lines))
+            raise ConfigError(fault_list(lines))
 
     def origin(self, name: str) -> str:
         """Return where a value came from: ``default``, ``file``, ``environment`` or ``option``."""
@@ -316,7 +323,7 @@ def load(
     if settings is not None:
         faults += failed_checks(settings, checks or {})
     if settings is None or faults:
-        raise ConfigError(listed(faults))
+        raise ConfigError(fault_list(faults))
     settings.remember_origins(gathered.origins)
     return settings
 

@@ -147,7 +147,7 @@ def base_url(*schemes: str, path: bool = True) -> Callable[[object], str]:
     return parse
 
 
-def published_keys_url(value: object) -> str:
+def jwks_url(value: object) -> str:
     """Read where an identity provider publishes its keys: https, or http on this machine alone.
 
     Whoever can change the answer on its way signs in as anybody.
@@ -368,7 +368,7 @@ def signing_keys(value: object) -> str:
     return text
 
 
-def sealing_keys(value: object) -> str:
+def encryption_keys(value: object) -> str:
     """Read the text of the sealing keys; what it means is judged where they are used."""
     text = value if isinstance(value, str) else ""
     if not text.strip():

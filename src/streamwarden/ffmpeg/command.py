@@ -70,24 +70,24 @@ LIMITS: Final = (
 """No core dump either: it would hold the URL and its token."""
 
 
-WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--")
+DIE_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--")
 
 
 @dataclass(frozen=True, slots=True)
-class OtherUser:
+class FfmpegAccount:
     """The account under which FFmpeg runs: it owns what it writes until that is stored."""
 
     uid: int
     gid: int
 
     def argv(self, argv: list[str]) -> list[str]:
-        """Return ``argv``, which begins with `WITH_US`, run by this user and none of its groups."""
+        """Return ``argv``, which begins with `DIE_WITH_PARENT`, run by this user and none of its groups."""
         at = argv.index("--")
         ids = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         return [*argv[:at], *ids, *argv[at:]]
 
 
-def other_user(name: str | None) -> OtherUser | None:
+def ffmpeg_account(name: str | None) -> FfmpegAccount | None:
     """Return the account ``name``; None where none is set.
 
     Raises:
@@ -106,7 +106,7 @@ def other_user(name: str | None) -> OtherUser | None:
         )
     if found.pw_uid == 0:
         raise ConfigError("STREAMWARDEN_FFMPEG_USER: root is no account of little rights")
-    return OtherUser(found.pw_uid, found.pw_gid)
+    return FfmpegAccount(found.pw_uid, found.pw_gid)
 
 
 ANSWER_TIMEOUT_S: Final = 5.0
@@ -159,14 +159,14 @@ class RunOrder(Protocol):
 def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
     """Return the arguments that record ``order.url`` into segments in the working folder."""
     return [
-        *WITH_US,
+        *DIE_WITH_PARENT,
         ffmpeg,
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
         *("-protocol_whitelist", PROTOCOLS),
         *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
         *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
         *("-i", order.url),
-        *into_segments(
+        *segment_output(
             audio=order.audio,
             segment_seconds=order.segment_seconds,
             pattern=live_pattern(order.run),
@@ -174,7 +174,7 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
     ]
 
 
-def into_segments(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
+def segment_output(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
     """Return what is made of an input: which tracks, how, and into which files."""
     return [
         *_tracks(audio),

@@ -28,7 +28,7 @@ from typing import Final
 
 import structlog
 
-from streamwarden.ffmpeg.command import WITH_US
+from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.process import Process, WatchLoop, read_pipe
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan
@@ -46,7 +46,7 @@ _STDERR_KEPT: Final = 2_000
 _DRAIN_READS: Final = 1_024
 
 
-class Why(StrEnum):
+class JobOutcome(StrEnum):
     """How a job came to its end."""
 
     ENDED = "ended"
@@ -61,15 +61,15 @@ class Why(StrEnum):
 class JobEnd:
     """What is left of a job: its output as far as nobody took it, and the end of what it said."""
 
-    why: Why
+    outcome: JobOutcome
     exit_code: int
     output: bytes
-    said: str
+    stderr: str
 
     @property
-    def good(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether it did all that it was asked for."""
-        return self.why is Why.ENDED and self.exit_code == 0
+        return self.outcome is JobOutcome.ENDED and self.exit_code == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class JobOrder:
     stdin: bytes = b""
     on_output: Callable[[bytes], None] | None = None
     output_limit_bytes: int = 16 * 1024 * 1024
-    said_limit_bytes: int = _STDERR_KEPT
+    stderr_limit_bytes: int = _STDERR_KEPT
 
 
 class Job:
@@ -94,11 +94,11 @@ class Job:
 
     def __init__(self, order: JobOrder) -> None:
         self.order = order
-        self.stopped: Why | None = None
+        self.stopped: JobOutcome | None = None
         self.process: Process | None = None
         self.ends_by_s = 0.0
         self.output = bytearray()
-        self.said = b""
+        self.stderr = b""
 
 
 class JobRunner:
@@ -140,11 +140,15 @@ class JobRunner:
             JobOrder(argv=argv, folder=folder, timeout_s=timeout_s, on_end=on_end, stdin=stdin)
         )
         done.wait(timeout_s + 2 * _TICK_S)
-        return ends[0] if ends else JobEnd(why=Why.NOT_STARTED, exit_code=-1, output=b"", said="")
+        return (
+            ends[0]
+            if ends
+            else JobEnd(outcome=JobOutcome.NOT_STARTED, exit_code=-1, output=b"", stderr="")
+        )
 
     def cancel(self, job: Job) -> None:
         """End a job; ``on_end`` follows."""
-        self._enqueue(partial(self._stop, job, Why.CANCELLED))
+        self._enqueue(partial(self._stop, job, JobOutcome.CANCELLED))
 
     def _enqueue(self, command: Callable[[], None]) -> None:
         if self._loop is None:
@@ -157,44 +161,44 @@ class JobRunner:
         """Return how long nothing is due."""
         return _TICK_S if self._live else None
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Kill what has had its time."""
         now = time.monotonic()
         for job in [job for job in self._live if now >= job.ends_by_s]:
-            self._stop(job, Why.TIMED_OUT)
+            self._stop(job, JobOutcome.TIMED_OUT)
 
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Return whether the thread may end."""
         return self._closing and not self._live
 
     def _begin_close(self) -> None:
         self._closing = True
         for job in list(self._live):
-            self._stop(job, Why.CANCELLED)
+            self._stop(job, JobOutcome.CANCELLED)
 
     def _begin(self, job: Job) -> None:
         if self._closing or job.stopped is not None:
-            self._tell(job, job.stopped or Why.CANCELLED, -1)
+            self._report(job, job.stopped or JobOutcome.CANCELLED, -1)
             return
-        argv = [*WITH_US, *job.order.argv]
+        argv = [*DIE_WITH_PARENT, *job.order.argv]
         try:
-            with _Given(job.order.stdin) as fd:
+            with _StdinFile(job.order.stdin) as fd:
                 process = Process(argv, job.order.folder, stdin=fd)
         except (OSError, ValueError) as error:
             log.warning("job_not_started", error=type(error).__name__)
-            self._tell(job, Why.NOT_STARTED, -1)
+            self._report(job, JobOutcome.NOT_STARTED, -1)
             return
         job.process, job.ends_by_s = process, time.monotonic() + job.order.timeout_s
         self._live.add(job)
         loop = self._loop
         if loop is not None:
             loop.register(process.stdout, partial(self._read_output, job, process))
-            loop.register(process.stderr, partial(self._read_said, job, process))
+            loop.register(process.stderr, partial(self._read_stderr, job, process))
             loop.register(process.pidfd, partial(self._exited, job, process))
 
-    def _stop(self, job: Job, why: Why) -> None:
+    def _stop(self, job: Job, outcome: JobOutcome) -> None:
         if job.stopped is None:
-            job.stopped = why
+            job.stopped = outcome
         if job.process is not None and job in self._live:
             job.process.signal(signal.SIGKILL)
 
@@ -211,13 +215,13 @@ class JobRunner:
         job.output += chunk
         if len(job.output) > job.order.output_limit_bytes:
             job.output.clear()
-            self._stop(job, Why.TOO_MUCH)
+            self._stop(job, JobOutcome.TOO_MUCH)
 
-    def _read_said(self, job: Job, process: Process) -> None:
+    def _read_stderr(self, job: Job, process: Process) -> None:
         chunk = read_pipe(process.stderr)
         if chunk == b"" and self._loop is not None:
             self._loop.unregister(process.stderr)
-        job.said = (job.said + (chunk or b""))[-job.order.said_limit_bytes :]
+        job.stderr = (job.stderr + (chunk or b""))[-job.order.stderr_limit_bytes :]
 
     def _exited(self, job: Job, process: Process) -> None:
         exit_code = process.reap()
@@ -225,20 +229,22 @@ class JobRunner:
             if not (chunk := read_pipe(process.stdout)):
                 break
             self._take(job, chunk)
-        self._read_said(job, process)
+        self._read_stderr(job, process)
         if self._loop is not None:
             for source in (process.stdout, process.stderr, process.pidfd):
                 self._loop.unregister(source)
         process.close()
         self._live.discard(job)
-        self._tell(job, job.stopped or Why.ENDED, exit_code)
+        self._report(job, job.stopped or JobOutcome.ENDED, exit_code)
 
-    def _tell(self, job: Job, why: Why, exit_code: int) -> None:
-        said = job.said.decode("utf-8", "replace").strip()
-        job.order.on_end(JobEnd(why=why, exit_code=exit_code, output=bytes(job.output), said=said))
+    def _report(self, job: Job, outcome: JobOutcome, exit_code: int) -> None:
+        stderr = job.stderr.decode("utf-8", "replace").strip()
+        job.order.on_end(
+            JobEnd(outcome=outcome, exit_code=exit_code, output=bytes(job.output), stderr=stderr)
+        )
 
 
-class _Given:
+class _StdinFile:
     """What a job reads, as a file in memory: nobody has to feed it."""
 
     def __init__(self, content: bytes) -> None:
@@ -290,7 +296,7 @@ back by a frame of sound, 64 ms at 16 kHz, and the key frame meant would come ju
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ConcatEntry:
     """A file and which milliseconds of its media are taken."""
 
     path: Path
@@ -303,7 +309,7 @@ class Piece:
         return self.to_ms - self.from_ms
 
 
-def piece_of(path: Path, *, from_ms: int, to_ms: int) -> Piece | None:
+def concat_entry(path: Path, *, from_ms: int, to_ms: int) -> ConcatEntry | None:
     """Return what of ``path`` plays from ``from_ms`` to ``to_ms``, widened to key frames.
 
     None where the file is gone or holds nothing of it.
@@ -320,7 +326,7 @@ def piece_of(path: Path, *, from_ms: int, to_ms: int) -> Piece | None:
         os.close(fd)
 
 
-def _piece(path: Path, fd: int, from_ms: int, to_ms: int) -> Piece | None:
+def _piece(path: Path, fd: int, from_ms: int, to_ms: int) -> ConcatEntry | None:
     begin = at = 0
     for fragment in FragmentScan().advance(fd, os.fstat(fd).st_size):
         if fragment.key and at <= from_ms:
@@ -328,10 +334,10 @@ def _piece(path: Path, fd: int, from_ms: int, to_ms: int) -> Piece | None:
         if at >= to_ms:
             break
         at += fragment.media_ms
-    return Piece(path, begin, at) if at > max(begin, from_ms) else None
+    return ConcatEntry(path, begin, at) if at > max(begin, from_ms) else None
 
 
-def concat_list(pieces: Iterable[Piece]) -> str:
+def concat_list(pieces: Iterable[ConcatEntry]) -> str:
     """Return the list that FFmpeg's concat demuxer reads."""
     lines = ["ffconcat version 1.0"]
     for piece in pieces:
@@ -345,7 +351,7 @@ def concat_list(pieces: Iterable[Piece]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def joining_argv(ffmpeg: str, listed: str, target: str) -> Sequence[str]:
+def concat_argv(ffmpeg: str, listed: str, target: str) -> Sequence[str]:
     """Return the arguments that join what ``listed`` names into ``target``, and tell the progress."""
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "error", "-y"),

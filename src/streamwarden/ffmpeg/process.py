@@ -121,22 +121,22 @@ _PROC_READ_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class ProcessUsage:
     """User and system time of a process, and its resident set."""
 
     cpu_s: float = 0.0
     resident_bytes: int = 0
 
 
-def used(pid: int) -> Used:
+def process_usage(pid: int) -> ProcessUsage:
     """Return what a process has used, a zombie included; nothing for one that is gone."""
     # The second field of stat is the program's name in parentheses, which may hold anything.
     stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     # Newer kernels round the resident set in stat, down to nothing where it is small.
     statm = _read(f"/proc/{pid}/statm").split()
     if not stat or not statm:
-        return Used()
-    return Used((int(stat[11]) + int(stat[12])) / _TICKS, int(statm[1]) * _PAGE_BYTES)
+        return ProcessUsage()
+    return ProcessUsage((int(stat[11]) + int(stat[12])) / _TICKS, int(statm[1]) * _PAGE_BYTES)
 
 
 def _read(path: str) -> bytes:
@@ -156,19 +156,19 @@ def _read(path: str) -> bytes:
 log = structlog.get_logger(__name__)
 
 
-Source = IO[bytes] | int
+Readable = IO[bytes] | int
 
 
-class Charge(Protocol):
+class LoopHandler(Protocol):
     """What the thread looks after."""
 
     def wait_s(self) -> float | None:
         """Return how long nothing is due; None when only an event can bring work."""
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Do what is due; called after each wait."""
 
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Return whether the thread may end."""
 
 
@@ -189,10 +189,10 @@ class WatchLoop:
         self._name = name
         self._thread: threading.Thread | None = None
 
-    def start(self, charge: Charge) -> None:
+    def start(self, handler: LoopHandler) -> None:
         """Begin."""
         self._thread = threading.Thread(
-            target=self._run, args=(charge,), name=self._name, daemon=True
+            target=self._run, args=(handler,), name=self._name, daemon=True
         )
         self._thread.start()
 
@@ -208,11 +208,11 @@ class WatchLoop:
         if self._thread is not None:
             self._thread.join(deadline_s)
 
-    def register(self, source: Source, react: Callable[[], None]) -> None:
+    def register(self, source: Readable, react: Callable[[], None]) -> None:
         """Call ``react`` whenever ``source`` can be read."""
         self._selector.register(source, selectors.EVENT_READ, react)
 
-    def unregister(self, source: Source) -> None:
+    def unregister(self, source: Readable) -> None:
         """Call nobody any more. Harmless when repeated."""
         closed = not isinstance(source, int) and source.closed
         if not closed and source in self._selector.get_map():
@@ -225,17 +225,17 @@ class WatchLoop:
         except Exception:
             log.exception("watch_step_failed", thread=self._name)
 
-    def _run(self, charge: Charge) -> None:
-        while not charge.over():
-            self.guarded(partial(self._react, charge))
-            self.guarded(charge.turn)
+    def _run(self, handler: LoopHandler) -> None:
+        while not handler.finished():
+            self.guarded(partial(self._react, handler))
+            self.guarded(handler.run_once)
         with self._wake_lock:
             self._ended = True
             self._selector.close()
             os.close(self._wake)
 
-    def _react(self, charge: Charge) -> None:
-        for key, _ in self._selector.select(charge.wait_s()):
+    def _react(self, handler: LoopHandler) -> None:
+        for key, _ in self._selector.select(handler.wait_s()):
             self.guarded(key.data)
 
     def _woken(self) -> None:

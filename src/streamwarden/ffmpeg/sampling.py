@@ -24,9 +24,9 @@ from pathlib import Path
 from statistics import median_low
 from typing import Final
 
-from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, PROTOCOLS, into_segments
+from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, PROTOCOLS, segment_output
 from streamwarden.ffmpeg.exit_causes import RunEnd, classify
-from streamwarden.ffmpeg.jobs import JobEnd, JobOrder, JobRunner, Why
+from streamwarden.ffmpeg.jobs import JobEnd, JobOrder, JobOutcome, JobRunner
 from streamwarden.model import Cause
 
 _HEAD: Final = re.compile(r"#(\w+) (\d+): (\S+)")
@@ -204,7 +204,7 @@ _SOUND: Final = re.compile(r", (\d+) Hz, ([^,]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class TrackDescription:
     """What FFmpeg says of a track in a line: the profile and, of sound, its rate and channels."""
 
     codec: str
@@ -221,7 +221,7 @@ class Sample:
     """
 
     tracks: Sequence[PacketTrack]
-    described: Sequence[Described]
+    descriptions: Sequence[TrackDescription]
     cause: Cause | None
     audio: str | None
 
@@ -274,7 +274,7 @@ class Sampler:
             on_end=on_end,
             stdin=sample_script(url),
             on_output=on_output,
-            said_limit_bytes=_SAID_BYTES,
+            stderr_limit_bytes=_SAID_BYTES,
         )
         job = self._jobs.run(order)
         # By our clock: the camera's may jump, and what is recorded may never begin.
@@ -282,10 +282,14 @@ class Sampler:
             ended.wait(seconds)
         self._jobs.cancel(job)
         ended.wait(_ENDS_WITHIN_S)
-        end = ends[0] if ends else JobEnd(why=Why.NOT_STARTED, exit_code=-1, output=b"", said="")
+        end = (
+            ends[0]
+            if ends
+            else JobEnd(outcome=JobOutcome.NOT_STARTED, exit_code=-1, output=b"", stderr="")
+        )
         return Sample(
             tracks=reader.tracks,
-            described=described(end.said),
+            descriptions=describe_tracks(end.stderr),
             cause=_cause(end, came=reader.packets > 0),
             audio=audio,
         )
@@ -316,7 +320,7 @@ def sample_argv(ffmpeg: str, *, audio: str | None) -> list[str]:
 
     None for ``audio`` records nothing.
     """
-    recorded = into_segments(
+    recorded = segment_output(
         audio=audio or "none", segment_seconds=_SEGMENT_SECONDS, pattern=_PATTERN
     )
     return [
@@ -329,13 +333,13 @@ def sample_argv(ffmpeg: str, *, audio: str | None) -> list[str]:
     ]
 
 
-def described(said: str) -> list[Described]:
+def describe_tracks(said: str) -> list[TrackDescription]:
     """Return what FFmpeg's lines about its input say of each track."""
     found = []
     for codec, profile, rest in _STREAM.findall(said.partition("Output #0")[0]):
         sound = _SOUND.match(rest)
         found.append(
-            Described(
+            TrackDescription(
                 codec,
                 profile or None,
                 int(sound[1]) if sound else None,
@@ -346,9 +350,9 @@ def described(said: str) -> list[Described]:
 
 
 def _cause(end: JobEnd, *, came: bool) -> Cause | None:
-    if end.why is Why.NOT_STARTED:
+    if end.outcome is JobOutcome.NOT_STARTED:
         return Cause.FFMPEG_MISSING
-    if end.why is Why.ENDED:
+    if end.outcome is JobOutcome.ENDED:
         return classify(_run_end(end, came=came))
     return None if came else Cause.TIMEOUT
 
@@ -356,7 +360,7 @@ def _cause(end: JobEnd, *, came: bool) -> Cause | None:
 def _run_end(end: JobEnd, *, came: bool) -> RunEnd:
     return RunEnd(
         exit_code=end.exit_code,
-        stderr=end.said,
+        stderr=end.stderr,
         wrote_media=came,
         asked_to_stop=False,
         killed=None,

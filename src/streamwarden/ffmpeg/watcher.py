@@ -28,7 +28,7 @@ from uuid import UUID
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
 from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
-from streamwarden.ffmpeg.process import Process, WatchLoop, read_pipe, used
+from streamwarden.ffmpeg.process import Process, WatchLoop, process_usage, read_pipe
 from streamwarden.ffmpeg.run import (
     STDERR_BYTES_A_TICK,
     Ended,
@@ -130,7 +130,7 @@ def forget(camera: CameraBook, run: int) -> None:
 C = TypeVar("C")
 
 
-class Pacer:
+class TokenBucket:
     """Allows ``burst`` spawns at once, and one more every ``interval_s`` seconds."""
 
     def __init__(self, *, interval_s: float, burst: int) -> None:
@@ -163,7 +163,7 @@ class Pacer:
 class SpawnQueue(Generic[C]):
     """Orders that wait for the pace, first come first served; ``C`` is what a camera is known by."""
 
-    def __init__(self, pacer: Pacer) -> None:
+    def __init__(self, pacer: TokenBucket) -> None:
         self._pacer = pacer
         self._waiting: deque[tuple[C, RunOrder]] = deque()
 
@@ -230,7 +230,7 @@ class RunWatcher:
         *,
         ffmpeg: str,
         clock: Clock,
-        pacer: Pacer,
+        pacer: TokenBucket,
         patience: Patience | None = None,
         argv: Callable[[str, RunOrder], list[str]] = recording_argv,
     ) -> None:
@@ -271,7 +271,7 @@ class RunWatcher:
 
     def usage(self) -> tuple[float, int]:
         """Return the CPU seconds of all runs, ended ones included, and the live ones' memory."""
-        live = [used(pid) for pid in list(self._live)]
+        live = [process_usage(pid) for pid in list(self._live)]
         cpu_s = self._cpu_s_of_ended + sum(process.cpu_s for process in live)
         # A run that ends while we look may count twice or not at all: a counter never goes back.
         self._cpu_s_shown = max(self._cpu_s_shown, cpu_s)
@@ -326,7 +326,7 @@ class RunWatcher:
             run.process.signal(signal.SIGTERM)
             run.kill_at_s = self._clock.monotonic() + _STOP_GRACE_S
 
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Return whether nothing is left to watch."""
         return self._closing and not self._live
 
@@ -338,7 +338,7 @@ class RunWatcher:
             waits_s.append(spawn_s)
         return max(0.0, min(waits_s)) if waits_s else None
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Look at the runs and spawn, where the time has come."""
         self._loop.guarded(self._tick)
         for camera, order in self._spawns.due(self._clock.monotonic()):
@@ -423,7 +423,7 @@ class RunWatcher:
 
     def _exited(self, camera: CameraBook, run: Run) -> None:
         # Not yet reaped: its times can still be read.
-        cpu_s = used(run.process.pid).cpu_s
+        cpu_s = process_usage(run.process.pid).cpu_s
         exit_code = run.process.reap()
         self._cpu_s_of_ended += cpu_s
         self._loop.guarded(partial(self._drain, camera, run))

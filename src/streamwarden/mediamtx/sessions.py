@@ -22,7 +22,7 @@ from streamwarden.auth.stream_tokens import StreamClaims, StreamUse
 from streamwarden.clock import Clock
 from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.control_api import MediaSession
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 
 MOST_SESSIONS: Final = 50_000
 
@@ -213,7 +213,7 @@ class SessionKicker:
         judge: SessionJudge,
         book: SessionClaims,
         clock: Clock,
-        metrics: GuardMetrics,
+        metrics: AccessMetrics,
     ) -> None:
         self._server = server
         self._judge = judge

@@ -43,7 +43,7 @@ class AuthMetrics:
 _USES = ("record", "view", "publish")
 
 
-class GuardMetrics:
+class AccessMetrics:
     """Rules, kicked sessions and audit events; every label is from a closed set."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

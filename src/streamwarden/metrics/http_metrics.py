@@ -113,36 +113,36 @@ _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-Inboxes = Callable[[], Mapping[str, int]]
+ReadInboxes = Callable[[], Mapping[str, int]]
 """Returns, for each kind of actor, how many messages wait in the deepest inbox of that kind."""
 
 
-Ffmpeg = Callable[[], tuple[float, int]]
+ReadFfmpeg = Callable[[], tuple[float, int]]
 """Returns the CPU seconds of every FFmpeg so far, and the bytes resident in those that live."""
 
 
-Index = Callable[[], tuple[int, float]]
+ReadIndex = Callable[[], tuple[int, float]]
 """Returns how many rows wait for the index, and the age of the oldest in seconds, 0 for none."""
 
 
-class WatchedFigures(Collector):
+class ScrapeCollector(Collector):
     """Calls what it watches at each scrape; one that fails is left out and logged once."""
 
     def __init__(self) -> None:
-        self._inboxes: Inboxes | None = None
-        self._ffmpeg: Ffmpeg | None = None
-        self._index: Index | None = None
+        self._inboxes: ReadInboxes | None = None
+        self._ffmpeg: ReadFfmpeg | None = None
+        self._index: ReadIndex | None = None
         self._reported: set[str] = set()
 
-    def watch_inboxes(self, read: Inboxes) -> None:
+    def watch_inboxes(self, read: ReadInboxes) -> None:
         """Take the depths of inboxes from ``read``."""
         self._inboxes = read
 
-    def watch_ffmpeg(self, read: Ffmpeg) -> None:
+    def watch_ffmpeg(self, read: ReadFfmpeg) -> None:
         """Take the figures of the FFmpeg processes from ``read``."""
         self._ffmpeg = read
 
-    def watch_index(self, read: Index) -> None:
+    def watch_index(self, read: ReadIndex) -> None:
         """Take what waits for the index from ``read``."""
         self._index = read
 

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from streamwarden.metrics.http_metrics import Ffmpeg, Inboxes, Index, WatchedFigures
+from streamwarden.metrics.http_metrics import ReadFfmpeg, ReadInboxes, ReadIndex, ScrapeCollector
 
 STATES: Final = ("starting", "running", "stalled", "backoff", "stopping", "stopped", "parked")
 """The states of a recorder; exactly one of a camera's series is 1."""
@@ -118,7 +118,7 @@ class RecordingMetrics:
         self._declare_recording()
         self._declare_trouble()
         self._declare_store()
-        self._watched = WatchedFigures()
+        self._watched = ScrapeCollector()
         registry.register(self._watched)
 
     def _declare_recording(self) -> None:
@@ -235,15 +235,15 @@ class RecordingMetrics:
         """Show what is free where recordings are kept."""
         self._free.set(n)
 
-    def watch_inboxes(self, read: Inboxes) -> None:
+    def watch_inboxes(self, read: ReadInboxes) -> None:
         """Read the depths of the actors' inboxes from ``read`` at each scrape."""
         self._watched.watch_inboxes(read)
 
-    def watch_ffmpeg(self, read: Ffmpeg) -> None:
+    def watch_ffmpeg(self, read: ReadFfmpeg) -> None:
         """Read CPU seconds and resident bytes of the FFmpegs from ``read`` at each scrape."""
         self._watched.watch_ffmpeg(read)
 
-    def watch_index(self, read: Index) -> None:
+    def watch_index(self, read: ReadIndex) -> None:
         """Read what waits for the index, and for how long, from ``read`` at each scrape."""
         self._watched.watch_index(read)
 

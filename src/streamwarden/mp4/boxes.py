@@ -51,7 +51,7 @@ class NotFragmentedMp4(ValueError):
     """The file does not begin like a fragmented MP4 with at least one video track."""
 
 
-def of_whole_boxes(read: Callable[P, T]) -> Callable[P, T]:
+def refuse_truncated(read: Callable[P, T]) -> Callable[P, T]:
     """Have ``read`` raise NotFragmentedMp4 where a box ends before its fields do."""
 
     @wraps(read)
@@ -181,7 +181,7 @@ _TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class VideoTrack:
     """The video track; durations are in units of ``1 / timescale`` seconds."""
 
     id: int
@@ -190,8 +190,8 @@ class Track:
     default_flags: int
 
 
-@of_whole_boxes
-def video_track(moov: bytes) -> Track:
+@refuse_truncated
+def video_track(moov: bytes) -> VideoTrack:
     """Return the first video track of a ``moov``; raise NotFragmentedMp4 where it has none."""
     for trak in inside(moov, b"trak"):
         if first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
@@ -199,7 +199,7 @@ def video_track(moov: bytes) -> Track:
             timescale = _versioned(first(trak, b"mdia", b"mdhd"), 12, 20)
             if timescale == 0:
                 raise NotFragmentedMp4("a timescale of 0")
-            return Track(id_, timescale, *_defaults(moov, id_))
+            return VideoTrack(id_, timescale, *_defaults(moov, id_))
     raise NotFragmentedMp4("no video track")
 
 
@@ -220,8 +220,8 @@ def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
     return 0, 0
 
 
-@of_whole_boxes
-def decode_time(moof: bytes, track: Track) -> int:
+@refuse_truncated
+def decode_time(moof: bytes, track: VideoTrack) -> int:
     """Return when the fragment's video begins, in the track's timescale (``tfdt``)."""
     traf = _traf_of(moof, track)
     if traf is None:
@@ -230,13 +230,13 @@ def decode_time(moof: bytes, track: Track) -> int:
     return int(struct.unpack_from(">Q" if tfdt[:1] == b"\x01" else ">I", tfdt, 4)[0])
 
 
-@of_whole_boxes
-def fragment_ticks(moof: bytes, track: Track) -> int:
+@refuse_truncated
+def fragment_ticks(moof: bytes, track: VideoTrack) -> int:
     """Return how long the fragment's video plays, in the track's timescale."""
     return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
 
 
-def _traf_ticks(traf: bytes, track: Track) -> int:
+def _traf_ticks(traf: bytes, track: VideoTrack) -> int:
     tfhd = first(traf, b"tfhd")
     flags, id_ = struct.unpack_from(">II", tfhd)
     if id_ != track.id:
@@ -248,8 +248,8 @@ def _traf_ticks(traf: bytes, track: Track) -> int:
     return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
 
 
-@of_whole_boxes
-def lead_ticks(moof: bytes, track: Track) -> int:
+@refuse_truncated
+def lead_ticks(moof: bytes, track: VideoTrack) -> int:
     """Return by how much the first video frame is longer than any other of its fragment."""
     traf = _traf_of(moof, track)
     durations = () if traf is None else _durations(first(traf, b"trun"))
@@ -277,8 +277,8 @@ def _durations(trun: bytes) -> tuple[int, ...]:
     return words[:: per_sample // 4]
 
 
-@of_whole_boxes
-def is_key(moof: bytes, track: Track) -> bool:
+@refuse_truncated
+def is_key(moof: bytes, track: VideoTrack) -> bool:
     """Tell whether the fragment's first video frame is a key frame."""
     traf = _traf_of(moof, track)
     if traf is None:
@@ -286,14 +286,14 @@ def is_key(moof: bytes, track: Track) -> bool:
     return not _first_flags(first(traf, b"tfhd"), first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
 
 
-def _traf_of(moof: bytes, track: Track) -> bytes | None:
+def _traf_of(moof: bytes, track: VideoTrack) -> bytes | None:
     for traf in inside(moof, b"traf"):
         if struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0] == track.id:
             return traf
     return None
 
 
-def _first_flags(tfhd: bytes, trun: bytes, track: Track) -> int:
+def _first_flags(tfhd: bytes, trun: bytes, track: VideoTrack) -> int:
     flags: int = struct.unpack_from(">I", trun)[0]
     offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET)
     if flags & _TRUN_FIRST_FLAGS:
@@ -315,7 +315,7 @@ _TFRA: Final = struct.Struct(">BxxxIII")
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class TrackExtent:
     """How many fragments a track has, and where its first and last ``moof`` begin."""
 
     fragments: int
@@ -328,7 +328,7 @@ class Trailer:
     """Where the ``mfra`` begins, and by track id where the fragments are that it tells of."""
 
     start: int
-    tracks: Mapping[int, Extent]
+    tracks: Mapping[int, TrackExtent]
 
     @property
     def first(self) -> int:
@@ -341,7 +341,7 @@ class Trailer:
         return max(extent.last for extent in self.tracks.values())
 
 
-@of_whole_boxes
+@refuse_truncated
 def read_trailer(fd: int, size: int) -> Trailer:
     """Read the index that ends a file of ``size`` bytes.
 
@@ -371,7 +371,7 @@ def _mfra(fd: int, size: int) -> tuple[int, bytes]:
     return box.start, file.payload(box)
 
 
-def _track_extents(tfra: bytes) -> list[tuple[int, Extent]]:
+def _track_extents(tfra: bytes) -> list[tuple[int, TrackExtent]]:
     version, track_id, lengths, count = _TFRA.unpack_from(tfra)
     if count == 0:
         return []
@@ -382,4 +382,4 @@ def _track_extents(tfra: bytes) -> list[tuple[int, Extent]]:
     step = time_bytes + offset.size + numbers_bytes
     (first,) = offset.unpack_from(tfra, begin)
     (last,) = offset.unpack_from(tfra, begin + (count - 1) * step)
-    return [(track_id, Extent(count, first, last))]
+    return [(track_id, TrackExtent(count, first, last))]

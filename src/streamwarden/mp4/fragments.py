@@ -21,8 +21,8 @@ from streamwarden.mp4.boxes import (
     Box,
     BoxReader,
     NotFragmentedMp4,
-    Track,
     Trailer,
+    VideoTrack,
     decode_time,
     fragment_ticks,
     is_key,
@@ -33,10 +33,10 @@ from streamwarden.mp4.boxes import (
 from streamwarden.paths import open_nofollow
 
 __all__ = [
+    "FileSummary",
     "Fragment",
     "FragmentScan",
     "NotFragmentedMp4",
-    "Summary",
     "init_bytes",
     "summarise",
     "summarise_boxes",
@@ -53,7 +53,7 @@ _LONG_FRAGMENT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class FileSummary:
     """What a file holds: ``whole_bytes`` is where the last whole fragment ends.
 
     ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its
@@ -96,7 +96,7 @@ def init_bytes(fd: int) -> int | None:
     return None
 
 
-def summarise(path: Path) -> Summary:
+def summarise(path: Path) -> FileSummary:
     """Read ``path``'s structure; its media data are not touched.
 
     Raises:
@@ -110,9 +110,9 @@ def summarise(path: Path) -> Summary:
         os.close(fd)
 
 
-def summarise_boxes(fd: int, size: int) -> Summary:
+def summarise_boxes(fd: int, size: int) -> FileSummary:
     """Return what ``summarise`` does, of the first ``size`` bytes of an open file."""
-    track: Track | None = None
+    track: VideoTrack | None = None
     whole = ticks = pending = init = 0
     lead: int | None = None
     trailer_end = -1
@@ -131,7 +131,7 @@ def summarise_boxes(fd: int, size: int) -> Summary:
             trailer_end = box.end
     if track is None:
         raise NotFragmentedMp4("no movie header with a video track")
-    return Summary(
+    return FileSummary(
         whole,
         _milliseconds(ticks, track),
         complete=trailer_end == size,
@@ -140,7 +140,7 @@ def summarise_boxes(fd: int, size: int) -> Summary:
     )
 
 
-def summarise_finished(fd: int, size: int) -> Summary:
+def summarise_finished(fd: int, size: int) -> FileSummary:
     """Return what ``summarise`` says of a file that the muxer has finished, for a tenth of the work.
 
     The muxer's own index at the end tells where the fragments are. It is believed only where the first
@@ -157,7 +157,7 @@ def summarise_finished(fd: int, size: int) -> Summary:
         return summarise_boxes(fd, size)
 
 
-def _by_trailer(fd: int, trailer: Trailer) -> Summary:
+def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
     """Return the summary that a true trailer gives; raise NotFragmentedMp4 for one that is not."""
     file = BoxReader(fd)
     track, init, at = _beginning(file)
@@ -172,7 +172,7 @@ def _by_trailer(fd: int, trailer: Trailer) -> Summary:
     ticks = decode_time(ends, track) + fragment_ticks(ends, track) - decode_time(begins, track)
     if not 0 <= ticks <= pictures.fragments * _LONG_FRAGMENT_S * track.timescale:
         raise NotFragmentedMp4("the time stamps have jumped")
-    return Summary(
+    return FileSummary(
         trailer.start,
         _milliseconds(ticks, track),
         complete=True,
@@ -181,9 +181,9 @@ def _by_trailer(fd: int, trailer: Trailer) -> Summary:
     )
 
 
-def _beginning(file: BoxReader) -> tuple[Track, int, int]:
+def _beginning(file: BoxReader) -> tuple[VideoTrack, int, int]:
     """Return the video track, where the ``moov`` ends, and where the first ``moof`` begins."""
-    track: Track | None = None
+    track: VideoTrack | None = None
     position = init = 0
     for _ in range(_BEFORE_A_FRAGMENT):
         box = file.box(position)
@@ -208,7 +208,7 @@ def _expect(file: BoxReader, position: int, kind: bytes) -> Box:
     return box
 
 
-def _milliseconds(ticks: int, track: Track) -> int:
+def _milliseconds(ticks: int, track: VideoTrack) -> int:
     return round(ticks * 1000 / track.timescale)
 
 
@@ -217,7 +217,7 @@ class FragmentScan:
 
     def __init__(self) -> None:
         self.init_bytes = 0
-        self._track: Track | None = None
+        self._track: VideoTrack | None = None
         self._position = self._start = 0
         self._pending: tuple[int, bool] | None = None
 
@@ -259,7 +259,7 @@ _EARLY_MS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class MediaPart:
     """Bytes from ``start`` to ``end`` that play for ``media_ms``, from a key frame on.
 
     A group that was ended early, though the camera's next key frame came later than the ones before,
@@ -271,34 +271,34 @@ class Group:
     media_ms: int
 
 
-class Grouping:
+class PartBuilder:
     """Groups one file's fragments in their order. ``gop_ms`` is what is known of the camera so far."""
 
     def __init__(self, gop_ms: int = 0) -> None:
         self.gop_ms = gop_ms
-        self._open: Group | None = None
+        self._open: MediaPart | None = None
         self._since_key_ms = 0
         self._keys = 0
 
-    def feed(self, fragments: Iterable[Fragment]) -> Iterator[Group]:
+    def feed(self, fragments: Iterable[Fragment]) -> Iterator[MediaPart]:
         """Yield the groups that these fragments complete."""
         for fragment in fragments:
             yield from self._take(fragment)
 
-    def finish(self) -> Iterator[Group]:
+    def finish(self) -> Iterator[MediaPart]:
         """Yield what is left of a file that grows no more; sound without a picture is left out."""
         if self._open is not None and self._open.media_ms > 0:
             yield self._open
         self._open = None
 
-    def _take(self, fragment: Fragment) -> Iterator[Group]:
+    def _take(self, fragment: Fragment) -> Iterator[MediaPart]:
         if fragment.key:
             self._learn()
             if self._open is not None and self._open.media_ms >= MIN_PART_MS:
                 yield self._open
                 self._open = None
-        begun = self._open or Group(fragment.start, fragment.start, 0)
-        self._open = Group(begun.start, fragment.end, begun.media_ms + fragment.media_ms)
+        begun = self._open or MediaPart(fragment.start, fragment.start, 0)
+        self._open = MediaPart(begun.start, fragment.end, begun.media_ms + fragment.media_ms)
         self._since_key_ms += fragment.media_ms
         if self._is_full(self._open):
             yield self._open
@@ -310,7 +310,7 @@ class Grouping:
         self._keys += 1
         self._since_key_ms = 0
 
-    def _is_full(self, group: Group) -> bool:
+    def _is_full(self, group: MediaPart) -> bool:
         enough = max(MIN_PART_MS, self.gop_ms - _EARLY_MS)
         at_a_key = self._since_key_ms >= self.gop_ms - _EARLY_MS
         return self.gop_ms > 0 and at_a_key and group.media_ms >= enough

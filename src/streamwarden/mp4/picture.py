@@ -12,7 +12,7 @@ _MAX_BYTES: Final = 32 * 1024 * 1024
 """Of a fragment: a second at 250 Mbit/s."""
 
 
-def newest_key(fd: int) -> tuple[int, bytes] | None:
+def newest_key_frame(fd: int) -> tuple[int, bytes] | None:
     """Return where a file's newest key frame is, and a file of its own that begins with it.
 
     None where there is none. Only the structure is read, and that one fragment.

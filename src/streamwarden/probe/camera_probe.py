@@ -24,10 +24,10 @@ from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.ffmpeg.sampling import (
     JUMP_S,
     STARTS_WITHIN_S,
-    Described,
     PacketTrack,
     Sample,
     Sampler,
+    TrackDescription,
 )
 from streamwarden.model import Cause
 from streamwarden.probe import advice as words
@@ -217,7 +217,7 @@ def report(url: CameraUrl, found: Probe) -> ProbeReport:
 
 
 def _tracks(found: Probe) -> Iterable[TrackReport]:
-    said = {one.codec: one for one in reversed(found.sample.described)}
+    said = {one.codec: one for one in reversed(found.sample.descriptions)}
     for kind in ("video", "audio"):
         named = [track for track in found.named if track.kind == kind]
         for place, (name, came) in enumerate(zip_longest(named, found.of_kind(kind))):
@@ -233,7 +233,7 @@ def _track(
     named: Track | None,
     came: PacketTrack | None,
     *,
-    said: Described | None,
+    said: TrackDescription | None,
     fate: Fate | None,
 ) -> TrackReport:
     codec = _name(came.codec) if came else _name(named.codec if named else "")
@@ -321,7 +321,7 @@ def _notes(found: Probe) -> Iterable[Finding]:
     picture = found.picture
     if picture is None:
         return
-    profile = next((d.profile for d in found.sample.described if d.codec == picture.codec), None)
+    profile = next((d.profile for d in found.sample.descriptions if d.codec == picture.codec), None)
     if (unplayable := words.browsers(picture.codec, profile)) is not None:
         yield unplayable
     if (without_s := _without_key_frame_s(picture)) > _RARE_S:

@@ -12,7 +12,7 @@ from typing import Final
 from blake3 import blake3
 
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import Summary
+from streamwarden.mp4.fragments import FileSummary
 from streamwarden.paths import SymlinkRefused, open_nofollow
 
 
@@ -29,7 +29,7 @@ _DIGEST_BYTES: Final = 128 * 1024
 """Read at a time: what stays in a core's own cache until it is digested."""
 
 
-Look = Callable[[int, int], Summary]
+Look = Callable[[int, int], FileSummary]
 """Reads the structure of an open file of so many bytes; raises NotFragmentedMp4."""
 
 
@@ -37,7 +37,7 @@ Look = Callable[[int, int], Summary]
 class SyncedFile:
     """A file that is whole and on disk; ``summary`` is None where its structure cannot be read."""
 
-    summary: Summary | None
+    summary: FileSummary | None
     size_bytes: int
     digest: bytes
 

@@ -31,15 +31,15 @@ from streamwarden.errors import (
     RangeTooLong,
 )
 from streamwarden.ffmpeg.jobs import (
+    ConcatEntry,
     Job,
     JobEnd,
     JobOrder,
+    JobOutcome,
     JobRunner,
-    Piece,
-    Why,
+    concat_argv,
+    concat_entry,
     concat_list,
-    joining_argv,
-    piece_of,
     progress_ms,
 )
 from streamwarden.model import Segment
@@ -334,7 +334,7 @@ class Exports:
             task.progress_ms = so_far
 
     def _ended(self, task: ExportTask, end: JobEnd) -> None:
-        if end.good:
+        if end.succeeded:
             try:
                 self._files.publish(task)
             except OSError as error:
@@ -344,11 +344,17 @@ class Exports:
             threading.Thread(
                 target=self._prove_and_finish, args=(task,), name="export-prove", daemon=True
             ).start()
-        elif end.why is Why.CANCELLED:
+        elif end.outcome is JobOutcome.CANCELLED:
             self._finish(task, "cancelled", None)
         else:
-            log.warning("export_failed", why=end.why, exit_code=end.exit_code, said=end.said)
-            reason = "it took too long" if end.why is Why.TIMED_OUT else "FFmpeg could not join it"
+            log.warning(
+                "export_failed", outcome=end.outcome, exit_code=end.exit_code, stderr=end.stderr
+            )
+            reason = (
+                "it took too long"
+                if end.outcome is JobOutcome.TIMED_OUT
+                else "FFmpeg could not join it"
+            )
             self._finish(task, "failed", reason)
 
     # Thread export-prove
@@ -427,7 +433,7 @@ class ExportFiles:
 
     def joining_argv(self, task: ExportTask, ffmpeg: str) -> Sequence[str]:
         """Return the command that joins the list into the part, in ``folder``."""
-        return joining_argv(ffmpeg, self.path(task, LIST).name, self.path(task, PART).name)
+        return concat_argv(ffmpeg, self.path(task, LIST).name, self.path(task, PART).name)
 
     def publish(self, task: ExportTask) -> None:
         """Rename the finished part to the export's file; raise OSError."""
@@ -490,7 +496,7 @@ def covered(segments: Sequence[Segment], from_: datetime, to: datetime) -> list[
     return found
 
 
-def pieces_of(task: ExportTask, record_root: Path) -> list[Piece]:
+def pieces_of(task: ExportTask, record_root: Path) -> list[ConcatEntry]:
     """Return the pieces of files that make up an export; files that are gone are left out."""
     millisecond, root = timedelta(milliseconds=1), record_root.resolve()
     pieces = []
@@ -504,6 +510,6 @@ def pieces_of(task: ExportTask, record_root: Path) -> list[Piece]:
         # A segment that ends where the next one starts is taken whole, by the length of its media.
         cut = ends_at < segment.ended_at - _SEAM
         to_ms = (ends_at - segment.started_at) // millisecond if cut else segment.media_ms
-        if (piece := piece_of(path, from_ms=from_ms, to_ms=to_ms)) is not None:
+        if (piece := concat_entry(path, from_ms=from_ms, to_ms=to_ms)) is not None:
             pieces.append(piece)
     return pieces

@@ -28,7 +28,7 @@ from uuid import UUID
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.errors import NotLive, SegmentNotFound
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import FragmentScan, Group, Grouping
+from streamwarden.mp4.fragments import FragmentScan, MediaPart, PartBuilder
 from streamwarden.paths import live_name, parse_live
 from streamwarden.recordings.serving import OpenFile
 
@@ -176,7 +176,7 @@ class _Reading:
     """The file that is being followed, and how much of its media has been grouped."""
 
     place: Place
-    grouping: Grouping
+    grouping: PartBuilder
     started_at: datetime | None = None
     scan: FragmentScan = field(default_factory=FragmentScan)
     media_ms: int = 0
@@ -278,7 +278,7 @@ class LiveCamera:
             run, number = max(place for place in recording if place[0] != run)
         while self._is_worth_showing((run, number - 1), recording):
             number -= 1
-        return _Reading((run, number), Grouping())
+        return _Reading((run, number), PartBuilder())
 
     def _is_worth_showing(self, place: Place, recording: Collection[Place]) -> bool:
         finish = self._files.finish_of(place)
@@ -308,10 +308,10 @@ class LiveCamera:
         (run, number), recording = reading.place, self._files.recording()
         own = (run, number + 1)
         if own in recording or self._files.finish_of(own) is not None:
-            return _Reading(own, Grouping())
+            return _Reading(own, PartBuilder())
         newest = max(recording, default=reading.place)
         if reading.place not in recording and newest > reading.place:
-            return _Reading(newest, Grouping())
+            return _Reading(newest, PartBuilder())
         return None
 
     def _take(self, reading: _Reading, fd: int) -> None:
@@ -332,7 +332,7 @@ class LiveCamera:
         elif reading.started_at is None or abs(reading.started_at - measured) > _DRIFT:
             reading.started_at = measured
 
-    def _add(self, reading: _Reading, groups: Iterable[Group]) -> None:
+    def _add(self, reading: _Reading, groups: Iterable[MediaPart]) -> None:
         for group in groups:
             offset = timedelta(milliseconds=reading.grouped_ms)
             reading.grouped_ms += group.media_ms

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from streamwarden.clock import to_milliseconds
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import Summary, summarise, summarise_boxes, summarise_finished
+from streamwarden.mp4.fragments import FileSummary, summarise, summarise_boxes, summarise_finished
 from streamwarden.paths import (
     LIVE,
     StoredName,
@@ -237,14 +237,14 @@ def _stored_names(day: Path) -> list[StoredName]:
     return [name for name in names if name is not None]
 
 
-def _summary_or_none(path: Path) -> Summary | None:
+def _summary_or_none(path: Path) -> FileSummary | None:
     try:
         return summarise(path)
     except (NotFragmentedMp4, FileNotFoundError, SymlinkRefused):
         return None
 
 
-def _playing_time(summary: Summary) -> timedelta:
+def _playing_time(summary: FileSummary) -> timedelta:
     """Return how long before a file's end its first frame was taken."""
     # Time stamps that jump make a file of any length: none may lead before all dates.
     return timedelta(milliseconds=min(summary.media_ms - summary.lead_ms, _DAY_MS))

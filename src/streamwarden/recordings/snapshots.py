@@ -17,7 +17,7 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.errors import NoPicture, NotFound, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
-from streamwarden.mp4.picture import newest_key, picture_argv
+from streamwarden.mp4.picture import newest_key_frame, picture_argv
 from streamwarden.recordings.live import LiveShelf
 from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.storage.recording_index import SegmentRepository
@@ -119,7 +119,7 @@ class Pictures:
             if not fds:
                 fds = [opened.enter_context(self._last_file(camera_id))]
             for fd in fds:
-                if (found := newest_key(fd)) is not None:
+                if (found := newest_key_frame(fd)) is not None:
                     return (os.fstat(fd).st_ino, found[0]), found[1]
         raise NoPicture("nothing that holds a picture has been recorded of this camera")
 
@@ -139,8 +139,10 @@ class Pictures:
                 stdin=content,
                 timeout_s=_DECODED_WITHIN_S,
             )
-        if not end.good or not end.output:
-            log.warning("picture_not_made", why=end.why, exit_code=end.exit_code, said=end.said)
+        if not end.succeeded or not end.output:
+            log.warning(
+                "picture_not_made", outcome=end.outcome, exit_code=end.exit_code, stderr=end.stderr
+            )
             raise NoPicture("the camera's last picture cannot be decoded")
         return end.output
 

@@ -14,7 +14,7 @@ import pytest
 from streamwarden.actors.ports import CameraRuns, SpawnOrder
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
-from streamwarden.ffmpeg.watcher import Pacer, RunWatcher
+from streamwarden.ffmpeg.watcher import RunWatcher, TokenBucket
 from streamwarden.model import Cause
 from tests.fakes.recording import FakeWatcher, Listener
 from tests.integration.media.ear import Ear
@@ -84,7 +84,7 @@ class RealStage:
         self._watcher = RunWatcher(
             ffmpeg="/bin/sh",
             clock=Clock(),
-            pacer=Pacer(interval_s=0.01, burst=10),
+            pacer=TokenBucket(interval_s=0.01, burst=10),
             argv=stand_in,
         )
 

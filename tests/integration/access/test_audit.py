@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import AuditEvent
 from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.pool import Database, RowsRefused
@@ -90,7 +90,7 @@ class Office:
         self.writer = AuditSink(
             self.table,
             clock=Clock(),
-            metrics=GuardMetrics(self.registry),
+            metrics=AccessMetrics(self.registry),
             keep_days=365,
             ready=lambda: None,
             most=most,

@@ -17,7 +17,7 @@ from streamwarden.auth.revocation import DenialList, DenialSync, listen_at
 from streamwarden.auth.stream_tokens import StreamAction, StreamClaims, StreamUse
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import BlockedUser
 from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.pool import Database
@@ -56,7 +56,7 @@ class Follower:
             table=DenialRepository(database),
             denied=self.denied,
             clock=self.clock,
-            metrics=GuardMetrics(CollectorRegistry()),
+            metrics=AccessMetrics(CollectorRegistry()),
             changed=self.changes.release,
             ready=ready,
         )

@@ -17,7 +17,7 @@ from streamwarden.clock import Clock
 from streamwarden.devkit.relay.server import RelayServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
 from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 from tests.acceptance.waiting import wait_for
 from tests.integration.relay_client import RtspClient
 
@@ -53,7 +53,7 @@ class Door:
             ),
             book=self.book,
             clock=self.clock,
-            metrics=GuardMetrics(self.registry),
+            metrics=AccessMetrics(self.registry),
         )
 
     def query(self, use: str, sub: str = "bob") -> str:

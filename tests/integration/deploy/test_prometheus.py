@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.metrics.api_metrics import AuthMetrics, GuardMetrics, SourceMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 
@@ -59,7 +59,7 @@ def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
 
 def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
     registry = new_registry()
-    for instruments in (HttpMetrics, AuthMetrics, GuardMetrics, SourceMetrics):
+    for instruments in (HttpMetrics, AuthMetrics, AccessMetrics, SourceMetrics):
         instruments(registry)
     recording = RecordingMetrics(registry)
     recording.sealing()

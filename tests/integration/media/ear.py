@@ -14,7 +14,7 @@ from typing import TypeVar
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder, recording_argv
 from streamwarden.ffmpeg.run import Ended, Listed
-from streamwarden.ffmpeg.watcher import Pacer, Patience, RunWatcher
+from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
 
 DEADLINE_S = 30.0
 T = TypeVar("T")
@@ -122,13 +122,13 @@ def watching(
     argv: Callable[[str, RunOrder], list[str]] = twisted,
     patience: Patience | None = None,
     clock: Clock | None = None,
-    pacer: Pacer | None = None,
+    pacer: TokenBucket | None = None,
 ) -> Iterator[RunWatcher]:
     """A watcher that is closed in the end, with every process of it gone."""
     watcher = RunWatcher(
         ffmpeg=ffmpeg,
         clock=clock or Clock(),
-        pacer=pacer or Pacer(interval_s=0.005, burst=50),
+        pacer=pacer or TokenBucket(interval_s=0.005, burst=50),
         patience=patience,
         argv=argv,
     )

@@ -20,7 +20,7 @@ import pytest
 
 from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
 from streamwarden.devkit.relay.server import RelayServer
-from streamwarden.ffmpeg.command import WITH_US
+from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.run import Listed
 from streamwarden.ffmpeg.watcher import CameraRuns, Patience, RunWatcher
 from streamwarden.model import Cause
@@ -92,7 +92,7 @@ def _as_nobody(argv: list[str]) -> list[str]:
 
 
 def with_option(argv: list[str], option: str) -> list[str]:
-    after = len(WITH_US) + 1
+    after = len(DIE_WITH_PARENT) + 1
     return [*argv[:after], option, *argv[after:]]
 
 
@@ -163,7 +163,11 @@ ROWS = {
     "nul in an argument": Row(Cause.INTERNAL, url="rtsp://127.0.0.1/\0secret"),
     "not loadable": Row(
         Cause.FFMPEG_MISSING,
-        twist=lambda argv: [*WITH_US, "/nonexistent/ffmpeg", *argv[len(WITH_US) + 1 :]],
+        twist=lambda argv: [
+            *DIE_WITH_PARENT,
+            "/nonexistent/ffmpeg",
+            *argv[len(DIE_WITH_PARENT) + 1 :],
+        ],
     ),
     "stopped while recording": Row(None, live=True, after=Case.stop),
     "stopped while connecting": Row(None, Fault(describe=Misbehaviour.HANG), at_spawn=Case.stop),

@@ -12,21 +12,21 @@ import pytest
 
 from streamwarden.ffmpeg.command import (
     ADDRESS_SPACE_BYTES,
+    DIE_WITH_PARENT,
     ENVIRONMENT,
     OPEN_FILES,
-    WITH_US,
-    OtherUser,
+    FfmpegAccount,
 )
 from streamwarden.ffmpeg.process import Process, read_pipe
 from streamwarden.recordings.durable import make_folder
 from tests.unit.auth.test_provider import eventually
 
-NOBODY = OtherUser(65534, 65534)
+NOBODY = FfmpegAccount(65534, 65534)
 
 
 def said(argv: list[str], folder: Path) -> str:
     """Run a child to its end; return what it wrote."""
-    process = Process([*WITH_US, *argv], folder)
+    process = Process([*DIE_WITH_PARENT, *argv], folder)
     found = bytearray()
     try:
 
@@ -83,7 +83,9 @@ def test_a_child_cannot_gain_rights(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a child as somebody else")
 def test_another_users_child_has_its_ids_no_groups_and_still_dies_with_us(tmp_path: Path) -> None:
-    argv = NOBODY.argv([*WITH_US, "sh", "-c", "id -u; id -G; grep CapEff /proc/self/status"])
+    argv = NOBODY.argv(
+        [*DIE_WITH_PARENT, "sh", "-c", "id -u; id -G; grep CapEff /proc/self/status"]
+    )
     process = Process(argv, tmp_path)
     try:
         found = bytearray()
@@ -103,7 +105,7 @@ def test_another_users_child_has_its_ids_no_groups_and_still_dies_with_us(tmp_pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a child as somebody else")
 def test_another_users_child_is_still_ours_to_end(tmp_path: Path) -> None:
-    process = Process(NOBODY.argv([*WITH_US, "sleep", "600"]), tmp_path)
+    process = Process(NOBODY.argv([*DIE_WITH_PARENT, "sleep", "600"]), tmp_path)
     try:
         process.signal(signal.SIGTERM)
         eventually(lambda: _over(process.pid))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.ffmpeg.command import into_segments
+from streamwarden.ffmpeg.command import segment_output
 from streamwarden.mp4 import fragments
-from streamwarden.mp4.fragments import Summary, summarise, summarise_finished
+from streamwarden.mp4.fragments import FileSummary, summarise, summarise_finished
 from tests.integration.media.sources import BOTH, ffmpeg_of
 
 _FROM_FRAME_35 = "gte(N\\,35)*{}/TB"
@@ -30,7 +30,7 @@ def _record(ffmpeg: str, folder: Path, shift: str, *, sound: bool) -> list[Path]
     command += ["-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest"]
     command += ["-bsf:v", f"setts=ts=TS+{shift}", "-f", "nut", "pipe:1"]
     recorder = [ffmpeg, "-v", "fatal", "-nostdin", "-f", "nut", "-i", "pipe:0"]
-    recorder += into_segments(
+    recorder += segment_output(
         audio="copy" if sound else "none", segment_seconds=4, pattern="r1-%06d.mp4"
     )
     recorder[recorder.index("pipe:1")] = "list.csv"
@@ -39,7 +39,7 @@ def _record(ffmpeg: str, folder: Path, shift: str, *, sound: bool) -> list[Path]
     return sorted(folder.glob("r1-*.mp4"))
 
 
-def _finished(path: Path) -> Summary:
+def _finished(path: Path) -> FileSummary:
     with path.open("rb") as file:
         return summarise_finished(file.fileno(), path.stat().st_size)
 
@@ -61,7 +61,7 @@ def test_the_trailer_says_what_the_boxes_say(
 def test_ffmpegs_trailer_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, sound: bool
 ) -> None:
-    def refuse(_fd: int, _size: int) -> Summary:
+    def refuse(_fd: int, _size: int) -> FileSummary:
         raise AssertionError("read box by box")
 
     files = _record(ffmpeg_of(build), tmp_path, SHIFTS["even"], sound=sound)

@@ -17,10 +17,10 @@ import pytest
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.ffmpeg import watcher as watcher_module
-from streamwarden.ffmpeg.command import WITH_US
-from streamwarden.ffmpeg.process import used
+from streamwarden.ffmpeg.command import DIE_WITH_PARENT
+from streamwarden.ffmpeg.process import process_usage
 from streamwarden.ffmpeg.run import Ended, Listed
-from streamwarden.ffmpeg.watcher import Pacer, Patience, RunWatcher
+from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
 from streamwarden.model import Cause
 from tests.integration.media.ear import (
     Ear,
@@ -41,7 +41,7 @@ def shell(script: str, folder: Path, *, run: int = 1) -> Order:
     """An order for a shell script in FFmpeg's place."""
 
     def twist(argv: list[str]) -> list[str]:
-        return [*WITH_US, "/bin/sh", "-c", script, *argv[len(WITH_US) + 1 :]]
+        return [*DIE_WITH_PARENT, "/bin/sh", "-c", script, *argv[len(DIE_WITH_PARENT) + 1 :]]
 
     return Order(run=run, folder=folder, twist=twist)
 
@@ -93,7 +93,7 @@ def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path
 
 def test_what_is_queued_dies_with_its_holder(tmp_path: Path) -> None:
     first, second = Ear(), Ear()
-    with watching(pacer=Pacer(interval_s=600, burst=1)) as watcher:
+    with watching(pacer=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, first)
         runs.spawn(shell(SLEEPS, tmp_path))
         first.wait("spawned")
@@ -106,7 +106,7 @@ def test_what_is_queued_dies_with_its_holder(tmp_path: Path) -> None:
 
 def test_a_run_that_is_stopped_while_it_waits_never_begins(tmp_path: Path) -> None:
     ear, other = Ear(), Ear()
-    with watching(pacer=Pacer(interval_s=600, burst=1)) as watcher:
+    with watching(pacer=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, ear)
         runs.spawn(shell(SLEEPS, tmp_path))
         ear.wait("spawned")
@@ -123,7 +123,7 @@ def test_a_run_that_is_stopped_while_it_waits_never_begins(tmp_path: Path) -> No
 
 def test_a_parked_cameras_runs_end_the_queued_ones_too(tmp_path: Path) -> None:
     ear = Ear()
-    with watching(pacer=Pacer(interval_s=600, burst=1)) as watcher:
+    with watching(pacer=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, ear)
         runs.spawn(shell(SLEEPS, tmp_path))
         runs.spawn(shell(SLEEPS, tmp_path, run=2))
@@ -233,11 +233,11 @@ def test_a_flood_neither_grows_the_memory_nor_starves_another_run(
         runs = watcher.adopt(CAMERA, ear)
         runs.spawn(shell(flood, tmp_path))
         ear.wait("spawned")
-        before = used(os.getpid()).resident_bytes
+        before = process_usage(os.getpid()).resident_bytes
         script = "n=0; while [ $n -lt 9 ]; do echo r1-00000$n.mp4,0,1; n=$((n+1)); sleep .2; done"
         watcher.adopt(uuid4(), other).spawn(shell(f"{script}; {SLEEPS}", tmp_path))
         other.segment(9)
-        assert used(os.getpid()).resident_bytes - before < 20_000_000
+        assert process_usage(os.getpid()).resident_bytes - before < 20_000_000
         ((_, run), *_) = watcher._live.values()
         assert sum(len(chunk) for chunk in run.stderr) <= 16384
         runs.stop(1)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from streamwarden.model import Camera, Gap
-from streamwarden.mp4.fragments import Summary
+from streamwarden.mp4.fragments import FileSummary
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.reconcile import Mended
 from streamwarden.recordings.verify import Kind, Scope
@@ -219,7 +219,7 @@ def test_time_stamps_that_jumped_end_no_segment_in_another_year(
 ) -> None:
     rows = made.rows(camera)
     made.forget_rows(rows[1].id, rows[5].id)
-    jumped = Summary(whole_bytes=9, init_bytes=5, media_ms=2**62, complete=True)
+    jumped = FileSummary(whole_bytes=9, init_bytes=5, media_ms=2**62, complete=True)
     monkeypatch.setattr(reconcile, "summarise", lambda _: jumped)
     assert outcome(made.reconcile(camera)) == [("row_missing", True)] * 2
     after = made.rows(camera)

@@ -17,7 +17,7 @@ from streamwarden.mediamtx.sessions import (
     SessionJudge,
     SessionKicker,
 )
-from streamwarden.metrics.api_metrics import GuardMetrics
+from streamwarden.metrics.api_metrics import AccessMetrics
 from tests.fakes.http import FakeClock
 
 
@@ -53,7 +53,7 @@ class Door:
             judge=SessionJudge(book=book, tokens=tokens, denials=denials, clock=self.clock),
             book=book,
             clock=self.clock,
-            metrics=GuardMetrics(CollectorRegistry()),
+            metrics=AccessMetrics(CollectorRegistry()),
         )
 
     def pauses_s(self, times: int) -> list[float]:

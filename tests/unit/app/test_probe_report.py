@@ -6,11 +6,11 @@ import pytest
 
 from streamwarden.cli.probe_command import lines_of
 from streamwarden.ffmpeg.sampling import (
-    Described,
     Packet,
     PacketTrack,
     Sample,
-    described,
+    TrackDescription,
+    describe_tracks,
     sample_script,
 )
 from streamwarden.model import Cause
@@ -47,8 +47,8 @@ def probed(
     cause: Cause | None = None,
     profile: str | None = "High",
 ) -> ProbeReport:
-    said = [Described(tracks[0].codec, profile, None, None)] if tracks else []
-    sample = Sample(tracks=tracks, described=said, cause=cause, audio=audio)
+    said = [TrackDescription(tracks[0].codec, profile, None, None)] if tracks else []
+    sample = Sample(tracks=tracks, descriptions=said, cause=cause, audio=audio)
     return report(URL, Probe(named, sample, 10.0))
 
 
@@ -83,7 +83,7 @@ def test_which_browsers_play_it_is_told_to_scripts() -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_a_problem() -> None:
-    sample = Sample(tracks=[picture()], described=[], cause=None, audio="copy")
+    sample = Sample(tracks=[picture()], descriptions=[], cause=None, audio="copy")
     found = report(URL, Probe((VIDEO,), sample, 10.0, "self-signed certificate"))
     assert codes(found) == ["certificate"]
 
@@ -139,11 +139,11 @@ Output #0, framecrc, to 'pipe:1':
 
 
 def test_profiles_and_sound_are_read_from_ffmpegs_lines_about_its_input() -> None:
-    assert described(BANNERS) == [
-        Described("h264", "Constrained Baseline", None, None),
-        Described("aac", "LC", 16000, "mono"),
-        Described("pcm_alaw", None, 8000, "mono"),
-        Described("hevc", None, None, None),
+    assert describe_tracks(BANNERS) == [
+        TrackDescription("h264", "Constrained Baseline", None, None),
+        TrackDescription("aac", "LC", 16000, "mono"),
+        TrackDescription("pcm_alaw", None, 8000, "mono"),
+        TrackDescription("hevc", None, None, None),
     ]
 
 

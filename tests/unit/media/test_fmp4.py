@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import Summary, init_bytes, summarise
+from streamwarden.mp4.fragments import FileSummary, init_bytes, summarise
 from tests.unit.media import boxes
 from tests.unit.media.boxes import AUDIO, VIDEO
 
 WITHIN_ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def _summary(folder: Path, content: bytes) -> Summary:
+def _summary(folder: Path, content: bytes) -> FileSummary:
     path = folder / "x.mp4"
     path.write_bytes(content)
     return summarise(path)
@@ -24,7 +24,7 @@ def _summary(folder: Path, content: bytes) -> Summary:
 def test_media_length_and_end_are_those_of_the_whole_fragments(tmp_path: Path) -> None:
     whole = boxes.header() + boxes.fragment(boxes.run([40, 40])) + boxes.fragment(boxes.run([20]))
     torn = boxes.fragment(boxes.run([500]))[:-1]
-    assert _summary(tmp_path, whole + torn) == Summary(
+    assert _summary(tmp_path, whole + torn) == FileSummary(
         len(whole), 100, complete=False, init_bytes=len(boxes.header())
     )
 
@@ -74,7 +74,7 @@ def test_a_missing_duration_is_the_fragments_default_else_the_movies(tmp_path: P
 def test_a_box_of_64_bit_size_is_read_like_any_other(tmp_path: Path) -> None:
     moof, mdat = boxes.fragment(boxes.run([40]), data=0)[:-8], boxes.large_box(b"mdat", bytes(9))
     content = boxes.header() + moof + mdat
-    assert _summary(tmp_path, content) == Summary(
+    assert _summary(tmp_path, content) == FileSummary(
         len(content), 40, complete=False, init_bytes=len(boxes.header())
     )
 
@@ -133,7 +133,7 @@ def test_a_file_torn_anywhere_keeps_its_whole_fragments_and_raises_nothing_else(
         try:
             now = summarise(path)
         except NotFragmentedMp4:
-            now = Summary(0, 0, complete=False, init_bytes=0)
+            now = FileSummary(0, 0, complete=False, init_bytes=0)
         assert now.whole_bytes <= min(size, last.whole_bytes)
         assert now.media_ms <= last.media_ms
         assert not now.complete

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.mp4.fragments import Fragment, Grouping
+from streamwarden.mp4.fragments import Fragment, PartBuilder
 
 
 def _fragments(described: str) -> list[Fragment]:
@@ -17,7 +17,7 @@ def _fragments(described: str) -> list[Fragment]:
 
 
 def _lengths(described: str, *, gop_ms: int = 0, finish: bool = False) -> list[int]:
-    grouping = Grouping(gop_ms)
+    grouping = PartBuilder(gop_ms)
     groups = list(grouping.feed(_fragments(described)))
     if finish:
         groups += grouping.finish()

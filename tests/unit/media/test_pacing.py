@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.ffmpeg.watcher import Pacer, SpawnQueue
+from streamwarden.ffmpeg.watcher import SpawnQueue, TokenBucket
 from tests.unit.media.hands import Order
 
 
-def _taken(pacer: Pacer, now: float) -> int:
+def _taken(pacer: TokenBucket, now: float) -> int:
     return sum(1 for _ in iter(lambda: pacer.take(now), False))
 
 
 def test_a_burst_goes_at_once_and_then_one_an_interval() -> None:
-    pacer = Pacer(interval_s=0.2, burst=4)
+    pacer = TokenBucket(interval_s=0.2, burst=4)
     assert _taken(pacer, 10.0) == 4
     assert pacer.wait_s(10.0) == pytest.approx(0.2)
     assert _taken(pacer, 10.1999) == 0
@@ -22,7 +22,7 @@ def test_a_burst_goes_at_once_and_then_one_an_interval() -> None:
 
 
 def test_a_long_rest_saves_up_no_more_than_the_burst() -> None:
-    pacer = Pacer(interval_s=0.2, burst=4)
+    pacer = TokenBucket(interval_s=0.2, burst=4)
     assert _taken(pacer, 0.0) == 4
     assert _taken(pacer, 10_000.0) == 4
 
@@ -35,7 +35,7 @@ def test_a_long_rest_saves_up_no_more_than_the_burst() -> None:
 def test_no_stretch_of_time_sees_more_than_the_pace(
     interval_s: float, burst: int, pauses: list[float]
 ) -> None:
-    pacer, now, taken = Pacer(interval_s=interval_s, burst=burst), 100.0, 0
+    pacer, now, taken = TokenBucket(interval_s=interval_s, burst=burst), 100.0, 0
     for pause in pauses:
         now += pause
         taken += pacer.take(now)
@@ -44,7 +44,7 @@ def test_no_stretch_of_time_sees_more_than_the_pace(
 
 @given(st.floats(0.01, 5), st.integers(1, 5))
 def test_after_the_wait_the_pace_allows_one(interval_s: float, burst: int) -> None:
-    pacer = Pacer(interval_s=interval_s, burst=burst)
+    pacer = TokenBucket(interval_s=interval_s, burst=burst)
     _taken(pacer, 1.0)
     assert pacer.take(1.0 + pacer.wait_s(1.0) + 1e-6)
 
@@ -52,7 +52,7 @@ def test_after_the_wait_the_pace_allows_one(interval_s: float, burst: int) -> No
 @pytest.mark.parametrize(("interval_s", "burst"), [(0, 1), (-1, 1), (1, 0)])
 def test_a_pace_that_never_allows_one_is_refused(interval_s: float, burst: int) -> None:
     with pytest.raises(ValueError, match="pace"):
-        Pacer(interval_s=interval_s, burst=burst)
+        TokenBucket(interval_s=interval_s, burst=burst)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def cameras() -> tuple[object, object]:
 
 def test_orders_leave_in_order_as_the_pace_allows(cameras: tuple[object, object]) -> None:
     one, other = cameras
-    queue: SpawnQueue[object] = SpawnQueue(Pacer(interval_s=1.0, burst=2))
+    queue: SpawnQueue[object] = SpawnQueue(TokenBucket(interval_s=1.0, burst=2))
     assert queue.wait_s(5.0) is None
     for camera, run in ((one, 1), (other, 1), (one, 2)):
         queue.add(camera, Order(run=run))
@@ -75,7 +75,7 @@ def test_orders_leave_in_order_as_the_pace_allows(cameras: tuple[object, object]
 
 def test_only_the_order_that_is_meant_is_dropped(cameras: tuple[object, object]) -> None:
     one, other = cameras
-    queue: SpawnQueue[object] = SpawnQueue(Pacer(interval_s=1.0, burst=9))
+    queue: SpawnQueue[object] = SpawnQueue(TokenBucket(interval_s=1.0, burst=9))
     for camera in (one, other):
         for run in (1, 2):
             queue.add(camera, Order(run=run))

@@ -8,7 +8,7 @@ import pytest
 
 from streamwarden.errors import ConfigError
 from streamwarden.ffmpeg.command import find_ffmpeg, require_setpriv
-from streamwarden.ffmpeg.process import Used, used
+from streamwarden.ffmpeg.process import ProcessUsage, process_usage
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_setpriv_is_required() -> None:
 
 def test_use_is_read_of_a_living_process_and_0_of_one_that_is_gone() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
-        living = used(child.pid)
+        living = process_usage(child.pid)
         child.kill()
     assert living.resident_bytes > 0
     assert living.cpu_s >= 0
-    assert used(os.getpid()).resident_bytes > 1_000_000
-    assert used(os.getpid()).cpu_s > 0.1
-    assert used(child.pid) == Used()
+    assert process_usage(os.getpid()).resident_bytes > 1_000_000
+    assert process_usage(os.getpid()).cpu_s > 0.1
+    assert process_usage(child.pid) == ProcessUsage()

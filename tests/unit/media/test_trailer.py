@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamwarden.mp4 import fragments
-from streamwarden.mp4.boxes import Extent, NotFragmentedMp4, Trailer, read_trailer
-from streamwarden.mp4.fragments import Summary, summarise, summarise_finished
+from streamwarden.mp4.boxes import NotFragmentedMp4, TrackExtent, Trailer, read_trailer
+from streamwarden.mp4.fragments import FileSummary, summarise, summarise_finished
 from tests.unit.media import boxes
 from tests.unit.media.boxes import AUDIO, VIDEO, timed_fragment
 
@@ -24,7 +24,7 @@ def _whole(body: bytes = HEADER + PICTURES, **tracks: list[int]) -> bytes:
     return body + boxes.trailer(offsets)
 
 
-def _finished(folder: Path, content: bytes) -> Summary:
+def _finished(folder: Path, content: bytes) -> FileSummary:
     path = folder / "x.mp4"
     path.write_bytes(content)
     with path.open("rb") as file:
@@ -46,7 +46,7 @@ def _same_as_by_boxes(folder: Path, content: bytes) -> bool:
 def no_box_by_box(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing but the trailer give an answer."""
 
-    def refuse(_fd: int, _size: int) -> Summary:
+    def refuse(_fd: int, _size: int) -> FileSummary:
         raise AssertionError("read box by box")
 
     monkeypatch.setattr(fragments, "summarise_boxes", refuse)
@@ -58,7 +58,7 @@ def test_a_finished_file_is_described_by_its_trailer(tmp_path: Path, version: in
     fragments = [timed_fragment(at, [40] * 5, version=version) for at in (70, 270)]
     body = HEADER + b"".join(fragments)
     content = body + boxes.trailer({VIDEO: boxes.moofs(body)}, version=version)
-    assert _finished(tmp_path, content) == Summary(
+    assert _finished(tmp_path, content) == FileSummary(
         len(body), 400, complete=True, init_bytes=len(HEADER)
     )
 
@@ -141,5 +141,5 @@ def test_each_tracks_first_and_last_fragment_are_told(tmp_path: Path) -> None:
     path.write_bytes(bytes(50) + boxes.trailer({1: [10, 20, 30], 2: [5, 40]}))
     with path.open("rb") as file:
         found = read_trailer(file.fileno(), path.stat().st_size)
-    assert found == Trailer(50, {1: Extent(3, 10, 30), 2: Extent(2, 5, 40)})
+    assert found == Trailer(50, {1: TrackExtent(3, 10, 30), 2: TrackExtent(2, 5, 40)})
     assert (found.first, found.last) == (5, 40)
