@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
 from streamwarden.clock import Clock
 from streamwarden.errors import ExportNotFound, Unavailable
@@ -17,7 +18,7 @@ from streamwarden.storage.recording_index import SegmentRepository
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
 
-class FakeGateway:
+class FakeGateway(StreamGateway):
     """Remembers what it was asked; ``failure`` is raised by every call while it is set."""
 
     def __init__(self) -> None:
@@ -157,7 +158,7 @@ class FakeStreaming(StreamingClient):
             "target_s": 1,
         }
         self.exported: dict[UUID, dict[str, Any]] = {}
-        self.insides: dict[str, Mapping[str, object]] = {}
+        self.ops: dict[str, Mapping[str, object]] = {}
         self.pieces = [(100 + 100 * n, 1_000) for n in range(1, 31)]
         self.nonsense: Mapping[str, object] | None = None
 
@@ -294,15 +295,15 @@ class FakeStreaming(StreamingClient):
 
     def summary(self) -> Mapping[str, object]:
         self._note("summary")
-        return self.insides["summary"]
+        return self.ops["summary"]
 
     def supervision(self) -> Mapping[str, object]:
         self._note("supervision")
-        return self.insides["supervision"]
+        return self.ops["supervision"]
 
     def restart_child(self, child: str, *, request_id: str | None = None) -> Mapping[str, object]:
         self._note("restart_child", child=child, request_id=request_id)
-        return self.insides["child"]
+        return self.ops["child"]
 
     def fragments(
         self, camera_id: UUID, segment_id: UUID, *, request_id: str | None = None

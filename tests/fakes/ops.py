@@ -1,55 +1,68 @@
-"""The insides of the streaming role, and sums over all cameras, in memory."""
+"""The operators' view of the streaming role, and sums over all cameras, in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
+from streamwarden.actors.ops import DiskUsage, IndexLag, StreamingOps, StreamingSummary, TreeNode
 from streamwarden.errors import ChildNotFound, NotRestartable
-from streamwarden.http.wire import (
-    CauseCount,
-    ChildModel,
-    ChildState,
-    DiskModel,
-    IndexModel,
-    RoleSummary,
-    Supervision,
-)
+from streamwarden.http.wire import Supervision, child_to_json, summary_to_json, tree_to_json
 from streamwarden.storage.recording_index import CoverageRepository, Missing, Recorded
+from streamwarden.supervision import ChildInfo, ChildStatus, ChildType
 from tests.fakes.storage import FakeStorage
 
 
-class FakeInsides:
+class FakeOps(StreamingOps):
     """One recorder under its manager."""
 
-    recorder = ChildState(id="cam", type="worker", status="parked", incarnation=7, restarts=6)
+    recorder = ChildInfo(
+        child_id="cam",
+        type=ChildType.WORKER,
+        status=ChildStatus.PARKED,
+        incarnation=7,
+        restarts=6,
+    )
 
-    def summary(self) -> RoleSummary:
-        return RoleSummary(
+    def __init__(self) -> None:
+        pass
+
+    def summary(self) -> StreamingSummary:
+        return StreamingSummary(
             by_state={"running": 3, "backoff": 1},
             respawns=9,
-            respawn_causes=[CauseCount(cause="source_offline", count=9)],
-            disk=DiskModel(total_bytes=1000, free_bytes=500, reserve_bytes=50, keep_days=30),
-            index=IndexModel(journal_segments=2, lag_seconds=1.5),
+            respawn_causes=[("source_offline", 9)],
+            disk=DiskUsage(total_bytes=1000, free_bytes=500, reserve_bytes=50, keep_days=30),
+            index=IndexLag(segments=2, lag_s=1.5),
         )
 
-    def supervision(self) -> Supervision:
-        manager = ChildModel(
-            id="stream_manager",
-            type="supervisor",
-            status="running",
+    def tree(self) -> TreeNode:
+        manager = ChildInfo(
+            child_id="stream_manager",
+            type=ChildType.SUPERVISOR,
+            status=ChildStatus.RUNNING,
             incarnation=1,
             restarts=0,
-            children=[ChildModel(**self.recorder.model_dump())],
         )
-        root = manager.model_copy(update={"id": "root", "children": [manager]})
-        return Supervision(root=root)
+        return TreeNode(None, (TreeNode(manager, (TreeNode(self.recorder),)),))
 
-    def restart(self, child_id: str) -> ChildState:
+    def restart(self, child_id: str) -> ChildInfo:
         if child_id == "stream_manager":
             raise NotRestartable("only recorders are restarted by hand")
-        if child_id != self.recorder.id:
+        if child_id != self.recorder.child_id:
             raise ChildNotFound("the tree has no such child")
-        return self.recorder.model_copy(update={"status": "starting"})
+        return replace(self.recorder, status=ChildStatus.STARTING)
+
+
+def ops_as_json() -> dict[str, Mapping[str, object]]:
+    """Return what the streaming role answers with `FakeOps` in it."""
+    ops = FakeOps()
+    return {
+        "summary": summary_to_json(ops.summary()).model_dump(mode="json"),
+        "supervision": Supervision(root=tree_to_json(ops.tree())).model_dump(mode="json"),
+        "child": child_to_json(ops.restart("cam")).model_dump(mode="json"),
+    }
 
 
 class FakeCoverage(CoverageRepository):

@@ -6,7 +6,6 @@ from functools import partial
 from uuid import UUID
 
 from streamwarden.errors import ExportNotFound, NothingRecorded
-from streamwarden.http.streaming.ports import Playback
 from streamwarden.recordings.exports import Export, Exports
 from streamwarden.recordings.live import LiveShelf, ShelfSource
 from streamwarden.recordings.serving import OpenFile
@@ -50,9 +49,5 @@ class FakeExports(Exports):
         raise ExportNotFound("there is no such export")
 
 
-def a_playback() -> Playback:
-    return Playback(
-        pictures=FakePictures(),
-        exports=FakeExports(),
-        live=ShelfSource(partial(LiveShelf, FakeClock())),
-    )
+def a_live_source() -> ShelfSource:
+    return ShelfSource(partial(LiveShelf, FakeClock()))

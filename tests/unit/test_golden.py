@@ -27,17 +27,17 @@ from streamwarden.cli.main import build_parser, main
 from streamwarden.config.settings import Settings, describe, load, needed_by
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.problems import Problem
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.http.webui.proxy import ApiProxy
-from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
+from streamwarden.http.webui.webui_app import PageConfig, create_webui_app, load_assets
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
-from tests.fakes.ops import FakeInsides
-from tests.fakes.play import a_playback
+from tests.fakes.ops import FakeOps
+from tests.fakes.play import FakeExports, FakePictures, a_live_source
 from tests.golden.stored import FOLDER, same_as_stored
 from tests.unit.http.conftest import Bench
 
@@ -72,27 +72,27 @@ def test_the_document_of_the_internal_api_is_as_released() -> None:
 
 def test_the_document_of_the_streaming_role_is_as_released() -> None:
     app = create_streaming_app(
-        StreamingDeps(
-            shared=Bench().shared,
-            gateway=FakeGateway(),
-            files=IndexedFiles(FakeIndex(), Path("/nowhere")),
-            playback=a_playback(),
-            insides=FakeInsides(),
-            rtsp_targets=RtspTargets("rtsp://media:8554"),
-        )
+        Bench().shared,
+        gateway=FakeGateway(),
+        files=IndexedFiles(FakeIndex(), Path("/nowhere")),
+        live=a_live_source(),
+        pictures=FakePictures(),
+        exports=FakeExports(),
+        ops=FakeOps(),
+        rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     same_as_stored("openapi-streaming.json", document_of(testing.TestClient(app)))
 
 
 def test_the_document_of_the_web_ui_is_as_released(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("a page")
-    deps = WebUiDeps(
-        shared=Bench().shared,
+    app = create_webui_app(
+        Bench().shared,
         api=cast("ApiProxy", None),  # nothing is passed on here
         assets=load_assets(tmp_path),
         config=PageConfig(whep_url=None, roles_claim="roles"),
     )
-    client = testing.TestClient(create_webui_app(deps))
+    client = testing.TestClient(app)
     same_as_stored("openapi-webui.json", document_of(client))
 
 

@@ -17,12 +17,12 @@ import structlog
 
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.indexer import BATCH, IndexerDeps, IndexWriter, SegmentIndexer
+from streamwarden.actors.ops import DiskUsage, IndexLag, StartedRole, StreamingOps
 from streamwarden.actors.retention_actor import RetentionActor, RetentionDeps
 from streamwarden.actors.status import StatusBoard
 from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
 from streamwarden.app.recorders import Recorders
 from streamwarden.app.resources import Ground, Housekeeping, index_waiting, open_ground
-from streamwarden.app.streaming_ops import RoleInsides, Up
 from streamwarden.app.tree import Restarts, Root
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.clock import Clock
@@ -35,8 +35,7 @@ from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.server import HttpServer, WsgiApp
-from streamwarden.http.streaming.ports import Playback
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
@@ -90,12 +89,14 @@ class StreamingRole:
         self._on_failure = on_failure
         self._manager: ActorRef | None = None
         self._shelf: LiveShelf | None = None
-        self._up: Up | None = None
+        self._started: StartedRole | None = None
         self._closing = ExitStack()
         self.record_root = _record_root(settings)
         self.board = StatusBoard(clock)
         self.gateway = StreamGateway(manager=lambda: self._manager, board=self.board)
-        self.insides = RoleInsides(up=lambda: self._up, board=self.board, gateway=self.gateway)
+        self.ops = StreamingOps(
+            started=lambda: self._started, board=self.board, gateway=self.gateway
+        )
 
     def start(self) -> None:
         """Take the record root and begin to record what is wished.
@@ -118,7 +119,11 @@ class StreamingRole:
             closing.callback(self._shelf.close)
             self._begin_background_work(ground, closing)
             self._start_tree(ground, seal_keeper(ground, closing))
-            self._up = Up(ground, self._root)
+            self._started = StartedRole(
+                supervisor=self._root.supervisor,
+                disk=partial(_disk_usage, ground),
+                index=partial(_index_lag, ground),
+            )
             self._closing = closing.pop_all()
 
     def stop(self, deadline_s: float) -> None:
@@ -205,6 +210,22 @@ class StreamingRole:
         )
         self._manager = StreamManager.start(link=link, deps=deps)
         return self._manager
+
+
+def _disk_usage(ground: Ground) -> DiskUsage:
+    state = os.statvfs(ground.root.path)
+    total = state.f_blocks * state.f_frsize
+    return DiskUsage(
+        total_bytes=total,
+        free_bytes=state.f_bavail * state.f_frsize,
+        reserve_bytes=ground.settings.free_space_reserve.bytes_of(total),
+        keep_days=ground.settings.retention_days,
+    )
+
+
+def _index_lag(ground: Ground) -> IndexLag:
+    rows, lag_s = index_waiting(ground.journal, ground.clock)
+    return IndexLag(segments=rows, lag_s=lag_s)
 
 
 def start_indexer(link: Link, ground: Ground) -> ActorRef:
@@ -366,20 +387,16 @@ class StreamingProgram:
         )
         files = IndexedFiles(SegmentRepository(self._database), self._role.record_root)
         return create_streaming_app(
-            StreamingDeps(
-                shared=shared,
-                gateway=self._role.gateway,
-                files=files,
-                playback=Playback(
-                    live=ShelfSource(self._role.shelf),
-                    pictures=self._pictures(files),
-                    exports=self._exports,
-                ),
-                insides=self._role.insides,
-                rtsp_targets=RtspTargets(
-                    self._settings.rtsp_internal_url, self._settings.rtsp_allowed_hosts
-                ),
-            )
+            shared,
+            gateway=self._role.gateway,
+            files=files,
+            live=ShelfSource(self._role.shelf),
+            pictures=self._pictures(files),
+            exports=self._exports,
+            ops=self._role.ops,
+            rtsp_targets=RtspTargets(
+                self._settings.rtsp_internal_url, self._settings.rtsp_allowed_hosts
+            ),
         )
 
     def _pictures(self, files: IndexedFiles) -> Pictures:

@@ -1,4 +1,4 @@
-"""The page's role, put together: it keeps nothing and knows the API's address."""
+"""Role ``webui``: the page, and the reverse proxy to the API. It keeps no state."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from streamwarden.http.falcon_app import Shared
 from streamwarden.http.rate_limit import Proxies
 from streamwarden.http.server import HttpServer
 from streamwarden.http.webui.proxy import ApiProxy
-from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
+from streamwarden.http.webui.webui_app import PageConfig, create_webui_app, load_assets
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 
 _THREADS = 32
-"""Each file on its way to a browser holds one until the kernel and waitress have it all."""
-
-
+"""A file on its way to a browser holds a thread until the kernel and waitress have all of it."""
 _FOLDER = Path(streamwarden.__file__).parent / "web"
 
 
@@ -29,8 +27,8 @@ class WebUiRole:
     def __init__(self, settings: Settings) -> None:
         self._registry = new_registry()
         self._api = ApiProxy(_api_url(settings), connections=_THREADS)
-        deps = WebUiDeps(
-            shared=Shared(
+        app = create_webui_app(
+            Shared(
                 role="webui",
                 metrics=HttpMetrics(self._registry),
                 render=partial(render, self._registry),
@@ -42,7 +40,7 @@ class WebUiRole:
             config=PageConfig(whep_url=settings.whep_url, roles_claim=settings.user_roles_claim),
         )
         self._server = HttpServer(
-            create_webui_app(deps),
+            app,
             settings.host,
             settings.webui_port,
             threads=_THREADS,
@@ -69,7 +67,7 @@ class WebUiRole:
 
 
 def _api_url(settings: Settings) -> str:
-    # Not among what the role needs set: with a port of 0 it is known only now.
+    # Not among the settings that the role requires: with port 0 it is known only now.
     if settings.api_url is None:
         raise ConfigError(
             "STREAMWARDEN_API_URL: is not set; the API as this role reaches it, "

@@ -1,4 +1,4 @@
-"""What the apps of all ports have in common."""
+"""The Falcon app that every port of every role is built from."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ App = falcon.App[falcon.Request, falcon.Response]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What every app is given. ``checks`` are what /readyz asks.
+    """The context of one role's apps: its name, metrics, readiness checks, limits and proxies.
 
-    ``internal_token`` may be several with commas between them, all of which are taken.
+    ``internal_token`` may be several tokens with commas between them; each is accepted.
     """
 
     role: str

@@ -19,9 +19,11 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from streamwarden.actors.messages import LastError, LastSegment, RecorderState, StreamStatus
+from streamwarden.actors.ops import StreamingSummary, TreeNode
 from streamwarden.http.models import Id, Model, Moment, QueryInteger, UserId
 from streamwarden.http.operations import Answer, Media
 from streamwarden.recordings.exports import Export, ExportState
+from streamwarden.supervision import ChildInfo
 
 
 class LastErrorModel(Model):
@@ -158,6 +160,43 @@ class Supervision(Model):
     """The supervision tree."""
 
     root: ChildModel
+
+
+def summary_to_json(summary: StreamingSummary) -> RoleSummary:
+    """Return the model of a summary."""
+    disk, index = summary.disk, summary.index
+    return RoleSummary(
+        by_state=dict(summary.by_state),
+        respawns=summary.respawns,
+        respawn_causes=[CauseCount(cause=cause, count=n) for cause, n in summary.respawn_causes],
+        disk=DiskModel(
+            total_bytes=disk.total_bytes,
+            free_bytes=disk.free_bytes,
+            reserve_bytes=disk.reserve_bytes,
+            keep_days=disk.keep_days,
+        ),
+        index=IndexModel(journal_segments=index.segments, lag_seconds=index.lag_s),
+    )
+
+
+def child_to_json(info: ChildInfo) -> ChildState:
+    """Return the model of a supervisor's child."""
+    return ChildState(
+        id=info.child_id,
+        type=info.type.value,
+        status=info.status.value,
+        incarnation=info.incarnation,
+        restarts=info.restarts,
+    )
+
+
+def tree_to_json(node: TreeNode) -> ChildModel:
+    """Return the model of a supervision tree."""
+    own = _ROOT if node.info is None else child_to_json(node.info)
+    return ChildModel(**own.model_dump(), children=[tree_to_json(one) for one in node.children])
+
+
+_ROOT: Final = ChildState(id="root", type="supervisor", status="running", incarnation=1, restarts=0)
 
 
 PROOF_TYPE: Final = "text/plain"

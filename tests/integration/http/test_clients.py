@@ -25,11 +25,11 @@ from streamwarden.http.role_client import (
     ReadTokenUnavailable,
     StreamingClient,
 )
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
-from tests.fakes.ops import FakeInsides
-from tests.fakes.play import a_playback
+from tests.fakes.ops import FakeOps
+from tests.fakes.play import FakeExports, FakePictures, a_live_source
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
@@ -54,14 +54,14 @@ def streaming(
     index = FakeIndex()
     index.put(CAMERA, SEGMENT, "a.mp4")
     app = create_streaming_app(
-        StreamingDeps(
-            shared=shared,
-            gateway=gateway,
-            files=IndexedFiles(index, tmp_path),
-            playback=a_playback(),
-            insides=FakeInsides(),
-            rtsp_targets=RtspTargets("rtsp://media:8554"),
-        )
+        shared,
+        gateway=gateway,
+        files=IndexedFiles(index, tmp_path),
+        live=a_live_source(),
+        pictures=FakePictures(),
+        exports=FakeExports(),
+        ops=FakeOps(),
+        rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     with closing(StreamingClient(serve(app), INTERNAL_TOKEN)) as client:
         yield client
@@ -130,16 +130,18 @@ def test_a_file_left_half_read_spoils_no_later_call(streaming: StreamingClient) 
 def test_a_wrong_internal_token_is_unavailable_and_tells_nobody(
     shared: Shared, serve: Serve, tmp_path: Path
 ) -> None:
-    deps = StreamingDeps(
-        shared=shared,
+    app = create_streaming_app(
+        shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), tmp_path),
-        playback=a_playback(),
-        insides=FakeInsides(),
+        live=a_live_source(),
+        pictures=FakePictures(),
+        exports=FakeExports(),
+        ops=FakeOps(),
         rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     with (
-        closing(StreamingClient(serve(create_streaming_app(deps)), "wr0ng-token")) as client,
+        closing(StreamingClient(serve(app), "wr0ng-token")) as client,
         capture_logs() as logs,
         pytest.raises(StreamingUnavailable) as caught,
     ):

@@ -20,12 +20,12 @@ from streamwarden.http.api.api_app import ApiDeps, create_api_app
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.role_client import StreamingClient
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeGateway
-from tests.fakes.ops import FakeCoverage, FakeInsides
-from tests.fakes.play import a_playback
+from tests.fakes.ops import FakeCoverage, FakeOps
+from tests.fakes.play import FakeExports, FakePictures, a_live_source
 from tests.fakes.sources import some_sources
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_segment
@@ -57,14 +57,14 @@ def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]
     gateway = FakeGateway()
     files = IndexedFiles(storage.segments, tmp_path)
     streaming = create_streaming_app(
-        StreamingDeps(
-            shared=shared,
-            gateway=gateway,
-            files=files,
-            playback=a_playback(),
-            insides=FakeInsides(),
-            rtsp_targets=RtspTargets("rtsp://media:8554"),
-        )
+        shared,
+        gateway=gateway,
+        files=files,
+        live=a_live_source(),
+        pictures=FakePictures(),
+        exports=FakeExports(),
+        ops=FakeOps(),
+        rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     users = UserTokens("x" * 40, audience="api", roles_claim="roles", clock=clock)
     with closing(StreamingClient(serve(streaming), INTERNAL_TOKEN)) as client:

@@ -9,11 +9,11 @@ import urllib3
 
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.http.falcon_app import Shared
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
-from tests.fakes.ops import FakeInsides
-from tests.fakes.play import a_playback
+from tests.fakes.ops import FakeOps
+from tests.fakes.play import FakeExports, FakePictures, a_live_source
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
@@ -40,14 +40,14 @@ def base(root: Path, index: FakeIndex, shared: Shared, serve: Serve) -> str:
     index.put(CAMERA, SEGMENT, "alice/one.mp4")
     return serve(
         create_streaming_app(
-            StreamingDeps(
-                shared=shared,
-                gateway=FakeGateway(),
-                files=IndexedFiles(index, root),
-                playback=a_playback(),
-                insides=FakeInsides(),
-                rtsp_targets=RtspTargets("rtsp://media:8554"),
-            )
+            shared,
+            gateway=FakeGateway(),
+            files=IndexedFiles(index, root),
+            live=a_live_source(),
+            pictures=FakePictures(),
+            exports=FakeExports(),
+            ops=FakeOps(),
+            rtsp_targets=RtspTargets("rtsp://media:8554"),
         )
     )
 

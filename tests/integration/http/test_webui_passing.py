@@ -13,7 +13,7 @@ import urllib3
 
 from streamwarden.http.falcon_app import Shared
 from streamwarden.http.webui.proxy import ApiProxy
-from streamwarden.http.webui.webui_app import PageConfig, WebUiDeps, create_webui_app, load_assets
+from streamwarden.http.webui.webui_app import PageConfig, create_webui_app, load_assets
 from tests.integration.http.conftest import Serve
 
 CAMERA = "/camera/01234567-89ab-cdef-0123-456789abcdef"
@@ -54,14 +54,12 @@ def page_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _bff(shared: Shared, folder: Path, forwarder: ApiProxy) -> falcon.App:  # type: ignore[type-arg]
+def _bff(shared: Shared, folder: Path, proxy: ApiProxy) -> falcon.App:  # type: ignore[type-arg]
     return create_webui_app(
-        WebUiDeps(
-            shared=shared,
-            api=forwarder,
-            assets=load_assets(folder),
-            config=PageConfig(whep_url=None, roles_claim="roles"),
-        )
+        shared,
+        api=proxy,
+        assets=load_assets(folder),
+        config=PageConfig(whep_url=None, roles_claim="roles"),
     )
 
 
@@ -70,15 +68,15 @@ def test_a_file_streams_before_it_is_whole(
 ) -> None:
     file, upstream = File(), falcon.App()
     upstream.add_route(f"/api/v1{CAMERA}/recordings/{{segment}}", file)
-    forwarder = ApiProxy(serve(upstream), connections=4)
-    base = serve(_bff(shared, page_folder, forwarder))
+    proxy = ApiProxy(serve(upstream), connections=4)
+    base = serve(_bff(shared, page_folder, proxy))
     answer = http.request("GET", f"{base}/bff/v1{CAMERA}/recordings/a", preload_content=False)
     assert answer.headers["ETag"] == '"one"'
     assert answer.read(len(PIECE)) == PIECE  # the second piece does not exist yet
     file.go_on.set()
     assert answer.read() == PIECE
     answer.release_conn()
-    forwarder.close()
+    proxy.close()
 
 
 def test_a_file_that_breaks_off_is_not_taken_for_whole(
@@ -88,11 +86,11 @@ def test_a_file_that_breaks_off_is_not_taken_for_whole(
     file.breaks_off = True
     file.go_on.set()
     upstream.add_route(f"/api/v1{CAMERA}/recordings/{{segment}}", file)
-    forwarder = ApiProxy(serve(upstream), connections=4)
-    base = serve(_bff(shared, page_folder, forwarder))
+    proxy = ApiProxy(serve(upstream), connections=4)
+    base = serve(_bff(shared, page_folder, proxy))
     with pytest.raises(urllib3.exceptions.ProtocolError):
         http.request("GET", f"{base}/bff/v1{CAMERA}/recordings/a")
-    forwarder.close()
+    proxy.close()
 
 
 def test_a_slow_api_is_a_504(
@@ -100,13 +98,13 @@ def test_a_slow_api_is_a_504(
 ) -> None:
     slow, upstream = Slow(), falcon.App()
     upstream.add_route(f"/api/v1{CAMERA}/stream/status", slow)
-    forwarder = ApiProxy(serve(upstream), connections=4, read_timeout_s=0.2)
-    base = serve(_bff(shared, page_folder, forwarder))
+    proxy = ApiProxy(serve(upstream), connections=4, read_timeout_s=0.2)
+    base = serve(_bff(shared, page_folder, proxy))
     answer = http.request("GET", f"{base}/bff/v1{CAMERA}/stream/status")
     slow.go_on.set()
     assert (answer.status, answer.json()["code"]) == (504, "api_timeout")
     assert int(answer.headers["Retry-After"]) > 0
-    forwarder.close()
+    proxy.close()
 
 
 def test_an_api_that_is_away_is_a_502_and_the_page_stands(
@@ -114,17 +112,17 @@ def test_an_api_that_is_away_is_a_502_and_the_page_stands(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    forwarder = ApiProxy(f"http://127.0.0.1:{port}", connections=4)
-    base = serve(_bff(shared, page_folder, forwarder))
+    proxy = ApiProxy(f"http://127.0.0.1:{port}", connections=4)
+    base = serve(_bff(shared, page_folder, proxy))
     answer = http.request("GET", f"{base}/bff/v1{CAMERA}/stream/status")
     assert (answer.status, answer.json()["code"]) == (502, "api_unreachable")
     assert http.request("GET", f"{base}/").status == 200
-    forwarder.close()
+    proxy.close()
 
 
 def test_readiness_names_what_is_no_api(serve: Serve) -> None:
     upstream = serve(falcon.App())
-    forwarder = ApiProxy(upstream, connections=1)
+    proxy = ApiProxy(upstream, connections=1)
     with pytest.raises(Exception, match="health check with 404"):
-        forwarder.check()
-    forwarder.close()
+        proxy.check()
+    proxy.close()

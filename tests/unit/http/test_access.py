@@ -10,7 +10,7 @@ import pytest
 from falcon import testing
 
 from streamwarden.http.api.audit_routes import ENTRIES
-from tests.fakes.ops import FakeInsides
+from tests.fakes.ops import ops_as_json
 from tests.fakes.storage_samples import a_segment
 from tests.unit.http.conftest import Bench
 
@@ -76,12 +76,7 @@ class House:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         bench.clock.wall = bench.clock.wall.replace(month=6)
-        insides = FakeInsides()
-        bench.streaming.insides = {
-            "summary": insides.summary().model_dump(mode="json"),
-            "supervision": insides.supervision().model_dump(mode="json"),
-            "child": insides.restart("cam").model_dump(mode="json"),
-        }
+        bench.streaming.ops = ops_as_json()
         self.camera = bench.camera(owner="owner", path="house/door")
         self.segment = a_segment(self.camera.id, start=60, end=90, init_bytes=100)
         bench.storage.segments.insert_many([self.segment])

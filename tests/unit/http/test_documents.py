@@ -11,24 +11,24 @@ from falcon import inspect
 
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.http.falcon_app import App
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
-from tests.fakes.ops import FakeInsides
-from tests.fakes.play import a_playback
+from tests.fakes.ops import FakeOps
+from tests.fakes.play import FakeExports, FakePictures, a_live_source
 from tests.unit.http.conftest import Bench, CheckedClient
 
 
 def _apps(bench: Bench) -> dict[str, CheckedClient]:
     streaming = create_streaming_app(
-        StreamingDeps(
-            shared=bench.shared,
-            gateway=FakeGateway(),
-            files=IndexedFiles(FakeIndex(), Path("/nowhere")),
-            playback=a_playback(),
-            insides=FakeInsides(),
-            rtsp_targets=RtspTargets("rtsp://media:8554"),
-        )
+        bench.shared,
+        gateway=FakeGateway(),
+        files=IndexedFiles(FakeIndex(), Path("/nowhere")),
+        live=a_live_source(),
+        pictures=FakePictures(),
+        exports=FakeExports(),
+        ops=FakeOps(),
+        rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     return {"api": bench.api, "internal": bench.internal, "streaming": CheckedClient(streaming)}
 

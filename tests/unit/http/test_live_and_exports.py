@@ -13,7 +13,7 @@ from streamwarden.http.api.ops_routes import Growth, full_at
 from streamwarden.http.api.relay_file import file_stem
 from streamwarden.model import Camera
 from tests.fakes.http import EPOCH, FakeFile
-from tests.fakes.ops import FakeInsides
+from tests.fakes.ops import ops_as_json
 from tests.fakes.storage_samples import NOON
 from tests.unit.http.conftest import Bench
 
@@ -24,12 +24,7 @@ LIVE = ("live.m3u8", "live/r3-000004.mp4", "snapshot.jpg")
 @pytest.fixture
 def camera(bench: Bench) -> Camera:
     bench.clock.wall = NOON + timedelta(days=1)
-    insides = FakeInsides()
-    bench.streaming.insides = {
-        "summary": insides.summary().model_dump(mode="json"),
-        "supervision": insides.supervision().model_dump(mode="json"),
-        "child": insides.restart("cam").model_dump(mode="json"),
-    }
+    bench.streaming.ops = ops_as_json()
     return bench.camera()
 
 

@@ -14,13 +14,13 @@ from streamwarden.actors.messages import LastError, LastSegment, RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import Conflict, Unavailable
 from streamwarden.http.falcon_app import Shared
-from streamwarden.http.streaming.streaming_app import StreamingDeps, create_streaming_app
+from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.http.wire import status_from_json
 from streamwarden.metrics.http_metrics import HttpMetrics
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import EPOCH, FakeGateway, FakeIndex
-from tests.fakes.ops import FakeInsides
-from tests.fakes.play import a_playback
+from tests.fakes.ops import FakeOps
+from tests.fakes.play import FakeExports, FakePictures, a_live_source
 
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
 TOKEN = "internal"
@@ -42,14 +42,14 @@ def client(gateway: FakeGateway) -> testing.TestClient:
     )
     files = IndexedFiles(FakeIndex(), Path("/nowhere"))
     app = create_streaming_app(
-        StreamingDeps(
-            shared=shared,
-            gateway=gateway,
-            files=files,
-            playback=a_playback(),
-            insides=FakeInsides(),
-            rtsp_targets=RtspTargets("rtsp://media:8554"),
-        )
+        shared,
+        gateway=gateway,
+        files=files,
+        live=a_live_source(),
+        pictures=FakePictures(),
+        exports=FakeExports(),
+        ops=FakeOps(),
+        rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
     return testing.TestClient(app, headers={"X-Internal-Token": TOKEN})
 

@@ -16,7 +16,6 @@ from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import (
     Assets,
     PageConfig,
-    WebUiDeps,
     create_webui_app,
     load_assets,
 )
@@ -88,8 +87,7 @@ def client(api: FakeApi, assets: Assets) -> testing.TestClient:
     registry = CollectorRegistry()
     shared = Shared(role="webui", metrics=HttpMetrics(registry), render=lambda: render(registry))
     config = PageConfig(whep_url="https://media.example:8889/base", roles_claim="roles")
-    deps = WebUiDeps(shared=shared, api=api, assets=assets, config=config)
-    return testing.TestClient(create_webui_app(deps))
+    return testing.TestClient(create_webui_app(shared, api=api, assets=assets, config=config))
 
 
 def test_a_request_goes_to_the_same_path_of_the_api(

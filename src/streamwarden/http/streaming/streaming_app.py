@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from streamwarden.actors.gateway import StreamGateway
+from streamwarden.actors.ops import StreamingOps
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.http.falcon_app import App, Shared, build_app
-from streamwarden.http.streaming.ports import Gateway, Insides, Playback
 from streamwarden.http.streaming.stored_files import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streaming_routes import (
     ExportCollection,
@@ -25,44 +24,45 @@ from streamwarden.http.streaming.streaming_routes import (
     Summary,
     Tree,
 )
+from streamwarden.recordings.exports import Exports
+from streamwarden.recordings.live import ShelfSource
 from streamwarden.recordings.serving import IndexedFiles
+from streamwarden.recordings.snapshots import Pictures
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamingDeps:
-    """What the app is made of. ``rtsp_targets`` are where FFmpeg may be sent to."""
-
-    shared: Shared
-    gateway: Gateway
-    files: IndexedFiles
-    playback: Playback
-    insides: Insides
-    rtsp_targets: RtspTargets
-
-
-def create_streaming_app(deps: StreamingDeps) -> App:
-    """Return the app that the API role calls."""
-    gateway = deps.gateway
+def create_streaming_app(
+    context: Shared,
+    *,
+    gateway: StreamGateway,
+    files: IndexedFiles,
+    live: ShelfSource,
+    pictures: Pictures,
+    exports: Exports,
+    ops: StreamingOps,
+    rtsp_targets: RtspTargets,
+) -> App:
+    """Return the app that the API role calls; ``rtsp_targets`` are where FFmpeg may connect to."""
+    camera = "/streams/{camera_id}"
     return build_app(
-        deps.shared,
+        context,
         {
             "/streams": Streams(gateway),
-            "/streams/start": Start(gateway, deps.rtsp_targets),
+            "/streams/start": Start(gateway, rtsp_targets),
             "/streams/stop": Stop(gateway),
-            "/streams/{camera_id}": Stream(gateway),
-            "/streams/{camera_id}/restart": Restart(gateway),
-            "/streams/{camera_id}/segments/{segment_id}": SegmentFile(deps.files),
-            "/streams/{camera_id}/segments/{segment_id}/fragments": SegmentFragments(deps.files),
-            "/streams/{camera_id}/live": LiveWindow(deps.playback.live),
-            "/streams/{camera_id}/live/{name}": LiveFile(deps.playback.live),
-            "/streams/{camera_id}/snapshot": Snapshot(deps.playback.pictures),
-            "/streams/{camera_id}/exports": ExportCollection(deps.playback.exports),
-            "/streams/{camera_id}/exports/{export_id}": ExportItem(deps.playback.exports),
-            "/streams/{camera_id}/exports/{export_id}/file": ExportFile(deps.playback.exports),
-            "/streams/{camera_id}/exports/{export_id}/proof": ExportProof(deps.playback.exports),
-            "/summary": Summary(deps.insides),
-            "/supervision": Tree(deps.insides),
-            "/supervision/{child}/restart": RestartChild(deps.insides),
+            camera: Stream(gateway),
+            f"{camera}/restart": Restart(gateway),
+            f"{camera}/segments/{{segment_id}}": SegmentFile(files),
+            f"{camera}/segments/{{segment_id}}/fragments": SegmentFragments(files),
+            f"{camera}/live": LiveWindow(live),
+            f"{camera}/live/{{name}}": LiveFile(live),
+            f"{camera}/snapshot": Snapshot(pictures),
+            f"{camera}/exports": ExportCollection(exports),
+            f"{camera}/exports/{{export_id}}": ExportItem(exports),
+            f"{camera}/exports/{{export_id}}/file": ExportFile(exports),
+            f"{camera}/exports/{{export_id}}/proof": ExportProof(exports),
+            "/summary": Summary(ops),
+            "/supervision": Tree(ops),
+            "/supervision/{child}/restart": RestartChild(ops),
         },
         title="streamwarden: streaming role",
     )

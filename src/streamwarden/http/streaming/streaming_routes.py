@@ -17,12 +17,13 @@ from uuid import UUID
 import falcon
 from pydantic import Field, StringConstraints
 
+from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import StartStream
+from streamwarden.actors.ops import StreamingOps
 from streamwarden.auth.rtsp_urls import MAX_URL_CHARS, RtspTargets
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, answer
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.streaming.ports import Gateway, Insides
 from streamwarden.http.streaming.stored_files import send_file
 from streamwarden.http.validation import body_of, query_of
 from streamwarden.http.wire import (
@@ -43,8 +44,11 @@ from streamwarden.http.wire import (
     StatusModel,
     Supervision,
     WidthQuery,
+    child_to_json,
     export_to_json,
     status_to_json,
+    summary_to_json,
+    tree_to_json,
 )
 from streamwarden.recordings.exports import Exports
 from streamwarden.recordings.live import ShelfSource
@@ -73,7 +77,7 @@ class StopBody(Model):
 class Start(Resource):
     """``POST /streams/start``."""
 
-    def __init__(self, gateway: Gateway, targets: RtspTargets) -> None:
+    def __init__(self, gateway: StreamGateway, targets: RtspTargets) -> None:
         self._gateway = gateway
         self._targets = targets
 
@@ -102,7 +106,7 @@ class Start(Resource):
 class Stop(Resource):
     """``POST /streams/stop``."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: StreamGateway) -> None:
         self._gateway = gateway
 
     @operation(
@@ -120,7 +124,7 @@ class Stop(Resource):
 class Streams(Resource):
     """``GET /streams``."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: StreamGateway) -> None:
         self._gateway = gateway
 
     @operation(
@@ -135,7 +139,7 @@ class Streams(Resource):
 class Stream(Resource):
     """``GET /streams/{camera_id}``."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: StreamGateway) -> None:
         self._gateway = gateway
 
     @operation(
@@ -153,7 +157,7 @@ class Stream(Resource):
 class Restart(Resource):
     """``POST /streams/{camera_id}/restart``."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: StreamGateway) -> None:
         self._gateway = gateway
 
     @operation(
@@ -171,8 +175,8 @@ class Restart(Resource):
 class Summary(Resource):
     """``GET /summary``."""
 
-    def __init__(self, insides: Insides) -> None:
-        self._insides = insides
+    def __init__(self, ops: StreamingOps) -> None:
+        self._ops = ops
 
     @operation(
         "Cameras by state, disk and index",
@@ -182,14 +186,14 @@ class Summary(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer from the snapshot."""
-        answer(resp, self._insides.summary())
+        answer(resp, summary_to_json(self._ops.summary()))
 
 
 class Tree(Resource):
     """``GET /supervision``."""
 
-    def __init__(self, insides: Insides) -> None:
-        self._insides = insides
+    def __init__(self, ops: StreamingOps) -> None:
+        self._ops = ops
 
     @operation(
         "The supervision tree",
@@ -199,14 +203,14 @@ class Tree(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with every child and its incarnation."""
-        answer(resp, self._insides.supervision())
+        answer(resp, Supervision(root=tree_to_json(self._ops.tree())))
 
 
 class RestartChild(Resource):
     """``POST /supervision/{child}/restart``."""
 
-    def __init__(self, insides: Insides) -> None:
-        self._insides = insides
+    def __init__(self, ops: StreamingOps) -> None:
+        self._ops = ops
 
     @operation(
         "Restart a child by hand",
@@ -217,7 +221,7 @@ class RestartChild(Resource):
     )
     def on_post(self, _req: falcon.Request, resp: falcon.Response, child: str) -> None:
         """Start a parked recorder again, or replace a running one's FFmpeg, make before break."""
-        answer(resp, self._insides.restart(child))
+        answer(resp, child_to_json(self._ops.restart(child)))
 
 
 class ExportCollection(Resource):

@@ -232,26 +232,13 @@ def _takes_gzip(req: falcon.Request) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebUiDeps:
-    """What the page's app is made of."""
-
-    shared: Shared
-    api: ApiProxy
-    assets: Assets
-    config: PageConfig
-
-
-def create_webui_app(deps: WebUiDeps) -> App:
+def create_webui_app(context: Shared, *, api: ApiProxy, assets: Assets, config: PageConfig) -> App:
     """Return the app that browsers load the page from and call the API through."""
-    page = Page(deps.assets.page, page_headers(deps.config))
     routes: dict[str, Resource] = {
-        "/": page,
-        "/config.json": ConfigFile(deps.config),
-        "/assets/{version}/{name:path}": AssetFile(deps.assets),
+        "/": Page(assets.page, page_headers(config)),
+        "/config.json": ConfigFile(config),
+        "/assets/{version}/{name:path}": AssetFile(assets),
     }
     for template, methods in PROXIED.items():
-        routes[f"/bff{template}"] = ProxiedRoute(
-            deps.api, template, methods, proxies=deps.shared.proxies
-        )
-    return build_app(deps.shared, routes, title="streamwarden: web UI")
+        routes[f"/bff{template}"] = ProxiedRoute(api, template, methods, proxies=context.proxies)
+    return build_app(context, routes, title="streamwarden: web UI")
