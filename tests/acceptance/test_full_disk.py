@@ -13,7 +13,7 @@ import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.recordings import reconcile
-from streamwarden.recordings.verify import Scope
+from streamwarden.recordings.verify import VerifyOptions
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.program import programs
 from tests.acceptance.stage import Stage, database_with_password
@@ -113,7 +113,7 @@ def kept(stage: Stage, camera: CameraUser, before: set[str]) -> bool:
 def verified(stage: Stage, camera: CameraUser) -> list[str]:
     camera.disconnect()
     camera.await_status("stopped")
-    scope = Scope(to=datetime.now(UTC))
+    scope = VerifyOptions(to=datetime.now(UTC))
 
     def settled() -> list[str] | None:
         with stage.database() as database:

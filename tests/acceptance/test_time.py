@@ -18,7 +18,7 @@ from streamwarden.cli.environment import load_settings
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.ffmpeg.jobs import decode
 from streamwarden.recordings import reconcile
-from streamwarden.recordings.verify import Scope
+from streamwarden.recordings.verify import VerifyOptions
 from tests.acceptance.breaking import (
     BreakableStage,
     breakable_stage,
@@ -78,7 +78,7 @@ class TimedStage:
 
     def findings(self, camera: CameraUser) -> list[str]:
         """Return what ``recordings verify`` says of all times."""
-        scope = Scope(
+        scope = VerifyOptions(
             to=max(self.clock.now(), datetime.now(UTC)) + DAY,
             decode=lambda path: decode(self.site.ffmpeg, path),
         )

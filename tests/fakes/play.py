@@ -7,13 +7,13 @@ from uuid import UUID
 
 from streamwarden.errors import ExportNotFound, NothingRecorded
 from streamwarden.recordings.exports import Export, Exports
-from streamwarden.recordings.live import LiveShelf, ShelfSource
+from streamwarden.recordings.live import LiveIndex, ShelfSource
 from streamwarden.recordings.serving import OpenFile
-from streamwarden.recordings.snapshots import Pictures
+from streamwarden.recordings.snapshots import SnapshotMaker
 from tests.fakes.http import FakeClock
 
 
-class FakePictures(Pictures):
+class FakePictures(SnapshotMaker):
     """Every camera looks alike."""
 
     def __init__(self) -> None:
@@ -50,4 +50,4 @@ class FakeExports(Exports):
 
 
 def a_live_source() -> ShelfSource:
-    return ShelfSource(partial(LiveShelf, FakeClock()))
+    return ShelfSource(partial(LiveIndex, FakeClock()))

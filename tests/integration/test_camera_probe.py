@@ -19,7 +19,7 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clips import KINDS, ClipKind, make_clip
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour, Silence
-from streamwarden.probe.advice import Fate
+from streamwarden.probe.advice import TrackHandling
 from streamwarden.probe.camera_probe import ProbeReport, probe_camera
 from streamwarden.probe.rtsp_client import CameraUrl, Login
 from tests.acceptance.waiting import wait_for
@@ -37,8 +37,8 @@ CLIPS: Mapping[str, ClipKind] = {
     "vp8": KINDS["VP8"],
     "onvif": H264,
 }
-KEPT, AAC, OUT = Fate.KEPT, Fate.MADE_AAC, Fate.LEFT_OUT
-SEEN: Mapping[str, tuple[list[tuple[str, str | None, Fate | None]], list[str]]] = {
+KEPT, AAC, OUT = TrackHandling.KEPT, TrackHandling.MADE_AAC, TrackHandling.LEFT_OUT
+SEEN: Mapping[str, tuple[list[tuple[str, str | None, TrackHandling | None]], list[str]]] = {
     "bframes": (
         [("H.264", "Main", KEPT), ("AAC", "LC", KEPT)],
         ["b_frames", "no_sound_in_preview"],

@@ -17,12 +17,12 @@ from streamwarden.actors.messages import LastSegment
 from streamwarden.actors.ports import FinishedSegment
 from streamwarden.evidence.export_proof import ExportProver
 from streamwarden.evidence.seal_files import SealFiles
-from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
     Entry,
     GapEntry,
+    SealDraft,
     SegmentEntry,
-    Stretch,
     WantedEntry,
     make_seal,
     read_seal,
@@ -48,7 +48,7 @@ from streamwarden.recordings.gap_ledger import (
     decode_ledger,
     encode_ledger,
 )
-from streamwarden.recordings.offline_retention import Outage
+from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.storage.journal import Journal, encode, read_pending
@@ -62,7 +62,7 @@ OTHER: Final = UUID("11111111-2222-3333-4444-555555555555")
 EXPORT: Final = UUID("99999999-8888-7777-6666-555555555555")
 GAPS: Final = tuple(UUID(f"aaaaaaaa-0000-4000-8000-00000000000{number}") for number in range(3))
 NOON: Final = datetime(2026, 1, 31, 12, 0, 0, 125_000, tzinfo=UTC)
-KEY: Final = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+KEY: Final = SealKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OWNER: Final = "otto@example.org"
 
 
@@ -175,8 +175,8 @@ def test_the_copy_of_the_wishes_is_written_as_it_was() -> None:
 # Seals and proofs
 
 
-def stretch(until_s: float, entries: Sequence[Entry], *, removed_s: float | None) -> Stretch:
-    return Stretch(
+def stretch(until_s: float, entries: Sequence[Entry], *, removed_s: float | None) -> SealDraft:
+    return SealDraft(
         camera_id=CAMERA,
         from_=NOON,
         until=after(until_s),
@@ -354,7 +354,7 @@ def test_the_record_root_is_laid_out_as_it_was(tmp_path: Path) -> None:
             make_seal(KEY, stretch(90, ENTRIES, removed_s=None), after=None, signed_at=after(100))
         )
     clock.advance(3600)
-    outage = Outage(
+    outage = OfflineRetention(
         record_root=root.path, state=root.state, waiting_since=lambda: None, clock=clock
     )
     assert len(outage.delete(1)) == 1
@@ -370,7 +370,7 @@ def test_deletions_are_noted_as_they_were(tmp_path: Path) -> None:
         path = root.path / segment(number).path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1234")
-    outage = Outage(
+    outage = OfflineRetention(
         record_root=root.path,
         state=root.state,
         waiting_since=lambda: None,

@@ -30,7 +30,7 @@ from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, Unavailable
 from streamwarden.evidence.export_proof import ExportProver
 from streamwarden.evidence.seal_keys import load_signing_key
-from streamwarden.evidence.sealer import SealKeeper, sealer_of
+from streamwarden.evidence.sealer import SealSchedule, sealer_of
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.http.falcon_app import Shared
@@ -40,12 +40,12 @@ from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.exports import Exports, Prove
-from streamwarden.recordings.live import LiveShelf, ShelfSource
-from streamwarden.recordings.offline_retention import Outage
+from streamwarden.recordings.live import LiveIndex, ShelfSource
+from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.reconcile import StartupReconcile
-from streamwarden.recordings.retention import Limits, Reason, Sweeper
+from streamwarden.recordings.retention import DeletionReason, Retention, RetentionLimits
 from streamwarden.recordings.serving import IndexedFiles
-from streamwarden.recordings.snapshots import Pictures
+from streamwarden.recordings.snapshots import SnapshotMaker
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.storage.seal_records import SealRepository
@@ -88,7 +88,7 @@ class StreamingRole:
         self._clock = clock
         self._on_failure = on_failure
         self._manager: ActorRef | None = None
-        self._shelf: LiveShelf | None = None
+        self._shelf: LiveIndex | None = None
         self._started: StartedRole | None = None
         self._closing = ExitStack()
         self.record_root = _record_root(settings)
@@ -132,7 +132,7 @@ class StreamingRole:
             log.error("not_stopped_in_time", deadline_s=deadline_s)
         self._closing.close()
 
-    def shelf(self) -> LiveShelf:
+    def shelf(self) -> LiveIndex:
         """Return what is being recorded now; raise Unavailable before the role has started."""
         if self._shelf is None:
             raise Unavailable("the recorders are not yet running", retry_after_s=1)
@@ -167,7 +167,7 @@ class StreamingRole:
         closing.callback(check.stop)
         check.begin()
 
-    def _start_tree(self, ground: Ground, seals: SealKeeper | None) -> None:
+    def _start_tree(self, ground: Ground, seals: SealSchedule | None) -> None:
         recorders = Recorders(ground)
         children = (
             ChildSpec(id="indexer", start=lambda link: start_indexer(link, ground), shutdown_s=3.0),
@@ -245,20 +245,20 @@ def start_indexer(link: Link, ground: Ground) -> ActorRef:
     return SegmentIndexer.start(link=link, deps=deps)
 
 
-def start_retention(link: Link, ground: Ground, seals: SealKeeper | None = None) -> ActorRef:
+def start_retention(link: Link, ground: Ground, seals: SealSchedule | None = None) -> ActorRef:
     """Start what deletes, and say what it will delete when."""
     settings, folder = ground.settings, ground.root.path
     disk = os.statvfs(folder)
-    limits = Limits(
+    limits = RetentionLimits(
         keep_for=timedelta(days=settings.retention_days),
         reserve_bytes=settings.free_space_reserve.bytes_of(disk.f_blocks * disk.f_frsize),
         total_bytes=settings.total_quota,
         camera_bytes=settings.camera_quota,
     )
     log.info("retention", rule=limits.in_words())
-    for reason in Reason:
+    for reason in DeletionReason:
         ground.metrics.deleted(reason, 0, 0)  # what is deleted first is seen as an increase
-    sweeper = Sweeper(
+    sweeper = Retention(
         record_root=folder,
         limits=limits,
         segments=SegmentRepository(ground.database),
@@ -266,7 +266,7 @@ def start_retention(link: Link, ground: Ground, seals: SealKeeper | None = None)
         periods=PeriodRepository(ground.database),
         counter=ground.metrics,
         clock=ground.clock,
-        outage=Outage(
+        outage=OfflineRetention(
             record_root=folder,
             state=ground.root.state,
             waiting_since=ground.journal.waiting_since,
@@ -278,7 +278,7 @@ def start_retention(link: Link, ground: Ground, seals: SealKeeper | None = None)
     return RetentionActor.start(link=link, deps=deps)
 
 
-def seal_keeper(ground: Ground, closing: ExitStack) -> SealKeeper | None:
+def seal_keeper(ground: Ground, closing: ExitStack) -> SealSchedule | None:
     """Start what seals, if there is a key; recording goes on without one, whatever is wrong with it."""
     if ground.settings.seal_key_file is None:
         return None
@@ -289,7 +289,7 @@ def seal_keeper(ground: Ground, closing: ExitStack) -> SealKeeper | None:
         log.error("seal_key_unusable", error=str(error))  # noqa: TRY400 - the message says it all
         metrics.failed()
         return None
-    keeper = SealKeeper(
+    keeper = SealSchedule(
         sealer=sealer_of(ground.settings, ground.root.path, key, ground.database, ground.clock),
         waiting_since=ground.journal.waiting_since,
         clock=ground.clock,
@@ -399,8 +399,8 @@ class StreamingProgram:
             ),
         )
 
-    def _pictures(self, files: IndexedFiles) -> Pictures:
-        return Pictures(
+    def _pictures(self, files: IndexedFiles) -> SnapshotMaker:
+        return SnapshotMaker(
             jobs=self._jobs,
             ffmpeg=partial(find_ffmpeg, self._settings.ffmpeg),
             shelf=self._role.shelf,

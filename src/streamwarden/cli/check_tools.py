@@ -19,8 +19,8 @@ from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import decode
 from streamwarden.paths import STATE
 from streamwarden.recordings import reconcile
-from streamwarden.recordings.reconcile import Mended
-from streamwarden.recordings.verify import BEGINNING, Finding, Scope
+from streamwarden.recordings.reconcile import Repair
+from streamwarden.recordings.verify import BEGINNING, Finding, VerifyOptions
 from streamwarden.storage.pool import Database
 
 
@@ -29,7 +29,7 @@ class Look:
     """What a check of the recordings looks at; no camera means all."""
 
     cameras: tuple[UUID, ...]
-    scope: Scope
+    scope: VerifyOptions
 
 
 def verify_recordings(settings: Settings, look: Look) -> list[Finding]:
@@ -38,7 +38,7 @@ def verify_recordings(settings: Settings, look: Look) -> list[Finding]:
         return list(reconcile.verify(root, database, look.cameras, look.scope))
 
 
-def reconcile_recordings(settings: Settings, look: Look) -> list[Mended]:
+def reconcile_recordings(settings: Settings, look: Look) -> list[Repair]:
     """Mend what can be mended; return what became of everything that was wrong."""
     with _checked(settings, look) as (root, database):
         return list(reconcile.reconcile(root, database, look.cameras, look.scope))
@@ -57,7 +57,7 @@ def look_at(
     now = Clock().now()
     if from_ is not None and from_ >= (to or now):
         raise InvalidInput("--from must be before --to", field="from")
-    scope = Scope(
+    scope = VerifyOptions(
         from_=from_ or BEGINNING,
         to=min(to, now) if to else now,
         digests=digests,

@@ -17,14 +17,14 @@ from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError, InvalidInput
 from streamwarden.evidence.export_proof import check_export
 from streamwarden.evidence.seal_keys import (
-    PublicKey,
-    SigningKey,
+    SealKey,
+    SealPublicKey,
     by_id,
     load_public_key,
     load_signing_key,
     new_key,
 )
-from streamwarden.evidence.signed_check import Question, SignedFinding
+from streamwarden.evidence.signed_check import SignedCheckOptions, SignedFinding
 from streamwarden.recordings.verify import BEGINNING
 
 _FINDING_COLUMNS = ("kind", "camera_id", "seal", "path", "started_at", "ended_at", "detail")
@@ -98,7 +98,7 @@ def recordings_verify(arguments: argparse.Namespace) -> int:
 def _verify_chains(arguments: argparse.Namespace) -> int:
     if arguments.from_ and arguments.to and arguments.from_ >= arguments.to:
         raise InvalidInput("--from must be before --to", field="from")
-    question = Question(
+    question = SignedCheckOptions(
         keys=_keys(arguments),
         from_=arguments.from_ or BEGINNING,
         to=arguments.to,
@@ -145,7 +145,7 @@ def _print_checked(
     return 0
 
 
-def _print_key(arguments: argparse.Namespace, key: SigningKey) -> int:
+def _print_key(arguments: argparse.Namespace, key: SealKey) -> int:
     if arguments.json:
         print_json({"key_id": key.key_id, "public_key": key.public.pem})
     else:
@@ -154,7 +154,7 @@ def _print_key(arguments: argparse.Namespace, key: SigningKey) -> int:
     return 0
 
 
-def _keys(arguments: argparse.Namespace) -> Mapping[str, PublicKey]:
+def _keys(arguments: argparse.Namespace) -> Mapping[str, SealPublicKey]:
     return by_id(load_public_key(path) for path in arguments.public_key)
 
 

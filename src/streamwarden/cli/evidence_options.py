@@ -6,13 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamwarden.cli.arguments import (
-    add_camera_choice,
-    add_command,
-    between,
-    group,
-    moment_of,
-)
+from streamwarden.cli.arguments import add_camera_choice, add_command, between, group, moment_of
 
 if TYPE_CHECKING:
     from streamwarden.cli.arguments import Commands

@@ -14,13 +14,13 @@ from streamwarden.errors import ConfigError
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, sealed_cameras
 from streamwarden.evidence.seal_keys import load_signing_key
 from streamwarden.evidence.sealer import sealer_of
-from streamwarden.evidence.seals import Head, Sealed, read_seal
+from streamwarden.evidence.seals import Head, StoredSeal, read_seal
 from streamwarden.evidence.signed_check import (
-    Proven,
-    Question,
+    ChainSummary,
     SignedCheck,
+    SignedCheckOptions,
     SignedFinding,
-    SignedKind,
+    SignedFindingKind,
 )
 from streamwarden.evidence.statements import Damaged
 from streamwarden.recordings.record_root import camera_folders, stored_by_day
@@ -72,12 +72,12 @@ def heads(record_root: Path, camera_id: UUID | None) -> Iterator[tuple[UUID, Hea
         except (Damaged, OSError) as error:
             yield camera, f"seal {numbers[-1]}: {error}"
             continue
-        yield camera, Sealed(seal, signed, b"").head
+        yield camera, StoredSeal(seal, signed, b"").head
 
 
 def check_signed(
-    record_root: Path, cameras: Sequence[UUID], question: Question
-) -> tuple[list[Proven], list[SignedFinding]]:
+    record_root: Path, cameras: Sequence[UUID], question: SignedCheckOptions
+) -> tuple[list[ChainSummary], list[SignedFinding]]:
     """Check the chains of ``cameras``; where none is named, of all that have one or should."""
     checks = [
         SignedCheck(record_root, camera_id, question)
@@ -90,11 +90,13 @@ def check_signed(
     for head in question.heads:
         if head not in hashes:
             words = f"no seal has the hash {head.hex()}: the chain's end was cut off or replaced"
-            kind = SignedKind.HEAD_MISSING
+            kind = SignedFindingKind.HEAD_MISSING
             findings.append(SignedFinding(kind=kind, camera_id=only, detail=words))
     if not checks:
         words = "there are no seals below this folder"
-        findings.append(SignedFinding(kind=SignedKind.NOT_SEALED, camera_id=None, detail=words))
+        findings.append(
+            SignedFinding(kind=SignedFindingKind.NOT_SEALED, camera_id=None, detail=words)
+        )
     return proven, findings
 
 

@@ -12,7 +12,7 @@ from textwrap import wrap
 from streamwarden.cli import environment
 from streamwarden.cli.output import plain, print_json, print_line, print_note
 from streamwarden.errors import InvalidInput
-from streamwarden.probe.advice import Fate, Finding
+from streamwarden.probe.advice import ProbeFinding, TrackHandling
 from streamwarden.probe.camera_probe import ProbeReport, TrackReport, probe_camera
 from streamwarden.probe.rtsp_client import CameraUrl, Login, parse_camera_url
 
@@ -23,9 +23,9 @@ _WIDTH = 90
 
 
 _FATES = {
-    Fate.KEPT: "recorded as it is",
-    Fate.MADE_AAC: "recorded as AAC: MP4 cannot hold it as it is",
-    Fate.LEFT_OUT: "left out",
+    TrackHandling.KEPT: "recorded as it is",
+    TrackHandling.MADE_AAC: "recorded as AAC: MP4 cannot hold it as it is",
+    TrackHandling.LEFT_OUT: "left out",
     None: "not recorded",
 }
 
@@ -62,7 +62,7 @@ def lines_of(found: ProbeReport) -> list[str]:
     return lines
 
 
-def _told(kind: str, finding: Finding) -> list[str]:
+def _told(kind: str, finding: ProbeFinding) -> list[str]:
     said = wrap(f"{finding.says}. [{finding.code}]", _WIDTH) + wrap(finding.do, _WIDTH)
     return [f"  {'' if number else kind:<8}{line}" for number, line in enumerate(said)] + [""]
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import StreamwardenError
-from streamwarden.evidence.seal_keys import PublicKey, SigningKey
+from streamwarden.evidence.seal_keys import SealKey, SealPublicKey
 from streamwarden.evidence.seals import (
     Entry,
     GapEntry,
@@ -28,8 +28,13 @@ from streamwarden.evidence.seals import (
     wanted_entries,
     wanted_spans,
 )
-from streamwarden.evidence.signed_check import SignedFinding, SignedKind, distrust, second_missing
-from streamwarden.evidence.statements import Damaged, Signed, parse_signed, read_line, sign
+from streamwarden.evidence.signed_check import (
+    SignedFinding,
+    SignedFindingKind,
+    distrust,
+    second_missing,
+)
+from streamwarden.evidence.statements import Damaged, SignedStatement, parse_signed, read_line, sign
 from streamwarden.model import Gap, SealRow, Segment, WantedPeriod
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.exports import Export
@@ -88,7 +93,7 @@ class ExportProof:
         return [entry.fields() for entry in ordered(self.entries) if isinstance(entry, kind)]
 
 
-def read_proof(signed: Signed) -> ExportProof:
+def read_proof(signed: SignedStatement) -> ExportProof:
     """Read what a proof says; raise Damaged. Whether it is signed is for others to say."""
     fields = read_line(signed.statement)
     fields.literal("type", TYPE)
@@ -155,7 +160,7 @@ class ExportProver:
         self,
         *,
         record_root: Path,
-        key: SigningKey,
+        key: SealKey,
         seals: Seals,
         gaps: Gaps,
         periods: Periods,
@@ -213,14 +218,14 @@ class ExportProver:
 
 
 def check_export(
-    file: Path, proof_file: Path, keys: Mapping[str, PublicKey]
+    file: Path, proof_file: Path, keys: Mapping[str, SealPublicKey]
 ) -> tuple[ExportProof | None, list[SignedFinding]]:
     """Check an export against its proof; return what the proof says, None if it proves nothing."""
     try:
         signed = parse_signed(proof_file.read_bytes())
         proof = read_proof(signed)
     except (Damaged, OSError) as error:
-        return None, [_finding(SignedKind.SEAL_DAMAGED, str(error), proof_file)]
+        return None, [_finding(SignedFindingKind.SEAL_DAMAGED, str(error), proof_file)]
     if (doubt := distrust(signed, proof.key_id, keys)) is not None:
         return None, [_finding(*doubt, proof_file)]
     return proof, list(_wrong_with(proof, file))
@@ -230,11 +235,11 @@ def _wrong_with(proof: ExportProof, file: Path) -> Iterator[SignedFinding]:
     try:
         size, digest = file.stat().st_size, file_digest(file)
     except OSError as error:
-        yield _finding(SignedKind.FILE_MISSING, f"cannot be read: {error.strerror}", file)
+        yield _finding(SignedFindingKind.FILE_MISSING, f"cannot be read: {error.strerror}", file)
         return
     if (size, digest) != (proof.size_bytes, proof.digest):
         words = f"it is not the file that was signed ({size} bytes, {proof.size_bytes} signed)"
-        yield _finding(SignedKind.EXPORT_ALTERED, words, file)
+        yield _finding(SignedFindingKind.EXPORT_ALTERED, words, file)
     wanted = [
         Span(entry.started_at, entry.ended_at)
         for entry in proof.entries
@@ -249,5 +254,5 @@ def _spans(entries: Sequence[Entry]) -> list[Span]:
     return [Span(entry.started_at, entry.ended_at) for entry in known]
 
 
-def _finding(kind: SignedKind, detail: str, file: Path) -> SignedFinding:
+def _finding(kind: SignedFindingKind, detail: str, file: Path) -> SignedFinding:
     return SignedFinding(kind=kind, camera_id=None, detail=detail, path=str(file))

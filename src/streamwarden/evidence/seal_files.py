@@ -17,9 +17,9 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.errors import StreamwardenError
-from streamwarden.evidence.seal_keys import PublicKey
-from streamwarden.evidence.seals import Head, Sealed, read_seal
-from streamwarden.evidence.statements import Damaged, Signed, parse_signed
+from streamwarden.evidence.seal_keys import SealPublicKey
+from streamwarden.evidence.seals import Head, StoredSeal, read_seal
+from streamwarden.evidence.statements import Damaged, SignedStatement, parse_signed
 from streamwarden.paths import open_nofollow, refuse_symlinks
 from streamwarden.recordings.durable import make_folder, sync_folder
 
@@ -86,7 +86,7 @@ class SealFiles:
         """Return for which seals there are entries, in order."""
         return self._numbers("entries")
 
-    def read(self, number: int) -> Signed:
+    def read(self, number: int) -> SignedStatement:
         """Read a seal; raise OSError, or Damaged (ValueError) if it is none."""
         return parse_signed(self._read(seal_name(number), _MOST_SEAL_BYTES))
 
@@ -94,7 +94,7 @@ class SealFiles:
         """Read what a seal speaks of; raise OSError."""
         return self._read(entries_name(number), _MOST_ENTRIES_BYTES)
 
-    def publish(self, sealed: Sealed) -> None:
+    def publish(self, sealed: StoredSeal) -> None:
         """Write a seal: from the renaming of its second file on it is one. Hold the lock.
 
         Raises:
@@ -160,15 +160,15 @@ class SealingFailed(StreamwardenError):
     code = "sealing_failed"
 
 
-def unknown_seals(
-    files: SealFiles, there: Sequence[int], head: Head | None, ours: PublicKey
-) -> Sequence[Sealed]:
+def orphan_seals(
+    files: SealFiles, there: Sequence[int], head: Head | None, ours: SealPublicKey
+) -> Sequence[StoredSeal]:
     """Return the seals that Postgres does not know: the last is ours, and names those before it.
 
     Raises:
         SealingFailed: they are not what was signed here; somebody may have put them there.
     """
-    found: list[Sealed] = []
+    found: list[StoredSeal] = []
     for number in there:
         if head is not None and number <= head.number:
             continue
@@ -183,7 +183,7 @@ def unknown_seals(
     return found
 
 
-def _read(files: SealFiles, number: int) -> Sealed:
+def _read(files: SealFiles, number: int) -> StoredSeal:
     try:
         signed = files.read(number)
         seal = read_seal(signed)
@@ -192,7 +192,7 @@ def _read(files: SealFiles, number: int) -> Sealed:
         raise SealingFailed(f"seal {number}: {error}") from error
     except FileNotFoundError:
         # Retention has had its entries dropped: there is nothing left to be marked.
-        return Sealed(seal, signed, b"")
+        return StoredSeal(seal, signed, b"")
     if hashlib.sha256(body).digest() != seal.entries_sha256:
         raise SealingFailed(f"seal {number}: its entries are not what was signed")
-    return Sealed(seal, signed, body)
+    return StoredSeal(seal, signed, body)

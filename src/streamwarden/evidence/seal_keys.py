@@ -37,7 +37,7 @@ class KeyUnusable(ConfigError):
     code = "key_unusable"
 
 
-class PublicKey:
+class SealPublicKey:
     """Verifies what its private key has signed."""
 
     def __init__(self, key: Ed25519PublicKey) -> None:
@@ -59,12 +59,12 @@ class PublicKey:
         return True
 
 
-class SigningKey:
+class SealKey:
     """Signs. Its repr shows nothing."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self.public = PublicKey(key.public_key())
+        self.public = SealPublicKey(key.public_key())
 
     @property
     def key_id(self) -> str:
@@ -76,7 +76,7 @@ class SigningKey:
         return self._key.sign(message)
 
 
-def new_key(path: Path) -> SigningKey:
+def new_key(path: Path) -> SealKey:
     """Make a key and write it, for its owner alone (0600).
 
     Raises:
@@ -94,10 +94,10 @@ def new_key(path: Path) -> SigningKey:
         raise KeyUnusable(f"{path} is there already; it is left as it is") from None
     except OSError as error:
         raise KeyUnusable(f"{path} cannot be written: {error.strerror}") from None
-    return SigningKey(key)
+    return SealKey(key)
 
 
-def load_signing_key(path: Path) -> SigningKey:
+def load_signing_key(path: Path) -> SealKey:
     """Read a private key.
 
     Raises:
@@ -111,10 +111,10 @@ def load_signing_key(path: Path) -> SigningKey:
         raise KeyUnusable(f"{path} is no private key in PEM without a password") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyUnusable(f"{path} is no Ed25519 key; make one with: streamwarden key new PATH")
-    return SigningKey(key)
+    return SealKey(key)
 
 
-def load_public_key(path: Path) -> PublicKey:
+def load_public_key(path: Path) -> SealPublicKey:
     """Read a public key; raise KeyUnusable."""
     pem = _read(path, private=False)
     try:
@@ -123,10 +123,10 @@ def load_public_key(path: Path) -> PublicKey:
         raise KeyUnusable(f"{path} is no public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
         raise KeyUnusable(f"{path} is no Ed25519 public key")
-    return PublicKey(key)
+    return SealPublicKey(key)
 
 
-def by_id(keys: Iterable[PublicKey]) -> dict[str, PublicKey]:
+def by_id(keys: Iterable[SealPublicKey]) -> dict[str, SealPublicKey]:
     """Return the keys by their ids."""
     return {key.key_id: key for key in keys}
 

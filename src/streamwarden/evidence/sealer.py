@@ -22,15 +22,15 @@ import structlog
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.config.settings import Settings
 from streamwarden.errors import StreamwardenError, Unavailable
-from streamwarden.evidence.seal_files import SealFiles, SealingFailed, unknown_seals
-from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.seal_files import SealFiles, SealingFailed, orphan_seals
+from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
     Entry,
     GapEntry,
     Head,
-    Sealed,
+    SealDraft,
     SegmentEntry,
-    Stretch,
+    StoredSeal,
     account_ends,
     decode_entries,
     gap_entry,
@@ -113,7 +113,7 @@ class Sealer:
         self,
         *,
         record_root: Path,
-        key: SigningKey,
+        key: SealKey,
         table: SealTable,
         periods: Periods,
         clock: Clock,
@@ -188,7 +188,7 @@ class Sealer:
         there = files.numbers()
         if head is not None and (not there or there[-1] < head.number):
             log.error("seal_files_missing", camera=str(camera_id), number=head.number)
-        for sealed in unknown_seals(files, there, head, self._key.public):
+        for sealed in orphan_seals(files, there, head, self._key.public):
             self._enter(sealed)
             head = sealed.head
             log.warning("seal_made_up_for", camera=str(camera_id), number=head.number)
@@ -210,7 +210,7 @@ class Sealer:
         )
         return found if found.segments or found.gaps else None
 
-    def _stretch(self, camera_id: UUID, found: _Found, head: Head | None) -> Stretch:
+    def _stretch(self, camera_id: UUID, found: _Found, head: Head | None) -> SealDraft:
         entries: list[Entry] = [segment_entry(row) for row in found.segments]
         entries += [gap_entry(gap, still_open=found.before) for gap in found.gaps]
         known = [Span(entry.started_at, entry.ended_at) for entry in entries]
@@ -219,7 +219,7 @@ class Sealer:
         wanted = wanted_spans(periods, since, found.before)
         until = max(since, account_ends(wanted, known, found.before))
         starts = [span.started_at for span in (*wanted, *known)]
-        return Stretch(
+        return SealDraft(
             camera_id=camera_id,
             from_=min([*starts, until]) if head is None else head.until,
             until=until,
@@ -227,11 +227,11 @@ class Sealer:
             removed_until=self._removed_until(camera_id, head),
         )
 
-    def _removal(self, camera_id: UUID, head: Head, until: datetime) -> Stretch:
+    def _removal(self, camera_id: UUID, head: Head, until: datetime) -> SealDraft:
         age = max(timedelta(), self._clock.now() - until)
         ahead = to_milliseconds(until + min(_AHEAD, age / _SHARE))
         removed_until = max(ahead, self._removed_until(camera_id, head))
-        return Stretch(
+        return SealDraft(
             camera_id=camera_id,
             from_=head.until,
             until=head.until,
@@ -246,7 +246,7 @@ class Sealer:
         said = BEGINNING if head is None else head.removed_until or BEGINNING
         return max(to_milliseconds(by_age), owed, said)
 
-    def _publish(self, files: SealFiles, stretch: Stretch, head: Head | None) -> Head:
+    def _publish(self, files: SealFiles, stretch: SealDraft, head: Head | None) -> Head:
         sealed = make_seal(self._key, stretch, after=head, signed_at=self._clock.now())
         files.publish(sealed)
         self._enter(sealed)
@@ -259,7 +259,7 @@ class Sealer:
         )
         return sealed.head
 
-    def _enter(self, sealed: Sealed) -> None:
+    def _enter(self, sealed: StoredSeal) -> None:
         entries = decode_entries(sealed.body)
         camera_id, head = sealed.seal.camera_id, sealed.head
         row = SealRow(
@@ -310,7 +310,7 @@ _REST_S: Final = 2.0
 def sealer_of(
     settings: Settings,
     record_root: Path,
-    key: SigningKey,
+    key: SealKey,
     database: Database,
     clock: Clock,
     *,
@@ -328,7 +328,7 @@ def sealer_of(
     )
 
 
-class SealKeeper:
+class SealSchedule:
     """Seals what began before the last midnight (UTC), as soon as the index has all of it.
 
     ``waiting_since`` says since when a row waits for the index, None for none.

@@ -15,11 +15,11 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import rfc3339
-from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.statements import (
     Damaged,
     Fields,
-    Signed,
+    SignedStatement,
     line_of,
     moment_or_none,
     read_line,
@@ -198,11 +198,11 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class StoredSeal:
     """A seal as it is kept: signed, and what it speaks of as bytes."""
 
     seal: Seal
-    signed: Signed
+    signed: SignedStatement
     body: bytes
 
     @property
@@ -218,7 +218,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class SealDraft:
     """What the next seal is to say."""
 
     camera_id: UUID
@@ -229,8 +229,8 @@ class Stretch:
 
 
 def make_seal(
-    key: SigningKey, stretch: Stretch, *, after: Head | None, signed_at: datetime
-) -> Sealed:
+    key: SealKey, stretch: SealDraft, *, after: Head | None, signed_at: datetime
+) -> StoredSeal:
     """Sign the seal that follows ``after``, None for the first."""
     body = encode_entries(stretch.entries)
     seal = Seal(
@@ -247,10 +247,10 @@ def make_seal(
         key_id=key.key_id,
         signed_at=signed_at,
     )
-    return Sealed(seal, sign(key, seal.fields()), body)
+    return StoredSeal(seal, sign(key, seal.fields()), body)
 
 
-def read_seal(signed: Signed) -> Seal:
+def read_seal(signed: SignedStatement) -> Seal:
     """Read what a statement says; raise Damaged. Whether it is signed is for others to say."""
     fields = read_line(signed.statement)
     fields.literal("type", TYPE)

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from streamwarden.clock import rfc3339
 from streamwarden.evidence.seal_files import SealFiles, entries_name, seal_name
-from streamwarden.evidence.seal_keys import PublicKey
+from streamwarden.evidence.seal_keys import SealPublicKey
 from streamwarden.evidence.seals import (
     NOTHING_BEFORE,
     Entry,
@@ -32,7 +32,7 @@ from streamwarden.evidence.seals import (
     decode_entries,
     read_seal,
 )
-from streamwarden.evidence.statements import Damaged, Signed, moment_or_none
+from streamwarden.evidence.statements import Damaged, SignedStatement, moment_or_none
 from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.record_root import camera_folders, stored_files
@@ -41,7 +41,7 @@ from streamwarden.recordings.verify import BEGINNING, Span, holes, merged
 END: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-class SignedKind(StrEnum):
+class SignedFindingKind(StrEnum):
     """What is wrong."""
 
     SEAL_MISSING = "seal_missing"
@@ -61,14 +61,14 @@ class SignedKind(StrEnum):
 
 
 def distrust(
-    signed: Signed, key_id: str, keys: Mapping[str, PublicKey]
-) -> tuple[SignedKind, str] | None:
+    signed: SignedStatement, key_id: str, keys: Mapping[str, SealPublicKey]
+) -> tuple[SignedFindingKind, str] | None:
     """Return why a statement that names ``key_id`` proves nothing; None where a given key signed it."""
     key = keys.get(key_id)
     if key is None:
-        return SignedKind.WRONG_KEY, f"signed with the key {key_id}, which was not given"
+        return SignedFindingKind.WRONG_KEY, f"signed with the key {key_id}, which was not given"
     if not signed.by(key):
-        return SignedKind.SEAL_ALTERED, "its signature is wrong"
+        return SignedFindingKind.SEAL_ALTERED, "its signature is wrong"
     return None
 
 
@@ -76,7 +76,7 @@ def distrust(
 class SignedFinding:
     """One thing that is wrong: which file or seal, or which time."""
 
-    kind: SignedKind
+    kind: SignedFindingKind
     camera_id: UUID | None
     detail: str
     path: str | None = None
@@ -100,7 +100,7 @@ class SignedFinding:
 def second_missing(camera_id: UUID, hole: Span) -> SignedFinding:
     """Say that a stretch was wanted, and that nothing that is signed tells of it."""
     return SignedFinding(
-        kind=SignedKind.SECOND_MISSING,
+        kind=SignedFindingKind.SECOND_MISSING,
         camera_id=camera_id,
         detail=f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap",
         started_at=hole.started_at,
@@ -109,10 +109,10 @@ def second_missing(camera_id: UUID, hole: Span) -> SignedFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class SignedCheckOptions:
     """What is to be proven. ``heads`` are hashes noted elsewhere; ``to`` None: as far as is sealed."""
 
-    keys: Mapping[str, PublicKey]
+    keys: Mapping[str, SealPublicKey]
     from_: datetime = BEGINNING
     to: datetime | None = None
     heads: Collection[bytes] = ()
@@ -120,7 +120,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
+class ChainSummary:
     """What was looked at, of one camera: how much, and up to when its chain reaches."""
 
     camera_id: UUID
@@ -161,22 +161,22 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainedSeal:
     """A seal that is signed by one of the keys."""
 
     seal: Seal
-    signed: Signed
+    signed: SignedStatement
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
     """The camera's own good seals in order, and what is wrong with the chain."""
 
-    links: list[Link] = field(default_factory=list)
+    links: list[ChainedSeal] = field(default_factory=list)
     findings: list[SignedFinding] = field(default_factory=list)
 
 
-def read_chain(files: SealFiles, camera_id: UUID, keys: Mapping[str, PublicKey]) -> Chain:
+def read_chain(files: SealFiles, camera_id: UUID, keys: Mapping[str, SealPublicKey]) -> Chain:
     """Read every seal that is there; nothing is believed that none of ``keys`` has signed."""
     reader = _Reader(files, camera_id, keys)
     reader.read()
@@ -184,7 +184,9 @@ def read_chain(files: SealFiles, camera_id: UUID, keys: Mapping[str, PublicKey])
 
 
 class _Reader:
-    def __init__(self, files: SealFiles, camera_id: UUID, keys: Mapping[str, PublicKey]) -> None:
+    def __init__(
+        self, files: SealFiles, camera_id: UUID, keys: Mapping[str, SealPublicKey]
+    ) -> None:
         self._files = files
         self._camera_id = camera_id
         self._keys = keys
@@ -194,32 +196,34 @@ class _Reader:
         expected, before = 0, None
         for number in self._files.numbers():
             for missing in range(expected, number):
-                self._find(SignedKind.SEAL_MISSING, "is not there", missing)
+                self._find(SignedFindingKind.SEAL_MISSING, "is not there", missing)
             # After a hole nobody can say what it should name.
             known = before if number == expected else None
             before = self._read_link(number, known, first=number == expected == 0)
             expected = number + 1
 
-    def _read_link(self, number: int, before: Link | None, *, first: bool) -> Link | None:
+    def _read_link(
+        self, number: int, before: ChainedSeal | None, *, first: bool
+    ) -> ChainedSeal | None:
         name = seal_name(number)
         try:
             signed = self._files.read(number)
             seal = read_seal(signed)
         except (Damaged, OSError) as error:
-            self._find(SignedKind.SEAL_DAMAGED, str(error), number, name)
+            self._find(SignedFindingKind.SEAL_DAMAGED, str(error), number, name)
             return None
         if (doubt := distrust(signed, seal.key_id, self._keys)) is not None:
             self._find(*doubt, number, name)
             return None
         for words in self._breaks(seal, number, before, first=first):
-            self._find(SignedKind.CHAIN_BROKEN, words, number, name)
-        link = Link(seal, signed)
+            self._find(SignedFindingKind.CHAIN_BROKEN, words, number, name)
+        link = ChainedSeal(seal, signed)
         if (seal.camera_id, seal.number) == (self._camera_id, number):
             self.chain.links.append(link)
         return link
 
     def _breaks(
-        self, seal: Seal, number: int, before: Link | None, *, first: bool
+        self, seal: Seal, number: int, before: ChainedSeal | None, *, first: bool
     ) -> Iterator[str]:
         if seal.camera_id != self._camera_id:
             yield f"it is of camera {seal.camera_id}"
@@ -234,7 +238,9 @@ class _Reader:
         if seal.from_ != before.seal.until:
             yield "it does not begin where the one before it ends"
 
-    def _find(self, kind: SignedKind, detail: str, seal: int, path: str | None = None) -> None:
+    def _find(
+        self, kind: SignedFindingKind, detail: str, seal: int, path: str | None = None
+    ) -> None:
         found = SignedFinding(
             kind=kind, camera_id=self._camera_id, detail=detail, path=path, seal=seal
         )
@@ -247,9 +253,9 @@ class SignedCheck:
 
     record_root: Path
     camera_id: UUID
-    question: Question
+    question: SignedCheckOptions
     findings: list[SignedFinding] = field(default_factory=list)
-    _links: list[Link] = field(default_factory=list)
+    _links: list[ChainedSeal] = field(default_factory=list)
     _segments: dict[str, list[SegmentEntry]] = field(default_factory=dict)
     _gaps: list[Span] = field(default_factory=list)
     _wanted: list[Span] = field(default_factory=list)
@@ -260,7 +266,7 @@ class SignedCheck:
         """The hashes of the seals that are good."""
         return {link.signed.hash for link in self._links}
 
-    def run(self) -> Proven:
+    def run(self) -> ChainSummary:
         """Look at everything."""
         files = SealFiles(self.record_root, self.camera_id)
         chain = read_chain(files, self.camera_id, self.question.keys)
@@ -288,11 +294,11 @@ class SignedCheck:
         except OSError as error:
             if seal.last > self._removed_until:
                 words = f"what it speaks of cannot be read: {error.strerror}"
-                self._find(SignedKind.ENTRIES_MISSING, words, seal=seal.number, path=name)
+                self._find(SignedFindingKind.ENTRIES_MISSING, words, seal=seal.number, path=name)
             return ()
         if hashlib.sha256(body).digest() != seal.entries_sha256:
             words = "it is not what was signed"
-            self._find(SignedKind.ENTRIES_ALTERED, words, seal=seal.number, path=name)
+            self._find(SignedFindingKind.ENTRIES_ALTERED, words, seal=seal.number, path=name)
             return ()
         return decode_entries(body)
 
@@ -316,13 +322,15 @@ class SignedCheck:
             wrong = self._wrong_with(path, entry)
         except (FileNotFoundError, NotADirectoryError):
             if entry.ended_at > self._removed_until:
-                self._find_file(SignedKind.FILE_MISSING, entry, "it is not there")
+                self._find_file(SignedFindingKind.FILE_MISSING, entry, "it is not there")
         except OSError as error:
-            self._find_file(SignedKind.FILE_ALTERED, entry, f"cannot be read: {error.strerror}")
+            self._find_file(
+                SignedFindingKind.FILE_ALTERED, entry, f"cannot be read: {error.strerror}"
+            )
         else:
             self._bytes += entry.size_bytes
             if wrong:
-                self._find_file(SignedKind.FILE_ALTERED, entry, wrong)
+                self._find_file(SignedFindingKind.FILE_ALTERED, entry, wrong)
 
     def _wrong_with(self, path: Path, entry: SegmentEntry) -> str:
         if (
@@ -338,7 +346,7 @@ class SignedCheck:
             return "its BLAKE3 digest is another one"
         return ""
 
-    def _find_file(self, kind: SignedKind, entry: SegmentEntry, words: str) -> None:
+    def _find_file(self, kind: SignedFindingKind, entry: SegmentEntry, words: str) -> None:
         self._find(
             kind, words, path=entry.path, started_at=entry.started_at, ended_at=entry.ended_at
         )
@@ -355,7 +363,9 @@ class SignedCheck:
                 name = str(path.relative_to(self.record_root))
                 if started_at >= since and name not in self._segments:
                     words = "no seal names it, though its time is sealed; what came late is in the next one"
-                    self._find(SignedKind.FILE_UNSEALED, words, path=name, started_at=started_at)
+                    self._find(
+                        SignedFindingKind.FILE_UNSEALED, words, path=name, started_at=started_at
+                    )
 
     def _check_seconds(self) -> tuple[list[Span], list[Span]]:
         """Find wanted seconds that are nowhere; return what was wanted, and the gaps, in the range."""
@@ -369,10 +379,10 @@ class SignedCheck:
 
     def _check_reached(self) -> None:
         if not self._links:
-            self._find(SignedKind.NOT_SEALED, "there is no seal that a given key has signed")
+            self._find(SignedFindingKind.NOT_SEALED, "there is no seal that a given key has signed")
         elif self.question.to is not None and self.question.to > self._until:
             self._find(
-                SignedKind.NOT_SEALED,
+                SignedFindingKind.NOT_SEALED,
                 f"what follows {rfc3339(self._until)} is not sealed yet",
                 started_at=self._until,
                 ended_at=self.question.to,
@@ -402,12 +412,12 @@ class SignedCheck:
     def _incomplete(self) -> bool:
         """Whether entries are unknown: what they name would look like a stranger's."""
         unknown = {
-            SignedKind.SEAL_MISSING,
-            SignedKind.SEAL_DAMAGED,
-            SignedKind.SEAL_ALTERED,
-            SignedKind.WRONG_KEY,
-            SignedKind.ENTRIES_MISSING,
-            SignedKind.ENTRIES_ALTERED,
+            SignedFindingKind.SEAL_MISSING,
+            SignedFindingKind.SEAL_DAMAGED,
+            SignedFindingKind.SEAL_ALTERED,
+            SignedFindingKind.WRONG_KEY,
+            SignedFindingKind.ENTRIES_MISSING,
+            SignedFindingKind.ENTRIES_ALTERED,
         }
         return any(one.kind in unknown for one in self.findings)
 
@@ -421,7 +431,7 @@ class SignedCheck:
 
     def _find(
         self,
-        kind: SignedKind,
+        kind: SignedFindingKind,
         detail: str,
         *,
         path: str | None = None,
@@ -441,9 +451,9 @@ class SignedCheck:
             )
         )
 
-    def _proven(self, wanted: Sequence[Span], gaps: Sequence[Span]) -> Proven:
+    def _proven(self, wanted: Sequence[Span], gaps: Sequence[Span]) -> ChainSummary:
         newest = max(self._links, key=lambda link: link.seal.number, default=None)
-        return Proven(
+        return ChainSummary(
             camera_id=self.camera_id,
             seals=len(self._links),
             files=sum(map(len, self._segments.values())),

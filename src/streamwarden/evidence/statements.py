@@ -16,11 +16,14 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from streamwarden.clock import rfc3339
-from streamwarden.evidence.seal_keys import PublicKey, SigningKey
+from streamwarden.evidence.seal_keys import SealKey, SealPublicKey
 
 T = TypeVar("T")
 
+
 _SIGNATURE_BYTES: Final = 64
+
+
 _HASH_DIGITS: Final = 64
 
 
@@ -109,7 +112,7 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedStatement:
     """A statement, its line feed included, and its signature."""
 
     statement: bytes
@@ -124,18 +127,18 @@ class Signed:
         """Return the two lines of its file."""
         return self.statement + base64.b64encode(self.signature) + b"\n"
 
-    def by(self, key: PublicKey) -> bool:
+    def by(self, key: SealPublicKey) -> bool:
         """Tell whether ``key`` has signed it."""
         return key.signed(self.statement, self.signature)
 
 
-def sign(key: SigningKey, fields: Mapping[str, object]) -> Signed:
+def sign(key: SealKey, fields: Mapping[str, object]) -> SignedStatement:
     """Write a statement and sign it."""
     statement = line_of(fields)
-    return Signed(statement, key.sign(statement))
+    return SignedStatement(statement, key.sign(statement))
 
 
-def parse_signed(content: bytes) -> Signed:
+def parse_signed(content: bytes) -> SignedStatement:
     """Read the two lines of a file; raise Damaged."""
     lines = content.split(b"\n")
     if len(lines) != 3 or lines[2]:  # noqa: PLR2004 - two lines, and nothing after the last feed
@@ -146,7 +149,7 @@ def parse_signed(content: bytes) -> Signed:
         raise Damaged("the signature is no base64") from None
     if len(signature) != _SIGNATURE_BYTES or base64.b64encode(signature) != lines[1]:
         raise Damaged("the signature is not written as it should be")
-    return Signed(lines[0] + b"\n", signature)
+    return SignedStatement(lines[0] + b"\n", signature)
 
 
 def line_of(fields: Mapping[str, object]) -> bytes:

@@ -16,12 +16,7 @@ import falcon
 import structlog
 
 from streamwarden.auth.users import Unauthenticated
-from streamwarden.errors import (
-    InvalidInput,
-    StreamwardenError,
-    TooManyRequests,
-    Unavailable,
-)
+from streamwarden.errors import InvalidInput, StreamwardenError, TooManyRequests, Unavailable
 from streamwarden.http.middleware import name_request
 
 PROBLEM_JSON = "application/problem+json"

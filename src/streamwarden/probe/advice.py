@@ -13,7 +13,7 @@ from streamwarden.probe.rtsp_client import NotDescribed, Trouble
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeFinding:
     """Something worth knowing: a stable code, what it is, and what to do about it."""
 
     code: str
@@ -25,7 +25,7 @@ class Finding:
         return {"code": self.code, "says": self.says, "do": self.do}
 
 
-class Fate(StrEnum):
+class TrackHandling(StrEnum):
     """What a recording does with a track."""
 
     KEPT = "kept"
@@ -47,10 +47,10 @@ _PATH: Final = (
 )
 
 
-def of_trouble(error: NotDescribed) -> Finding:
+def of_trouble(error: NotDescribed) -> ProbeFinding:
     """Return what kept a camera from saying what it sends."""
     says, do = _TROUBLES[error.trouble]
-    return Finding(error.trouble.value, says(redact(error.detail)), do)
+    return ProbeFinding(error.trouble.value, says(redact(error.detail)), do)
 
 
 def _told(text: str) -> Callable[[str], str]:
@@ -105,12 +105,12 @@ _TROUBLES: Final[Mapping[Trouble, tuple[Callable[[str], str], str]]] = {
 }
 
 
-def of_cause(cause: Cause, codec: str) -> Finding:
+def of_cause(cause: Cause, codec: str) -> ProbeFinding:
     """Return why a camera that described itself gave nothing to record."""
     says, do = _CAUSES.get(
         cause, (f"Reading the stream failed ({cause.value})", "Try again; restart it.")
     )
-    return Finding(cause.value, says.format(codec=codec), do)
+    return ProbeFinding(cause.value, says.format(codec=codec), do)
 
 
 _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
@@ -142,9 +142,9 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
 }
 
 
-def distrusted(why: str) -> Finding:
+def distrusted(why: str) -> ProbeFinding:
     """Return that the camera's certificate is not one that MediaMTX takes."""
-    return Finding(
+    return ProbeFinding(
         "certificate",
         f"This machine does not trust its certificate ({why}); MediaMTX refuses such a camera",
         "Use rtsp:// in a network of your own; or give the camera a certificate of an authority that "
@@ -152,23 +152,23 @@ def distrusted(why: str) -> Finding:
     )
 
 
-def broke_off(cause: Cause) -> Finding:
+def broke_off(cause: Cause) -> ProbeFinding:
     """Return that a stream ended while it was looked at."""
-    return Finding(
+    return ProbeFinding(
         "broke_off",
         f"The stream ended while it was looked at ({cause.value})",
         "Try again. Where it happens again: the network, or a camera with too many viewers.",
     )
 
 
-NO_PICTURE: Final = Finding(
+NO_PICTURE: Final = ProbeFinding(
     "no_picture", "It offers no picture", "Use the path of a stream that has one."
 )
 
 
-def no_key_frame(seconds: float) -> Finding:
+def no_key_frame(seconds: float) -> ProbeFinding:
     """Return that no key frame came, without which no recording begins."""
-    return Finding(
+    return ProbeFinding(
         "no_key_frame",
         f"No key frame came within {seconds:.0f} s: no recording can begin",
         "Set the distance between key frames (GOP, I-frame interval) to 1 or 2 s; or look longer with "
@@ -176,19 +176,19 @@ def no_key_frame(seconds: float) -> Finding:
     )
 
 
-def time_jumps(longest_s: float | None) -> Finding:
+def time_jumps(longest_s: float | None) -> ProbeFinding:
     """Return that the camera's time stamps are not to be trusted; None: they went back."""
     how = "go back" if longest_s is None else f"jump by up to {abs(longest_s):.0f} s"
-    return Finding(
+    return ProbeFinding(
         "time_jumps",
         f"Its time stamps {how}: segments are cut at odd places",
         "Update its firmware; set its clock by NTP; is the network losing packets?",
     )
 
 
-def rare_key_frames(distance_s: float) -> Finding:
+def rare_key_frames(distance_s: float) -> ProbeFinding:
     """Return what key frames far apart cost."""
-    return Finding(
+    return ProbeFinding(
         "rare_key_frames",
         f"Key frames come {distance_s:.0f} s apart or more: a segment gets that much longer, a picture "
         "takes that long to appear, and after a break that much is missing",
@@ -196,34 +196,34 @@ def rare_key_frames(distance_s: float) -> Finding:
     )
 
 
-B_FRAMES: Final = Finding(
+B_FRAMES: Final = ProbeFinding(
     "b_frames",
     "It sends B-frames: it is recorded and played, but WebRTC cannot carry it, so there is no such preview",
     "Set its profile to Baseline, or switch B-frames off, if the preview matters.",
 )
 
 
-SILENT_SOUND: Final = Finding(
+SILENT_SOUND: Final = ProbeFinding(
     "silent_sound", "It offers sound and sends none", "Is its microphone switched off?"
 )
 
 
-NO_SOUND_IN_PREVIEW: Final = Finding(
+NO_SOUND_IN_PREVIEW: Final = ProbeFinding(
     "no_sound_in_preview", "AAC is not part of WebRTC: recordings have sound, that preview has none"
 )
 
 
-def browsers(codec: str, profile: str | None) -> Finding | None:
+def browsers(codec: str, profile: str | None) -> ProbeFinding | None:
     """Return which browsers cannot play a recording; None where all can."""
     if codec == "h264" and not (profile or "").startswith(("High 10", "High 4:", "CAVLC 4:4:4")):
         return None
     if codec == "hevc":
-        return Finding(
+        return ProbeFinding(
             "some_browsers",
             "H.265 plays only where browser and machine have a decoder for it",
             "Set the camera to H.264 to play it everywhere.",
         )
-    return Finding(
+    return ProbeFinding(
         "no_browser",
         "No browser plays this picture; a downloaded file plays in VLC",
         "Set it to H.264.",

@@ -31,11 +31,11 @@ from streamwarden.ffmpeg.sampling import (
 )
 from streamwarden.model import Cause
 from streamwarden.probe import advice as words
-from streamwarden.probe.advice import Fate, Finding
+from streamwarden.probe.advice import ProbeFinding, TrackHandling
 from streamwarden.probe.rtsp_client import (
     CameraUrl,
     NotDescribed,
-    Track,
+    SdpTrack,
     describe,
     distrusted,
     tracks_of,
@@ -61,7 +61,7 @@ class TrackReport:
     sample_rate_hz: int | None = None
     channels: str | None = None
     bits_per_second: int | None = None
-    fate: Fate | None = None
+    fate: TrackHandling | None = None
 
     def as_json(self) -> Mapping[str, Any]:
         """Return it for scripts."""
@@ -91,13 +91,15 @@ class ProbeReport:
     url: str
     seconds: float
     tracks: Sequence[TrackReport] = ()
-    problems: Sequence[Finding] = ()
-    notes: Sequence[Finding] = ()
+    problems: Sequence[ProbeFinding] = ()
+    notes: Sequence[ProbeFinding] = ()
 
     @property
     def browsers(self) -> str | None:
         """Which browsers play a recording: ``all``, ``some``, ``none``; None where nobody can tell."""
-        if not any(track.kind == "picture" and track.fate is Fate.KEPT for track in self.tracks):
+        if not any(
+            track.kind == "picture" and track.fate is TrackHandling.KEPT for track in self.tracks
+        ):
             return None
         codes = {note.code for note in self.notes}
         return next((word for code, word in _BROWSERS.items() if code in codes), "all")
@@ -152,10 +154,10 @@ _AAC: Final = "aac"
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbeSample:
     """What is known of a camera: the tracks that it names, and what came of them."""
 
-    named: Sequence[Track]
+    named: Sequence[SdpTrack]
     sample: Sample
     seconds: float
     distrust: str | None = None
@@ -202,10 +204,10 @@ def probe_camera(
             sample = sampler.take(url.with_login(), seconds=seconds, ways=AUDIO_WAYS)
     finally:
         jobs.close()
-    return report(url, Probe(named, sample, seconds, distrust))
+    return report(url, ProbeSample(named, sample, seconds, distrust))
 
 
-def report(url: CameraUrl, found: Probe) -> ProbeReport:
+def report(url: CameraUrl, found: ProbeSample) -> ProbeReport:
     """Return what a probe means."""
     return ProbeReport(
         url=redact(url.clean),
@@ -216,7 +218,7 @@ def report(url: CameraUrl, found: Probe) -> ProbeReport:
     )
 
 
-def _tracks(found: Probe) -> Iterable[TrackReport]:
+def _tracks(found: ProbeSample) -> Iterable[TrackReport]:
     said = {one.codec: one for one in reversed(found.sample.descriptions)}
     for kind in ("video", "audio"):
         named = [track for track in found.named if track.kind == kind]
@@ -225,16 +227,16 @@ def _tracks(found: Probe) -> Iterable[TrackReport]:
             yield _track(kind, name, came, said=said.get(came.codec if came else ""), fate=fate)
     for track in found.named:
         if track.kind not in {"video", "audio"}:
-            yield TrackReport(kind="data", codec=_name(track.codec), fate=Fate.LEFT_OUT)
+            yield TrackReport(kind="data", codec=_name(track.codec), fate=TrackHandling.LEFT_OUT)
 
 
 def _track(
     kind: str,
-    named: Track | None,
+    named: SdpTrack | None,
     came: PacketTrack | None,
     *,
     said: TrackDescription | None,
-    fate: Fate | None,
+    fate: TrackHandling | None,
 ) -> TrackReport:
     codec = _name(came.codec) if came else _name(named.codec if named else "")
     if came is None or not came.packets:
@@ -269,15 +271,17 @@ def _track(
 _KINDS: Final = {"video": "picture", "audio": "sound"}
 
 
-def _fate(found: Probe, kind: str, place: int) -> Fate | None:
+def _fate(found: ProbeSample, kind: str, place: int) -> TrackHandling | None:
     """Return what becomes of a kind's ``place``-th track: of each kind one is recorded, the first."""
     if found.picture is None or not found.picture.key_frames_s():
         return None
     if found.sample.audio is None or place > 0:
-        return Fate.LEFT_OUT
+        return TrackHandling.LEFT_OUT
     if kind == "video":
-        return Fate.KEPT
-    return {"copy": Fate.KEPT, "aac": Fate.MADE_AAC}.get(found.sample.audio, Fate.LEFT_OUT)
+        return TrackHandling.KEPT
+    return {"copy": TrackHandling.KEPT, "aac": TrackHandling.MADE_AAC}.get(
+        found.sample.audio, TrackHandling.LEFT_OUT
+    )
 
 
 def _key_frame_s(track: PacketTrack) -> float | None:
@@ -295,7 +299,7 @@ def _without_key_frame_s(track: PacketTrack) -> float:
     return max(_key_frame_s(track) or 0.0, since_last_s)
 
 
-def _problems(found: Probe) -> Iterable[Finding]:
+def _problems(found: ProbeSample) -> Iterable[ProbeFinding]:
     if found.distrust is not None:
         yield words.distrusted(found.distrust)
     if not any(track.kind == "video" for track in found.named):
@@ -317,7 +321,7 @@ def _problems(found: Probe) -> Iterable[Finding]:
         yield words.time_jumps(max(jumps, key=abs, default=None))
 
 
-def _notes(found: Probe) -> Iterable[Finding]:
+def _notes(found: ProbeSample) -> Iterable[ProbeFinding]:
     picture = found.picture
     if picture is None:
         return

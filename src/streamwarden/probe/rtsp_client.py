@@ -135,7 +135,7 @@ _STATIC_CODECS = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "26": ("JPEG", 90000
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class SdpTrack:
     """One media section: its kind and control attribute as the publisher wrote them, codec, clock."""
 
     kind: str
@@ -144,7 +144,7 @@ class Track:
     clock_hz: int
 
 
-def tracks_of(sdp: str) -> tuple[Track, ...]:
+def tracks_of(sdp: str) -> tuple[SdpTrack, ...]:
     """List the media sections in order."""
     return tuple(_track(section) for section in sections_of(sdp)[1:])
 
@@ -160,14 +160,14 @@ def sections_of(sdp: str) -> list[list[str]]:
     return sections
 
 
-def _track(section: list[str]) -> Track:
+def _track(section: list[str]) -> SdpTrack:
     control = next((line[10:] for line in section if line.startswith("a=control:")), "")
     codec, clock_hz = _STATIC_CODECS.get(section[0].split(" ")[-1], ("", 90000))
     for line in section:
         if found := _RTPMAP.match(line):
             codec, clock_hz = found[1], int(found[2])
     kind = section[0].removeprefix("m=").split(" ")[0]
-    return Track(kind, control, codec, clock_hz)
+    return SdpTrack(kind, control, codec, clock_hz)
 
 
 PORTS: Final[Mapping[str, int]] = {"rtsp": 554, "rtsps": 322}

@@ -31,7 +31,7 @@ from streamwarden.paths import LIVE, segment_id
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.durable import replace_file
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
-from streamwarden.recordings.live import LiveShelf
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.segment_store import CameraStore, Leftover, StoredFile
 from streamwarden.storage.journal import Entry, Journal
 
@@ -146,7 +146,7 @@ class Archive:
         self.counter = counter
         self.clock = clock
         self.alive_until = alive_until
-        self.shelf = LiveShelf(clock)
+        self.shelf = LiveIndex(clock)
         self._cameras: dict[UUID, CameraFiles] = {}
         self._lock = threading.Lock()
 

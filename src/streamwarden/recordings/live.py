@@ -38,7 +38,7 @@ KEPT_FILES: Final = 64
 _HELD: Final = 2
 
 
-Place = tuple[int, int]
+SegmentKey = tuple[int, int]
 """A file's run and number: they grow together with time."""
 
 
@@ -60,19 +60,19 @@ class LiveFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # Replaced as a whole by the one thread that stores the camera's segments: no reader waits.
-        self._finished: dict[Place, Finished] = {}
-        self._held: dict[Place, int] = {}
+        self._finished: dict[SegmentKey, Finished] = {}
+        self._held: dict[SegmentKey, int] = {}
 
-    def finished(self, place: Place, file: Finished) -> None:
+    def finished(self, place: SegmentKey, file: Finished) -> None:
         """A file has moved to its final place."""
         kept = list(self._finished.items())[-KEPT_FILES + 1 :]
         self._finished = {**dict(kept), place: file}
 
-    def finish_of(self, place: Place) -> Finished | None:
+    def finish_of(self, place: SegmentKey) -> Finished | None:
         """Return what a file has become, None where it is open or forgotten."""
         return self._finished.get(place)
 
-    def recording(self) -> set[Place]:
+    def recording(self) -> set[SegmentKey]:
         """Return the files in ``.live``."""
         try:
             names = [entry.name for entry in os.scandir(self.folder)]
@@ -80,11 +80,11 @@ class LiveFiles:
             return set()
         return {place for name in names if (place := parse_live(name)) is not None}
 
-    def newest_first(self) -> list[Place]:
+    def newest_first(self) -> list[SegmentKey]:
         """Return every file that can be opened, newest first."""
         return sorted({*self.recording(), *self._finished}, reverse=True)
 
-    def open(self, place: Place) -> int | None:
+    def open(self, place: SegmentKey) -> int | None:
         """Open a file for reading; None where it is gone or too old. The caller closes it."""
         live = self.folder / live_name(*place)
         known, held = self._finished.get(place), self._held.get(place)
@@ -93,7 +93,7 @@ class LiveFiles:
                 return fd
         return None
 
-    def hold(self, place: Place) -> int | None:
+    def hold(self, place: SegmentKey) -> int | None:
         """Open a file once and keep it open; the two that were asked for last stay so."""
         if place not in self._held and (fd := self.open(place)) is not None:
             self._held[place] = fd
@@ -175,7 +175,7 @@ class LiveWindow:
 class _Reading:
     """The file that is being followed, and how much of its media has been grouped."""
 
-    place: Place
+    place: SegmentKey
     grouping: PartBuilder
     started_at: datetime | None = None
     scan: FragmentScan = field(default_factory=FragmentScan)
@@ -280,7 +280,7 @@ class LiveCamera:
             number -= 1
         return _Reading((run, number), PartBuilder())
 
-    def _is_worth_showing(self, place: Place, recording: Collection[Place]) -> bool:
+    def _is_worth_showing(self, place: SegmentKey, recording: Collection[SegmentKey]) -> bool:
         finish = self._files.finish_of(place)
         if finish is None:
             # Complete and not yet stored: the file after it may be without a single part.
@@ -359,7 +359,7 @@ class LiveCamera:
 _TRIES: Final = 4
 
 
-class LiveShelf:
+class LiveIndex:
     """Told by those who store segments, asked by those who watch. Any thread; asking holds up nobody."""
 
     def __init__(self, clock: Clock) -> None:
@@ -435,7 +435,7 @@ class LiveShelf:
 class ShelfSource:
     """The shelf of a role that may not have started yet."""
 
-    def __init__(self, shelf: Callable[[], LiveShelf]) -> None:
+    def __init__(self, shelf: Callable[[], LiveIndex]) -> None:
         self._shelf = shelf
 
     def window(self, camera_id: UUID) -> LiveWindow:

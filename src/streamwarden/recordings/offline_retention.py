@@ -28,7 +28,7 @@ from streamwarden.recordings.record_root import camera_folders, stored_by_day
 log = structlog.get_logger(__name__)
 
 
-BOOK: Final = "deletions"
+DELETION_LOG: Final = "deletions"
 
 
 _BATCH: Final = 200
@@ -45,7 +45,7 @@ Mark = Callable[[Collection[UUID]], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
+class ExpiredFile:
     """A stored file that is to go; ``path`` is absolute."""
 
     path: Path
@@ -53,7 +53,7 @@ class Expired:
     size_bytes: int
 
 
-class Outage:
+class OfflineRetention:
     """Deletes without the index, and tells it later. Blocking; one thread at a time.
 
     ``waiting_since`` says when the oldest row that the index still waits for was written down.
@@ -68,12 +68,12 @@ class Outage:
         clock: Clock,
     ) -> None:
         self._root = record_root
-        self._book = state / BOOK
+        self._book = state / DELETION_LOG
         self._waiting_since = waiting_since
         self._clock = clock
         self._stuck: set[Path] = set()
 
-    def delete(self, need_bytes: int) -> list[Expired]:
+    def delete(self, need_bytes: int) -> list[ExpiredFile]:
         """Delete the oldest files, a batch at most, until ``need_bytes`` are freed; return them.
 
         Raises:
@@ -116,7 +116,7 @@ class Outage:
             return False
         return True
 
-    def _oldest(self, need_bytes: int) -> Iterator[Expired]:
+    def _oldest(self, need_bytes: int) -> Iterator[ExpiredFile]:
         before = self._clock.now() - _YOUNGEST
         cameras = [each.path for each in camera_folders(self._root)]
         files = (each for each in stored_by_day(cameras) if each[0] not in self._stuck)
@@ -126,9 +126,9 @@ class Outage:
             with suppress(FileNotFoundError):
                 size = path.stat(follow_symlinks=False).st_size
                 need_bytes -= size
-                yield Expired(path, started_at, size)
+                yield ExpiredFile(path, started_at, size)
 
-    def _note(self, chosen: Collection[Expired]) -> None:
+    def _note(self, chosen: Collection[ExpiredFile]) -> None:
         # An empty line first: what a crash has torn must not swallow what comes after it.
         lines = "\n" + "".join(f"{each.path.relative_to(self._root)}\n" for each in chosen)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -141,14 +141,14 @@ class Outage:
             sync_folder(self._book.parent)
 
 
-class Noted:
+class LoggedDeletions:
     """The rows whose files are written down to go, and may be gone; read again when that has changed.
 
     For whoever looks at files and rows meanwhile. Raises OSError where it may not be read.
     """
 
     def __init__(self, state: Path) -> None:
-        self._book = state / BOOK
+        self._book = state / DELETION_LOG
         self._read: tuple[int, int, int] | None = None
         self._rows: frozenset[UUID] = frozenset()
 

@@ -28,9 +28,16 @@ from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
 from streamwarden.recordings.camera_files import MAX_MEDIA_MS
 from streamwarden.recordings.durable import file_digest
-from streamwarden.recordings.offline_retention import Noted
+from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
-from streamwarden.recordings.verify import Finding, Kind, Scope, Span, Verifier, holes
+from streamwarden.recordings.verify import (
+    Finding,
+    FindingKind,
+    Span,
+    Verifier,
+    VerifyOptions,
+    holes,
+)
 from streamwarden.storage.journal import read_pending
 from streamwarden.storage.pool import Database, RowsRefused
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -48,7 +55,7 @@ _NEAR: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Repair:
     """What became of a finding; ``how`` is empty when it could not be mended."""
 
     finding: Finding
@@ -65,40 +72,40 @@ class Reconciler:
         self._gaps = GapRepository(database)
         self._periods = PeriodRepository(database)
 
-    def reconcile(self, camera_id: UUID, scope: Scope) -> Iterator[Mended]:
+    def reconcile(self, camera_id: UUID, scope: VerifyOptions) -> Iterator[Repair]:
         """Mend one camera: first its files, then its open gaps, then what is still missing."""
         yield from self._files(list(self._verifier.verify(camera_id, scope)))
         # The files have been read once; what follows is about rows.
         scope = replace(scope, digests=False, decode=None)
         for finding in list(self._verifier.verify(camera_id, scope)):
-            if finding.kind is Kind.GAP_LEFT_OPEN and finding.gap is not None:
-                yield Mended(finding, self._close(finding.gap))
+            if finding.kind is FindingKind.GAP_LEFT_OPEN and finding.gap is not None:
+                yield Repair(finding, self._close(finding.gap))
         for finding in list(self._verifier.verify(camera_id, scope)):
-            if finding.kind is Kind.SECOND_MISSING and finding.ended_at is not None:
+            if finding.kind is FindingKind.SECOND_MISSING and finding.ended_at is not None:
                 self._add_gap(camera_id, Span(finding.started_at, finding.ended_at), Cause.INTERNAL)
-                yield Mended(finding, "entered in the ledger")
-            elif finding.kind is Kind.SECOND_TWICE:
-                yield Mended(finding, "")
+                yield Repair(finding, "entered in the ledger")
+            elif finding.kind is FindingKind.SECOND_TWICE:
+                yield Repair(finding, "")
 
-    def _files(self, findings: Sequence[Finding]) -> Iterator[Mended]:
-        lost = [one for one in findings if one.kind is Kind.FILE_MISSING]
+    def _files(self, findings: Sequence[Finding]) -> Iterator[Repair]:
+        lost = [one for one in findings if one.kind is FindingKind.FILE_MISSING]
         # A row that speaks of nothing may stand in the way of one that speaks of a file.
         for finding in lost:
             self._drop_row(finding)
-        unknown = [one for one in findings if one.kind is Kind.ROW_MISSING]
+        unknown = [one for one in findings if one.kind is FindingKind.ROW_MISSING]
         # Newest first: a segment ends where the next of its run starts.
         for finding in sorted(unknown, key=lambda one: one.started_at, reverse=True):
-            yield Mended(finding, self._index(finding))
+            yield Repair(finding, self._index(finding))
         for finding in lost:
-            yield Mended(finding, self._enter_loss(finding))
+            yield Repair(finding, self._enter_loss(finding))
         for finding in findings:
             if finding.kind in {
-                Kind.FILE_CUT_SHORT,
-                Kind.FILE_GROWN,
-                Kind.BYTES_CHANGED,
-                Kind.FILE_UNREADABLE,
+                FindingKind.FILE_CUT_SHORT,
+                FindingKind.FILE_GROWN,
+                FindingKind.BYTES_CHANGED,
+                FindingKind.FILE_UNREADABLE,
             }:
-                yield Mended(finding)
+                yield Repair(finding)
 
     def _index(self, finding: Finding) -> str:
         row = self._row_of(self._root / str(finding.path), finding.camera_id)
@@ -215,12 +222,12 @@ def verifier(record_root: Path, database: Database) -> Verifier:
         record_root=record_root,
         database=database,
         pending=partial(read_pending, state / JOURNAL),
-        noted=Noted(state),
+        noted=LoggedDeletions(state),
     )
 
 
 def verify(
-    record_root: Path, database: Database, cameras: Iterable[UUID], scope: Scope
+    record_root: Path, database: Database, cameras: Iterable[UUID], scope: VerifyOptions
 ) -> Iterator[Finding]:
     """Yield everything that is wrong; all cameras where ``cameras`` names none."""
     looking = verifier(record_root, database)
@@ -229,8 +236,8 @@ def verify(
 
 
 def reconcile(
-    record_root: Path, database: Database, cameras: Iterable[UUID], scope: Scope
-) -> Iterator[Mended]:
+    record_root: Path, database: Database, cameras: Iterable[UUID], scope: VerifyOptions
+) -> Iterator[Repair]:
     """Mend what can be mended, and yield what became of everything that was wrong."""
     looking = verifier(record_root, database)
     mending = Reconciler(record_root=record_root, database=database, verifier=looking)
@@ -266,7 +273,7 @@ class StartupReconcile:
         self._workers.run(self._work, self._done)
 
     def _work(self) -> int:
-        scope = Scope(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
+        scope = VerifyOptions(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
         mended = 0
         for result in self._until_stopped(scope):
             found = result.finding
@@ -282,7 +289,7 @@ class StartupReconcile:
             mended += bool(result.how)
         return mended
 
-    def _until_stopped(self, scope: Scope) -> Iterator[Mended]:
+    def _until_stopped(self, scope: VerifyOptions) -> Iterator[Repair]:
         looking = verifier(self._record_root, self._database)
         mending = Reconciler(
             record_root=self._record_root, database=self._database, verifier=looking

@@ -25,7 +25,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.model import Segment, Usage
 from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import free_bytes
-from streamwarden.recordings.offline_retention import Outage, tidy_folders
+from streamwarden.recordings.offline_retention import OfflineRetention, tidy_folders
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ STUCK_AT_MOST: Final = 20
 """So many files that cannot be unlinked are left aside; with more, it is the disk that refuses."""
 
 
-class Reason(StrEnum):
+class DeletionReason(StrEnum):
     """Why a segment is deleted."""
 
     AGE = "age"
@@ -50,7 +50,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class RetentionLimits:
     """How long, and how much, is kept."""
 
     keep_for: timedelta
@@ -124,7 +124,7 @@ def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
     return chosen
 
 
-class Sweeper:
+class Retention:
     """One sweep: carry out what is marked, else mark what is next. Blocking.
 
     ``announce`` is told up to when a camera's recordings are about to go; it raises nothing.
@@ -134,13 +134,13 @@ class Sweeper:
         self,
         *,
         record_root: Path,
-        limits: Limits,
+        limits: RetentionLimits,
         segments: Segments,
         gaps: History,
         periods: Periods,
         counter: DeletedCounter,
         clock: Clock,
-        outage: Outage,
+        outage: OfflineRetention,
         announce: Callable[[UUID, datetime], None] | None = None,
     ) -> None:
         self._root = record_root
@@ -176,7 +176,7 @@ class Sweeper:
         gone = self._outage.delete(self._limits.reserve_bytes - free_bytes(self._root))
         if gone:
             size = sum(each.size_bytes for each in gone)
-            self._counter.deleted(Reason.RESERVE, len(gone), size)
+            self._counter.deleted(DeletionReason.RESERVE, len(gone), size)
             log.warning("segments_expired_without_index", segments=len(gone), size_bytes=size)
         return bool(gone)
 
@@ -194,12 +194,12 @@ class Sweeper:
         log.info("segments_expired", reason=reason, segments=len(chosen), size_bytes=size)
         return True
 
-    def _next(self) -> tuple[Reason, list[Segment]]:
+    def _next(self) -> tuple[DeletionReason, list[Segment]]:
         horizon = self._clock.now() - self._limits.keep_for
         if expired := self._segments.oldest(limit=BATCH, ended_before=horizon):
-            return Reason.AGE, expired
+            return DeletionReason.AGE, expired
         self._forget(horizon)
-        return self._over_quota() or (Reason.RESERVE, self._under_reserve())
+        return self._over_quota() or (DeletionReason.RESERVE, self._under_reserve())
 
     def _forget(self, horizon: datetime) -> None:
         """Drop gaps and periods that are older than every recording, once an hour."""
@@ -208,7 +208,7 @@ class Sweeper:
             self._gaps.drop_before(horizon)
             self._forgotten_at = horizon
 
-    def _over_quota(self) -> tuple[Reason, list[Segment]] | None:
+    def _over_quota(self) -> tuple[DeletionReason, list[Segment]] | None:
         limits = self._limits
         if limits.total_bytes is None and limits.camera_bytes is None:
             return None
@@ -216,11 +216,13 @@ class Sweeper:
         for usage in usages:
             if limits.camera_bytes is not None and usage.size_bytes > limits.camera_bytes:
                 oldest = self._segments.oldest(limit=BATCH, camera_id=usage.camera_id)
-                return Reason.CAMERA_QUOTA, first_of(oldest, usage.size_bytes - limits.camera_bytes)
+                return DeletionReason.CAMERA_QUOTA, first_of(
+                    oldest, usage.size_bytes - limits.camera_bytes
+                )
         total = sum(usage.size_bytes for usage in usages)
         if limits.total_bytes is not None and total > limits.total_bytes:
             oldest = self._segments.oldest(limit=BATCH)
-            return Reason.TOTAL_QUOTA, first_of(oldest, total - limits.total_bytes)
+            return DeletionReason.TOTAL_QUOTA, first_of(oldest, total - limits.total_bytes)
         return None
 
     def _under_reserve(self) -> list[Segment]:

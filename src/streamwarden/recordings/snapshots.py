@@ -18,7 +18,7 @@ from streamwarden.clock import Clock
 from streamwarden.errors import NoPicture, NotFound, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.mp4.picture import newest_key_frame, picture_argv
-from streamwarden.recordings.live import LiveShelf
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.storage.recording_index import SegmentRepository
 
@@ -52,7 +52,7 @@ class _Kept:
     made_s: float
 
 
-class Pictures:
+class SnapshotMaker:
     """Makes snapshots. Any thread; its caller waits, but not for long."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Pictures:
         *,
         jobs: JobRunner,
         ffmpeg: Callable[[], str],
-        shelf: Callable[[], LiveShelf],
+        shelf: Callable[[], LiveIndex],
         segments: SegmentRepository,
         files: IndexedFiles,
         folder: Path,
@@ -139,10 +139,8 @@ class Pictures:
                 stdin=content,
                 timeout_s=_DECODED_WITHIN_S,
             )
-        if not end.succeeded or not end.output:
-            log.warning(
-                "picture_not_made", outcome=end.outcome, exit_code=end.exit_code, stderr=end.stderr
-            )
+        if not end.good or not end.output:
+            log.warning("picture_not_made", why=end.why, exit_code=end.exit_code, said=end.said)
             raise NoPicture("the camera's last picture cannot be decoded")
         return end.output
 

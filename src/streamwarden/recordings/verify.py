@@ -38,7 +38,7 @@ from streamwarden.storage.streams import PeriodRepository
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong at a place."""
 
     FILE_MISSING = "file_missing"
@@ -56,7 +56,7 @@ class Kind(StrEnum):
 class Finding:
     """One place where disk, index and wishes disagree."""
 
-    kind: Kind
+    kind: FindingKind
     camera_id: UUID
     started_at: datetime
     ended_at: datetime | None
@@ -78,7 +78,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class VerifyOptions:
     """What is looked at, and how closely. ``decode`` plays a file and returns what was wrong."""
 
     from_: datetime = BEGINNING
@@ -145,7 +145,7 @@ def overlaps(left: Iterable[Span], right: Iterable[Span]) -> Iterator[Span]:
                 yield both
 
 
-class Account:
+class CoverageCheck:
     """Rows, gaps and wishes of one camera side by side; ``going`` are rows marked for deletion."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Account:
         rows: Sequence[Segment],
         gaps: Sequence[Gap],
         periods: Sequence[WantedPeriod],
-        scope: Scope,
+        scope: VerifyOptions,
         *,
         going: Sequence[Segment] = (),
     ) -> None:
@@ -171,13 +171,17 @@ class Account:
         """Yield what does not fit; ``unfinished`` when more is on its way behind the newest row."""
         camera_id, known = self._camera_id, (*self._stored, *self._going, *self._missing)
         for hole in holes(self._wanted(unfinished=unfinished), known):
-            yield _cover(Kind.SECOND_MISSING, camera_id, hole, "neither recorded nor in the ledger")
+            yield _cover(
+                FindingKind.SECOND_MISSING, camera_id, hole, "neither recorded nor in the ledger"
+            )
         for both in overlaps(self._stored, self._missing):
-            yield _cover(Kind.SECOND_TWICE, camera_id, both, "recorded, and a gap in the ledger")
+            yield _cover(
+                FindingKind.SECOND_TWICE, camera_id, both, "recorded, and a gap in the ledger"
+            )
         for gap in self._gaps:
             if gap.ended_at is None and (why := self._why_not_open(gap)):
                 yield Finding(
-                    kind=Kind.GAP_LEFT_OPEN,
+                    kind=FindingKind.GAP_LEFT_OPEN,
                     camera_id=camera_id,
                     started_at=gap.started_at,
                     ended_at=None,
@@ -214,7 +218,7 @@ class Account:
         return "an open gap, though recording goes on" if len(self._after(gap)) > 1 else ""
 
 
-def _cover(kind: Kind, camera_id: UUID, span: Span, detail: str) -> Finding:
+def _cover(kind: FindingKind, camera_id: UUID, span: Span, detail: str) -> Finding:
     text = f"{span.length.total_seconds():.3f} s {detail}"
     return Finding(
         kind=kind,
@@ -256,7 +260,7 @@ class Verifier:
         on_disk = {folder.camera_id for folder in camera_folders(self._root)}
         return sorted({*on_disk, *self._segments.camera_ids(), *self._periods.camera_ids()})
 
-    def verify(self, camera_id: UUID, scope: Scope) -> Iterator[Finding]:
+    def verify(self, camera_id: UUID, scope: VerifyOptions) -> Iterator[Finding]:
         """Yield what is wrong with one camera's recordings."""
         folders = self._folders(camera_id)
         unfinished = any(in_progress(folder) for folder in folders)
@@ -275,12 +279,12 @@ class Verifier:
         yield from self._check_unknown(camera_id, unknown)
 
     def _account(
-        self, camera_id: UUID, rows: Sequence[Segment], gaps: Sequence[Gap], scope: Scope
-    ) -> Account:
+        self, camera_id: UUID, rows: Sequence[Segment], gaps: Sequence[Gap], scope: VerifyOptions
+    ) -> CoverageCheck:
         # What is marked goes only after its time was taken out of the wishes: so the wishes last.
         going = self._segments.deleting_of(camera_id)
         periods = self._periods.in_range(camera_id, scope.from_, scope.to)
-        return Account(camera_id, rows, gaps, periods, scope, going=going)
+        return CoverageCheck(camera_id, rows, gaps, periods, scope, going=going)
 
     def _folders(self, camera_id: UUID) -> list[Path]:
         if camera_id not in self._by_camera:
@@ -293,7 +297,7 @@ class Verifier:
         for folder in camera_folders(self._root):
             self._by_camera.setdefault(folder.camera_id, []).append(folder.path)
 
-    def _files(self, folders: Sequence[Path], scope: Scope) -> Mapping[str, datetime]:
+    def _files(self, folders: Sequence[Path], scope: VerifyOptions) -> Mapping[str, datetime]:
         """Return the files that start in the range, and the last one before it if it reaches in."""
         files = {
             str(path.relative_to(self._root)): started_at
@@ -324,7 +328,7 @@ class Verifier:
         for path, started_at in sorted(unknown.items()):
             if path not in known and (self._root / path).exists():
                 yield Finding(
-                    kind=Kind.ROW_MISSING,
+                    kind=FindingKind.ROW_MISSING,
                     camera_id=camera_id,
                     started_at=started_at,
                     ended_at=None,
@@ -332,38 +336,42 @@ class Verifier:
                     detail="a stored file that no row speaks of",
                 )
 
-    def _check_file(self, row: Segment, scope: Scope) -> Iterator[Finding]:
+    def _check_file(self, row: Segment, scope: VerifyOptions) -> Iterator[Finding]:
         try:
             refuse_symlinks(self._root, (self._root / row.path).parent)
             wrong = _wrong_with(self._root / row.path, row, scope)
         except (FileNotFoundError, NotADirectoryError):
             # Retention may have taken it: it is written down until its row is marked.
             if row.id not in self._noted and self._segments.get(row.camera_id, row.id) is not None:
-                yield _finding(Kind.FILE_MISSING, row, "the row speaks of a file that is not there")
+                yield _finding(
+                    FindingKind.FILE_MISSING, row, "the row speaks of a file that is not there"
+                )
             return
         except OSError as error:
             # It may well be whole: whoever looks is not allowed to, or the disk has trouble.
-            yield _finding(Kind.FILE_UNREADABLE, row, error.strerror or type(error).__name__)
+            yield _finding(FindingKind.FILE_UNREADABLE, row, error.strerror or type(error).__name__)
             return
         if wrong is not None:
             yield _finding(wrong[0], row, wrong[1])
 
 
-def _wrong_with(path: Path, row: Segment, scope: Scope) -> tuple[Kind, str] | None:
+def _wrong_with(path: Path, row: Segment, scope: VerifyOptions) -> tuple[FindingKind, str] | None:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
-        return Kind.FILE_UNREADABLE, "not a regular file"
+        return FindingKind.FILE_UNREADABLE, "not a regular file"
     if found.st_size != row.size_bytes:
-        kind = Kind.FILE_CUT_SHORT if found.st_size < row.size_bytes else Kind.FILE_GROWN
+        kind = (
+            FindingKind.FILE_CUT_SHORT if found.st_size < row.size_bytes else FindingKind.FILE_GROWN
+        )
         return kind, f"{found.st_size} bytes instead of {row.size_bytes}"
     if scope.digests and row.digest is not None and file_digest(path) != row.digest:
-        return Kind.BYTES_CHANGED, "its BLAKE3 digest is another one"
+        return FindingKind.BYTES_CHANGED, "its BLAKE3 digest is another one"
     if scope.decode is not None and (wrong := scope.decode(path)):
-        return Kind.FILE_UNREADABLE, wrong
+        return FindingKind.FILE_UNREADABLE, wrong
     return None
 
 
-def _finding(kind: Kind, row: Segment, detail: str) -> Finding:
+def _finding(kind: FindingKind, row: Segment, detail: str) -> Finding:
     return Finding(
         kind=kind,
         camera_id=row.camera_id,

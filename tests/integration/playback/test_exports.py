@@ -23,16 +23,12 @@ from streamwarden.errors import (
     RangeTooLong,
 )
 from streamwarden.evidence.export_proof import ExportProver, check_export
-from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
+from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.recordings import exports as module
 from streamwarden.recordings.durable import file_digest
-from streamwarden.recordings.exports import (
-    KEPT_FOR,
-    Export,
-    Exports,
-)
+from streamwarden.recordings.exports import KEPT_FOR, Export, Exports
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_camera, at
@@ -68,7 +64,7 @@ class Office:
     """Exports over a record root with twelve seconds of footage, then a gap, then three more."""
 
     def __init__(
-        self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG, key: SigningKey | None = None
+        self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG, key: SealKey | None = None
     ) -> None:
         self.root, self.camera_id, self.clock = root, uuid4(), FakeClock(at(3_600))
         folder = root / "alice" / str(self.camera_id) / "2026-03-01"
@@ -91,7 +87,7 @@ class Office:
         )
         self.exports.start()
 
-    def prover(self, key: SigningKey) -> ExportProver:
+    def prover(self, key: SealKey) -> ExportProver:
         return ExportProver(
             record_root=self.root,
             key=key,
@@ -261,12 +257,12 @@ def test_a_cancelled_export_leaves_no_file(office: Office) -> None:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> SigningKey:
+def key(tmp_path: Path) -> SealKey:
     return new_key(tmp_path / "seal.pem")
 
 
 @pytest.fixture
-def notary(tmp_path: Path, jobs: JobRunner, key: SigningKey) -> Iterator[Office]:
+def notary(tmp_path: Path, jobs: JobRunner, key: SealKey) -> Iterator[Office]:
     """Exports that are signed, of a camera that was wanted for 45 seconds."""
     made = Office(tmp_path / "root", jobs, key=key)
     camera = a_camera(id=made.camera_id)
@@ -291,7 +287,7 @@ def saved(office: Office, export_id: UUID, folder: Path) -> tuple[Path, Path]:
 
 
 def test_an_export_is_proven_offline_and_a_changed_one_is_not(
-    notary: Office, key: SigningKey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    notary: Office, key: SealKey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = notary.ended(notary.add(2, 60).id)
     assert (made.state, made.proven) == ("done", True)
@@ -324,7 +320,7 @@ def test_an_export_is_proven_offline_and_a_changed_one_is_not(
 
 
 def test_seconds_that_an_export_does_not_account_for_are_found(
-    notary: Office, key: SigningKey, tmp_path: Path
+    notary: Office, key: SealKey, tmp_path: Path
 ) -> None:
     notary.storage.tables.gaps.clear()
     made = notary.ended(notary.add(0, 60).id)

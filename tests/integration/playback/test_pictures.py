@@ -14,9 +14,9 @@ import pytest
 from streamwarden.errors import NoPicture, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.mp4.fragments import FragmentScan
-from streamwarden.recordings.live import LiveShelf
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import IndexedFiles
-from streamwarden.recordings.snapshots import FRESH_S, Pictures
+from streamwarden.recordings.snapshots import FRESH_S, SnapshotMaker
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.integration.playback.footage import FFMPEG, rows_of, write_segments
@@ -27,8 +27,8 @@ class Studio:
 
     def __init__(self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG) -> None:
         self.root, self.camera_id, self.clock = root, uuid4(), FakeClock()
-        self.shelf, self.storage = LiveShelf(self.clock), FakeStorage()
-        self.pictures = Pictures(
+        self.shelf, self.storage = LiveIndex(self.clock), FakeStorage()
+        self.pictures = SnapshotMaker(
             jobs=jobs,
             ffmpeg=lambda: ffmpeg,
             shelf=lambda: self.shelf,

@@ -19,8 +19,8 @@ from streamwarden.paths import live_name
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.camera_files import Archive
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
-from streamwarden.recordings.reconcile import Mended
-from streamwarden.recordings.verify import Finding, Scope
+from streamwarden.recordings.reconcile import Repair
+from streamwarden.recordings.verify import Finding, VerifyOptions
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -181,14 +181,14 @@ class Recordings:
 
     # What is found
 
-    def verify(self, *cameras: Camera, scope: Scope | None = None) -> list[Finding]:
+    def verify(self, *cameras: Camera, scope: VerifyOptions | None = None) -> list[Finding]:
         ids = [camera.id for camera in cameras]
-        scope = scope or Scope(to=at(3600))
+        scope = scope or VerifyOptions(to=at(3600))
         return list(reconcile.verify(self.root, self.database, ids, scope))
 
-    def reconcile(self, *cameras: Camera, scope: Scope | None = None) -> list[Mended]:
+    def reconcile(self, *cameras: Camera, scope: VerifyOptions | None = None) -> list[Repair]:
         ids = [camera.id for camera in cameras]
-        scope = scope or Scope(to=at(3600))
+        scope = scope or VerifyOptions(to=at(3600))
         return list(reconcile.reconcile(self.root, self.database, ids, scope))
 
     def forget_rows(self, *ids: UUID) -> None:

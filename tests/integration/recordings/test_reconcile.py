@@ -9,8 +9,8 @@ import pytest
 from streamwarden.model import Camera, Gap
 from streamwarden.mp4.fragments import FileSummary
 from streamwarden.recordings import reconcile
-from streamwarden.recordings.reconcile import Mended
-from streamwarden.recordings.verify import Kind, Scope
+from streamwarden.recordings.reconcile import Repair
+from streamwarden.recordings.verify import FindingKind, VerifyOptions
 from streamwarden.storage.pool import Database
 from tests.integration.recordings.stage import Recordings, at
 
@@ -28,7 +28,7 @@ def camera(made: Recordings) -> Camera:
     return camera
 
 
-def outcome(mended: list[Mended]) -> list[tuple[str, bool]]:
+def outcome(mended: list[Repair]) -> list[tuple[str, bool]]:
     return [(one.finding.kind.value, bool(one.how)) for one in mended]
 
 
@@ -191,7 +191,7 @@ def test_a_file_that_no_row_can_hold_stops_nothing(
     (path.parent / name).write_bytes(content)
     made.forget_rows(row.id)
     assert outcome(made.reconcile(camera)) == [("row_missing", False), ("row_missing", True)]
-    assert [found.kind for found in made.verify()] == [Kind.ROW_MISSING]
+    assert [found.kind for found in made.verify()] == [FindingKind.ROW_MISSING]
 
 
 def test_a_second_file_with_the_same_run_and_number_is_not_called_indexed(
@@ -234,10 +234,10 @@ def test_only_the_asked_time_and_camera_are_mended(made: Recordings, camera: Cam
     files = made.files(camera)
     files[0].unlink()
     files[5].unlink()
-    scope = Scope(from_=at(12), to=at(100))
+    scope = VerifyOptions(from_=at(12), to=at(100))
     assert outcome(made.reconcile(camera, scope=scope)) == [("file_missing", True)]
     assert lost(made, camera) == [(14, 16, "file_lost")]
-    assert [found.kind for found in made.verify()] == [Kind.FILE_MISSING] * 2
+    assert [found.kind for found in made.verify()] == [FindingKind.FILE_MISSING] * 2
 
 
 def test_a_file_that_reaches_into_the_asked_time_is_indexed_and_not_called_lost(
@@ -245,7 +245,7 @@ def test_a_file_that_reaches_into_the_asked_time_is_indexed_and_not_called_lost(
 ) -> None:
     before = made.rows(camera)
     made.forget_rows(before[1].id)  # 2 to 4
-    made.reconcile(camera, scope=Scope(from_=at(3), to=at(100)))
+    made.reconcile(camera, scope=VerifyOptions(from_=at(3), to=at(100)))
     assert made.rows(camera) == before
     assert lost(made, camera) == []
 

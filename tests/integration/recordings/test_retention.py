@@ -15,9 +15,9 @@ from streamwarden.errors import Unavailable
 from streamwarden.model import Camera, Segment
 from streamwarden.paths import STATE, segment_id
 from streamwarden.recordings import offline_retention, reconcile, retention
-from streamwarden.recordings.offline_retention import BOOK, Outage
-from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Limits, Sweeper
-from streamwarden.recordings.verify import Scope
+from streamwarden.recordings.offline_retention import DELETION_LOG, OfflineRetention
+from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Retention, RetentionLimits
+from streamwarden.recordings.verify import VerifyOptions
 from streamwarden.storage.pool import Database, StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
 from tests.integration.recordings.stage import NOON, Recordings, at
@@ -64,25 +64,25 @@ def two(made: Recordings) -> tuple[Camera, Camera]:
     return first, second
 
 
-Make = Callable[..., Sweeper]
+Make = Callable[..., Retention]
 
 
 @pytest.fixture
 def make(made: Recordings, hand: Hand) -> Make:
     state = made.root / STATE
-    hand.book = state / BOOK
+    hand.book = state / DELETION_LOG
 
-    def sweeper(**limits: object) -> Sweeper:
+    def sweeper(**limits: object) -> Retention:
         given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
-        return Sweeper(
+        return Retention(
             record_root=made.root,
-            limits=Limits(**given),  # type: ignore[arg-type]
+            limits=RetentionLimits(**given),  # type: ignore[arg-type]
             segments=made.segments,
             gaps=made.gaps,
             periods=made.periods,
             counter=hand,
             clock=hand,
-            outage=Outage(
+            outage=OfflineRetention(
                 record_root=made.root,
                 state=state,
                 waiting_since=lambda: hand.waiting_since,
@@ -93,7 +93,7 @@ def make(made: Recordings, hand: Hand) -> Make:
     return sweeper
 
 
-def finish(sweeper: Sweeper) -> int:
+def finish(sweeper: Retention) -> int:
     """Sweep until there is nothing more to do."""
     sweeps = 0
     while sweeper.sweep():
@@ -290,7 +290,7 @@ def test_an_empty_day_goes_with_its_last_file(
 STEPS: dict[str, tuple[object, str, bool]] = {
     "before marking": (SegmentRepository, "mark_deleting", False),
     "after marking": (SegmentRepository, "mark_deleting", True),
-    "before trimming": (Sweeper, "_trim", False),
+    "before trimming": (Retention, "_trim", False),
     "before unlinking": (Path, "unlink", False),
     "after unlinking": (Path, "unlink", True),
     "before syncing": (offline_retention, "sync_folder", False),
@@ -447,12 +447,12 @@ def test_a_disk_that_refuses_everything_has_nothing_more_marked(
 
 
 def test_what_will_be_deleted_is_said_in_words() -> None:
-    said = Limits(keep_for=timedelta(days=30), reserve_bytes=5 * 1024**3).in_words()
+    said = RetentionLimits(keep_for=timedelta(days=30), reserve_bytes=5 * 1024**3).in_words()
     assert said == (
         "recordings older than 30 days are deleted, "
         "the oldest as well while less than 5.0 GiB of the disk is free"
     )
-    quotas = Limits(
+    quotas = RetentionLimits(
         keep_for=timedelta(days=7),
         reserve_bytes=0,
         total_bytes=2 * 1024**4,
@@ -477,10 +477,10 @@ class Away:
 
 
 @pytest.fixture
-def away(make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sweeper]:
+def away(make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Retention]:
     """A sweeper an hour later, with a disk of which too little is free, and no index."""
 
-    def sweeper(*, missing: int) -> Sweeper:
+    def sweeper(*, missing: int) -> Retention:
         hand.seconds, hand.free_bytes = HOUR_S, 10**6
         made = make(reserve_bytes=10**6 + missing)
         monkeypatch.setattr(made, "_segments", Away())
@@ -606,7 +606,7 @@ def test_a_deletion_that_is_written_down_while_we_look_is_known(
 ) -> None:
     looking, scope, blind = (
         reconcile.verifier(made.root, made.database),
-        Scope(to=at(3600)),
+        VerifyOptions(to=at(3600)),
         away(missing=1),
     )
     assert blind.sweep()

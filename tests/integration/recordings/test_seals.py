@@ -25,14 +25,14 @@ from streamwarden.cli.main import main
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, seal_name
-from streamwarden.evidence.seal_keys import SigningKey, by_id, new_key
+from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
 from streamwarden.evidence.sealer import Sealer
 from streamwarden.evidence.seals import Entry, SegmentEntry, decode_entries, read_seal
-from streamwarden.evidence.signed_check import Question, SignedFinding
+from streamwarden.evidence.signed_check import SignedCheckOptions, SignedFinding
 from streamwarden.evidence.statements import sign
 from streamwarden.model import Camera, SealRow
-from streamwarden.recordings.offline_retention import Outage
-from streamwarden.recordings.retention import Limits, Sweeper
+from streamwarden.recordings.offline_retention import OfflineRetention
+from streamwarden.recordings.retention import Retention, RetentionLimits
 from streamwarden.storage.pool import Database
 from streamwarden.storage.seal_records import SealRepository
 from tests.integration.recordings.stage import Recordings, at
@@ -66,13 +66,11 @@ class Desk:
     """Where recordings are sealed and checked."""
 
     made: Recordings
-    key: SigningKey
+    key: SealKey
     clock: HandClock = field(default_factory=HandClock)
     keep_for: timedelta = YEARS
 
-    def sealer(
-        self, *, key: SigningKey | None = None, table: SealRepository | None = None
-    ) -> Sealer:
+    def sealer(self, *, key: SealKey | None = None, table: SealRepository | None = None) -> Sealer:
         return Sealer(
             record_root=self.made.root,
             key=key or self.key,
@@ -82,14 +80,14 @@ class Desk:
             keep_for=self.keep_for,
         )
 
-    def seal(self, camera: Camera, until_s: float, *, key: SigningKey | None = None) -> int:
+    def seal(self, camera: Camera, until_s: float, *, key: SealKey | None = None) -> int:
         return self.sealer(key=key).seal(camera.id, at(until_s))
 
     def check(
-        self, *cameras: Camera, keys: Collection[SigningKey] = (), **asked: object
+        self, *cameras: Camera, keys: Collection[SealKey] = (), **asked: object
     ) -> list[SignedFinding]:
         known = by_id(key.public for key in keys or [self.key])
-        question = Question(keys=known, **asked)  # type: ignore[arg-type]  # its own fields
+        question = SignedCheckOptions(keys=known, **asked)  # type: ignore[arg-type]  # its own fields
         return check_signed(self.made.root, [camera.id for camera in cameras], question)[1]
 
     def kinds(self, *cameras: Camera, **asked: object) -> list[str]:
@@ -135,7 +133,9 @@ def test_what_is_complete_and_unaltered_is_proven(desk: Desk, camera: Camera) ->
     assert desk.sealed_paths(camera) == desk.stored_paths(camera)
     assert desk.check(camera) == []
     assert desk.check() == []
-    (proven,), _ = check_signed(desk.made.root, [], Question(keys=by_id([desk.key.public])))
+    (proven,), _ = check_signed(
+        desk.made.root, [], SignedCheckOptions(keys=by_id([desk.key.public]))
+    )
     assert (proven.seals, proven.files, proven.wanted_s, proven.gap_s) == (3, 10, 28.0, 8.0)
     assert (proven.from_, proven.until) == (at(0), at(3600))
 
@@ -530,15 +530,15 @@ class Uncounted:
 
 def sweep(desk: Desk, keep_s: float) -> None:
     """Delete what is older than ``keep_s`` seconds at the hands' time."""
-    sweeper = Sweeper(
+    sweeper = Retention(
         record_root=desk.made.root,
-        limits=Limits(keep_for=timedelta(seconds=keep_s), reserve_bytes=0),
+        limits=RetentionLimits(keep_for=timedelta(seconds=keep_s), reserve_bytes=0),
         segments=desk.made.segments,
         gaps=desk.made.gaps,
         periods=desk.made.periods,
         counter=Uncounted(),
         clock=desk.clock,
-        outage=Outage(
+        outage=OfflineRetention(
             record_root=desk.made.root,
             state=desk.made.root / ".streamwarden",
             waiting_since=lambda: None,

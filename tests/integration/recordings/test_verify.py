@@ -14,11 +14,11 @@ from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import decode
 from streamwarden.model import Camera, Gap
 from streamwarden.recordings.reconcile import verifier
-from streamwarden.recordings.verify import Finding, Kind, Scope
+from streamwarden.recordings.verify import Finding, FindingKind, VerifyOptions
 from streamwarden.storage.recording_index import GapRepository
 from tests.integration.recordings.stage import Recordings, at
 
-PLAYED = Scope(to=at(3600), decode=partial(decode, find_ffmpeg(None)))
+PLAYED = VerifyOptions(to=at(3600), decode=partial(decode, find_ffmpeg(None)))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_file_that_was_cut_short_is_named(made: Recordings, camera: Camera) ->
     path = made.files(camera)[1]
     os.truncate(path, path.stat().st_size - 1)
     found = one(made.verify(camera))
-    assert found.kind is Kind.FILE_CUT_SHORT
+    assert found.kind is FindingKind.FILE_CUT_SHORT
     assert found.path == str(path.relative_to(made.root))
     assert place(found) == (3, 5)
     assert f"instead of {path.stat().st_size + 1}" in found.detail
@@ -73,7 +73,7 @@ def test_a_file_that_grew_is_named(made: Recordings, camera: Camera) -> None:
     path = made.files(camera)[0]
     path.write_bytes(path.read_bytes() + b"\0")
     found = one(made.verify(camera))
-    assert (found.kind, found.path) == (Kind.FILE_GROWN, str(path.relative_to(made.root)))
+    assert (found.kind, found.path) == (FindingKind.FILE_GROWN, str(path.relative_to(made.root)))
 
 
 def flip(path: Path, position: int) -> None:
@@ -88,15 +88,15 @@ def test_one_flipped_bit_is_found(made: Recordings, camera: Camera, where: str) 
     size = path.stat().st_size
     flip(path, {"first": 0, "middle": size // 2, "last": size - 1}[where])
     found = one(made.verify(camera))
-    assert (found.kind, found.path) == (Kind.BYTES_CHANGED, str(path.relative_to(made.root)))
+    assert (found.kind, found.path) == (FindingKind.BYTES_CHANGED, str(path.relative_to(made.root)))
 
 
 def test_a_quick_look_reads_no_bytes(made: Recordings, camera: Camera) -> None:
     path = made.files(camera)[2]
     flip(path, 5000)
-    assert made.verify(camera, scope=Scope(to=at(3600), digests=False)) == []
+    assert made.verify(camera, scope=VerifyOptions(to=at(3600), digests=False)) == []
     os.truncate(path, 5000)
-    assert made.verify(camera, scope=Scope(to=at(3600), digests=False)) != []
+    assert made.verify(camera, scope=VerifyOptions(to=at(3600), digests=False)) != []
 
 
 def test_decoding_finds_what_was_broken_before_it_was_digested(
@@ -112,7 +112,10 @@ def test_decoding_finds_what_was_broken_before_it_was_digested(
     path = other.record(victim, 0, 2)
     assert other.verify(victim) == []
     found = one(other.verify(victim, scope=PLAYED))
-    assert (found.kind, found.path) == (Kind.FILE_UNREADABLE, str(path.relative_to(other.root)))
+    assert (found.kind, found.path) == (
+        FindingKind.FILE_UNREADABLE,
+        str(path.relative_to(other.root)),
+    )
     assert found.detail
     other.close()
 
@@ -124,25 +127,25 @@ def test_a_row_that_was_removed_is_found_by_its_file(made: Recordings, camera: C
     row = made.rows(camera)[1]
     made.forget_rows(row.id)
     found = made.verify(camera)
-    assert {one.kind for one in found} == {Kind.ROW_MISSING, Kind.SECOND_MISSING}
+    assert {one.kind for one in found} == {FindingKind.ROW_MISSING, FindingKind.SECOND_MISSING}
     by_kind = {one.kind: one for one in found}
-    assert by_kind[Kind.ROW_MISSING].path == row.path
-    assert place(by_kind[Kind.ROW_MISSING]) == (3, None)
-    assert place(by_kind[Kind.SECOND_MISSING]) == (3, 5)
+    assert by_kind[FindingKind.ROW_MISSING].path == row.path
+    assert place(by_kind[FindingKind.ROW_MISSING]) == (3, None)
+    assert place(by_kind[FindingKind.SECOND_MISSING]) == (3, 5)
 
 
 def test_a_file_that_was_removed_is_found_by_its_row(made: Recordings, camera: Camera) -> None:
     path = made.files(camera)[4]
     path.unlink()
     found = one(made.verify(camera))
-    assert (found.kind, found.path) == (Kind.FILE_MISSING, str(path.relative_to(made.root)))
+    assert (found.kind, found.path) == (FindingKind.FILE_MISSING, str(path.relative_to(made.root)))
     assert place(found) == (12, 14)
 
 
 def test_a_whole_folder_that_was_removed_is_found(made: Recordings, camera: Camera) -> None:
     made.folder(camera).rename(made.root / "elsewhere")
     found = made.verify()
-    assert [one.kind for one in found] == [Kind.FILE_MISSING] * 6
+    assert [one.kind for one in found] == [FindingKind.FILE_MISSING] * 6
 
 
 def test_a_link_in_the_place_of_a_file_is_not_taken_for_it(
@@ -151,7 +154,7 @@ def test_a_link_in_the_place_of_a_file_is_not_taken_for_it(
     path = made.files(camera)[0]
     path.rename(tmp_path / "moved.mp4")
     path.symlink_to(tmp_path / "moved.mp4")
-    assert one(made.verify(camera)).kind is Kind.FILE_UNREADABLE
+    assert one(made.verify(camera)).kind is FindingKind.FILE_UNREADABLE
 
 
 # Seconds
@@ -165,7 +168,7 @@ def test_a_second_left_out_between_two_segments_is_found(
     made.record(camera, 0, 2)
     made.record(camera, 2 + missing_s, 5)
     found = one(made.verify(camera))
-    assert found.kind is Kind.SECOND_MISSING
+    assert found.kind is FindingKind.SECOND_MISSING
     assert place(found) == (2, 2 + missing_s)
     assert f"{missing_s:.3f} s" in found.detail
 
@@ -210,7 +213,7 @@ def test_a_gap_left_open_after_the_stop_is_found(made: Recordings) -> None:
     made.miss(camera, 2, None)
     made.unwant(camera, 9)
     found = one(made.verify(camera))
-    assert (found.kind, place(found)) == (Kind.GAP_LEFT_OPEN, (2, None))
+    assert (found.kind, place(found)) == (FindingKind.GAP_LEFT_OPEN, (2, None))
 
 
 def test_a_gap_that_is_rightly_open_is_none(made: Recordings) -> None:
@@ -227,7 +230,7 @@ def test_a_gap_left_open_while_recording_went_on_is_found(made: Recordings) -> N
     made.miss(camera, 2, None)
     made.record_all(camera, 6, 10)
     found = one(made.verify(camera))
-    assert (found.kind, place(found)) == (Kind.GAP_LEFT_OPEN, (2, None))
+    assert (found.kind, place(found)) == (FindingKind.GAP_LEFT_OPEN, (2, None))
 
 
 def test_a_gap_about_to_be_closed_is_no_finding(made: Recordings) -> None:
@@ -241,7 +244,7 @@ def test_a_gap_about_to_be_closed_is_no_finding(made: Recordings) -> None:
 def test_a_gap_and_a_segment_over_the_same_time_are_found(made: Recordings, camera: Camera) -> None:
     made.miss(camera, 4, 6)
     found = one(made.verify(camera))
-    assert (found.kind, place(found)) == (Kind.SECOND_TWICE, (4, 6))
+    assert (found.kind, place(found)) == (FindingKind.SECOND_TWICE, (4, 6))
 
 
 def test_two_runs_that_overlap_are_in_order(made: Recordings) -> None:
@@ -304,7 +307,7 @@ def test_a_file_that_gets_its_row_while_we_look_is_no_finding(made: Recordings) 
     looking = verifier(made.root, made.database)
     made.forget_rows(*(row.id for row in rows))
     looking._pending = lambda: next(looks)
-    assert [found.kind for found in looking.verify(camera.id, Scope(to=at(3600)))] == []
+    assert [found.kind for found in looking.verify(camera.id, VerifyOptions(to=at(3600)))] == []
 
 
 def test_what_retention_has_marked_is_no_finding(made: Recordings, camera: Camera) -> None:
@@ -331,7 +334,7 @@ def test_a_file_that_retention_takes_while_we_look_is_no_finding(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GapRepository, "in_range", in_range)
-        assert list(looking.verify(camera.id, Scope(to=at(3600)))) == []
+        assert list(looking.verify(camera.id, VerifyOptions(to=at(3600)))) == []
 
 
 # Scope
@@ -349,15 +352,17 @@ def test_only_the_asked_time_is_looked_at(made: Recordings, camera: Camera) -> N
     files[0].unlink()  # 1 to 3
     files[5].unlink()  # 14 to 16
     made.forget_rows(made.rows(camera)[2].id)  # 5 to 7
-    middle = Scope(from_=at(3.5), to=at(13))
+    middle = VerifyOptions(from_=at(3.5), to=at(13))
     assert {found.kind for found in made.verify(camera, scope=middle)} == {
-        Kind.ROW_MISSING,
-        Kind.SECOND_MISSING,
+        FindingKind.ROW_MISSING,
+        FindingKind.SECOND_MISSING,
     }
-    assert made.verify(camera, scope=Scope(from_=at(7), to=at(14))) == []
-    assert [place(found) for found in made.verify(camera, scope=Scope(to=at(4)))] == [(1, 3)]
+    assert made.verify(camera, scope=VerifyOptions(from_=at(7), to=at(14))) == []
+    assert [place(found) for found in made.verify(camera, scope=VerifyOptions(to=at(4)))] == [
+        (1, 3)
+    ]
     assert [
-        place(found) for found in made.verify(camera, scope=Scope(from_=at(14), to=at(99)))
+        place(found) for found in made.verify(camera, scope=VerifyOptions(from_=at(14), to=at(99)))
     ] == [(14, 16)]
 
 
@@ -365,10 +370,10 @@ def test_a_file_that_reaches_into_the_asked_time_is_found_too(
     made: Recordings, camera: Camera
 ) -> None:
     made.forget_rows(made.rows(camera)[1].id)  # 3 to 5
-    found = made.verify(camera, scope=Scope(from_=at(4), to=at(16)))
+    found = made.verify(camera, scope=VerifyOptions(from_=at(4), to=at(16)))
     assert {one.kind: place(one) for one in found} == {
-        Kind.ROW_MISSING: (3, None),
-        Kind.SECOND_MISSING: (4, 5),
+        FindingKind.ROW_MISSING: (3, None),
+        FindingKind.SECOND_MISSING: (4, 5),
     }
 
 
@@ -382,7 +387,7 @@ def test_a_camera_known_by_its_files_alone_is_looked_at(made: Recordings) -> Non
     camera = made.camera(wanted_s=None)
     made.record(camera, 0, 2)
     made.forget_rows(made.rows(camera)[0].id)
-    assert [found.kind for found in made.verify()] == [Kind.ROW_MISSING]
+    assert [found.kind for found in made.verify()] == [FindingKind.ROW_MISSING]
 
 
 def test_a_beginning_that_retention_has_deleted_is_not_missed(
@@ -454,7 +459,7 @@ def test_a_file_that_may_not_be_read_is_not_called_lost(
 ) -> None:
     refuse(monkeypatch, os, "open", made.files(camera)[0])
     found = one(made.verify(camera))
-    assert (found.kind, found.detail) == (Kind.FILE_UNREADABLE, "Permission denied")
+    assert (found.kind, found.detail) == (FindingKind.FILE_UNREADABLE, "Permission denied")
 
 
 def test_a_folder_that_may_not_be_entered_costs_no_row(
@@ -464,7 +469,7 @@ def test_a_folder_that_may_not_be_entered_costs_no_row(
     victim = made.files(camera)[0]
     refuse(monkeypatch, Path, "lstat", victim)
     refuse(monkeypatch, os, "scandir", victim.parent)
-    assert one(made.verify(camera)).kind is Kind.FILE_UNREADABLE
+    assert one(made.verify(camera)).kind is FindingKind.FILE_UNREADABLE
     assert [mended.how for mended in made.reconcile(camera)] == [""]
     assert made.rows(camera) == before
 

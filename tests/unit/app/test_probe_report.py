@@ -10,18 +10,18 @@ from streamwarden.ffmpeg.sampling import (
     PacketTrack,
     Sample,
     TrackDescription,
-    describe_tracks,
+    described,
     sample_script,
 )
 from streamwarden.model import Cause
-from streamwarden.probe.advice import Fate
-from streamwarden.probe.camera_probe import Probe, ProbeReport, probe_camera, report
-from streamwarden.probe.rtsp_client import CameraUrl, Login, NotDescribed, Track, Trouble
+from streamwarden.probe.advice import TrackHandling
+from streamwarden.probe.camera_probe import ProbeReport, ProbeSample, probe_camera, report
+from streamwarden.probe.rtsp_client import CameraUrl, Login, NotDescribed, SdpTrack, Trouble
 
 URL = CameraUrl("rtsp://192.0.2.7/a", Login("u", "SECRET"))
-VIDEO = Track("video", "t0", "H264", 90_000)
-AUDIO = Track("audio", "t1", "PCMA", 8000)
-DATA = Track("application", "t2", "vnd.onvif.metadata", 90_000)
+VIDEO = SdpTrack("video", "t0", "H264", 90_000)
+AUDIO = SdpTrack("audio", "t1", "PCMA", 8000)
+DATA = SdpTrack("application", "t2", "vnd.onvif.metadata", 90_000)
 
 
 def picture(codec: str = "h264", *, key_every: int = 25, count: int = 126) -> PacketTrack:
@@ -42,14 +42,14 @@ def sound(codec: str = "pcm_alaw", *, count: int = 10) -> PacketTrack:
 
 def probed(
     *tracks: PacketTrack,
-    named: tuple[Track, ...] = (VIDEO,),
+    named: tuple[SdpTrack, ...] = (VIDEO,),
     audio: str | None = "copy",
     cause: Cause | None = None,
     profile: str | None = "High",
 ) -> ProbeReport:
     said = [TrackDescription(tracks[0].codec, profile, None, None)] if tracks else []
     sample = Sample(tracks=tracks, descriptions=said, cause=cause, audio=audio)
-    return report(URL, Probe(named, sample, 10.0))
+    return report(URL, ProbeSample(named, sample, 10.0))
 
 
 def codes(found: ProbeReport) -> list[str]:
@@ -68,7 +68,11 @@ def test_a_good_camera_has_all_its_figures_and_nothing_wrong() -> None:
         25,
     )
     assert (first.key_frame_s, first.bits_per_second, first.b_frames) == (1, 200_000, False)
-    assert [track.fate for track in found.tracks] == [Fate.KEPT, Fate.MADE_AAC, Fate.LEFT_OUT]
+    assert [track.fate for track in found.tracks] == [
+        TrackHandling.KEPT,
+        TrackHandling.MADE_AAC,
+        TrackHandling.LEFT_OUT,
+    ]
     assert (second.codec, third.codec) == ("G.711 A-law", "ONVIF metadata")
     shown = "\n".join(lines_of(found))
     assert "H.264 High, 640x360, 25 frames/s, a key frame every 1 s, 200 kbit/s" in shown
@@ -84,7 +88,7 @@ def test_which_browsers_play_it_is_told_to_scripts() -> None:
 
 def test_a_certificate_that_nobody_vouches_for_is_a_problem() -> None:
     sample = Sample(tracks=[picture()], descriptions=[], cause=None, audio="copy")
-    found = report(URL, Probe((VIDEO,), sample, 10.0, "self-signed certificate"))
+    found = report(URL, ProbeSample((VIDEO,), sample, 10.0, "self-signed certificate"))
     assert codes(found) == ["certificate"]
 
 
@@ -113,7 +117,7 @@ def test_each_fault_has_its_word(found: ProbeReport, expected: list[str]) -> Non
 
 def test_only_the_first_picture_is_recorded() -> None:
     found = probed(picture(), picture(), named=(VIDEO, VIDEO))
-    assert [track.fate for track in found.tracks] == [Fate.KEPT, Fate.LEFT_OUT]
+    assert [track.fate for track in found.tracks] == [TrackHandling.KEPT, TrackHandling.LEFT_OUT]
 
 
 @pytest.mark.parametrize("trouble", list(Trouble))
@@ -139,7 +143,7 @@ Output #0, framecrc, to 'pipe:1':
 
 
 def test_profiles_and_sound_are_read_from_ffmpegs_lines_about_its_input() -> None:
-    assert describe_tracks(BANNERS) == [
+    assert described(BANNERS) == [
         TrackDescription("h264", "Constrained Baseline", None, None),
         TrackDescription("aac", "LC", 16000, "mono"),
         TrackDescription("pcm_alaw", None, 8000, "mono"),

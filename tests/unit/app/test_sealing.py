@@ -21,7 +21,7 @@ from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.seal_files import SealingFailed
 from streamwarden.evidence.seal_keys import new_key
-from streamwarden.evidence.sealer import SealKeeper
+from streamwarden.evidence.sealer import SealSchedule
 from streamwarden.metrics.recording_metrics import RecordingMetrics, SealMetrics
 from tests.fakes.http import FakeClock
 
@@ -62,7 +62,7 @@ class Night:
         self.clock = FakeClock(MIDNIGHT + timedelta(minutes=6))
         self.registry = CollectorRegistry()
         self.waiting: datetime | None = None
-        self.keeper = SealKeeper(
+        self.keeper = SealSchedule(
             sealer=self.sealer,  # type: ignore[arg-type]  # all that is asked of it
             waiting_since=lambda: self.waiting,
             clock=self.clock,

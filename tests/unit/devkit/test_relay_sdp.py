@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from streamwarden.devkit.relay.sdp import label_of, padded_with_metadata, with_track_controls
-from streamwarden.probe.rtsp_client import Track, tracks_of
+from streamwarden.probe.rtsp_client import SdpTrack, tracks_of
 
 SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\na=control:*\r\nt=0 0\r\n"
@@ -14,9 +14,9 @@ SDP = (
 
 def test_tracks_have_their_control_codec_and_clock() -> None:
     assert tracks_of(SDP) == (
-        Track("video", "streamid=0", "H264", 90000),
-        Track("audio", "streamid=1", "MPEG4-GENERIC", 44100),
-        Track("audio", "streamid=2", "PCMA", 8000),
+        SdpTrack("video", "streamid=0", "H264", 90000),
+        SdpTrack("audio", "streamid=1", "MPEG4-GENERIC", 44100),
+        SdpTrack("audio", "streamid=2", "PCMA", 8000),
     )
     assert [label_of(track) for track in tracks_of(SDP)] == ["H264", "MPEG-4 Audio", "G711"]
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.evidence.export_proof import ExportProof, SealNamed, read_proof
-from streamwarden.evidence.seal_keys import SigningKey
+from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
     NOTHING_BEFORE,
     Entry,
     GapEntry,
+    SealDraft,
     SegmentEntry,
-    Stretch,
     WantedEntry,
     decode_entries,
     encode_entries,
@@ -29,8 +29,8 @@ from streamwarden.evidence.seals import (
 )
 from streamwarden.evidence.statements import Damaged, line_of, parse_signed, read_line, sign
 
-KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-OTHER = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+KEY = SealKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+OTHER = SealKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -58,8 +58,8 @@ segments = st.builds(
 entry_lists = st.lists(st.one_of(wishes, gaps, segments), max_size=6)
 
 
-def stretch(entries: list[Entry]) -> Stretch:
-    return Stretch(camera_id=CAMERA, from_=NOON, until=NOON, entries=entries, removed_until=None)
+def stretch(entries: list[Entry]) -> SealDraft:
+    return SealDraft(camera_id=CAMERA, from_=NOON, until=NOON, entries=entries, removed_until=None)
 
 
 @given(entry_lists)

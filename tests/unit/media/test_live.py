@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.recordings.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveShelf, LiveWindow
+from streamwarden.recordings.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveIndex, LiveWindow
 from tests.fakes.http import FakeClock
 from tests.unit.media import boxes
 
@@ -30,7 +30,7 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.shelf = LiveShelf(self.clock)
+        self.shelf = LiveIndex(self.clock)
         self.camera_id: UUID = uuid4()
         self.live = folder / ".live"
         self.live.mkdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamwarden.probe.rtsp_client import Track, sections_of, tracks_of
+from streamwarden.probe.rtsp_client import SdpTrack, sections_of, tracks_of
 
 # MediaMTX's own words for codecs (internal/formatlabel).
 _LABELS = {
@@ -22,7 +22,7 @@ _LABELS = {
 }
 
 
-def label_of(track: Track) -> str:
+def label_of(track: SdpTrack) -> str:
     """Return MediaMTX's word for a track's codec."""
     return _LABELS.get(track.codec.upper(), "Generic")
 

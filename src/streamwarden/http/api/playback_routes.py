@@ -20,13 +20,7 @@ from pydantic import Field
 from streamwarden.auth.permissions import Action, Window
 from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.clock import Clock, rfc3339
-from streamwarden.errors import (
-    Denied,
-    InvalidInput,
-    NothingRecorded,
-    RangeTooLong,
-    SegmentNotFound,
-)
+from streamwarden.errors import Denied, InvalidInput, NothingRecorded, RangeTooLong, SegmentNotFound
 from streamwarden.http.api.access import Allowed, CameraAccess, PlayAccess, private
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.playlist import (

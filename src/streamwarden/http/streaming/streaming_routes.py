@@ -52,7 +52,7 @@ from streamwarden.http.wire import (
 )
 from streamwarden.recordings.exports import Exports
 from streamwarden.recordings.live import ShelfSource
-from streamwarden.recordings.snapshots import Pictures
+from streamwarden.recordings.snapshots import SnapshotMaker
 
 _RtspUrl = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_URL_CHARS), Field(repr=False)
@@ -379,7 +379,7 @@ class LiveFile(Resource):
 class Snapshot(Resource):
     """``GET /streams/{camera_id}/snapshot``."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: SnapshotMaker) -> None:
         self._pictures = pictures
 
     @operation(
