@@ -6,7 +6,7 @@ Why a wanted second was not recorded: one closed set for status, metrics and the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -18,6 +18,11 @@ class TimeRange:
 
     from_: datetime
     to: datetime
+
+    @property
+    def length(self) -> timedelta:
+        """The time from start to end."""
+        return self.to - self.from_
 
     def meets(self, started_at: datetime, ended_at: datetime) -> bool:
         """Tell whether any of it is within ``started_at`` to ``ended_at``."""

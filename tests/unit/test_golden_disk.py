@@ -52,6 +52,9 @@ from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.storage.journal import Journal, encode, read_pending
+from streamwarden.storage.recording_index import GapRepository
+from streamwarden.storage.seal_records import SealRepository
+from streamwarden.storage.streams import PeriodRepository
 from tests.fakes.http import FakeClock
 from tests.golden.stored import same_as_stored
 from tests.unit.app.desk import SECOND
@@ -221,8 +224,11 @@ def test_seals_and_their_files_are_written_as_they_were(tmp_path: Path) -> None:
     same_as_stored("seal-public-key.pem", KEY.public.pem)
 
 
-class Seals:
+class Seals(SealRepository):
     """What Postgres would say, for a proof; so do the next two."""
+
+    def __init__(self) -> None:
+        pass
 
     def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
         assert len(segments) == 2
@@ -239,8 +245,12 @@ class Seals:
         ]
 
 
-class Gaps:
-    def in_range(self, camera_id: UUID, _from: datetime, _to: datetime) -> list[Gap]:
+class Gaps(GapRepository):
+    def __init__(self) -> None:
+        pass
+
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Gap]:
+        del from_, to
         return [
             Gap(
                 id=GAPS[0], camera_id=camera_id, started_at=NOON, ended_at=after(2), cause="stalled"
@@ -248,8 +258,12 @@ class Gaps:
         ]
 
 
-class Periods:
-    def in_range(self, camera_id: UUID, _from: datetime, _to: datetime) -> list[WantedPeriod]:
+class Periods(PeriodRepository):
+    def __init__(self) -> None:
+        pass
+
+    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
+        del from_, to
         return [WantedPeriod(camera_id=camera_id, started_at=NOON, ended_at=None)]
 
 

@@ -1,4 +1,4 @@
-"""What can be shown to others: signed statements about footage, their chain, and the keys.
+"""Verifiable footage: signed statements about recordings, their chain, keys, and the offline check.
 
-Formats and rules alone (``docs/design/0012-verifiable-footage.md``); no file of a recording, no database.
+The formats are in ``docs/design/0012-verifiable-footage.md``.
 """

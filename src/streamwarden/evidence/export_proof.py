@@ -1,15 +1,15 @@
-"""The proof of an export: a signed statement about one file, made from these segments.
+"""Proofs of exports: a signed statement about one file and the segments that it was joined from.
 
-An export's proof: made when the export is done, and checked offline.
+A proof is made when the export is done, and checked offline with a public key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import Clock, rfc3339
@@ -20,13 +20,9 @@ from streamwarden.evidence.seals import (
     GapEntry,
     SegmentEntry,
     WantedEntry,
-    account_ends,
+    entries_of,
     entry_of,
-    gap_entry,
     ordered,
-    segment_entry,
-    wanted_entries,
-    wanted_spans,
 )
 from streamwarden.evidence.signed_check import (
     SignedFinding,
@@ -35,20 +31,82 @@ from streamwarden.evidence.signed_check import (
     second_missing,
 )
 from streamwarden.evidence.statements import Damaged, SignedStatement, parse_signed, read_line, sign
-from streamwarden.model import Gap, SealRow, Segment, WantedPeriod
+from streamwarden.model import Segment, TimeRange
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.exports import Export
-from streamwarden.recordings.verify import Span, holes
+from streamwarden.recordings.verify import holes
+from streamwarden.storage.recording_index import GapRepository
+from streamwarden.storage.seal_records import SealRepository
+from streamwarden.storage.streams import PeriodRepository
 
 TYPE: Final = "streamwarden.export"
-
 
 VERSION: Final = 1
 
 
+class NotProvable(StreamwardenError):
+    """A source is not what was stored, so nothing is signed."""
+
+    code = "not_provable"
+
+
+class ExportProver:
+    """Signs exports. Blocking: every file is read."""
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        key: SealKey,
+        seals: SealRepository,
+        gaps: GapRepository,
+        periods: PeriodRepository,
+        clock: Clock,
+    ) -> None:
+        self._root = record_root
+        self._key = key
+        self._seals = seals
+        self._gaps = gaps
+        self._periods = periods
+        self._clock = clock
+
+    def prove(self, export: Export, segments: Sequence[Segment], file: Path) -> bytes:
+        """Return the two lines of a proof of ``file``, joined from ``segments``.
+
+        Raises:
+            NotProvable: a source has other bytes than were stored, or no digest.
+            Unavailable, OSError: Postgres is away; a file cannot be read.
+        """
+        for segment in segments:
+            if segment.digest is None or file_digest(self._root / segment.path) != segment.digest:
+                raise NotProvable(f"{segment.path} is not what was stored")
+        camera_id, from_, to = export.camera_id, export.from_, export.to
+        seals = self._seals.that_hold(camera_id, [segment.id for segment in segments])
+        gaps = self._gaps.in_range(camera_id, from_, to)
+        before = min(to, self._clock.now())
+        periods = self._periods.in_range(camera_id, from_, before)
+        entries, until = entries_of(
+            segments, gaps, periods, since=from_, before=before, open_gaps_end=to
+        )
+        proof = ExportProof(
+            export_id=export.id,
+            camera_id=camera_id,
+            from_=from_,
+            to=to,
+            until=until,
+            size_bytes=file.stat().st_size,
+            digest=file_digest(file),
+            entries=entries,
+            seals=[NamedSeal(row.number, row.hash) for row in seals],
+            key_id=self._key.key_id,
+            signed_at=self._clock.now(),
+        )
+        return sign(self._key, proof.fields()).encoded()
+
+
 @dataclass(frozen=True, slots=True)
-class SealNamed:
-    """A seal that speaks of some of the segments."""
+class NamedSeal:
+    """A seal that has some of the segments among its entries."""
 
     number: int
     hash: bytes
@@ -56,7 +114,7 @@ class SealNamed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportProof:
-    """What is signed of an export. ``until`` is up to when the account of seconds reaches."""
+    """The content of a proof. Up to ``until`` every wanted second is in a segment or a gap."""
 
     export_id: UUID
     camera_id: UUID
@@ -66,12 +124,12 @@ class ExportProof:
     size_bytes: int
     digest: bytes
     entries: Sequence[Entry]
-    seals: Sequence[SealNamed]
+    seals: Sequence[NamedSeal]
     key_id: str
     signed_at: datetime
 
     def fields(self) -> dict[str, object]:
-        """Return what its line says."""
+        """Return the fields of its line."""
         return {
             "type": TYPE,
             "version": VERSION,
@@ -81,20 +139,20 @@ class ExportProof:
             "to": rfc3339(self.to),
             "until": rfc3339(self.until),
             "file": {"bytes": self.size_bytes, "blake3": self.digest.hex()},
-            "wanted": self._those(WantedEntry),
-            "gaps": self._those(GapEntry),
-            "segments": self._those(SegmentEntry),
+            "wanted": self._fields_of(WantedEntry),
+            "gaps": self._fields_of(GapEntry),
+            "segments": self._fields_of(SegmentEntry),
             "seals": [{"number": one.number, "hash": one.hash.hex()} for one in self.seals],
             "key_id": self.key_id,
             "signed_at": rfc3339(self.signed_at),
         }
 
-    def _those(self, kind: type[Entry]) -> list[dict[str, object]]:
+    def _fields_of(self, kind: type[Entry]) -> list[dict[str, object]]:
         return [entry.fields() for entry in ordered(self.entries) if isinstance(entry, kind)]
 
 
 def read_proof(signed: SignedStatement) -> ExportProof:
-    """Read what a proof says; raise Damaged. Whether it is signed is for others to say."""
+    """Read the content of a proof; raise Damaged. The signature is not checked."""
     fields = read_line(signed.statement)
     fields.literal("type", TYPE)
     fields.literal("version", VERSION)
@@ -106,7 +164,7 @@ def read_proof(signed: SignedStatement) -> ExportProof:
             raise Damaged(f"{name} holds something else")
     seals = []
     for one in fields.each("seals"):
-        seals.append(SealNamed(one.number("number"), one.digest("hash")))
+        seals.append(NamedSeal(one.number("number"), one.digest("hash")))
         one.end()
     proof = ExportProof(
         export_id=fields.uuid("export_id"),
@@ -126,101 +184,10 @@ def read_proof(signed: SignedStatement) -> ExportProof:
     return proof
 
 
-class NotProvable(StreamwardenError):
-    """A source is not what was stored, so nothing is signed."""
-
-    code = "not_provable"
-
-
-class Seals(Protocol):
-    """The table of seals."""
-
-    def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
-        """Return the seals that speak of any of these segments."""
-
-
-class Gaps(Protocol):
-    """The ledger."""
-
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Gap]:
-        """Return the gaps that overlap a range."""
-
-
-class Periods(Protocol):
-    """When cameras were wanted."""
-
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
-        """Return the periods that overlap a range."""
-
-
-class ExportProver:
-    """Signs exports. Blocking: every file is read."""
-
-    def __init__(
-        self,
-        *,
-        record_root: Path,
-        key: SealKey,
-        seals: Seals,
-        gaps: Gaps,
-        periods: Periods,
-        clock: Clock,
-    ) -> None:
-        self._root = record_root
-        self._key = key
-        self._seals = seals
-        self._gaps = gaps
-        self._periods = periods
-        self._clock = clock
-
-    def prove(
-        self,
-        export: Export,
-        segments: Sequence[Segment],
-        file: Path,
-    ) -> bytes:
-        """Return the two lines of a proof of ``file``, joined from ``segments``.
-
-        Raises:
-            NotProvable: a source has other bytes than were stored, or no digest.
-            Unavailable, OSError: Postgres is away; a file cannot be read.
-        """
-        for segment in segments:
-            if segment.digest is None or file_digest(self._root / segment.path) != segment.digest:
-                raise NotProvable(f"{segment.path} is not what was stored")
-        named = self._seals.that_hold(export.camera_id, [segment.id for segment in segments])
-        entries, until = self._account(export, segments)
-        proof = ExportProof(
-            export_id=export.id,
-            camera_id=export.camera_id,
-            from_=export.from_,
-            to=export.to,
-            until=until,
-            size_bytes=file.stat().st_size,
-            digest=file_digest(file),
-            entries=entries,
-            seals=[SealNamed(row.number, row.hash) for row in named],
-            key_id=self._key.key_id,
-            signed_at=self._clock.now(),
-        )
-        return sign(self._key, proof.fields()).encoded()
-
-    def _account(self, export: Export, segments: Sequence[Segment]) -> tuple[list[Entry], datetime]:
-        """Return the entries for the range, and up to when they are complete."""
-        camera_id, from_, to = export.camera_id, export.from_, export.to
-        entries: list[Entry] = [segment_entry(row) for row in segments]
-        gaps = self._gaps.in_range(camera_id, from_, to)
-        entries += [gap_entry(gap, still_open=to) for gap in gaps]
-        before = min(to, self._clock.now())
-        wanted = wanted_spans(self._periods.in_range(camera_id, from_, before), from_, before)
-        until = account_ends(wanted, _spans(entries), before)
-        return [*entries, *wanted_entries(wanted, until)], until
-
-
 def check_export(
     file: Path, proof_file: Path, keys: Mapping[str, SealPublicKey]
 ) -> tuple[ExportProof | None, list[SignedFinding]]:
-    """Check an export against its proof; return what the proof says, None if it proves nothing."""
+    """Check an export against its proof; return the proof, None if it is not to be trusted."""
     try:
         signed = parse_signed(proof_file.read_bytes())
         proof = read_proof(signed)
@@ -228,30 +195,25 @@ def check_export(
         return None, [_finding(SignedFindingKind.SEAL_DAMAGED, str(error), proof_file)]
     if (doubt := distrust(signed, proof.key_id, keys)) is not None:
         return None, [_finding(*doubt, proof_file)]
-    return proof, list(_wrong_with(proof, file))
+    return proof, list(_findings(proof, file))
 
 
-def _wrong_with(proof: ExportProof, file: Path) -> Iterator[SignedFinding]:
+def _findings(proof: ExportProof, file: Path) -> Iterator[SignedFinding]:
     try:
         size, digest = file.stat().st_size, file_digest(file)
     except OSError as error:
         yield _finding(SignedFindingKind.FILE_MISSING, f"cannot be read: {error.strerror}", file)
         return
     if (size, digest) != (proof.size_bytes, proof.digest):
-        words = f"it is not the file that was signed ({size} bytes, {proof.size_bytes} signed)"
-        yield _finding(SignedFindingKind.EXPORT_ALTERED, words, file)
-    wanted = [
-        Span(entry.started_at, entry.ended_at)
-        for entry in proof.entries
-        if isinstance(entry, WantedEntry)
-    ]
-    for hole in holes(wanted, _spans(proof.entries)):
+        detail = f"it is not the file that was signed ({size} bytes, {proof.size_bytes} signed)"
+        yield _finding(SignedFindingKind.EXPORT_ALTERED, detail, file)
+    wanted: list[TimeRange] = []
+    known: list[TimeRange] = []
+    for entry in proof.entries:
+        where = TimeRange(entry.started_at, entry.ended_at)
+        (wanted if isinstance(entry, WantedEntry) else known).append(where)
+    for hole in holes(wanted, known):
         yield second_missing(proof.camera_id, hole)
-
-
-def _spans(entries: Sequence[Entry]) -> list[Span]:
-    known = (entry for entry in entries if isinstance(entry, SegmentEntry | GapEntry))
-    return [Span(entry.started_at, entry.ended_at) for entry in known]
 
 
 def _finding(kind: SignedFindingKind, detail: str, file: Path) -> SignedFinding:

@@ -1,7 +1,4 @@
-"""The files of seals below the record root: written once, synced, published by renaming.
-
-Seals that the files hold and Postgres does not know: a crash came between the two, or somebody else.
-"""
+"""The files of seals below the record root: written once, synced, published by renaming."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def seal_name(number: int) -> str:
 
 
 def entries_name(number: int) -> str:
-    """Return the name of the file with what a seal speaks of."""
+    """Return the name of the file of a seal's entries."""
     return f"{number:08d}.entries"
 
 
@@ -59,7 +56,7 @@ def sealed_cameras(record_root: Path) -> list[UUID]:
 
 
 class SealFiles:
-    """One camera's seals. Whoever writes holds the lock."""
+    """One camera's seals. Writing needs ``locked``."""
 
     def __init__(self, record_root: Path, camera_id: UUID) -> None:
         self._root = record_root
@@ -67,7 +64,7 @@ class SealFiles:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the camera's lock, against other threads and other processes; raises OSError."""
+        """Hold the camera's lock, against other threads and other processes; raise OSError."""
         refuse_symlinks(self._root, self.folder)
         make_folder(self.folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -79,11 +76,11 @@ class SealFiles:
             os.close(fd)
 
     def numbers(self) -> list[int]:
-        """Return the numbers of the seals that are there, in order."""
+        """Return the numbers of the seals, in order."""
         return self._numbers("seal")
 
     def numbers_of_entries(self) -> list[int]:
-        """Return for which seals there are entries, in order."""
+        """Return the numbers of the seals whose entries are kept, in order."""
         return self._numbers("entries")
 
     def read(self, number: int) -> SignedStatement:
@@ -91,11 +88,11 @@ class SealFiles:
         return parse_signed(self._read(seal_name(number), _MOST_SEAL_BYTES))
 
     def read_entries(self, number: int) -> bytes:
-        """Read what a seal speaks of; raise OSError."""
+        """Read the bytes of a seal's entries; raise OSError."""
         return self._read(entries_name(number), _MOST_ENTRIES_BYTES)
 
     def publish(self, sealed: StoredSeal) -> None:
-        """Write a seal: from the renaming of its second file on it is one. Hold the lock.
+        """Write a seal; it counts from the renaming of its second file on. Hold the lock.
 
         Raises:
             FileExistsError: there is a seal of this number.
@@ -111,12 +108,12 @@ class SealFiles:
         sync_folder(self.folder)
 
     def drop_entries_until(self, removed_until: datetime | None) -> None:
-        """Remove what the oldest seals speak of, as far as none of it is kept."""
+        """Remove the entries of the oldest seals, as far as all of their recordings are deleted."""
         for number in self.numbers_of_entries():
             try:
                 last = read_seal(self.read(number)).last
             except FileNotFoundError:
-                continue  # a crash has left it without its seal; it is written anew
+                continue  # a crash came before its seal; the next seal of this number replaces it
             if last is None or removed_until is None or last > removed_until:
                 return
             (self.folder / entries_name(number)).unlink(missing_ok=True)
@@ -131,7 +128,7 @@ class SealFiles:
         staged.replace(self.folder / name)
 
     def _read(self, name: str, most: int) -> bytes:
-        """Read a file; of one that is longer than any of ours, so much that it is none."""
+        """Read at most ``most`` bytes of a file; a longer one then does not parse."""
         refuse_symlinks(self._root, self.folder)
         with os.fdopen(open_nofollow(self.folder / name), "rb") as file:
             return file.read(most)
@@ -142,7 +139,7 @@ class SealFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
         found = [(int(hit[1]), hit[0]) for hit in names if hit is not None and hit[2] == kind]
-        # A name that we do not give, such as 000000001.seal, would count twice.
+        # 000000001.seal is not a name that seals are given, and would count number 1 twice.
         return sorted(number for number, name in found if name == f"{number:08d}.{kind}")
 
 
@@ -155,21 +152,23 @@ def _camera_id(name: str) -> UUID | None:
 
 
 class SealingFailed(StreamwardenError):
-    """A camera's chain cannot be gone on with; the message says why."""
+    """A camera's chain cannot be continued; the message says why."""
 
     code = "sealing_failed"
 
 
 def orphan_seals(
-    files: SealFiles, there: Sequence[int], head: Head | None, ours: SealPublicKey
+    files: SealFiles, numbers: Sequence[int], head: Head | None, ours: SealPublicKey
 ) -> Sequence[StoredSeal]:
-    """Return the seals that Postgres does not know: the last is ours, and names those before it.
+    """Return the seals that only the files have, after a crash between the file and the row.
+
+    The last must be signed with ``ours`` and continue the chain from ``head``.
 
     Raises:
-        SealingFailed: they are not what was signed here; somebody may have put them there.
+        SealingFailed: they are not what was signed here.
     """
     found: list[StoredSeal] = []
-    for number in there:
+    for number in numbers:
         if head is not None and number <= head.number:
             continue
         sealed = _read(files, number)
@@ -191,7 +190,7 @@ def _read(files: SealFiles, number: int) -> StoredSeal:
     except Damaged as error:
         raise SealingFailed(f"seal {number}: {error}") from error
     except FileNotFoundError:
-        # Retention has had its entries dropped: there is nothing left to be marked.
+        # Its entries were dropped after retention: no row is left to mark as sealed.
         return StoredSeal(seal, signed, b"")
     if hashlib.sha256(body).digest() != seal.entries_sha256:
         raise SealingFailed(f"seal {number}: its entries are not what was signed")

@@ -1,4 +1,4 @@
-"""Ed25519 keys (RFC 8032) as PEM files: one that signs, and any number that verify."""
+"""Ed25519 keys of seals (RFC 8032), as PEM files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 
 
 class KeyUnusable(ConfigError):
-    """A key file is not there, not safe, or holds no such key. The message holds nothing of it."""
+    """A key file is missing, readable by others, or holds no Ed25519 key. The message has none of it."""
 
     code = "key_unusable"
 
 
 class SealPublicKey:
-    """Verifies what its private key has signed."""
+    """The public half of a ``SealKey``: verifies its signatures."""
 
     def __init__(self, key: Ed25519PublicKey) -> None:
         self._key = key
@@ -47,11 +47,11 @@ class SealPublicKey:
 
     @property
     def pem(self) -> str:
-        """The key for others."""
+        """The key as PEM text."""
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def signed(self, message: bytes, signature: bytes) -> bool:
-        """Tell whether ``signature`` is this key's over ``message``."""
+        """Return whether ``signature`` is this key's over ``message``."""
         try:
             self._key.verify(signature, message)
         except InvalidSignature:
@@ -60,7 +60,7 @@ class SealPublicKey:
 
 
 class SealKey:
-    """Signs. Its repr shows nothing."""
+    """A private key that signs statements. Its repr shows nothing."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -77,7 +77,7 @@ class SealKey:
 
 
 def new_key(path: Path) -> SealKey:
-    """Make a key and write it, for its owner alone (0600).
+    """Make a key and write it, with mode 0600.
 
     Raises:
         KeyUnusable: there is a file already, which is left as it is, or it cannot be written.

@@ -1,20 +1,17 @@
-"""Seals footage: signs what is stored and what is missing, camera by camera, each row exactly once.
+"""The sealer: signs a camera's segments and gaps, each exactly once, and the daily schedule for it.
 
-The files are the evidence, and Postgres follows them: a crash between the two is made up for from the
-files before the next seal (``docs/design/0012-verifiable-footage.md``).
-
-
-Keeps the chains of seals: a thread of its own, once a day, off the path of every recording.
+The files of seals are the evidence; the table of seals in Postgres follows them. If a crash comes between
+the two, the next seal first enters what only the files have (``docs/design/0012-verifiable-footage.md``).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -25,77 +22,72 @@ from streamwarden.errors import StreamwardenError, Unavailable
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, orphan_seals
 from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
-    Entry,
     GapEntry,
     Head,
     SealDraft,
     SegmentEntry,
     StoredSeal,
-    account_ends,
     decode_entries,
-    gap_entry,
+    entries_of,
     make_seal,
-    segment_entry,
-    wanted_entries,
-    wanted_spans,
 )
 from streamwarden.metrics.recording_metrics import SealMetrics
-from streamwarden.model import Gap, SealRow, Segment, WantedPeriod
+from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.paths import parse_stored, segment_id
-from streamwarden.recordings.verify import BEGINNING, Span
+from streamwarden.recordings.verify import BEGINNING
 from streamwarden.storage.pool import Database
 from streamwarden.storage.seal_records import SealRepository
 from streamwarden.storage.streams import PeriodRepository
 
 log = structlog.get_logger(__name__)
 
-
 SETTLED_AFTER: Final = timedelta(seconds=120)
-"""``actors.ledger``: a late segment takes the place of a gap that ended at most so long ago."""
-
+"""``recordings.gap_ledger``: a late segment may be subtracted from a gap that ended this long ago."""
 
 MOST_ROWS: Final = 5_000
-"""Of a kind in one seal: a megabyte of entries."""
+"""Rows of a kind in one seal: a megabyte of entries."""
 
+GRACE: Final = timedelta(minutes=5)
+"""After midnight: segments that ended before it are stored by then, and their gaps settled."""
 
 _AHEAD: Final = timedelta(hours=25)
-"""Removal is announced so far ahead, so that the daily seal reaches to the next one."""
-
+"""Removal is announced this far ahead, so that the daily seal reaches to the next one."""
 
 _SHARE: Final = 24
+"""At most this share of the age of recordings is announced ahead."""
+
+_FIRST_S: Final = 180.0
+"""After the start: salvage and reconcile come first."""
+
+_LOOK_EVERY_S: Final = 60.0
+_STOP_WITHIN_S: Final = 5.0
+_PAUSE_S: Final = 2.0
 
 
-class SealTable(Protocol):
-    """The table of seals, and what is not sealed yet; raises Unavailable."""
-
-    def head(self, camera_id: UUID) -> SealRow | None:
-        """Return the camera's newest seal."""
-
-    def cameras(self) -> list[UUID]:
-        """Return the cameras that have something to seal."""
-
-    def unsealed_segments(self, camera_id: UUID, before: datetime, *, limit: int) -> list[Segment]:
-        """Return segments to seal."""
-
-    def unsealed_gaps(self, camera_id: UUID, before: datetime, *, limit: int) -> list[Gap]:
-        """Return gaps to seal."""
-
-    def enter(
-        self, row: SealRow, *, segments: Mapping[UUID, bytes | None], gaps: Collection[UUID]
-    ) -> None:
-        """Enter a seal and mark what it speaks of."""
-
-
-class Periods(Protocol):
-    """When cameras were wanted."""
-
-    def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
-        """Return the periods that overlap a range."""
+def sealer_of(
+    settings: Settings,
+    record_root: Path,
+    key: SealKey,
+    database: Database,
+    clock: Clock,
+    *,
+    settled_after: timedelta = SETTLED_AFTER,
+) -> Sealer:
+    """Return the sealer of a record root and its index."""
+    return Sealer(
+        record_root=record_root,
+        key=key,
+        table=SealRepository(database),
+        periods=PeriodRepository(database),
+        clock=clock,
+        keep_for=timedelta(days=settings.retention_days),
+        settled_after=settled_after,
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What the next seal is to speak of; ``more``: and there is more behind it."""
+class _Due:
+    """The rows for the next seal; ``more``: there are others after them, for one more seal."""
 
     segments: Sequence[Segment]
     gaps: Sequence[Gap]
@@ -104,9 +96,9 @@ class _Found:
 
 
 class Sealer:
-    """Makes seals. Any thread; one camera is sealed by one at a time.
+    """Makes seals. Any thread; a lock on the camera's files admits one at a time, of any process.
 
-    ``keep_for`` is retention's age: what it reaches within a day is announced ahead.
+    ``keep_for`` is the retention time: removals by age are announced a day ahead.
     """
 
     def __init__(
@@ -114,8 +106,8 @@ class Sealer:
         *,
         record_root: Path,
         key: SealKey,
-        table: SealTable,
-        periods: Periods,
+        table: SealRepository,
+        periods: PeriodRepository,
         clock: Clock,
         keep_for: timedelta,
         settled_after: timedelta = SETTLED_AFTER,
@@ -127,8 +119,8 @@ class Sealer:
         self._clock = clock
         self._keep_for = keep_for
         self._settled_after = settled_after
-        self._said: dict[UUID, datetime] = {}
-        self._owed: dict[UUID, datetime] = {}
+        self._announced: dict[UUID, datetime] = {}
+        self._to_announce: dict[UUID, datetime] = {}
         self._lock = threading.Lock()
 
     def cameras(self) -> list[UUID]:
@@ -138,63 +130,63 @@ class Sealer:
     def seal(
         self, camera_id: UUID, before: datetime, *, go_on: Callable[[], bool] = lambda: True
     ) -> int:
-        """Seal what began before ``before``, while ``go_on``; return how many seals that made.
+        """Seal what began before ``before``, while ``go_on``; return the number of seals made.
 
         Raises:
             Unavailable: Postgres is away. What was sealed is sealed.
-            OSError: the disk refuses; nothing is half sealed.
-            SealingFailed: a seal that is there cannot be read.
+            OSError: the disk refuses; no seal is written in part.
+            SealingFailed: an existing seal cannot be read.
         """
         files, made = SealFiles(self._root, camera_id), 0
         with files.locked():
-            head = self._caught_up(camera_id, files)
-            while go_on() and (found := self._next(camera_id, before)) is not None:
-                head = self._publish(files, self._stretch(camera_id, found, head), head)
+            head = self._enter_orphans(camera_id, files)
+            while go_on() and (due := self._due(camera_id, before)) is not None:
+                head = self._publish(files, self._draft(camera_id, due, head), head)
                 made += 1
-                if not found.more:
+                if not due.more:
                     break
             if made and head is not None:
                 files.drop_entries_until(head.removed_until)
         return made
 
     def announce(self, camera_id: UUID, until: datetime) -> None:
-        """Sign that what ended up to ``until`` may be gone, before it goes; nothing if that is said.
+        """Sign that recordings that ended up to ``until`` may be deleted, before they are.
 
         Raises:
-            Unavailable, OSError, SealingFailed: as ``seal``; the next seal says it then.
+            Unavailable, OSError, SealingFailed: as ``seal``; the next seal then announces it.
         """
         with self._lock:
-            said = self._said.get(camera_id)
-            if said is not None and until <= said:
+            announced = self._announced.get(camera_id)
+            if announced is not None and until <= announced:
                 return
-            self._owed[camera_id] = max(until, self._owed.get(camera_id, until))
+            self._to_announce[camera_id] = max(until, self._to_announce.get(camera_id, until))
         files = SealFiles(self._root, camera_id)
         with files.locked():
-            head = self._caught_up(camera_id, files)
+            head = self._enter_orphans(camera_id, files)
             if head is not None and (head.removed_until or BEGINNING) < until:
                 head = self._publish(files, self._removal(camera_id, head, until), head)
                 files.drop_entries_until(head.removed_until)
             with self._lock:
-                # Without a chain nothing was promised, and there is nothing to take back.
-                said = None if head is None else head.removed_until
-                self._said[camera_id] = max(until, said or until)
+                # Without a chain there is no statement that the removal could contradict.
+                removed_until = None if head is None else head.removed_until
+                self._announced[camera_id] = max(until, removed_until or until)
 
     # One camera, under its lock
 
-    def _caught_up(self, camera_id: UUID, files: SealFiles) -> Head | None:
-        """Return the head, after telling Postgres of seals that it does not know."""
+    def _enter_orphans(self, camera_id: UUID, files: SealFiles) -> Head | None:
+        """Return the head of the chain, after entering the seals that only the files have."""
         row = self._table.head(camera_id)
         head = None if row is None else _head_of(row)
-        there = files.numbers()
-        if head is not None and (not there or there[-1] < head.number):
+        numbers = files.numbers()
+        if head is not None and (not numbers or numbers[-1] < head.number):
             log.error("seal_files_missing", camera=str(camera_id), number=head.number)
-        for sealed in orphan_seals(files, there, head, self._key.public):
-            self._enter(sealed)
-            head = sealed.head
+        for orphan in orphan_seals(files, numbers, head, self._key.public):
+            self._enter(orphan)
+            head = orphan.head
             log.warning("seal_made_up_for", camera=str(camera_id), number=head.number)
         return head
 
-    def _next(self, camera_id: UUID, before: datetime) -> _Found | None:
+    def _due(self, camera_id: UUID, before: datetime) -> _Due | None:
         limit = MOST_ROWS + 1
         segments = self._table.unsealed_segments(camera_id, before, limit=limit)
         gaps = self._table.unsealed_gaps(camera_id, before, limit=limit)
@@ -202,28 +194,30 @@ class Sealer:
         unsettled = [gap.started_at for gap in gaps if (gap.ended_at or horizon) > horizon]
         cut = [rows[MOST_ROWS].started_at for rows in (segments, gaps) if len(rows) > MOST_ROWS]
         before = min([before, *unsettled, *cut])
-        found = _Found(
+        due = _Due(
             segments=[row for row in segments if row.started_at < before],
             gaps=[row for row in gaps if row.started_at < before],
             before=before,
             more=bool(cut),
         )
-        return found if found.segments or found.gaps else None
+        return due if due.segments or due.gaps else None
 
-    def _stretch(self, camera_id: UUID, found: _Found, head: Head | None) -> SealDraft:
-        entries: list[Entry] = [segment_entry(row) for row in found.segments]
-        entries += [gap_entry(gap, still_open=found.before) for gap in found.gaps]
-        known = [Span(entry.started_at, entry.ended_at) for entry in entries]
+    def _draft(self, camera_id: UUID, due: _Due, head: Head | None) -> SealDraft:
         since = BEGINNING if head is None else head.until
-        periods = self._periods.in_range(camera_id, since, found.before)
-        wanted = wanted_spans(periods, since, found.before)
-        until = max(since, account_ends(wanted, known, found.before))
-        starts = [span.started_at for span in (*wanted, *known)]
+        entries, until = entries_of(
+            due.segments,
+            due.gaps,
+            self._periods.in_range(camera_id, since, due.before),
+            since=since,
+            before=due.before,
+            open_gaps_end=due.before,
+        )
+        starts = [entry.started_at for entry in entries]
         return SealDraft(
             camera_id=camera_id,
             from_=min([*starts, until]) if head is None else head.until,
             until=until,
-            entries=[*entries, *wanted_entries(wanted, until)],
+            entries=entries,
             removed_until=self._removed_until(camera_id, head),
         )
 
@@ -242,17 +236,17 @@ class Sealer:
     def _removed_until(self, camera_id: UUID, head: Head | None) -> datetime:
         by_age = self._clock.now() - self._keep_for + min(_AHEAD, self._keep_for / _SHARE)
         with self._lock:
-            owed = self._owed.get(camera_id, BEGINNING)
-        said = BEGINNING if head is None else head.removed_until or BEGINNING
-        return max(to_milliseconds(by_age), owed, said)
+            to_announce = self._to_announce.get(camera_id, BEGINNING)
+        announced = BEGINNING if head is None else head.removed_until or BEGINNING
+        return max(to_milliseconds(by_age), to_announce, announced)
 
-    def _publish(self, files: SealFiles, stretch: SealDraft, head: Head | None) -> Head:
-        sealed = make_seal(self._key, stretch, after=head, signed_at=self._clock.now())
+    def _publish(self, files: SealFiles, draft: SealDraft, head: Head | None) -> Head:
+        sealed = make_seal(self._key, draft, after=head, signed_at=self._clock.now())
         files.publish(sealed)
         self._enter(sealed)
         log.info(
             "sealed",
-            camera=str(stretch.camera_id),
+            camera=str(draft.camera_id),
             number=sealed.seal.number,
             entries=sealed.seal.entries,
             hash=sealed.signed.hash.hex(),
@@ -282,7 +276,7 @@ def _head_of(row: SealRow) -> Head:
 
 
 def _id_of(camera_id: UUID, path: str) -> UUID:
-    """Return a segment's id, which its name has in it."""
+    """Return a segment's id, which its file's name determines."""
     place = Path(path)
     name = parse_stored(place.parent.name, place.name)
     if name is None:
@@ -290,48 +284,11 @@ def _id_of(camera_id: UUID, path: str) -> UUID:
     return segment_id(camera_id, name.run, name.number)
 
 
-GRACE: Final = timedelta(minutes=5)
-"""After midnight: what ended before it has been stored, its gaps have settled."""
-
-
-_FIRST_S: Final = 180.0
-"""After the start: what it salvages and reconciles goes first."""
-
-
-_LOOK_EVERY_S: Final = 60.0
-
-
-_STOP_WITHIN_S: Final = 5.0
-
-
-_REST_S: Final = 2.0
-
-
-def sealer_of(
-    settings: Settings,
-    record_root: Path,
-    key: SealKey,
-    database: Database,
-    clock: Clock,
-    *,
-    settled_after: timedelta = SETTLED_AFTER,
-) -> Sealer:
-    """Return a sealer of this record root."""
-    return Sealer(
-        record_root=record_root,
-        key=key,
-        table=SealRepository(database),
-        periods=PeriodRepository(database),
-        clock=clock,
-        keep_for=timedelta(days=settings.retention_days),
-        settled_after=settled_after,
-    )
-
-
 class SealSchedule:
-    """Seals what began before the last midnight (UTC), as soon as the index has all of it.
+    """Seals all cameras once a day: what began before midnight (UTC), once the index has all of it.
 
-    ``waiting_since`` says since when a row waits for the index, None for none.
+    Runs in a thread of its own. ``waiting_since`` returns since when a row has been waiting for the
+    index, None for none.
     """
 
     def __init__(
@@ -352,14 +309,21 @@ class SealSchedule:
         self._thread = threading.Thread(target=self._run, name="seals", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a while."""
+        """Start the thread; it seals some minutes later."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the seal that is being made, and make no other."""
+        """Finish the seal that is being made, and end the thread."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WITHIN_S)
+
+    def announce(self, camera_id: UUID, until: datetime) -> None:
+        """Sign a removal before it happens; retention does not wait for a failure here."""
+        try:
+            self._sealer.announce(camera_id, until)
+        except (StreamwardenError, OSError) as error:
+            self._note_failure(camera_id, error)
 
     def attempt(self) -> bool:
         """Seal what is due; return whether all of it is sealed, or none was due."""
@@ -376,12 +340,17 @@ class SealSchedule:
         self._metrics.sealed_until(midnight.timestamp())
         return True
 
-    def announce(self, camera_id: UUID, until: datetime) -> None:
-        """Sign a removal before it happens; if that fails, retention goes on all the same."""
-        try:
-            self._sealer.announce(camera_id, until)
-        except (StreamwardenError, OSError) as error:
-            self._note_failure(camera_id, error)
+    def _run(self) -> None:
+        wait_s = _FIRST_S
+        while not self._stopping.wait(wait_s):
+            wait_s = _LOOK_EVERY_S
+            try:
+                self.attempt()
+            except Unavailable as error:
+                log.warning("sealing_waits_for_postgres", detail=str(error))
+            except Exception:  # edge of a thread: the next attempt may succeed
+                self._metrics.failed()
+                log.exception("sealing_failed")
 
     def _seal_all(self, midnight: datetime) -> bool:
         good = True
@@ -394,34 +363,22 @@ class SealSchedule:
             except Unavailable:
                 raise
             except (StreamwardenError, OSError) as error:
-                # One camera's trouble is not the others'.
+                # A camera that cannot be sealed does not keep the others.
                 self._note_failure(camera_id, error)
                 good = False
             else:
                 self._metrics.made(made)
                 self._failing.pop(camera_id, None)
-            # Half of the time at most: a thousand cameras must not keep a core from what records.
-            self._stopping.wait(min(_REST_S, self._clock.monotonic() - began_s))
+            # Half of the time at most: sealing a thousand cameras must leave the core to recording.
+            self._stopping.wait(min(_PAUSE_S, self._clock.monotonic() - began_s))
         return good and self._goes_on()
 
     def _goes_on(self) -> bool:
         return not self._stopping.is_set()
 
     def _note_failure(self, camera_id: UUID, error: Exception) -> None:
-        """Count it, and say it once: retention comes back every few seconds."""
+        """Count a failure, and log it once: retention comes back every few seconds."""
         self._metrics.failed()
         if self._failing.get(camera_id) != str(error):
             self._failing[camera_id] = str(error)
             log.error("sealing_failed", camera=str(camera_id), error=str(error))
-
-    def _run(self) -> None:
-        wait_s = _FIRST_S
-        while not self._stopping.wait(wait_s):
-            wait_s = _LOOK_EVERY_S
-            try:
-                self.attempt()
-            except Unavailable as error:
-                log.warning("sealing_waits_for_postgres", detail=str(error))
-            except Exception:  # edge of a thread: the next attempt may succeed
-                self._metrics.failed()
-                log.exception("sealing_failed")

@@ -1,18 +1,14 @@
-"""``recordings verify --signed``: the chain, the files and the seconds of one camera, offline.
+"""The offline check of one camera's chain of seals, its files and its seconds.
 
-Files and public keys alone; nothing is believed that is not signed by a key that was given.
-
-
-One camera's chain of seals, read from its first to its last: which are good, and where it breaks.
-
-What ``recordings verify --signed`` can find, and what it is asked.
+It reads files and public keys, no database and no settings, and trusts only what one of the given keys
+has signed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -33,16 +29,17 @@ from streamwarden.evidence.seals import (
     read_seal,
 )
 from streamwarden.evidence.statements import Damaged, SignedStatement, moment_or_none
+from streamwarden.model import TimeRange
 from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.record_root import camera_folders, stored_files
-from streamwarden.recordings.verify import BEGINNING, Span, holes, merged
+from streamwarden.recordings.verify import BEGINNING, holes, merged
 
 END: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class SignedFindingKind(StrEnum):
-    """What is wrong."""
+    """The kinds of findings of a signed check."""
 
     SEAL_MISSING = "seal_missing"
     SEAL_DAMAGED = "seal_damaged"
@@ -60,21 +57,22 @@ class SignedFindingKind(StrEnum):
     EXPORT_ALTERED = "export_altered"
 
 
-def distrust(
-    signed: SignedStatement, key_id: str, keys: Mapping[str, SealPublicKey]
-) -> tuple[SignedFindingKind, str] | None:
-    """Return why a statement that names ``key_id`` proves nothing; None where a given key signed it."""
-    key = keys.get(key_id)
-    if key is None:
-        return SignedFindingKind.WRONG_KEY, f"signed with the key {key_id}, which was not given"
-    if not signed.by(key):
-        return SignedFindingKind.SEAL_ALTERED, "its signature is wrong"
-    return None
+_ENTRIES_UNKNOWN: Final = frozenset(
+    {
+        SignedFindingKind.SEAL_MISSING,
+        SignedFindingKind.SEAL_DAMAGED,
+        SignedFindingKind.SEAL_ALTERED,
+        SignedFindingKind.WRONG_KEY,
+        SignedFindingKind.ENTRIES_MISSING,
+        SignedFindingKind.ENTRIES_ALTERED,
+    }
+)
+"""After one of these, a file without an entry may have had one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedFinding:
-    """One thing that is wrong: which file or seal, or which time."""
+    """One file, seal or time range that the signed statements do not prove."""
 
     kind: SignedFindingKind
     camera_id: UUID | None
@@ -97,20 +95,12 @@ class SignedFinding:
         }
 
 
-def second_missing(camera_id: UUID, hole: Span) -> SignedFinding:
-    """Say that a stretch was wanted, and that nothing that is signed tells of it."""
-    return SignedFinding(
-        kind=SignedFindingKind.SECOND_MISSING,
-        camera_id=camera_id,
-        detail=f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap",
-        started_at=hole.started_at,
-        ended_at=hole.ended_at,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedCheckOptions:
-    """What is to be proven. ``heads`` are hashes noted elsewhere; ``to`` None: as far as is sealed."""
+    """The trusted keys, and the time range to prove.
+
+    ``heads`` are hashes that were noted elsewhere. ``to`` None: as far as is sealed.
+    """
 
     keys: Mapping[str, SealPublicKey]
     from_: datetime = BEGINNING
@@ -121,7 +111,7 @@ class SignedCheckOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSummary:
-    """What was looked at, of one camera: how much, and up to when its chain reaches."""
+    """The extent of one camera's chain, and how much of it was checked."""
 
     camera_id: UUID
     seals: int
@@ -135,7 +125,7 @@ class ChainSummary:
     head: bytes | None
 
     def as_json(self) -> dict[str, object]:
-        """Return it for scripts."""
+        """Return the summary for scripts."""
         return {
             "camera_id": str(self.camera_id),
             "seals": self.seals,
@@ -150,7 +140,7 @@ class ChainSummary:
         }
 
     def in_words(self) -> str:
-        """Say it to people."""
+        """Return the summary as a line of text."""
         if self.from_ is None or self.until is None:
             return f"{self.camera_id}: no seal"
         return (
@@ -162,47 +152,66 @@ class ChainSummary:
 
 @dataclass(frozen=True, slots=True)
 class ChainedSeal:
-    """A seal that is signed by one of the keys."""
+    """A seal that one of the keys has signed."""
 
     seal: Seal
     signed: SignedStatement
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """The camera's own good seals in order, and what is wrong with the chain."""
+class SignedCheck:
+    """The check of one camera. ``run`` fills ``findings`` and returns the summary; it runs once."""
 
-    links: list[ChainedSeal] = field(default_factory=list)
-    findings: list[SignedFinding] = field(default_factory=list)
+    def __init__(self, record_root: Path, camera_id: UUID, options: SignedCheckOptions) -> None:
+        self.camera_id = camera_id
+        self.findings: list[SignedFinding] = []
+        self._root = record_root
+        self._options = options
+        self._files = SealFiles(record_root, camera_id)
+        self._chain: list[ChainedSeal] = []
+        self._segments: dict[str, list[SegmentEntry]] = {}
+        self._gaps: list[TimeRange] = []
+        self._wanted: list[TimeRange] = []
+        self._checked_bytes = 0
 
+    @property
+    def hashes(self) -> set[bytes]:
+        """The hashes of the trusted seals."""
+        return {link.signed.hash for link in self._chain}
 
-def read_chain(files: SealFiles, camera_id: UUID, keys: Mapping[str, SealPublicKey]) -> Chain:
-    """Read every seal that is there; nothing is believed that none of ``keys`` has signed."""
-    reader = _Reader(files, camera_id, keys)
-    reader.read()
-    return reader.chain
+    def run(self) -> ChainSummary:
+        """Read the chain, then check the files and seconds that it covers."""
+        self._read_chain()
+        for link in self._chain:
+            for entry in self._entries(link.seal):
+                self._collect(entry)
+        for entries in self._segments.values():
+            for segment in entries:
+                self._check_file(segment)
+        self._check_unsealed_files()
+        stored = [
+            TimeRange(one.started_at, one.ended_at)
+            for entries in self._segments.values()
+            for one in entries
+        ]
+        wanted = merged(self._clipped(self._wanted))
+        for hole in holes(wanted, [*stored, *self._gaps]):
+            self.findings.append(second_missing(self.camera_id, hole))
+        self._check_extent()
+        return self._summary(wanted, merged(self._clipped(self._gaps)))
 
+    # The chain
 
-class _Reader:
-    def __init__(
-        self, files: SealFiles, camera_id: UUID, keys: Mapping[str, SealPublicKey]
-    ) -> None:
-        self._files = files
-        self._camera_id = camera_id
-        self._keys = keys
-        self.chain = Chain()
-
-    def read(self) -> None:
+    def _read_chain(self) -> None:
         expected, before = 0, None
         for number in self._files.numbers():
             for missing in range(expected, number):
-                self._find(SignedFindingKind.SEAL_MISSING, "is not there", missing)
-            # After a hole nobody can say what it should name.
+                self._find(SignedFindingKind.SEAL_MISSING, "is not there", seal=missing)
+            # After a missing seal the hash that this one should name is not known.
             known = before if number == expected else None
-            before = self._read_link(number, known, first=number == expected == 0)
+            before = self._read_seal(number, known, first=number == expected == 0)
             expected = number + 1
 
-    def _read_link(
+    def _read_seal(
         self, number: int, before: ChainedSeal | None, *, first: bool
     ) -> ChainedSeal | None:
         name = seal_name(number)
@@ -210,22 +219,23 @@ class _Reader:
             signed = self._files.read(number)
             seal = read_seal(signed)
         except (Damaged, OSError) as error:
-            self._find(SignedFindingKind.SEAL_DAMAGED, str(error), number, name)
+            self._find(SignedFindingKind.SEAL_DAMAGED, str(error), seal=number, path=name)
             return None
-        if (doubt := distrust(signed, seal.key_id, self._keys)) is not None:
-            self._find(*doubt, number, name)
+        if (doubt := distrust(signed, seal.key_id, self._options.keys)) is not None:
+            kind, detail = doubt
+            self._find(kind, detail, seal=number, path=name)
             return None
-        for words in self._breaks(seal, number, before, first=first):
-            self._find(SignedFindingKind.CHAIN_BROKEN, words, number, name)
+        for detail in self._breaks(seal, number, before, first=first):
+            self._find(SignedFindingKind.CHAIN_BROKEN, detail, seal=number, path=name)
         link = ChainedSeal(seal, signed)
-        if (seal.camera_id, seal.number) == (self._camera_id, number):
-            self.chain.links.append(link)
+        if (seal.camera_id, seal.number) == (self.camera_id, number):
+            self._chain.append(link)
         return link
 
     def _breaks(
         self, seal: Seal, number: int, before: ChainedSeal | None, *, first: bool
     ) -> Iterator[str]:
-        if seal.camera_id != self._camera_id:
+        if seal.camera_id != self.camera_id:
             yield f"it is of camera {seal.camera_id}"
         if seal.number != number:
             yield f"it is number {seal.number}"
@@ -238,103 +248,56 @@ class _Reader:
         if seal.from_ != before.seal.until:
             yield "it does not begin where the one before it ends"
 
-    def _find(
-        self, kind: SignedFindingKind, detail: str, seal: int, path: str | None = None
-    ) -> None:
-        found = SignedFinding(
-            kind=kind, camera_id=self._camera_id, detail=detail, path=path, seal=seal
-        )
-        self.chain.findings.append(found)
+    # Entries and files
 
-
-@dataclass(slots=True)
-class SignedCheck:
-    """One camera. ``findings`` fills as it is read; ``proven`` says what was looked at."""
-
-    record_root: Path
-    camera_id: UUID
-    question: SignedCheckOptions
-    findings: list[SignedFinding] = field(default_factory=list)
-    _links: list[ChainedSeal] = field(default_factory=list)
-    _segments: dict[str, list[SegmentEntry]] = field(default_factory=dict)
-    _gaps: list[Span] = field(default_factory=list)
-    _wanted: list[Span] = field(default_factory=list)
-    _bytes: int = 0
-
-    @property
-    def hashes(self) -> set[bytes]:
-        """The hashes of the seals that are good."""
-        return {link.signed.hash for link in self._links}
-
-    def run(self) -> ChainSummary:
-        """Look at everything."""
-        files = SealFiles(self.record_root, self.camera_id)
-        chain = read_chain(files, self.camera_id, self.question.keys)
-        self._links = chain.links
-        self.findings += chain.findings
-        for link in self._links:
-            for entry in self._entries(files, link.seal):
-                self._take(entry)
-        for entries in self._segments.values():
-            for entry in entries:
-                self._check_file(entry)
-        self._check_strangers()
-        wanted, gaps = self._check_seconds()
-        self._check_reached()
-        return self._proven(wanted, gaps)
-
-    # What it speaks of
-
-    def _entries(self, files: SealFiles, seal: Seal) -> Sequence[Entry]:
+    def _entries(self, seal: Seal) -> Sequence[Entry]:
         if seal.first is None or seal.last is None or not self._reaches(seal.first, seal.last):
             return ()
         name = entries_name(seal.number)
         try:
-            body = files.read_entries(seal.number)
+            body = self._files.read_entries(seal.number)
         except OSError as error:
             if seal.last > self._removed_until:
-                words = f"what it speaks of cannot be read: {error.strerror}"
-                self._find(SignedFindingKind.ENTRIES_MISSING, words, seal=seal.number, path=name)
+                detail = f"what it speaks of cannot be read: {error.strerror}"
+                self._find(SignedFindingKind.ENTRIES_MISSING, detail, seal=seal.number, path=name)
             return ()
         if hashlib.sha256(body).digest() != seal.entries_sha256:
-            words = "it is not what was signed"
-            self._find(SignedFindingKind.ENTRIES_ALTERED, words, seal=seal.number, path=name)
+            detail = "it is not what was signed"
+            self._find(SignedFindingKind.ENTRIES_ALTERED, detail, seal=seal.number, path=name)
             return ()
         return decode_entries(body)
 
-    def _take(self, entry: Entry) -> None:
-        span = Span(entry.started_at, entry.ended_at)
+    def _collect(self, entry: Entry) -> None:
+        where = TimeRange(entry.started_at, entry.ended_at)
         match entry:
             case SegmentEntry():
                 known = self._segments.setdefault(entry.path, [])
                 if entry not in known:
                     known.append(entry)
             case GapEntry():
-                self._gaps.append(span)
+                self._gaps.append(where)
             case WantedEntry():
-                self._wanted.append(span)
+                self._wanted.append(where)
 
     def _check_file(self, entry: SegmentEntry) -> None:
         if not self._reaches(entry.started_at, entry.ended_at):
             return
-        path = self.record_root / entry.path
         try:
-            wrong = self._wrong_with(path, entry)
+            fault = self._fault_of(self._root / entry.path, entry)
         except (FileNotFoundError, NotADirectoryError):
             if entry.ended_at > self._removed_until:
                 self._find_file(SignedFindingKind.FILE_MISSING, entry, "it is not there")
         except OSError as error:
-            self._find_file(
-                SignedFindingKind.FILE_ALTERED, entry, f"cannot be read: {error.strerror}"
-            )
+            detail = f"cannot be read: {error.strerror}"
+            self._find_file(SignedFindingKind.FILE_ALTERED, entry, detail)
         else:
-            self._bytes += entry.size_bytes
-            if wrong:
-                self._find_file(SignedFindingKind.FILE_ALTERED, entry, wrong)
+            self._checked_bytes += entry.size_bytes
+            if fault:
+                self._find_file(SignedFindingKind.FILE_ALTERED, entry, fault)
 
-    def _wrong_with(self, path: Path, entry: SegmentEntry) -> str:
+    def _fault_of(self, path: Path, entry: SegmentEntry) -> str:
         if (
-            not has_no_symlink(self.record_root, path.parent)
+            not has_no_symlink(self._root, path.parent)
             or parse_stored(path.parent.name, path.name) is None
         ):
             return "its name leads elsewhere"
@@ -342,92 +305,74 @@ class SignedCheck:
             return f"{size} bytes instead of {entry.size_bytes}"
         if entry.digest is None:
             return "sealed without a digest: its bytes are not proven"
-        if self.question.digests and file_digest(path) != entry.digest:
+        if self._options.digests and file_digest(path) != entry.digest:
             return "its BLAKE3 digest is another one"
         return ""
 
-    def _find_file(self, kind: SignedFindingKind, entry: SegmentEntry, words: str) -> None:
-        self._find(
-            kind, words, path=entry.path, started_at=entry.started_at, ended_at=entry.ended_at
-        )
-
-    def _check_strangers(self) -> None:
-        """Find stored files in what is sealed that no seal names: somebody may have put them there."""
+    def _check_unsealed_files(self) -> None:
+        """Find stored files in a sealed time range that no seal has: they may have been put there."""
         since, until = max(self._since, self._removed_until), min(self._until, self._to)
-        if since >= until or self._incomplete:
+        if since >= until or any(one.kind in _ENTRIES_UNKNOWN for one in self.findings):
             return
-        for folder in camera_folders(self.record_root):
+        for folder in camera_folders(self._root):
             if folder.camera_id != self.camera_id:
                 continue
             for path, started_at in stored_files(folder.path, since, until):
-                name = str(path.relative_to(self.record_root))
+                name = str(path.relative_to(self._root))
                 if started_at >= since and name not in self._segments:
-                    words = "no seal names it, though its time is sealed; what came late is in the next one"
                     self._find(
-                        SignedFindingKind.FILE_UNSEALED, words, path=name, started_at=started_at
+                        SignedFindingKind.FILE_UNSEALED,
+                        "no seal names it, though its time is sealed; what came late is in the next one",
+                        path=name,
+                        started_at=started_at,
                     )
 
-    def _check_seconds(self) -> tuple[list[Span], list[Span]]:
-        """Find wanted seconds that are nowhere; return what was wanted, and the gaps, in the range."""
-        stored = [
-            Span(one.started_at, one.ended_at) for each in self._segments.values() for one in each
-        ]
-        wanted = merged(self._clipped(self._wanted))
-        missing = holes(wanted, [*stored, *self._gaps])
-        self.findings += [second_missing(self.camera_id, hole) for hole in missing]
-        return wanted, merged(self._clipped(self._gaps))
-
-    def _check_reached(self) -> None:
-        if not self._links:
-            self._find(SignedFindingKind.NOT_SEALED, "there is no seal that a given key has signed")
-        elif self.question.to is not None and self.question.to > self._until:
+    def _check_extent(self) -> None:
+        if not self._chain:
+            detail = "there is no seal that a given key has signed"
+            self._find(SignedFindingKind.NOT_SEALED, detail)
+        elif self._options.to is not None and self._options.to > self._until:
             self._find(
                 SignedFindingKind.NOT_SEALED,
                 f"what follows {rfc3339(self._until)} is not sealed yet",
                 started_at=self._until,
-                ended_at=self.question.to,
+                ended_at=self._options.to,
             )
 
-    # What it comes to
-
-    @property
-    def _until(self) -> datetime:
-        return max((link.seal.until for link in self._links), default=self.question.from_)
+    # The extent of chain and question
 
     @property
     def _since(self) -> datetime:
-        begins = min((link.seal.from_ for link in self._links), default=self.question.from_)
-        return max(begins, self.question.from_)
+        begins = min((link.seal.from_ for link in self._chain), default=self._options.from_)
+        return max(begins, self._options.from_)
+
+    @property
+    def _until(self) -> datetime:
+        return max((link.seal.until for link in self._chain), default=self._options.from_)
 
     @property
     def _to(self) -> datetime:
-        return self.question.to or END
+        return self._options.to or END
 
     @property
     def _removed_until(self) -> datetime:
-        said = [link.seal.removed_until for link in self._links]
-        return max((one for one in said if one is not None), default=self.question.from_)
-
-    @property
-    def _incomplete(self) -> bool:
-        """Whether entries are unknown: what they name would look like a stranger's."""
-        unknown = {
-            SignedFindingKind.SEAL_MISSING,
-            SignedFindingKind.SEAL_DAMAGED,
-            SignedFindingKind.SEAL_ALTERED,
-            SignedFindingKind.WRONG_KEY,
-            SignedFindingKind.ENTRIES_MISSING,
-            SignedFindingKind.ENTRIES_ALTERED,
-        }
-        return any(one.kind in unknown for one in self.findings)
+        announced = [link.seal.removed_until for link in self._chain]
+        return max((at for at in announced if at is not None), default=self._options.from_)
 
     def _reaches(self, started_at: datetime, ended_at: datetime) -> bool:
-        return started_at < self._to and ended_at > self.question.from_
+        return TimeRange(self._options.from_, self._to).meets(started_at, ended_at)
 
-    def _clipped(self, spans: Sequence[Span]) -> list[Span]:
-        since = max(self.question.from_, self._removed_until)
-        clipped = [Span(max(one.started_at, since), min(one.ended_at, self._to)) for one in spans]
-        return [one for one in clipped if one.started_at < one.ended_at]
+    def _clipped(self, ranges: Sequence[TimeRange]) -> list[TimeRange]:
+        since = max(self._options.from_, self._removed_until)
+        clipped = [TimeRange(max(one.from_, since), min(one.to, self._to)) for one in ranges]
+        return [one for one in clipped if one.from_ < one.to]
+
+    # Results
+
+    def _find_file(self, kind: SignedFindingKind, entry: SegmentEntry, detail: str) -> None:
+        self._find(
+            kind, detail, path=entry.path, started_at=entry.started_at, ended_at=entry.ended_at
+        )
 
     def _find(
         self,
@@ -451,17 +396,46 @@ class SignedCheck:
             )
         )
 
-    def _proven(self, wanted: Sequence[Span], gaps: Sequence[Span]) -> ChainSummary:
-        newest = max(self._links, key=lambda link: link.seal.number, default=None)
+    def _summary(self, wanted: Sequence[TimeRange], gaps: Sequence[TimeRange]) -> ChainSummary:
+        newest = max(self._chain, key=lambda link: link.seal.number, default=None)
         return ChainSummary(
             camera_id=self.camera_id,
-            seals=len(self._links),
+            seals=len(self._chain),
             files=sum(map(len, self._segments.values())),
-            size_bytes=self._bytes,
+            size_bytes=self._checked_bytes,
             wanted_s=sum(one.length.total_seconds() for one in wanted),
             gap_s=sum(one.length.total_seconds() for one in gaps),
-            from_=min((link.seal.from_ for link in self._links), default=None),
+            from_=min((link.seal.from_ for link in self._chain), default=None),
             until=None if newest is None else self._until,
             removed_until=None if newest is None else newest.seal.removed_until,
             head=None if newest is None else newest.signed.hash,
         )
+
+
+# What the check of an export shares
+
+
+def distrust(
+    signed: SignedStatement, key_id: str, keys: Mapping[str, SealPublicKey]
+) -> tuple[SignedFindingKind, str] | None:
+    """Return why a statement that names ``key_id`` is not trusted; None if that key has signed it."""
+    key = keys.get(key_id)
+    if key is None:
+        return (
+            SignedFindingKind.WRONG_KEY,
+            f"signed with the key {key_id}, which was not given",
+        )
+    if not signed.by(key):
+        return SignedFindingKind.SEAL_ALTERED, "its signature is wrong"
+    return None
+
+
+def second_missing(camera_id: UUID, hole: TimeRange) -> SignedFinding:
+    """Return the finding about a wanted time that is in no signed segment and no signed gap."""
+    return SignedFinding(
+        kind=SignedFindingKind.SECOND_MISSING,
+        camera_id=camera_id,
+        detail=f"{hole.length.total_seconds():.3f} s wanted, and neither recorded nor in a gap",
+        started_at=hole.from_,
+        ended_at=hole.to,
+    )

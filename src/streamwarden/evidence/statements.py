@@ -1,6 +1,6 @@
 """Signed statements: one canonical line of JSON (RFC 8785) and its signature.
 
-Whatever is not exactly as it would be written is refused, so that one statement has one form.
+Input in any other form than the canonical one is refused, so that one statement has one form.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HASH_DIGITS: Final = 64
 
 
 class Damaged(ValueError):
-    """Bytes that are no statement of ours."""
+    """Bytes that are no canonical statement."""
 
 
 class Fields:
@@ -83,7 +83,7 @@ class Fields:
         return self.digest(name)
 
     def within(self, name: str) -> Fields:
-        """Return the fields of an object inside."""
+        """Return the fields of an object."""
         return Fields(self._take(name, dict))
 
     def each(self, name: str) -> list[Fields]:
@@ -94,13 +94,13 @@ class Fields:
         return [Fields(one) for one in found]
 
     def literal(self, name: str, value: object) -> None:
-        """Take a field that has one value; a boolean is no number."""
+        """Take a field that must have this value; a boolean is no number."""
         found = self._left.pop(name, None)
         if found != value or type(found) is not type(value):
             raise Damaged(f"{name} is not {value}")
 
     def end(self) -> None:
-        """Refuse fields that nobody knows."""
+        """Refuse the fields that are left."""
         if self._left:
             raise Damaged(f"unknown: {', '.join(sorted(self._left))}")
 
@@ -120,7 +120,7 @@ class SignedStatement:
 
     @property
     def hash(self) -> bytes:
-        """SHA-256 of the statement: what the next one names."""
+        """SHA-256 of the statement, as the next one names it."""
         return hashlib.sha256(self.statement).digest()
 
     def encoded(self) -> bytes:
@@ -128,12 +128,12 @@ class SignedStatement:
         return self.statement + base64.b64encode(self.signature) + b"\n"
 
     def by(self, key: SealPublicKey) -> bool:
-        """Tell whether ``key`` has signed it."""
+        """Return whether ``key`` has signed it."""
         return key.signed(self.statement, self.signature)
 
 
 def sign(key: SealKey, fields: Mapping[str, object]) -> SignedStatement:
-    """Write a statement and sign it."""
+    """Return the signed statement of these fields."""
     statement = line_of(fields)
     return SignedStatement(statement, key.sign(statement))
 
@@ -153,13 +153,13 @@ def parse_signed(content: bytes) -> SignedStatement:
 
 
 def line_of(fields: Mapping[str, object]) -> bytes:
-    """Write an object in its one form, with its line feed."""
+    """Return the canonical line of an object, with its line feed."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode() + b"\n"
 
 
 def read_line(line: bytes) -> Fields:
-    """Read an object from its line, line feed included; raise Damaged if it is written otherwise."""
+    """Read an object from its canonical line, line feed included; raise Damaged."""
     try:
         found = json.loads(line)
         if not isinstance(found, dict) or line_of(found) != line:
@@ -170,7 +170,7 @@ def read_line(line: bytes) -> Fields:
 
 
 def moment_or_none(moment: datetime | None) -> str | None:
-    """Write a time, or null."""
+    """Return a time as text, None for null."""
     return None if moment is None else rfc3339(moment)
 
 

@@ -250,7 +250,7 @@ def export_to_json(export: Export) -> OwnedExport:
         error=export.error,
         created_at=export.created_at,
         expires_at=export.expires_at,
-        covers=[Stretch(**{"from": one.started_at}, to=one.ended_at) for one in export.covers],
+        covers=[Stretch(**{"from": one.from_}, to=one.to) for one in export.covers],
         proven=export.proven,
         user_id=export.user_id,
         **{"from": export.from_, "bytes": export.size_bytes},

@@ -42,11 +42,10 @@ from streamwarden.ffmpeg.jobs import (
     concat_list,
     progress_ms,
 )
-from streamwarden.model import Segment
+from streamwarden.model import Segment, TimeRange
 from streamwarden.paths import STATE
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.serving import OpenFile
-from streamwarden.recordings.verify import Span
 from streamwarden.storage.recording_index import SegmentRepository
 from streamwarden.timers import Timers
 
@@ -93,7 +92,7 @@ class Export:
     error: str | None
     created_at: datetime
     expires_at: datetime
-    covers: Sequence[Span]
+    covers: Sequence[TimeRange]
     proven: bool
 
 
@@ -112,7 +111,7 @@ class ExportTask:
     to: datetime
     created_at: datetime
     segments: Sequence[Segment]
-    covers: Sequence[Span] = ()
+    covers: Sequence[TimeRange] = ()
     state: ExportState = "queued"
     progress_ms: int = 0
     total_ms: int = 1
@@ -484,15 +483,15 @@ def without_overlap(segments: Sequence[Segment]) -> list[Segment]:
     return kept
 
 
-def covered(segments: Sequence[Segment], from_: datetime, to: datetime) -> list[Span]:
+def covered(segments: Sequence[Segment], from_: datetime, to: datetime) -> list[TimeRange]:
     """Return the recorded ranges between ``from_`` and ``to``, seams left out."""
-    found: list[Span] = []
+    found: list[TimeRange] = []
     for segment in segments:
         started_at, ended_at = max(segment.started_at, from_), min(segment.ended_at, to)
-        if found and started_at - found[-1].ended_at < _SEAM:
-            found[-1] = Span(found[-1].started_at, max(found[-1].ended_at, ended_at))
+        if found and started_at - found[-1].to < _SEAM:
+            found[-1] = TimeRange(found[-1].from_, max(found[-1].to, ended_at))
         else:
-            found.append(Span(started_at, ended_at))
+            found.append(TimeRange(started_at, ended_at))
     return found
 
 

@@ -1,11 +1,8 @@
-"""``recordings reconcile``: mends what ``verify`` finds, and says what it cannot mend.
+"""The repair of what ``recordings verify`` finds, by an operator and once after every start.
 
-Whole files without a row are indexed; rows without a file are reported as lost and become a gap; a
-second that is neither becomes a gap. Files that were changed are left as they are: nobody can say
-what they were. Nothing is silently dropped.
-
-
-``recordings verify`` and ``reconcile`` as operators call them, and the one at start-up.
+Whole files without a row are indexed. Rows without a file are reported as lost and become a gap, as does
+a wanted second without either. Changed files stay as they are: their former content is not known. Every
+finding is reported, repaired or not.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from streamwarden.clock import Clock
-from streamwarden.model import Cause, Gap, Segment
+from streamwarden.model import Cause, Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
@@ -30,14 +27,7 @@ from streamwarden.recordings.camera_files import MAX_MEDIA_MS
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
-from streamwarden.recordings.verify import (
-    Finding,
-    FindingKind,
-    Span,
-    Verifier,
-    VerifyOptions,
-    holes,
-)
+from streamwarden.recordings.verify import Finding, FindingKind, Verifier, VerifyOptions, holes
 from streamwarden.storage.journal import read_pending
 from streamwarden.storage.pool import Database, RowsRefused
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -45,25 +35,124 @@ from streamwarden.storage.streams import PeriodRepository
 from streamwarden.timers import Timers
 from streamwarden.workers import WorkerPool
 
+log = structlog.get_logger(__name__)
+
+JOURNAL: Final = "journal.jsonl"
+
 END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
+_LOOK_BACK: Final = timedelta(hours=2)
+"""A crash can only have cost rows that had not reached Postgres: the most recent ones."""
+
+_RETRY_S: Final = 30.0
 
 _DAY_MS: Final = 86_400_000
-
 
 _NEAR: Final = timedelta(seconds=2)
 
 
+def verify(
+    record_root: Path, database: Database, cameras: Iterable[UUID], options: VerifyOptions
+) -> Iterator[Finding]:
+    """Yield every finding; about all cameras where ``cameras`` names none."""
+    reading = verifier(record_root, database)
+    for camera_id in list(cameras) or reading.cameras():
+        yield from reading.verify(camera_id, options)
+
+
+def reconcile(
+    record_root: Path, database: Database, cameras: Iterable[UUID], options: VerifyOptions
+) -> Iterator[Repair]:
+    """Repair what can be repaired; yield the outcome for every finding."""
+    reading = verifier(record_root, database)
+    repairing = Reconciler(record_root=record_root, database=database, verifier=reading)
+    for camera_id in list(cameras) or reading.cameras():
+        yield from repairing.reconcile(camera_id, options)
+
+
+def verifier(record_root: Path, database: Database) -> Verifier:
+    """Return a verifier that also reads the journal and the deletion log of a running server."""
+    state = record_root / STATE
+    return Verifier(
+        record_root=record_root,
+        database=database,
+        pending=partial(read_pending, state / JOURNAL),
+        deleted=LoggedDeletions(state),
+    )
+
+
+class StartupReconcile:
+    """A reconcile of the last two hours before the start, as soon as Postgres answers."""
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        database: Database,
+        clock: Clock,
+        workers: WorkerPool,
+        timers: Timers,
+    ) -> None:
+        self._record_root = record_root
+        self._database = database
+        self._workers = workers
+        self._timers = timers
+        self._until = clock.now()
+        self._stopping = threading.Event()
+
+    def begin(self) -> None:
+        """Start in the background."""
+        self._workers.run(self._work, self._done)
+
+    def stop(self) -> None:
+        """End after the camera that is being reconciled."""
+        self._stopping.set()
+
+    def _work(self) -> int:
+        options = VerifyOptions(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
+        repaired = 0
+        for repair in self._repairs(options):
+            found = repair.finding
+            write = log.warning if repair.how else log.error
+            write(
+                "reconciled",
+                kind=found.kind,
+                camera=str(found.camera_id),
+                path=found.path,
+                detail=found.detail,
+                how=repair.how or "not mended",
+            )
+            repaired += bool(repair.how)
+        return repaired
+
+    def _repairs(self, options: VerifyOptions) -> Iterator[Repair]:
+        reading = verifier(self._record_root, self._database)
+        repairing = Reconciler(
+            record_root=self._record_root, database=self._database, verifier=reading
+        )
+        for camera_id in reading.cameras():
+            if self._stopping.is_set():
+                return
+            yield from repairing.reconcile(camera_id, options)
+
+    def _done(self, result: object) -> None:
+        if isinstance(result, Exception):
+            log.warning("reconcile_failed", error=str(result), again_in_s=_RETRY_S)
+            self._timers.after(_RETRY_S, self.begin)
+        else:
+            log.info("reconcile_done", mended=result)
+
+
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What became of a finding; ``how`` is empty when it could not be mended."""
+    """The outcome for one finding; ``how`` is empty where it could not be repaired."""
 
     finding: Finding
     how: str = ""
 
 
 class Reconciler:
-    """Looks with a ``Verifier`` and mends."""
+    """Repairs the findings of a ``Verifier``, one camera at a time."""
 
     def __init__(self, *, record_root: Path, database: Database, verifier: Verifier) -> None:
         self._root = record_root
@@ -72,24 +161,25 @@ class Reconciler:
         self._gaps = GapRepository(database)
         self._periods = PeriodRepository(database)
 
-    def reconcile(self, camera_id: UUID, scope: VerifyOptions) -> Iterator[Repair]:
-        """Mend one camera: first its files, then its open gaps, then what is still missing."""
-        yield from self._files(list(self._verifier.verify(camera_id, scope)))
-        # The files have been read once; what follows is about rows.
-        scope = replace(scope, digests=False, decode=None)
-        for finding in list(self._verifier.verify(camera_id, scope)):
+    def reconcile(self, camera_id: UUID, options: VerifyOptions) -> Iterator[Repair]:
+        """Repair one camera: first its files, then its open gaps, then the seconds still missing."""
+        yield from self._repair_files(list(self._verifier.verify(camera_id, options)))
+        # The files have been read once; the other two steps are about rows.
+        options = replace(options, digests=False, decode=None)
+        for finding in list(self._verifier.verify(camera_id, options)):
             if finding.kind is FindingKind.GAP_LEFT_OPEN and finding.gap is not None:
                 yield Repair(finding, self._close(finding.gap))
-        for finding in list(self._verifier.verify(camera_id, scope)):
+        for finding in list(self._verifier.verify(camera_id, options)):
             if finding.kind is FindingKind.SECOND_MISSING and finding.ended_at is not None:
-                self._add_gap(camera_id, Span(finding.started_at, finding.ended_at), Cause.INTERNAL)
+                missing = TimeRange(finding.started_at, finding.ended_at)
+                self._add_gap(camera_id, missing, Cause.INTERNAL)
                 yield Repair(finding, "entered in the ledger")
             elif finding.kind is FindingKind.SECOND_TWICE:
                 yield Repair(finding, "")
 
-    def _files(self, findings: Sequence[Finding]) -> Iterator[Repair]:
+    def _repair_files(self, findings: Sequence[Finding]) -> Iterator[Repair]:
         lost = [one for one in findings if one.kind is FindingKind.FILE_MISSING]
-        # A row that speaks of nothing may stand in the way of one that speaks of a file.
+        # First, so that the row of a lost file does not keep out the row of a file that is there.
         for finding in lost:
             self._drop_row(finding)
         unknown = [one for one in findings if one.kind is FindingKind.ROW_MISSING]
@@ -128,7 +218,7 @@ class Reconciler:
         if name is None or owner is None:
             return None
         try:
-            summary, size_bytes, hashed = summarise(path), path.stat().st_size, file_digest(path)
+            summary, size_bytes, digest = summarise(path), path.stat().st_size, file_digest(path)
         except (NotFragmentedMp4, OSError):
             return None
         return Segment(
@@ -142,18 +232,18 @@ class Reconciler:
             media_ms=min(summary.media_ms, MAX_MEDIA_MS),
             size_bytes=size_bytes,
             path=str(path.relative_to(self._root)),
-            # FFmpeg ends a file with its trailer; one that was cut has none.
+            # FFmpeg ends a file with its trailer; a file that was cut has none.
             salvaged=not summary.complete,
-            digest=hashed,
+            digest=digest,
             init_bytes=summary.init_bytes,
         )
 
     def _end_of(self, camera_id: UUID, name: StoredName, media_ms: int) -> datetime:
-        """Return where the next of the run starts, else the gap that begins where its media end."""
+        """Return the start of the run's next segment, else of the gap where the media end."""
         following = self._segments.get(camera_id, segment_id(camera_id, name.run, name.number + 1))
         if following is not None and following.started_at > name.started_at:
             return following.started_at
-        # Time stamps that jump make a file of any length: none may end after all dates.
+        # Time stamps that jump give a file any length; a datetime has an end.
         by_media = name.started_at + timedelta(milliseconds=min(media_ms, _DAY_MS))
         gaps = self._gaps.in_range(camera_id, by_media - _NEAR, by_media + _NEAR)
         begun = [gap.started_at for gap in gaps if abs(gap.started_at - by_media) < _NEAR]
@@ -166,20 +256,20 @@ class Reconciler:
             self._segments.delete([row.id])
 
     def _enter_loss(self, finding: Finding) -> str:
-        """Enter what no other segment and no gap reaches: runs overlap where one took over."""
+        """Enter a gap for the time that no other segment and no gap covers; runs may overlap."""
         row = finding.segment
         if row is None:
             return ""
         stored = self._segments.in_range(row.camera_id, row.started_at, row.ended_at)
         gaps = self._gaps.in_range(row.camera_id, row.started_at, row.ended_at)
-        known = [Span(one.started_at, one.ended_at) for one in stored]
-        known += [Span(gap.started_at, gap.ended_at or END_OF_TIME) for gap in gaps]
-        for hole in holes([Span(row.started_at, row.ended_at)], known):
+        known = [TimeRange(one.started_at, one.ended_at) for one in stored]
+        known += [TimeRange(gap.started_at, gap.ended_at or END_OF_TIME) for gap in gaps]
+        for hole in holes([TimeRange(row.started_at, row.ended_at)], known):
             self._add_gap(row.camera_id, hole, Cause.FILE_LOST)
         return "lost: entered in the ledger"
 
     def _close(self, gap: Gap) -> str:
-        """Close a gap where recording went on, or else where its wish ended."""
+        """Close a gap where recording went on, or else where it was no longer wanted."""
         rows = self._segments.in_range(gap.camera_id, gap.started_at, END_OF_TIME)
         periods = self._periods.in_range(gap.camera_id, gap.started_at, END_OF_TIME)
         ends = [row.started_at for row in rows if row.started_at >= gap.started_at]
@@ -189,119 +279,14 @@ class Reconciler:
         if ended_at == gap.started_at:
             self._gaps.remove(gap.id)
             return "removed: it covered nothing"
-        return "closed where recording went on or the wish ended"
+        return "closed where recording went on or was no longer wanted"
 
-    def _add_gap(self, camera_id: UUID, span: Span, cause: Cause) -> None:
+    def _add_gap(self, camera_id: UUID, where: TimeRange, cause: Cause) -> None:
         gap = Gap(
             id=uuid4(),
             camera_id=camera_id,
-            started_at=span.started_at,
-            ended_at=span.ended_at,
+            started_at=where.from_,
+            ended_at=where.to,
             cause=cause,
         )
         self._gaps.upsert_many([gap])
-
-
-log = structlog.get_logger(__name__)
-
-
-JOURNAL: Final = "journal.jsonl"
-
-
-_LOOK_BACK: Final = timedelta(hours=2)
-"""A crash can only have cost rows that had not reached Postgres: those of the last while."""
-
-
-_AGAIN_S: Final = 30.0
-
-
-def verifier(record_root: Path, database: Database) -> Verifier:
-    """Return a verifier that also knows what a running server has yet to index, or to mark."""
-    state = record_root / STATE
-    return Verifier(
-        record_root=record_root,
-        database=database,
-        pending=partial(read_pending, state / JOURNAL),
-        noted=LoggedDeletions(state),
-    )
-
-
-def verify(
-    record_root: Path, database: Database, cameras: Iterable[UUID], scope: VerifyOptions
-) -> Iterator[Finding]:
-    """Yield everything that is wrong; all cameras where ``cameras`` names none."""
-    looking = verifier(record_root, database)
-    for camera_id in list(cameras) or looking.cameras():
-        yield from looking.verify(camera_id, scope)
-
-
-def reconcile(
-    record_root: Path, database: Database, cameras: Iterable[UUID], scope: VerifyOptions
-) -> Iterator[Repair]:
-    """Mend what can be mended, and yield what became of everything that was wrong."""
-    looking = verifier(record_root, database)
-    mending = Reconciler(record_root=record_root, database=database, verifier=looking)
-    for camera_id in list(cameras) or looking.cameras():
-        yield from mending.reconcile(camera_id, scope)
-
-
-class StartupReconcile:
-    """Once after the start, as soon as Postgres answers: the last two hours before it."""
-
-    def __init__(
-        self,
-        *,
-        record_root: Path,
-        database: Database,
-        clock: Clock,
-        workers: WorkerPool,
-        timers: Timers,
-    ) -> None:
-        self._record_root = record_root
-        self._database = database
-        self._workers = workers
-        self._timers = timers
-        self._until = clock.now()
-        self._stopping = threading.Event()
-
-    def stop(self) -> None:
-        """Look at no further camera: the server is being stopped."""
-        self._stopping.set()
-
-    def begin(self) -> None:
-        """Start in the background."""
-        self._workers.run(self._work, self._done)
-
-    def _work(self) -> int:
-        scope = VerifyOptions(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
-        mended = 0
-        for result in self._until_stopped(scope):
-            found = result.finding
-            write = log.warning if result.how else log.error
-            write(
-                "reconciled",
-                kind=found.kind,
-                camera=str(found.camera_id),
-                path=found.path,
-                detail=found.detail,
-                how=result.how or "not mended",
-            )
-            mended += bool(result.how)
-        return mended
-
-    def _until_stopped(self, scope: VerifyOptions) -> Iterator[Repair]:
-        looking = verifier(self._record_root, self._database)
-        mending = Reconciler(
-            record_root=self._record_root, database=self._database, verifier=looking
-        )
-        for camera_id in looking.cameras():
-            if self._stopping.is_set():
-                return
-            yield from mending.reconcile(camera_id, scope)
-
-    def _done(self, result: object) -> None:
-        if isinstance(result, Exception):
-            log.warning("reconcile_failed", error=str(result), again_in_s=_AGAIN_S)
-            self._timers.after(_AGAIN_S, self.begin)
-        else:
-            log.info("reconcile_done", mended=result)

@@ -139,8 +139,10 @@ class SnapshotMaker:
                 stdin=content,
                 timeout_s=_DECODED_WITHIN_S,
             )
-        if not end.good or not end.output:
-            log.warning("picture_not_made", why=end.why, exit_code=end.exit_code, said=end.said)
+        if not end.succeeded or not end.output:
+            log.warning(
+                "picture_not_made", outcome=end.outcome, exit_code=end.exit_code, stderr=end.stderr
+            )
             raise NoPicture("the camera's last picture cannot be decoded")
         return end.output
 

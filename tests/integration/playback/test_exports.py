@@ -29,6 +29,7 @@ from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.recordings import exports as module
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.exports import KEPT_FOR, Export, Exports
+from streamwarden.storage.seal_records import SealRepository
 from tests.fakes.http import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_camera, at
@@ -42,8 +43,11 @@ from tests.integration.playback.footage import (
 WITHIN_S = 20.0
 
 
-class OneSeal:
+class OneSeal(SealRepository):
     """Every segment is in the same seal."""
+
+    def __init__(self) -> None:
+        pass
 
     def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
         assert segments
@@ -148,7 +152,7 @@ def test_a_range_becomes_one_file_from_key_frame_to_key_frame(office: Office) ->
     made = office.add(2.4, 10.3)
     done = office.ended(made.id)
     assert (done.state, done.progress, done.error) == ("done", 1.0, None)
-    assert [(one.started_at, one.ended_at) for one in done.covers] == [(at(2.4), at(10.3))]
+    assert [(one.from_, one.to) for one in done.covers] == [(at(2.4), at(10.3))]
     with office.exports.open(office.camera_id, made.id).stream as file:
         content = file.read()
     assert len(content) == done.size_bytes
@@ -166,7 +170,7 @@ def test_a_gap_is_left_out_and_told(office: Office) -> None:
     made = office.ended(office.add(0, 60).id)
     first, last = office.rows[3], office.rows[-1]
     expected = [(at(0), first.ended_at), (last.started_at, last.ended_at)]
-    assert [(one.started_at, one.ended_at) for one in made.covers] == expected
+    assert [(one.from_, one.to) for one in made.covers] == expected
     with office.exports.open(office.camera_id, made.id).stream as file:
         (office.root / "out.mp4").write_bytes(file.read())
     seconds, complaints = probe(office.root / "out.mp4")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from streamwarden.model import TimeRange
 from streamwarden.recordings import gap_ledger as book
-from streamwarden.recordings.verify import TOLERANCE, Span, holes, merged, overlaps
+from streamwarden.recordings.verify import TOLERANCE, holes, merged, overlaps
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 STEP = timedelta(milliseconds=100)
@@ -21,16 +22,14 @@ TOLERATED = TOLERANCE // STEP
 Steps = tuple[int, int]
 
 
-def span(steps: Steps) -> Span:
-    return Span(NOON + steps[0] * STEP, NOON + steps[1] * STEP)
+def span(steps: Steps) -> TimeRange:
+    return TimeRange(NOON + steps[0] * STEP, NOON + steps[1] * STEP)
 
 
-def steps_in(spans: Iterable[Span]) -> set[int]:
+def steps_in(spans: Iterable[TimeRange]) -> set[int]:
     """Return the steps that lie within one of ``spans``."""
     return {
-        step
-        for one in spans
-        for step in range((one.started_at - NOON) // STEP, (one.ended_at - NOON) // STEP)
+        step for one in spans for step in range((one.from_ - NOON) // STEP, (one.to - NOON) // STEP)
     }
 
 
@@ -41,12 +40,12 @@ def runs_of(steps: set[int]) -> list[Steps]:
     return list(zip(starts, ends, strict=True))
 
 
-def long_enough(stretches: Iterable[Steps]) -> list[Span]:
+def long_enough(stretches: Iterable[Steps]) -> list[TimeRange]:
     return [span(one) for one in stretches if one[1] - one[0] > TOLERATED]
 
 
 @st.composite
-def a_span(draw: st.DrawFn) -> Span:
+def a_span(draw: st.DrawFn) -> TimeRange:
     start = draw(st.integers(0, STEPS))
     return span((start, draw(st.integers(start, STEPS))))
 
@@ -55,10 +54,10 @@ spans = st.lists(a_span(), max_size=8)
 
 
 @given(spans)
-def test_a_union_is_disjoint_in_order_and_the_same_time(given_spans: list[Span]) -> None:
+def test_a_union_is_disjoint_in_order_and_the_same_time(given_spans: list[TimeRange]) -> None:
     union = merged(given_spans)
     assert steps_in(union) == steps_in(given_spans)
-    assert all(left.ended_at < right.started_at for left, right in itertools.pairwise(union))
+    assert all(left.to < right.from_ for left, right in itertools.pairwise(union))
 
 
 @given(spans, spans)
@@ -66,7 +65,7 @@ def test_a_union_is_disjoint_in_order_and_the_same_time(given_spans: list[Span])
 @example([span((0, 10)), span((10, 20))], [span((4, 16))])
 @example([span((0, 10))], [span((7, 7))])
 def test_holes_are_the_wanted_stretches_that_nothing_covers(
-    wanted: list[Span], covered: list[Span]
+    wanted: list[TimeRange], covered: list[TimeRange]
 ) -> None:
     # A wish that ends where the next one begins is one wish; and so is a hole across the seam.
     missing = steps_in(wanted) - steps_in(covered)
@@ -74,19 +73,21 @@ def test_holes_are_the_wanted_stretches_that_nothing_covers(
 
 
 @given(spans, spans)
-def test_overlaps_are_what_both_say(left: list[Span], right: list[Span]) -> None:
+def test_overlaps_are_what_both_say(left: list[TimeRange], right: list[TimeRange]) -> None:
     # Runs of steps cannot tell two touching spans from one, and merging does not either.
     both = steps_in(left) & steps_in(right)
     assert list(overlaps(left, right)) == long_enough(runs_of(both))
 
 
 @given(spans, spans)
-def test_overlaps_do_not_ask_which_side_they_are_on(left: list[Span], right: list[Span]) -> None:
+def test_overlaps_do_not_ask_which_side_they_are_on(
+    left: list[TimeRange], right: list[TimeRange]
+) -> None:
     assert list(overlaps(left, right)) == list(overlaps(right, left))
 
 
 @given(spans, spans)
-def test_what_is_filled_has_no_holes(wanted: list[Span], covered: list[Span]) -> None:
+def test_what_is_filled_has_no_holes(wanted: list[TimeRange], covered: list[TimeRange]) -> None:
     assert list(holes(wanted, [*covered, *holes(wanted, covered)])) == []
 
 
@@ -95,25 +96,27 @@ def test_what_is_filled_has_no_holes(wanted: list[Span], covered: list[Span]) ->
 )
 def test_a_hole_counts_from_above_half_a_second(length_ms: int, found: int) -> None:
     missing = timedelta(milliseconds=length_ms)
-    wanted = Span(NOON, NOON + timedelta(seconds=10))
+    wanted = TimeRange(NOON, NOON + timedelta(seconds=10))
     middle = NOON + timedelta(seconds=5)
-    around = [Span(wanted.started_at, middle), Span(middle + missing, wanted.ended_at)]
+    around = [TimeRange(wanted.from_, middle), TimeRange(middle + missing, wanted.to)]
     assert len(list(holes([wanted], around))) == found
-    assert len(list(holes([wanted], [Span(NOON + missing, wanted.ended_at)]))) == found
-    assert len(list(holes([wanted], [Span(NOON, wanted.ended_at - missing)]))) == found
-    assert len(list(overlaps([wanted], [Span(middle, middle + missing)]))) == found
+    assert len(list(holes([wanted], [TimeRange(NOON + missing, wanted.to)]))) == found
+    assert len(list(holes([wanted], [TimeRange(NOON, wanted.to - missing)]))) == found
+    assert len(list(overlaps([wanted], [TimeRange(middle, middle + missing)]))) == found
 
 
 @pytest.mark.parametrize("missing_ms", [0, 499, 500, 501, 700, 1000, 5000])
 def test_what_the_ledger_lets_pass_is_no_hole_and_what_it_enters_fills_it(missing_ms: int) -> None:
     begun, stopped = NOON, NOON + timedelta(seconds=10)
-    recorded = Span(begun, stopped - timedelta(milliseconds=missing_ms))
-    ledger = book.Ledger(covered_until=recorded.ended_at)
+    recorded = TimeRange(begun, stopped - timedelta(milliseconds=missing_ms))
+    ledger = book.Ledger(covered_until=recorded.to)
     _, at_stop = book.unwanted(ledger, stopped)
     _, at_next = book.stored(ledger, stopped, stopped)
     for changes in (at_stop, at_next):
-        gaps = [Span(gap.started_at, gap.ended_at) for gap in changes if gap.ended_at is not None]
-        assert list(holes([Span(begun, stopped)], [recorded, *gaps])) == []
+        gaps = [
+            TimeRange(gap.started_at, gap.ended_at) for gap in changes if gap.ended_at is not None
+        ]
+        assert list(holes([TimeRange(begun, stopped)], [recorded, *gaps])) == []
 
 
 def test_a_span_is_as_long_as_from_its_start_to_its_end() -> None:

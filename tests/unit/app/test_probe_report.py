@@ -10,7 +10,7 @@ from streamwarden.ffmpeg.sampling import (
     PacketTrack,
     Sample,
     TrackDescription,
-    described,
+    describe_tracks,
     sample_script,
 )
 from streamwarden.model import Cause
@@ -143,7 +143,7 @@ Output #0, framecrc, to 'pipe:1':
 
 
 def test_profiles_and_sound_are_read_from_ffmpegs_lines_about_its_input() -> None:
-    assert described(BANNERS) == [
+    assert describe_tracks(BANNERS) == [
         TrackDescription("h264", "Constrained Baseline", None, None),
         TrackDescription("aac", "LC", 16000, "mono"),
         TrackDescription("pcm_alaw", None, 8000, "mono"),

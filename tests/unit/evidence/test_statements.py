@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.evidence.export_proof import ExportProof, SealNamed, read_proof
+from streamwarden.evidence.export_proof import ExportProof, NamedSeal, read_proof
 from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
     NOTHING_BEFORE,
@@ -128,7 +128,7 @@ def test_a_proof_is_read_as_it_was_signed(entries: list[Entry]) -> None:
         size_bytes=7,
         digest=bytes(32),
         entries=ordered(entries),
-        seals=[SealNamed(3, bytes(32))],
+        seals=[NamedSeal(3, bytes(32))],
         key_id=KEY.key_id,
         signed_at=NOON,
     )

@@ -27,7 +27,7 @@ from streamwarden.http.streaming.streaming_routes import (
 from streamwarden.recordings.exports import Exports
 from streamwarden.recordings.live import ShelfSource
 from streamwarden.recordings.serving import IndexedFiles
-from streamwarden.recordings.snapshots import Pictures
+from streamwarden.recordings.snapshots import SnapshotMaker
 
 
 def create_streaming_app(
@@ -36,7 +36,7 @@ def create_streaming_app(
     gateway: StreamGateway,
     files: IndexedFiles,
     live: ShelfSource,
-    pictures: Pictures,
+    pictures: SnapshotMaker,
     exports: Exports,
     ops: StreamingOps,
     rtsp_targets: RtspTargets,
