@@ -7,16 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
 
-from streamwarden.cli.check_tools import look_at, verify_recordings
-from streamwarden.cli.environment import load_settings
+from streamwarden.cli.environment import load_settings, open_database
+from streamwarden.clock import Clock
 from streamwarden.devkit.clock_reading import clocks_in_file, moment_of
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.ffmpeg.jobs import decode
 from streamwarden.paths import parse_stored
+from streamwarden.recordings.reconcile import verify
+from streamwarden.recordings.verify import BEGINNING, VerifyOptions
 from tests.acceptance.calls import Caller
 from tests.acceptance.continuity import unseen
 from tests.acceptance.figures import figure
@@ -140,15 +144,17 @@ class BreakableStage(Stage):
         """Return what ``recordings verify`` says, with every file decoded."""
         environ = {name: self.environment[name] for name in _VERIFY_NEEDS}
         settings = load_settings(None, environ)
-        look = look_at(
-            settings,
-            camera_id=UUID(camera.camera_id) if camera else None,
-            from_=None,
-            to=None,
+        assert settings.record_root is not None
+        cameras = [UUID(camera.camera_id)] if camera else []
+        scope = VerifyOptions(
+            from_=BEGINNING,
+            to=Clock().now(),
             digests=True,
-            decoding=True,
+            decode=partial(decode, find_ffmpeg(settings.ffmpeg)),
         )
-        return [json.dumps(found.as_json()) for found in verify_recordings(settings, look)]
+        with open_database(settings) as database:
+            found = list(verify(settings.record_root, database, cameras, scope))
+        return [json.dumps(one.as_json()) for one in found]
 
     def check_account(self, camera: CameraUser) -> None:
         """Settle a camera and check that every second of it is accounted for, and rightly."""

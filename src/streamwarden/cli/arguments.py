@@ -1,8 +1,9 @@
-"""How a command is added, and what the values of its options may be."""
+"""The parts that the arguments of all commands are made of: common options, and types of values."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,9 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
+    Run = Callable[[argparse.Namespace], int]
 
-
-_MOST_ITEMS = 1000
-
-
-_RAW = argparse.RawDescriptionHelpFormatter
+MAX_ITEMS = 1000
 
 
 def common_options(*, top: bool = False) -> argparse.ArgumentParser:
@@ -23,7 +21,7 @@ def common_options(*, top: bool = False) -> argparse.ArgumentParser:
     unset = None if top else argparse.SUPPRESS
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--config", type=Path, metavar="FILE", default=unset, help="settings in TOML"
+        "--config", type=Path, metavar="FILE", default=unset, help="settings file, in TOML"
     )
     common.add_argument(
         "--json",
@@ -35,75 +33,73 @@ def common_options(*, top: bool = False) -> argparse.ArgumentParser:
 
 
 def add_command(
-    commands: Commands, name: str, command: str, about: str, examples: str = ""
+    commands: Commands, name: str, run: Run, about: str, notes: str = ""
 ) -> argparse.ArgumentParser:
-    """Add a command that is carried out by ``command``, ``module:function`` of ``commands``."""
+    """Add a command; ``run`` carries it out and returns its exit code."""
     parser = commands.add_parser(
         name,
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
-        epilog=examples,
-        formatter_class=_RAW,
+        epilog=notes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common_options()],
     )
-    parser.set_defaults(command=command)
+    parser.set_defaults(run=run)
     return parser
 
 
-def group(commands: Commands, name: str, about: str) -> Commands:
-    """Add a command that has commands of its own."""
+def add_group(commands: Commands, name: str, about: str) -> Commands:
+    """Add a command that has commands of its own; return those."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
 def add_camera_choice(parser: argparse.ArgumentParser) -> None:
-    """Add the one camera that a command may be limited to."""
+    """Add the option that limits a command to one camera."""
     parser.add_argument(
-        "--camera", type=camera_id, metavar="ID", help="only this one (default: all)"
+        "--camera", type=camera_id, metavar="ID", help="only this camera (default: all)"
     )
 
 
 def add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """Add from when to when; ``default`` says what the beginning is if it is not given."""
+    """Add the options of a time range; ``default`` describes its default start."""
     parser.add_argument(
         "--from",
         dest="from_",
-        type=moment_of,
+        type=utc_time,
         metavar="TIME",
         help=f"RFC 3339; without a zone it is UTC (default: {default})",
     )
-    parser.add_argument("--to", type=moment_of, metavar="TIME", help="likewise (default: now)")
+    parser.add_argument("--to", type=utc_time, metavar="TIME", help="likewise (default: now)")
 
 
 def add_paging(parser: argparse.ArgumentParser) -> None:
-    """Add how much of a list, and which part of it."""
-    parser.add_argument("--limit", type=between(1, _MOST_ITEMS), default=100, metavar="N")
-    parser.add_argument("--cursor", metavar="TEXT", help="next_cursor of the page before")
+    """Add the options of a list that is read page by page."""
+    parser.add_argument("--limit", type=whole_number(1, MAX_ITEMS), default=100, metavar="N")
+    parser.add_argument("--cursor", metavar="TEXT", help="next_cursor of the previous page")
 
 
-class between:  # noqa: N801 - used like a function; argparse shows its name in no message
-    """A whole number from ``least`` to ``most``."""
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return the type of an option that takes a whole number from ``least`` to ``most``."""
 
-    def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
-
-    def __call__(self, text: str) -> int:
-        """Return the number; raises what argparse turns into wrong usage."""
-        if text.isascii() and text.isdigit() and self._least <= int(text[:12]) <= self._most:
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdigit() and least <= int(text[:12]) <= most:
             return int(text)
-        raise argparse.ArgumentTypeError(f"must be a whole number, {self._least} to {self._most}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, {least} to {most}")
+
+    return parse
 
 
 def camera_id(text: str) -> UUID:
-    """Return a camera's id; raises what argparse turns into wrong usage."""
+    """Return a camera's id; raise ArgumentTypeError if it is not a UUID."""
     try:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError("must be a camera's id, a UUID") from None
 
 
-def moment_of(text: str) -> datetime:
-    """Return a time, in UTC where it has no zone; raises likewise."""
+def utc_time(text: str) -> datetime:
+    """Return a time, in UTC where it has no zone; raise ArgumentTypeError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,120 +1,185 @@
-"""The operators' commands."""
+"""``streamwarden camera add``, ``list``, ``set`` and ``remove``."""
 
 from __future__ import annotations
 
-import argparse
-import os
-from typing import Any
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
-from streamwarden.cli import environment
-from streamwarden.cli.camera_sources import source_given
-from streamwarden.cli.output import (
-    print_json,
-    print_line,
-    print_note,
-    print_page,
-    print_rows,
-    print_table,
-)
-from streamwarden.cli.token_commands import IssuedToken, sign_publish, sign_read, sign_user
-from streamwarden.clock import rfc3339
-from streamwarden.config.settings import Settings, describe, warnings
-from streamwarden.evidence.seal_keys import load_signing_key
-from streamwarden.model import Camera, Gap, Segment
+from streamwarden.cli.arguments import add_command, add_group, camera_id
+from streamwarden.cli.environment import OPERATOR, open_database, settings_of, write_audit_event
+from streamwarden.cli.output import print_json, print_line, print_rows, print_table
+from streamwarden.clock import Clock, rfc3339
+from streamwarden.errors import InvalidInput, NotFound
+from streamwarden.paths import encode_owner
 
-_CAMERA_COLUMNS = ("id", "name", "owner", "path", "status", "created_at", "source_url")
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
 
+    from streamwarden.cli.arguments import Commands
+    from streamwarden.model import Camera
+    from streamwarden.storage.pool import Database
 
-_RECORDING_COLUMNS = ("kind", "started_at", "ended_at", "media_seconds", "bytes", "run", "cause")
+CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
+MAX_PASSWORD_FILE_BYTES = 4096
+PAGE_ITEMS = 500
+_COLUMNS = ("id", "name", "owner", "path", "status", "created_at", "source_url")
 
-
-def migrate(arguments: argparse.Namespace) -> int:
-    """Apply what the database lacks."""
-    applied = [migration.name for migration in environment.migrate_database(_settings(arguments))]
-    if arguments.json:
-        print_json({"applied": applied})
-    else:
-        print_line("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
-    return 0
-
-
-def check_config(arguments: argparse.Namespace) -> int:
-    """Print every setting with its source; secrets are masked."""
-    settings = _settings(arguments)
-    found = describe(settings)
-    if arguments.json:
-        print_json(found)
-    else:
-        rows = [{"setting": name, **shown} for name, shown in found.items()]
-        print_table(rows, ("setting", "value", "source"))
-    for warning in warnings(settings):
-        print_note(warning)
-    if settings.seal_key_file is not None:
-        load_signing_key(settings.seal_key_file)
-    return 0
+_ADD_EXAMPLES = """\
+examples:
+  streamwarden camera add --owner alice --name "Front door" --path alice/front-door
+  streamwarden camera add --owner alice --name Yard --source-url rtsp://192.168.1.20/stream1 \\
+      --source-username viewer --source-password-file yard.secret
+"""
 
 
-def token_user(arguments: argparse.Namespace) -> int:
-    """Print a user's token."""
-    settings = _settings(arguments)
-    issued = sign_user(settings, sub=arguments.sub, roles=arguments.role, ttl_s=arguments.ttl)
-    return _print_token(arguments, issued)
+def add_camera_commands(commands: Commands) -> Commands:
+    """Add ``camera`` with its commands; return the group."""
+    camera = add_group(commands, "camera", "manage cameras")
+    add = add_command(camera, "add", camera_add, "add a camera", _ADD_EXAMPLES)
+    _add_fields(add, required=True)
+    add.add_argument(
+        "--id",
+        type=camera_id,
+        metavar="ID",
+        help="the id of a camera that was lost with the database: the name of its folder in the "
+        "record root (default: a new id)",
+    )
+    add_command(camera, "list", camera_list, "list all cameras")
+    change = add_command(camera, "set", camera_set, "change a camera")
+    change.add_argument("id", type=camera_id, metavar="ID")
+    _add_fields(change, required=False)
+    remove = add_command(camera, "remove", camera_remove, "remove a camera; its recordings stay")
+    remove.add_argument("id", type=camera_id, metavar="ID")
+    return camera
 
 
-def token_read(arguments: argparse.Namespace) -> int:
-    """Print a token, or its URL, to watch one camera with."""
-    settings = _settings(arguments)
-    path = _path(settings, arguments)
-    issued = sign_read(settings, sub=arguments.sub, path=path, ttl_s=arguments.ttl)
-    return _print_token(arguments, issued)
-
-
-def token_publish(arguments: argparse.Namespace) -> int:
-    """Print a token, or its URL, for one camera to publish with."""
-    settings = _settings(arguments)
-    path = _path(settings, arguments)
-    issued = sign_publish(settings, sub=arguments.sub, path=path, ttl_s=arguments.ttl)
-    return _print_token(arguments, issued)
+def _add_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument("--owner", required=required, metavar="ID", help="the user who owns it")
+    parser.add_argument("--name", required=required, metavar="TEXT", help="the name that is shown")
+    parser.add_argument(
+        "--path", metavar="P", help="its path on the media server (default: its id)"
+    )
+    parser.add_argument(
+        "--status",
+        choices=("active", "inactive"),
+        default="active" if required else None,
+        help="an inactive camera is not recorded",
+    )
+    source = parser.add_argument_group(
+        "a camera that is pulled", "Most cameras serve RTSP; the media server pulls their stream."
+    )
+    source.add_argument(
+        "--source-url", metavar="URL", help="the camera's stream: rtsp:// or rtsps://"
+    )
+    source.add_argument("--source-username", metavar="U", help="the user name for the camera")
+    source.add_argument(
+        "--source-password-file",
+        metavar="FILE",
+        help="a file that contains the password for the camera; - reads standard input",
+    )
+    if not required:
+        source.add_argument(
+            "--no-source", action="store_true", help="stop pulling: the camera publishes its stream"
+        )
+        source.add_argument(
+            "--no-source-credentials",
+            action="store_true",
+            help="remove the user name and the password",
+        )
 
 
 def camera_add(arguments: argparse.Namespace) -> int:
-    """Add a camera and print it."""
-    camera = environment.add_camera(
-        _settings(arguments),
-        name=arguments.name,
-        owner=arguments.owner,
-        path=arguments.path,
-        status=arguments.status,
-        camera_id=arguments.id,
-        source=source_given(arguments),
-    )
+    """Add a camera and print it.
+
+    With the ``--id`` of a camera that was lost, its recordings belong to it again.
+    """
+    from streamwarden.app.api_role import source_planner
+    from streamwarden.mediamtx.camera_source import told_of
+    from streamwarden.storage.cameras import CameraRepository
+
+    settings, source = settings_of(arguments), source_given(arguments)
+    check_camera(name=arguments.name, owner=arguments.owner, path=arguments.path)
+    new_id = arguments.id or uuid4()
+    path = arguments.path or str(new_id)
+    change = source_planner(settings).plan(new_id, path, None, source)
+    with open_database(settings) as database:
+        camera = CameraRepository(database).add(
+            name=arguments.name,
+            owner=arguments.owner,
+            path=path,
+            status=arguments.status,
+            created_at=Clock().now(),
+            camera_id=new_id,
+            source=None if change is None else change.source,
+        )
+        if change is not None:
+            detail = told_of(source, camera.source_url)
+            write_audit_event(database, "add_camera", camera_id=new_id, **detail)
     return _print_camera(arguments, camera)
 
 
 def camera_list(arguments: argparse.Namespace) -> int:
-    """Print every camera."""
-    rows = [_camera_row(camera) for camera in environment.list_cameras(_settings(arguments))]
-    print_rows(rows, _CAMERA_COLUMNS, as_json=arguments.json)
+    """Print every camera, oldest first."""
+    with open_database(settings_of(arguments)) as database:
+        rows = [_row(camera) for camera in _all_cameras(database)]
+    print_rows(rows, _COLUMNS, as_json=arguments.json)
     return 0
 
 
 def camera_set(arguments: argparse.Namespace) -> int:
-    """Change a camera and print it."""
-    camera = environment.set_camera(
-        _settings(arguments),
-        arguments.id,
-        name=arguments.name,
-        owner=arguments.owner,
-        path=arguments.path,
-        status=arguments.status,
-        source=source_given(arguments),
-    )
-    return _print_camera(arguments, camera)
+    """Change a camera and print it. Deactivating ends a running recording, as removing does."""
+    from streamwarden.app.api_role import source_planner
+    from streamwarden.mediamtx.camera_source import told_of
+    from streamwarden.storage.cameras import CameraRepository, SourceRepository
+    from streamwarden.storage.streams import StreamRepository
+
+    settings, source = settings_of(arguments), source_given(arguments)
+    fields = {name: getattr(arguments, name) for name in ("name", "owner", "path", "status")}
+    if not source and all(value is None for value in fields.values()):
+        raise InvalidInput(
+            "nothing to change: give --name, --owner, --path, --status or --source-url"
+        )
+    check_camera(name=arguments.name, owner=arguments.owner, path=arguments.path)
+    with open_database(settings) as database:
+        before = existing_camera(database, arguments.id)
+        stored = SourceRepository(database).get(before.id)
+        path = arguments.path or before.path
+        change = source_planner(settings).plan(before.id, path, stored, source)
+        after = CameraRepository(database).update(
+            before.id,
+            **fields,
+            source=None if change is None else change.source,
+            drop_source=change is not None and change.source is None,
+        )
+        if after is None:
+            raise _no_camera(before.id)
+        if after.status != "active":
+            StreamRepository(database).unwant(after.id, requested_by=OPERATOR, at=Clock().now())
+        _revoke(database, before, after)
+        detail = told_of(source, after.source_url)
+        write_audit_event(database, "change_camera", camera_id=after.id, **detail)
+    return _print_camera(arguments, after)
 
 
 def camera_remove(arguments: argparse.Namespace) -> int:
-    """Remove a camera."""
-    environment.remove_camera(_settings(arguments), arguments.id)
+    """Remove a camera; its recordings stay until retention deletes them.
+
+    A running recording ends when the streaming role next reconciles, within 30 s.
+    """
+    from streamwarden.storage.cameras import CameraRepository
+    from streamwarden.storage.streams import StreamRepository
+
+    with open_database(settings_of(arguments)) as database:
+        camera = existing_camera(database, arguments.id)
+        StreamRepository(database).unwant(camera.id, requested_by=OPERATOR, at=Clock().now())
+        CameraRepository(database).remove(camera.id)
+        _revoke(database, camera, None)
+        write_audit_event(database, "remove_camera", camera_id=camera.id)
     if arguments.json:
         print_json({"removed": str(arguments.id)})
     else:
@@ -122,51 +187,135 @@ def camera_remove(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def recordings_list(arguments: argparse.Namespace) -> int:
-    """Print a page of segments and gaps."""
-    page = environment.list_recordings(
-        _settings(arguments),
-        arguments.camera,
-        from_=arguments.from_,
-        to=arguments.to,
-        limit=arguments.limit,
-        cursor=arguments.cursor,
-    )
-    rows = [_recording_row(item) for item in page.items]
-    print_page(rows, _RECORDING_COLUMNS, page.next_cursor, as_json=arguments.json)
-    return 0
+def existing_camera(database: Database, camera_id: UUID) -> Camera:
+    """Return a camera; raise NotFound."""
+    from streamwarden.storage.cameras import CameraRepository
+
+    camera = CameraRepository(database).get(camera_id)
+    if camera is None:
+        raise _no_camera(camera_id)
+    return camera
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    return environment.load_settings(arguments.config, os.environ)
+def check_camera(*, name: str | None, owner: str | None, path: str | None) -> None:
+    """Raise InvalidInput if one of the given values is not allowed."""
+    for field, text, most_chars in (
+        ("name", name, MAX_NAME_CHARS),
+        ("owner", owner, MAX_OWNER_CHARS),
+    ):
+        if text is not None and (not 1 <= len(text) <= most_chars or not text.isprintable()):
+            raise InvalidInput(
+                f"{field} must be 1 to {most_chars} printable characters", field=field
+            )
+    if owner:
+        try:
+            encode_owner(owner)
+        except ValueError as error:
+            raise InvalidInput(f"owner: {error}", field="owner") from error
+    if path is not None:
+        check_path(path)
 
 
-def _path(settings: Settings, arguments: argparse.Namespace) -> str:
-    if arguments.camera is not None:
-        return environment.camera_path(settings, arguments.camera)
-    path: str = arguments.path
-    return path
+def check_path(path: str) -> None:
+    """Raise InvalidInput if ``path`` is not a camera's path on the media server."""
+    if not CAMERA_PATH.fullmatch(path):
+        raise InvalidInput(
+            "path must be one to four parts of letters, digits, - and _, joined by /", field="path"
+        )
 
 
-def _print_token(arguments: argparse.Namespace, issued: IssuedToken) -> int:
-    if arguments.json:
-        shown = {"token": issued.token, "expires_at": rfc3339(issued.expires_at)}
-        print_json(shown | ({"url": issued.url} if issued.url else {}))
+def source_given(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """Return the fields of a source that were given, None for one to remove; raise InvalidInput."""
+    url: str | None = arguments.source_url
+    credentials = (arguments.source_username, arguments.source_password_file)
+    if getattr(arguments, "no_source", False):
+        if url is not None or any(credentials):
+            raise InvalidInput("--no-source cannot be combined with other options of a source")
+        return {"source_url": None}
+    given: dict[str, str | None] = {}
+    if url is not None:
+        if "@" in url:
+            # Arguments are visible to every user of this machine, in the process list.
+            raise InvalidInput(
+                "--source-url must not contain credentials: give --source-username and "
+                "--source-password-file; write another @ as %40"
+            )
+        given["source_url"] = url
+    if getattr(arguments, "no_source_credentials", False):
+        if any(credentials):
+            raise InvalidInput(
+                "--no-source-credentials cannot be combined with a user name or a password"
+            )
+        return given | {"source_username": None, "source_password": None}
+    if arguments.source_username is not None:
+        given["source_username"] = arguments.source_username
+    if arguments.source_password_file is not None:
+        given["source_password"] = _password(arguments.source_password_file)
+    return given
+
+
+def _password(file: str) -> str:
+    """Return the file's text without the line end that editors add."""
+    try:
+        if file == "-":
+            read = sys.stdin.buffer.read(MAX_PASSWORD_FILE_BYTES + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                read = opened.read(MAX_PASSWORD_FILE_BYTES + 1)
+        text = read.decode()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput("--source-password-file: cannot be read as text") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _revoke(database: Database, before: Camera, after: Camera | None) -> None:
+    """Revoke the tokens and sessions of a camera's former path and owner, or of one that is gone.
+
+    Every running API receives the denials by NOTIFY and ends the sessions.
+    """
+    from streamwarden.auth import revocation
+    from streamwarden.storage.denials import DenialRepository
+
+    at = Clock().now()
+    denials = []
+    if after is None:
+        denials += revocation.camera_retired(before.id, before.path, at)
     else:
-        print_line(issued.url or issued.token)
-    return 0
+        if before.path != after.path:
+            denials += revocation.path_changed(before.path, at)
+        if before.owner != after.owner:
+            denials += revocation.owner_changed(after.id, before.path, before=before.owner, at=at)
+        if after.status != "active":
+            denials += revocation.camera_retired(after.id, after.path, at)
+    if denials:
+        DenialRepository(database).put(denials)
+
+
+def _all_cameras(database: Database) -> Iterator[Camera]:
+    from streamwarden.storage.cameras import CameraRepository
+
+    cameras, cursor = CameraRepository(database), None
+    while True:
+        page = cameras.list_visible(None, limit=PAGE_ITEMS, cursor=cursor)
+        yield from page.items
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def _no_camera(camera_id: UUID) -> NotFound:
+    return NotFound(f"there is no camera {camera_id}")
 
 
 def _print_camera(arguments: argparse.Namespace, camera: Camera) -> int:
-    row = _camera_row(camera)
+    row = _row(camera)
     if arguments.json:
         print_json(row)
     else:
-        print_table([row], _CAMERA_COLUMNS)
+        print_table([row], _COLUMNS)
     return 0
 
 
-def _camera_row(camera: Camera) -> dict[str, Any]:
+def _row(camera: Camera) -> dict[str, Any]:
     return {
         "id": str(camera.id),
         "name": camera.name,
@@ -176,23 +325,4 @@ def _camera_row(camera: Camera) -> dict[str, Any]:
         "created_at": rfc3339(camera.created_at),
         "source_url": camera.source_url,
         "source_credentials": camera.source_credentials,
-    }
-
-
-def _recording_row(item: Segment | Gap) -> dict[str, Any]:
-    times = {
-        "started_at": rfc3339(item.started_at),
-        "ended_at": None if item.ended_at is None else rfc3339(item.ended_at),
-    }
-    if isinstance(item, Gap):
-        return {"kind": "gap", **times, "cause": item.cause}
-    return {
-        "kind": "segment",
-        "id": str(item.id),
-        **times,
-        "media_seconds": item.media_ms / 1000,
-        "bytes": item.size_bytes,
-        "run": item.run,
-        "salvaged": item.salvaged,
-        "path": item.path,
     }

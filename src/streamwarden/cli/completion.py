@@ -1,17 +1,21 @@
-"""``streamwarden completion``: what a shell offers after TAB, made from the parser itself."""
+"""``streamwarden completion``: a script for TAB completion, generated from the parser."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from streamwarden.cli.arguments import add_command
 from streamwarden.cli.output import print_line
 
-_FILES = "@files"
-"""Stands for a file's name where an option takes one."""
+if TYPE_CHECKING:
+    from streamwarden.cli.arguments import Commands
 
+_FILES = "@files"
+"""Placeholder for the file names of an option that takes a file."""
 
 _BASH = """\
 # streamwarden: completion for {shell}. Load it with: {load}
@@ -34,7 +38,6 @@ _BASH = """\
 complete -F _streamwarden streamwarden
 """
 
-
 _LOADING: Mapping[str, tuple[str, str]] = {
     "bash": ('eval "$(streamwarden completion bash)"', ""),
     "zsh": (
@@ -42,6 +45,12 @@ _LOADING: Mapping[str, tuple[str, str]] = {
         "autoload -U +X bashcompinit && bashcompinit\n",
     ),
 }
+
+_NOTES = """\
+examples:
+  echo 'eval "$(streamwarden completion bash)"' >>~/.bashrc
+  echo 'eval "$(streamwarden completion zsh)"' >>~/.zshrc
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +63,39 @@ class Place:
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def add_completion_command(
+    commands: Commands, build_parser: Callable[[], argparse.ArgumentParser]
+) -> None:
+    """Add ``completion``; ``build_parser`` returns the parser of the whole program."""
+    parser = add_command(
+        commands, "completion", completion, "print a script for TAB completion", _NOTES
+    )
+    parser.add_argument("shell", choices=("bash", "zsh"))
+    parser.set_defaults(build_parser=build_parser)
+
+
 def completion(arguments: argparse.Namespace) -> int:
     """Print the script for a shell."""
-    print_line(script(arguments.shell, arguments.parser()))
+    print_line(script(arguments.shell, arguments.build_parser()))
     return 0
 
 
 def script(shell: str, parser: argparse.ArgumentParser) -> str:
-    """Return what the shell is to load, for ``bash`` or ``zsh``."""
+    """Return the script for ``bash`` or ``zsh``."""
     places = list(places_of(parser))
     load, prelude = _LOADING[shell]
     return _BASH.format(
         shell=shell,
         load=load,
         prelude=prelude,
-        places=_lines(12, (_enters(place) for place in places if place.path)),
-        values=_lines(8, (line for place in places for line in _taken(place))),
-        words=_lines(8, (_offers(place) for place in places)),
+        places=_lines(12, (_entry(place) for place in places if place.path)),
+        values=_lines(8, (line for place in places for line in _values(place))),
+        words=_lines(8, (_words(place) for place in places)),
     ).rstrip()
 
 
 def places_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[Place]:
-    """Yield the command itself and every one below it."""
+    """Yield the command of ``parser`` and all commands below it."""
     below: dict[str, argparse.ArgumentParser] = {}
     options: list[str] = []
     values: dict[str, tuple[str, ...]] = {}
@@ -100,12 +120,12 @@ def _name(place: Place) -> str:
     return "".join(f"/{word}" for word in place.path)
 
 
-def _enters(place: Place) -> str:
+def _entry(place: Place) -> str:
     name = _name(place)
     return f"{name}) place={name} ;;"
 
 
-def _taken(place: Place) -> Iterator[str]:
+def _values(place: Place) -> Iterator[str]:
     for option, values in place.values.items():
         offered = shlex.quote(" ".join(values))
         words = f'compgen -W {offered} -- "$current"'
@@ -114,7 +134,7 @@ def _taken(place: Place) -> Iterator[str]:
         yield f'"{_name(place)} {option}") COMPREPLY=({found}); return ;;'
 
 
-def _offers(place: Place) -> str:
+def _words(place: Place) -> str:
     words = " ".join((*place.commands, *place.options))
     return f'"{_name(place)}") offered={shlex.quote(words)} ;;'
 

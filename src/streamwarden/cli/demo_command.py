@@ -1,42 +1,99 @@
-"""``streamwarden demo``: everything on this machine, with cameras."""
+"""``streamwarden demo``: all roles, a media server and cameras on this machine."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-import threading
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamwarden.app.roles import ROLES, run_roles
-from streamwarden.cli import environment
+from streamwarden.cli.arguments import add_command, whole_number
+from streamwarden.cli.environment import configure_logs, settings_of
 from streamwarden.cli.output import print_line
-from streamwarden.cli.stop_signals import Failure, configure_logs, stop_signals
+from streamwarden.cli.serve_command import Failure, stop_signals
 from streamwarden.cli.token_commands import sign_user
 from streamwarden.clock import Clock
-from streamwarden.config.settings import Settings
-from streamwarden.devkit.demo import OWNER, Demo, DemoOptions, DemoParts, DemoStopped, RunningRoles
-from streamwarden.devkit.demo_ports import demo_ports
-from streamwarden.devkit.demo_secrets import demo_secrets
-from streamwarden.devkit.picture import LoopedClip, source_from
-from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import ConfigError, InvalidInput
-from streamwarden.evidence.seal_keys import new_key
 
-_CAMERAS = 2
+if TYPE_CHECKING:
+    import argparse
+    import threading
+    from collections.abc import Callable, Mapping
 
+    from streamwarden.cli.arguments import Commands
+    from streamwarden.config.settings import Settings
+    from streamwarden.devkit.demo import Demo, DemoOptions, DemoParts, RunningRoles
 
+MAX_SEGMENT_S = 3600
+MAX_CAMERAS = 50
+MAX_PORT_BASE = 65000
+DEFAULT_CAMERAS = 2
 _DAY_S = 86400
+
+_NOTES = """\
+It starts a Postgres of its own (unless DATABASE_URL is set), a media server (MediaMTX if it is installed
+or can be downloaded, else a small relay without WebRTC), cameras and all roles, records the cameras, and
+prints one line, READY and JSON, when the first segment of each camera is indexed.
+
+examples:
+  streamwarden demo
+  streamwarden demo --camera rtsp://192.0.2.7/stream1 --camera holiday.mp4
+  streamwarden demo --port-base 9000 --data-dir /tmp/trial --cameras 4
+"""
+
+
+def add_demo_command(commands: Commands) -> None:
+    """Add ``demo``."""
+    parser = add_command(commands, "demo", demo, "try everything on embedded defaults", _NOTES)
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(".data"),
+        metavar="DIR",
+        help="the folder of the database, secrets and recordings; kept for the next start "
+        "(default: .data)",
+    )
+    parser.add_argument(
+        "--port-base",
+        type=whole_number(0, MAX_PORT_BASE),
+        default=8080,
+        metavar="PORT",
+        help="first of the ports used: the API is PORT+1, the media server's RTSP PORT+10; "
+        "0 takes free ports (default: 8080)",
+    )
+    parser.add_argument(
+        "--cameras",
+        type=whole_number(1, MAX_CAMERAS),
+        metavar="N",
+        help="number of cameras (default: 2, or the number of --camera options)",
+    )
+    parser.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="URL_OR_FILE",
+        help="an RTSP camera, or a clip to loop, instead of a test picture; repeatable",
+    )
+    parser.add_argument(
+        "--segment-seconds",
+        type=whole_number(1, MAX_SEGMENT_S),
+        default=10,
+        metavar="S",
+        help="length of a recorded file (default: 10, for an early first file; the product's own "
+        "default is 30)",
+    )
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Start everything, print the READY line, and stop everything when a signal comes."""
+    from streamwarden.devkit.demo import Demo, DemoStopped
+    from streamwarden.devkit.demo_secrets import demo_secrets
+
     options = _options(arguments)
     secrets = demo_secrets(options.data_dir)
-    settings = environment.load_settings(arguments.config, os.environ, asdict(secrets))
+    settings = settings_of(arguments, asdict(secrets))
     log = configure_logs(settings)
     with stop_signals() as stop:
         failed = Failure(stop)
@@ -59,13 +116,17 @@ def _run(demo: Demo, options: DemoOptions, stop: threading.Event) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> DemoOptions:
+    from streamwarden.devkit.demo import DemoOptions
+    from streamwarden.devkit.demo_ports import demo_ports
+    from streamwarden.devkit.picture import LoopedClip, source_from
+
     sources: list[str] = arguments.camera
-    count = arguments.cameras or len(sources) or _CAMERAS
+    count = arguments.cameras or len(sources) or DEFAULT_CAMERAS
     if count < len(sources):
-        raise InvalidInput(f"--cameras {count} is fewer than the {len(sources)} of --camera")
+        raise InvalidInput(f"--cameras {count} is fewer than the {len(sources)} --camera options")
     for source in map(source_from, sources):
         if isinstance(source, LoopedClip) and not source.path.is_file():
-            raise InvalidInput(f"--camera: {source.path} is no file and no rtsp:// URL")
+            raise InvalidInput(f"--camera: {source.path} is neither a file nor an rtsp:// URL")
     return DemoOptions(
         data_dir=_data_dir(arguments.data_dir),
         ports=demo_ports(arguments.port_base),
@@ -87,10 +148,14 @@ def _data_dir(given: Path) -> Path:
 def _parts(
     arguments: argparse.Namespace, options: DemoOptions, settings: Settings, failed: Failure
 ) -> DemoParts:
+    from streamwarden.app.roles import ROLES, run_roles
+    from streamwarden.devkit.demo import OWNER, DemoParts
+    from streamwarden.ffmpeg.command import find_ffmpeg
+
     start_database, stop_database = _database(options, settings)
 
     def settings_with(overrides: Mapping[str, object]) -> Settings:
-        return environment.load_settings(arguments.config, os.environ, overrides)
+        return settings_of(arguments, overrides)
 
     def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
         roles = frozenset(ROLES)
@@ -107,7 +172,7 @@ def _parts(
         user_token=user_token,
         start_database=start_database,
         stop_database=stop_database,
-        ffmpeg=environment.ffmpeg_for(settings),
+        ffmpeg=find_ffmpeg(settings.ffmpeg),
         clock=Clock(),
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,
@@ -115,7 +180,9 @@ def _parts(
 
 
 def _seal_key(data_dir: Path, settings: Settings) -> Path:
-    """Return the key that seals what is recorded, made where none is set and none is there yet."""
+    """Return the key that seals the recordings; make one if none is set and none exists."""
+    from streamwarden.evidence.seal_keys import new_key
+
     path = settings.seal_key_file or data_dir / "seal.pem"
     if not path.exists():
         public = new_key(path).public.pem
@@ -124,28 +191,30 @@ def _seal_key(data_dir: Path, settings: Settings) -> Path:
 
 
 def write_settings(path: Path, values: Mapping[str, object]) -> None:
-    """Write the demo's settings for the operators' tools: ``streamwarden --config FILE ...``.
+    """Write the demo's settings for other commands: ``streamwarden --config FILE ...``.
 
-    Secrets are among them, so only its owner may read the file.
+    They contain secrets, so only the file's owner may read it.
     """
     lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
-        # One that was there already keeps its mode unless told otherwise.
+        # A file that exists keeps its mode unless it is set.
         os.fchmod(fd, 0o600)
         os.ftruncate(fd, 0)
         file.write("# Written by streamwarden demo at each start.\n" + "\n".join(lines) + "\n")
 
 
 def _toml(value: object) -> str:
-    """Write a value as TOML 1.0 does: as JSON, but for surrogate pairs and DEL in strings."""
+    """Return a value in TOML 1.0: JSON, but for surrogate pairs and DEL in strings."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _database(
     options: DemoOptions, settings: Settings
 ) -> tuple[Callable[[], str], Callable[[], None]]:
-    """Return how the database is started (its URL comes back) and stopped."""
+    """Return the functions that start the database, returning its URL, and stop it."""
+    from streamwarden.devkit.postgres import EmbeddedPostgres
+
     url = settings.database_url
     if url is not None:
         return url.get_secret_value, lambda: None

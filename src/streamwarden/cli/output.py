@@ -18,12 +18,12 @@ def print_line(text: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Say something that is not the command's result."""
+    """Print a line that is not the command's result, on standard error."""
     sys.stderr.write(f"streamwarden: {text}\n")
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Print ``columns`` of ``rows`` under their names, aligned; nothing but the names if empty."""
+    """Print ``columns`` of ``rows`` under their names, aligned; only the names if there are no rows."""
     table = [list(columns), *([_cell(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
     for line in table:
@@ -47,7 +47,7 @@ def print_page(
     *,
     as_json: bool,
 ) -> None:
-    """Print a part of a list, and how to get the next; a row may lack a column."""
+    """Print a page of a list, and the cursor of the next page; a row may lack a column."""
     if as_json:
         print_json({"items": rows, "next_cursor": next_cursor})
         return
@@ -57,14 +57,13 @@ def print_page(
 
 
 def plain(text: str) -> str:
-    """Return ``text`` without what would move the cursor of the one who reads it."""
+    """Return ``text`` with every control character replaced, so that it cannot drive a terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, list):  # as it is set: with commas
+    if isinstance(value, list):  # as in a setting, with commas
         value = ",".join(map(str, value)) or None
-    # What a user typed, too, is shown here.
     if isinstance(value, Mapping):
         return plain(json.dumps(value))
     return plain("-" if value is None else str(value))

@@ -1,34 +1,108 @@
-"""Tokens that operators sign by hand. Needs no running role."""
+"""``streamwarden token``: signs tokens for users, players and cameras."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from streamwarden.auth.keys import SignedToken, parse_keys
-from streamwarden.auth.rtsp_urls import publish_url
-from streamwarden.auth.stream_tokens import StreamTokens
-from streamwarden.auth.users import UserTokens
-from streamwarden.cli.camera_input import check_path
-from streamwarden.clock import Clock
-from streamwarden.config.settings import Settings
+from streamwarden.cli.arguments import add_command, add_group, camera_id, whole_number
+from streamwarden.cli.camera_commands import check_path, existing_camera
+from streamwarden.cli.environment import open_database, settings_of
+from streamwarden.cli.output import print_json, print_line
+from streamwarden.clock import Clock, rfc3339
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from streamwarden.auth.keys import SignedToken
+    from streamwarden.auth.stream_tokens import StreamTokens
+    from streamwarden.cli.arguments import Commands
+    from streamwarden.config.settings import Settings
+
+_HOUR_S, _DAY_S = 3600, 86400
+
+
+def add_token_commands(commands: Commands) -> None:
+    """Add ``token user``, ``token read`` and ``token publish``."""
+    token = add_group(commands, "token", "sign a token")
+    user = add_command(token, "user", token_user, "sign a user's token for the API")
+    user.add_argument("--sub", required=True, metavar="ID", help="the user's id")
+    user.add_argument("--role", action="append", default=[], help="such as admin; repeatable")
+    _add_ttl(user, _HOUR_S)
+    read = add_command(token, "read", token_read, "sign a token to watch a camera over RTSP")
+    _add_stream_options(read, _HOUR_S)
+    publish = add_command(
+        token, "publish", token_publish, "sign a token for a camera to publish with"
+    )
+    _add_stream_options(publish, _DAY_S)
+
+
+def _add_stream_options(parser: argparse.ArgumentParser, ttl_s: int) -> None:
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--camera", type=camera_id, metavar="ID", help="the camera; its path is read from Postgres"
+    )
+    where.add_argument("--path", metavar="P", help="the path on the media server")
+    parser.add_argument(
+        "--sub",
+        default="operator",
+        metavar="ID",
+        help="the user in whose name it is signed (default: operator)",
+    )
+    _add_ttl(parser, ttl_s)
+
+
+def _add_ttl(parser: argparse.ArgumentParser, default_s: int) -> None:
+    parser.add_argument(
+        "--ttl",
+        type=whole_number(1, 366 * _DAY_S),
+        default=default_s,
+        metavar="S",
+        help=f"lifetime in seconds (default: {default_s})",
+    )
+
+
+def token_user(arguments: argparse.Namespace) -> int:
+    """Print a user's token."""
+    issued = sign_user(
+        settings_of(arguments), sub=arguments.sub, roles=arguments.role, ttl_s=arguments.ttl
+    )
+    return _print_token(arguments, issued)
+
+
+def token_read(arguments: argparse.Namespace) -> int:
+    """Print a token, or its URL, to watch one camera with."""
+    settings = settings_of(arguments)
+    path = _path(settings, arguments)
+    signed = _stream_tokens(settings).sign_view(arguments.sub, path, ttl_s=arguments.ttl)
+    return _print_token(arguments, _with_url(settings, signed, path))
+
+
+def token_publish(arguments: argparse.Namespace) -> int:
+    """Print a token, or its URL, for one camera to publish with."""
+    settings = settings_of(arguments)
+    path = _path(settings, arguments)
+    signed = _stream_tokens(settings).sign_publish(arguments.sub, path, ttl_s=arguments.ttl)
+    return _print_token(arguments, _with_url(settings, signed, path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A token for someone to use, and the URL that has it, where there is one."""
+    """A signed token, and the URL that contains it, where there is one."""
 
     token: str = field(repr=False)
     expires_at: datetime
     url: str | None = field(default=None, repr=False)
 
 
-def sign_user(
-    settings: Settings, *, sub: str, roles: Iterable[str], ttl_s: int, clock: Clock | None = None
-) -> IssuedToken:
+def sign_user(settings: Settings, *, sub: str, roles: Iterable[str], ttl_s: int) -> IssuedToken:
     """Sign a token with which ``sub`` calls the API, as the identity provider would."""
-    clock = clock or Clock()
+    from streamwarden.auth.users import UserTokens
+
+    clock = Clock()
     tokens = UserTokens(
         settings.secret("user_jwt_secret"),
         audience=settings.user_jwt_audience,
@@ -40,24 +114,33 @@ def sign_user(
     return IssuedToken(token=token, expires_at=clock.now() + timedelta(seconds=ttl_s))
 
 
-def sign_read(settings: Settings, *, sub: str, path: str, ttl_s: int) -> IssuedToken:
-    """Sign a token with which ``sub`` watches ``path``, for a player that speaks RTSP."""
+def _path(settings: Settings, arguments: argparse.Namespace) -> str:
+    path: str = arguments.path
+    if arguments.camera is not None:
+        with open_database(settings) as database:
+            path = existing_camera(database, arguments.camera).path
     check_path(path)
-    signed = _stream_tokens(settings).sign_view(sub, path, ttl_s=ttl_s)
-    return _with_url(settings, signed, path)
-
-
-def sign_publish(settings: Settings, *, sub: str, path: str, ttl_s: int) -> IssuedToken:
-    """Sign a token with which a camera publishes to ``path`` in the name of ``sub``."""
-    check_path(path)
-    signed = _stream_tokens(settings).sign_publish(sub, path, ttl_s=ttl_s)
-    return _with_url(settings, signed, path)
+    return path
 
 
 def _stream_tokens(settings: Settings) -> StreamTokens:
+    from streamwarden.auth.keys import parse_keys
+    from streamwarden.auth.stream_tokens import StreamTokens
+
     return StreamTokens(parse_keys(settings.secret("stream_token_keys")), Clock())
 
 
 def _with_url(settings: Settings, signed: SignedToken, path: str) -> IssuedToken:
+    from streamwarden.auth.rtsp_urls import publish_url
+
     url = publish_url(settings.rtsp_publish_url, path, signed.token)
     return IssuedToken(token=signed.token, expires_at=signed.expires_at, url=url)
+
+
+def _print_token(arguments: argparse.Namespace, issued: IssuedToken) -> int:
+    if arguments.json:
+        shown = {"token": issued.token, "expires_at": rfc3339(issued.expires_at)}
+        print_json(shown | ({"url": issued.url} if issued.url else {}))
+    else:
+        print_line(issued.url or issued.token)
+    return 0

@@ -151,7 +151,7 @@ def test_without_its_folder_or_its_database_a_check_fails_and_changes_nothing(
     assert run("verify")[0] == 0
     monkeypatch.setenv("STREAMWARDEN_RECORD_ROOT", str(made.root / "not mounted"))
     assert main(["recordings", "reconcile"]) == 1
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
     assert made.rows(camera) == rows
     monkeypatch.setenv("STREAMWARDEN_RECORD_ROOT", str(made.root))
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:hidden@127.0.0.1:1/none")

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import structlog
 
-from streamwarden.cli.evidence_tools import check_signed, heads
+from streamwarden.cli.evidence_commands import chain_heads, check_chains
 from streamwarden.cli.main import main
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
@@ -88,7 +88,7 @@ class Desk:
     ) -> list[SignedFinding]:
         known = by_id(key.public for key in keys or [self.key])
         question = SignedCheckOptions(keys=known, **asked)  # type: ignore[arg-type]  # its own fields
-        return check_signed(self.made.root, [camera.id for camera in cameras], question)[1]
+        return check_chains(self.made.root, [camera.id for camera in cameras], question)[1]
 
     def kinds(self, *cameras: Camera, **asked: object) -> list[str]:
         return [one.kind.value for one in self.check(*cameras, **asked)]  # type: ignore[arg-type]  # as check
@@ -133,7 +133,7 @@ def test_what_is_complete_and_unaltered_is_proven(desk: Desk, camera: Camera) ->
     assert desk.sealed_paths(camera) == desk.stored_paths(camera)
     assert desk.check(camera) == []
     assert desk.check() == []
-    (proven,), _ = check_signed(
+    (proven,), _ = check_chains(
         desk.made.root, [], SignedCheckOptions(keys=by_id([desk.key.public]))
     )
     assert (proven.seals, proven.files, proven.wanted_s, proven.gap_s) == (3, 10, 28.0, 8.0)
@@ -243,7 +243,7 @@ def test_tampering_is_named(
 
 
 def test_a_cut_off_end_is_found_by_a_head_that_was_noted(desk: Desk, camera: Camera) -> None:
-    ((_, head),) = heads(desk.made.root, camera.id)
+    ((_, head),) = chain_heads(desk.made.root, camera.id)
     assert not isinstance(head, str)
     assert desk.kinds(camera, heads=[head.hash]) == []
     a_seal(desk, camera, 2).unlink()

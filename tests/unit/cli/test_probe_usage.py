@@ -49,7 +49,7 @@ def test_a_password_is_the_first_line_of_its_file_or_of_standard_input(
 ) -> None:
     seen = []
     monkeypatch.setattr(
-        "streamwarden.cli.probe_command.probe_camera",
+        "streamwarden.probe.camera_probe.probe_camera",
         lambda url, **_: seen.append(url.login.password) or REPORT,  # type: ignore[func-returns-value]  # a spy
     )
     file = tmp_path / "secret"

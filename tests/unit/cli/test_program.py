@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from streamwarden.cli.stop_signals import Failure, stop_signals
+from streamwarden.cli.serve_command import Failure, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -18,7 +18,7 @@ def test_the_first_signal_asks_and_a_later_one_forces(number: signal.Signals) ->
         assert stop.wait(5)
         clock[0] = 101.0
         os.kill(os.getpid(), number)
-        assert forced == []  # one wish, passed on by make and by the group
+        assert forced == []  # one request, passed on by make and by the group
         clock[0] = 101.1
         os.kill(os.getpid(), number)
         assert forced == [1]

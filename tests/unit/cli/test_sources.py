@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.cli.camera_sources import source_given
+from streamwarden.cli.camera_commands import source_given
 from streamwarden.cli.main import build_parser
 from streamwarden.errors import InvalidInput
 

@@ -60,7 +60,7 @@ WRONG_USAGE = [
 
 @pytest.mark.parametrize("argv", EVERY_COMMAND, ids=" ".join)
 def test_every_command_of_the_contract_is_understood(argv: list[str]) -> None:
-    assert ":" in build_parser().parse_args(argv).command
+    assert callable(build_parser().parse_args(argv).run)
 
 
 @pytest.mark.parametrize("argv", WRONG_USAGE, ids=" ".join)
