@@ -35,7 +35,7 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
 from streamwarden.http.api.api_app import InternalDeps, create_internal_app
 from streamwarden.http.api.desired_cache import DesiredCache
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.logs import configure
 from streamwarden.mediamtx.sessions import SessionClaims
@@ -82,7 +82,7 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
     """The app of port 8083, with its metrics and without a database."""
     registry = CollectorRegistry()
     tables = NoDatabase()
-    shared = Shared(
+    shared = AppContext(
         role="api",
         metrics=HttpMetrics(registry),
         render=lambda: render(registry),

@@ -40,9 +40,9 @@ from streamwarden.http.api.api_app import (
 )
 from streamwarden.http.api.camera_routes import Sources
 from streamwarden.http.api.desired_cache import DesiredCache
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.operations import Check
-from streamwarden.http.rate_limit import Proxies, Rates
+from streamwarden.http.rate_limit import Proxies, RateLimits
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.http.validation import UserVerifier
@@ -171,9 +171,9 @@ class SignIn:
             started.callback(self._keys.stop)
 
 
-def rates(settings: Settings) -> Rates:
+def rate_limits(settings: Settings) -> RateLimits:
     """Return how often users may call."""
-    return Rates(
+    return RateLimits(
         connects=settings.connects_per_minute,
         signings=settings.tokens_per_minute,
         failed_sign_ins=settings.failed_sign_ins_per_minute,
@@ -393,14 +393,14 @@ class ApiRole:
         port = getattr(self._settings, f"{name}_port")
         return HttpServer(app, self._settings.host, port, threads=threads, name=name)
 
-    def _shared(self, checks: dict[str, Check]) -> Shared:
-        return Shared(
+    def _shared(self, checks: dict[str, Check]) -> AppContext:
+        return AppContext(
             role="api",
             metrics=self._http_metrics,
             render=partial(render, self._registry),
             checks=checks,
             internal_token=self._settings.secret("internal_token"),
-            rates=rates(self._settings),
+            rate_limits=rate_limits(self._settings),
             proxies=Proxies(self._settings.trusted_proxies),
         )
 

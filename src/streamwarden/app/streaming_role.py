@@ -33,7 +33,7 @@ from streamwarden.evidence.seal_keys import load_signing_key
 from streamwarden.evidence.sealer import SealSchedule, sealer_of
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import JobRunner
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
@@ -374,7 +374,7 @@ class StreamingProgram:
         self._database.close()
 
     def _app(self) -> WsgiApp:
-        shared = Shared(
+        shared = AppContext(
             role="streaming",
             metrics=HttpMetrics(self._registry),
             render=partial(render, self._registry),

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamwarden
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.rate_limit import Proxies
 from streamwarden.http.server import HttpServer
 from streamwarden.http.webui.proxy import ApiProxy
@@ -28,7 +28,7 @@ class WebUiRole:
         self._registry = new_registry()
         self._api = ApiProxy(_api_url(settings), connections=_THREADS)
         app = create_webui_app(
-            Shared(
+            AppContext(
                 role="webui",
                 metrics=HttpMetrics(self._registry),
                 render=partial(render, self._registry),

@@ -12,15 +12,15 @@ from streamwarden.http.middleware import common
 from streamwarden.http.openapi import DocsFile, DocsPage, OpenApiDocument
 from streamwarden.http.operations import Check, Liveness, Metrics, Readiness, Render, Resource
 from streamwarden.http.problems import add_error_handlers
-from streamwarden.http.rate_limit import NO_PROXIES, Proxies, Rates
-from streamwarden.http.validation import Intake, UserVerifier
+from streamwarden.http.rate_limit import NO_PROXIES, Proxies, RateLimits
+from streamwarden.http.validation import RequestValidator, UserVerifier
 from streamwarden.metrics.http_metrics import HttpMetrics
 
 App = falcon.App[falcon.Request, falcon.Response]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
+class AppContext:
     """The context of one role's apps: its name, metrics, readiness checks, limits and proxies.
 
     ``internal_token`` may be several tokens with commas between them; each is accepted.
@@ -31,12 +31,12 @@ class Shared:
     render: Render
     checks: Mapping[str, Check] = field(default_factory=dict)
     internal_token: str | None = field(default=None, repr=False)
-    rates: Rates | None = None
+    rate_limits: RateLimits | None = None
     proxies: Proxies = NO_PROXIES
 
 
 def build_app(
-    shared: Shared,
+    shared: AppContext,
     routes: Mapping[str, Resource],
     *,
     title: str,
@@ -47,11 +47,11 @@ def build_app(
     app: App = falcon.App(
         middleware=[
             *common(shared.role, shared.metrics),
-            Intake(
+            RequestValidator(
                 users=users,
                 players=players,
                 internal_tokens=[t for t in (shared.internal_token or "").split(",") if t],
-                rates=shared.rates,
+                rate_limits=shared.rate_limits,
                 proxies=shared.proxies,
             ),
         ]
@@ -65,7 +65,7 @@ def build_app(
     return app
 
 
-def _everywhere(shared: Shared, described: OpenApiDocument) -> dict[str, Resource]:
+def _everywhere(shared: AppContext, described: OpenApiDocument) -> dict[str, Resource]:
     return {
         "/healthz": Liveness(),
         "/readyz": Readiness(shared.checks),

@@ -25,10 +25,15 @@ from streamwarden.clock import rfc3339
 from streamwarden.paths import encode_owner
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+
+
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", flags=re.ASCII
 )
+
 
 PATH_PATTERN = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"
 
@@ -49,7 +54,7 @@ def _uuid(value: object) -> object:
     return value
 
 
-def _moment(value: object) -> object:
+def _timestamp(value: object) -> object:
     if not isinstance(value, str):
         return value
     if not _RFC3339.fullmatch(value):
@@ -69,22 +74,27 @@ def _query_integer(value: object) -> object:
 Id = Annotated[UUID, BeforeValidator(_uuid)]
 """A UUID in its canonical form."""
 
-Moment = Annotated[
+
+Timestamp = Annotated[
     datetime,
-    BeforeValidator(_moment),
+    BeforeValidator(_timestamp),
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A time of RFC 3339; answered in UTC with milliseconds."""
 
+
 QueryInteger = Annotated[int, BeforeValidator(_query_integer)]
 """A whole number as a query's text."""
+
 
 BodyInteger = Annotated[int, Field(strict=True)]
 """A whole number of JSON: neither true nor 3.0 nor "3"."""
 
+
 StreamPath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=259)]
 """Where a camera publishes on the media server."""
+
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -106,7 +116,7 @@ def parse_id(name: str, text: str) -> UUID:
     return UUID(text)
 
 
-def answer(resp: falcon.Response, model: Model, *, status: int = 200) -> None:
+def respond(resp: falcon.Response, model: Model, *, status: int = 200) -> None:
     """Answer with ``model`` as JSON."""
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON

@@ -19,7 +19,7 @@ from streamwarden import __version__
 from streamwarden.http.models import Model, schema_of
 from streamwarden.http.operations import (
     Access,
-    Answer,
+    Content,
     Media,
     Operation,
     Resource,
@@ -196,7 +196,7 @@ def _responses(path: str, declared: Operation, schemas: dict[str, Any]) -> dict[
     return answers
 
 
-def _answer(status: int, answer: Answer, schemas: dict[str, Any]) -> dict[str, Any]:
+def _answer(status: int, answer: Content, schemas: dict[str, Any]) -> dict[str, Any]:
     match answer:
         case None:
             return {"description": HTTPStatus(status).phrase}

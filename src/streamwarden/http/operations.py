@@ -15,7 +15,7 @@ import falcon
 import structlog
 
 from streamwarden.errors import StreamwardenError
-from streamwarden.http.models import Empty, Model, answer
+from streamwarden.http.models import Empty, Model, respond
 
 _F = TypeVar("_F", bound=Callable[..., None])
 
@@ -35,7 +35,7 @@ class Access(Enum):
     """Another role, by ``X-Internal-Token``."""
 
 
-Rated = Literal["connect", "sign"]
+RateClass = Literal["connect", "sign"]
 """Calls of which each user has so many a minute; ``sign`` are those that answer with a token."""
 
 
@@ -47,7 +47,7 @@ class Media:
     about: str
 
 
-Answer = type[Model] | Media | None
+Content = type[Model] | Media | None
 """What a status comes with; None for an answer without a body."""
 
 
@@ -62,13 +62,13 @@ class Operation:
 
     summary: str
     access: Access
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Content]
     refusals: frozenset[int] = frozenset()
     query: type[Model] | None = Empty
     body: type[Model] | None = None
     about: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    rated: Rated | None = None
+    rate_limit: RateClass | None = None
     any_type: bool = False
 
 
@@ -76,13 +76,13 @@ def operation(
     summary: str,
     *,
     access: Access,
-    answers: Mapping[int, Answer],
+    answers: Mapping[int, Content],
     refusals: tuple[int, ...] = (),
     query: type[Model] | None = Empty,
     body: type[Model] | None = None,
     about: str = "",
     headers: Mapping[str, str] | None = None,
-    rated: Rated | None = None,
+    rate_limit: RateClass | None = None,
     any_type: bool = False,
 ) -> Callable[[_F], _F]:
     """Declare the responder below. The intake checks what is declared before it is called."""
@@ -95,7 +95,7 @@ def operation(
         body=body,
         about=about,
         headers=headers or {},
-        rated=rated,
+        rate_limit=rate_limit,
         any_type=any_type,
     )
 
@@ -161,7 +161,7 @@ class Liveness(Resource):
     @operation("The process lives", access=Access.OPEN, query=None, answers={200: Alive})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once."""
-        answer(resp, Alive())
+        respond(resp, Alive())
 
 
 class Readiness(Resource):
@@ -185,7 +185,7 @@ class Readiness(Resource):
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 where all is well, else 503."""
         found = self._ask()
-        answer(resp, found, status=200 if found.ready else 503)
+        respond(resp, found, status=200 if found.ready else 503)
 
     def _ask(self) -> Ready:
         last = self._last

@@ -20,7 +20,7 @@ from typing import Final
 import falcon
 
 from streamwarden.errors import TooManyRequests
-from streamwarden.http.operations import Rated
+from streamwarden.http.operations import RateClass
 
 _MOST_HOPS: Final = 16
 
@@ -100,7 +100,7 @@ _TOGETHER: Final = ""
 """The key of all who come when there is no room for keys of their own. No user or address is empty."""
 
 
-class Rate:
+class RateLimit:
     """So many calls a minute for each key. Any thread."""
 
     def __init__(
@@ -141,7 +141,7 @@ class Rate:
         return len(self._paid_until)
 
 
-class Rates:
+class RateLimits:
     """The limits of one role. The internal ports have none: a limit there would stop recordings."""
 
     def __init__(
@@ -152,15 +152,15 @@ class Rates:
         failed_sign_ins: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._of_user: dict[Rated, Rate] = {
-            "connect": Rate(connects, now=now),
-            "sign": Rate(signings, now=now),
+        self._of_user: dict[RateClass, RateLimit] = {
+            "connect": RateLimit(connects, now=now),
+            "sign": RateLimit(signings, now=now),
         }
-        self._failed = Rate(failed_sign_ins, now=now)
+        self._failed = RateLimit(failed_sign_ins, now=now)
 
-    def call(self, rated: Rated, user: str) -> None:
+    def call(self, rate_class: RateClass, user: str) -> None:
         """Count a call of ``user``; raise TooManyRequests."""
-        _allow(self._of_user[rated].take(user), "you have called this too often")
+        _allow(self._of_user[rate_class].take(user), "you have called this too often")
 
     def failed_sign_in(self, address: str) -> None:
         """Count a sign-in that failed; raise TooManyRequests."""

@@ -84,7 +84,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.write(body)
 
 
-class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection with a limit on how long a request may take to come, and an answer to go."""
 
     error_task_class = ProblemTask
@@ -291,7 +291,7 @@ class HttpServer:
             # X-Forwarded-For is judged by `addresses`, and nothing else reads any such header.
             clear_untrusted_proxy_headers=False,
         )
-        server.channel_class = Connection
+        server.channel_class = BoundedChannel
         return server
 
     def _run(self) -> None:

@@ -22,7 +22,7 @@ from streamwarden.http.middleware import BODY_LIMIT_BYTES
 from streamwarden.http.models import Model, parse_id
 from streamwarden.http.operations import Access, operation_of
 from streamwarden.http.problems import InternalTokenRefused
-from streamwarden.http.rate_limit import NO_PROXIES, Proxies, Rates, client_address
+from streamwarden.http.rate_limit import NO_PROXIES, Proxies, RateLimits, client_address
 
 MAX_DEPTH = 16
 """Deeper than anything asked for here, and far from the interpreter's own limit."""
@@ -102,7 +102,7 @@ class UserVerifier(Protocol):
         """Return the user; raise Unauthenticated."""
 
 
-class Intake:
+class RequestValidator:
     """Credentials first, then the path, the query and the body; each refusal names its field."""
 
     def __init__(
@@ -111,13 +111,13 @@ class Intake:
         users: UserVerifier | None,
         internal_tokens: Sequence[str],
         players: PlayTokens | None = None,
-        rates: Rates | None = None,
+        rate_limits: RateLimits | None = None,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._users = users
         self._players = players
         self._internal_tokens = tuple(token.encode() for token in internal_tokens)
-        self._rates = rates
+        self._rate_limits = rate_limits
         self._proxies = proxies
 
     def process_resource(
@@ -128,8 +128,8 @@ class Intake:
         if declared is None:
             return  # no such method here: falcon answers 405 or OPTIONS
         self._admit(req, declared.access)
-        if declared.rated is not None and self._rates is not None:
-            self._rates.call(declared.rated, user_of(req).sub)
+        if declared.rate_limit is not None and self._rate_limits is not None:
+            self._rate_limits.call(declared.rate_limit, user_of(req).sub)
         _read_path(params)
         if declared.query is not None:
             req.context.query = _validated(declared.query, req.params)
@@ -157,8 +157,8 @@ class Intake:
             req.context.user = self._users.verify(token)
         except Unauthenticated:
             # Counted after the look at the token: a good one is let in whatever a neighbour does.
-            if self._rates is not None:
-                self._rates.failed_sign_in(client_address(req, self._proxies))
+            if self._rate_limits is not None:
+                self._rate_limits.failed_sign_in(client_address(req, self._proxies))
             raise
 
     def _admit_player(self, req: falcon.Request) -> None:
@@ -181,7 +181,7 @@ class Intake:
 
 def user_of(req: falcon.Request) -> User:
     """Return who calls an operation that needs a bearer."""
-    return _taken(req.context.user, User)
+    return _typed(req.context.user, User)
 
 
 def claims_of(req: falcon.Request) -> PlayClaims | None:
@@ -192,15 +192,15 @@ def claims_of(req: falcon.Request) -> PlayClaims | None:
 
 def query_of(req: falcon.Request, model: type[_M]) -> _M:
     """Return the checked query."""
-    return _taken(req.context.query, model)
+    return _typed(req.context.query, model)
 
 
 def body_of(req: falcon.Request, model: type[_M]) -> _M:
     """Return the checked body."""
-    return _taken(req.context.body, model)
+    return _typed(req.context.body, model)
 
 
-def _taken(value: object, kind: type[_T]) -> _T:
+def _typed(value: object, kind: type[_T]) -> _T:
     if not isinstance(value, kind):
         raise TypeError(f"the operation declares no {kind.__name__}")
     return value

@@ -20,8 +20,8 @@ from pydantic import Field, ValidationError
 
 from streamwarden.actors.messages import LastError, LastSegment, RecorderState, StreamStatus
 from streamwarden.actors.ops import StreamingSummary, TreeNode
-from streamwarden.http.models import Id, Model, Moment, QueryInteger, UserId
-from streamwarden.http.operations import Answer, Media
+from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, UserId
+from streamwarden.http.operations import Content, Media
 from streamwarden.recordings.exports import Export, ExportState
 from streamwarden.supervision import ChildInfo
 
@@ -31,14 +31,14 @@ class LastErrorModel(Model):
 
     cause: str
     message: str
-    at: Moment
+    at: Timestamp
 
 
 class LastSegmentModel(Model):
     """The newest segment on disk."""
 
-    started_at: Moment
-    ended_at: Moment
+    started_at: Timestamp
+    ended_at: Timestamp
     size_bytes: int = Field(alias="bytes")
 
 
@@ -50,13 +50,13 @@ class StatusModel(Model):
 
     camera_id: Id
     status: RecorderState
-    since: Moment
+    since: Timestamp
     run: int
     respawns: int
     restarts: int
     segment_seconds: int | None
     last_error: LastErrorModel | None
-    next_retry_at: Moment | None
+    next_retry_at: Timestamp | None
     last_segment: LastSegmentModel | None
 
 
@@ -202,7 +202,7 @@ _ROOT: Final = ChildState(id="root", type="supervisor", status="running", incarn
 PROOF_TYPE: Final = "text/plain"
 
 
-PROOF_ANSWERS: Final[Mapping[int, Answer]] = {
+PROOF_ANSWERS: Final[Mapping[int, Content]] = {
     200: Media(content_type=PROOF_TYPE, about="A line of JSON and its signature in base64")
 }
 
@@ -210,8 +210,8 @@ PROOF_ANSWERS: Final[Mapping[int, Answer]] = {
 class Stretch(Model):
     """A stretch of time without a gap."""
 
-    from_: Moment = Field(alias="from")
-    to: Moment
+    from_: Timestamp = Field(alias="from")
+    to: Timestamp
 
 
 class ExportModel(Model):
@@ -224,12 +224,12 @@ class ExportModel(Model):
     id: Id
     state: ExportState
     progress: float
-    from_: Moment = Field(alias="from")
-    to: Moment
+    from_: Timestamp = Field(alias="from")
+    to: Timestamp
     size_bytes: int | None = Field(alias="bytes")
     error: str | None
-    created_at: Moment
-    expires_at: Moment
+    created_at: Timestamp
+    expires_at: Timestamp
     covers: list[Stretch]
     proven: bool = False
 
@@ -267,8 +267,8 @@ class ExportOrder(Model):
     """Which time, and for whom."""
 
     user_id: UserId
-    from_: Moment = Field(alias="from")
-    to: Moment
+    from_: Timestamp = Field(alias="from")
+    to: Timestamp
 
 
 class LivePartModel(Model):
@@ -279,7 +279,7 @@ class LivePartModel(Model):
     offset: int
     size_bytes: int = Field(alias="bytes")
     media_ms: int
-    started_at: Moment
+    started_at: Timestamp
 
 
 class LiveModel(Model):
@@ -319,7 +319,7 @@ FILE_HEADERS: Mapping[str, str] = {
 }
 
 
-FILE_ANSWERS: Mapping[int, Answer] = {
+FILE_ANSWERS: Mapping[int, Content] = {
     200: Media(content_type=VIDEO_MP4, about="The whole file"),
     206: Media(content_type=VIDEO_MP4, about="The range asked for"),
     304: None,

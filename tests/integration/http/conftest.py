@@ -9,7 +9,7 @@ import pytest
 import urllib3
 from prometheus_client import CollectorRegistry
 
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer, WsgiApp
 from streamwarden.metrics.http_metrics import HttpMetrics, render
 
@@ -19,9 +19,9 @@ Serve = Callable[[WsgiApp], str]
 
 
 @pytest.fixture
-def shared() -> Shared:
+def shared() -> AppContext:
     registry = CollectorRegistry()
-    return Shared(
+    return AppContext(
         role="test",
         metrics=HttpMetrics(registry),
         render=lambda: render(registry),

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from streamwarden.actors.messages import RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import Conflict, OtherOwner, StreamingUnavailable, Unavailable
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.role_client import (
     ReadTokenClient,
     ReadTokenRefused,
@@ -48,7 +48,7 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def streaming(
-    gateway: FakeGateway, shared: Shared, serve: Serve, tmp_path: Path
+    gateway: FakeGateway, shared: AppContext, serve: Serve, tmp_path: Path
 ) -> Iterator[StreamingClient]:
     (tmp_path / "a.mp4").write_bytes(DATA)
     index = FakeIndex()
@@ -128,7 +128,7 @@ def test_a_file_left_half_read_spoils_no_later_call(streaming: StreamingClient) 
 
 
 def test_a_wrong_internal_token_is_unavailable_and_tells_nobody(
-    shared: Shared, serve: Serve, tmp_path: Path
+    shared: AppContext, serve: Serve, tmp_path: Path
 ) -> None:
     app = create_streaming_app(
         shared,

@@ -13,9 +13,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamwarden.http import server as server_module
-from streamwarden.http.falcon_app import Shared, build_app
+from streamwarden.http.falcon_app import AppContext, build_app
 from streamwarden.http.middleware import SECURITY_HEADERS
-from streamwarden.http.models import Empty, Model, answer
+from streamwarden.http.models import Empty, Model, respond
 from streamwarden.http.operations import Access, Media, Resource, operation
 from streamwarden.http.server import HttpServer
 from streamwarden.metrics.http_metrics import HttpMetrics, render
@@ -30,7 +30,7 @@ class Size(Model):
 class Echo(Resource):
     @operation("Tell the size of the body", access=Access.OPEN, body=Empty, answers={200: Size})
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, Size(size=req.content_length or 0))
+        respond(resp, Size(size=req.content_length or 0))
 
 
 class Large(Resource):
@@ -45,7 +45,7 @@ class Large(Resource):
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     registry = CollectorRegistry()
-    shared = Shared(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
+    shared = AppContext(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
     app = build_app(shared, {"/echo": Echo(), "/large": Large()}, title="test")
     running = HttpServer(app, "127.0.0.1", 0, threads=2, name="test")
     running.start()

@@ -18,7 +18,7 @@ from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock
 from streamwarden.http.api.api_app import ApiDeps, create_api_app
 from streamwarden.http.api.desired_cache import DesiredCache
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
@@ -46,7 +46,7 @@ class Recorded:
 
 
 @pytest.fixture
-def recorded(shared: Shared, serve: Serve, tmp_path: Path) -> Iterator[Recorded]:
+def recorded(shared: AppContext, serve: Serve, tmp_path: Path) -> Iterator[Recorded]:
     storage, clock = FakeStorage(), Clock()
     camera = storage.cameras.add(name="Door", owner="alice", created_at=clock.now())
     segment = a_segment(camera.id, start=0, end=30)

@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from streamwarden.auth.rtsp_urls import RtspTargets
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def base(root: Path, index: FakeIndex, shared: Shared, serve: Serve) -> str:
+def base(root: Path, index: FakeIndex, shared: AppContext, serve: Serve) -> str:
     index.put(CAMERA, SEGMENT, "alice/one.mp4")
     return serve(
         create_streaming_app(

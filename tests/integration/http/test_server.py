@@ -13,8 +13,8 @@ import urllib3
 from prometheus_client import CollectorRegistry
 
 from streamwarden.errors import ConfigError
-from streamwarden.http.falcon_app import Shared, build_app
-from streamwarden.http.models import Empty, Model, answer
+from streamwarden.http.falcon_app import AppContext, build_app
+from streamwarden.http.models import Empty, Model, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.server import HttpServer, PortInUse
 from streamwarden.metrics.http_metrics import HttpMetrics, render
@@ -27,7 +27,7 @@ class Size(Model):
 class Echo(Resource):
     @operation("Tell the size of the body", access=Access.OPEN, body=Empty, answers={200: Size})
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, Size(size=req.content_length or 0))
+        respond(resp, Size(size=req.content_length or 0))
 
 
 class Slow(Resource):
@@ -39,7 +39,7 @@ class Slow(Resource):
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         self.entered.set()
         self.go_on.wait(10)
-        answer(resp, Empty())
+        respond(resp, Empty())
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def slow() -> Slow:
 @pytest.fixture
 def server(slow: Slow) -> Iterator[HttpServer]:
     registry = CollectorRegistry()
-    shared = Shared(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
+    shared = AppContext(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
     app = build_app(shared, {"/echo": Echo(), "/slow": slow}, title="test")
     running = HttpServer(app, "127.0.0.1", 0, threads=4, name="test")
     running.start()

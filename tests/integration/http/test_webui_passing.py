@@ -11,7 +11,7 @@ import falcon
 import pytest
 import urllib3
 
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.webui.proxy import ApiProxy
 from streamwarden.http.webui.webui_app import PageConfig, create_webui_app, load_assets
 from tests.integration.http.conftest import Serve
@@ -54,7 +54,7 @@ def page_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _bff(shared: Shared, folder: Path, proxy: ApiProxy) -> falcon.App:  # type: ignore[type-arg]
+def _bff(shared: AppContext, folder: Path, proxy: ApiProxy) -> falcon.App:  # type: ignore[type-arg]
     return create_webui_app(
         shared,
         api=proxy,
@@ -64,7 +64,7 @@ def _bff(shared: Shared, folder: Path, proxy: ApiProxy) -> falcon.App:  # type: 
 
 
 def test_a_file_streams_before_it_is_whole(
-    serve: Serve, shared: Shared, page_folder: Path, http: urllib3.PoolManager
+    serve: Serve, shared: AppContext, page_folder: Path, http: urllib3.PoolManager
 ) -> None:
     file, upstream = File(), falcon.App()
     upstream.add_route(f"/api/v1{CAMERA}/recordings/{{segment}}", file)
@@ -80,7 +80,7 @@ def test_a_file_streams_before_it_is_whole(
 
 
 def test_a_file_that_breaks_off_is_not_taken_for_whole(
-    serve: Serve, shared: Shared, page_folder: Path, http: urllib3.PoolManager
+    serve: Serve, shared: AppContext, page_folder: Path, http: urllib3.PoolManager
 ) -> None:
     file, upstream = File(), falcon.App()
     file.breaks_off = True
@@ -94,7 +94,7 @@ def test_a_file_that_breaks_off_is_not_taken_for_whole(
 
 
 def test_a_slow_api_is_a_504(
-    serve: Serve, shared: Shared, page_folder: Path, http: urllib3.PoolManager
+    serve: Serve, shared: AppContext, page_folder: Path, http: urllib3.PoolManager
 ) -> None:
     slow, upstream = Slow(), falcon.App()
     upstream.add_route(f"/api/v1{CAMERA}/stream/status", slow)
@@ -108,7 +108,7 @@ def test_a_slow_api_is_a_504(
 
 
 def test_an_api_that_is_away_is_a_502_and_the_page_stands(
-    serve: Serve, shared: Shared, page_folder: Path, http: urllib3.PoolManager
+    serve: Serve, shared: AppContext, page_folder: Path, http: urllib3.PoolManager
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -19,7 +19,7 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.http.api.api_app import ApiDeps, InternalDeps, create_api_app, create_internal_app
 from streamwarden.http.api.desired_cache import DesiredCache
-from streamwarden.http.falcon_app import App, Shared
+from streamwarden.http.falcon_app import App, AppContext
 from streamwarden.mediamtx.credentials import CredentialCipher
 from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
@@ -110,7 +110,7 @@ class Bench:
         self.denied = self.guard.denied
         self.sessions = SessionClaims(self.clock)
         self.memory = DesiredCache(self.storage.cameras, self.storage.streams, self.clock)
-        self.shared = Shared(
+        self.shared = AppContext(
             role="api",
             metrics=HttpMetrics(self.registry),
             render=lambda: render(self.registry),
@@ -132,7 +132,7 @@ class Bench:
             )
         )
 
-    def _api_deps(self, shared: Shared) -> ApiDeps:
+    def _api_deps(self, shared: AppContext) -> ApiDeps:
         return ApiDeps(
             shared=shared,
             users=self.users,

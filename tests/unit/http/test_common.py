@@ -20,8 +20,8 @@ from streamwarden.errors import (
     StreamwardenError,
     Unavailable,
 )
-from streamwarden.http.falcon_app import Shared, build_app
-from streamwarden.http.models import BodyInteger, Empty, Model, Moment, QueryInteger, answer
+from streamwarden.http.falcon_app import AppContext, build_app
+from streamwarden.http.models import BodyInteger, Empty, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.metrics.http_metrics import HttpMetrics, render
@@ -43,7 +43,7 @@ class Body(Model):
 
 class Query(Model):
     ttl: QueryInteger = Field(default=300, ge=30, le=86_400)
-    at: Moment | None = None
+    at: Timestamp | None = None
 
 
 class Seen(Model):
@@ -54,17 +54,17 @@ class Seen(Model):
 class Thing(Resource):
     @operation("Read", access=Access.BEARER, query=Query, answers={200: Seen})
     def on_get(self, req: falcon.Request, resp: falcon.Response, thing_id: object) -> None:  # noqa: ARG002 - the route has it
-        answer(resp, Seen(ttl=query_of(req, Query).ttl, who=user_of(req).sub))
+        respond(resp, Seen(ttl=query_of(req, Query).ttl, who=user_of(req).sub))
 
     @operation("Write", access=Access.OPEN, body=Body, answers={200: Seen})
     def on_post(self, req: falcon.Request, resp: falcon.Response, thing_id: object) -> None:  # noqa: ARG002 - the route has it
-        answer(resp, Seen(ttl=body_of(req, Body).ttl))
+        respond(resp, Seen(ttl=body_of(req, Body).ttl))
 
 
 class Inner(Resource):
     @operation("Internal", access=Access.INTERNAL, answers={200: Empty})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, Empty())
+        respond(resp, Empty())
 
 
 class Failing(Resource):
@@ -88,7 +88,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def client(failing: Failing, registry: CollectorRegistry) -> testing.TestClient:
-    shared = Shared(
+    shared = AppContext(
         role="test",
         metrics=HttpMetrics(registry),
         render=lambda: render(registry),
@@ -224,7 +224,7 @@ def test_the_internal_token_opens(client: testing.TestClient) -> None:
 
 
 def test_no_internal_token_configured_opens_to_nobody(registry: CollectorRegistry) -> None:
-    shared = Shared(role="x", metrics=HttpMetrics(registry), render=lambda: (b"", ""))
+    shared = AppContext(role="x", metrics=HttpMetrics(registry), render=lambda: (b"", ""))
     client = testing.TestClient(build_app(shared, {"/inner": Inner()}, title="x"))
     assert client.simulate_get("/inner", headers={"X-Internal-Token": ""}).status_code == 401
 

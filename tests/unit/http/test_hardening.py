@@ -11,11 +11,11 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.users import Unauthenticated, User
-from streamwarden.http.falcon_app import Shared, build_app
+from streamwarden.http.falcon_app import AppContext, build_app
 from streamwarden.http.middleware import SECURITY_HEADERS
-from streamwarden.http.models import Empty, answer
+from streamwarden.http.models import Empty, respond
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.rate_limit import Proxies, Rates
+from streamwarden.http.rate_limit import Proxies, RateLimits
 from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 OLD, NEW = "o" * 32, "n" * 32
@@ -31,19 +31,19 @@ class Users:
 
 
 class Rated(Resource):
-    @operation("Connect", access=Access.BEARER, answers={200: Empty}, rated="connect")
+    @operation("Connect", access=Access.BEARER, answers={200: Empty}, rate_limit="connect")
     def on_post(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, Empty())
+        respond(resp, Empty())
 
-    @operation("Sign", access=Access.BEARER, answers={200: Empty}, rated="sign")
+    @operation("Sign", access=Access.BEARER, answers={200: Empty}, rate_limit="sign")
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, Empty())
+        respond(resp, Empty())
 
 
 class Inside(Resource):
     @operation("Inside", access=Access.INTERNAL, answers={200: Empty})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, Empty())
+        respond(resp, Empty())
 
 
 class Failing(Resource):
@@ -55,12 +55,12 @@ class Failing(Resource):
 @pytest.fixture
 def client() -> testing.TestClient:
     registry = CollectorRegistry()
-    shared = Shared(
+    shared = AppContext(
         role="test",
         metrics=HttpMetrics(registry),
         render=lambda: render(registry),
         internal_token=f"{OLD},{NEW}",
-        rates=Rates(connects=3, signings=3, failed_sign_ins=3),
+        rate_limits=RateLimits(connects=3, signings=3, failed_sign_ins=3),
         proxies=Proxies(["127.0.0.1/32"]),
     )
     routes = {"/rated": Rated(), "/inside": Inside(), "/failing": Failing()}

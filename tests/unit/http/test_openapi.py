@@ -6,7 +6,7 @@ import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
 
-from streamwarden.http.falcon_app import Shared, build_app
+from streamwarden.http.falcon_app import AppContext, build_app
 from streamwarden.http.models import Model
 from streamwarden.http.openapi import document
 from streamwarden.http.operations import Access, Alive, Operation
@@ -15,7 +15,7 @@ from streamwarden.metrics.http_metrics import HttpMetrics
 
 @pytest.fixture
 def client() -> testing.TestClient:
-    shared = Shared(
+    shared = AppContext(
         role="x", metrics=HttpMetrics(CollectorRegistry()), render=lambda: (b"", "text/plain")
     )
     return testing.TestClient(build_app(shared, {}, title="x"))

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.http.streaming.stored_files import (
-    Span,
+    ByteRange,
     Unsatisfiable,
+    byte_range,
     is_current,
     range_applies,
-    span_of,
 )
 
 ENDED = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -20,18 +20,18 @@ ENDED = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("header", "span"),
     [
-        ("bytes=0-", Span(0, 99)),
-        ("bytes=0-0", Span(0, 0)),
-        ("bytes=10-19", Span(10, 19)),
-        ("bytes=90-1000", Span(90, 99)),
-        ("bytes=-10", Span(90, 99)),
-        ("bytes=-1000", Span(0, 99)),
-        ("Bytes=1-2", Span(1, 2)),
-        ("bytes= 1-2", Span(1, 2)),
+        ("bytes=0-", ByteRange(0, 99)),
+        ("bytes=0-0", ByteRange(0, 0)),
+        ("bytes=10-19", ByteRange(10, 19)),
+        ("bytes=90-1000", ByteRange(90, 99)),
+        ("bytes=-10", ByteRange(90, 99)),
+        ("bytes=-1000", ByteRange(0, 99)),
+        ("Bytes=1-2", ByteRange(1, 2)),
+        ("bytes= 1-2", ByteRange(1, 2)),
     ],
 )
-def test_one_range_is_taken(header: str, span: Span) -> None:
-    assert span_of(header, 100) == span
+def test_one_range_is_taken(header: str, span: ByteRange) -> None:
+    assert byte_range(header, 100) == span
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_one_range_is_taken(header: str, span: Span) -> None:
     ],
 )
 def test_what_is_no_single_range_means_the_whole_file(header: str | None) -> None:
-    assert span_of(header, 100) is None
+    assert byte_range(header, 100) is None
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_what_is_no_single_range_means_the_whole_file(header: str | None) -> Non
 )
 def test_a_range_after_the_end_cannot_be_satisfied(header: str, size: int) -> None:
     with pytest.raises(Unsatisfiable):
-        span_of(header, size)
+        byte_range(header, size)
 
 
 @given(st.text(max_size=40), st.integers(0, 10**6))
 def test_a_span_never_leaves_the_file(text: str, size: int) -> None:
     try:
-        span = span_of("bytes=" + text, size)
+        span = byte_range("bytes=" + text, size)
     except Unsatisfiable:
         return
     if span is not None:

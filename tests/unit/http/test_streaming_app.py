@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from streamwarden.actors.messages import LastError, LastSegment, RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import Conflict, Unavailable
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.http.wire import status_from_json
 from streamwarden.metrics.http_metrics import HttpMetrics
@@ -34,7 +34,7 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def client(gateway: FakeGateway) -> testing.TestClient:
-    shared = Shared(
+    shared = AppContext(
         role="streaming",
         metrics=HttpMetrics(CollectorRegistry()),
         render=lambda: (b"", "text/plain"),

@@ -10,15 +10,10 @@ from falcon import testing
 from prometheus_client import CollectorRegistry
 
 from streamwarden.errors import ConfigError, Unavailable
-from streamwarden.http.falcon_app import Shared
+from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.role_client import StreamedResponse
 from streamwarden.http.webui.proxy import ApiProxy
-from streamwarden.http.webui.webui_app import (
-    Assets,
-    PageConfig,
-    create_webui_app,
-    load_assets,
-)
+from streamwarden.http.webui.webui_app import Assets, PageConfig, create_webui_app, load_assets
 from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 CAMERA = "/bff/v1/camera/01234567-89ab-cdef-0123-456789abcdef"
@@ -85,7 +80,9 @@ def assets(tmp_path: Path) -> Assets:
 @pytest.fixture
 def client(api: FakeApi, assets: Assets) -> testing.TestClient:
     registry = CollectorRegistry()
-    shared = Shared(role="webui", metrics=HttpMetrics(registry), render=lambda: render(registry))
+    shared = AppContext(
+        role="webui", metrics=HttpMetrics(registry), render=lambda: render(registry)
+    )
     config = PageConfig(whep_url="https://media.example:8889/base", roles_claim="roles")
     return testing.TestClient(create_webui_app(shared, api=api, assets=assets, config=config))
 

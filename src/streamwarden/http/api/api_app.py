@@ -56,7 +56,7 @@ from streamwarden.http.api.stream_routes import (
     StreamLocks,
     StreamService,
 )
-from streamwarden.http.falcon_app import App, Shared, build_app
+from streamwarden.http.falcon_app import App, AppContext, build_app
 from streamwarden.http.operations import Resource
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import UserVerifier
@@ -88,7 +88,7 @@ class Guard:
 class ApiDeps:
     """What the users' app is made of. URLs are bases without a path; WHEP may be missing."""
 
-    shared: Shared
+    shared: AppContext
     users: UserVerifier
     tokens: StreamTokens
     play_tokens: PlayTokens
@@ -113,7 +113,7 @@ class ApiDeps:
 class InternalDeps:
     """What the internal app is made of: no database but behind the wishes' memory."""
 
-    shared: Shared
+    shared: AppContext
     tokens: StreamTokens
     auth_metrics: AuthMetrics
     denied: DenialList

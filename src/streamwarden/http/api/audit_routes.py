@@ -24,7 +24,7 @@ from streamwarden.http.api.access import require_admin
 from streamwarden.http.api.access_ports import AuditLog, AuditRow, AuditSink
 from streamwarden.http.api.recording_routes import before
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
+from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, client_address
 from streamwarden.http.validation import claims_of, query_of, user_of
@@ -43,8 +43,8 @@ class AuditQuery(Model):
 
     camera: Id | None = None
     user: str | None = Field(default=None, min_length=1, max_length=255)
-    from_: Moment | None = Field(default=None, alias="from")
-    to: Moment | None = None
+    from_: Timestamp | None = Field(default=None, alias="from")
+    to: Timestamp | None = None
     limit: QueryInteger = Field(default=100, ge=1, le=1_000)
     cursor: str | None = Field(default=None, max_length=128)
 
@@ -53,7 +53,7 @@ class AuditItem(Model):
     """Something that was done, or refused. ``subject`` is whom it was done to."""
 
     id: Id
-    at: Moment
+    at: Timestamp
     who: str
     action: str
     outcome: str
@@ -103,7 +103,7 @@ class Audit(Resource):
             cursor=query.cursor,
         )
         items = [_item(row) for row in page.items]
-        answer(resp, AuditPage(items=items, next_cursor=page.next_cursor))
+        respond(resp, AuditPage(items=items, next_cursor=page.next_cursor))
 
 
 def _item(row: AuditRow) -> AuditItem:

@@ -27,7 +27,7 @@ from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.api.stream_routes import StreamService
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import Id, Model, Moment, QueryInteger, StreamPath, UserId, answer
+from streamwarden.http.models import Id, Model, QueryInteger, StreamPath, Timestamp, UserId, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, told_of
@@ -115,7 +115,7 @@ class CameraModel(Model):
     path: str
     owner: str
     status: Status
-    created_at: Moment
+    created_at: Timestamp
     source_url: str | None
     source_credentials: bool
 
@@ -303,7 +303,7 @@ class CameraCollection(Resource):
             None if is_admin(user) else user.sub, limit=query.limit, cursor=query.cursor
         )
         items = [model_of(camera) for camera in page.items]
-        answer(resp, CameraList(items=items, next_cursor=page.next_cursor))
+        respond(resp, CameraList(items=items, next_cursor=page.next_cursor))
 
     @operation(
         "Add a camera",
@@ -320,7 +320,7 @@ class CameraCollection(Resource):
         camera = self._service.add(new)
         describe(req, **told_of(new.sources_given(), camera.source_url))
         resp.location = f"/api/v1/camera/{camera.id}"
-        answer(resp, model_of(camera), status=201)
+        respond(resp, model_of(camera), status=201)
 
 
 class CameraItem(Resource):
@@ -335,7 +335,7 @@ class CameraItem(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the camera."""
-        answer(resp, model_of(self._access.find(user_of(req), camera_id, Action.SEE)))
+        respond(resp, model_of(self._access.find(user_of(req), camera_id, Action.SEE)))
 
     @operation(
         "Change a camera",
@@ -352,7 +352,7 @@ class CameraItem(Resource):
         changes = body_of(req, CameraChanges)
         changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
         describe(req, **told_of(changes.sources_given(), changed.source_url))
-        answer(resp, model_of(changed))
+        respond(resp, model_of(changed))
 
     @operation(
         "Remove a camera",

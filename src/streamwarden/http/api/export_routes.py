@@ -18,11 +18,11 @@ from streamwarden.http.api.relay_file import (
     TokenQuery,
     attachment,
     file_headers,
-    pass_on,
     read_answer,
+    relay,
 )
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import Model, Moment, answer
+from streamwarden.http.models import Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, claims_of, user_of
@@ -42,8 +42,8 @@ from streamwarden.storage.cameras import CameraRepository
 class ExportBody(Model):
     """Which time."""
 
-    from_: Moment = Field(alias="from")
-    to: Moment
+    from_: Timestamp = Field(alias="from")
+    to: Timestamp
 
 
 class ExportList(Model):
@@ -107,7 +107,7 @@ class ExportCollection(Resource):
         camera, window = self._exporting.access.find_recorded(user, camera_id)
         found = read_answer(OwnedExports, self._exporting.streaming.exports(camera_id))
         items = [_shown(one) for one in found.items if _may(user, camera, one, window)]
-        answer(resp, ExportList(items=items))
+        respond(resp, ExportList(items=items))
 
     @operation(
         "Export a range as one MP4",
@@ -136,7 +136,7 @@ class ExportCollection(Resource):
             request_id=name_request(req),
         )
         describe(req, **{"from": rfc3339(body.from_), "to": rfc3339(body.to)})
-        answer(resp, _shown(read_answer(OwnedExport, made)), status=202)
+        respond(resp, _shown(read_answer(OwnedExport, made)), status=202)
 
 
 class ExportItem(Resource):
@@ -155,7 +155,7 @@ class ExportItem(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer with how far it is."""
-        answer(resp, _shown(self._exporting.owned(req, camera_id, export_id)))
+        respond(resp, _shown(self._exporting.owned(req, camera_id, export_id)))
 
     @operation(
         "Cancel an export, or delete its file",
@@ -171,7 +171,7 @@ class ExportItem(Resource):
         ended = self._exporting.streaming.cancel_export(
             camera_id, export_id, request_id=name_request(req)
         )
-        answer(resp, _shown(read_answer(OwnedExport, ended)))
+        respond(resp, _shown(read_answer(OwnedExport, ended)))
 
 
 class ExportFile(Resource):
@@ -203,7 +203,7 @@ class ExportFile(Resource):
             headers=file_headers(req),
             request_id=name_request(req),
         )
-        pass_on(req, resp, found)
+        relay(req, resp, found)
         private(resp, cached="max-age=3600")
         camera = self._exporting.cameras.get(camera_id)
         name = camera.name if camera else ""

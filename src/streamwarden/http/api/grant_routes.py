@@ -23,7 +23,7 @@ from streamwarden.http.api.access import CameraAccess, require_admin
 from streamwarden.http.api.access_ports import DenialStore, GrantRow, Grants
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
-from streamwarden.http.models import Model, Moment, answer
+from streamwarden.http.models import Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, claims_of, user_of
 
@@ -37,8 +37,8 @@ class GrantBody(Model):
     """
 
     actions: Annotated[list[GrantedAction], Field(min_length=1, max_length=4)]
-    recordings_from: Moment | None = None
-    recordings_until: Moment | None = None
+    recordings_from: Timestamp | None = None
+    recordings_until: Timestamp | None = None
 
 
 class GrantModel(Model):
@@ -46,8 +46,8 @@ class GrantModel(Model):
 
     user: str
     actions: list[GrantedAction]
-    recordings_from: Moment | None
-    recordings_until: Moment | None
+    recordings_from: Timestamp | None
+    recordings_until: Timestamp | None
 
 
 class GrantList(Model):
@@ -101,7 +101,7 @@ class GrantCollection(Resource):
         """Answer with everybody's grants."""
         self._sharing.access.find(user_of(req), camera_id, Action.SHARE)
         rows = self._sharing.grants.of_camera(camera_id)
-        answer(resp, GrantList(items=_by_user(rows)))
+        respond(resp, GrantList(items=_by_user(rows)))
 
 
 class GrantItem(Resource):
@@ -130,7 +130,7 @@ class GrantItem(Resource):
         lost = self._sharing.give(req, camera_id, user, wanted)
         names = [grant.action for grant in wanted]
         describe(req, subject=user, actions=names, **({"withdrawn": lost} if lost else {}))
-        answer(resp, _model(user, wanted))
+        respond(resp, _model(user, wanted))
 
     @operation(
         "Take all of a user's grants back",
@@ -205,7 +205,7 @@ class BlockedModel(Model):
 
     user: str
     blocked_by: str
-    blocked_at: Moment
+    blocked_at: Timestamp
     note: str
 
 
@@ -251,7 +251,7 @@ class BlockedUsers(Resource):
             )
             for row in self._store.blocked()
         ]
-        answer(resp, BlockedList(items=items))
+        respond(resp, BlockedList(items=items))
 
 
 class BlockedUser(Resource):

@@ -18,7 +18,7 @@ from streamwarden.errors import Denied
 from streamwarden.http.api.access import CameraInactive
 from streamwarden.http.api.desired_cache import CachedCamera
 from streamwarden.http.api.stream_routes import RECORD_TTL_S
-from streamwarden.http.models import Empty, Id, Model, Moment, answer
+from streamwarden.http.models import Empty, Id, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.validation import body_of
@@ -51,7 +51,7 @@ class ReadTokenModel(Model):
     """What FFmpeg reads from now on."""
 
     rtsp_url: str
-    expires_at: Moment
+    expires_at: Timestamp
 
 
 class NotWanted(Denied):
@@ -96,7 +96,7 @@ class CheckStreamPassword(Resource):
         _LOG.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
         if decision.claims is not None:
             self._note(fields.get("id"), decision.claims)
-            answer(resp, Empty())
+            respond(resp, Empty())
             return
         respond_problem(req, resp, Problem.of_status(401))
         resp.set_header("WWW-Authenticate", "Basic")
@@ -142,4 +142,4 @@ class ReadToken(Resource):
             camera_id, known.path, ttl_s=RECORD_TTL_S, asked_at=asked_at
         )
         url = internal_url(self._base, known.path, signed.token)
-        answer(resp, ReadTokenModel(rtsp_url=url, expires_at=signed.expires_at))
+        respond(resp, ReadTokenModel(rtsp_url=url, expires_at=signed.expires_at))

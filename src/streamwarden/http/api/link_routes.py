@@ -17,7 +17,7 @@ from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
-from streamwarden.http.models import Empty, Model, Moment, QueryInteger, answer
+from streamwarden.http.models import Empty, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import query_of, user_of
 
@@ -39,13 +39,13 @@ class PublishLink(Model):
 
     publish_rtsp_url: str
     ttl: int
-    expires_at: Moment
+    expires_at: Timestamp
 
 
 class Withdrawn(Model):
     """URLs that were handed out at this moment or earlier are worthless."""
 
-    issued_before: Moment
+    issued_before: Timestamp
 
 
 class PreviewQuery(Model):
@@ -63,7 +63,7 @@ class Preview(Model):
     whep_url: str | None
     token: str
     hls_url: str | None
-    expires_at: Moment
+    expires_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Publish(Resource):
         access=Access.BEARER,
         query=PublishQuery,
         answers={200: PublishLink},
-        rated="sign",
+        rate_limit="sign",
         refusals=(403, 404, 409, 503),
         about="403 `camera_inactive` for a camera that is set to inactive; 409 `camera_is_pulled` for "
         "one that has a `source_url`.",
@@ -106,7 +106,7 @@ class Publish(Resource):
         )
         describe(req, expires_at=rfc3339(signed.expires_at))
         url = publish_url(self._links.rtsp_publish_url, camera.path, signed.token)
-        answer(resp, PublishLink(publish_rtsp_url=url, ttl=ttl_s, expires_at=signed.expires_at))
+        respond(resp, PublishLink(publish_rtsp_url=url, ttl=ttl_s, expires_at=signed.expires_at))
 
 
 class WithdrawLinks(Resource):
@@ -127,7 +127,7 @@ class WithdrawLinks(Resource):
         """Answer with the moment up to which they are worthless."""
         camera = self._links.access.find(user_of(req), camera_id, Action.WITHDRAW_LINKS)
         at = self._links.revocations.links_withdrawn(camera)
-        answer(resp, Withdrawn(issued_before=at))
+        respond(resp, Withdrawn(issued_before=at))
 
 
 class LivePreview(Resource):
@@ -141,7 +141,7 @@ class LivePreview(Resource):
         access=Access.BEARER,
         query=PreviewQuery,
         answers={200: Preview},
-        rated="sign",
+        rate_limit="sign",
         refusals=(403, 404, 503),
         about="403 `camera_inactive` for a camera that is set to inactive.",
     )
@@ -156,7 +156,7 @@ class LivePreview(Resource):
         played = self._links.play_tokens.sign(
             user.sub, camera_id, live=True, recorded=None, ttl_s=ttl_s, asked_at=asked_at
         )
-        answer(
+        respond(
             resp,
             Preview(
                 whep_url=whep,

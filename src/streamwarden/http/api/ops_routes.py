@@ -24,7 +24,7 @@ from streamwarden.http.api.access import require_admin
 from streamwarden.http.api.relay_file import read_answer
 from streamwarden.http.api.stream_routes import KEY, MAX_S, MIN_S, StreamService, segment_seconds
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import BodyInteger, Model, Moment, answer
+from streamwarden.http.models import BodyInteger, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
@@ -122,13 +122,13 @@ class DiskForecast(Model):
     free_bytes: int
     reserve_bytes: int
     bytes_per_day: int
-    full_at: Moment | None
+    full_at: Timestamp | None
 
 
 class SummaryModel(Model):
     """Null parts are the streaming role's, while it does not answer."""
 
-    at: Moment
+    at: Timestamp
     streaming: Reachable
     cameras: CameraCounts
     respawns: int | None
@@ -200,7 +200,7 @@ class Summary(Resource):
         """Answer with what is known, whether or not the streaming role answers."""
         require_admin(user_of(req))
         sums, role, now = self._sums.get(), self._role(), self._clock.now()
-        answer(
+        respond(
             resp,
             SummaryModel(
                 at=now,
@@ -249,7 +249,7 @@ class Tree(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with every child, its status and its incarnation."""
         require_admin(user_of(req))
-        answer(resp, read_answer(Supervision, self._streaming.supervision()))
+        respond(resp, read_answer(Supervision, self._streaming.supervision()))
 
 
 class RestartChild(Resource):
@@ -274,7 +274,7 @@ class RestartChild(Resource):
         require_admin(user)
         found = self._streaming.restart_child(child, request_id=name_request(req))
         log.info("child_restarted_by_hand", child=child, by=user.sub)
-        answer(resp, read_answer(ChildState, found))
+        respond(resp, read_answer(ChildState, found))
 
 
 def _forecast(disk: DiskModel, growth: Growth, now: datetime) -> DiskForecast:
@@ -344,7 +344,7 @@ class SettingItem(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
         """Answer what is in force; role admin."""
         _admit(user_of(req), key)
-        answer(resp, Setting(key=KEY, value=segment_seconds(self._service.settings)))
+        respond(resp, Setting(key=KEY, value=segment_seconds(self._service.settings)))
 
     @operation(
         "Change a setting",
@@ -358,7 +358,7 @@ class SettingItem(Resource):
         _admit(user_of(req), key)
         value = body_of(req, SettingBody).value
         self._service.put(value, request_id=name_request(req))
-        answer(resp, Setting(key=KEY, value=value))
+        respond(resp, Setting(key=KEY, value=value))
 
 
 def _admit(user: User, key: str) -> None:

@@ -35,9 +35,9 @@ from streamwarden.http.api.playlist import (
     playable,
 )
 from streamwarden.http.api.recording_routes import DEFAULT_SPAN, before
-from streamwarden.http.api.relay_file import TokenQuery, file_headers, pass_on, read_answer
+from streamwarden.http.api.relay_file import TokenQuery, file_headers, read_answer, relay
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import BodyInteger, Model, Moment, answer
+from streamwarden.http.models import BodyInteger, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Media, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, query_of, user_of
@@ -66,8 +66,8 @@ PLAYLIST_ANSWER: Final = Media(content_type=MEDIA_TYPE, about="A media playlist 
 class PlayTokenBody(Model):
     """Which time. Without ``from`` and ``to``: what is live alone. ``ttl`` in seconds."""
 
-    from_: Moment | None = Field(default=None, alias="from")
-    to: Moment | None = None
+    from_: Timestamp | None = Field(default=None, alias="from")
+    to: Timestamp | None = None
     ttl: BodyInteger = Field(default=3_600, ge=30, le=86_400)
 
 
@@ -78,16 +78,16 @@ class PlayToken(Model):
     """
 
     token: str
-    expires_at: Moment
-    from_: Moment | None = Field(default=None, alias="from")
-    to: Moment | None = None
+    expires_at: Timestamp
+    from_: Timestamp | None = Field(default=None, alias="from")
+    to: Timestamp | None = None
 
 
 class PlaylistQuery(Model):
     """Which time, by default all that the token is for."""
 
-    from_: Moment | None = Field(default=None, alias="from")
-    to: Moment | None = None
+    from_: Timestamp | None = Field(default=None, alias="from")
+    to: Timestamp | None = None
     token: str | None = Field(default=None, max_length=2_048)
 
 
@@ -115,7 +115,7 @@ class SignPlayToken(Resource):
         access=Access.BEARER,
         body=PlayTokenBody,
         answers={200: PlayToken},
-        rated="sign",
+        rate_limit="sign",
         refusals=(403, 404, 503),
         about=(
             "With a range for recordings, and for live pictures too if the user may see them; "
@@ -143,7 +143,7 @@ class SignPlayToken(Resource):
         if recorded is not None:
             describe(req, **{"from": rfc3339(recorded.from_), "to": rfc3339(recorded.to)})
         limits = {} if recorded is None else {"from": recorded.from_, "to": recorded.to}
-        answer(resp, PlayToken(token=signed.token, expires_at=signed.expires_at, **limits))
+        respond(resp, PlayToken(token=signed.token, expires_at=signed.expires_at, **limits))
 
     def _stretch(self, body: PlayTokenBody) -> TimeRange | None:
         if body.from_ is None and body.to is None:
@@ -304,7 +304,7 @@ class LiveFile(Resource):
             headers=file_headers(req),
             request_id=name_request(req),
         )
-        pass_on(req, resp, found)
+        relay(req, resp, found)
 
 
 def _playlist(found: LiveModel) -> Playlist:

@@ -16,9 +16,9 @@ from streamwarden.auth.permissions import Window
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput, SegmentNotFound
 from streamwarden.http.api.access import CameraAccess, PlayAccess
-from streamwarden.http.api.relay_file import TokenQuery, file_headers, pass_on
+from streamwarden.http.api.relay_file import TokenQuery, file_headers, relay
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import Id, Model, Moment, QueryInteger, answer
+from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import query_of, user_of
@@ -40,8 +40,8 @@ def before(to: datetime, span: timedelta) -> datetime:
 class RangeQuery(Model):
     """Which time. ``to`` defaults to now, ``from`` to a day before ``to``."""
 
-    from_: Moment | None = Field(default=None, alias="from")
-    to: Moment | None = None
+    from_: Timestamp | None = Field(default=None, alias="from")
+    to: Timestamp | None = None
     limit: QueryInteger = Field(default=100, ge=1, le=1_000)
     cursor: str | None = Field(default=None, max_length=128)
 
@@ -51,8 +51,8 @@ class SegmentItem(Model):
 
     kind: Literal["segment"] = "segment"
     id: Id
-    started_at: Moment
-    ended_at: Moment
+    started_at: Timestamp
+    ended_at: Timestamp
     media_seconds: float
     size_bytes: int = Field(alias="bytes")
     run: int
@@ -63,8 +63,8 @@ class GapItem(Model):
     """Time that was wanted and not recorded; an open gap has no end yet."""
 
     kind: Literal["gap"] = "gap"
-    started_at: Moment
-    ended_at: Moment | None
+    started_at: Timestamp
+    ended_at: Timestamp | None
     cause: str
 
 
@@ -103,13 +103,13 @@ class RecordingCollection(Resource):
         asked = TimeRange(from_, to)
         seen = asked if window is None else window.clip(asked)
         if seen is None:
-            answer(resp, RecordingList(items=[], next_cursor=None))
+            respond(resp, RecordingList(items=[], next_cursor=None))
             return
         page = self._recordings.list(
             camera_id, seen.from_, seen.to, limit=query.limit, cursor=query.cursor
         )
         items = [item for row in page.items if (item := _shown(row, window))]
-        answer(resp, RecordingList(items=items, next_cursor=page.next_cursor))
+        respond(resp, RecordingList(items=items, next_cursor=page.next_cursor))
 
 
 class RecordingFile(Resource):
@@ -147,7 +147,7 @@ class RecordingFile(Resource):
             headers=file_headers(req),
             request_id=name_request(req),
         )
-        pass_on(req, resp, found)
+        relay(req, resp, found)
 
 
 def _shown(row: Segment | Gap, window: Window | None) -> SegmentItem | GapItem | None:

@@ -55,7 +55,7 @@ def file_headers(req: falcon.Request) -> dict[str, str]:
     return {name: text for name in FILE_HEADERS if (text := req.get_header(name))}
 
 
-def pass_on(req: falcon.Request, resp: falcon.Response, found: StreamedResponse) -> None:
+def relay(req: falcon.Request, resp: falcon.Response, found: StreamedResponse) -> None:
     """Answer with a file from the streaming role, or with its refusal."""
     headers = {name.lower(): value for name, value in found.headers.items()}
     if found.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:

@@ -29,7 +29,7 @@ from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import BodyInteger, Empty, Model, answer
+from streamwarden.http.models import BodyInteger, Empty, Model, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
@@ -253,7 +253,7 @@ class Connect(Resource):
         body=ConnectBody,
         answers={200: Connected},
         refusals=(403, 404, 409, 503),
-        rated="connect",
+        rate_limit="connect",
         about=(
             "Harmless when repeated. 503 `streaming_unavailable`: nothing has changed, the wish is "
             "put back as it was."
@@ -265,7 +265,7 @@ class Connect(Resource):
         info = self._streams.connect(
             user_of(req), camera_id, ttl_s=ttl_s, request_id=name_request(req)
         )
-        answer(resp, Connected(ttl=ttl_s, info=info))
+        respond(resp, Connected(ttl=ttl_s, info=info))
 
 
 class Disconnect(Resource):
@@ -287,7 +287,7 @@ class Disconnect(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer once the streaming role knows."""
-        answer(
+        respond(
             resp, self._streams.disconnect(user_of(req), camera_id, request_id=name_request(req))
         )
 
@@ -307,4 +307,4 @@ class Status(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer what the streaming role says."""
-        answer(resp, self._streams.status(user_of(req), camera_id))
+        respond(resp, self._streams.status(user_of(req), camera_id))

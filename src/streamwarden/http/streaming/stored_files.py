@@ -18,7 +18,7 @@ from uuid import UUID
 
 import falcon
 
-from streamwarden.http.models import Model, answer
+from streamwarden.http.models import Model, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4
 from streamwarden.recordings.serving import IndexedFiles, OpenFile
@@ -30,7 +30,7 @@ _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteRange:
     """The bytes from ``first`` to ``last``, both included."""
 
     first: int
@@ -46,7 +46,7 @@ class Unsatisfiable(Exception):
     """The range begins after the end: 416."""
 
 
-def span_of(header: str | None, size_bytes: int) -> Span | None:
+def byte_range(header: str | None, size_bytes: int) -> ByteRange | None:
     """Return the bytes that a Range header asks of ``size_bytes``; None for the whole file.
 
     Raises Unsatisfiable.
@@ -63,7 +63,7 @@ def span_of(header: str | None, size_bytes: int) -> Span | None:
         return None  # no valid range at all (14.1.1): as if there were none
     if start >= size_bytes:
         raise Unsatisfiable
-    return Span(start, min(end, size_bytes - 1))
+    return ByteRange(start, min(end, size_bytes - 1))
 
 
 def range_applies(if_range: str | None, *, etag: str, modified_at: datetime) -> bool:
@@ -90,10 +90,10 @@ def is_current(if_none_match: str | None, etag: str) -> bool:
     return f'"{etag}"' in {tag.removeprefix("W/") for tag in _ETAG.findall(if_none_match)}
 
 
-def _suffix(length: int, size_bytes: int) -> Span:
+def _suffix(length: int, size_bytes: int) -> ByteRange:
     if length == 0 or size_bytes == 0:
         raise Unsatisfiable
-    return Span(max(0, size_bytes - length), size_bytes - 1)
+    return ByteRange(max(0, size_bytes - length), size_bytes - 1)
 
 
 class SegmentFile(Resource):
@@ -158,7 +158,7 @@ class SegmentFragments(Resource):
         """Answer with the file's structure."""
         found = self._files.fragments(camera_id, segment_id)
         items = [FragmentModel(end=one.end, media_ms=one.media_ms) for one in found]
-        answer(resp, FragmentList(items=items))
+        respond(resp, FragmentList(items=items))
 
 
 def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> bool:
@@ -188,7 +188,7 @@ def _seek(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> int:
         req.get_header("If-Range"), etag=found.etag, modified_at=found.modified_at
     )
     try:
-        span = span_of(req.get_header("Range"), found.size_bytes) if counts else None
+        span = byte_range(req.get_header("Range"), found.size_bytes) if counts else None
     except Unsatisfiable:
         raise falcon.HTTPRangeNotSatisfiable(found.size_bytes) from None
     if span is None:

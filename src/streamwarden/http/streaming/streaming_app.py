@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.ops import StreamingOps
 from streamwarden.auth.rtsp_urls import RtspTargets
-from streamwarden.http.falcon_app import App, Shared, build_app
+from streamwarden.http.falcon_app import App, AppContext, build_app
 from streamwarden.http.streaming.stored_files import SegmentFile, SegmentFragments
 from streamwarden.http.streaming.streaming_routes import (
     ExportCollection,
@@ -31,7 +31,7 @@ from streamwarden.recordings.snapshots import SnapshotMaker
 
 
 def create_streaming_app(
-    context: Shared,
+    context: AppContext,
     *,
     gateway: StreamGateway,
     files: IndexedFiles,

@@ -22,7 +22,7 @@ from streamwarden.actors.messages import StartStream
 from streamwarden.actors.ops import StreamingOps
 from streamwarden.auth.rtsp_urls import MAX_URL_CHARS, RtspTargets
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, answer
+from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.streaming.stored_files import send_file
 from streamwarden.http.validation import body_of, query_of
@@ -100,7 +100,7 @@ class Start(Resource):
             segment_seconds=body.segment_seconds,
             request_id=name_request(req),
         )
-        answer(resp, status_to_json(self._gateway.start(message)))
+        respond(resp, status_to_json(self._gateway.start(message)))
 
 
 class Stop(Resource):
@@ -118,7 +118,7 @@ class Stop(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once; the last segment is finished meanwhile."""
-        answer(resp, status_to_json(self._gateway.stop(body_of(req, StopBody).camera_id)))
+        respond(resp, status_to_json(self._gateway.stop(body_of(req, StopBody).camera_id)))
 
 
 class Streams(Resource):
@@ -133,7 +133,7 @@ class Streams(Resource):
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer from the snapshot."""
         items = [status_to_json(status) for status in self._gateway.statuses()]
-        answer(resp, StatusList(items=items))
+        respond(resp, StatusList(items=items))
 
 
 class Stream(Resource):
@@ -151,7 +151,7 @@ class Stream(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer from the snapshot."""
-        answer(resp, status_to_json(self._gateway.status(camera_id)))
+        respond(resp, status_to_json(self._gateway.status(camera_id)))
 
 
 class Restart(Resource):
@@ -169,7 +169,7 @@ class Restart(Resource):
     )
     def on_post(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer at once; the new FFmpeg follows."""
-        answer(resp, status_to_json(self._gateway.restart(camera_id)))
+        respond(resp, status_to_json(self._gateway.restart(camera_id)))
 
 
 class Summary(Resource):
@@ -186,7 +186,7 @@ class Summary(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer from the snapshot."""
-        answer(resp, summary_to_json(self._ops.summary()))
+        respond(resp, summary_to_json(self._ops.summary()))
 
 
 class Tree(Resource):
@@ -203,7 +203,7 @@ class Tree(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with every child and its incarnation."""
-        answer(resp, Supervision(root=tree_to_json(self._ops.tree())))
+        respond(resp, Supervision(root=tree_to_json(self._ops.tree())))
 
 
 class RestartChild(Resource):
@@ -221,7 +221,7 @@ class RestartChild(Resource):
     )
     def on_post(self, _req: falcon.Request, resp: falcon.Response, child: str) -> None:
         """Start a parked recorder again, or replace a running one's FFmpeg, make before break."""
-        answer(resp, child_to_json(self._ops.restart(child)))
+        respond(resp, child_to_json(self._ops.restart(child)))
 
 
 class ExportCollection(Resource):
@@ -234,7 +234,7 @@ class ExportCollection(Resource):
     def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with them, newest first."""
         items = [export_to_json(one) for one in self._exports.of_camera(camera_id)]
-        answer(resp, OwnedExports(items=items))
+        respond(resp, OwnedExports(items=items))
 
     @operation(
         "Export a range as one MP4",
@@ -248,7 +248,7 @@ class ExportCollection(Resource):
         """Answer at once; FFmpeg follows."""
         order = body_of(req, ExportOrder)
         made = self._exports.add(camera_id, order.user_id, order.from_, order.to)
-        answer(resp, export_to_json(made), status=202)
+        respond(resp, export_to_json(made), status=202)
 
 
 class ExportItem(Resource):
@@ -262,7 +262,7 @@ class ExportItem(Resource):
         self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer with how far it is."""
-        answer(resp, export_to_json(self._exports.get(camera_id, export_id)))
+        respond(resp, export_to_json(self._exports.get(camera_id, export_id)))
 
     @operation(
         "Cancel an export, or delete its file",
@@ -274,7 +274,7 @@ class ExportItem(Resource):
         self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer at once; FFmpeg ends by this."""
-        answer(resp, export_to_json(self._exports.cancel(camera_id, export_id)))
+        respond(resp, export_to_json(self._exports.cancel(camera_id, export_id)))
 
 
 class ExportFile(Resource):
@@ -345,7 +345,7 @@ class LiveWindow(Resource):
             )
             for part in found.parts
         ]
-        answer(
+        respond(
             resp,
             LiveModel(
                 parts=parts,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import falcon
 
 from streamwarden.errors import ConfigError
-from streamwarden.http.falcon_app import App, Shared, build_app
+from streamwarden.http.falcon_app import App, AppContext, build_app
 from streamwarden.http.operations import Access, Media, Resource, operation
 from streamwarden.http.webui.proxy import PROXIED, ApiProxy, ProxiedRoute
 
@@ -232,7 +232,9 @@ def _takes_gzip(req: falcon.Request) -> bool:
     return False
 
 
-def create_webui_app(context: Shared, *, api: ApiProxy, assets: Assets, config: PageConfig) -> App:
+def create_webui_app(
+    context: AppContext, *, api: ApiProxy, assets: Assets, config: PageConfig
+) -> App:
     """Return the app that browsers load the page from and call the API through."""
     routes: dict[str, Resource] = {
         "/": Page(assets.page, page_headers(config)),
