@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
 from uuid import UUID
 
 import falcon
@@ -42,6 +41,9 @@ from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, render
+from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.pool import Database
+from streamwarden.storage.streams import StreamRepository
 
 PATH = "front/door"
 THREADS = 8
@@ -58,11 +60,11 @@ class Empty:
         resp.media = {}
 
 
-class NoDatabase:
-    """Stands where the tables would: the hook must not ask them."""
+class NoDatabase(Database):
+    """A database without a pool: every call of it fails, as the hook must not make one."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AssertionError(f"the hook asked a table: {name}")
+    def __init__(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Times:
 def hook_app(tokens: StreamTokens) -> WsgiApp:
     """The app of port 8083, with its metrics and without a database."""
     registry = CollectorRegistry()
-    tables = NoDatabase()
+    database = NoDatabase()
+    cameras, streams = CameraRepository(database), StreamRepository(database)
     shared = AppContext(
         role="api",
         metrics=HttpMetrics(registry),
@@ -95,7 +98,7 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
             denied=full_deny_list(),
             sessions=SessionClaims(Clock()),
             pulled=PulledPaths(),
-            memory=DesiredCache(tables, tables, Clock()),
+            memory=DesiredCache(cameras, streams, Clock()),
             rtsp_internal_url="rtsp://mediamtx:8554",
         )
     )

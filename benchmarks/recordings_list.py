@@ -190,7 +190,7 @@ def measure(database: Database, load: Load, options: argparse.Namespace) -> None
             "page of 100 in one hour": page(1),
             "page of 100 in one day": page(24),
             "page of 100 in all time": page(24 * 36_500),
-            "last end of a camera": lambda: segments.last_end(load.camera()),
+            "latest of a camera": lambda: segments.latest(load.camera()),
             "100 oldest of all": lambda: segments.oldest(limit=100),
             "100 oldest of a camera": lambda: segments.oldest(limit=100, camera_id=load.camera()),
             "cameras with segments": segments.camera_ids,

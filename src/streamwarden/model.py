@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """A stretch of time, from inclusive, to exclusive."""
+    """A range of time: ``from_`` inclusive, ``to`` exclusive."""
 
     from_: datetime
     to: datetime
@@ -24,23 +26,27 @@ class TimeRange:
         """The time from start to end."""
         return self.to - self.from_
 
-    def meets(self, started_at: datetime, ended_at: datetime) -> bool:
-        """Tell whether any of it is within ``started_at`` to ``ended_at``."""
+    def overlaps(self, started_at: datetime, ended_at: datetime) -> bool:
+        """Return whether any part of ``started_at`` to ``ended_at`` is inside."""
         return started_at < self.to and ended_at > self.from_
 
-    def holds(self, other: TimeRange) -> bool:
-        """Tell whether all of ``other`` is within this."""
-        return self.from_ <= other.from_ and other.to <= self.to
+    def contains(self, started_at: datetime, ended_at: datetime) -> bool:
+        """Return whether all of ``started_at`` to ``ended_at`` is inside."""
+        return self.from_ <= started_at and ended_at <= self.to
 
-
-T_co = TypeVar("T_co", covariant=True)
+    def clip(self, other: TimeRange) -> TimeRange | None:
+        """Return the part of ``other`` that is inside, None where there is none."""
+        from_ = max(other.from_, self.from_)
+        to = min(other.to, self.to)
+        return TimeRange(from_, to) if from_ < to else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """A camera as its administrator knows it; ``status`` is ``active`` or ``inactive``.
+    """A camera; ``status`` is ``active`` or ``inactive``.
 
-    ``source_url`` is where it is pulled from, None where it pushes; it never holds credentials.
+    ``source_url`` is the URL that the media server pulls, None where the camera publishes. It never
+    holds credentials.
     """
 
     id: UUID
@@ -55,26 +61,24 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a camera is pulled from; the credentials are sealed, None where there are none."""
+    """The URL that a camera is pulled from, and its encrypted credentials, None where it has none."""
 
     url: str
-    sealed: bytes | None = field(default=None, repr=False)
+    encrypted: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CameraSource:
-    """A source and the camera that it is of."""
+class CameraSource(Source):
+    """A source, with its camera's path and status."""
 
     camera_id: UUID
     path: str
     status: str
-    url: str
-    sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredStream:
-    """What is wanted of one camera. ``epoch`` grows with every change and never goes back."""
+    """The desired state of one camera's stream. ``epoch`` grows with every change."""
 
     camera_id: UUID
     owner: str
@@ -88,7 +92,7 @@ class DesiredStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredChange:
-    """A wish before and after ``want``; ``before`` is None where it was the first."""
+    """A desired state before and after ``want``; ``before`` is None where it was the first."""
 
     before: DesiredStream | None
     after: DesiredStream
@@ -96,7 +100,7 @@ class DesiredChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedPeriod:
-    """A stretch of time in which a camera's recording was wanted; still open without an end."""
+    """A period in which a camera was to be recorded; ``ended_at`` is None while it lasts."""
 
     camera_id: UUID
     started_at: datetime
@@ -163,7 +167,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What a user may do with someone else's camera; a window of recorded time, open where None."""
+    """One action that a user may do with a camera of another owner.
+
+    ``from_`` and ``until`` limit the action ``recordings`` to a range of recorded time; None: no limit.
+    """
 
     user_sub: str
     action: str
@@ -173,7 +180,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """Tokens that count for nothing any more; an empty ``path`` or ``sub`` stands for any."""
+    """A rule that revokes tokens of one ``use`` that were issued up to ``issued_before``.
+
+    An empty ``path`` or ``sub`` stands for any. ``kicked_before`` None: open sessions go on.
+    """
 
     use: str
     path: str
@@ -186,7 +196,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedUser:
-    """Somebody of whose tokens none counts."""
+    """A blocked user: none of their tokens is accepted."""
 
     user_sub: str
     blocked_by: str
@@ -196,9 +206,9 @@ class BlockedUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """Something that was done, or refused. ``subject`` is whom it was done to; ``detail`` is JSON."""
+    """An action that was done or refused. ``subject`` is the user it concerns, ``detail`` JSON text."""
 
-    id: UUID
+    id: UUID = field(default_factory=uuid4)
     at: datetime
     who: str
     action: str
@@ -212,7 +222,7 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T_co]):
-    """Some items of a list; ``next_cursor`` asks for those that follow, None at the end."""
+    """One page of a list; ``next_cursor`` continues it, None at the end."""
 
     items: tuple[T_co, ...]
     next_cursor: str | None = None

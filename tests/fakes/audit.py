@@ -1,48 +1,29 @@
-"""Where audit events go in tests of what notes them."""
+"""An audit sink that keeps its events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from uuid import UUID
+import json
+from typing import Any
+
+from streamwarden.auth.audit_sink import AuditSink
+from streamwarden.model import AuditEvent
 
 
-@dataclass(frozen=True)
-class Noted:
-    """One event."""
-
-    who: str
-    action: str
-    outcome: str
-    camera_id: UUID | None
-    subject: str | None
-    address: str
-    request_id: str | None
-    detail: Mapping[str, object] = field(default_factory=dict)
-
-
-class FakeAudit:
-    """Keeps what it is told."""
+class FakeAudit(AuditSink):
+    """Keeps every event."""
 
     def __init__(self) -> None:
-        self.events: list[Noted] = []
+        self.events: list[AuditEvent] = []
 
-    def note(
-        self,
-        *,
-        who: str,
-        action: str,
-        outcome: str,
-        camera_id: UUID | None,
-        subject: str | None,
-        address: str,
-        request_id: str | None,
-        detail: Mapping[str, object],
-    ) -> None:
-        self.events.append(
-            Noted(who, action, outcome, camera_id, subject, address, request_id, detail)
-        )
+    def note(self, event: AuditEvent) -> None:
+        self.events.append(event)
 
     @property
-    def last(self) -> Noted:
+    def last(self) -> AuditEvent:
         return self.events[-1]
+
+    @property
+    def last_detail(self) -> dict[str, Any]:
+        """The details of the last event."""
+        detail: dict[str, Any] = json.loads(self.last.detail)
+        return detail

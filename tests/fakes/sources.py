@@ -12,7 +12,7 @@ from streamwarden.mediamtx.credentials import CredentialCipher
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from tests.fakes.storage import FakeStorage
 
-SEALER = CredentialCipher([b"s" * 32])
+CIPHER = CredentialCipher([b"s" * 32])
 
 
 @dataclass
@@ -43,12 +43,12 @@ def a_planner(
     *,
     names: FakeNames | None = None,
     door: FakeDoor | None = None,
-    sealer: CredentialCipher | None = SEALER,
+    cipher: CredentialCipher | None = CIPHER,
     pulls: bool = True,
     own: tuple[str, ...] = ("10.0.0.2", "postgres"),
 ) -> SourcePlanner:
     targets = SourceTargets(PRIVATE_NETWORKS, own, (names or FakeNames()).resolve)
-    return SourcePlanner(sealer=sealer, targets=targets, ask=(door or FakeDoor()).ask, pulls=pulls)
+    return SourcePlanner(cipher=cipher, targets=targets, ask=(door or FakeDoor()).ask, pulls=pulls)
 
 
 def some_sources(

@@ -21,12 +21,7 @@ from streamwarden.model import (
     Source,
     WantedPeriod,
 )
-from streamwarden.storage.cameras import (
-    CameraRepository,
-    PathTaken,
-    SourceColumns,
-    SourceRepository,
-)
+from streamwarden.storage.cameras import CameraRepository, PathTaken, SourceRepository
 from streamwarden.storage.pool import Position, decode_cursor
 from streamwarden.storage.streams import PeriodRepository, SettingsRepository, StreamRepository
 from tests.fakes.storage_access import (
@@ -43,7 +38,7 @@ from tests.fakes.storage_tables import FakeRepository, FakeTables, overlaps, pag
 
 
 class FakeCameraRepository(FakeRepository, CameraRepository):
-    """As ``CameraRepository``."""
+    """The table ``camera`` in memory."""
 
     def get(self, camera_id: UUID) -> Camera | None:
         return self._tables.cameras.get(camera_id)
@@ -57,7 +52,7 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
         path: str | None = None,
         status: str = "active",
         camera_id: UUID | None = None,
-        source: SourceColumns | None = None,
+        source: Source | None = None,
     ) -> Camera:
         camera_id = camera_id or uuid4()
         if camera_id in self._tables.cameras:
@@ -78,7 +73,7 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
         path: str | None = None,
         status: str | None = None,
         owner: str | None = None,
-        source: SourceColumns | None = None,
+        source: Source | None = None,
         drop_source: bool = False,
     ) -> Camera | None:
         if not (before := self._tables.cameras.get(camera_id)):
@@ -130,12 +125,11 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
         active = [c for c in self._tables.cameras.values() if c.status == "active"]
         return sorted(active, key=_camera_position)
 
-    def _with_source(self, camera: Camera, source: SourceColumns | None) -> Camera:
+    def _with_source(self, camera: Camera, source: Source | None) -> Camera:
         if source is not None:
-            stored = Source(url=source.url, sealed=source.sealed)
-            self._tables.sources[camera.id] = stored
+            self._tables.sources[camera.id] = source
             camera = replace(
-                camera, source_url=stored.url, source_credentials=stored.sealed is not None
+                camera, source_url=source.url, source_credentials=source.encrypted is not None
             )
             self._tables.cameras[camera.id] = camera
         return camera
@@ -146,7 +140,7 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
 
 
 class FakeSourceRepository(FakeRepository, SourceRepository):
-    """As ``SourceRepository``."""
+    """The tables ``camera_source`` and ``pulled_path`` in memory."""
 
     def get(self, camera_id: UUID) -> Source | None:
         return self._tables.sources.get(camera_id)
@@ -159,16 +153,16 @@ class FakeSourceRepository(FakeRepository, SourceRepository):
                 path=cameras[camera_id].path,
                 status=cameras[camera_id].status,
                 url=source.url,
-                sealed=source.sealed,
+                encrypted=source.encrypted,
             )
             for camera_id, source in sorted(self._tables.sources.items())
         ]
 
     def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
         source = self._tables.sources.get(camera_id)
-        if source is None or source.sealed != before:
+        if source is None or source.encrypted != before:
             return False
-        self._tables.sources[camera_id] = replace(source, sealed=after)
+        self._tables.sources[camera_id] = replace(source, encrypted=after)
         return True
 
     def paths_set(self) -> set[str]:
@@ -182,7 +176,7 @@ class FakeSourceRepository(FakeRepository, SourceRepository):
 
 
 class FakeSettingsRepository(FakeRepository, SettingsRepository):
-    """As ``SettingsRepository``."""
+    """The table ``settings`` in memory."""
 
     def get(self, key: str) -> object:
         return self._tables.settings.get(key)
@@ -192,7 +186,7 @@ class FakeSettingsRepository(FakeRepository, SettingsRepository):
 
 
 class FakeStreamRepository(FakeRepository, StreamRepository):
-    """As ``StreamRepository``."""
+    """The table ``stream`` in memory."""
 
     def get(self, camera_id: UUID) -> DesiredStream | None:
         return self._tables.wishes.get(camera_id)
@@ -253,7 +247,7 @@ class FakeStreamRepository(FakeRepository, StreamRepository):
 
 
 class FakePeriodRepository(FakeRepository, PeriodRepository):
-    """As ``PeriodRepository``."""
+    """The table ``wanted_period`` in memory."""
 
     def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[WantedPeriod]:
         found = [p for p in self._tables.periods if p.camera_id == camera_id]

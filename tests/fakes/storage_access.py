@@ -10,8 +10,8 @@ from uuid import UUID
 from streamwarden.errors import InvalidInput, NotFound
 from streamwarden.model import AuditEvent, BlockedUser, Denial, Grant, Page
 from streamwarden.storage.audit import AuditRepository
-from streamwarden.storage.cameras import GrantedAction, GrantRepository
-from streamwarden.storage.denials import DenialRepository, DenialRow
+from streamwarden.storage.cameras import GrantRepository
+from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.pool import Position, decode_cursor, encode_cursor
 from tests.fakes.storage_tables import FakeRepository
 
@@ -19,7 +19,7 @@ _ACTIONS = frozenset({"view", "recordings", "control", "publish"})
 
 
 class FakeGrantRepository(FakeRepository, GrantRepository):
-    """As ``GrantRepository``."""
+    """Grants in memory."""
 
     def of_user(self, camera_id: UUID, user_sub: str) -> list[Grant]:
         return [grant for grant in self.of_camera(camera_id) if grant.user_sub == user_sub]
@@ -47,10 +47,10 @@ class FakeGrantRepository(FakeRepository, GrantRepository):
         self,
         camera_id: UUID,
         user_sub: str,
-        grants: Sequence[GrantedAction],
+        grants: Sequence[Grant],
         *,
         withdrawing: Sequence[str] | None = None,
-        denials: Sequence[DenialRow] = (),
+        denials: Sequence[Denial] = (),
     ) -> list[Grant]:
         before = self.of_user(camera_id, user_sub)
         for grant in grants:
@@ -66,7 +66,7 @@ class FakeGrantRepository(FakeRepository, GrantRepository):
         put(self._tables.denials, denials)
         return before
 
-    def _check(self, camera_id: UUID, grant: GrantedAction) -> None:
+    def _check(self, camera_id: UUID, grant: Grant) -> None:
         if grant.action not in _ACTIONS:
             raise InvalidInput("no such action", field="action")
         if grant.action != "recordings" and (grant.from_ or grant.until):
@@ -78,9 +78,9 @@ class FakeGrantRepository(FakeRepository, GrantRepository):
 
 
 class FakeDenialRepository(FakeRepository, DenialRepository):
-    """As ``DenialRepository``; the fingerprint is all there is."""
+    """Denials in memory; the fingerprint is the whole table."""
 
-    def put(self, denials: Sequence[DenialRow]) -> None:
+    def put(self, denials: Sequence[Denial]) -> None:
         put(self._tables.denials, denials)
 
     def pages(self) -> Iterator[list[Denial]]:
@@ -96,10 +96,9 @@ class FakeDenialRepository(FakeRepository, DenialRepository):
             del rows[key]
         return len(old)
 
-    def block(self, user: BlockedUser, denials: Sequence[DenialRow]) -> bool:
+    def block(self, user: BlockedUser, denials: Sequence[Denial]) -> bool:
         new = user.user_sub not in self._tables.blocked
-        row = BlockedUser(**{name: getattr(user, name) for name in BlockedUser.__slots__})
-        self._tables.blocked.setdefault(user.user_sub, row)
+        self._tables.blocked.setdefault(user.user_sub, user)
         put(self._tables.denials, denials)
         return new
 
@@ -111,7 +110,7 @@ class FakeDenialRepository(FakeRepository, DenialRepository):
 
 
 class FakeAuditRepository(FakeRepository, AuditRepository):
-    """As ``AuditRepository``."""
+    """The audit trail in memory."""
 
     now = datetime.fromisoformat("2100-01-01T00:00:00Z")
     """Postgres's own clock, by which a row younger than a day is never pruned."""
@@ -155,11 +154,10 @@ class FakeAuditRepository(FakeRepository, AuditRepository):
         return len(old)
 
 
-def put(rows: dict[tuple[str, str, str], Denial], denials: Sequence[DenialRow]) -> None:
+def put(rows: dict[tuple[str, str, str], Denial], denials: Sequence[Denial]) -> None:
     for denial in denials:
         key = (denial.use, denial.path, denial.sub)
-        row = Denial(**{name: getattr(denial, name) for name in Denial.__slots__})
-        rows[key] = _merged(rows[key], row) if key in rows else row
+        rows[key] = _merged(rows[key], denial) if key in rows else denial
 
 
 def _merged(before: Denial, new: Denial) -> Denial:

@@ -20,7 +20,7 @@ _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class FakeSegmentRepository(FakeRepository, SegmentRepository):
-    """As ``SegmentRepository``."""
+    """The table ``segment`` in memory."""
 
     def insert_many(self, rows: Sequence[Segment]) -> int:
         tables = self._tables
@@ -41,14 +41,6 @@ class FakeSegmentRepository(FakeRepository, SegmentRepository):
 
     def latest(self, camera_id: UUID) -> Segment | None:
         return max(self._stored(camera_id), key=_end, default=None)
-
-    def last_end(self, camera_id: UUID) -> datetime | None:
-        ends = [s.ended_at for s in self._tables.segments.values() if s.camera_id == camera_id]
-        return max(ends, default=None)
-
-    def max_run(self, camera_id: UUID) -> int:
-        runs = [s.run for s in self._tables.segments.values() if s.camera_id == camera_id]
-        return max(runs, default=0)
 
     def in_range(
         self, camera_id: UUID, from_: datetime, to: datetime, *, limit: int | None = None
@@ -111,7 +103,7 @@ class FakeSegmentRepository(FakeRepository, SegmentRepository):
 
 
 class FakeGapRepository(FakeRepository, GapRepository):
-    """As ``GapRepository``."""
+    """The table ``gap`` in memory."""
 
     def upsert_many(self, rows: Sequence[Gap]) -> int:
         if any(row.ended_at is not None and row.ended_at < row.started_at for row in rows):
@@ -126,10 +118,6 @@ class FakeGapRepository(FakeRepository, GapRepository):
                 self._tables.gaps[row.id] = replace(known, ended_at=row.ended_at, cause=row.cause)
                 changed.add(row.id)
         return len(changed)
-
-    def open_gaps(self) -> list[Gap]:
-        found = [gap for gap in self._tables.gaps.values() if gap.ended_at is None]
-        return sorted(found, key=lambda gap: (gap.camera_id, gap.started_at, gap.id))
 
     def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Gap]:
         found = [g for g in self._tables.gaps.values() if g.camera_id == camera_id]
@@ -148,7 +136,7 @@ class FakeGapRepository(FakeRepository, GapRepository):
 
 
 class FakeRecordingsRepository(FakeRepository, RecordingsRepository):
-    """As ``RecordingsRepository``."""
+    """Segments and gaps in memory, as one list."""
 
     def list(
         self,

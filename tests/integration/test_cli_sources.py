@@ -66,8 +66,8 @@ def test_a_camera_is_added_with_its_source_and_listed_clean(
     assert (camera["source_url"], camera["source_credentials"]) == (URL, True)
     stored = SourceRepository(database).get(UUID(pulled))
     assert stored is not None
-    assert stored.sealed is not None
-    assert CredentialCipher([KEY]).open(UUID(pulled), stored.sealed) == Credentials(
+    assert stored.encrypted is not None
+    assert CredentialCipher([KEY]).decrypt(UUID(pulled), stored.encrypted) == Credentials(
         "viewer", "geheim"
     )
 

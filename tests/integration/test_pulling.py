@@ -11,7 +11,7 @@ from streamwarden.clock import Clock
 from streamwarden.devkit.media_server import MediaServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable, PathRefused
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
-from streamwarden.mediamtx.source_paths import PulledPaths, SourcePaths, SourcePlans
+from streamwarden.mediamtx.source_paths import PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import Source
@@ -45,16 +45,15 @@ def storage() -> FakeStorage:
 
 @pytest.fixture
 def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourcePaths]:
-    sealer = CredentialCipher([b"k" * 32])
     keeper = SourcePaths(
         server=MediaMtxClient(server.plan.control_url),
         table=storage.sources,
-        plans=SourcePlans(SourceTargets(("127.0.0.1",)), sealer),
+        targets=SourceTargets(("127.0.0.1",)),
+        cipher=CredentialCipher([b"k" * 32]),
         pulled=PulledPaths(),
         clock=Clock(),
         metrics=SourceMetrics(CollectorRegistry()),
         ready=lambda: None,
-        sealer=sealer,
     )
     yield keeper
     keeper.stop()
@@ -62,8 +61,8 @@ def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourcePaths]:
 
 def add(storage: FakeStorage, path: str = "cam/door") -> None:
     camera = storage.cameras.add(name="x", owner="alice", created_at=Clock().now(), path=path)
-    sealed = CredentialCipher([b"k" * 32]).seal(camera.id, SHOWN)
-    storage.cameras.update(camera.id, source=Source(url=NOBODY, sealed=sealed))
+    encrypted = CredentialCipher([b"k" * 32]).encrypt(camera.id, SHOWN)
+    storage.cameras.update(camera.id, source=Source(url=NOBODY, encrypted=encrypted))
 
 
 def sources(client: MediaMtxClient) -> dict[str, str]:

@@ -1,12 +1,6 @@
-"""The API role, put together: two listeners, so that no user can hold up the media server's hook.
+"""The wiring of the API role.
 
-The API role's guard, put together: the deny list, the evictor, the audit trail.
-
-The API role's part for cameras that are pulled, put together.
-
-Who is let in, put together: users by secret or by a provider's keys, and how often; other roles.
-
-What is needed where a camera's source is set or given to the media server, made from the settings.
+It has two listeners with threads of their own, so that no user can delay the media server's hook.
 """
 
 from __future__ import annotations
@@ -49,8 +43,8 @@ from streamwarden.http.validation import UserVerifier
 from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys
-from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
-from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths, SourcePlans
+from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
+from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
@@ -70,10 +64,10 @@ from streamwarden.storage.streams import SettingsRepository, StreamRepository
 log = structlog.get_logger(__name__)
 
 
-class Guarding:
-    """What of the API role runs beside its listeners.
+class AccessControl:
+    """The deny list with its copy of the tables, the session kicker and the audit sink.
 
-    ``parts`` is what its users' app is given, ``sessions`` where its hook notes whose session is whose.
+    ``parts`` are for the users' app, ``sessions`` for the hook.
     """
 
     def __init__(
@@ -89,17 +83,18 @@ class Guarding:
     ) -> None:
         metrics = AccessMetrics(registry)
         denied, sessions = DenialList(clock), SessionClaims(clock)
-        self._evictor = None
+        self._kicker = None
         if settings.mediamtx_api_url is not None:
-            self._evictor = SessionKicker(
+            self._kicker = SessionKicker(
                 server=MediaMtxClient(settings.mediamtx_api_url),
-                judge=SessionJudge(book=sessions, tokens=tokens, denials=denied, clock=clock),
-                book=sessions,
+                claims=sessions,
+                tokens=tokens,
+                denials=denied,
                 clock=clock,
                 metrics=metrics,
             )
-        wake: Callable[[], None] = self._evictor.wake if self._evictor else _nobody
-        self._keeper = DenialSync(
+        wake: Callable[[], None] = self._kicker.wake if self._kicker else _do_nothing
+        self._denial_sync = DenialSync(
             listen=listen_at(url),
             table=DenialRepository(database),
             denied=denied,
@@ -126,25 +121,25 @@ class Guarding:
         )
 
     def start(self, started: ExitStack) -> None:
-        """Begin, and have ``started`` stop it; the deny list is read first if Postgres is there."""
+        """Start the threads, and register their stop; the deny list is read first if Postgres answers."""
         self._audit.start()
         started.callback(self._audit.stop)
-        if not self._keeper.start():
-            log.warning("denials_unknown", cost="nobody watches live until they are read")
-        started.callback(self._keeper.stop)
-        if self._evictor is None:
+        if not self._denial_sync.start():
+            log.warning("denials_unknown", cost="live viewing is refused until they are read")
+        started.callback(self._denial_sync.stop)
+        if self._kicker is None:
             log.warning("sessions_are_not_kicked", missing="MEDIAMTX_API_URL")
             return
-        self._evictor.start()
-        started.callback(self._evictor.stop)
+        self._kicker.start()
+        started.callback(self._kicker.stop)
 
 
-def _nobody() -> None:
-    """Wake nobody: sessions are not kicked."""
+def _do_nothing() -> None:
+    """Do nothing: there is no control API to call."""
 
 
 class SignIn:
-    """The verifier of users' tokens, with what keeps its keys. ``checks`` are what /readyz asks."""
+    """The verifier of users' tokens, and the thread that fetches its keys. ``checks`` are for /readyz."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._client: JwksClient | None = None
@@ -164,7 +159,7 @@ class SignIn:
         self.checks["identity_provider"] = self._keys.check
 
     def start(self, started: ExitStack) -> None:
-        """Begin to fetch keys where there are any to fetch; ``started`` ends it."""
+        """Start to fetch keys where the provider publishes them, and register the stop."""
         if self._client is not None and self._keys is not None:
             started.callback(self._client.close)
             self._keys.start()
@@ -172,7 +167,7 @@ class SignIn:
 
 
 def rate_limits(settings: Settings) -> RateLimits:
-    """Return how often users may call."""
+    """Return the rate limits of users."""
     return RateLimits(
         connects=settings.connects_per_minute,
         signings=settings.tokens_per_minute,
@@ -201,8 +196,6 @@ def _expected(settings: Settings) -> Expected:
 
 
 _WITHIN_S: Final = 3.0
-
-
 _ANSWERS: Final = {
     Trouble.REDIRECT: CameraAnswer.REDIRECTS,
     Trouble.NOT_RTSP: CameraAnswer.OTHER,
@@ -211,33 +204,33 @@ _ANSWERS: Final = {
         CameraAnswer.NONE,
     ),
 }
-"""Any other trouble is told in RTSP: it wants credentials, or has no such path."""
+"""Any other trouble is an RTSP answer: the camera asks for credentials, or has no such path."""
 
 
 def source_planner(settings: Settings) -> SourcePlanner:
-    """Return what plans changes of sources; raise ConfigError where the keys are none."""
+    """Return the planner of changes of sources; raise ConfigError for malformed keys."""
     return SourcePlanner(
-        sealer=source_sealer(settings),
+        cipher=credential_cipher(settings),
         targets=source_targets(settings),
         ask=ask_camera,
         pulls=settings.mediamtx_api_url is not None,
     )
 
 
-def source_sealer(settings: Settings) -> CredentialCipher | None:
-    """Return what seals and opens credentials, None where no key is set; raise ConfigError."""
+def credential_cipher(settings: Settings) -> CredentialCipher | None:
+    """Return the cipher of credentials, None where no key is set; raise ConfigError."""
     if settings.source_secret_keys is None:
         return None
     return CredentialCipher(parse_credential_keys(settings.source_secret_keys.get_secret_value()))
 
 
 def source_targets(settings: Settings, resolve: Resolve = resolve) -> SourceTargets:
-    """Return what judges where cameras may be."""
+    """Return the hosts that cameras may be pulled from."""
     return SourceTargets(allowed=settings.source_networks, own=own_hosts(settings), resolve=resolve)
 
 
 def ask_camera(address: str, url: SourceUrl, *, within_s: float = _WITHIN_S) -> CameraAnswer:
-    """Ask once, without credentials; of the answer nothing is kept."""
+    """Send one DESCRIBE request without credentials."""
     try:
         describe(CameraUrl(url.at(address)), timeout_s=within_s)
     except NotDescribed as error:
@@ -246,7 +239,7 @@ def ask_camera(address: str, url: SourceUrl, *, within_s: float = _WITHIN_S) -> 
 
 
 def own_hosts(settings: Settings) -> tuple[str, ...]:
-    """Return the hosts that serve streamwarden itself, as they are configured."""
+    """Return the configured hosts of streamwarden itself."""
     return tuple(dict.fromkeys(_own(settings)))
 
 
@@ -263,8 +256,8 @@ def _own(settings: Settings) -> Iterator[str]:
         yield from hosts_of(settings.database_url.get_secret_value())
 
 
-class Pulling:
-    """``parts`` is what the users' app is given, ``pulled`` what the hook looks at."""
+class PulledCameras:
+    """The loop of `SourcePaths`. ``parts`` are for the users' app, ``pulled`` for the hook."""
 
     def __init__(
         self,
@@ -276,16 +269,15 @@ class Pulling:
         ready: Callable[[], None],
     ) -> None:
         self.pulled = PulledPaths()
-        self._keeper: SourcePaths | None = None
+        self._paths: SourcePaths | None = None
         table = SourceRepository(database)
         if settings.mediamtx_api_url is not None:
             names = DnsCache(resolve, clock, always=own_hosts(settings))
-            sealer = source_sealer(settings)
-            self._keeper = SourcePaths(
+            self._paths = SourcePaths(
                 server=MediaMtxClient(settings.mediamtx_api_url),
                 table=table,
-                plans=SourcePlans(source_targets(settings, names.addresses), sealer),
-                sealer=sealer,
+                targets=source_targets(settings, names.addresses),
+                cipher=credential_cipher(settings),
                 pulled=self.pulled,
                 clock=clock,
                 metrics=SourceMetrics(registry),
@@ -294,30 +286,24 @@ class Pulling:
         self.parts = Sources(
             table=table,
             planner=source_planner(settings),
-            wake=self._keeper.wake if self._keeper else _no_sources,
+            wake=self._paths.wake if self._paths else _do_nothing,
         )
 
     def start(self, started: ExitStack) -> None:
-        """Begin, and have ``started`` stop it."""
-        if self._keeper is None:
+        """Start the loop, and register its stop."""
+        if self._paths is None:
             log.info("no_camera_is_pulled", missing="MEDIAMTX_API_URL")
             return
-        self._keeper.start()
-        started.callback(self._keeper.stop)
-
-
-def _no_sources() -> None:
-    """Wake nobody: no camera is pulled."""
+        self._paths.start()
+        started.callback(self._paths.stop)
 
 
 _USER_THREADS = 16
-
-
 _INTERNAL_THREADS = 8
 
 
 class ApiRole:
-    """Role ``api``, with its two ports."""
+    """The API role, with the ports of the users' API and of the internal API."""
 
     def __init__(
         self, settings: Settings, *, clock: Clock, on_failure: Callable[[str], None]
@@ -333,13 +319,13 @@ class ApiRole:
         self._tokens = StreamTokens(keys, clock)
         self._play_tokens = PlayTokens(keys, clock)
         self._sign_in = SignIn(settings, clock)
-        self._memory = DesiredCache(
+        self._desired = DesiredCache(
             CameraRepository(self._database), StreamRepository(self._database), clock
         )
         self._streaming = StreamingClient(
             settings.streaming_url or "", settings.secret("internal_token")
         )
-        self._guard = Guarding(
+        self._access = AccessControl(
             settings,
             url=url,
             database=self._database,
@@ -348,7 +334,7 @@ class ApiRole:
             registry=self._registry,
             ready=self._migrating.check,
         )
-        self._pulling = Pulling(
+        self._pulling = PulledCameras(
             settings,
             database=self._database,
             clock=clock,
@@ -363,11 +349,11 @@ class ApiRole:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Return the listeners' ports by name."""
+        """The listeners' ports by name."""
         return {"api": self._users_server.port, "internal_api": self._internal_server.port}
 
     def start(self) -> None:
-        """Bring the database up to date, fill the memory, listen."""
+        """Migrate the database, start the threads, and listen."""
         with ExitStack() as started:
             started.callback(self._streaming.close)
             self._sign_in.start(started)
@@ -375,17 +361,17 @@ class ApiRole:
             started.callback(self._database.close)
             self._migrating.start()
             started.callback(self._migrating.stop)
-            self._guard.start(started)
+            self._access.start(started)
             self._pulling.start(started)
-            self._memory.start()
-            started.callback(self._memory.stop)
+            self._desired.start()
+            started.callback(self._desired.stop)
             for server in (self._internal_server, self._users_server):
                 server.start()
                 started.callback(partial(server.stop, 1.0))
             self._started = started.pop_all()
 
     def stop(self, deadline_s: float) -> None:
-        """Stop listening and close everything."""
+        """Stop in reverse order."""
         del deadline_s
         self._started.close()
 
@@ -425,9 +411,9 @@ class ApiRole:
                 segments=SegmentRepository(database),
                 recordings=RecordingsRepository(database),
                 coverage=CoverageRepository(database),
-                guard=self._guard.parts,
+                guard=self._access.parts,
                 sources=self._pulling.parts,
-                memory=self._memory,
+                memory=self._desired,
                 streaming=self._streaming,
                 clock=self._clock,
                 rtsp_internal_url=settings.rtsp_internal_url,
@@ -445,10 +431,10 @@ class ApiRole:
                 shared=self._shared({}),
                 tokens=self._tokens,
                 auth_metrics=metrics,
-                denied=self._guard.parts.denied,
-                sessions=self._guard.sessions,
+                denied=self._access.parts.denied,
+                sessions=self._access.sessions,
                 pulled=self._pulling.pulled,
-                memory=self._memory,
+                memory=self._desired,
                 rtsp_internal_url=self._settings.rtsp_internal_url,
             )
         )

@@ -1,14 +1,12 @@
-"""Writes the audit trail from a bounded queue, so that Postgres away blocks nobody."""
+"""The writer of the audit trail: a bounded queue, so that no request waits for Postgres."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final, Protocol
-from uuid import UUID, uuid4
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -16,57 +14,36 @@ from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import AuditEvent
+from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.pool import RowsRefused
 
 log = structlog.get_logger(__name__)
 
 
-MOST_WAITING: Final = 10_000
-
-
+MAX_WAITING: Final = 10_000
 BATCH: Final = 200
-
-
-_GATHER_S: Final = 0.2
-
-
-_AGAIN_S: Final = 2.0
-
-
 PRUNE_EVERY_S: Final = 3600.0
-
-
-_MOST_TEXT: Final = 500
-
-
+_GATHER_S: Final = 0.2
+"""A pause before each write, so that one round trip takes several events."""
+_RETRY_S: Final = 2.0
 _STOP_WITHIN_S: Final = 3.0
 
 
-class AuditTable(Protocol):
-    """The table ``audit``, to be written; raises Unavailable."""
-
-    def insert_many(self, events: Sequence[AuditEvent], /) -> int:
-        """Append; harmless when repeated."""
-
-    def prune(self, before: datetime, /) -> int:
-        """Delete some of what is older; 0 when none is left."""
-
-
 class AuditSink:
-    """Takes events from any thread and writes them on its own.
+    """Takes events on any thread and writes them on its own.
 
-    ``ready`` raises Unavailable while the table is not there yet.
+    ``ready`` raises Unavailable while the table does not exist yet.
     """
 
     def __init__(
         self,
-        table: AuditTable,
+        table: AuditRepository,
         *,
         clock: Clock,
         metrics: AccessMetrics,
         keep_days: int,
         ready: Callable[[], None],
-        most: int = MOST_WAITING,
+        most: int = MAX_WAITING,
     ) -> None:
         self._table = table
         self._clock = clock
@@ -82,11 +59,11 @@ class AuditSink:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, as far as Postgres lets us, and put the rest into the log."""
+        """Write the waiting events while Postgres answers, and log the others."""
         self._stopping.set()
         self._some.set()
         if self._thread.is_alive():
@@ -96,31 +73,8 @@ class AuditSink:
             self._queue.clear()
         self._drop(left, why="stopped")
 
-    def note(
-        self,
-        *,
-        who: str,
-        action: str,
-        outcome: str,
-        camera_id: UUID | None,
-        subject: str | None,
-        address: str,
-        request_id: str | None,
-        detail: Mapping[str, object],
-    ) -> None:
-        """Take an event in; one that does not fit any more goes into the log. Never waits."""
-        event = AuditEvent(
-            id=uuid4(),
-            at=self._clock.now(),
-            who=who,
-            action=action,
-            outcome=outcome,
-            camera_id=camera_id,
-            subject=subject,
-            address=address[:_MOST_TEXT],
-            request_id=request_id,
-            detail=json.dumps(detail, ensure_ascii=False),
-        )
+    def note(self, event: AuditEvent) -> None:
+        """Queue an event; log it where the queue is full. Never waits."""
         with self._lock:
             fits = len(self._queue) < self._most
             if fits:
@@ -131,7 +85,7 @@ class AuditSink:
             self._drop([event], why="full")
 
     def flush(self) -> None:
-        """Write all that waits; raise Unavailable where Postgres does not answer."""
+        """Write all waiting events; raise Unavailable where Postgres does not answer."""
         while batch := self._first():
             self._write(batch)
             with self._lock:
@@ -140,7 +94,7 @@ class AuditSink:
             self._metrics.audit_waiting(len(self._queue))
 
     def prune(self) -> None:
-        """Delete what is older than is kept; raise Unavailable where Postgres does not answer."""
+        """Delete events older than ``keep_days``; raise Unavailable where Postgres does not answer."""
         before = self._clock.now() - self._keep
         while self._table.prune(before):
             pass
@@ -148,13 +102,13 @@ class AuditSink:
     def _run(self) -> None:
         while True:
             self._some.wait(PRUNE_EVERY_S)
-            self._stopping.wait(_GATHER_S)  # one round trip for what comes together
+            self._stopping.wait(_GATHER_S)
             self._some.clear()
             done = self._attempt()
             if self._stopping.is_set():
                 return
             if not done:
-                self._stopping.wait(_AGAIN_S)
+                self._stopping.wait(_RETRY_S)
                 self._some.set()
 
     def _attempt(self) -> bool:

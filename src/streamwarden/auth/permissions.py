@@ -1,4 +1,4 @@
-"""Who may do what with a camera: one pure decision, for every route."""
+"""Permissions on a camera: one pure decision for every route."""
 
 from __future__ import annotations
 
@@ -6,47 +6,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
-from typing import Protocol
 
 from streamwarden.auth.users import User
-from streamwarden.model import TimeRange
+from streamwarden.model import Camera, Grant, TimeRange
 
 ADMIN_ROLE = "admin"
 
 
 class Action(Enum):
-    """What a caller wants to do with a camera."""
+    """An action on a camera."""
 
     SEE = "see"
-    """Know that it exists: its row, its status."""
+    """See that it exists, its row and its status."""
     CONTROL = "control"
-    """Disconnect."""
+    """End its recording: ``disconnect``."""
     CONNECT = "connect"
-    """Have it recorded."""
+    """Have it recorded: ``connect``."""
     VIEW = "view"
     """Watch it live."""
     RECORDINGS = "recordings"
     """List and play what was recorded."""
     PUBLISH = "publish"
-    """Obtain the URL that a camera pushes to."""
+    """Obtain the URL that the camera publishes to."""
     WITHDRAW_LINKS = "withdraw_links"
-    """Make every such URL worthless."""
+    """Revoke all such URLs."""
     SHARE = "share"
-    """See, give and take grants."""
+    """See and change grants."""
     ADMIN = "admin"
-    """Add, change or remove cameras and settings."""
+    """Change or remove the camera, or change settings."""
 
 
 class Decision(StrEnum):
-    """The answer; HIDDEN is told apart from DENIED so that a stranger learns of no camera."""
+    """The decision. HIDDEN differs from DENIED so that a stranger does not learn of a camera."""
 
     ALLOWED = "allowed"
     DENIED = "denied"
-    """May see the camera, and may not do this."""
+    """May see the camera, but not do this."""
     INACTIVE = "inactive"
-    """Might, but nobody may while the camera is inactive."""
+    """Permitted, but not while the camera is inactive."""
     HIDDEN = "hidden"
-    """May not know that the camera exists: 404, or 403 on ``connect`` as the flow has it."""
+    """May not learn that the camera exists: 404, or 403 on ``connect`` (docs, "Flow")."""
 
 
 GRANTS: Mapping[str, frozenset[Action]] = {
@@ -55,72 +54,31 @@ GRANTS: Mapping[str, frozenset[Action]] = {
     "control": frozenset({Action.CONTROL, Action.CONNECT}),
     "publish": frozenset({Action.PUBLISH, Action.WITHDRAW_LINKS}),
 }
-"""What each action that a ``camera_grant`` row may name allows. Anything else in a row grants nothing."""
+"""The actions that each action name of ``camera_grant`` allows; other names allow nothing."""
 
 
 _NEEDS_ACTIVE = frozenset({Action.CONNECT, Action.VIEW, Action.PUBLISH})
-
-
 _FIRST = datetime.min.replace(tzinfo=UTC)
-
-
 _LAST = datetime.max.replace(tzinfo=UTC)
-
-
-class CameraFacts(Protocol):
-    """What of a camera matters."""
-
-    @property
-    def owner(self) -> str: ...  # noqa: D102 - the table's columns
-    @property
-    def status(self) -> str: ...  # noqa: D102 - likewise
-
-
-class Grant(Protocol):
-    """What the user was granted on the camera; a window of recorded time, open where None."""
-
-    @property
-    def action(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def from_(self) -> datetime | None: ...  # noqa: D102 - likewise
-    @property
-    def until(self) -> datetime | None: ...  # noqa: D102 - likewise
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The recorded time that somebody may see."""
-
-    stretch: TimeRange
-
-    def clip(self, asked: TimeRange) -> TimeRange | None:
-        """Return what of ``asked`` is within; None where nothing is."""
-        from_ = max(asked.from_, self.stretch.from_)
-        to = min(asked.to, self.stretch.to)
-        return TimeRange(from_, to) if from_ < to else None
-
-    def holds(self, started_at: datetime, ended_at: datetime) -> bool:
-        """Tell whether all of a time is within."""
-        return self.stretch.from_ <= started_at and ended_at <= self.stretch.to
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision; ``window`` limits recordings, None where it does not."""
+    """The decision; ``window`` limits recordings to a time, None: no limit."""
 
     decision: Decision
-    window: Window | None = None
+    window: TimeRange | None = None
 
 
 def is_admin(user: User) -> bool:
-    """Tell whether ``user`` may do everything."""
+    """Return whether ``user`` may do everything."""
     return ADMIN_ROLE in user.roles
 
 
-def decide(user: User, camera: CameraFacts, *, granted: Iterable[Grant], action: Action) -> Verdict:
+def decide(user: User, camera: Camera, *, granted: Iterable[Grant], action: Action) -> Verdict:
     """Decide whether ``user`` may do ``action`` on ``camera``.
 
-    ``granted`` is what was granted to this user on this camera. Denied unless something allows it.
+    ``granted`` are the user's grants on this camera. The default is to deny.
     """
     window = None
     if not is_admin(user):
@@ -145,14 +103,14 @@ def _by_grants(names: Iterable[str], action: Action) -> Decision:
     return Decision.ALLOWED if allowed else Decision.DENIED
 
 
-def _window(grant: Grant | None) -> Window | None:
+def _window(grant: Grant | None) -> TimeRange | None:
     if grant is None or (grant.from_ is None and grant.until is None):
         return None
-    return Window(TimeRange(grant.from_ or _FIRST, grant.until or _LAST))
+    return TimeRange(grant.from_ or _FIRST, grant.until or _LAST)
 
 
 def lost_actions(before: Iterable[Grant], after: Iterable[Grant]) -> list[str]:
-    """Return the actions that are gone, or whose window is no longer all that it was."""
+    """Return the actions that are gone, or whose time range no longer covers the earlier one."""
     left = {grant.action: grant for grant in after}
     return sorted(grant.action for grant in before if not _covers(left.get(grant.action), grant))
 

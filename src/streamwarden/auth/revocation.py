@@ -1,13 +1,8 @@
-"""What was revoked: rules over tokens, held in memory so that the hook asks nobody.
+"""Revocation: the deny list in memory, and its copy of the tables ``denial`` and ``blocked_user``.
 
-A rule covers tokens for one use, on one path or any, of one user or anyone, issued up to a moment.
-Rules only ever grow and end by their age, so two copies are merged by taking the later moment.
-``docs/design/0009-revocation.md`` says what is denied when.
-
-
-What a rule of the deny list is: over which tokens, why, and until when it is needed.
-
-Keeps the deny list in memory as Postgres has it: told by NOTIFY, and read whole now and then.
+A denial covers tokens of one use, on one path or all, of one user or all, issued up to a time. Denials
+only grow and end by age, so two copies are merged by taking the later times.
+``docs/design/0009-revocation.md`` says which change of access denies what.
 """
 
 from __future__ import annotations
@@ -20,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -33,31 +28,36 @@ from streamwarden.loops import retry_delay_s
 from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import Denial
 from streamwarden.storage.denials import DenialRepository
-from streamwarden.storage.listening import listening
+from streamwarden.storage.listening import Notices, listening
+
+log = structlog.get_logger(__name__)
 
 ANY = ""
-"""Stands for every path, or every user."""
+"""Stands for every path or every user."""
+READ_EVERY_S: Final = 60.0
+CHECK_EVERY_S: Final = 5.0
+_LOOK_S: Final = 1.0
+_PAGE_PAUSE_S: Final = 0.02
+"""A pause between pages, so that the hook's threads get the interpreter lock."""
+_STOP_WITHIN_S: Final = 5.0
+_TICK = timedelta(milliseconds=1)
+_PLAY_LIFE_S = 86_400
 
 
 class DeniedUse(StrEnum):
-    """What a token is shown for: the stream tokens' uses, and what a play token plays."""
+    """What a token is used for: the uses of stream tokens, and the two of play tokens."""
 
     RECORD = "record"
     VIEW = "view"
     PUBLISH = "publish"
     LIVE = "live"
-    """A play token for live pictures; its path is the camera's id."""
+    """A play token for live video; ``path`` is the camera's id."""
     RECORDINGS = "recordings"
-    """A play token for recordings; likewise."""
+    """A play token for recordings; ``path`` is the camera's id."""
 
 
-USERS_OWN = (DeniedUse.VIEW, DeniedUse.PUBLISH, DeniedUse.LIVE, DeniedUse.RECORDINGS)
-"""What is somebody's: all but the recorder's."""
-
-
-_PLAY_LIFE_S = 86_400
-
-
+USER_USES = (DeniedUse.VIEW, DeniedUse.PUBLISH, DeniedUse.LIVE, DeniedUse.RECORDINGS)
+"""The uses that belong to a user: all but the recorder's."""
 _LIFE_S: Mapping[DeniedUse, int] = {
     DeniedUse.RECORD: MAX_LIFE_S[StreamUse.RECORD],
     DeniedUse.VIEW: MAX_LIFE_S[StreamUse.VIEW],
@@ -68,7 +68,7 @@ _LIFE_S: Mapping[DeniedUse, int] = {
 
 
 class Reason(StrEnum):
-    """Why something was revoked: a closed set, used as a metric's label."""
+    """The reason of a denial: a closed set, used as a metric's label."""
 
     CAMERA_RETIRED = "camera_retired"
     PATH_CHANGED = "path_changed"
@@ -79,43 +79,11 @@ class Reason(StrEnum):
     LINK_WITHDRAWN = "link_withdrawn"
 
 
-class DenialLike(Protocol):
-    """One rule. ``kicked_before`` None: sessions that are open go on."""
-
-    @property
-    def use(self) -> str: ...  # noqa: D102 - the table's columns
-    @property
-    def path(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def sub(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def issued_before(self) -> datetime: ...  # noqa: D102 - likewise
-    @property
-    def kicked_before(self) -> datetime | None: ...  # noqa: D102 - likewise
-    @property
-    def reason(self) -> str: ...  # noqa: D102 - likewise
-    @property
-    def expires_at(self) -> datetime: ...  # noqa: D102 - likewise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A denial of ours, as it goes into the table."""
-
-    use: str
-    path: str = ANY
-    sub: str = ANY
-    issued_before: datetime
-    kicked_before: datetime | None
-    reason: str
-    expires_at: datetime
-
-
-def rule(
+def denial(
     use: DeniedUse, at: datetime, reason: Reason, *, path: str = ANY, sub: str = ANY, kick: bool
-) -> Rule:
-    """Return the rule over tokens that were issued up to ``at``; ``kick``: sessions end too."""
-    return Rule(
+) -> Denial:
+    """Return a denial of tokens issued up to ``at``; with ``kick`` their sessions end too."""
+    return Denial(
         use=use.value,
         path=path,
         sub=sub,
@@ -126,38 +94,35 @@ def rule(
     )
 
 
-_TICK = timedelta(milliseconds=1)
-
-
-def camera_retired(camera_id: UUID, path: str, at: datetime) -> list[Rule]:
-    """Deny all that opens the stream of a camera that is deactivated or gone, and end it."""
+def camera_retired(camera_id: UUID, path: str, at: datetime) -> list[Denial]:
+    """Deny all stream tokens of a camera that was deactivated or removed; end its sessions."""
     why = Reason.CAMERA_RETIRED
     uses = (DeniedUse.RECORD, DeniedUse.VIEW, DeniedUse.PUBLISH)
-    on_path = [rule(use, at, why, path=path, kick=True) for use in uses]
-    return [*on_path, rule(DeniedUse.LIVE, at, why, path=str(camera_id), kick=True)]
+    on_path = [denial(use, at, why, path=path, kick=True) for use in uses]
+    return [*on_path, denial(DeniedUse.LIVE, at, why, path=str(camera_id), kick=True)]
 
 
-def path_changed(old_path: str, at: datetime) -> list[Rule]:
-    """Deny what opens a path that is the camera's no more: another camera may get it.
+def path_changed(old_path: str, at: datetime) -> list[Denial]:
+    """Deny the tokens of a path that the camera has left and another camera may take.
 
-    What records and publishes there goes on until it ends: it is still this camera's.
+    The recorder's and the publisher's sessions there continue: they still belong to this camera.
     """
     why = Reason.PATH_CHANGED
     return [
-        rule(DeniedUse.VIEW, at, why, path=old_path, kick=True),
-        rule(DeniedUse.RECORD, at, why, path=old_path, kick=False),
-        rule(DeniedUse.PUBLISH, at, why, path=old_path, kick=False),
+        denial(DeniedUse.VIEW, at, why, path=old_path, kick=True),
+        denial(DeniedUse.RECORD, at, why, path=old_path, kick=False),
+        denial(DeniedUse.PUBLISH, at, why, path=old_path, kick=False),
     ]
 
 
-def stopped(path: str, at: datetime) -> list[Rule]:
-    """Deny the recorder's tokens of a camera that is no longer wanted."""
-    return [rule(DeniedUse.RECORD, at, Reason.STOPPED, path=path, kick=True)]
+def stopped(path: str, at: datetime) -> list[Denial]:
+    """Deny the recorder's tokens of a camera that is no longer wanted; end its sessions."""
+    return [denial(DeniedUse.RECORD, at, Reason.STOPPED, path=path, kick=True)]
 
 
-def links_withdrawn(path: str, at: datetime) -> list[Rule]:
-    """Deny every publish link of a camera, and end what publishes."""
-    return [rule(DeniedUse.PUBLISH, at, Reason.LINK_WITHDRAWN, path=path, kick=True)]
+def links_withdrawn(path: str, at: datetime) -> list[Denial]:
+    """Deny every publish link of a camera; end its publishers."""
+    return [denial(DeniedUse.PUBLISH, at, Reason.LINK_WITHDRAWN, path=path, kick=True)]
 
 
 _USES_OF_GRANT: Mapping[str, tuple[DeniedUse, ...]] = {
@@ -176,17 +141,17 @@ def grants_withdrawn(
     actions: Iterable[str],
     at: datetime,
     reason: Reason = Reason.GRANT_WITHDRAWN,
-) -> list[Rule]:
-    """Deny what ``sub`` holds of a camera by grants that they have no more."""
+) -> list[Denial]:
+    """Deny a user's tokens of one camera for actions that are no longer granted."""
     uses = {use for action in actions for use in _USES_OF_GRANT.get(action, ())}
     return [
-        rule(use, at, reason, path=_path_of(use, camera_id, path), sub=sub, kick=True)
+        denial(use, at, reason, path=_path_of(use, camera_id, path), sub=sub, kick=True)
         for use in sorted(uses)
     ]
 
 
-def owner_changed(camera_id: UUID, path: str, *, before: str, at: datetime) -> list[Rule]:
-    """Deny what the former owner holds of a camera."""
+def owner_changed(camera_id: UUID, path: str, *, before: str, at: datetime) -> list[Denial]:
+    """Deny the former owner's tokens of a camera."""
     return grants_withdrawn(
         camera_id,
         path,
@@ -197,9 +162,9 @@ def owner_changed(camera_id: UUID, path: str, *, before: str, at: datetime) -> l
     )
 
 
-def user_blocked(sub: str, at: datetime) -> list[Rule]:
-    """Deny all that ``sub`` holds."""
-    return [rule(use, at, Reason.USER_BLOCKED, sub=sub, kick=True) for use in USERS_OWN]
+def user_blocked(sub: str, at: datetime) -> list[Denial]:
+    """Deny all tokens of a user."""
+    return [denial(use, at, Reason.USER_BLOCKED, sub=sub, kick=True) for use in USER_USES]
 
 
 def _path_of(use: DeniedUse, camera_id: UUID, path: str) -> str:
@@ -209,57 +174,55 @@ def _path_of(use: DeniedUse, camera_id: UUID, path: str) -> str:
 _Entry = tuple[datetime, datetime | None, str, datetime]
 """Issued before, kicked before, reason, expires at.
 
-A plain tuple: the garbage collector stops looking at one that holds none of its own objects, and
-looking at 100,000 others would hold the hook up for a tenth of a second.
+A plain tuple: the garbage collector untracks a tuple of atomic values; scanning 100,000 tracked objects
+would delay the hook by a tenth of a second.
 """
-
-
 _Key = tuple[str, str, str]
 
 
 class DenialList:
-    """Every rule and every blocked user. Any thread may read without waiting; writers take turns.
+    """All denials and blocked users. Readers take no lock; writers are serialized.
 
-    ``known`` is False until the table was read once: then nobody can say what is denied.
+    ``known`` is False until the tables were read once: until then the list may be incomplete.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[_Key, _Entry] = {}
-        self._anyones: dict[tuple[str, str], _Entry] = {}
-        """By use and path, over all users: for a session of nobody knows whom."""
+        self._of_all_users: dict[tuple[str, str], _Entry] = {}
+        """By use and path, merged over all users: for sessions of unknown users."""
         self._blocked: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._last = clock.now()
         self.known = False
 
     def __len__(self) -> int:
-        """Count the rules."""
+        """Return the number of denials."""
         return len(self._entries)
 
     def moment(self) -> datetime:
-        """Return a moment for a token to be signed or a rule to be made, later than any before.
+        """Return the current time for a token or a denial, later than every earlier one.
 
-        The machine's clock, unless it has been set back: then a rule must still cover every token that
-        was signed before it, and no token that is signed after it.
+        It differs from the machine's clock where that was set back: a denial must cover every token
+        signed before it, and none signed after it.
         """
         with self._lock:
             self._last = max(self._clock.now(), self._last + _TICK)
             return self._last
 
-    # Read by the hook: a handful of look-ups, no lock
+    # Read by the hook: a few lookups without a lock
 
     def denies(self, claims: StreamClaims) -> bool:
-        """Tell whether the token's new use must be refused."""
+        """Return whether a new session with the token must be refused."""
         use, path, sub = claims.use.value, claims.path, claims.sub
         return self._denied(use, path, sub, claims.issued_at)
 
     def denies_playing(self, claims: PlayClaims, use: DeniedUse) -> bool:
-        """Tell whether the play token is good for ``use`` no more."""
+        """Return whether the play token is revoked for ``use``."""
         return self._denied(use.value, str(claims.camera_id), claims.sub, claims.issued_at)
 
     def is_blocked(self, sub: str) -> bool:
-        """Tell whether the user is blocked."""
+        """Return whether the user is blocked."""
         return sub in self._blocked
 
     def _denied(self, use: str, path: str, sub: str, issued_at: datetime) -> bool:
@@ -273,10 +236,10 @@ class DenialList:
         get = self._entries.get
         return get((use, path, sub)), get((use, path, ANY)), get((use, ANY, sub))
 
-    # Read by the sweep over sessions
+    # Read by the session kicker
 
     def kick(self, claims: StreamClaims) -> tuple[datetime, str] | None:
-        """Return since when and why a session with this token must end; None: it may go on."""
+        """Return since when and why a session with this token must end, None where it may go on."""
         if claims.use is not StreamUse.RECORD and claims.sub in self._blocked:
             return claims.issued_at, Reason.USER_BLOCKED.value
         found = self._of(claims.use.value, claims.path, claims.sub)
@@ -285,14 +248,17 @@ class DenialList:
     def kick_unknown(
         self, use: StreamUse, path: str, since: datetime
     ) -> tuple[datetime, str] | None:
-        """As ``kick`` for a session of an unknown user that is open since ``since``."""
-        found = (self._anyones.get((use.value, path)), self._anyones.get((use.value, ANY)))
+        """Return as ``kick`` does, for an unknown user's session that was opened at ``since``."""
+        found = (
+            self._of_all_users.get((use.value, path)),
+            self._of_all_users.get((use.value, ANY)),
+        )
         return _kick([entry for entry in found if entry is not None], since)
 
-    # Written by revocations and by what reads the table
+    # Written by revocations and by DenialSync
 
-    def add(self, denials: Iterable[DenialLike]) -> None:
-        """Take rules in; one that is older than what is known changes nothing."""
+    def add(self, denials: Iterable[Denial]) -> None:
+        """Merge denials; one that is older than the known one changes nothing."""
         now = self._clock.now()
         with self._lock:
             for denial in denials:
@@ -301,36 +267,36 @@ class DenialList:
                     self._last = max(self._last, denial.issued_before)
 
     def read(self, blocked: Collection[str]) -> None:
-        """Note that the whole table was read, and who is blocked."""
+        """Replace the blocked users; the denials have been read completely."""
         with self._lock:
             self._blocked = frozenset(blocked)
             self.known = True
 
     def set_blocked(self, sub: str, *, blocked: bool) -> None:
-        """Note that a user was blocked or unblocked."""
+        """Add or remove a blocked user."""
         with self._lock:
             self._blocked = self._blocked | {sub} if blocked else self._blocked - {sub}
 
     def forget_expired(self) -> int:
-        """Drop rules that cover no token that can still live; return how many."""
+        """Drop denials whose tokens have all expired; return how many."""
         now = self._clock.now()
         with self._lock:
             old = [key for key, entry in self._entries.items() if entry[3] <= now]
             for key in old:
                 del self._entries[key]
-            gone = [key for key, entry in self._anyones.items() if entry[3] <= now]
+            gone = [key for key, entry in self._of_all_users.items() if entry[3] <= now]
             for place in gone:
-                del self._anyones[place]
+                del self._of_all_users[place]
         return len(old)
 
-    def _merge(self, denial: DenialLike) -> None:
+    def _merge(self, denial: Denial) -> None:
         entry = (denial.issued_before, denial.kicked_before, denial.reason, denial.expires_at)
         key = (denial.use, denial.path, denial.sub)
         before = self._entries.get(key)
         self._entries[key] = entry if before is None else _merged(before, entry)
         place = (denial.use, denial.path)
-        anyones = self._anyones.get(place)
-        self._anyones[place] = entry if anyones is None else _merged(anyones, entry)
+        of_all = self._of_all_users.get(place)
+        self._of_all_users[place] = entry if of_all is None else _merged(of_all, entry)
 
 
 def _merged(one: _Entry, other: _Entry) -> _Entry:
@@ -353,35 +319,6 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     return max(one, other)
 
 
-log = structlog.get_logger(__name__)
-
-
-READ_EVERY_S: Final = 60.0
-
-
-CHECK_EVERY_S: Final = 5.0
-
-
-_LOOK_S: Final = 1.0
-
-
-_PAGE_PAUSE_S: Final = 0.02
-"""Between pages, so that the hook's threads get their turns."""
-
-
-_STOP_WITHIN_S: Final = 5.0
-
-
-class Notices(Protocol):
-    """What others write, as they write it."""
-
-    def wait(self, timeout_s: float) -> Sequence[str]:
-        """Return what was sent, maybe nothing; raise Unavailable when the connection is lost."""
-
-    def check(self) -> None:
-        """Raise Unavailable when the connection is lost."""
-
-
 Listen = Callable[[], AbstractContextManager[Notices]]
 
 
@@ -392,9 +329,10 @@ class _Block:
 
 
 class DenialSync:
-    """A thread of its own. ``changed`` is called after every change, on that thread.
+    """Keeps a DenialList equal to the tables: by NOTIFY, and by a whole read every minute.
 
-    ``ready`` raises Unavailable while the tables are not there yet.
+    A thread of its own, which also calls ``changed`` after every change. ``ready`` raises Unavailable
+    while the tables do not exist yet.
     """
 
     def __init__(
@@ -421,12 +359,12 @@ class DenialSync:
         self._thread = threading.Thread(target=self._run, name="denials", daemon=True)
 
     def start(self, within_s: float = 2.0) -> bool:
-        """Begin; return whether the whole list was read within ``within_s``."""
+        """Start the thread; return whether the tables were read within ``within_s``."""
         self._thread.start()
         return self._read_once.wait(within_s)
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WITHIN_S)
@@ -446,13 +384,13 @@ class DenialSync:
             self._stopping.wait(retry_delay_s(failures))
 
     def _keep(self) -> None:
-        """Listen first, then read: what is written in between is heard."""
+        """Listen first, then read: a row that is written in between is notified."""
         self._ready()
         with self._listen() as notices:
             self._fingerprint = None
             read_s = checked_s = self._read_if_changed()
             while not self._stopping.is_set():
-                self._hear(notices.wait(_LOOK_S))
+                self._take(notices.wait(_LOOK_S))
                 now_s = self._clock.monotonic()
                 if now_s - checked_s >= CHECK_EVERY_S:
                     notices.check()
@@ -461,17 +399,17 @@ class DenialSync:
                 if now_s - read_s >= READ_EVERY_S:
                     read_s = self._read_if_changed()
 
-    def _hear(self, payloads: Sequence[str]) -> None:
-        heard = [read_notice(payload) for payload in payloads]
-        self._denied.add(one for one in heard if isinstance(one, Denial))
-        for one in heard:
+    def _take(self, payloads: Sequence[str]) -> None:
+        notices = [read_notice(payload) for payload in payloads]
+        self._denied.add(one for one in notices if isinstance(one, Denial))
+        for one in notices:
             if isinstance(one, _Block):
                 self._denied.set_blocked(one.user, blocked=one.blocked)
-        if heard:
+        if notices:
             self._changed()
 
     def _read_if_changed(self) -> float:
-        """Read the table whole, unless it is as it was; return when, on the monotonic clock."""
+        """Read the denials if they changed, and the blocked users; return the monotonic time."""
         self._denied.forget_expired()
         self._table.drop_expired(self._clock.now())
         fingerprint = self._table.fingerprint()
@@ -496,12 +434,12 @@ class DenialSync:
 
 
 def listen_at(url: str) -> Listen:
-    """Return how changes are listened to at a database's ``url``."""
+    """Return the function that listens for changes at the database ``url``."""
     return partial(listening, url, application_name="api-denials")
 
 
 def read_notice(payload: str) -> Denial | _Block:
-    """Return what a notice says; raise ValueError or KeyError if it is none of ours."""
+    """Return the denial or block in a notification; raise ValueError or KeyError if malformed."""
     found: Mapping[str, Any] = json.loads(payload)
     if "user" in found:
         return _Block(str(found["user"]), found["blocked"] is True)

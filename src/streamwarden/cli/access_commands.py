@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamwarden.cli.arguments import Commands
-    from streamwarden.model import Camera
+    from streamwarden.model import Camera, Denial
     from streamwarden.storage.pool import Database
 
 _ACTIONS = ("view", "recordings", "control", "publish")
@@ -171,7 +171,7 @@ def _change_grants(
 
     grants = GrantRepository(database)
 
-    def denials(held: Sequence[Grant]) -> list[revocation.Rule]:
+    def denials(held: Sequence[Grant]) -> list[Denial]:
         after = {grant.action: grant for grant in held if grant.action not in withdraw}
         after |= {grant.action: grant for grant in give}
         return revocation.grants_withdrawn(

@@ -99,7 +99,7 @@ def camera_add(arguments: argparse.Namespace) -> int:
     With the ``--id`` of a camera that was lost, its recordings belong to it again.
     """
     from streamwarden.app.api_role import source_planner
-    from streamwarden.mediamtx.camera_source import told_of
+    from streamwarden.mediamtx.camera_source import audit_detail
     from streamwarden.storage.cameras import CameraRepository
 
     settings, source = settings_of(arguments), source_given(arguments)
@@ -118,7 +118,7 @@ def camera_add(arguments: argparse.Namespace) -> int:
             source=None if change is None else change.source,
         )
         if change is not None:
-            detail = told_of(source, camera.source_url)
+            detail = audit_detail(source, camera.source_url)
             write_audit_event(database, "add_camera", camera_id=new_id, **detail)
     return _print_camera(arguments, camera)
 
@@ -134,7 +134,7 @@ def camera_list(arguments: argparse.Namespace) -> int:
 def camera_set(arguments: argparse.Namespace) -> int:
     """Change a camera and print it. Deactivating ends a running recording, as removing does."""
     from streamwarden.app.api_role import source_planner
-    from streamwarden.mediamtx.camera_source import told_of
+    from streamwarden.mediamtx.camera_source import audit_detail
     from streamwarden.storage.cameras import CameraRepository, SourceRepository
     from streamwarden.storage.streams import StreamRepository
 
@@ -161,7 +161,7 @@ def camera_set(arguments: argparse.Namespace) -> int:
         if after.status != "active":
             StreamRepository(database).unwant(after.id, requested_by=OPERATOR, at=Clock().now())
         _revoke(database, before, after)
-        detail = told_of(source, after.source_url)
+        detail = audit_detail(source, after.source_url)
         write_audit_event(database, "change_camera", camera_id=after.id, **detail)
     return _print_camera(arguments, after)
 

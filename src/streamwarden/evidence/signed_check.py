@@ -360,7 +360,7 @@ class SignedCheck:
         return max((at for at in announced if at is not None), default=self._options.from_)
 
     def _reaches(self, started_at: datetime, ended_at: datetime) -> bool:
-        return TimeRange(self._options.from_, self._to).meets(started_at, ended_at)
+        return TimeRange(self._options.from_, self._to).overlaps(started_at, ended_at)
 
     def _clipped(self, ranges: Sequence[TimeRange]) -> list[TimeRange]:
         since = max(self._options.from_, self._removed_until)

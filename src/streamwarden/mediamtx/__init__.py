@@ -1,1 +1,1 @@
-"""MediaMTX: its control API, its auth hook, its sessions, and the paths of pulled cameras."""
+"""MediaMTX: its authentication hook, its control API, its sessions and the paths that it pulls."""

@@ -1,7 +1,7 @@
-"""MediaMTX's control API (v1.20.1, ``/v3``): sessions and their end, and paths that it pulls.
+"""A client of MediaMTX's control API (v1.20.1, ``/v3``): sessions, and paths that it pulls.
 
-The devkit's relay answers the same calls. Session lists hold live tokens, path lists cameras'
-passwords, and so do MediaMTX's refusals of a path: nothing of them is logged or repeated.
+The devkit's relay has the same API. Session lists hold live tokens, path lists and MediaMTX's error
+texts hold cameras' passwords: no part of them is logged or repeated.
 """
 
 from __future__ import annotations
@@ -20,22 +20,14 @@ from urllib3.exceptions import HTTPError
 from streamwarden.errors import StreamwardenError, Unavailable
 
 KINDS: Final = ("rtspsessions", "webrtcsessions")
-
-
 _PATHS: Final = "/v3/config/paths"
-
-
 _PER_PAGE: Final = 500
-
-
-_MOST_PAGES: Final = 200
-
-
-_MOST_BYTES: Final = 16 * 1024 * 1024
+_MAX_PAGES: Final = 200
+_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class MediaServerUnavailable(Unavailable):
-    """The media server's control API does not answer, or not as MediaMTX does."""
+    """The control API does not answer, or answers unlike MediaMTX."""
 
     code = "media_server_unavailable"
 
@@ -54,20 +46,20 @@ class MediaSession:
 
 @dataclass(frozen=True, slots=True)
 class MediaPath:
-    """A path that is configured there. ``source`` is a URL, maybe with credentials, or a word."""
+    """A configured path. ``source`` is a URL, maybe with credentials, or a keyword."""
 
     name: str
     source: str = field(repr=False)
 
 
 class PathRefused(StreamwardenError):
-    """The media server does not take a path as it is; the same call will fail again."""
+    """MediaMTX refuses a path or its source; the same call will fail again."""
 
     code = "media_path_refused"
 
 
 class MediaMtxClient:
-    """Calls one media server. One thread at a time."""
+    """A client of one media server. Not thread-safe."""
 
     def __init__(
         self, base_url: str, *, connect_timeout_s: float = 1.0, read_timeout_s: float = 2.0
@@ -80,14 +72,14 @@ class MediaMtxClient:
         """Return every session of RTSP and WebRTC.
 
         Raises:
-            MediaServerUnavailable: there is no telling.
+            MediaServerUnavailable: the list is not known.
         """
         return [
             session for kind in KINDS for body in self._pages(kind) for session in _read(kind, body)
         ]
 
     def kick(self, session: MediaSession) -> bool:
-        """End a session; False where it is gone already. Raises MediaServerUnavailable."""
+        """End a session; return False where it has ended already. Raises MediaServerUnavailable."""
         status, _ = self._call("POST", f"/v3/{session.kind}/kick/{quote(session.id, safe='')}")
         if status == HTTPStatus.NOT_FOUND:
             return False
@@ -96,10 +88,10 @@ class MediaMtxClient:
         return True
 
     def paths(self) -> list[MediaPath]:
-        """Return every configured path, those of its file and those that were set by this API.
+        """Return every configured path, those of its file and those set by this API.
 
         Raises:
-            MediaServerUnavailable: there is no telling.
+            MediaServerUnavailable: the list is not known.
         """
         return [
             MediaPath(_text(item, "name"), _text(item, "source"))
@@ -108,13 +100,13 @@ class MediaMtxClient:
         ]
 
     def pull(self, path: str, source: str) -> None:
-        """Have ``path`` pulled from ``source``, always and over TCP, whatever it was before.
+        """Set ``path`` to be pulled from ``source``, always and over TCP.
 
-        Its ``replace`` adds as well; replacing by the same interrupts nothing.
+        MediaMTX's ``replace`` also adds; replacing a path by the same one interrupts nothing.
 
         Raises:
-            PathRefused: it does not take this path or URL.
-            MediaServerUnavailable: it may or may not have been done.
+            PathRefused: MediaMTX refuses this path or URL.
+            MediaServerUnavailable: the path may or may not have been set.
         """
         settings = {"source": source, "rtspTransport": "tcp", "sourceOnDemand": False}
         status, _ = self._call("POST", f"{_PATHS}/replace/{quote(path)}", settings=settings)
@@ -124,7 +116,7 @@ class MediaMtxClient:
             raise MediaServerUnavailable(f"the media server answers {status} to a path")
 
     def forget(self, path: str) -> None:
-        """Have ``path`` pulled no more; harmless where it is not. Raises MediaServerUnavailable."""
+        """Remove ``path``. Idempotent. Raises MediaServerUnavailable."""
         status, _ = self._call("DELETE", f"{_PATHS}/delete/{quote(path)}")
         if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
             raise MediaServerUnavailable(f"the media server answers {status} to a path's end")
@@ -134,12 +126,12 @@ class MediaMtxClient:
         self._pool.clear()
 
     def _pages(self, kind: str) -> Iterator[Mapping[str, object]]:
-        for page in range(_MOST_PAGES):
+        for page in range(_MAX_PAGES):
             status, body = self._call(
                 "GET", f"/v3/{kind}/list?itemsPerPage={_PER_PAGE}&page={page}"
             )
             if status == HTTPStatus.NOT_FOUND and kind in KINDS:
-                return  # this kind is switched off there, or it is the relay
+                return  # this kind is disabled, or the server is the devkit's relay
             if status != HTTPStatus.OK:
                 raise MediaServerUnavailable(f"the media server answers {status} to a list")
             yield body
@@ -160,11 +152,11 @@ class MediaMtxClient:
                 preload_content=False,
             )
             try:
-                data = answer.read(_MOST_BYTES + 1)
+                data = answer.read(_MAX_BYTES + 1)
             finally:
                 answer.release_conn()
         except (HTTPError, OSError) as error:
-            # Of the error only its kind is told: its text may quote the address.
+            # Only the type: the error's text may quote the URL.
             raise MediaServerUnavailable(
                 f"the media server does not answer ({type(error).__name__})"
             ) from error
@@ -172,7 +164,7 @@ class MediaMtxClient:
 
 
 def _object(data: bytes) -> Mapping[str, object]:
-    if len(data) > _MOST_BYTES:
+    if len(data) > _MAX_BYTES:
         raise MediaServerUnavailable("the media server's answer is too large")
     try:
         found = json.loads(data) if data else {}
@@ -218,9 +210,9 @@ def _whole(body: Mapping[str, object], name: str) -> int:
 
 
 def _moment(text: str) -> datetime:
-    """Read a time of RFC 3339; Go writes nanoseconds, and a zone other than UTC with its offset."""
+    """Parse a time of RFC 3339; Go writes nanoseconds, and the offset of any other zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return datetime.min.replace(tzinfo=UTC)  # as old as can be: no rule passes it over
+        return datetime.min.replace(tzinfo=UTC)  # the oldest time there is: every denial covers it
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,9 @@
-"""Cameras' credentials, and their encryption in the database."""
+"""Cameras' credentials and their encryption in the database.
+
+Fernet of ``cryptography`` (AES-128-CBC, and HMAC-SHA256 with half of each key) encrypts them together
+with the camera's id. Without the id, a person who can write the database could copy the row of another
+camera to a camera with an address of their own, and have its password sent there.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +20,47 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from streamwarden.errors import ConfigError, InvalidInput, StreamwardenError
 
+MAX_USERNAME_CHARS: Final = 128
+MAX_PASSWORD_CHARS: Final = 256
+HOW_TO_MAKE: Final = "openssl rand -hex 32"
+_KEY = re.compile(r"[0-9A-Fa-f]{64}")
+_MAX_KEYS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The user name and password that a camera asks for."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+def check_credentials(credentials: Credentials) -> None:
+    """Raise InvalidInput unless MediaMTX can send these to a camera.
+
+    MediaMTX 1.20.1 takes a name and a password or neither; a colon ends the name (RFC 7617, 2).
+    """
+    fields = (
+        ("source_username", credentials.username, MAX_USERNAME_CHARS),
+        ("source_password", credentials.password, MAX_PASSWORD_CHARS),
+    )
+    for name, text, most_chars in fields:
+        if not 1 <= len(text) <= most_chars:
+            raise InvalidInput(f"{name} must have 1 to {most_chars} characters", field=name)
+        if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
+            raise InvalidInput(f"{name} must hold no control characters", field=name)
+    if ":" in credentials.username:
+        raise InvalidInput("source_username must hold no colon", field="source_username")
+
+
+class CredentialsUnreadable(StreamwardenError):
+    """No configured key decrypts the credentials, or they belong to another camera."""
+
+    code = "source_secret_unreadable"
+
 
 class CredentialCipher:
-    """Seals by the first key and opens by any. Safe for use by many threads."""
+    """Encrypts with the first key and decrypts with any of them. Thread-safe."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         fernets = [Fernet(base64.urlsafe_b64encode(key)) for key in keys]
@@ -25,11 +68,11 @@ class CredentialCipher:
         self._fernet = MultiFernet(fernets)
 
     def __repr__(self) -> str:
-        """Show nothing of the keys."""
-        return "SourceSealer()"
+        """Return a text without the keys."""
+        return "CredentialCipher()"
 
-    def seal(self, camera_id: UUID, credentials: Credentials) -> bytes:
-        """Return the credentials, to be opened for this camera alone."""
+    def encrypt(self, camera_id: UUID, credentials: Credentials) -> bytes:
+        """Return the credentials encrypted for this camera."""
         plain = {
             "camera": str(camera_id),
             "username": credentials.username,
@@ -37,43 +80,41 @@ class CredentialCipher:
         }
         return self._fernet.encrypt(json.dumps(plain).encode())
 
-    def open(self, camera_id: UUID, sealed: bytes) -> Credentials:
-        """Return what was sealed for this camera.
+    def decrypt(self, camera_id: UUID, encrypted: bytes) -> Credentials:
+        """Return the credentials that were encrypted for this camera.
 
         Raises:
-            CannotOpen: by no key of ours, changed since, or sealed for another camera.
+            CredentialsUnreadable: no key decrypts them, or they were encrypted for another camera.
         """
         try:
-            plain = json.loads(self._fernet.decrypt(sealed))
+            plain = json.loads(self._fernet.decrypt(encrypted))
             camera, username, password = plain["camera"], plain["username"], plain["password"]
         except (InvalidToken, ValueError, KeyError, TypeError):
             raise CredentialsUnreadable(
-                "no key of STREAMWARDEN_SOURCE_SECRET_KEYS opens them"
+                "no key of STREAMWARDEN_SOURCE_SECRET_KEYS decrypts them"
             ) from None
         if camera != str(camera_id):
-            raise CredentialsUnreadable("they were sealed for another camera")
+            raise CredentialsUnreadable("they were encrypted for another camera")
         return Credentials(username, password)
 
-    def renew(self, camera_id: UUID, sealed: bytes) -> bytes | None:
-        """Return the same, sealed by the first key; None where it is already. Raises CannotOpen."""
+    def rotate(self, camera_id: UUID, encrypted: bytes) -> bytes | None:
+        """Return the credentials encrypted with the first key, None where they already are.
+
+        Raises:
+            CredentialsUnreadable: as ``decrypt``.
+        """
         try:
-            self._first.decrypt(sealed)
+            self._first.decrypt(encrypted)
         except InvalidToken:
-            return self.seal(camera_id, self.open(camera_id, sealed))
+            return self.encrypt(camera_id, self.decrypt(camera_id, encrypted))
         return None
 
 
-class CredentialsUnreadable(StreamwardenError):
-    """The credentials were sealed by a key that is not there any more, or for another camera."""
-
-    code = "source_secret_unreadable"
-
-
 def parse_credential_keys(text: str) -> list[bytes]:
-    """Read ``SOURCE_SECRET_KEYS``: keys of 32 bytes in hexadecimal, with commas between them.
+    """Return the keys of ``SOURCE_SECRET_KEYS``: 32 bytes each in hexadecimal, separated by commas.
 
     Raises:
-        ConfigError: it is not that. The message holds nothing of it.
+        ConfigError: the text is malformed; the message repeats nothing of it.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(_KEY.fullmatch(part) for part in parts):
@@ -84,44 +125,3 @@ def parse_credential_keys(text: str) -> list[bytes]:
     if len(set(parts)) < len(parts) or len(parts) > _MAX_KEYS:
         raise ConfigError(f"SOURCE_SECRET_KEYS: holds the same key twice, or more than {_MAX_KEYS}")
     return [bytes.fromhex(part) for part in parts]
-
-
-_KEY = re.compile(r"[0-9A-Fa-f]{64}")
-
-
-_MAX_KEYS: Final = 8
-
-
-HOW_TO_MAKE: Final = "openssl rand -hex 32"
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What the camera wants to be shown."""
-
-    username: str
-    password: str = field(repr=False)
-
-
-def check_credentials(credentials: Credentials) -> None:
-    """Raise InvalidInput unless MediaMTX can show these to a camera.
-
-    MediaMTX 1.20.1 takes a name and a password or neither; a colon ends the name (RFC 7617, 2).
-    """
-    _check_text("source_username", credentials.username, MAX_USERNAME_CHARS)
-    _check_text("source_password", credentials.password, MAX_PASSWORD_CHARS)
-    if ":" in credentials.username:
-        raise InvalidInput("source_username must hold no colon", field="source_username")
-
-
-def _check_text(name: str, text: str, most_chars: int) -> None:
-    if not 1 <= len(text) <= most_chars:
-        raise InvalidInput(f"{name} must have 1 to {most_chars} characters", field=name)
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
-        raise InvalidInput(f"{name} must hold no control characters", field=name)
-
-
-MAX_USERNAME_CHARS: Final = 128
-
-
-MAX_PASSWORD_CHARS: Final = 256

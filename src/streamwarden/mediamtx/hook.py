@@ -1,8 +1,8 @@
-"""MediaMTX's authentication hook: the decision behind ``check-stream-pwd``.
+"""The decision of MediaMTX's authentication hook, ``check-stream-pwd``.
 
-Pure and offline, because MediaMTX 1.20.1 asks inside the one goroutine that manages all its paths:
-a slow answer stalls every stream. An answer in 200-299 allows, 401 denies and, where no credential
-was shown at all, makes the client try again with those of its URL.
+Pure and offline: MediaMTX 1.20.1 calls the hook in the one goroutine that manages all its paths, so a
+slow answer stalls every stream. A status of 200-299 allows; 401 denies and, where the client sent no
+credentials, makes it try again with those of its URL.
 """
 
 from __future__ import annotations
@@ -10,38 +10,33 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 from urllib.parse import parse_qsl
 
+from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import (
     Refusal,
     StreamAction,
     StreamClaims,
     StreamTokenRefused,
+    StreamTokens,
     StreamUse,
 )
 
 MAX_QUERY_CHARS = 8192
-
-
 MAX_QUERY_FIELDS = 32
-
-
 _PROTOCOLS: Mapping[StreamAction, frozenset[str]] = {
     StreamAction.READ: frozenset({"rtsp", "rtsps", "webrtc", "hls"}),
     StreamAction.PUBLISH: frozenset({"rtsp", "rtsps", "webrtc"}),
 }
-
-
 _OTHER_ACTIONS = frozenset({"playback", "api", "metrics", "pprof"})
 
 
 class HookOutcome(StrEnum):
-    """What was decided and why: a closed set, used as a metric's label."""
+    """The outcome of one call: a closed set, used as a metric's label."""
 
     ALLOWED = "allowed"
     NO_CREDENTIALS = "no_credentials"
-    """Ordinary: a client with credentials in its URL calls once without them."""
+    """Normal: a client with credentials in its URL first connects without them."""
     ACTION_DENIED = "action_denied"
     PROTOCOL_DENIED = "protocol_denied"
     AMBIGUOUS_TOKEN = "ambiguous_token"  # noqa: S105 - a label, no secret
@@ -58,32 +53,14 @@ class HookOutcome(StrEnum):
     WRONG_ACTION = Refusal.WRONG_ACTION.value
     REVOKED = "revoked"
     DENIALS_UNKNOWN = "denials_unknown"
-    """Started without Postgres: nobody can say what is denied, so nobody watches."""
+    """Started without Postgres: the deny list is unknown, so viewers are refused."""
     PATH_PULLED = "path_pulled"
-    """The media server pulls this path itself; an earlier publish link leads nowhere."""
-
-
-class Verifier(Protocol):
-    """What the hook needs of the stream tokens."""
-
-    def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
-        """Return the claims, or raise StreamTokenRefused."""
-
-
-class Denials(Protocol):
-    """What the hook needs of the deny list."""
-
-    @property
-    def known(self) -> bool:
-        """Whether it was ever read."""
-
-    def denies(self, claims: StreamClaims) -> bool:
-        """Tell whether the token was revoked."""
+    """MediaMTX pulls this path itself, so earlier publish links are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookDecision:
-    """The answer. ``action`` is MediaMTX's word, or ``other`` for one that it does not have."""
+    """The answer. ``action`` is MediaMTX's own, or ``other`` for an unknown one."""
 
     allowed: bool
     action: str
@@ -98,15 +75,15 @@ class _Refused(Exception):
 
 
 def check(
-    tokens: Verifier,
+    tokens: StreamTokens,
     body: Mapping[str, object],
     *,
-    denials: Denials | None = None,
+    denials: DenialList | None = None,
     pulled: Container[str] = (),
 ) -> HookDecision:
-    """Decide about one call of the hook. Never raises, whatever the JSON object holds.
+    """Decide one call of the hook. Never raises, for any JSON object.
 
-    Without ``denials`` nothing is revoked; nobody publishes to a path of ``pulled``.
+    Without ``denials`` no token is revoked. Publishing to a path in ``pulled`` is refused.
     """
     label, action = _action(body)
     try:
@@ -122,7 +99,7 @@ def check(
 
 
 def _action(body: Mapping[str, object]) -> tuple[str, StreamAction | None]:
-    """Return the metric's label, and the action where a token can allow it at all."""
+    """Return the metric's label, and the action, None where no token can allow it."""
     word = _text(body, "action")
     if word in _OTHER_ACTIONS:
         return word, None
@@ -133,7 +110,9 @@ def _action(body: Mapping[str, object]) -> tuple[str, StreamAction | None]:
     return action.value, action
 
 
-def _verified(tokens: Verifier, body: Mapping[str, object], action: StreamAction) -> StreamClaims:
+def _verified(
+    tokens: StreamTokens, body: Mapping[str, object], action: StreamAction
+) -> StreamClaims:
     if _text(body, "protocol") not in _PROTOCOLS[action]:
         raise _Refused(HookOutcome.PROTOCOL_DENIED)
     token = _token(body)
@@ -143,20 +122,20 @@ def _verified(tokens: Verifier, body: Mapping[str, object], action: StreamAction
         raise _Refused(HookOutcome(refused.reason.value)) from None
 
 
-def _check_denials(denials: Denials | None, claims: StreamClaims) -> None:
+def _check_denials(denials: DenialList | None, claims: StreamClaims) -> None:
     if denials is None:
         return
     if denials.denies(claims):
         raise _Refused(HookOutcome.REVOKED)
     if not denials.known and claims.use is StreamUse.VIEW:
-        # A recording must not end because a database is away; watching can wait for it.
+        # A recording must not end because Postgres is down; a viewer can wait.
         raise _Refused(HookOutcome.DENIALS_UNKNOWN)
 
 
 def _token(body: Mapping[str, object]) -> str:
-    """Take the token from where MediaMTX puts it: ``token``, ``password``, else the raw query.
+    """Return the token from ``token``, ``password`` or the query.
 
-    MediaMTX lifts ``?token=`` into ``token`` for RTSP and RTMP only; for WHEP and HLS it stays in
+    MediaMTX moves ``?token=`` into ``token`` for RTSP and RTMP only; for WHEP and HLS it stays in
     ``query``.
     """
     in_query = _query_token(_text(body, "query"))
@@ -167,7 +146,7 @@ def _token(body: Mapping[str, object]) -> str:
 
 
 def _query_token(query: str) -> str:
-    """Return the query's ``token``; one that is named twice says two things and is refused."""
+    """Return the query's ``token``; two of them are ambiguous and refused."""
     if len(query) > MAX_QUERY_CHARS:
         raise _Refused(HookOutcome.BAD_REQUEST)
     try:
@@ -181,6 +160,6 @@ def _query_token(query: str) -> str:
 
 
 def _text(body: Mapping[str, object], name: str) -> str:
-    """Return a text field; null, absent and any other type count as empty."""
+    """Return a text field; empty where it is absent or of another type."""
     value = body.get(name)
     return value if isinstance(value, str) else ""

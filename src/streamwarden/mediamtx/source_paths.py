@@ -1,19 +1,7 @@
-"""Has the media server pull the cameras that serve RTSP: sweeps over what is, as `app.eviction` does.
+"""The paths that MediaMTX pulls: a reconcile loop that makes them match the table ``camera_source``.
 
-docs/design/0011-cameras-that-are-pulled.md says whose paths are touched, and why several processes that
-do this do not disturb each other.
-
-
-What the media server should pull for one camera: judged anew each time, from the row alone.
-
-What names turned into a moment ago, so that a sweep over many cameras asks for each name once.
-
-Paths that the media server pulls: nobody publishes to them.
-
-Seals every camera's credentials by the first key, once for each start of the API role.
-
-Then an older key can be taken out of ``SOURCE_SECRET_KEYS``. Once, and not at every sweep: while keys are
-changed, two processes may hold them in different orders.
+docs/design/0011-cameras-that-are-pulled.md says which paths are changed, and why several processes that
+run this loop do not disturb each other.
 """
 
 from __future__ import annotations
@@ -21,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -32,133 +20,70 @@ from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, Unavailable
 from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.camera_source import RESERVED_PATHS
-from streamwarden.mediamtx.control_api import MediaPath, PathRefused
+from streamwarden.mediamtx.control_api import MediaMtxClient, PathRefused
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials, CredentialsUnreadable
-from streamwarden.mediamtx.source_urls import SourceUnresolved, SourceUrl, parse_source
+from streamwarden.mediamtx.source_urls import SourceTargets, SourceUnresolved, parse_source
 from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import CameraSource
+from streamwarden.storage.cameras import SourceRepository
 
+log = structlog.get_logger(__name__)
 
-class Targets(Protocol):
-    """Judges where a camera may be."""
-
-    def addresses(self, host: str, /) -> Collection[str]:
-        """Return what a host turns into; raise SourceNotAllowed, SourceUnresolved."""
-
-
-class Opener(Protocol):
-    """Opens credentials."""
-
-    def open(self, camera_id: UUID, sealed: bytes, /) -> Credentials:
-        """Return what was sealed for this camera; raise CannotOpen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DesiredPath:
-    """``acceptable`` are the URLs of which the path should have one, the best first.
-
-    ``reason`` says what is wrong; then the path is left as it is where ``stays`` is set, and is not to
-    be there where it is not.
-    """
-
-    acceptable: tuple[str, ...] = field(default=(), repr=False)
-    reason: str | None = None
-    stays: bool = True
-
-
-class SourcePlans:
-    """Plans for one camera after the other; remembers what names turned into. One thread."""
-
-    def __init__(self, targets: Targets, opener: Opener | None) -> None:
-        self._targets = targets
-        self._opener = opener
-        self._known: dict[str, tuple[str, ...]] = {}
-
-    def plan(self, row: CameraSource) -> DesiredPath:
-        """Return what should be pulled for the camera of ``row``."""
-        try:
-            url, _ = parse_source(row.url)
-        except InvalidInput:
-            return DesiredPath(reason="invalid", stays=False)
-        if row.path in RESERVED_PATHS:
-            return DesiredPath(reason="invalid", stays=False)
-        try:
-            addresses = self._addresses(url)
-        except SourceUnresolved:
-            return DesiredPath(reason="unresolved")
-        except InvalidInput:
-            return DesiredPath(reason="not_allowed", stays=False)
-        try:
-            shown = self._credentials(row)
-        except CredentialsUnreadable:
-            return DesiredPath(reason="credentials")
-        found = [url.for_media_server(address, shown) for address in addresses]
-        return DesiredPath(acceptable=tuple(dict.fromkeys(found)))
-
-    def keep(self, hosts: Collection[str]) -> None:
-        """Forget every other name."""
-        self._known = {name: found for name, found in self._known.items() if name in hosts}
-
-    def _addresses(self, url: SourceUrl) -> tuple[str, ...]:
-        """Look the host up; while it cannot be, what it was last counts: that was allowed."""
-        try:
-            found = tuple(self._targets.addresses(url.host))
-        except SourceUnresolved:
-            if url.host not in self._known:
-                raise
-            return self._known[url.host]
-        except InvalidInput:
-            self._known.pop(url.host, None)
-            raise
-        self._known[url.host] = found
-        return found
-
-    def _credentials(self, row: CameraSource) -> Credentials | None:
-        if row.sealed is None:
-            return None
-        if self._opener is None:
-            raise CredentialsUnreadable("STREAMWARDEN_SOURCE_SECRET_KEYS is not set")
-        return self._opener.open(row.camera_id, row.sealed)
-
-
+EVERY_S: Final = 10.0
+LEAVE_S: Final = 2.0
+"""A path that is no longer wanted stays this long: its recorder ends the last segment meanwhile."""
 FRESH_S: Final = 8.0
-"""Less than the time between two sweeps: each looks again."""
-
-
+"""Shorter than `EVERY_S`, so that each run of the loop resolves names again."""
 FAILED_S: Final = 30.0
-"""A name server that is away is not asked by every sweep: each question may wait for seconds."""
-
-
-_MOST: Final = 10_000
-
-
+"""A failed name is not tried in every run: each attempt may wait for seconds."""
+_MAX_NAMES: Final = 10_000
 _SLOW_S: Final = 1.0
+_PAUSE_FACTOR: Final = 3
+"""A slow lookup is followed by a pause of this many times its length, so that a few names without an
+answer do not delay all other cameras."""
+_STOP_WITHIN_S: Final = 10.0
+_EVENTS: Final = LoopEvents(
+    failed="sources_not_compared", recovered="sources_compared_again", bug="source_sweep_failed"
+)
 
 
-_RESTS: Final = 3
-"""A question that took so long is followed by a rest of so many times its length: a few names that
-nobody answers for must not hold up all other cameras."""
+class PulledPaths:
+    """The pulled paths in memory, read by the hook without a lock. Empty until the first run."""
+
+    def __init__(self) -> None:
+        self._paths: frozenset[str] = frozenset()
+
+    def __contains__(self, path: object) -> bool:
+        """Return whether the path is pulled."""
+        return path in self._paths
+
+    def replace(self, paths: Iterable[str]) -> None:
+        """Replace all paths."""
+        self._paths = frozenset(paths)
 
 
 class DnsCache:
-    """Remembers for seconds. One thread. ``always`` are asked for at once, whatever the others took."""
+    """A DNS cache for the loop: 8 s, failures 30 s. Not thread-safe.
+
+    The names ``always`` are looked up also during the pause after a slow lookup.
+    """
 
     def __init__(self, resolve: Resolve, clock: Clock, *, always: Collection[str] = ()) -> None:
-        self._always = frozenset(always)
-        self._rests_until_s = 0.0
         self._resolve = resolve
         self._clock = clock
+        self._always = frozenset(always)
+        self._paused_until_s = 0.0
         self._found: dict[str, tuple[float, Collection[str] | None]] = {}
 
     def addresses(self, name: str) -> Collection[str]:
-        """Return a name's addresses; raise OSError."""
+        """Return the addresses of a name; raise OSError."""
         now_s = self._clock.monotonic()
         until_s, found = self._found.get(name, (now_s, None))
         if until_s <= now_s:
-            if now_s < self._rests_until_s and name not in self._always:
+            if now_s < self._paused_until_s and name not in self._always:
                 raise OSError("the name server is slow")
-            found = self._ask(name)
-            if len(self._found) >= _MOST:
+            found = self._look_up(name)
+            if len(self._found) >= _MAX_NAMES:
                 self._found.clear()
             kept_s = FAILED_S if found is None else FRESH_S
             self._found[name] = (self._clock.monotonic() + kept_s, found)
@@ -166,7 +91,7 @@ class DnsCache:
             raise OSError("the name cannot be resolved")
         return found
 
-    def _ask(self, name: str) -> Collection[str] | None:
+    def _look_up(self, name: str) -> Collection[str] | None:
         began_s = self._clock.monotonic()
         try:
             return self._resolve(name)
@@ -175,135 +100,133 @@ class DnsCache:
         finally:
             ended_s = self._clock.monotonic()
             if ended_s - began_s > _SLOW_S:
-                self._rests_until_s = ended_s + _RESTS * (ended_s - began_s)
+                self._paused_until_s = ended_s + _PAUSE_FACTOR * (ended_s - began_s)
 
 
-class PulledPaths:
-    """A copy in memory, which the hook reads without a lock. Empty until it is known."""
+class LastAddresses:
+    """The allowed addresses of hosts; while a name does not resolve, its last ones. Not thread-safe."""
 
-    def __init__(self) -> None:
-        self._paths: frozenset[str] = frozenset()
+    def __init__(self, targets: SourceTargets) -> None:
+        self._targets = targets
+        self._last: dict[str, tuple[str, ...]] = {}
 
-    def __contains__(self, path: object) -> bool:
-        """Tell whether the path is pulled."""
-        return path in self._paths
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of ``host``; raise SourceNotAllowed, SourceUnresolved."""
+        try:
+            self._last[host] = self._targets.addresses(host)
+        except SourceUnresolved:
+            if host not in self._last:
+                raise
+        except InvalidInput:
+            self._last.pop(host, None)
+            raise
+        return self._last[host]
 
-    def know(self, paths: Iterable[str]) -> None:
-        """Take over which paths there are."""
-        self._paths = frozenset(paths)
+    def keep(self, hosts: Collection[str]) -> None:
+        """Forget all other hosts."""
+        self._last = {host: found for host, found in self._last.items() if host in hosts}
 
 
-log = structlog.get_logger(__name__)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredPath:
+    """The desired state of one path at the media server.
+
+    ``sources`` are the URLs of which the path should have one, the best first. ``fault`` says why there
+    is none; then the path is left as it is where ``stays`` is set, and removed where it is not.
+    """
+
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    fault: str | None = None
+    stays: bool = True
 
 
-class CredentialTable(Protocol):
-    """The table ``camera_source``."""
+def desired_path(
+    row: CameraSource, known: LastAddresses, cipher: CredentialCipher | None
+) -> DesiredPath:
+    """Return the desired path of one camera."""
+    try:
+        url, _ = parse_source(row.url)
+    except InvalidInput:
+        return DesiredPath(fault="invalid", stays=False)
+    if row.path in RESERVED_PATHS:
+        return DesiredPath(fault="invalid", stays=False)
+    try:
+        addresses = known.addresses(url.host)
+    except SourceUnresolved:
+        return DesiredPath(fault="unresolved")
+    except InvalidInput:
+        return DesiredPath(fault="not_allowed", stays=False)
+    try:
+        credentials = _credentials(row, cipher)
+    except CredentialsUnreadable:
+        return DesiredPath(fault="credentials")
+    found = [url.for_media_server(address, credentials) for address in addresses]
+    return DesiredPath(sources=tuple(dict.fromkeys(found)))
 
-    def renew(self, camera_id: UUID, before: bytes, after: bytes, /) -> bool:
-        """Replace sealed credentials; False if they have changed since."""
+
+def _credentials(row: CameraSource, cipher: CredentialCipher | None) -> Credentials | None:
+    if row.encrypted is None:
+        return None
+    if cipher is None:
+        raise CredentialsUnreadable("STREAMWARDEN_SOURCE_SECRET_KEYS is not set")
+    return cipher.decrypt(row.camera_id, row.encrypted)
 
 
 def rotate_credential_keys(
-    rows: Iterable[CameraSource], sealer: CredentialCipher, table: CredentialTable
+    rows: Iterable[CameraSource], cipher: CredentialCipher, table: SourceRepository
 ) -> int:
-    """Seal by the first key what another has sealed; return how many. Raises Unavailable."""
-    renewed = 0
+    """Encrypt all credentials with the first key; return how many changed. Raises Unavailable.
+
+    Then an older key can be removed from ``SOURCE_SECRET_KEYS``.
+    """
+    rotated = 0
     for row in rows:
-        after = None if row.sealed is None else _renewed(row, row.sealed, sealer)
-        if row.sealed is not None and after is not None:
-            renewed += table.renew(row.camera_id, row.sealed, after)
-    if renewed:
-        log.info("credentials_sealed_anew", cameras=renewed)
-    return renewed
-
-
-def _renewed(row: CameraSource, sealed: bytes, sealer: CredentialCipher) -> bytes | None:
-    try:
-        return sealer.renew(row.camera_id, sealed)
-    except CredentialsUnreadable:
-        return None  # the sweep says so
-
-
-EVERY_S: Final = 10.0
-
-
-LEAVE_S: Final = 2.0
-"""So long a path stays that is no longer wanted: its recorder ends the last segment meanwhile."""
-
-
-_STOP_WITHIN_S: Final = 10.0
-
-
-_EVENTS: Final = LoopEvents(
-    failed="sources_not_compared", recovered="sources_compared_again", bug="source_sweep_failed"
-)
-
-
-class MediaServer(Protocol):
-    """The media server's control API; every call raises Unavailable."""
-
-    def paths(self) -> Sequence[MediaPath]:
-        """Return every configured path."""
-
-    def pull(self, path: str, source: str, /) -> None:
-        """Have a path pulled; raise PathRefused."""
-
-    def forget(self, path: str, /) -> None:
-        """Have a path pulled no more."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-class Table(Protocol):
-    """The tables ``camera_source`` and ``pulled_path``; every call raises Unavailable."""
-
-    def all(self) -> Sequence[CameraSource]:
-        """Return every source."""
-
-    def paths_set(self) -> Collection[str]:
-        """Return the paths that may be set."""
-
-    def renew(self, camera_id: UUID, before: bytes, after: bytes, /) -> bool:
-        """Replace sealed credentials; False if they have changed since."""
-
-    def note_path(self, path: str, /) -> None:
-        """Note that a path is about to be set."""
-
-    def forget_path(self, path: str, /) -> None:
-        """Note that a path is set no more."""
+        if row.encrypted is None:
+            continue
+        try:
+            after = cipher.rotate(row.camera_id, row.encrypted)
+        except CredentialsUnreadable:
+            continue  # the loop reports it
+        if after is not None:
+            rotated += table.renew(row.camera_id, row.encrypted, after)
+    if rotated:
+        log.info("credential_keys_rotated", cameras=rotated)
+    return rotated
 
 
 class SourcePaths:
-    """A thread of its own. ``ready`` raises Unavailable while the tables are not there yet.
+    """The loop, on a thread of its own.
 
-    Credentials that another key than ``sealer``'s first has sealed are sealed anew, once.
+    ``ready`` raises Unavailable while the tables do not exist yet. Credentials are encrypted with the
+    first key of ``cipher`` once for each start, not in every run: while keys are being changed, two
+    processes may have them in different orders.
     """
 
     def __init__(
         self,
         *,
-        server: MediaServer,
-        table: Table,
-        plans: SourcePlans,
+        server: MediaMtxClient,
+        table: SourceRepository,
+        targets: SourceTargets,
+        cipher: CredentialCipher | None,
         pulled: PulledPaths,
         clock: Clock,
         metrics: SourceMetrics,
         ready: Callable[[], None],
-        sealer: CredentialCipher | None = None,
     ) -> None:
         self._server = server
         self._table = table
-        self._plans = plans
+        self._known = LastAddresses(targets)
+        self._cipher = cipher
         self._pulled = pulled
         self._clock = clock
         self._metrics = metrics
         self._ready = ready
-        self._renewing = sealer
+        self._rotated = cipher is None
         self._rows: Sequence[CameraSource] | None = None
         self._ours: set[str] = set()
         self._leaving: dict[str, float] = {}
-        self._said: dict[UUID, str] = {}
+        self._logged: dict[UUID, str] = {}
         self._took_s = 0.0
         self._thread = ReconcileLoop(
             "sources",
@@ -314,97 +237,94 @@ class SourcePaths:
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; the media server goes on pulling."""
+        """Stop the thread; the media server continues to pull."""
         self._thread.stop()
         self._server.close()
 
     def wake(self) -> None:
-        """Look now. Any thread; returns at once."""
+        """Run now. Any thread; returns at once."""
         self._thread.wake()
 
     def sweep(self) -> None:
-        """Compare what is wanted with what is, once, and mend the difference.
+        """Compare the paths with the desired ones once, and correct the difference.
 
         Raises:
-            Unavailable: the media server does not answer; or Postgres, and nothing is known yet.
+            Unavailable: the media server does not answer; or Postgres, and no rows are known yet.
         """
         current = self._read()
         wanted = [row for row in self._rows or () if row.status == "active"]
-        plans = {row.path: self._plans.plan(row) for row in wanted}
-        self._plans.keep({urlsplit(row.url).hostname or "" for row in wanted})
+        desired = {row.path: desired_path(row, self._known, self._cipher) for row in wanted}
+        self._known.keep({urlsplit(row.url).hostname or "" for row in wanted})
         began_s = self._clock.monotonic()
-        given = {path.name: path.source for path in self._server.paths()}
+        actual = {path.name: path.source for path in self._server.paths()}
         self._took_s = self._clock.monotonic() - began_s
         if current:
-            self._leave({path for path, plan in plans.items() if plan.stays}, given)
-        reasons = [self._settle(row, plans[row.path], given, current=current) for row in wanted]
-        faults = Counter(reason for reason in reasons if reason)
+            self._remove_unwanted({path for path, one in desired.items() if one.stays}, actual)
+        found = [self._correct(row, desired[row.path], actual, current=current) for row in wanted]
+        faults = Counter(fault for fault in found if fault)
         self._metrics.show(wanted=len(wanted), are_set=len(wanted) - faults.total(), faults=faults)
-        self._said = {row.camera_id: self._said.get(row.camera_id, "") for row in wanted}
+        self._logged = {row.camera_id: self._logged.get(row.camera_id, "") for row in wanted}
 
     def _turn(self) -> float:
         self.sweep()
         return pause_s(LEAVE_S if self._leaving else EVERY_S, took_s=self._took_s)
 
     def _read(self) -> bool:
-        """Read the tables; return whether they answered, or what they said last has to do."""
+        """Read the tables; return False where Postgres is away and the last rows are used."""
         try:
             self._ready()
-            # In this order: a path that is noted meanwhile is not taken for one that nobody wants.
+            # In this order, so that a path that is recorded meanwhile is not taken for an unwanted one.
             ours = set(self._table.paths_set())
             self._rows, self._ours = self._table.all(), ours
         except Unavailable:
             if self._rows is None:
                 raise
             return False
-        self._pulled.know(row.path for row in self._rows)
-        if self._renewing is not None:
-            rotate_credential_keys(self._rows, self._renewing, self._table)
-            self._renewing = None
+        self._pulled.replace(row.path for row in self._rows)
+        if self._cipher is not None and not self._rotated:
+            rotate_credential_keys(self._rows, self._cipher, self._table)
+            self._rotated = True
         return True
 
-    def _leave(self, staying: Collection[str], given: Mapping[str, str]) -> None:
-        """Take back what we have set and want no more, a while after it was wanted last."""
+    def _remove_unwanted(self, staying: Collection[str], actual: Mapping[str, str]) -> None:
+        """Remove our paths that are no longer wanted, `LEAVE_S` after that was seen."""
         now_s = self._clock.monotonic()
         gone = self._ours - set(staying)
         self._leaving = {path: self._leaving.get(path, now_s) for path in gone}
         for path in sorted(gone):
             if now_s - self._leaving[path] < LEAVE_S:
                 continue
-            if path in given:
+            if path in actual:
                 self._server.forget(path)
                 log.info("source_path_removed", path=path)
             self._table.forget_path(path)
             del self._leaving[path]
 
-    def _settle(
-        self, row: CameraSource, plan: DesiredPath, given: Mapping[str, str], *, current: bool
+    def _correct(
+        self, row: CameraSource, desired: DesiredPath, actual: Mapping[str, str], *, current: bool
     ) -> str | None:
-        """Have one camera pulled as planned; return what is wrong, None where nothing is."""
-        reason = plan.reason
-        if reason is None and current and row.path not in self._ours:
+        """Set one camera's path where it differs; return its fault, None where it has none."""
+        fault = desired.fault
+        if fault is None and current and row.path not in self._ours:
             self._table.note_path(row.path)
-        if reason is None and given.get(row.path) not in plan.acceptable:
-            reason = self._set(row, plan.acceptable[0])
-        self._say(row, reason)
-        return reason
+        if fault is None and actual.get(row.path) not in desired.sources:
+            try:
+                self._server.pull(row.path, desired.sources[0])
+            except PathRefused:
+                fault = "refused"
+            else:
+                log.info("source_path_set", camera_id=str(row.camera_id), path=row.path)
+        self._log_change(row, fault)
+        return fault
 
-    def _set(self, row: CameraSource, source: str) -> str | None:
-        try:
-            self._server.pull(row.path, source)
-        except PathRefused:
-            return "refused"
-        log.info("source_path_set", camera_id=str(row.camera_id), path=row.path)
-        return None
-
-    def _say(self, row: CameraSource, reason: str | None) -> None:
-        """Log a camera's trouble once, and its end."""
-        before, now = self._said.get(row.camera_id, ""), reason or ""
-        self._said[row.camera_id] = now
+    def _log_change(self, row: CameraSource, fault: str | None) -> None:
+        """Log a camera's fault once, and its end."""
+        before, now = self._logged.get(row.camera_id, ""), fault or ""
+        self._logged[row.camera_id] = now
         if now and now != before:
             log.warning("source_not_set", camera_id=str(row.camera_id), path=row.path, why=now)
         elif before and not now:

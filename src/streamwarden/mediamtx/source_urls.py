@@ -1,4 +1,12 @@
-"""Addresses of cameras that serve RTSP, and the networks that they may be in."""
+"""Addresses of cameras that serve RTSP: parsed strictly, and allowed by ``SOURCE_NETWORKS``.
+
+MediaMTX (Go's ``net/url``, and gortsplib's own rule for ``@``) and FFmpeg parse the same text again, so
+a URL that two parsers may read differently is refused.
+
+Cameras are usually in private networks, so these are the default. Loopback, link-local and similar
+addresses would have the media server call this machine, a neighbour's service or a cloud's metadata;
+they are allowed only by an entry inside that special network, not by a wider one that contains it.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +21,69 @@ from streamwarden.auth.rtsp_urls import RTSP_PORTS, Address, Resolve, address_of
 from streamwarden.errors import InvalidInput
 from streamwarden.mediamtx.credentials import Credentials
 
+_Network = IPv4Network | IPv6Network
+
+MAX_SOURCE_CHARS: Final = 1024
+_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!&'()*+,;=%-]+")
+"""RFC 3986 without ``#`` and ``$``: MediaMTX substitutes ``$G1`` and ``$MTX_QUERY`` from readers."""
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%[01][0-9A-Fa-f]|%7[Ff]")
+_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+)
+_NUMBER = re.compile(r"([0-9]+|0[xX][0-9A-Fa-f]*)")
+"""A last label like this makes the host an address for some parsers (127.1, 0x7f000001)."""
+_SPECIAL: Final[tuple[tuple[_Network, str], ...]] = tuple(
+    (ip_network(network), what)
+    for network, what in (
+        ("127.0.0.0/8", "this machine itself"),
+        ("0.0.0.0/8", "no host"),
+        ("169.254.0.0/16", "a link-local address"),
+        ("224.0.0.0/4", "a multicast address"),
+        ("240.0.0.0/4", "a reserved address"),
+        ("::/96", "this machine itself, or no host"),
+        ("fe80::/10", "a link-local address"),
+        ("fec0::/10", "a reserved address"),
+        ("ff00::/8", "a multicast address"),
+        # Translations of IPv4 addresses (RFC 6052, 8215, 4380, 3056), and a cloud's metadata.
+        ("64:ff9b::/96", "a translated address"),
+        ("64:ff9b:1::/48", "a translated address"),
+        ("2001::/32", "a translated address"),
+        ("2002::/16", "a translated address"),
+        ("fd00:ec2::/32", "a cloud's own services"),
+    )
+)
+
+
+class SourceNotAllowed(InvalidInput):
+    """The camera's address is not allowed."""
+
+    code = "source_not_allowed"
+
+
+class SourceUnresolved(InvalidInput):
+    """The camera's name does not resolve."""
+
+    code = "source_unresolved"
+
 
 @dataclass(frozen=True, slots=True)
 class SourceUrl:
-    """Where a camera serves its stream. ``host`` is a name in lower case or an IP address."""
+    """The URL of a camera's stream. ``host`` is a name in lower case or an IP address."""
 
     scheme: str
     host: str
     port: int
     rest: str
-    """Path and query, as they were given."""
+    """Path and query as given."""
 
     def __str__(self) -> str:
-        """Write the address without credentials."""
+        """Return the URL, without credentials."""
         return f"{self.scheme}://{self._authority(self.host)}{self.rest}"
 
     @property
-    def place(self) -> tuple[str, str, int]:
-        """Who is called there; credentials belong to a place."""
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port (RFC 6454); credentials belong to one origin."""
         return self.scheme, self.host, self.port
 
     @property
@@ -39,29 +92,100 @@ class SourceUrl:
         return is_address(self.host)
 
     def at(self, address: str) -> str:
-        """Write the address without credentials, with an IP address in place of the name."""
+        """Return the URL with an IP address in place of the name, without credentials."""
         return f"{self.scheme}://{self._authority(address)}{self.rest}"
 
     def for_media_server(self, address: str, credentials: Credentials | None) -> str:
-        """Write what MediaMTX pulls: at ``address``, but by its name where TLS needs that."""
+        """Return the URL that MediaMTX pulls: with ``address``, or with the name where TLS needs it."""
         host = self.host if self.scheme == "rtsps" else address
-        shown = ""
+        userinfo = ""
         if credentials is not None:
-            shown = (
+            userinfo = (
                 f"{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@"
             )
-        return f"{self.scheme}://{shown}{self._authority(host)}{self.rest}"
+        return f"{self.scheme}://{userinfo}{self._authority(host)}{self.rest}"
 
     def _authority(self, host: str) -> str:
         shown = f"[{host}]" if ":" in host else host
         return shown if self.port == RTSP_PORTS[self.scheme] else f"{shown}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class SourceTargets:
+    """The hosts that cameras may be pulled from.
+
+    ``allowed`` are networks, addresses and names; ``own`` are the hosts of streamwarden itself.
+    """
+
+    allowed: tuple[str, ...]
+    own: tuple[str, ...] = ()
+    resolve: Resolve = resolve
+
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of ``host``, all of them allowed, IPv4 first.
+
+        Raises:
+            SourceNotAllowed: one of them is not allowed.
+            SourceUnresolved: the name has no address now.
+        """
+        if host in self.own and host not in self.allowed and address_of(host) is None:
+            raise _refused("a host of streamwarden's own")
+        found = sorted(self._resolved(host), key=lambda each: (each.version, int(each)))
+        own = {each for name in self.own for each in self._own_addresses(name)}
+        for address in found:
+            self._check(host, address, own)
+        return tuple(str(each) for each in found)
+
+    def _resolved(self, host: str) -> set[Address]:
+        literal = address_of(host)
+        if literal is not None:
+            return {literal}
+        try:
+            found = {address_of(each) for each in self.resolve(host)}
+        except (OSError, UnicodeError):
+            found = set()
+        if not found or None in found:
+            raise SourceUnresolved("the host of source_url cannot be resolved", field="source_url")
+        return {each for each in found if each is not None}
+
+    def _own_addresses(self, name: str) -> set[Address]:
+        try:
+            return self._resolved(name)
+        except SourceUnresolved:
+            return set()  # its name was compared above
+
+    def _check(self, host: str, address: Address, own: set[Address]) -> None:
+        if address in own and not self._names(address):
+            raise _refused("a host of streamwarden's own")
+        for special, what in _SPECIAL:
+            if _within(address, special):
+                if not any(
+                    _inside(entry, special) and address in entry for entry in self._networks()
+                ):
+                    raise _refused(what)
+                return
+        if host not in self.allowed and not any(
+            _within(address, entry) for entry in self._networks()
+        ):
+            raise _refused("a network that is not listed there")
+
+    def _names(self, address: Address) -> bool:
+        """Return whether an entry is exactly this address."""
+        return any(entry.num_addresses == 1 and address in entry for entry in self._networks())
+
+    def _networks(self) -> Iterator[_Network]:
+        for entry in self.allowed:
+            try:
+                yield ip_network(entry)
+            except ValueError:
+                continue  # a name
+
+
 def parse_source(text: str) -> tuple[SourceUrl, Credentials | None]:
-    """Return the address, and the credentials that were written into it.
+    """Return the URL, and the credentials in it.
 
     Raises:
-        InvalidInput: it is none, or one that can be read in two ways. No part of it is repeated.
+        InvalidInput: not a URL of a camera, or ambiguous. The message repeats no part of it.
     """
     _check_characters(text)
     try:
@@ -84,7 +208,7 @@ def parse_source(text: str) -> tuple[SourceUrl, Credentials | None]:
 
 
 def is_address(host: str) -> bool:
-    """Tell whether ``host`` is an IP address."""
+    """Return whether ``host`` is an IP address."""
     try:
         ip_address(host)
     except ValueError:
@@ -93,28 +217,8 @@ def is_address(host: str) -> bool:
 
 
 def bad_source(what: str) -> InvalidInput:
-    """Return the refusal; the URL may hold a password, so no part of it is repeated."""
+    """Return the error. The URL may hold a password, so ``what`` repeats no part of it."""
     return InvalidInput(f"source_url {what}", field="source_url")
-
-
-MAX_SOURCE_CHARS: Final = 1024
-
-
-_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!&'()*+,;=%-]+")
-"""RFC 3986 without ``#`` and ``$``: MediaMTX fills ``$G1`` and ``$MTX_QUERY`` in, from readers."""
-
-
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%[01][0-9A-Fa-f]|%7[Ff]")
-
-
-_NAME = re.compile(
-    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-    r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
-)
-
-
-_NUMBER = re.compile(r"([0-9]+|0[xX][0-9A-Fa-f]*)")
-"""As a name's last label: such a host is an address to some readers (127.1, 0x7f000001)."""
 
 
 def _check_characters(text: str) -> None:
@@ -168,111 +272,6 @@ def _credentials_of_userinfo(userinfo: str) -> Credentials | None:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTargets:
-    """``allowed`` are networks, addresses and names; ``own`` the hosts that serve streamwarden itself."""
-
-    allowed: tuple[str, ...]
-    own: tuple[str, ...] = ()
-    resolve: Resolve = resolve
-
-    def addresses(self, host: str) -> tuple[str, ...]:
-        """Return what ``host`` turns into, in a fixed order, IPv4 first; every one is allowed.
-
-        Raises:
-            SourceNotAllowed: one of them is not.
-            SourceUnresolved: it turns into none now.
-        """
-        if host in self.own and host not in self.allowed and address_of(host) is None:
-            raise _refused("a host of streamwarden's own")
-        found = sorted(self._resolved(host), key=lambda each: (each.version, int(each)))
-        own = {each for name in self.own for each in self._own_addresses(name)}
-        for address in found:
-            self._check(host, address, own)
-        return tuple(str(each) for each in found)
-
-    def _resolved(self, host: str) -> set[Address]:
-        literal = address_of(host)
-        if literal is not None:
-            return {literal}
-        try:
-            found = {address_of(each) for each in self.resolve(host)}
-        except (OSError, UnicodeError):
-            found = set()
-        if not found or None in found:
-            raise SourceUnresolved("the host of source_url cannot be resolved", field="source_url")
-        return {each for each in found if each is not None}
-
-    def _own_addresses(self, name: str) -> set[Address]:
-        try:
-            return self._resolved(name)
-        except SourceUnresolved:
-            return set()  # compared by its name above
-
-    def _check(self, host: str, address: Address, own: set[Address]) -> None:
-        if address in own and not self._names(address):
-            raise _refused("a host of streamwarden's own")
-        for special, what in _SPECIAL:
-            if _within(address, special):
-                if not any(
-                    _inside(entry, special) and address in entry for entry in self._networks()
-                ):
-                    raise _refused(what)
-                return
-        if host not in self.allowed and not any(
-            _within(address, entry) for entry in self._networks()
-        ):
-            raise _refused("a network that is not listed there")
-
-    def _names(self, address: Address) -> bool:
-        """Tell whether an entry is this very address."""
-        return any(entry.num_addresses == 1 and address in entry for entry in self._networks())
-
-    def _networks(self) -> Iterator[_Network]:
-        for entry in self.allowed:
-            try:
-                yield ip_network(entry)
-            except ValueError:
-                continue  # a name
-
-
-class SourceNotAllowed(InvalidInput):
-    """The camera's address is one that nobody has allowed."""
-
-    code = "source_not_allowed"
-
-
-class SourceUnresolved(InvalidInput):
-    """The camera's name turns into no address now."""
-
-    code = "source_unresolved"
-
-
-_Network = IPv4Network | IPv6Network
-
-
-_SPECIAL: Final[tuple[tuple[_Network, str], ...]] = tuple(
-    (ip_network(network), what)
-    for network, what in (
-        ("127.0.0.0/8", "this machine itself"),
-        ("0.0.0.0/8", "no host"),
-        ("169.254.0.0/16", "a link-local address"),
-        ("224.0.0.0/4", "a multicast address"),
-        ("240.0.0.0/4", "a reserved address"),
-        ("::/96", "this machine itself, or no host"),
-        ("fe80::/10", "a link-local address"),
-        ("fec0::/10", "a reserved address"),
-        ("ff00::/8", "a multicast address"),
-        # Addresses that stand for IPv4 ones (RFC 6052, 8215, 4380, 3056), and a cloud's metadata.
-        ("64:ff9b::/96", "a translated address"),
-        ("64:ff9b:1::/48", "a translated address"),
-        ("2001::/32", "a translated address"),
-        ("2002::/16", "a translated address"),
-        ("fd00:ec2::/32", "a cloud's own services"),
-    )
-)
-
-
 def _within(address: Address, network: _Network) -> bool:
     return address.version == network.version and address in network
 
@@ -284,5 +283,5 @@ def _inside(entry: _Network, special: _Network) -> bool:
 
 
 def _refused(what: str) -> SourceNotAllowed:
-    said = bad_source(f"leads to {what}; STREAMWARDEN_SOURCE_NETWORKS says what is allowed")
-    return SourceNotAllowed(str(said), field=said.field)
+    error = bad_source(f"leads to {what}; STREAMWARDEN_SOURCE_NETWORKS says what is allowed")
+    return SourceNotAllowed(str(error), field=error.field)

@@ -1,5 +1,4 @@
-"""Postgres: the pool, the migrations, and one repository a table.
+"""Postgres: connection pool, migrations, one repository for each table, and the journal of index rows.
 
-A leaf: it knows rows and SQL, and neither HTTP nor actors. The SQL is in ``queries`` and
-``migrations``.
+The SQL is in ``queries/*.sql`` and ``migrations/*.sql``.
 """

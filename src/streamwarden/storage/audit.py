@@ -1,4 +1,4 @@
-"""The table ``audit``: what was done by whom. Rows are added and read, never changed."""
+"""The table ``audit``: the audit trail. Rows are never changed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _END = Position(datetime.max.replace(tzinfo=UTC, microsecond=0), UUID(int=2**128
 
 
 class AuditRepository:
-    """Appends events, and finds them again, newest first."""
+    """Appends and reads audit events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def insert_many(self, events: Sequence[AuditEvent]) -> int:
-        """Append, in one round trip; harmless when repeated. Return how many were new.
+        """Append events in one round trip; return how many were new. Idempotent.
 
         Raises:
             RowsRefused: one of them can never be stored.
@@ -37,10 +37,10 @@ class AuditRepository:
         limit: int,
         cursor: str | None = None,
     ) -> Page[AuditEvent]:
-        """Return what was done within a time, newest first, by ``user`` or to them.
+        """Return a page of a range of time, newest first; ``user`` is the actor or the subject.
 
         Raises:
-            InvalidInput: the cursor is not one of ours.
+            InvalidInput: the cursor is not one that this list gave.
         """
         before = _END if cursor is None else decode_cursor(cursor)
         params = {
@@ -61,6 +61,6 @@ class AuditRepository:
         )
 
     def prune(self, before: datetime) -> int:
-        """Delete some of what is older than ``before``; return how many, 0 when none is left."""
+        """Delete a batch of rows older than ``before``; return how many, 0 when none is left."""
         (pruned,) = self._database.fetch_values(_SQL["prune"], {"before": before})
         return int(str(pruned))

@@ -1,24 +1,21 @@
-"""The table ``camera``: what an administrator has set up, and who may see it.
+"""The tables ``camera``, ``camera_source``, ``pulled_path`` and ``camera_grant``.
 
-The tables ``camera_source`` and ``pulled_path``: cameras that are pulled, and the paths set for them.
-
-The table ``camera_grant``: what a user may do with a camera that is not their own.
+A camera and its source are written in one transaction; so are a user's grants and the denials of what
+they lose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID, uuid4
 
-from psycopg import Connection
 from psycopg.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
-from psycopg.rows import TupleRow
 
 from streamwarden.errors import Conflict, InvalidInput, NotFound
-from streamwarden.model import Camera, CameraSource, Grant, Page, Source
-from streamwarden.storage.denials import DenialRow, put_denials
+from streamwarden.model import Camera, CameraSource, Denial, Grant, Page, Source
+from streamwarden.storage.denials import put_denials
 from streamwarden.storage.pool import (
     Database,
     Position,
@@ -29,72 +26,21 @@ from streamwarden.storage.pool import (
     load_queries,
 )
 
-_SOURCE_SQL = load_queries("source")
-
-
-class SourceColumns(Protocol):
-    """A source as it is written."""
-
-    @property
-    def url(self) -> str: ...  # noqa: D102 - the table's columns
-    @property
-    def sealed(self) -> bytes | None: ...  # noqa: D102 - likewise
-
-
-def put_source(connection: Connection[TupleRow], camera_id: UUID, source: SourceColumns) -> None:
-    """Write a camera's source within the transaction of ``connection``."""
-    columns = {"camera_id": camera_id, "url": source.url, "sealed": source.sealed}
-    connection.execute(_SOURCE_SQL["put"], columns)
-
-
-def remove_source(connection: Connection[TupleRow], camera_id: UUID) -> None:
-    """Remove a camera's source within the transaction of ``connection``."""
-    connection.execute(_SOURCE_SQL["remove"], {"camera_id": camera_id})
-
-
-class SourceRepository:
-    """Reads sources, which ``CameraRepository`` writes; keeps the paths that were set for them."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def get(self, camera_id: UUID) -> Source | None:
-        """Return the camera's source, None where it pushes."""
-        return self._database.fetch_one(_SOURCE_SQL["get"], {"camera_id": camera_id}, row=Source)
-
-    def all(self) -> list[CameraSource]:
-        """Return every source, of inactive cameras too."""
-        return self._database.fetch_all(_SOURCE_SQL["all"], row=CameraSource)
-
-    def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
-        """Replace sealed credentials by the same under another key; False if they have changed."""
-        params = {"camera_id": camera_id, "before": before, "after": after}
-        return self._database.execute(_SOURCE_SQL["renew"], params) > 0
-
-    def paths_set(self) -> set[str]:
-        """Return the paths that the media server may have from us."""
-        return {str(path) for path in self._database.fetch_values(_SOURCE_SQL["paths_set"])}
-
-    def note_path(self, path: str) -> None:
-        """Note that a path is about to be set. Harmless when repeated."""
-        self._database.execute(_SOURCE_SQL["note_path"], {"path": path})
-
-    def forget_path(self, path: str) -> None:
-        """Note that the media server has it no more. Harmless when repeated."""
-        self._database.execute(_SOURCE_SQL["forget_path"], {"path": path})
-
-
 _SQL = load_queries("camera")
+_SOURCE_SQL = load_queries("source")
+_GRANT_SQL = load_queries("grant")
+MOST_GRANTS: Final = 4_000
+"""Rows that are listed for one camera: a thousand users with all four actions."""
 
 
 class PathTaken(Conflict):
-    """Another camera publishes to this path already."""
+    """Another camera has this path."""
 
     code = "path_taken"
 
 
 class CameraRepository:
-    """Cameras by id, and the ones that a user may see."""
+    """Reads and writes ``camera``, and writes ``camera_source`` with it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -112,9 +58,9 @@ class CameraRepository:
         path: str | None = None,
         status: str = "active",
         camera_id: UUID | None = None,
-        source: SourceColumns | None = None,
+        source: Source | None = None,
     ) -> Camera:
-        """Add a camera, with its source if it is pulled; its path defaults to its id.
+        """Add a camera and, where it is pulled, its source. The path defaults to the id.
 
         Raises:
             PathTaken: another camera has this path.
@@ -139,13 +85,13 @@ class CameraRepository:
         path: str | None = None,
         status: str | None = None,
         owner: str | None = None,
-        source: SourceColumns | None = None,
+        source: Source | None = None,
         drop_source: bool = False,
     ) -> Camera | None:
-        """Change what is given; return the camera as it is now, None where there is none.
+        """Change the arguments that are not None; return the changed camera, None if there is none.
 
-        The camera's wish takes over a new path or owner in the same transaction.
-        ``drop_source``: it is pulled no longer.
+        The camera's desired state takes over a new path or owner in the same transaction.
+        ``drop_source`` removes the source: the camera is no longer pulled.
 
         Raises:
             PathTaken: another camera has this path.
@@ -157,17 +103,17 @@ class CameraRepository:
     def remove(self, camera_id: UUID) -> bool:
         """Remove the camera and its grants; its recordings stay. False where there was none.
 
-        End its wish first (``StreamRepository.unwant``), or it would be recorded for ever.
+        Call ``StreamRepository.unwant`` first, or the camera is recorded for ever.
         """
         return self._database.execute(_SQL["remove"], {"id": camera_id}) > 0
 
     def list_visible(
         self, user_sub: str | None, *, limit: int, cursor: str | None = None
     ) -> Page[Camera]:
-        """Return cameras that ``user_sub`` owns or has a grant for, oldest first; all for None.
+        """Return the cameras that ``user_sub`` owns or has a grant for, oldest first; all for None.
 
         Raises:
-            InvalidInput: the cursor is not one of ours.
+            InvalidInput: the cursor is not one that this list gave.
         """
         after = decode_cursor(cursor)
         params = {"after_moment": after.moment, "after_id": after.id, "limit": limit + 1}
@@ -179,7 +125,7 @@ class CameraRepository:
         return _page(found, limit)
 
     def existing(self, ids: Collection[UUID]) -> set[UUID]:
-        """Return those of ``ids`` that are cameras."""
+        """Return the ids that belong to a camera."""
         found = self._database.fetch_values(_SQL["existing"], {"ids": list(ids)})
         return {UUID(str(camera_id)) for camera_id in found}
 
@@ -193,18 +139,19 @@ class CameraRepository:
         columns: dict[str, object],
         camera_id: UUID,
         *,
-        source: SourceColumns | None,
+        source: Source | None,
         drop_source: bool = False,
     ) -> Camera | None:
-        """Write the camera and its source in one transaction; return it as it is then."""
+        """Write the camera and its source in one transaction; return the camera."""
         try:
             with self._database.connection() as connection:
                 if not connection.execute(_SQL[query], columns).rowcount:
                     return None
                 if drop_source:
-                    remove_source(connection, camera_id)
+                    connection.execute(_SOURCE_SQL["remove"], {"camera_id": camera_id})
                 if source is not None:
-                    put_source(connection, camera_id, source)
+                    row = {"camera_id": camera_id, "url": source.url, "sealed": source.encrypted}
+                    connection.execute(_SOURCE_SQL["put"], row)
                 return fetch_one(connection, _SQL["get"], {"id": camera_id}, row=Camera)
         except UniqueViolation as error:
             if error.diag.constraint_name != "camera_path_taken":
@@ -221,37 +168,51 @@ def _page(found: list[Camera], limit: int) -> Page[Camera]:
     )
 
 
-_GRANT_SQL = load_queries("grant")
+class SourceRepository:
+    """Reads ``camera_source``, and keeps ``pulled_path``: the paths set at the media server."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-MOST_GRANTS: Final = 4_000
-"""Rows of one camera that are listed: a thousand users with all four actions."""
+    def get(self, camera_id: UUID) -> Source | None:
+        """Return the camera's source, None where the camera publishes."""
+        return self._database.fetch_one(_SOURCE_SQL["get"], {"camera_id": camera_id}, row=Source)
 
+    def all(self) -> list[CameraSource]:
+        """Return every source, also of inactive cameras."""
+        return self._database.fetch_all(_SOURCE_SQL["all"], row=CameraSource)
 
-class GrantedAction(Protocol):
-    """What is granted to one user; a window of recorded time, open where None."""
+    def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
+        """Replace the encrypted credentials; return False where they are no longer ``before``."""
+        params = {"camera_id": camera_id, "before": before, "after": after}
+        return self._database.execute(_SOURCE_SQL["renew"], params) > 0
 
-    @property
-    def action(self) -> str: ...  # noqa: D102 - the table's columns
-    @property
-    def from_(self) -> datetime | None: ...  # noqa: D102 - likewise
-    @property
-    def until(self) -> datetime | None: ...  # noqa: D102 - likewise
+    def paths_set(self) -> set[str]:
+        """Return the paths that may have been set at the media server."""
+        return {str(path) for path in self._database.fetch_values(_SOURCE_SQL["paths_set"])}
+
+    def note_path(self, path: str) -> None:
+        """Record that a path is about to be set. Idempotent."""
+        self._database.execute(_SOURCE_SQL["note_path"], {"path": path})
+
+    def forget_path(self, path: str) -> None:
+        """Record that the media server no longer has the path. Idempotent."""
+        self._database.execute(_SOURCE_SQL["forget_path"], {"path": path})
 
 
 class GrantRepository:
-    """Granted actions: ``view``, ``recordings``, ``control``, ``publish``."""
+    """Reads and writes ``camera_grant``: ``view``, ``recordings``, ``control``, ``publish``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def of_user(self, camera_id: UUID, user_sub: str) -> list[Grant]:
-        """Return what ``user_sub`` has been granted on this camera."""
+        """Return one user's grants on a camera."""
         params = {"camera_id": camera_id, "user_sub": user_sub}
         return self._database.fetch_all(_GRANT_SQL["of_user"], params, row=Grant)
 
     def of_camera(self, camera_id: UUID) -> list[Grant]:
-        """Return what was granted on this camera, by user."""
+        """Return all grants on a camera, ordered by user."""
         params = {"camera_id": camera_id, "limit": MOST_GRANTS}
         return self._database.fetch_all(_GRANT_SQL["of_camera"], params, row=Grant)
 
@@ -264,17 +225,17 @@ class GrantRepository:
         from_: datetime | None = None,
         until: datetime | None = None,
     ) -> None:
-        """Grant one action, or give it another window. Harmless when repeated.
+        """Grant one action, or change its time range. Idempotent.
 
         Raises:
             NotFound: no such camera.
-            InvalidInput: no such action, or a window that this action cannot have.
+            InvalidInput: no such action, or a time range that it cannot have.
         """
         grant = Grant(user_sub=user_sub, action=action, from_=from_, until=until)
         self.replace(camera_id, user_sub, [grant], withdrawing=())
 
     def remove(self, camera_id: UUID, user_sub: str, action: str) -> bool:
-        """Take one grant back; False where there was none."""
+        """Withdraw one grant; return False where there was none."""
         params = {"camera_id": camera_id, "user_sub": user_sub, "action": action}
         return self._database.execute(_GRANT_SQL["remove"], params) > 0
 
@@ -282,14 +243,14 @@ class GrantRepository:
         self,
         camera_id: UUID,
         user_sub: str,
-        grants: Sequence[GrantedAction],
+        grants: Sequence[Grant],
         *,
         withdrawing: Sequence[str] | None = None,
-        denials: Sequence[DenialRow] = (),
+        denials: Sequence[Denial] = (),
     ) -> list[Grant]:
-        """Give a user exactly these grants, or add them and take ``withdrawing`` back.
+        """Make ``grants`` all that a user has, or add them and withdraw the actions ``withdrawing``.
 
-        ``denials`` of what they held are written in the same transaction. Returns what was before.
+        ``denials`` are written in the same transaction. Returns the user's grants before the call.
 
         Raises:
             NotFound, InvalidInput: as ``put``.

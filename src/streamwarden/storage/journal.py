@@ -1,7 +1,6 @@
-"""The indexer's journal: rows on their way to Postgres, in a file that survives us.
+"""A write-ahead queue of index rows, on disk until Postgres has them.
 
-A row is appended by whoever has finished a file or changed a gap, and dropped once Postgres has it.
-Inserting is idempotent, so a journal that is read again after a crash does no harm. Not synced: a
+Inserts are idempotent, so a journal that is replayed after a crash does no harm. It is not synced: a
 segment's row can be rebuilt from its file.
 """
 
@@ -27,16 +26,16 @@ log = structlog.get_logger(__name__)
 Entry = Segment | Gap
 
 _KEPT_IN_MEMORY: Final = 10_000
-"""Entries that the disk refused are kept in memory, this many at most."""
+"""Entries that could not be written to disk are kept in memory, at most this many."""
 _LINE_BYTES: Final = 1024
 _MIN_READ_BYTES: Final = 65536
 _COMPACT_BYTES: Final = 1 << 20
-"""So much may lie before the first row that waits, while rows keep coming."""
+"""Compact the file when this much of it precedes the first waiting row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The first rows of the journal; ``size_bytes`` and ``refused`` say what ``done`` drops."""
+    """The first rows of the journal; the other fields count what ``done`` drops."""
 
     entries: tuple[Entry, ...]
     lines: int
@@ -45,7 +44,7 @@ class Batch:
 
 
 class Journal:
-    """A queue of rows in a file. Any thread; every call is short."""
+    """A queue of rows in a file. Thread-safe; every call is short."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +52,7 @@ class Journal:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._head = 0
         self._waiting, self._tail = _scan(self._fd)
-        # A line that a crash has torn would run into the next one.
+        # A torn last line would run into the next one.
         os.ftruncate(self._fd, self._tail)
         self._refused: list[Entry] = []
         self._refused_at: datetime | None = None
@@ -61,24 +60,24 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many rows are not yet in Postgres."""
+        """The number of rows that are not yet in Postgres."""
         return self._waiting + len(self._refused)
 
     def waiting_since(self) -> datetime | None:
-        """Return when the oldest row that waits was appended, None when none waits."""
+        """Return when the oldest waiting row was appended, None where none waits."""
         with self._lock:
             lines = self._lines(1)
         return _appended_at(lines[0]) if lines else self._refused_at
 
     def tell(self, call: Callable[[], None]) -> None:
-        """Call this after every append from now on."""
+        """Call ``call`` after every append from now on."""
         self._told = call
 
     def append(self, entries: Sequence[Entry], at: datetime) -> None:
-        """Add rows at the end; when the disk is full they wait in memory.
+        """Append rows; while the disk is full they wait in memory.
 
         Raises:
-            OSError: the disk refuses and memory holds as much as it may.
+            OSError: the disk is full and so is the memory limit.
         """
         data = b"".join(encode(entry, at) for entry in entries)
         with self._lock:
@@ -87,7 +86,7 @@ class Journal:
         self._told()
 
     def take(self, limit: int) -> Batch:
-        """Return the first rows, without dropping them."""
+        """Return the first rows without dropping them."""
         with self._lock:
             lines = self._lines(limit)
             refused = self._refused[: limit - len(lines)]
@@ -100,7 +99,7 @@ class Journal:
             )
 
     def done(self, batch: Batch) -> None:
-        """Drop what ``take`` returned: Postgres has it."""
+        """Drop a batch that Postgres now has."""
         with self._lock:
             self._head += batch.size_bytes
             self._waiting -= batch.lines
@@ -114,11 +113,11 @@ class Journal:
                 self._move_to_front()
 
     def close(self) -> None:
-        """Close the file; what waits in it is read again at the next start."""
+        """Close the file; its waiting rows are read again at the next start."""
         os.close(self._fd)
 
     def _write(self, data: bytes, entries: Sequence[Entry]) -> bool:
-        """Write to the file, or keep in memory what the disk refuses; return which."""
+        """Write to the file, or keep the entries in memory; return whether the file has them."""
         try:
             _write_whole(self._fd, data, self._tail)
         except OSError:
@@ -132,7 +131,7 @@ class Journal:
         return True
 
     def _move_to_front(self) -> None:
-        """Give back the room of what is done; a crash before the cut leaves some rows twice."""
+        """Free the space of dropped rows; a crash before the truncation leaves some rows twice."""
         _write_whole(self._fd, os.pread(self._fd, self._tail - self._head, self._head), 0)
         self._cut(self._tail - self._head)
 
@@ -153,7 +152,7 @@ def _write_whole(fd: int, data: bytes, position: int) -> None:
 
 
 def _scan(fd: int) -> tuple[int, int]:
-    """Return how many whole lines a file has, and where the last of them ends."""
+    """Return the number of whole lines in a file, and the offset where the last one ends."""
     count = position = end = 0
     while chunk := os.pread(fd, 1 << 20, position):
         count += chunk.count(b"\n")
@@ -164,7 +163,7 @@ def _scan(fd: int) -> tuple[int, int]:
 
 
 def read_pending(path: Path) -> list[Entry]:
-    """Return the rows in a journal that may belong to a running server; nothing is changed."""
+    """Return the rows of a journal without changing it; a running server may own it."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
@@ -174,7 +173,7 @@ def read_pending(path: Path) -> list[Entry]:
 
 
 def encode(entry: Entry, at: datetime) -> bytes:
-    """Return a row that is appended at ``at`` as one line of JSON."""
+    """Return a row, appended at ``at``, as one line of JSON."""
     kind = "segment" if isinstance(entry, Segment) else "gap"
     fields = {name: getattr(entry, name) for name in entry.__slots__}
     line = {"kind": kind, "appended_at": at, **fields}
@@ -185,7 +184,7 @@ def _appended_at(line: bytes) -> datetime | None:
     try:
         return datetime.fromisoformat(json.loads(line)["appended_at"])
     except (ValueError, KeyError, TypeError):
-        # A line that a crash has torn, or of a version that did not say it. It goes with its batch.
+        # A torn line, or one of a version without this field. It is dropped with its batch.
         return None
 
 
@@ -198,7 +197,7 @@ def _plain(value: object) -> str:
 
 
 def decode(line: bytes) -> Entry | None:
-    """Return the row of one line; None, and a warning, for a line that a crash has torn."""
+    """Return the row of one line; log a warning and return None for a torn line."""
     try:
         fields: dict[str, Any] = json.loads(line)
         kind = fields.pop("kind")

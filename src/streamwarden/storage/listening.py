@@ -1,4 +1,4 @@
-"""LISTEN on a connection of its own (Postgres, "LISTEN"): who writes a row tells who holds a copy."""
+"""A connection of its own for LISTEN: changes of denials and blocks, as their writers commit them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _PATIENCE_S: Final = 5.0
 
 
 class Notices:
-    """What was sent on one channel since the last look."""
+    """The notifications of one channel."""
 
     def __init__(self, connection: BoundedConnection) -> None:
         self._connection = connection
 
     def wait(self, timeout_s: float) -> Sequence[str]:
-        """Return the payloads that are there, or that come within ``timeout_s``; maybe none.
+        """Return the payloads that have arrived or arrive within ``timeout_s``, or none.
 
         Raises:
             StorageUnavailable: the connection is lost.
         """
         try:
-            # One is waited for, and whatever came with it is taken along.
+            # Waits for one; others that arrived with it are returned too.
             return [
                 notice.payload
                 for notice in self._connection.notifies(timeout=timeout_s, stop_after=1)
@@ -36,7 +36,7 @@ class Notices:
             raise unavailable(error) from error
 
     def check(self) -> None:
-        """See that the other end still answers; raise StorageUnavailable."""
+        """Raise StorageUnavailable unless the server still answers."""
         try:
             self._connection.execute(_SQL["check"])
         except (OperationalError, InterfaceError) as error:
@@ -45,7 +45,7 @@ class Notices:
 
 @contextmanager
 def listening(url: str, *, application_name: str) -> Iterator[Notices]:
-    """Listen to changes of denials and blocks within the block.
+    """Listen for changes of denials and blocks inside the ``with`` block.
 
     Raises:
         StorageUnavailable: Postgres does not answer.

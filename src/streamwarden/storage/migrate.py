@@ -1,10 +1,7 @@
-"""Brings a database to this program's schema: numbered SQL files, applied once and in order.
+"""Schema migrations: numbered SQL files, applied once and in order.
 
-A released file is never edited: its SHA-256 is kept with the database, and a file that differs from
-what was applied is refused, as is a database that a newer program has migrated.
-
-
-Migrations at the start of the API role, also where Postgres comes up later than we do.
+A released file is never edited: the database keeps the SHA-256 of each applied file, and a file that
+differs is refused. So is a database that a newer program has migrated.
 """
 
 from __future__ import annotations
@@ -33,14 +30,14 @@ _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 
 class MigrationError(ConfigError):
-    """This program and this database do not go together; the message says which is older."""
+    """The program and the database do not match; the message says which one is older."""
 
     code = "migration_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A migration as the database remembers it."""
+    """A migration as the database has recorded it."""
 
     version: int
     name: str
@@ -49,7 +46,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """One file of ``migrations``: ``NNNN_name.sql`` and its SHA-256 in hexadecimal."""
+    """One file ``migrations/NNNN_name.sql``; ``checksum`` is its SHA-256 in hexadecimal."""
 
     version: int
     name: str
@@ -65,7 +62,7 @@ def known_migrations() -> tuple[Migration, ...]:
 
 
 def parse_migration(file_name: str, sql: bytes) -> Migration:
-    """Return the migration that a file holds.
+    """Return the migration of a file.
 
     Raises:
         ValueError: the file is not named ``NNNN_name.sql``.
@@ -77,9 +74,9 @@ def parse_migration(file_name: str, sql: bytes) -> Migration:
 
 
 def migrate(url: str, *, known: Sequence[Migration] | None = None) -> list[Migration]:
-    """Apply what is missing, each file in a transaction of its own; return what was applied.
+    """Apply the missing files, each in its own transaction; return them.
 
-    Processes that migrate at once take turns; the later ones find nothing to do.
+    An advisory lock serializes processes that migrate at the same time.
 
     Raises:
         MigrationError: a file was changed after it was applied, or the database is newer.
@@ -96,7 +93,7 @@ def migrate(url: str, *, known: Sequence[Migration] | None = None) -> list[Migra
 
 
 def pending(url: str, *, known: Sequence[Migration] | None = None) -> list[Migration]:
-    """Return what ``migrate`` would apply, changing nothing. Raises what ``migrate`` raises."""
+    """Return what ``migrate`` would apply, without applying it. Raises as ``migrate`` does."""
     with _session(url) as connection:
         has_history = connection.execute(_SQL["has_history"]).fetchone() == (True,)
         applied = _history(connection) if has_history else []
@@ -107,7 +104,7 @@ def missing_migrations(known: Sequence[Migration], applied: Sequence[Applied]) -
     """Return the migrations that follow those applied.
 
     Raises:
-        MigrationError: what was applied is not where ``known`` begins.
+        MigrationError: ``applied`` is not the beginning of ``known``.
     """
     newest = known[-1].version if known else 0
     if applied and applied[-1].version > newest:
@@ -160,7 +157,7 @@ _AGAIN_S: Final = 2.0
 
 
 class Migrating:
-    """Applies what is pending; while Postgres is away, it asks again and again."""
+    """The migration at the start of the API role; retried on a thread while Postgres is away."""
 
     def __init__(self, url: str, *, on_failure: Callable[[str], None]) -> None:
         self._url = url
@@ -170,7 +167,7 @@ class Migrating:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Migrate now if Postgres is there, otherwise as soon as it is.
+        """Migrate now, or as soon as Postgres answers.
 
         Raises:
             StreamwardenError: the database is newer than this program, or was changed by hand.
@@ -181,7 +178,7 @@ class Migrating:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop retrying."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_AGAIN_S)

@@ -1,18 +1,7 @@
-"""Connections to Postgres: a bounded pool that outlives the server it connects to.
+"""Postgres access: the connection pool, named queries, and cursors of paged lists.
 
-One session with Postgres, which gives up on a server that has frozen.
-
-``statement_timeout`` is the server's promise; a server that is stopped, swapped out or behind a
-dead network keeps none, and a Unix socket has no timeout of its own. So the client counts too.
-
-
-Named queries: the SQL of a repository, read once from ``queries/<name>.sql``.
-
-A file holds blocks that start with ``-- name: <name>``, as in aiosql and procrastinate. Queries are
-bytes, which psycopg takes as trusted SQL; values only ever travel as parameters.
-
-
-Where a page of a list ended: the key of its last item, opaque to the one who hands it back.
+``statement_timeout`` is the server's promise. A server that is stopped, swapped out or behind a dead
+network does not keep it, and a Unix socket has no timeout, so the client limits every exchange too.
 """
 
 from __future__ import annotations
@@ -46,68 +35,28 @@ from psycopg_pool import ConnectionPool
 
 from streamwarden.errors import ConfigError, InvalidInput, StreamwardenError, Unavailable
 
-RV = TypeVar("RV")
-
-
-_PATIENCE_S = 15.0
-"""More than any statement timeout of ours: the server's own refusal keeps the session."""
-
-
-_CHECK_PATIENCE_S = 1.0
-
-
-_POLL_S = 0.1
-"""psycopg's own interval between looks at interrupts."""
-
-
-class BoundedConnection(Connection[TupleRow]):
-    """A connection that is closed when one exchange takes longer than its patience."""
-
-    patience_s = _PATIENCE_S
-
-    def wait(self, gen: PQGen[RV], interval: float = _POLL_S, timeout: float | None = None) -> RV:
-        """Run ``gen`` to its end, as psycopg does, in bounded time.
-
-        Raises:
-            OperationalError: no answer came in time; the connection is closed.
-        """
-        if timeout is not None:
-            # Waiting for notices: no interrupt comes to that thread, which need not wake for one.
-            return super().wait(gen, max(interval, timeout), timeout)
-        try:
-            return super().wait(gen, interval, self.patience_s)
-        except _WaitTimeout as error:
-            self.close()
-            raise OperationalError(f"no answer within {self.patience_s:g} s") from error
-
-    @staticmethod
-    def check(connection: BoundedConnection) -> None:
-        """See that the session still lives before it is lent, in about a second."""
-        patience_s = connection.patience_s
-        connection.patience_s = _CHECK_PATIENCE_S
-        try:
-            ConnectionPool.check_connection(connection)
-        finally:
-            connection.patience_s = patience_s
-
-
 T = TypeVar("T")
-
-
+RV = TypeVar("RV")
 Params = Mapping[str, object]
 
-
-_CONNECT_TIMEOUT_S = 2
-"""libpq waits for ever by default, and no less than two seconds when asked."""
-
-
 _NO_PARAMS: Params = {}
+_CONNECT_TIMEOUT_S = 2
+"""libpq waits for ever by default; 2 s is the least that it accepts."""
+_PATIENCE_S = 15.0
+"""Longer than every statement timeout of ours: the server's own refusal keeps the session."""
+_CHECK_PATIENCE_S = 1.0
+_POLL_S = 0.1
+"""psycopg's own interval between checks for interrupts."""
+_HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
+_LAYOUT = struct.Struct(">q16s")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class StorageUnavailable(Unavailable):
-    """Postgres does not answer now: away, starting, full or too slow. Later it may.
+    """Postgres does not answer: it is down, starting, full or too slow.
 
-    ``reason`` is what libpq says, for an operator: it names hosts and users, never a password.
+    ``reason`` is libpq's message, for operators: it names hosts and users, never a password.
     """
 
     code = "storage_unavailable"
@@ -118,25 +67,55 @@ class StorageUnavailable(Unavailable):
 
 
 class RowsRefused(StreamwardenError):
-    """A row among those written can never be stored: it contradicts itself or does not fit.
+    """A row of the batch can never be stored: it violates a constraint or does not fit its column.
 
-    Nothing of the batch was written. Repeating it is no use; writing its rows singly shows which.
+    No row of the batch was written. Writing the rows one by one finds the bad one.
     """
 
     code = "rows_refused"
 
 
+class BoundedConnection(Connection[TupleRow]):
+    """A connection that is closed when one exchange takes longer than ``patience_s``."""
+
+    patience_s = _PATIENCE_S
+
+    def wait(self, gen: PQGen[RV], interval: float = _POLL_S, timeout: float | None = None) -> RV:
+        """Run ``gen`` as psycopg does, but in bounded time.
+
+        Raises:
+            OperationalError: no answer came in time; the connection is closed.
+        """
+        if timeout is not None:
+            # A wait for notifications; its thread gets no interrupts, so it need not poll for them.
+            return super().wait(gen, max(interval, timeout), timeout)
+        try:
+            return super().wait(gen, interval, self.patience_s)
+        except _WaitTimeout as error:
+            self.close()
+            raise OperationalError(f"no answer within {self.patience_s:g} s") from error
+
+    @staticmethod
+    def check(connection: BoundedConnection) -> None:
+        """Check that the session is alive before it is lent; takes about a second at most."""
+        patience_s = connection.patience_s
+        connection.patience_s = _CHECK_PATIENCE_S
+        try:
+            ConnectionPool.check_connection(connection)
+        finally:
+            connection.patience_s = patience_s
+
+
 class Database:
     """A pool of connections to one database.
 
-    Opening waits for nothing, so a program can start while Postgres is away; a connection that
-    broke is replaced when the next one is asked for. Sessions speak UTC. A caller waits ``wait_s``
-    for a connection, ``statement_timeout_s`` for an answer, and a bounded time for a server that
-    has frozen.
+    ``open`` does not wait, so a program can start while Postgres is away; a broken connection is
+    replaced when the next one is borrowed. Sessions use UTC. A caller waits ``wait_s`` for a
+    connection, ``statement_timeout_s`` for an answer, and a bounded time for a frozen server.
 
     Raises:
-        ConfigError: ``url`` is no connection string. The message does not repeat it: it may hold a
-            password.
+        ConfigError: ``url`` is not a connection string. The message does not repeat it: it may hold
+            a password.
     """
 
     def __init__(
@@ -158,8 +137,8 @@ class Database:
             open=False,
             name=application_name,
             timeout=wait_s,
-            # A longer attempt backs off for minutes and leaves a returned server unnoticed; whoever
-            # asks for a connection next starts a new attempt anyway.
+            # A longer attempt backs off for minutes and misses a server that has returned; the next
+            # borrower starts a new attempt anyway.
             reconnect_timeout=wait_s,
             check=BoundedConnection.check,
             num_workers=2,
@@ -178,8 +157,8 @@ class Database:
         """Lend a connection for one transaction: committed at the end, rolled back on an error.
 
         Raises:
-            StorageUnavailable: no connection in time, or it was lost. Whether the transaction took
-                place is then unknown, so writes are made to be repeatable.
+            StorageUnavailable: no connection in time, or it was lost. Whether the transaction was
+                committed is then unknown, so all writes are idempotent.
         """
         try:
             with self._pool.connection() as connection:
@@ -237,15 +216,15 @@ def fetch_one(
 
 
 def unavailable(error: Error) -> StorageUnavailable:
-    """Say that Postgres is away; what it said itself is kept out of the message for users."""
+    """Return the error to raise; libpq's own text goes into ``reason``, not into the message."""
     return StorageUnavailable("the database does not answer", reason=str(error))
 
 
 def session_conninfo(url: str, *, statement_timeout_s: float, application_name: str) -> str:
-    """Return ``url`` as a connection string for our sessions.
+    """Return ``url`` as a connection string with the settings of our sessions.
 
     Raises:
-        ConfigError: it is no connection string.
+        ConfigError: ``url`` is not a connection string.
     """
     try:
         given = conninfo_to_dict(url)
@@ -263,7 +242,7 @@ def session_conninfo(url: str, *, statement_timeout_s: float, application_name: 
 
 
 def hosts_of(url: str) -> tuple[str, ...]:
-    """Return the hosts that a connection string names, none for a socket or for what is none."""
+    """Return the hosts in a connection string; none for a socket or an invalid string."""
     try:
         given = conninfo_to_dict(url)
     except Error:
@@ -276,17 +255,18 @@ def _cursor(connection: Connection[TupleRow], rows: RowFactory[T]) -> Cursor[T]:
     return connection.cursor(row_factory=rows)
 
 
-_HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
-
-
 def load_queries(name: str) -> Mapping[str, bytes]:
-    """Return the queries of ``queries/<name>.sql`` by name."""
+    """Return the queries of ``queries/<name>.sql`` by name.
+
+    Each begins with ``-- name: <name>``, as in aiosql and procrastinate. They are bytes, which psycopg
+    accepts as trusted SQL; values are only ever passed as parameters.
+    """
     file = resources.files(__package__) / "queries" / f"{name}.sql"
     return parse_queries(file.read_text(encoding="utf-8"))
 
 
 def parse_queries(text: str) -> Mapping[str, bytes]:
-    """Split ``text`` at its headings.
+    """Split ``text`` at its ``-- name:`` lines.
 
     Raises:
         ValueError: text before the first heading, a name used twice, or a query without SQL.
@@ -309,17 +289,8 @@ def _without_comments(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-_LAYOUT = struct.Struct(">q16s")
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-_MILLISECOND = timedelta(milliseconds=1)
-
-
 class Position(NamedTuple):
-    """A key in a list ordered by time, then id; sorts as Postgres sorts the pair."""
+    """The sort key of a list ordered by time, then id; compares as Postgres compares the pair."""
 
     moment: datetime
     id: UUID
@@ -329,7 +300,7 @@ BEGINNING = Position(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 def encode_cursor(position: Position) -> str:
-    """Write ``position`` as 32 characters that are safe in a URL."""
+    """Return ``position`` as 32 URL-safe characters, opaque to clients."""
     milliseconds = (position.moment - _EPOCH) // _MILLISECOND
     return base64.urlsafe_b64encode(_LAYOUT.pack(milliseconds, position.id.bytes)).decode()
 
@@ -338,7 +309,7 @@ def decode_cursor(cursor: str | None) -> Position:
     """Return the position that ``cursor`` names, the beginning for None.
 
     Raises:
-        InvalidInput: it is no cursor of ours; the field is ``cursor``.
+        InvalidInput: ``cursor`` is not one that `encode_cursor` made.
     """
     if cursor is None:
         return BEGINNING

@@ -1,14 +1,7 @@
-"""A camera's recordings as its user sees them: segments and gaps in one list, in time order.
+"""The index of recordings: the tables ``segment`` and ``gap``, one list of both, and sums over them.
 
-The table ``segment``: the index of whole files on disk.
-
-A row is ``stored``, then ``deleting`` from before its file is unlinked until after; only a marked
-row is ever deleted, so a deletion that was cut off is found again and no file is lost sight of.
-
-
-The table ``gap``: the ledger of what was wanted and not recorded.
-
-What was recorded and what is missing over all cameras, for those who operate them.
+A segment's row is ``stored``, then ``deleting`` from before its file is unlinked until after. Only a
+marked row is ever deleted, so an interrupted deletion is resumed and every file keeps its row.
 """
 
 from __future__ import annotations
@@ -38,7 +31,7 @@ _GAP_SQL = load_queries("gap")
 
 
 class RecordingsRepository:
-    """Reads ``segment`` and ``gap`` together, by index at any size."""
+    """Reads ``segment`` and ``gap`` as one list; the queries use indexes at any table size."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,10 +45,10 @@ class RecordingsRepository:
         limit: int,
         cursor: str | None = None,
     ) -> Page[Segment | Gap]:
-        """Return what overlaps ``from_`` to ``to``, ordered by start, at most ``limit`` items.
+        """Return segments and gaps that overlap ``from_`` to ``to``, ordered by start.
 
         Raises:
-            InvalidInput: the cursor is not one of ours.
+            InvalidInput: the cursor is not one that this list gave.
         """
         after = decode_cursor(cursor)
         params = {
@@ -88,20 +81,20 @@ _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 _MARK_BATCH = 10_000
-"""Rows marked in one transaction: well within a statement's time."""
+"""Rows marked in one transaction, well within the statement timeout."""
 
 
 class SegmentRepository:
-    """Writes and reads the index. Reads show stored segments only, unless they say otherwise."""
+    """Reads and writes ``segment``. Reads return stored segments only, unless they say otherwise."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def insert_many(self, rows: Sequence[Segment]) -> int:
-        """Insert what is new, in one round trip; return how many were.
+        """Insert new segments in one round trip; return how many were new.
 
-        A segment counts as known by its id or by its camera, run and number, so a repeated batch
-        changes nothing.
+        A segment is known by its id or by its camera, run and number, so a repeated batch changes
+        nothing.
 
         Raises:
             RowsRefused: one of them ends before it starts, or has a negative size or length.
@@ -109,7 +102,7 @@ class SegmentRepository:
         return self._database.write_rows(_SEGMENT_SQL["insert_many"], rows, Segment.__slots__)
 
     def get(self, camera_id: UUID, segment_id: UUID) -> Segment | None:
-        """Return the segment, None where this camera has no such one."""
+        """Return the segment, None where the camera has none with this id."""
         params = {"id": segment_id, "camera_id": camera_id}
         return self._database.fetch_one(_SEGMENT_SQL["get"], params, row=Segment)
 
@@ -119,20 +112,10 @@ class SegmentRepository:
             _SEGMENT_SQL["latest"], {"camera_id": camera_id}, row=Segment
         )
 
-    def last_end(self, camera_id: UUID) -> datetime | None:
-        """Return when the camera's last segment ended, whether or not it is being deleted."""
-        (found,) = self._database.fetch_values(_SEGMENT_SQL["last_end"], {"camera_id": camera_id})
-        return found if isinstance(found, datetime) else None
-
-    def max_run(self, camera_id: UUID) -> int:
-        """Return the highest run in the index, 0 where there is none."""
-        (found,) = self._database.fetch_values(_SEGMENT_SQL["max_run"], {"camera_id": camera_id})
-        return found if isinstance(found, int) else 0
-
     def in_range(
         self, camera_id: UUID, from_: datetime, to: datetime, *, limit: int | None = None
     ) -> list[Segment]:
-        """Return the segments that overlap ``from_`` to ``to``, in time order; all for no limit."""
+        """Return the segments that overlap ``from_`` to ``to``, in time order, all without ``limit``."""
         params = {
             "camera_id": camera_id,
             "from": from_,
@@ -150,26 +133,26 @@ class SegmentRepository:
         camera_id: UUID | None = None,
         ended_before: datetime = _END_OF_TIME,
     ) -> list[Segment]:
-        """Return the segments that ended first, over all cameras or of one."""
+        """Return the segments that ended first, of all cameras or of one."""
         params = {"camera_id": camera_id, "ended_before": ended_before, "limit": limit}
         query = "oldest" if camera_id is None else "oldest_of_camera"
         return self._database.fetch_all(_SEGMENT_SQL[query], params, row=Segment)
 
     def usage(self) -> list[Usage]:
-        """Return what each camera's segments take up.
+        """Return the number and size of each camera's segments.
 
-        Reads the whole table, about a second at ten million rows: ask once and count on.
+        Scans the whole table (about a second for ten million rows): call it once and keep counting.
         """
         return self._database.fetch_all(_SEGMENT_SQL["usage"], row=Usage)
 
     def camera_ids(self) -> list[UUID]:
-        """Return every camera that has segments, removed cameras too."""
+        """Return every camera that has segments, also removed ones."""
         return [
             UUID(str(found)) for found in self._database.fetch_values(_SEGMENT_SQL["camera_ids"])
         ]
 
     def mark_deleting(self, ids: Collection[UUID]) -> int:
-        """Mark segments before their files are unlinked; return how many were not marked yet."""
+        """Mark segments before their files are unlinked; return how many are newly marked."""
         return (
             self._database.execute(_SEGMENT_SQL["mark_deleting"], {"ids": list(ids)}) if ids else 0
         )
@@ -177,8 +160,8 @@ class SegmentRepository:
     def mark_camera_deleting(self, camera_id: UUID) -> int:
         """Mark all segments of a camera, in batches; return how many.
 
-        What its recorder stores later is marked as it comes. Cut off half-way, the rest stays stored
-        until the call is repeated or retention comes.
+        Segments that its recorder stores later are marked on insert. After an interruption the rest
+        stays stored until the call is repeated or retention deletes it.
         """
         self._database.execute(_SEGMENT_SQL["give_up"], {"camera_id": camera_id})
         params = {"camera_id": camera_id, "limit": _MARK_BATCH}
@@ -188,7 +171,7 @@ class SegmentRepository:
         return marked
 
     def deleting(self, *, limit: int) -> list[Segment]:
-        """Return marked segments, oldest first: deletions to carry out or to resume."""
+        """Return marked segments, oldest first: the deletions to carry out or to resume."""
         return self._database.fetch_all(_SEGMENT_SQL["deleting"], {"limit": limit}, row=Segment)
 
     def deleting_of(self, camera_id: UUID) -> list[Segment]:
@@ -198,29 +181,25 @@ class SegmentRepository:
         )
 
     def delete(self, ids: Collection[UUID]) -> int:
-        """Delete marked rows once their files are gone; return how many. Others stay."""
+        """Delete marked rows whose files are gone; return how many. Unmarked rows stay."""
         return self._database.execute(_SEGMENT_SQL["delete"], {"ids": list(ids)}) if ids else 0
 
 
 class GapRepository:
-    """Opens, closes and reads gaps."""
+    """Reads and writes ``gap``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def upsert_many(self, rows: Sequence[Gap]) -> int:
-        """Open new gaps, close or re-cause open ones, in one round trip; return how many changed.
+        """Insert gaps, or close or re-cause open ones, in one round trip; return how many changed.
 
-        A closed gap stays as it is, whatever comes late; a gap's start never moves.
+        A closed gap never changes again, and a gap's start never moves.
 
         Raises:
             RowsRefused: one of them ends before it starts.
         """
         return self._database.write_rows(_GAP_SQL["upsert_many"], rows, Gap.__slots__)
-
-    def open_gaps(self) -> list[Gap]:
-        """Return every gap without an end."""
-        return self._database.fetch_all(_GAP_SQL["open_gaps"], row=Gap)
 
     def in_range(self, camera_id: UUID, from_: datetime, to: datetime) -> list[Gap]:
         """Return all gaps that overlap ``from_`` to ``to``, in time order."""
@@ -235,11 +214,11 @@ class GapRepository:
         return self._database.fetch_all(_GAP_SQL["in_range"], params, row=Gap)
 
     def remove(self, gap_id: UUID) -> bool:
-        """Remove a gap that turned out to be none; False where there was none."""
+        """Delete a retracted gap; return False where there was none."""
         return self._database.execute(_GAP_SQL["remove"], {"id": gap_id}) > 0
 
     def drop_before(self, moment: datetime) -> int:
-        """Forget gaps that ended before ``moment``; return how many."""
+        """Delete gaps that ended before ``moment``; return how many."""
         return self._database.execute(_GAP_SQL["drop_before"], {"moment": moment})
 
 
@@ -248,7 +227,7 @@ _COVERAGE_SQL = load_queries("coverage")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """Seconds and bytes in segments; seconds count twice where one run took over from another."""
+    """Recorded seconds and bytes; seconds count twice where two runs overlapped."""
 
     seconds: float
     size_bytes: int
@@ -256,7 +235,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """Seconds that were wanted and not recorded, for one cause."""
+    """Wanted seconds that were not recorded, for one cause."""
 
     cause: str
     seconds: float
@@ -269,28 +248,28 @@ class _Count:
 
 
 class CoverageRepository:
-    """Sums over recent time, by index; a day of 500 cameras takes about a second: keep the answer."""
+    """Sums over all cameras. A day of 500 cameras takes about a second: callers cache the result."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def recorded(self, since: datetime) -> Recorded:
-        """Return what was recorded since ``since``."""
+        """Return the sums since ``since``."""
         found = self._database.fetch_one(_COVERAGE_SQL["recorded"], {"since": since}, row=Recorded)
         return found or Recorded(seconds=0.0, size_bytes=0)
 
     def missing(self, since: datetime, now: datetime) -> list[Missing]:
-        """Return what is missing since ``since``, the gravest cause first; open gaps count to now."""
+        """Return the missing seconds since ``since``, most first; an open gap counts up to ``now``."""
         return self._database.fetch_all(
             _COVERAGE_SQL["missing"], {"since": since, "now": now}, row=Missing
         )
 
     def oldest(self) -> datetime | None:
-        """Return when the oldest segment ended."""
+        """Return the end of the oldest segment, None where there is none."""
         (found, *_) = [*self._database.fetch_values(_COVERAGE_SQL["oldest"]), None]
         return found if isinstance(found, datetime) else None
 
     def cameras(self) -> dict[str, int]:
-        """Return how many cameras there are of each status."""
+        """Return the number of cameras by status."""
         rows = self._database.fetch_all(_COVERAGE_SQL["cameras"], row=_Count)
         return {row.status: row.cameras for row in rows}

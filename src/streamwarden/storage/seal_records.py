@@ -1,4 +1,4 @@
-"""The table ``seal``, and which segments and gaps no seal speaks of yet."""
+"""The table ``seal``, and the segments and gaps that no seal covers yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SQL = load_queries("seal")
 
 
 class SealRepository:
-    """Follows the files of seals. Seals are added and read, never changed."""
+    """Reads and writes ``seal``, a copy of the seal files. Rows are never changed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,26 +23,26 @@ class SealRepository:
         return self._database.fetch_one(_SQL["head"], {"camera_id": camera_id}, row=SealRow)
 
     def cameras(self) -> list[UUID]:
-        """Return the cameras that have segments or gaps that no seal speaks of."""
+        """Return the cameras with segments or gaps that no seal covers."""
         return [UUID(str(found)) for found in self._database.fetch_values(_SQL["cameras"])]
 
     def unsealed_segments(self, camera_id: UUID, before: datetime, *, limit: int) -> list[Segment]:
-        """Return stored segments that began before ``before`` and are not sealed, in time order."""
+        """Return stored, unsealed segments that began before ``before``, in time order."""
         params = {"camera_id": camera_id, "before": before, "limit": limit}
         return self._database.fetch_all(_SQL["unsealed_segments"], params, row=Segment)
 
     def unsealed_gaps(self, camera_id: UUID, before: datetime, *, limit: int) -> list[Gap]:
-        """Return gaps that have ended, began before ``before`` and are not sealed, in time order."""
+        """Return closed, unsealed gaps that began before ``before``, in time order."""
         params = {"camera_id": camera_id, "before": before, "limit": limit}
         return self._database.fetch_all(_SQL["unsealed_gaps"], params, row=Gap)
 
     def enter(
         self, row: SealRow, *, segments: Mapping[UUID, bytes | None], gaps: Collection[UUID]
     ) -> None:
-        """Enter a seal and mark what it speaks of, in one transaction; harmless when repeated.
+        """Insert a seal and mark the rows that it covers, in one transaction. Idempotent.
 
-        A segment (its digest by its id) is marked only if the index has it with these bytes: else
-        what has changed since would count as sealed.
+        ``segments`` maps ids to digests. A segment is marked only if the index has the same digest;
+        otherwise a file that has changed since would count as sealed.
         """
         place = {"camera_id": row.camera_id, "number": row.number}
         digests = {"ids": list(segments), "digests": list(segments.values())}
@@ -54,7 +54,7 @@ class SealRepository:
             connection.execute(_SQL["mark_gaps"], {**place, "ids": list(gaps)})
 
     def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
-        """Return the seals that speak of any of these segments."""
+        """Return the seals that cover any of these segments."""
         params = {"camera_id": camera_id, "ids": list(segments)}
         numbers = self._database.fetch_values(_SQL["numbers_of"], params)
         some = {"camera_id": camera_id, "numbers": numbers}

@@ -1,9 +1,4 @@
-"""The table ``stream``: what is wanted, and the history of it in ``wanted_period``.
-
-The table ``wanted_period``: when a camera was wanted, so that it can be told what is missing.
-
-The table ``settings``: what an administrator changes while the program runs.
-"""
+"""The tables ``stream`` (desired state), ``wanted_period`` (its history) and ``settings``."""
 
 from __future__ import annotations
 
@@ -18,24 +13,26 @@ from streamwarden.model import Camera, DesiredChange, DesiredStream, WantedPerio
 from streamwarden.storage.pool import Database, fetch_one, load_queries
 
 _SQL = load_queries("stream")
+_PERIOD_SQL = load_queries("period")
+_SETTINGS_SQL = load_queries("settings")
 
 
 class StreamRepository:
-    """One wish a camera. Each change is one transaction, and one at a time for a camera."""
+    """Reads and writes ``stream``. Changes of one camera are serialized by a row lock."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, camera_id: UUID) -> DesiredStream | None:
-        """Return the wish, None where nothing was ever wanted."""
+        """Return the camera's desired state, None where it was never wanted."""
         return self._database.fetch_one(_SQL["get"], {"camera_id": camera_id}, row=DesiredStream)
 
     def all(self) -> list[DesiredStream]:
-        """Return every wish, wanted or not: what the streaming role reconciles with."""
+        """Return every desired state, wanted or not."""
         return self._database.fetch_all(_SQL["all"], row=DesiredStream)
 
     def want(self, camera: Camera, *, requested_by: str, at: datetime) -> DesiredChange:
-        """Want ``camera`` from ``at`` on; a repeated wish is a new epoch of the same period."""
+        """Want ``camera`` from ``at`` on; a repeated call starts a new epoch in the same period."""
         params = {
             "camera_id": camera.id,
             "owner": camera.owner,
@@ -52,7 +49,7 @@ class StreamRepository:
         return DesiredChange(before=before, after=after)
 
     def unwant(self, camera_id: UUID, *, requested_by: str, at: datetime) -> DesiredStream | None:
-        """Want the camera no longer; return the wish as it is now, None where there was none."""
+        """Set the camera to unwanted; return the new desired state, None where there was none."""
         params = {"camera_id": camera_id, "requested_by": requested_by, "at": at}
         with self._database.connection() as connection:
             before = _locked(connection, camera_id)
@@ -61,11 +58,11 @@ class StreamRepository:
         return after or before
 
     def put_back(self, change: DesiredChange, *, at: datetime) -> bool:
-        """Undo ``change``; False where the wish has been changed again since.
+        """Undo ``change``; return False where the row has changed again since.
 
-        The epoch still goes forward, so that no reader takes the older wish for the newer one: what
-        was never wanted before is an unwanted row afterwards. Concurrent callers put back to what
-        each has seen, so whoever calls ``want`` keeps to one call a camera at a time.
+        The epoch still grows, so that no reader takes the older state for the newer one; a camera
+        that was never wanted before keeps an unwanted row. Each caller restores the state that it
+        has seen, so callers of ``want`` must serialize their calls for one camera.
         """
         after = change.after
         before = change.before
@@ -86,22 +83,19 @@ class StreamRepository:
         return put_back
 
     def claim(self, camera_id: UUID, node: str) -> bool:
-        """Note which node records this wish; False where nothing is wanted."""
+        """Record which node records the camera; return False where it is not wanted."""
         return self._database.execute(_SQL["claim"], {"camera_id": camera_id, "node": node}) > 0
 
 
 def _locked(connection: Connection[TupleRow], camera_id: UUID) -> DesiredStream | None:
-    """Keep other changes of this camera's wish out until the transaction ends; return the wish."""
+    """Lock the camera's row until the transaction ends; return its desired state."""
     params = {"camera_id": camera_id}
     connection.execute(_SQL["lock"], params)
     return fetch_one(connection, _SQL["get"], params, row=DesiredStream)
 
 
-_PERIOD_SQL = load_queries("period")
-
-
 class PeriodRepository:
-    """Reads the history; ``StreamRepository`` writes it together with the wish."""
+    """Reads ``wanted_period``, which ``StreamRepository`` writes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -112,29 +106,26 @@ class PeriodRepository:
         return self._database.fetch_all(_PERIOD_SQL["in_range"], params, row=WantedPeriod)
 
     def camera_ids(self) -> list[UUID]:
-        """Return every camera that was ever wanted, removed ones too."""
+        """Return every camera that was ever wanted, also removed ones."""
         return [
             UUID(str(found)) for found in self._database.fetch_values(_PERIOD_SQL["camera_ids"])
         ]
 
     def trim(self, camera_id: UUID, until: datetime) -> None:
-        """Forget what was wanted before ``until``: retention has deleted it."""
+        """Delete the camera's periods before ``until``: retention has deleted their recordings."""
         params = {"camera_id": camera_id, "until": until}
         self._database.execute(_PERIOD_SQL["drop_until"], params)
         self._database.execute(_PERIOD_SQL["begin_at"], params)
 
     def drop_before(self, moment: datetime) -> int:
-        """Forget what was wanted before ``moment``, of all cameras; return how many had ended."""
+        """Delete all cameras' periods before ``moment``; return how many rows were deleted."""
         dropped = self._database.execute(_PERIOD_SQL["drop_before"], {"moment": moment})
         self._database.execute(_PERIOD_SQL["begin_all_at"], {"moment": moment})
         return dropped
 
 
-_SETTINGS_SQL = load_queries("settings")
-
-
 class SettingsRepository:
-    """JSON values by key."""
+    """Reads and writes ``settings``: JSON values by key."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -144,5 +135,5 @@ class SettingsRepository:
         return next(iter(self._database.fetch_values(_SETTINGS_SQL["get"], {"key": key})), None)
 
     def put(self, key: str, value: object) -> None:
-        """Set ``key`` to ``value``, which JSON can hold."""
+        """Set ``key`` to ``value``, which must be JSON-serializable."""
         self._database.execute(_SETTINGS_SQL["put"], {"key": key, "value": Jsonb(value)})

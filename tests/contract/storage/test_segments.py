@@ -65,8 +65,6 @@ def test_an_empty_batch_is_harmless(storage: Storage) -> None:
 
 def test_the_ends_of_an_empty_index_are_empty(storage: Storage) -> None:
     assert storage.segments.latest(CAMERA) is None
-    assert storage.segments.last_end(CAMERA) is None
-    assert storage.segments.max_run(CAMERA) == 0
     assert storage.segments.usage() == []
     assert storage.segments.camera_ids() == []
 
@@ -77,8 +75,6 @@ def test_the_latest_segment_is_the_one_that_ended_last(storage: Storage) -> None
     storage.segments.insert_many([long, short, row(0, OTHER, length=99)])
 
     assert storage.segments.latest(CAMERA) == long
-    assert storage.segments.last_end(CAMERA) == at(50)
-    assert storage.segments.max_run(CAMERA) == 3
 
 
 def test_a_range_takes_what_overlaps_and_not_what_only_touches(storage: Storage) -> None:
@@ -131,7 +127,6 @@ def test_a_marked_segment_is_hidden_and_only_listed_for_deletion(storage: Storag
     assert storage.segments.in_range(CAMERA, at(0), at(100)) == [other]
     assert storage.segments.oldest(limit=10) == [other]
     assert storage.segments.deleting(limit=10) == [segment]
-    assert storage.segments.last_end(CAMERA) == at(20)
 
 
 def test_only_a_marked_segment_is_deleted(storage: Storage) -> None:

@@ -8,7 +8,7 @@ from streamwarden.model import Camera, CameraSource, Source
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import at
 
-SOURCE = Source(url="rtsp://10.0.0.7/x", sealed=b"\x00\xffsealed")
+SOURCE = Source(url="rtsp://10.0.0.7/x", encrypted=b"\x00\xffsealed")
 
 
 def add(storage: Storage, source: Source | None = SOURCE, path: str = "door") -> Camera:
@@ -59,10 +59,18 @@ def test_all_sources_are_listed_with_their_cameras(storage: Storage) -> None:
     storage.cameras.update(other.id, status="inactive")
     expected = [
         CameraSource(
-            camera_id=camera.id, path="door", status="active", url=SOURCE.url, sealed=SOURCE.sealed
+            camera_id=camera.id,
+            path="door",
+            status="active",
+            url=SOURCE.url,
+            encrypted=SOURCE.encrypted,
         ),
         CameraSource(
-            camera_id=other.id, path="gate", status="inactive", url="rtsp://10.0.0.8/y", sealed=None
+            camera_id=other.id,
+            path="gate",
+            status="inactive",
+            url="rtsp://10.0.0.8/y",
+            encrypted=None,
         ),
     ]
     assert storage.sources.all() == sorted(expected, key=lambda row: row.camera_id)
@@ -78,9 +86,9 @@ def test_credentials_are_sealed_anew_unless_they_have_changed(storage: Storage) 
     camera = add(storage)
     assert storage.sources.renew(camera.id, b"other", b"new") is False
     assert storage.sources.get(camera.id) == SOURCE
-    assert SOURCE.sealed is not None
-    assert storage.sources.renew(camera.id, SOURCE.sealed, b"new") is True
-    assert storage.sources.get(camera.id) == replace(SOURCE, sealed=b"new")
+    assert SOURCE.encrypted is not None
+    assert storage.sources.renew(camera.id, SOURCE.encrypted, b"new") is True
+    assert storage.sources.get(camera.id) == replace(SOURCE, encrypted=b"new")
 
 
 def test_paths_are_noted_and_forgotten_harmlessly_often(storage: Storage) -> None:

@@ -16,7 +16,7 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
 from streamwarden.devkit.relay.server import RelayServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
-from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge, SessionKicker
+from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
 from streamwarden.metrics.api_metrics import AccessMetrics
 from tests.acceptance.waiting import wait_for
 from tests.integration.relay_client import RtspClient
@@ -36,7 +36,7 @@ class AheadClock(Clock):
 
 
 class Door:
-    """A relay with an evictor at its control API."""
+    """A relay with an kicker at its control API."""
 
     def __init__(self, relay: RelayServer) -> None:
         self.relay = relay
@@ -44,14 +44,13 @@ class Door:
         self.tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
         self.denied = DenialList(self.clock)
         self.denied.read([])
-        self.book = SessionClaims(self.clock)
+        self.claims = SessionClaims(self.clock)
         self.registry = CollectorRegistry()
-        self.evictor = SessionKicker(
+        self.kicker = SessionKicker(
             server=MediaMtxClient(relay.control_url),
-            judge=SessionJudge(
-                book=self.book, tokens=self.tokens, denials=self.denied, clock=self.clock
-            ),
-            book=self.book,
+            claims=self.claims,
+            tokens=self.tokens,
+            denials=self.denied,
             clock=self.clock,
             metrics=AccessMetrics(self.registry),
         )
@@ -79,7 +78,7 @@ def door() -> Iterator[Door]:
     with RelayServer() as relay:
         found = Door(relay)
         yield found
-        found.evictor.stop()
+        found.kicker.stop()
 
 
 @pytest.fixture
@@ -111,13 +110,13 @@ def test_a_withdrawn_grant_ends_that_users_session_and_no_other(
     door: Door, connect: Connect
 ) -> None:
     stage(door, connect)
-    assert door.evictor.sweep() == 0
+    assert door.kicker.sweep() == 0
     gone = rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=door.clock.now())
     door.denied.add(gone)
-    assert door.evictor.sweep() == 1
+    assert door.kicker.sweep() == 1
     assert door.kicked("view", "grant_withdrawn") == 1
     assert door.relay.wait_for_readers(PATH, 2, timeout_s=WITHIN_S)
-    assert door.evictor.sweep() == 0
+    assert door.kicker.sweep() == 0
 
 
 def test_an_expired_view_ends_and_recording_and_publishing_go_on(
@@ -125,7 +124,7 @@ def test_an_expired_view_ends_and_recording_and_publishing_go_on(
 ) -> None:
     stage(door, connect)
     door.clock.ahead = timedelta(seconds=301)
-    assert door.evictor.sweep() == 2
+    assert door.kicker.sweep() == 2
     assert door.kicked("view", "expired") == 2
     assert door.relay.wait_for_readers(PATH, 1, timeout_s=WITHIN_S)
     assert "publish" in door.states()
@@ -134,18 +133,18 @@ def test_an_expired_view_ends_and_recording_and_publishing_go_on(
 def test_a_retired_camera_loses_everybody_the_recorder_last(door: Door, connect: Connect) -> None:
     stage(door, connect)
     door.denied.add(rules.camera_retired(CAMERA, PATH, door.clock.now()))
-    assert door.evictor.sweep() == 2, "those who watch"
+    assert door.kicker.sweep() == 2, "those who watch"
     assert door.relay.wait_for_readers(PATH, 1, timeout_s=WITHIN_S)
     door.clock.ahead = timedelta(seconds=60)
-    assert door.evictor.sweep() >= 1, "the publisher, and the recorder if it is still there"
+    assert door.kicker.sweep() >= 1, "the publisher, and the recorder if it is still there"
     wait_for("nobody", lambda: door.states() == [], within_s=WITHIN_S)
 
 
 def test_the_thread_ends_a_session_soon_after_it_is_woken(door: Door, connect: Connect) -> None:
     stage(door, connect)
-    door.evictor.start()
+    door.kicker.start()
     door.denied.add(rules.links_withdrawn(PATH, door.clock.now()))
-    door.evictor.wake()
+    door.kicker.wake()
     wait_for(
         "the publisher gone",
         lambda: door.kicked("publish", "link_withdrawn") == 1,
@@ -157,8 +156,8 @@ def test_a_server_that_was_away_is_swept_when_it_is_back(door: Door, connect: Co
     ports = door.relay.ports
     door.relay.stop()
     failures = "streamwarden_session_sweeps_failed_total"
-    door.evictor.start()
-    door.evictor.wake()
+    door.kicker.start()
+    door.kicker.wake()
     wait_for("a failure", lambda: door.registry.get_sample_value(failures), within_s=WITHIN_S)
     door.denied.add(rules.user_blocked("bob", door.clock.now()))
     door.denied.set_blocked("bob", blocked=True)

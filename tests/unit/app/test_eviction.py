@@ -1,4 +1,4 @@
-"""How often the evictor looks: seldom, soon a few times once it was woken, less if that is much work."""
+"""The pauses of the session kicker: long, short a few times after a wake, longer when a run is slow."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from prometheus_client import CollectorRegistry
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
-from streamwarden.mediamtx.control_api import MediaSession
+from streamwarden.mediamtx.control_api import MediaMtxClient, MediaSession
 from streamwarden.mediamtx.sessions import (
     EVERY_S,
     SOON_S,
     SOON_TIMES,
     SessionClaims,
-    SessionJudge,
     SessionKicker,
 )
 from streamwarden.metrics.api_metrics import AccessMetrics
 from tests.fakes.http import FakeClock
 
 
-class EmptyServer:
+class EmptyServer(MediaMtxClient):
     """A media server without sessions, which takes its time."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -40,24 +39,23 @@ class EmptyServer:
 
 
 class Door:
-    """An evictor that is asked for its pauses."""
+    """A session kicker whose pauses are read."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.server = EmptyServer(self.clock)
-        book = SessionClaims(self.clock)
         tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
-        denials = DenialList(self.clock)
-        self.evictor = SessionKicker(
+        self.kicker = SessionKicker(
             server=self.server,
-            judge=SessionJudge(book=book, tokens=tokens, denials=denials, clock=self.clock),
-            book=book,
+            claims=SessionClaims(self.clock),
+            tokens=tokens,
+            denials=DenialList(self.clock),
             clock=self.clock,
             metrics=AccessMetrics(CollectorRegistry()),
         )
 
     def pauses_s(self, times: int) -> list[float]:
-        return [self.evictor._thread.attempt() for _ in range(times)]
+        return [self.kicker._thread.attempt() for _ in range(times)]
 
 
 @pytest.fixture
@@ -67,18 +65,18 @@ def door() -> Door:
 
 def test_a_wake_makes_it_look_soon_a_few_times(door: Door) -> None:
     assert door.pauses_s(2) == [EVERY_S] * 2
-    door.evictor.wake()
+    door.kicker.wake()
     assert door.pauses_s(SOON_TIMES + 2) == [SOON_S] * SOON_TIMES + [EVERY_S] * 2
 
 
 def test_a_wake_in_between_begins_the_count_anew(door: Door) -> None:
-    door.evictor.wake()
+    door.kicker.wake()
     door.pauses_s(SOON_TIMES - 1)
-    door.evictor.wake()
+    door.kicker.wake()
     assert door.pauses_s(SOON_TIMES + 1) == [SOON_S] * SOON_TIMES + [EVERY_S]
 
 
 def test_very_many_sessions_take_no_more_than_a_part_of_the_time(door: Door) -> None:
     door.server.takes_s = 1.0
-    door.evictor.wake()
+    door.kicker.wake()
     assert door.pauses_s(1) == [20.0]

@@ -1,4 +1,4 @@
-"""The keeper of sources over fakes: what it tells the media server, and what it leaves alone."""
+"""The loop of source paths over fakes: its calls of the media server, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from structlog.testing import capture_logs
 
 from streamwarden.config.settings import PRIVATE_NETWORKS
 from streamwarden.errors import Unavailable
-from streamwarden.mediamtx.control_api import MediaPath, MediaServerUnavailable, PathRefused
+from streamwarden.mediamtx.control_api import (
+    MediaMtxClient,
+    MediaPath,
+    MediaServerUnavailable,
+    PathRefused,
+)
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
 from streamwarden.mediamtx.source_paths import (
     FAILED_S,
@@ -20,7 +25,6 @@ from streamwarden.mediamtx.source_paths import (
     DnsCache,
     PulledPaths,
     SourcePaths,
-    SourcePlans,
 )
 from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
@@ -35,7 +39,7 @@ OLD, NEW = b"o" * 32, b"n" * 32
 
 
 @dataclass
-class FakeMediaServer:
+class FakeMediaServer(MediaMtxClient):
     """MediaMTX's configured paths, as far as they matter, with what it was told."""
 
     configured: dict[str, str] = field(default_factory=lambda: {"all_others": "publisher"})
@@ -85,18 +89,17 @@ class Post:
     def another(
         self, registry: CollectorRegistry | None = None, keys: tuple[bytes, ...] = (NEW,)
     ) -> SourcePaths:
-        sealer = CredentialCipher(keys) if keys else None
         names = DnsCache(self.names.resolve, self.clock)
         targets = SourceTargets(PRIVATE_NETWORKS, ("10.0.0.2",), names.addresses)
         return SourcePaths(
             server=self.server,
             table=self.storage.sources,
-            plans=SourcePlans(targets, sealer),
+            targets=targets,
+            cipher=CredentialCipher(keys) if keys else None,
             pulled=self.pulled,
             clock=self.clock,
             metrics=SourceMetrics(registry or CollectorRegistry()),
             ready=lambda: None,
-            sealer=sealer,
         )
 
     def camera(self, path: str = "door", url: str = URL, *, status: str = "active") -> Camera:
@@ -109,9 +112,10 @@ class Post:
             source=Source(url=url),
         )
 
-    def seal(self, camera: Camera, key: bytes = NEW, *, for_: UUID | None = None) -> None:
-        sealed = CredentialCipher([key]).seal(for_ or camera.id, Credentials("viewer", "geheim"))
-        self.storage.cameras.update(camera.id, source=Source(url=URL, sealed=sealed))
+    def encrypt(self, camera: Camera, key: bytes = NEW, *, for_: UUID | None = None) -> None:
+        shown = Credentials("viewer", "geheim")
+        encrypted = CredentialCipher([key]).encrypt(for_ or camera.id, shown)
+        self.storage.cameras.update(camera.id, source=Source(url=URL, encrypted=encrypted))
 
     def after(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -233,7 +237,7 @@ def test_what_an_operator_has_configured_is_left_alone(post: Post) -> None:
 
 
 def test_credentials_are_opened_for_the_media_server_alone(post: Post) -> None:
-    post.seal(post.camera())
+    post.encrypt(post.camera())
     post.keeper.sweep()
     assert post.server.configured["door"] == "rtsp://viewer:geheim@10.0.0.7/x"
     assert "geheim" not in repr(post.server.paths())
@@ -245,9 +249,9 @@ def test_credentials_that_cannot_be_opened_are_said_so_and_change_nothing(
 ) -> None:
     camera = post.camera()
     post.keeper.sweep()
-    post.seal(camera, key=OLD if fault == "an unknown key" else NEW)
+    post.encrypt(camera, key=OLD if fault == "an unknown key" else NEW)
     if fault == "another camera's":
-        post.seal(camera, for_=UUID(int=9))
+        post.encrypt(camera, for_=UUID(int=9))
     if fault == "no key":
         post.keeper = post.another(keys=())
     post.keeper.sweep()
@@ -255,14 +259,15 @@ def test_credentials_that_cannot_be_opened_are_said_so_and_change_nothing(
     assert post.server.told == [("pull", "door")]
 
 
-def test_credentials_of_an_older_key_are_sealed_anew_at_the_start(post: Post) -> None:
+def test_credentials_of_an_older_key_are_encrypted_anew_at_the_start(post: Post) -> None:
     camera = post.camera()
-    post.seal(camera, key=OLD)
+    post.encrypt(camera, key=OLD)
     post.another(keys=(NEW, OLD)).sweep()
     stored = post.storage.sources.get(camera.id)
     assert stored is not None
-    assert stored.sealed is not None
-    assert CredentialCipher([NEW]).open(camera.id, stored.sealed) == Credentials("viewer", "geheim")
+    assert stored.encrypted is not None
+    found = CredentialCipher([NEW]).decrypt(camera.id, stored.encrypted)
+    assert found == Credentials("viewer", "geheim")
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play_tokens import PlayTokens
-from streamwarden.auth.revocation import DenialList, DeniedUse, Rule
+from streamwarden.auth.revocation import DenialList, DeniedUse
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.mediamtx.hook import HookOutcome, check
-from streamwarden.model import TimeRange
+from streamwarden.model import Denial, TimeRange
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
@@ -66,12 +66,12 @@ class Desk:
         return check(self.tokens, body, denials=self.denied).outcome
 
 
-def _withdrawing(action: str) -> Callable[[datetime], list[Rule]]:
+def _withdrawing(action: str) -> Callable[[datetime], list[Denial]]:
     return lambda at: rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=[action], at=at)
 
 
 ALL = {"record", "view", "publish", "live", "recordings"}
-Revoke = Callable[[datetime], list[Rule]]
+Revoke = Callable[[datetime], list[Denial]]
 EVENTS: list[tuple[str, Revoke, set[str]]] = [
     ("retired", lambda at: rules.camera_retired(CAMERA, PATH, at), {"recordings"}),
     ("path", lambda at: rules.path_changed(PATH, at), {"live", "recordings"}),
@@ -191,9 +191,9 @@ MOMENTS = st.integers(0, 5).map(lambda n: HeldClock().now() + n * SECOND)
 
 
 @st.composite
-def some_rules(draw: st.DrawFn) -> Rule:
+def some_rules(draw: st.DrawFn) -> Denial:
     at = draw(MOMENTS)
-    return Rule(
+    return Denial(
         use="view",
         path=draw(st.sampled_from(["", "a", "b"])),
         sub=draw(st.sampled_from(["bob", "carol"])),
@@ -206,7 +206,7 @@ def some_rules(draw: st.DrawFn) -> Rule:
 
 @given(st.lists(some_rules()), st.randoms())
 def test_order_and_repetition_of_what_is_heard_do_not_matter(
-    found: list[Rule], random: Random
+    found: list[Denial], random: Random
 ) -> None:
     clock = HeldClock()
     one, other = DenialList(clock), DenialList(clock)

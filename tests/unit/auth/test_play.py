@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -100,16 +100,16 @@ def test_a_token_ends_on_its_second(tokens: PlayTokens, clock: HeldClock) -> Non
         tokens.verify(signed.token)
 
 
-def test_a_stretch_holds_what_is_inside_and_meets_what_overlaps(clock: HeldClock) -> None:
+def test_a_time_range_contains_what_is_inside_and_tells_what_overlaps(clock: HeldClock) -> None:
     now = clock.now()
 
-    def stretch(start: float, end: float) -> TimeRange:
-        return TimeRange(now + timedelta(seconds=start), now + timedelta(seconds=end))
+    def ends(start: float, end: float) -> tuple[datetime, datetime]:
+        return now + timedelta(seconds=start), now + timedelta(seconds=end)
 
-    hour = stretch(0, 3_600)
-    assert hour.holds(hour)
-    assert not hour.holds(stretch(-1, 10))
-    assert not hour.holds(stretch(10, 3_601))
-    assert hour.meets(now - timedelta(seconds=10), now + timedelta(seconds=1))
-    assert not hour.meets(now - timedelta(seconds=10), now)
-    assert not hour.meets(now + timedelta(hours=1), now + timedelta(hours=2))
+    hour = TimeRange(*ends(0, 3_600))
+    assert hour.contains(hour.from_, hour.to)
+    assert not hour.contains(*ends(-1, 10))
+    assert not hour.contains(*ends(10, 3_601))
+    assert hour.overlaps(now - timedelta(seconds=10), now + timedelta(seconds=1))
+    assert not hour.overlaps(now - timedelta(seconds=10), now)
+    assert not hour.overlaps(now + timedelta(hours=1), now + timedelta(hours=2))

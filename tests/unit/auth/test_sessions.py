@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,34 +9,31 @@ from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
-from streamwarden.mediamtx.sessions import SessionClaims, SessionJudge
+from streamwarden.mediamtx.control_api import MediaSession
+from streamwarden.mediamtx.sessions import SessionClaims, claims_in_query, judge_session
 from tests.unit.auth.hands import KEY, HeldClock
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
 PATH = "alice/door"
 
 
-@dataclass(frozen=True)
-class Session:
-    created: datetime
-    id: str = "s1"
-    state: str = "read"
-    path: str = PATH
-    query: str = ""
+def a_session(
+    created: datetime, *, state: str = "read", path: str = PATH, query: str = ""
+) -> MediaSession:
+    return MediaSession(
+        kind="rtspsessions", id="s1", state=state, path=path, query=query, created=created
+    )
 
 
 class Hall:
-    """A judge with everything that it looks at."""
+    """The values by which sessions are judged."""
 
     def __init__(self) -> None:
         self.clock = HeldClock()
         self.tokens = StreamTokens(parse_keys(f"k1:{KEY}"), self.clock)
-        self.book = SessionClaims(self.clock, most=3)
+        self.claims = SessionClaims(self.clock, most=3)
         self.denied = DenialList(self.clock)
         self.denied.read([])
-        self.judge = SessionJudge(
-            book=self.book, tokens=self.tokens, denials=self.denied, clock=self.clock
-        )
 
     def sign(self, use: str) -> str:
         if use == "record":
@@ -45,19 +41,20 @@ class Hall:
         sign = self.tokens.sign_view if use == "view" else self.tokens.sign_publish
         return sign("bob", PATH, ttl_s=60).token
 
-    def open(self, use: str, *, known: bool) -> Session:
+    def open(self, use: str, *, known: bool) -> MediaSession:
         """Open a session whose token is in its query, or was sent another way and noted."""
         token = self.sign(use)
         publishes = use == "publish"
         state = "publish" if publishes else "read"
         if known:
             action = StreamAction.PUBLISH if publishes else StreamAction.READ
-            self.book.note("s1", self.tokens.verify(token, path=PATH, action=action))
+            self.claims.note("s1", self.tokens.verify(token, path=PATH, action=action))
         query = "" if known else f"a=b&token={token}"
-        return Session(self.clock.now(), state=state, query=query)
+        return a_session(self.clock.now(), state=state, query=query)
 
-    def why(self, session: Session) -> str | None:
-        kick = self.judge.judge(session)
+    def why(self, session: MediaSession) -> str | None:
+        claims = self.claims.claims_of(session.id) or claims_in_query(session.query, self.tokens)
+        kick = judge_session(session, claims, self.denied, self.clock.now())
         return None if kick is None else kick.reason
 
 
@@ -123,7 +120,7 @@ def test_a_session_that_is_opened_after_the_rule_goes_on() -> None:
 @pytest.mark.parametrize("query", ["", "token=nonsense", "token=a&token=b", "&" * 100])
 def test_a_reader_of_unknown_name_is_a_viewer_who_may_stay_an_hour(query: str) -> None:
     hall = Hall()
-    session = Session(hall.clock.now(), query=query)
+    session = a_session(hall.clock.now(), query=query)
     hall.clock.pass_s(3599)
     assert hall.why(session) is None
     hall.clock.pass_s(1)
@@ -132,9 +129,9 @@ def test_a_reader_of_unknown_name_is_a_viewer_who_may_stay_an_hour(query: str) -
 
 def test_a_session_of_unknown_name_ends_by_any_rule_that_could_mean_it() -> None:
     hall = Hall()
-    reader = Session(hall.clock.now())
-    publisher = Session(hall.clock.now(), state="publish")
-    elsewhere = Session(hall.clock.now(), path="alice/other")
+    reader = a_session(hall.clock.now())
+    publisher = a_session(hall.clock.now(), state="publish")
+    elsewhere = a_session(hall.clock.now(), path="alice/other")
     gone = rules.grants_withdrawn(
         CAMERA, PATH, sub="carol", actions=["view", "publish"], at=hall.clock.now()
     )
@@ -149,22 +146,22 @@ def test_a_session_that_does_nothing_yet_is_left_alone() -> None:
     hall = Hall()
     session = hall.open("view", known=False)
     hall.clock.pass_s(100)
-    assert hall.why(Session(session.created, state="idle", query=session.query)) is None
+    assert hall.why(a_session(session.created, state="idle", query=session.query)) is None
 
 
 def test_the_book_is_bounded_and_forgets_what_is_gone() -> None:
     hall = Hall()
     claims = hall.tokens.verify(hall.sign("view"), path=PATH, action=StreamAction.READ)
     for number in range(5):
-        hall.book.note(f"s{number}", claims)
-    assert len(hall.book) == 3
-    assert hall.book.claims_of("s1") is None
-    assert hall.book.claims_of("s4") == claims
-    hall.book.keep({"s3"})
-    assert len(hall.book) == 3, "the hook is asked before a session is listed"
+        hall.claims.note(f"s{number}", claims)
+    assert len(hall.claims) == 3
+    assert hall.claims.claims_of("s1") is None
+    assert hall.claims.claims_of("s4") == claims
+    hall.claims.keep({"s3"})
+    assert len(hall.claims) == 3, "the hook is asked before a session is listed"
     hall.clock.pass_s(timedelta(minutes=2).total_seconds())
-    hall.book.keep({"s3"})
-    assert len(hall.book) == 1
+    hall.claims.keep({"s3"})
+    assert len(hall.claims) == 1
 
 
 def test_two_tokens_in_a_query_say_nothing() -> None:
@@ -172,5 +169,5 @@ def test_two_tokens_in_a_query_say_nothing() -> None:
     record, view = hall.sign("record"), hall.sign("view")
     hall.denied.add(rules.stopped(PATH, hall.clock.now()))
     hall.clock.pass_s(61)
-    session = Session(hall.clock.now(), query=f"token={record}&token={view}")
+    session = a_session(hall.clock.now(), query=f"token={record}&token={view}")
     assert hall.why(session) is None, "a viewer of unknown name, who came just now"

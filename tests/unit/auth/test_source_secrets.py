@@ -23,53 +23,53 @@ SHOWN = Credentials("viewer", "geheim-門")
 
 
 def test_what_was_sealed_is_opened_for_its_camera() -> None:
-    sealer = CredentialCipher([NEW])
-    sealed = sealer.seal(CAMERA, SHOWN)
-    assert sealer.open(CAMERA, sealed) == SHOWN
-    assert b"geheim" not in sealed
-    assert sealer.seal(CAMERA, SHOWN) != sealed, "the same password looks different each time"
+    cipher = CredentialCipher([NEW])
+    encrypted = cipher.encrypt(CAMERA, SHOWN)
+    assert cipher.decrypt(CAMERA, encrypted) == SHOWN
+    assert b"geheim" not in encrypted
+    assert cipher.encrypt(CAMERA, SHOWN) != encrypted, "the same password looks different each time"
 
 
 def test_a_row_that_is_copied_to_another_camera_opens_nothing() -> None:
-    sealer = CredentialCipher([NEW])
+    cipher = CredentialCipher([NEW])
     with pytest.raises(CredentialsUnreadable) as refused:
-        sealer.open(OTHER, sealer.seal(CAMERA, SHOWN))
+        cipher.decrypt(OTHER, cipher.encrypt(CAMERA, SHOWN))
     assert "geheim" not in str(refused.value)
 
 
 def test_a_key_is_changed_by_putting_the_new_one_first() -> None:
-    sealed = CredentialCipher([OLD]).seal(CAMERA, SHOWN)
+    encrypted = CredentialCipher([OLD]).encrypt(CAMERA, SHOWN)
     both = CredentialCipher([NEW, OLD])
-    assert both.open(CAMERA, sealed) == SHOWN
-    renewed = both.renew(CAMERA, sealed)
-    assert renewed is not None
-    assert both.renew(CAMERA, renewed) is None
-    assert CredentialCipher([NEW]).open(CAMERA, renewed) == SHOWN
+    assert both.decrypt(CAMERA, encrypted) == SHOWN
+    rotated = both.rotate(CAMERA, encrypted)
+    assert rotated is not None
+    assert both.rotate(CAMERA, rotated) is None
+    assert CredentialCipher([NEW]).decrypt(CAMERA, rotated) == SHOWN
     with pytest.raises(CredentialsUnreadable):
-        CredentialCipher([OLD]).open(CAMERA, renewed)
+        CredentialCipher([OLD]).decrypt(CAMERA, rotated)
 
 
 @pytest.mark.parametrize("broken", [b"", b"x", b"\x80" + b"A" * 99])
 def test_what_was_never_sealed_or_has_changed_opens_nothing(broken: bytes) -> None:
     with pytest.raises(CredentialsUnreadable):
-        CredentialCipher([NEW]).open(CAMERA, broken)
-    sealed = bytearray(CredentialCipher([NEW]).seal(CAMERA, SHOWN))
-    sealed[40] ^= 1
+        CredentialCipher([NEW]).decrypt(CAMERA, broken)
+    encrypted = bytearray(CredentialCipher([NEW]).encrypt(CAMERA, SHOWN))
+    encrypted[40] ^= 1
     with pytest.raises(CredentialsUnreadable):
-        CredentialCipher([NEW]).open(CAMERA, bytes(sealed))
+        CredentialCipher([NEW]).decrypt(CAMERA, bytes(encrypted))
 
 
 @pytest.mark.parametrize("plain", [b"no JSON", b"[]", b"{}", b'"x"', b'{"camera": "x"}'])
 def test_what_is_sealed_and_is_no_credentials_opens_nothing(plain: bytes) -> None:
-    sealed = Fernet(base64.urlsafe_b64encode(NEW)).encrypt(plain)
+    encrypted = Fernet(base64.urlsafe_b64encode(NEW)).encrypt(plain)
     with pytest.raises(CredentialsUnreadable):
-        CredentialCipher([NEW]).open(CAMERA, sealed)
+        CredentialCipher([NEW]).decrypt(CAMERA, encrypted)
 
 
 def test_no_repr_shows_a_key() -> None:
-    sealer = CredentialCipher([NEW])
-    assert "n" * 8 not in repr(sealer)
-    assert json.dumps(repr(sealer))
+    cipher = CredentialCipher([NEW])
+    assert "n" * 8 not in repr(cipher)
+    assert json.dumps(repr(cipher))
 
 
 def test_keys_are_hexadecimal_with_commas() -> None:

@@ -30,7 +30,7 @@ from tests.fakes.audit import FakeAudit
 from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeClock, FakeStreaming
 from tests.fakes.ops import FakeCoverage
-from tests.fakes.sources import SEALER, FakeDoor, FakeNames, a_planner, some_sources
+from tests.fakes.sources import CIPHER, FakeDoor, FakeNames, a_planner, some_sources
 from tests.fakes.storage import FakeStorage
 
 INTERNAL_TOKEN = "internal-token-for-tests"
@@ -92,7 +92,7 @@ class Bench:
     whep_url: str | None = "https://media.example:8889"
     names: FakeNames = field(default_factory=FakeNames)
     door: FakeDoor = field(default_factory=FakeDoor)
-    sealer: CredentialCipher | None = SEALER
+    cipher: CredentialCipher | None = CIPHER
     pulls: bool = True
     pulled: PulledPaths = field(default_factory=PulledPaths)
     sources_woken: list[None] = field(default_factory=list)
@@ -149,7 +149,7 @@ class Bench:
             sources=some_sources(
                 self.storage,
                 planner=a_planner(
-                    names=self.names, door=self.door, sealer=self.sealer, pulls=self.pulls
+                    names=self.names, door=self.door, cipher=self.cipher, pulls=self.pulls
                 ),
                 wake=lambda: self.sources_woken.append(None),
             ),

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from falcon import testing
 
-from streamwarden.http.api.audit_routes import ENTRIES
+from streamwarden.http.api.audit_routes import AUDIT_RULES
 from tests.fakes.ops import ops_as_json
 from tests.fakes.storage_samples import a_segment
 from tests.unit.http.conftest import Bench
@@ -128,7 +128,7 @@ def described(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def test_the_table_has_every_route_and_the_audit_trail_a_name_for_each(bench: Bench) -> None:
     routes = set(described(bench.api.document))
     assert routes == LET_IN.keys()
-    assert routes == ENTRIES.keys()
+    assert routes == AUDIT_RULES.keys()
 
 
 @pytest.mark.parametrize("who", sorted(EVERYBODY))

@@ -11,7 +11,8 @@ from falcon import testing
 from streamwarden.auth.stream_tokens import StreamAction
 from streamwarden.errors import Unavailable
 from streamwarden.http.api.desired_cache import DesiredCache
-from streamwarden.model import Camera
+from streamwarden.model import Camera, DesiredStream
+from tests.fakes.storage import FakeStreamRepository
 from tests.unit.http.conftest import Bench
 
 
@@ -206,17 +207,14 @@ def test_a_database_that_hangs_holds_up_two_threads_at_most(
 
 
 def test_a_change_during_a_refresh_is_not_lost(bench: Bench, camera: Camera) -> None:
-    class Interrupted:
-        def all(self) -> list[object]:
-            found = list(bench.storage.streams.all())
+    class Interrupted(FakeStreamRepository):
+        def all(self) -> list[DesiredStream]:
+            found = super().all()
             bench.call("POST", f"/camera/{camera.id}/stream/disconnect")
-            return list(found)
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(bench.storage.streams, name)
+            return found
 
     bench.memory.refresh()
-    bench.memory._wishes = Interrupted()  # type: ignore[assignment]  # a race made to happen
+    bench.memory._desired = Interrupted(bench.storage.tables)  # a race made to happen
     bench.memory.refresh()
     bench.storage.down = True
     known = bench.memory.look_up(camera.id)

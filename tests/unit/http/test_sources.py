@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from streamwarden.http.api.camera_routes import CameraChanges, NewCamera
 from streamwarden.mediamtx.camera_source import CameraAnswer
 from streamwarden.mediamtx.credentials import Credentials
 from streamwarden.model import Camera, Source
-from tests.fakes.sources import SEALER
+from tests.fakes.sources import CIPHER
 from tests.unit.http.conftest import Bench
 
 URL = "rtsp://10.0.0.7/stream1"
@@ -42,7 +43,9 @@ def stored(bench: Bench) -> Source | None:
 def opened(bench: Bench) -> Credentials | None:
     (camera,) = bench.storage.cameras.all_active()
     source = bench.storage.sources.get(camera.id)
-    return SEALER.open(camera.id, source.sealed) if source and source.sealed else None
+    if source is None or source.encrypted is None:
+        return None
+    return CIPHER.decrypt(camera.id, source.encrypted)
 
 
 @pytest.fixture
@@ -169,20 +172,20 @@ def test_a_camera_that_is_off_is_taken(bench: Bench) -> None:
     ("part", "setting", "source"),
     [
         ("pulls", "STREAMWARDEN_MEDIAMTX_API_URL", {"source_url": URL}),
-        ("sealer", "STREAMWARDEN_SOURCE_SECRET_KEYS", {"source_url": URL, **SHOWN}),
+        ("cipher", "STREAMWARDEN_SOURCE_SECRET_KEYS", {"source_url": URL, **SHOWN}),
     ],
 )
 def test_a_setting_that_is_missing_is_named(
     part: str, setting: str, source: dict[str, str]
 ) -> None:
-    bench = Bench(pulls=part != "pulls", sealer=None if part == "sealer" else SEALER)
+    bench = Bench(pulls=part != "pulls", cipher=None if part == "cipher" else CIPHER)
     result = add(bench, **source)
     refused(result, 409, "sources_not_configured")
     assert setting in result.json["detail"]
 
 
 def test_without_a_key_an_address_alone_works() -> None:
-    bench = Bench(sealer=None)
+    bench = Bench(cipher=None)
     assert add(bench, source_url=URL).status_code == 201
 
 
@@ -272,7 +275,7 @@ def test_the_audit_trail_has_the_host_and_nothing_that_is_shown(
     change(bench, pulled, source_url="rtsp://10.0.0.8/x", **SHOWN)
     change(bench, pulled, name="Gate")
     change(bench, pulled, source_url=None)
-    noted = [(event.action, dict(event.detail)) for event in bench.audit.events]
+    noted = [(event.action, json.loads(event.detail)) for event in bench.audit.events]
     assert noted == [
         ("add_camera", {"source": "10.0.0.7"}),
         ("change_camera", {"source": "10.0.0.8"}),
@@ -319,7 +322,7 @@ def hook(bench: Bench) -> Hook:
 
 def test_the_hook_refuses_to_publish_to_a_path_that_is_pulled(bench: Bench, hook: Hook) -> None:
     assert hook("publish") == 200
-    bench.pulled.know(["door"])
+    bench.pulled.replace(["door"])
     assert hook("publish") == 401
     assert hook("view") == 200
     counted = {"action": "publish", "outcome": "path_pulled"}

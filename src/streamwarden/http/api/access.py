@@ -1,7 +1,4 @@
-"""Finds a camera for a user who may do something with it, or says what they may be told.
-
-Who may play what: a user by bearer, or what a play token was signed for.
-"""
+"""Access to a camera: by a user's permissions, or by a play token."""
 
 from __future__ import annotations
 
@@ -11,15 +8,14 @@ from uuid import UUID
 
 import falcon
 
-from streamwarden.auth.permissions import Action, Decision, Verdict, Window, decide, is_admin
+from streamwarden.auth.permissions import Action, Decision, Verdict, decide, is_admin
 from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.revocation import DenialList, DeniedUse
 from streamwarden.auth.users import User
 from streamwarden.errors import Denied, NotFound, Unavailable
-from streamwarden.http.api.access_ports import Grants
 from streamwarden.http.validation import claims_of, user_of
 from streamwarden.model import Camera, TimeRange
-from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.cameras import CameraRepository, GrantRepository
 
 
 class CameraNotFound(NotFound):
@@ -35,9 +31,9 @@ class CameraInactive(Denied):
 
 
 class CameraAccess:
-    """The one place where the API looks a camera up for somebody."""
+    """Looks cameras up for a user; all routes do it here."""
 
-    def __init__(self, cameras: CameraRepository, grants: Grants) -> None:
+    def __init__(self, cameras: CameraRepository, grants: GrantRepository) -> None:
         self._cameras = cameras
         self._grants = grants
 
@@ -47,7 +43,7 @@ class CameraAccess:
         Raises:
             CameraNotFound: no such camera, or none that this user may see.
             Denied: the user may see it, and may not do this.
-            CameraInactive: nobody may do this now.
+            CameraInactive: not while the camera is inactive.
         """
         camera, verdict = self._decide(user, camera_id, action)
         if verdict.decision is Decision.HIDDEN:
@@ -55,17 +51,17 @@ class CameraAccess:
         return _unless_denied(camera, verdict)
 
     def find_for_connect(self, user: User, camera_id: UUID) -> Camera:
-        """Return the camera as ``find`` does, but say 403 for one that is hidden, as the flow has it.
+        """Return the camera as ``find`` does, but answer 403 for a hidden one.
 
         Raises:
             CameraNotFound: no such camera.
-            Denied: not for this user.
-            CameraInactive: nobody may now.
+            Denied: this user may not.
+            CameraInactive: not while the camera is inactive.
         """
         return _unless_denied(*self._decide(user, camera_id, Action.CONNECT))
 
-    def find_recorded(self, user: User, camera_id: UUID) -> tuple[Camera, Window | None]:
-        """Return the camera, and of its recordings what the user may see: None for all of them.
+    def find_recorded(self, user: User, camera_id: UUID) -> tuple[Camera, TimeRange | None]:
+        """Return the camera, and the recorded time that the user may see: None for all.
 
         Raises as ``find`` does.
         """
@@ -103,29 +99,29 @@ def _unless_denied(camera: Camera, verdict: Verdict) -> Camera:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may be played: ``stretch`` None means all of it; ``token`` goes into the URLs.
+    """What may be played: ``range`` None means everything; ``token`` is put into the URLs.
 
-    ``whole``: only segments that lie wholly within it, not those that reach into it.
+    ``whole``: only segments that lie entirely inside, not those that overlap its edges.
     """
 
-    stretch: TimeRange | None
+    range: TimeRange | None
     token: str | None
     whole: bool = False
 
     def plays(self, started_at: datetime, ended_at: datetime) -> bool:
         """Tell whether a segment may be played."""
-        if self.stretch is None:
+        if self.range is None:
             return True
         if self.whole:
-            return Window(self.stretch).holds(started_at, ended_at)
-        return self.stretch.meets(started_at, ended_at)
+            return self.range.contains(started_at, ended_at)
+        return self.range.overlaps(started_at, ended_at)
 
 
 class PlayAccess:
-    """The one place where a play token is held against what is asked for.
+    """Decides what may be played; all routes do it here.
 
-    A token was signed for a user who might. Postgres is not asked again until it ends; the deny list
-    is.
+    A play token was signed for a user with permission. Until it expires only the deny list is checked,
+    not Postgres.
     """
 
     def __init__(self, access: CameraAccess, denied: DenialList) -> None:
@@ -136,19 +132,19 @@ class PlayAccess:
         """Return what of the camera's recordings may be played.
 
         Raises:
-            CameraNotFound, Denied: nothing.
+            CameraNotFound, Denied: none of them.
         """
         claims = claims_of(req)
         if claims is None:
             _, window = self._access.find_recorded(user_of(req), camera_id)
-            return Allowed(window.stretch if window else None, None, whole=window is not None)
+            return Allowed(window, None, whole=window is not None)
         self._require(claims, camera_id, DeniedUse.RECORDINGS)
         if claims.recorded is None:
             raise Denied("this play token is for live pictures alone")
         return Allowed(claims.recorded, req.get_param("token"), whole=claims.whole)
 
     def live(self, req: falcon.Request, camera_id: UUID) -> Allowed:
-        """Return how what is live may be played; raise as `recordings` does."""
+        """Return how the live stream may be played; raise as `recordings` does."""
         claims = claims_of(req)
         if claims is None:
             self._access.find(user_of(req), camera_id, Action.VIEW)
@@ -160,7 +156,7 @@ class PlayAccess:
 
     def _require(self, claims: PlayClaims, camera_id: UUID, use: DeniedUse) -> None:
         if claims.camera_id != camera_id:
-            # 403 also where there is no such camera: a token tells nothing of others.
+            # 403 also where there is no such camera: a token reveals nothing of others.
             raise Denied("this play token is for another camera")
         if not self._denied.known:
             raise Unavailable("what was revoked is not known yet")
@@ -169,5 +165,5 @@ class PlayAccess:
 
 
 def private(resp: falcon.Response, *, cached: str = "no-cache") -> None:
-    """Keep an answer whose address may hold a token out of shared caches."""
+    """Keep a response out of shared caches: its URL may hold a token."""
     resp.set_header("Cache-Control", f"private, {cached}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
 from streamwarden.http.api.access import CameraAccess, PlayAccess
-from streamwarden.http.api.access_ports import AuditLog, AuditSink, DenialStore, Grants
 from streamwarden.http.api.audit_routes import Audit, AuditTrail
 from streamwarden.http.api.camera_routes import CameraCollection, CameraItem, CameraService, Sources
 from streamwarden.http.api.desired_cache import DesiredCache
@@ -22,8 +22,8 @@ from streamwarden.http.api.export_routes import (
     ExportProof,
 )
 from streamwarden.http.api.grant_routes import (
-    BlockedUser,
-    BlockedUsers,
+    BlockedUserCollection,
+    BlockedUserItem,
     GrantCollection,
     GrantItem,
     RefuseBlocked,
@@ -61,8 +61,11 @@ from streamwarden.http.operations import Resource
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import UserVerifier
 from streamwarden.mediamtx.sessions import SessionClaims
+from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
-from streamwarden.storage.cameras import CameraRepository
+from streamwarden.storage.audit import AuditRepository
+from streamwarden.storage.cameras import CameraRepository, GrantRepository
+from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.recording_index import (
     CoverageRepository,
     RecordingsRepository,
@@ -78,10 +81,10 @@ class Guard:
     """What keeps out who has lost access, and notes who did what. ``wake`` has sessions looked at."""
 
     denied: DenialList
-    denials: DenialStore
+    denials: DenialRepository
     wake: Callable[[], None]
     audit: AuditSink
-    audit_log: AuditLog
+    audit_log: AuditRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ class ApiDeps:
     tokens: StreamTokens
     play_tokens: PlayTokens
     cameras: CameraRepository
-    grants: Grants
+    grants: GrantRepository
     settings: SettingsRepository
     wishes: StreamRepository
     segments: SegmentRepository
@@ -118,7 +121,7 @@ class InternalDeps:
     auth_metrics: AuthMetrics
     denied: DenialList
     sessions: SessionClaims
-    pulled: Container[str]
+    pulled: PulledPaths
     memory: DesiredCache
     rtsp_internal_url: str
 
@@ -168,7 +171,7 @@ def create_internal_app(deps: InternalDeps) -> App:
 def _routes(deps: ApiDeps) -> dict[str, Resource]:
     access = CameraAccess(deps.cameras, deps.grants)
     revocations = Revocations(
-        store=deps.guard.denials,
+        table=deps.guard.denials,
         denied=deps.guard.denied,
         wake=deps.guard.wake,
     )
@@ -232,8 +235,8 @@ def _operators_routes(
     )
     return {
         "/api/v1/settings/{key}": SettingItem(settings),
-        "/api/v1/user/blocked": BlockedUsers(deps.guard.denials),
-        "/api/v1/user/blocked/{user}": BlockedUser(revocations),
+        "/api/v1/user/blocked": BlockedUserCollection(deps.guard.denials),
+        "/api/v1/user/blocked/{user}": BlockedUserItem(revocations),
         "/api/v1/ops/audit": Audit(deps.guard.audit_log, deps.clock),
         "/api/v1/ops/summary": Summary(Sums(deps.coverage, deps.clock), deps.streaming, deps.clock),
         "/api/v1/ops/supervision": Tree(deps.streaming),
@@ -284,7 +287,7 @@ def _camera_service(
 ) -> CameraService:
     return CameraService(
         cameras=deps.cameras,
-        wishes=deps.wishes,
+        desired=deps.wishes,
         segments=deps.segments,
         streams=streams,
         revocations=revocations,

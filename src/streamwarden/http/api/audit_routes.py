@@ -1,7 +1,4 @@
-"""The audit trail, to be read. Role admin.
-
-What of the users' calls goes into the audit trail, and under which name.
-"""
+"""The audit trail: the middleware that records users' calls, and the route that reads them."""
 
 from __future__ import annotations
 
@@ -18,21 +15,22 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
+from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput
 from streamwarden.http.api.access import require_admin
-from streamwarden.http.api.access_ports import AuditLog, AuditRow, AuditSink
 from streamwarden.http.api.recording_routes import before
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, client_address
 from streamwarden.http.validation import claims_of, query_of, user_of
+from streamwarden.model import AuditEvent
+from streamwarden.storage.audit import AuditRepository
 
 _DEFAULT_SPAN = timedelta(days=7)
-
-
 _JUST_NOW = timedelta(seconds=1)
+_MAX_ADDRESS_CHARS = 500
 
 
 class AuditQuery(Model):
@@ -74,8 +72,8 @@ class AuditPage(Model):
 class Audit(Resource):
     """``GET /api/v1/ops/audit``."""
 
-    def __init__(self, log: AuditLog, clock: Clock) -> None:
-        self._log = log
+    def __init__(self, table: AuditRepository, clock: Clock) -> None:
+        self._table = table
         self._clock = clock
 
     @operation(
@@ -94,7 +92,7 @@ class Audit(Resource):
         from_ = query.from_ or before(to, _DEFAULT_SPAN)
         if from_ >= to:
             raise InvalidInput("from: must be before to", field="from")
-        page = self._log.page(
+        page = self._table.page(
             from_=from_,
             to=to,
             camera_id=query.camera,
@@ -106,91 +104,84 @@ class Audit(Resource):
         respond(resp, AuditPage(items=items, next_cursor=page.next_cursor))
 
 
-def _item(row: AuditRow) -> AuditItem:
+def _item(row: AuditEvent) -> AuditItem:
     names = AuditItem.model_fields.keys() - {"detail"}
     return AuditItem(**{name: getattr(row, name) for name in names}, detail=json.loads(row.detail))
 
 
 CAMERA: Final = "/api/v1/camera/{camera_id}"
-
-
 REPEATED_S: Final = 60.0
-"""Who fetches by bearer again and again is noted once in this time, for each camera and action."""
-
-
-_MOST_REMEMBERED: Final = 10_000
-
-
+"""Repeated requests of one user are recorded once in this time, for each camera and action."""
+_MAX_REMEMBERED: Final = 10_000
 _DONE, _REFUSED = "done", "refused"
-
-
-_TOLD: Final = ("child", "key")
-"""Parts of an address that tell what was acted on."""
+_TARGETS: Final = ("child", "key")
+"""Path parameters that name the target of an action."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """How a call is noted. ``done`` False: only if it is refused; ``often``: once in a while."""
+class AuditRule:
+    """How a call is recorded. ``done`` False: only if refused; ``often``: once in `REPEATED_S`."""
 
     action: str
     done: bool = True
     often: bool = False
 
 
-ENTRIES: Final[Mapping[tuple[str, str], Entry]] = {
-    ("GET", "/api/v1/camera"): Entry("list_cameras", done=False),
-    ("POST", "/api/v1/camera"): Entry("add_camera"),
-    ("GET", CAMERA): Entry("see_camera", done=False),
-    ("PATCH", CAMERA): Entry("change_camera"),
-    ("DELETE", CAMERA): Entry("remove_camera"),
-    ("POST", f"{CAMERA}/stream/connect"): Entry("start"),
-    ("POST", f"{CAMERA}/stream/disconnect"): Entry("stop"),
-    ("GET", f"{CAMERA}/stream/status"): Entry("see_status", done=False),
-    ("GET", f"{CAMERA}/publish_rtsp_url"): Entry("issue_link"),
-    ("POST", f"{CAMERA}/publish_rtsp_url/revoke"): Entry("withdraw_links"),
-    ("GET", f"{CAMERA}/preview"): Entry("watch_live"),
-    ("GET", f"{CAMERA}/live.m3u8"): Entry("watch_live", often=True),
-    ("GET", f"{CAMERA}/live/{{name}}"): Entry("watch_live", often=True),
-    ("GET", f"{CAMERA}/snapshot.jpg"): Entry("watch_live", often=True),
-    ("GET", f"{CAMERA}/recordings"): Entry("list_recordings", often=True),
-    ("POST", f"{CAMERA}/recordings/play_token"): Entry("watch_recordings"),
-    ("GET", f"{CAMERA}/recordings/playlist.m3u8"): Entry("watch_recordings", often=True),
-    ("GET", f"{CAMERA}/recordings/{{segment_id}}"): Entry("watch_recordings", often=True),
-    ("GET", f"{CAMERA}/recordings/{{segment_id}}.mp4"): Entry("watch_recordings", often=True),
-    ("GET", f"{CAMERA}/exports"): Entry("list_exports", done=False),
-    ("POST", f"{CAMERA}/exports"): Entry("export"),
-    ("GET", f"{CAMERA}/exports/{{export_id}}"): Entry("see_export", done=False),
-    ("DELETE", f"{CAMERA}/exports/{{export_id}}"): Entry("cancel_export"),
-    ("GET", f"{CAMERA}/exports/{{export_id}}/file"): Entry("fetch_export", often=True),
-    ("GET", f"{CAMERA}/exports/{{export_id}}/proof"): Entry("fetch_export_proof", often=True),
-    ("GET", f"{CAMERA}/grants"): Entry("list_grants", done=False),
-    ("PUT", f"{CAMERA}/grants/{{user}}"): Entry("grant"),
-    ("DELETE", f"{CAMERA}/grants/{{user}}"): Entry("withdraw_grant"),
-    ("GET", "/api/v1/settings/{key}"): Entry("see_setting", done=False),
-    ("PUT", "/api/v1/settings/{key}"): Entry("change_setting"),
-    ("GET", "/api/v1/user/blocked"): Entry("list_blocked", done=False),
-    ("PUT", "/api/v1/user/blocked/{user}"): Entry("block_user"),
-    ("DELETE", "/api/v1/user/blocked/{user}"): Entry("unblock_user"),
-    ("GET", "/api/v1/ops/summary"): Entry("see_operations", done=False),
-    ("GET", "/api/v1/ops/supervision"): Entry("see_operations", done=False),
-    ("POST", "/api/v1/ops/supervision/{child}/restart"): Entry("restart_child"),
-    ("GET", "/api/v1/ops/audit"): Entry("read_audit", often=True),
+AUDIT_RULES: Final[Mapping[tuple[str, str], AuditRule]] = {
+    ("GET", "/api/v1/camera"): AuditRule("list_cameras", done=False),
+    ("POST", "/api/v1/camera"): AuditRule("add_camera"),
+    ("GET", CAMERA): AuditRule("see_camera", done=False),
+    ("PATCH", CAMERA): AuditRule("change_camera"),
+    ("DELETE", CAMERA): AuditRule("remove_camera"),
+    ("POST", f"{CAMERA}/stream/connect"): AuditRule("start"),
+    ("POST", f"{CAMERA}/stream/disconnect"): AuditRule("stop"),
+    ("GET", f"{CAMERA}/stream/status"): AuditRule("see_status", done=False),
+    ("GET", f"{CAMERA}/publish_rtsp_url"): AuditRule("issue_link"),
+    ("POST", f"{CAMERA}/publish_rtsp_url/revoke"): AuditRule("withdraw_links"),
+    ("GET", f"{CAMERA}/preview"): AuditRule("watch_live"),
+    ("GET", f"{CAMERA}/live.m3u8"): AuditRule("watch_live", often=True),
+    ("GET", f"{CAMERA}/live/{{name}}"): AuditRule("watch_live", often=True),
+    ("GET", f"{CAMERA}/snapshot.jpg"): AuditRule("watch_live", often=True),
+    ("GET", f"{CAMERA}/recordings"): AuditRule("list_recordings", often=True),
+    ("POST", f"{CAMERA}/recordings/play_token"): AuditRule("watch_recordings"),
+    ("GET", f"{CAMERA}/recordings/playlist.m3u8"): AuditRule("watch_recordings", often=True),
+    ("GET", f"{CAMERA}/recordings/{{segment_id}}"): AuditRule("watch_recordings", often=True),
+    ("GET", f"{CAMERA}/recordings/{{segment_id}}.mp4"): AuditRule("watch_recordings", often=True),
+    ("GET", f"{CAMERA}/exports"): AuditRule("list_exports", done=False),
+    ("POST", f"{CAMERA}/exports"): AuditRule("export"),
+    ("GET", f"{CAMERA}/exports/{{export_id}}"): AuditRule("see_export", done=False),
+    ("DELETE", f"{CAMERA}/exports/{{export_id}}"): AuditRule("cancel_export"),
+    ("GET", f"{CAMERA}/exports/{{export_id}}/file"): AuditRule("fetch_export", often=True),
+    ("GET", f"{CAMERA}/exports/{{export_id}}/proof"): AuditRule("fetch_export_proof", often=True),
+    ("GET", f"{CAMERA}/grants"): AuditRule("list_grants", done=False),
+    ("PUT", f"{CAMERA}/grants/{{user}}"): AuditRule("grant"),
+    ("DELETE", f"{CAMERA}/grants/{{user}}"): AuditRule("withdraw_grant"),
+    ("GET", "/api/v1/settings/{key}"): AuditRule("see_setting", done=False),
+    ("PUT", "/api/v1/settings/{key}"): AuditRule("change_setting"),
+    ("GET", "/api/v1/user/blocked"): AuditRule("list_blocked", done=False),
+    ("PUT", "/api/v1/user/blocked/{user}"): AuditRule("block_user"),
+    ("DELETE", "/api/v1/user/blocked/{user}"): AuditRule("unblock_user"),
+    ("GET", "/api/v1/ops/summary"): AuditRule("see_operations", done=False),
+    ("GET", "/api/v1/ops/supervision"): AuditRule("see_operations", done=False),
+    ("POST", "/api/v1/ops/supervision/{child}/restart"): AuditRule("restart_child"),
+    ("GET", "/api/v1/ops/audit"): AuditRule("read_audit", often=True),
 }
-"""Every operation that a user can call; a test holds it against the routes."""
+"""Every operation of the users' API; a test compares it with the routes."""
 
 
 def describe(req: falcon.Request, *, subject: str | None = None, **detail: object) -> None:
-    """Say to whom a call is done, and what only its responder knows. Never a secret."""
+    """Add to a call's audit event its subject and details. Never a secret."""
     req.context.audit = (subject, detail)
 
 
 class AuditTrail:
-    """Middleware: notes what users did, and what they were refused."""
+    """Middleware that records what users did, and what they were refused."""
 
     def __init__(self, sink: AuditSink, clock: Clock, proxies: Proxies = NO_PROXIES) -> None:
         self._sink = sink
         self._proxies = proxies
-        self._seldom = _Seldom(clock)
+        self._clock = clock
+        self._repeats = _Repeats(clock)
 
     def process_resource(
         self,
@@ -199,44 +190,48 @@ class AuditTrail:
         _resource: object,
         params: Mapping[str, object],
     ) -> None:
-        """Keep what the address names, for when the call has been answered."""
+        """Keep the path parameters until the call is answered."""
         req.context.named = dict(params)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, *_succeeded: bool
     ) -> None:
-        """Note the call, if it is one that counts."""
+        """Record the call, if `AUDIT_RULES` has it."""
         method = "GET" if req.method == "HEAD" else req.method
-        entry = ENTRIES.get((method, req.uri_template or ""))
+        rule = AUDIT_RULES.get((method, req.uri_template or ""))
         outcome = _outcome(resp.status_code)
-        if entry is None or outcome is None or (outcome != _REFUSED and not entry.done):
+        if rule is None or outcome is None or (outcome != _REFUSED and not rule.done):
             return
         claims = claims_of(req)
         user = getattr(req.context, "user", None) or claims
         if user is None:
-            return  # nobody: the request metrics count those
-        if outcome == _DONE and claims is not None and entry.action.startswith("watch"):
-            return  # noted when the token was signed
+            return  # unauthenticated: counted by the request metrics
+        if outcome == _DONE and claims is not None and rule.action.startswith("watch"):
+            return  # recorded when the token was signed
         named = getattr(req.context, "named", {})
         camera_id = named.get("camera_id")
-        key = (user.sub, entry.action, str(camera_id), outcome)
-        if (entry.often or outcome == _REFUSED) and not self._seldom.admits(key):
+        key = (user.sub, rule.action, str(camera_id), outcome)
+        if (rule.often or outcome == _REFUSED) and not self._repeats.admits(key):
             return
         subject, detail = getattr(req.context, "audit", (None, {}))
+        detail = {name: named[name] for name in _TARGETS if name in named} | detail
         self._sink.note(
-            who=user.sub,
-            action=entry.action,
-            outcome=outcome,
-            camera_id=camera_id,
-            subject=subject or named.get("user"),
-            address=client_address(req, self._proxies),
-            request_id=name_request(req),
-            detail={name: named[name] for name in _TOLD if name in named} | detail,
+            AuditEvent(
+                at=self._clock.now(),
+                who=user.sub,
+                action=rule.action,
+                outcome=outcome,
+                camera_id=camera_id,
+                subject=subject or named.get("user"),
+                address=client_address(req, self._proxies)[:_MAX_ADDRESS_CHARS],
+                request_id=name_request(req),
+                detail=json.dumps(detail, ensure_ascii=False),
+            )
         )
 
 
 def _outcome(status: int) -> str | None:
-    """Return what came of a call; None where it did not come to a decision."""
+    """Return the outcome of a call, None where it came to no decision."""
     if HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST:
         return _DONE
     if status == HTTPStatus.FORBIDDEN:
@@ -244,8 +239,8 @@ def _outcome(status: int) -> str | None:
     return "failed" if status == HTTPStatus.SERVICE_UNAVAILABLE else None
 
 
-class _Seldom:
-    """Admits a key once in `REPEATED_S`. Any thread; bounded."""
+class _Repeats:
+    """Admits a key once in `REPEATED_S`. Thread-safe; bounded."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -253,7 +248,7 @@ class _Seldom:
         self._last: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
     def admits(self, key: tuple[str, ...]) -> bool:
-        """Tell whether it was not admitted lately; that counts as being so."""
+        """Return whether the key was not admitted lately; then it counts as admitted now."""
         now_s = self._clock.monotonic()
         with self._lock:
             last_s = self._last.get(key)
@@ -261,6 +256,6 @@ class _Seldom:
                 return False
             self._last[key] = now_s
             self._last.move_to_end(key)
-            if len(self._last) > _MOST_REMEMBERED:
+            if len(self._last) > _MAX_REMEMBERED:
                 self._last.popitem(last=False)
         return True

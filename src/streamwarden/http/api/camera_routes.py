@@ -1,11 +1,4 @@
-"""The cameras: who sees them, and who may change them.
-
-A camera as the API takes it and shows it.
-
-What an administrator does with a camera, and what follows for its stream.
-
-Where a camera is pulled from: what is sent of it, and what changes by it.
-"""
+"""Routes of cameras, and the service that adds, changes and removes them."""
 
 from __future__ import annotations
 
@@ -30,7 +23,7 @@ from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Id, Model, QueryInteger, StreamPath, Timestamp, UserId, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, query_of, user_of
-from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, told_of
+from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, audit_detail
 from streamwarden.mediamtx.credentials import MAX_PASSWORD_CHARS, MAX_USERNAME_CHARS
 from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS
 from streamwarden.model import Camera
@@ -63,13 +56,13 @@ class SourceFields(Model):
     source_password: Password | None = Field(default=None, repr=False, json_schema_extra=_SECRET)
 
     def sources_given(self) -> dict[str, str | None]:
-        """Return what was sent of it, by name."""
+        """Return the fields that were sent, by name."""
         return self.model_dump(include=set(FIELDS), exclude_unset=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Plans changes of sources. ``wake`` has the media server told now."""
+    """Changes of sources. ``wake`` makes the loop of `SourcePaths` run now."""
 
     table: SourceRepository
     planner: SourcePlanner
@@ -78,7 +71,7 @@ class Sources:
     def plan(
         self, camera_id: UUID, path: str, given: dict[str, str | None], *, is_new: bool = False
     ) -> SourceChange | None:
-        """Return what changes, None where nothing does; raises as the planner does."""
+        """Return the change, None where nothing changes; raises as the planner does."""
         before = None if is_new else self.table.get(camera_id)
         return self.planner.plan(camera_id, path, before, given)
 
@@ -157,7 +150,7 @@ class CameraChanges(SourceFields):
     status: Status = Field(default="active", json_schema_extra=_optional)
 
     def given(self) -> dict[str, Any]:
-        """Return what was sent, by name, but for the source."""
+        """Return the fields that were sent, by name, without those of the source."""
         return self.model_dump(exclude_unset=True, exclude=set(FIELDS))
 
 
@@ -168,7 +161,7 @@ class RemoveQuery(Model):
 
 
 def model_of(camera: Camera) -> CameraModel:
-    """Return a camera as it is shown."""
+    """Return the HTTP model of a camera."""
     return CameraModel.model_validate(
         {name: getattr(camera, name) for name in CameraModel.model_fields}
     )
@@ -185,7 +178,7 @@ class CameraService:
     """Adds, changes and removes cameras."""
 
     cameras: CameraRepository
-    wishes: StreamRepository
+    desired: StreamRepository
     segments: SegmentRepository
     streams: StreamService
     revocations: Revocations
@@ -220,8 +213,8 @@ class CameraService:
             InvalidInput, Conflict: as ``Sources.plan``.
         """
         before = self._existing(camera_id)
-        wish = self.wishes.get(camera_id)
-        wanted = wish is not None and wish.wanted
+        desired = self.desired.get(camera_id)
+        wanted = desired is not None and desired.wanted
         given = changes.given()
         if wanted and given.get("owner", before.owner) != before.owner:
             raise StreamWanted("disconnect the stream before the camera changes its owner")
@@ -318,7 +311,7 @@ class CameraCollection(Resource):
         require_admin(user_of(req))
         new = body_of(req, NewCamera)
         camera = self._service.add(new)
-        describe(req, **told_of(new.sources_given(), camera.source_url))
+        describe(req, **audit_detail(new.sources_given(), camera.source_url))
         resp.location = f"/api/v1/camera/{camera.id}"
         respond(resp, model_of(camera), status=201)
 
@@ -351,7 +344,7 @@ class CameraItem(Resource):
         self._require_admin(user, camera_id)
         changes = body_of(req, CameraChanges)
         changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
-        describe(req, **told_of(changes.sources_given(), changed.source_url))
+        describe(req, **audit_detail(changes.sources_given(), changed.source_url))
         respond(resp, model_of(changed))
 
     @operation(
@@ -372,5 +365,5 @@ class CameraItem(Resource):
         resp.status = falcon.HTTP_204
 
     def _require_admin(self, user: User, camera_id: UUID) -> None:
-        """Say 404 to whom the camera is hidden, 403 to whom it is not."""
+        """Raise 404 where the camera is hidden from the user, 403 where it is not."""
         self._access.find(user, camera_id, Action.ADMIN)

@@ -1,4 +1,4 @@
-"""What the API remembers of wishes, so that a recorder gets its token while Postgres is away."""
+"""The desired state of all cameras in memory: read tokens for recorders while Postgres is down."""
 
 from __future__ import annotations
 
@@ -16,21 +16,15 @@ from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.streams import StreamRepository
 
 _LOG = structlog.get_logger(__name__)
-
-
 REFRESH_S = 15.0
-
-
 _FAILURE_S = 2.0
-
-
-_ASKING_AT_ONCE = 2
-"""Threads of the hook's listener that may wait for Postgres: the others must stay free for it."""
+_MAX_QUERIES = 2
+"""Threads of the internal API that may wait for Postgres; the others stay free for the hook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedCamera:
-    """What matters of one camera for a read token."""
+    """The fields of one camera that decide about a read token."""
 
     path: str
     active: bool
@@ -38,53 +32,53 @@ class CachedCamera:
 
 
 class DesiredCache:
-    """Every camera that is wanted: read from Postgres on a period, and corrected at each change.
+    """The wanted cameras: read from Postgres every `REFRESH_S`, and updated at each change.
 
-    A camera that is not remembered is not wanted, once the memory has been filled.
+    Once the cache is filled, a camera that is not in it is not wanted.
     """
 
     def __init__(
         self,
         cameras: CameraRepository,
-        wishes: StreamRepository,
+        desired: StreamRepository,
         clock: Clock,
         *,
         refresh_s: float = REFRESH_S,
     ) -> None:
         self._cameras = cameras
-        self._wishes = wishes
+        self._desired = desired
         self._clock = clock
         self._refresh_s = refresh_s
         self._lock = threading.Lock()
         self._known: Mapping[UUID, CachedCamera] | None = None
         self._changes = 0
         self._failed_at: float | None = None
-        self._asking = threading.BoundedSemaphore(_ASKING_AT_ONCE)
+        self._queries = threading.BoundedSemaphore(_MAX_QUERIES)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Fill the memory and keep it fresh on a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name="wish-memory", daemon=True)
+        """Start the thread that fills the cache and keeps it fresh."""
+        self._thread = threading.Thread(target=self._run, name="desired-cache", daemon=True)
         self._thread.start()
 
     def stop(self, deadline_s: float = 5.0) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(deadline_s)
 
     def refresh(self) -> None:
-        """Read every wish again; raise Unavailable if Postgres is away."""
+        """Read all rows again; raise Unavailable if Postgres does not answer."""
         with self._lock:
             changes = self._changes
         known = self._read_all()
         with self._lock:
-            if self._changes == changes:  # else a change came in between and is the newer one
+            if self._changes == changes:  # else a change came in between, which is newer
                 self._known = known
 
     def remember(self, camera: Camera, *, wanted: bool) -> None:
-        """Take note of a change at once."""
+        """Update the cache after a change."""
         entry = CachedCamera(path=camera.path, active=camera.status == "active", wanted=wanted)
         with self._lock:
             self._changes += 1
@@ -92,45 +86,42 @@ class DesiredCache:
                 self._known = {**self._known, camera.id: entry}
 
     def forget(self, camera_id: UUID) -> None:
-        """Take note that the camera is gone."""
+        """Remove a camera."""
         with self._lock:
             self._changes += 1
             if self._known is not None:
                 self._known = {k: v for k, v in self._known.items() if k != camera_id}
 
     def look_up(self, camera_id: UUID) -> CachedCamera | None:
-        """Return what is known of the camera, None where nothing is: from Postgres if it answers.
+        """Return the camera from Postgres, or from the cache where that does not answer.
 
-        Otherwise from memory, and for a while at once. Raises Unavailable while there is no memory
-        yet: not knowing is no reason to stop a recording.
+        After a failure the cache is used at once for a while. Returns None for a camera that is unknown
+        or not wanted. Raises Unavailable while the cache is empty: that must not stop a recording.
         """
-        if self._worth_asking() and self._asking.acquire(blocking=False):
+        if self._may_query() and self._queries.acquire(blocking=False):
             try:
-                return self._ask(camera_id)
+                return self._query(camera_id)
             except Unavailable:
                 self._failed_at = self._clock.monotonic()
             finally:
-                self._asking.release()
-        return self._recall(camera_id)
+                self._queries.release()
+        with self._lock:
+            if self._known is None:
+                raise Unavailable("the desired streams are not known yet")
+            return self._known.get(camera_id)
 
-    def _worth_asking(self) -> bool:
+    def _may_query(self) -> bool:
         failed_at = self._failed_at
         return failed_at is None or self._clock.monotonic() - failed_at >= _FAILURE_S
 
-    def _ask(self, camera_id: UUID) -> CachedCamera | None:
+    def _query(self, camera_id: UUID) -> CachedCamera | None:
         camera = self._cameras.get(camera_id)
-        wish = self._wishes.get(camera_id)
+        desired = self._desired.get(camera_id)
         self._failed_at = None
-        return None if camera is None else _entry(camera, wish)
-
-    def _recall(self, camera_id: UUID) -> CachedCamera | None:
-        with self._lock:
-            if self._known is None:
-                raise Unavailable("the wishes are not known yet")
-            return self._known.get(camera_id)
+        return None if camera is None else _entry(camera, desired)
 
     def _read_all(self) -> dict[UUID, CachedCamera]:
-        wanted = {wish.camera_id: wish for wish in self._wishes.all() if wish.wanted}
+        wanted = {row.camera_id: row for row in self._desired.all() if row.wanted}
         active = self._cameras.all_active()
         return {c.id: _entry(c, wanted[c.id]) for c in active if c.id in wanted}
 
@@ -139,16 +130,16 @@ class DesiredCache:
             try:
                 self.refresh()
             except Unavailable as error:
-                _LOG.info("wish_memory_not_refreshed", why=error.code)
+                _LOG.info("desired_cache_not_refreshed", why=error.code)
             except Exception:  # noqa: BLE001 - an edge: the thread outlives a bug in one refresh
-                _LOG.exception("wish_memory_failed")
+                _LOG.exception("desired_cache_failed")
             if self._stopping.wait(self._refresh_s):
                 return
 
 
-def _entry(camera: Camera, wish: DesiredStream | None) -> CachedCamera:
+def _entry(camera: Camera, desired: DesiredStream | None) -> CachedCamera:
     return CachedCamera(
         path=camera.path,
         active=camera.status == "active",
-        wanted=wish is not None and wish.wanted,
+        wanted=desired is not None and desired.wanted,
     )

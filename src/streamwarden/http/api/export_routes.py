@@ -8,7 +8,7 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.permissions import Window, is_admin
+from streamwarden.auth.permissions import is_admin
 from streamwarden.auth.users import User
 from streamwarden.clock import rfc3339
 from streamwarden.errors import Denied, ExportNotFound, ExportNotReady, InvalidInput
@@ -83,7 +83,7 @@ class Exporting:
         export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
         if export.user_id != claims.sub:
             raise ExportNotFound("there is no such export")
-        if allowed.stretch is None or not allowed.stretch.holds(TimeRange(export.from_, export.to)):
+        if allowed.range is None or not allowed.range.contains(export.from_, export.to):
             raise Denied("this play token is for another time")
         return export
 
@@ -126,7 +126,7 @@ class ExportCollection(Resource):
         if body.from_ >= body.to:
             raise InvalidInput("from: must be before to", field="from")
         _, window = self._exporting.access.find_recorded(user, camera_id)
-        if window is not None and not window.holds(body.from_, body.to):
+        if window is not None and not window.contains(body.from_, body.to):
             raise Denied("this is of a time that you may not see")
         made = self._exporting.streaming.add_export(
             camera_id,
@@ -245,11 +245,11 @@ class ExportProof(Resource):
         resp.set_header("Content-Disposition", name)
 
 
-def _may(user: User, camera: Camera, export: OwnedExport, window: Window | None) -> bool:
+def _may(user: User, camera: Camera, export: OwnedExport, window: TimeRange | None) -> bool:
     if is_admin(user) or user.sub == camera.owner:
         return True
     own = user.sub == export.user_id
-    return own and (window is None or window.holds(export.from_, export.to))
+    return own and (window is None or window.contains(export.from_, export.to))
 
 
 def _shown(export: OwnedExport) -> ExportModel:

@@ -1,13 +1,9 @@
-"""What an owner lets others do with a camera.
-
-Users of whose tokens none counts. Role admin.
-"""
+"""Routes of grants and of blocked users."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby
 from typing import Annotated, Literal
 from uuid import UUID
@@ -20,12 +16,14 @@ from streamwarden.auth.permissions import Action
 from streamwarden.auth.revocation import DenialList
 from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess, require_admin
-from streamwarden.http.api.access_ports import DenialStore, GrantRow, Grants
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.models import Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, claims_of, user_of
+from streamwarden.model import Grant
+from streamwarden.storage.cameras import GrantRepository
+from streamwarden.storage.denials import DenialRepository
 
 GrantedAction = Literal["view", "recordings", "control", "publish"]
 
@@ -57,26 +55,17 @@ class GrantList(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewGrant:
-    """One action that is granted."""
-
-    action: str
-    from_: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """What the routes here need."""
+    """Changes grants."""
 
     access: CameraAccess
-    grants: Grants
+    grants: GrantRepository
     revocations: Revocations
 
     def give(
-        self, req: falcon.Request, camera_id: UUID, user: str, wanted: Sequence[NewGrant]
+        self, req: falcon.Request, camera_id: UUID, user: str, wanted: Sequence[Grant]
     ) -> list[str]:
-        """Give ``user`` exactly ``wanted``; return what they have lost by it."""
+        """Make ``wanted`` all grants of ``user``; return the actions that the user loses."""
         checked_user(user)
         camera = self.access.find(user_of(req), camera_id, Action.SHARE)
         if user == camera.owner:
@@ -98,7 +87,7 @@ class GrantCollection(Resource):
         about="For its owner and admins, who need no grant themselves.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer with everybody's grants."""
+        """Answer with all grants."""
         self._sharing.access.find(user_of(req), camera_id, Action.SHARE)
         rows = self._sharing.grants.of_camera(camera_id)
         respond(resp, GrantList(items=_by_user(rows)))
@@ -124,9 +113,9 @@ class GrantItem(Resource):
     def on_put(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, user: str
     ) -> None:
-        """Answer with what they may do now."""
+        """Answer with the user's new grants."""
         body = body_of(req, GrantBody)
-        wanted = _wanted(body)
+        wanted = _wanted(user, body)
         lost = self._sharing.give(req, camera_id, user, wanted)
         names = [grant.action for grant in wanted]
         describe(req, subject=user, actions=names, **({"withdrawn": lost} if lost else {}))
@@ -142,14 +131,14 @@ class GrantItem(Resource):
     def on_delete(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, user: str
     ) -> None:
-        """Answer once nothing of theirs counts."""
+        """Answer when the user's tokens are denied."""
         lost = self._sharing.give(req, camera_id, user, [])
         describe(req, subject=user, withdrawn=lost)
         resp.status = falcon.HTTP_204
 
 
 def checked_user(user: str) -> str:
-    """Return a user's id from a path; raise InvalidInput if nobody can be called so."""
+    """Return a user's id from a path; raise InvalidInput if no id looks like this."""
     if not is_subject(user):
         raise InvalidInput(
             f"user: must be 1 to {MAX_SUBJECT_CHARS} printable characters", field="user"
@@ -157,26 +146,26 @@ def checked_user(user: str) -> str:
     return user
 
 
-def _wanted(body: GrantBody) -> list[NewGrant]:
+def _wanted(user: str, body: GrantBody) -> list[Grant]:
     from_, until = body.recordings_from, body.recordings_until
     if "recordings" not in body.actions and (from_ or until):
         raise InvalidInput("a window needs the action recordings", field="recordings_from")
     if from_ is not None and until is not None and from_ >= until:
         raise InvalidInput("must be before recordings_until", field="recordings_from")
     return [
-        NewGrant(action=action, from_=from_, until=until)
+        Grant(user_sub=user, action=action, from_=from_, until=until)
         if action == "recordings"
-        else NewGrant(action=action)
+        else Grant(user_sub=user, action=action)
         for action in sorted(set(body.actions))
     ]
 
 
-def _by_user(rows: Iterable[GrantRow]) -> list[GrantModel]:
+def _by_user(rows: Iterable[Grant]) -> list[GrantModel]:
     groups = groupby(rows, key=lambda row: row.user_sub)
     return [_model(user, list(granted)) for user, granted in groups]
 
 
-def _model(user: str, granted: Sequence[NewGrant | GrantRow]) -> GrantModel:
+def _model(user: str, granted: Sequence[Grant]) -> GrantModel:
     recordings = next((grant for grant in granted if grant.action == "recordings"), None)
     return GrantModel.model_validate(
         {
@@ -216,7 +205,7 @@ class BlockedList(Model):
 
 
 class RefuseBlocked:
-    """Middleware after the intake: whoever is blocked is refused, whatever they ask for."""
+    """Middleware that refuses every request of a blocked user; runs after the validation."""
 
     def __init__(self, denied: DenialList) -> None:
         self._denied = denied
@@ -225,22 +214,22 @@ class RefuseBlocked:
         self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: object
     ) -> None:
         """Let the request through, or raise UserBlocked."""
-        who = getattr(req.context, "user", None) or claims_of(req)
-        if who is not None and self._denied.is_blocked(who.sub):
+        caller = getattr(req.context, "user", None) or claims_of(req)
+        if caller is not None and self._denied.is_blocked(caller.sub):
             raise UserBlocked("this user has been blocked")
 
 
-class BlockedUsers(Resource):
+class BlockedUserCollection(Resource):
     """``GET /api/v1/user/blocked``."""
 
-    def __init__(self, store: DenialStore) -> None:
-        self._store = store
+    def __init__(self, table: DenialRepository) -> None:
+        self._table = table
 
     @operation(
         "Who is blocked", access=Access.BEARER, answers={200: BlockedList}, refusals=(403, 503)
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with all of them; role admin."""
+        """Answer with all blocked users; role admin."""
         require_admin(user_of(req))
         items = [
             BlockedModel(
@@ -249,12 +238,12 @@ class BlockedUsers(Resource):
                 blocked_at=row.blocked_at,
                 note=row.note,
             )
-            for row in self._store.blocked()
+            for row in self._table.blocked()
         ]
         respond(resp, BlockedList(items=items))
 
 
-class BlockedUser(Resource):
+class BlockedUserItem(Resource):
     """``/api/v1/user/blocked/{user}``."""
 
     def __init__(self, revocations: Revocations) -> None:
@@ -272,7 +261,7 @@ class BlockedUser(Resource):
         ),
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response, user: str) -> None:
-        """Answer once nothing of theirs counts; role admin."""
+        """Answer when the user's tokens are denied; role admin."""
         admin = user_of(req)
         require_admin(admin)
         if checked_user(user) == admin.sub:
@@ -290,7 +279,7 @@ class BlockedUser(Resource):
         about="What the user held before stays worthless. Harmless when repeated.",
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, user: str) -> None:
-        """Answer once they may call again; role admin."""
+        """Answer when the user may call again; role admin."""
         require_admin(user_of(req))
         self._revocations.unblock(checked_user(user))
         describe(req, subject=user)

@@ -1,8 +1,8 @@
-"""MediaMTX's authentication hook, and the recorder's read token: what port 8083 is for."""
+"""Routes of the internal API: MediaMTX's authentication hook, and the recorder's read token."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,14 +24,11 @@ from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.validation import body_of
 from streamwarden.mediamtx.hook import check
 from streamwarden.mediamtx.sessions import SessionClaims
+from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 
 _LOG = structlog.get_logger(__name__)
-
-
 _ID_CHARS = 64
-
-
 LookUp = Callable[[UUID], CachedCamera | None]
 
 
@@ -61,7 +58,7 @@ class NotWanted(Denied):
 
 
 class CheckStreamPassword(Resource):
-    """``POST /api/v1/m2m/check-stream-pwd``. Asks nobody: MediaMTX stands still until it answers."""
+    """``POST /api/v1/m2m/check-stream-pwd``. Decided in memory: MediaMTX blocks until the answer."""
 
     def __init__(
         self,
@@ -70,7 +67,7 @@ class CheckStreamPassword(Resource):
         *,
         denied: DenialList,
         sessions: SessionClaims,
-        pulled: Container[str],
+        pulled: PulledPaths,
     ) -> None:
         self._tokens = tokens
         self._metrics = metrics

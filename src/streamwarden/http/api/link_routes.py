@@ -1,4 +1,4 @@
-"""What a user hands to others: the URL that a camera pushes to, and what a preview plays."""
+"""Routes of publish URLs and of the live preview."""
 
 from __future__ import annotations
 

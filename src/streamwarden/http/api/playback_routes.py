@@ -17,7 +17,7 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.permissions import Action, Window
+from streamwarden.auth.permissions import Action
 from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Denied, InvalidInput, NothingRecorded, RangeTooLong, SegmentNotFound
@@ -181,7 +181,7 @@ class RecordingPlaylist(Resource):
         query = query_of(req, PlaylistQuery)
         allowed = self._playing.play.recordings(req, camera_id)
         asked = self._asked(query, allowed)
-        if allowed.stretch is not None and not allowed.stretch.holds(asked):
+        if allowed.range is not None and not allowed.range.contains(asked.from_, asked.to):
             raise Denied("this is of a time that you may not see")
         parts = self._parts(camera_id, asked, allowed)
         kind = "VOD" if asked.to <= self._playing.clock.now() else "EVENT"
@@ -190,7 +190,7 @@ class RecordingPlaylist(Resource):
         private(resp)
 
     def _asked(self, query: PlaylistQuery, allowed: Allowed) -> TimeRange:
-        limit = allowed.stretch
+        limit = allowed.range
         if limit is not None and allowed.token is None:
             # A grant's window may be open at its ends: a user's own default, cut to it.
             to = query.to or min(limit.to, self._playing.clock.now())
@@ -238,7 +238,7 @@ def _stretch(from_: datetime, to: datetime) -> TimeRange:
     return TimeRange(from_, to)
 
 
-def _within(asked: TimeRange, window: Window | None) -> TimeRange:
+def _within(asked: TimeRange, window: TimeRange | None) -> TimeRange:
     seen = asked if window is None else window.clip(asked)
     if seen is None:
         raise Denied("this is of a time that you may not see")

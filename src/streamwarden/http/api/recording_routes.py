@@ -12,7 +12,6 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.permissions import Window
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput, SegmentNotFound
 from streamwarden.http.api.access import CameraAccess, PlayAccess
@@ -150,20 +149,20 @@ class RecordingFile(Resource):
         relay(req, resp, found)
 
 
-def _shown(row: Segment | Gap, window: Window | None) -> SegmentItem | GapItem | None:
+def _shown(row: Segment | Gap, window: TimeRange | None) -> SegmentItem | GapItem | None:
     if isinstance(row, Gap):
         return _gap(row, window)
-    if window is not None and not window.holds(row.started_at, row.ended_at):
+    if window is not None and not window.contains(row.started_at, row.ended_at):
         return None  # part of it is of a time that this user may not see
     return _segment(row)
 
 
-def _gap(row: Gap, window: Window | None) -> GapItem:
+def _gap(row: Gap, window: TimeRange | None) -> GapItem:
     started_at, ended_at = row.started_at, row.ended_at
     if window is not None:
-        started_at = max(started_at, window.stretch.from_)
-        if ended_at is not None or window.stretch.to != datetime.max.replace(tzinfo=UTC):
-            ended_at = min(ended_at or window.stretch.to, window.stretch.to)
+        started_at = max(started_at, window.from_)
+        if ended_at is not None or window.to != datetime.max.replace(tzinfo=UTC):
+            ended_at = min(ended_at or window.to, window.to)
     return GapItem(started_at=started_at, ended_at=ended_at, cause=row.cause)
 
 

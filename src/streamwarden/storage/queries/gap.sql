@@ -10,12 +10,6 @@ on conflict (id) do update
    set ended_at = excluded.ended_at, cause = excluded.cause
  where gap.ended_at is null
 
--- name: open_gaps
-select id, camera_id, started_at, ended_at, cause
-  from gap
- where ended_at is null
- order by camera_id, started_at, id
-
 -- name: in_range
 (select id, camera_id, started_at, ended_at, cause
    from gap

@@ -20,12 +20,6 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
   from segment
  where id = %(id)s and camera_id = %(camera_id)s and state = 'stored'
 
--- name: last_end
-select max(ended_at) from segment where camera_id = %(camera_id)s
-
--- name: max_run
-select max(run) from segment where camera_id = %(camera_id)s
-
 -- name: latest
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
        salvaged, digest, init_bytes

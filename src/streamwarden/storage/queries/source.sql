@@ -1,5 +1,5 @@
 -- name: get
-select url, sealed from camera_source where camera_id = %(camera_id)s
+select url, sealed as encrypted from camera_source where camera_id = %(camera_id)s
 
 -- name: put
 insert into camera_source (camera_id, url, sealed)
@@ -15,7 +15,7 @@ update camera_source set sealed = %(after)s where camera_id = %(camera_id)s and 
 delete from camera_source where camera_id = %(camera_id)s
 
 -- name: all
-select camera_id, path, status, url, sealed
+select camera_id, path, status, url, sealed as encrypted
   from camera_source
   join camera on camera.id = camera_id
  order by camera_id
