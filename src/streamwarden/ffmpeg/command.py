@@ -1,12 +1,8 @@
-"""FFmpeg's command line for one run; every option's reason is in ``docs/design/0003-a-run.md``.
+"""FFmpeg's program, its command line for one run, and the confinement of every FFmpeg process.
 
-Where FFmpeg is: the setting, then PATH, then the one that comes with imageio-ffmpeg.
-
-What a child may have of the machine: its limits, and whose rights it runs with.
-
-``prlimit`` and ``setpriv`` of util-linux set them and turn into FFmpeg by exec: a ``preexec_fn`` would
-run Python between fork and exec, in a process that has threads. Together they cost about two
-milliseconds of a start that takes two hundred.
+``prlimit`` and ``setpriv`` of util-linux set the limits and become FFmpeg by exec. A ``preexec_fn`` would
+run Python between fork and exec in a process with threads. Both together add about 2 ms to a start of
+200 ms. The reasons for each option are in ``docs/design/0003-a-run.md``.
 """
 
 from __future__ import annotations
@@ -25,10 +21,10 @@ from streamwarden.paths import live_pattern
 
 
 def find_ffmpeg(setting: Path | None) -> str:
-    """Return the absolute path of the FFmpeg to use.
+    """Return the absolute path of FFmpeg: the setting, else the one on PATH, else imageio-ffmpeg's.
 
     Raises:
-        ConfigError: the one that is set cannot be executed, or there is none.
+        ConfigError: the setting is not an executable program, or there is no FFmpeg.
     """
     if setting is not None:
         found = shutil.which(str(setting))
@@ -36,7 +32,7 @@ def find_ffmpeg(setting: Path | None) -> str:
             raise ConfigError(
                 f"STREAMWARDEN_FFMPEG: {setting} is not a program that can be executed"
             )
-        # Not what a link leads to: a program may ask for the name by which it was called.
+        # abspath, not resolve: a program may behave by the name under which it was called.
         return os.path.abspath(found)  # noqa: PTH100 - Path.resolve would follow the link
     if (found := shutil.which("ffmpeg")) is not None:
         return os.path.abspath(found)  # noqa: PTH100 - likewise
@@ -47,9 +43,9 @@ def find_ffmpeg(setting: Path | None) -> str:
 
 
 def require_setpriv() -> None:
-    """Raise ConfigError unless ``setpriv`` and ``prlimit`` are there.
+    """Raise ConfigError unless ``setpriv`` and ``prlimit`` are installed.
 
-    Without the one FFmpegs could outlive us, without the other they would have no limits.
+    Without ``setpriv`` FFmpeg could outlive this process, without ``prlimit`` it would have no limits.
     """
     for name in ("setpriv", "prlimit"):
         if shutil.which(name, path="/usr/bin:/bin") is None:
@@ -60,14 +56,14 @@ OPEN_FILES: Final = 256
 
 
 ADDRESS_SPACE_BYTES: Final = 4 * 1024**3
-"""A recorder maps 0.3 GB and a picture of 8K about one: whatever takes more is no longer at work."""
+"""A recorder maps 0.3 GB, a snapshot of an 8K camera about 1 GB; more is a fault."""
 
 
 LIMITS: Final = (
     *("prlimit", "--core=0:0", f"--nofile={OPEN_FILES}:{OPEN_FILES}"),
     *(f"--as={ADDRESS_SPACE_BYTES}:{ADDRESS_SPACE_BYTES}", "--"),
 )
-"""No core dump either: it would hold the URL and its token."""
+"""No core dump: it would contain the URL with its token."""
 
 
 DIE_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--")
@@ -75,23 +71,23 @@ DIE_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "-
 
 @dataclass(frozen=True, slots=True)
 class FfmpegAccount:
-    """The account under which FFmpeg runs: it owns what it writes until that is stored."""
+    """An account of its own for FFmpeg; it owns the files that FFmpeg writes until they are stored."""
 
     uid: int
     gid: int
 
     def argv(self, argv: list[str]) -> list[str]:
-        """Return ``argv``, which begins with `DIE_WITH_PARENT`, run by this user and none of its groups."""
+        """Return ``argv``, which begins with `DIE_WITH_PARENT`, extended to run as this account."""
         at = argv.index("--")
         ids = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         return [*argv[:at], *ids, *argv[at:]]
 
 
 def ffmpeg_account(name: str | None) -> FfmpegAccount | None:
-    """Return the account ``name``; None where none is set.
+    """Return the account ``name``; None if the setting is None.
 
     Raises:
-        ConfigError: there is no such account, it is root, or we may not change to it.
+        ConfigError: there is no such account, it is root, or this process may not change to it.
     """
     if name is None:
         return None
@@ -101,11 +97,11 @@ def ffmpeg_account(name: str | None) -> FfmpegAccount | None:
         raise ConfigError("STREAMWARDEN_FFMPEG_USER: there is no such account") from None
     if os.geteuid() != 0:
         raise ConfigError(
-            "STREAMWARDEN_FFMPEG_USER: only root can start FFmpeg as somebody else; unset it, or "
+            "STREAMWARDEN_FFMPEG_USER: only root can start FFmpeg under another account; unset it, or "
             "start streamwarden as root"
         )
     if found.pw_uid == 0:
-        raise ConfigError("STREAMWARDEN_FFMPEG_USER: root is no account of little rights")
+        raise ConfigError("STREAMWARDEN_FFMPEG_USER: must be an account other than root")
     return FfmpegAccount(found.pw_uid, found.pw_gid)
 
 
@@ -114,12 +110,12 @@ ANSWER_TIMEOUT_S: Final = 5.0
 
 
 PROTOCOLS: Final = "rtsp,rtsps,rtp,tcp,tls"
-"""All that an FFmpeg which reads a camera may speak."""
+"""The protocols that FFmpeg may use to read a camera."""
 
 
 _INTERLEAVE: Final = "500000"
-"""Microseconds that a track waits for the other one: FFmpeg's own 10 s would hold back the picture of
-a camera whose microphone falls silent until it looked stalled."""
+"""Microseconds that one track waits for the other. With FFmpeg's default of 10 s, a camera whose audio
+stops would look stalled."""
 
 
 _FRAGMENTS: Final = (
@@ -175,7 +171,7 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
 
 
 def segment_output(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
-    """Return what is made of an input: which tracks, how, and into which files."""
+    """Return the output arguments: tracks, codecs and segment files."""
     return [
         *_tracks(audio),
         *("-max_interleave_delta", _INTERLEAVE),
@@ -187,7 +183,7 @@ def segment_output(*, audio: str, segment_seconds: int, pattern: str) -> list[st
 
 
 def _tracks(audio: str) -> list[str]:
-    """Return what is recorded of which track: the audio never costs the video."""
+    """Return the tracks and their codecs; audio is optional (``?``) and never prevents the video."""
     video = ["-map", "0:v:0", "-c:v", "copy"]
     match audio:
         case "copy":
@@ -197,8 +193,8 @@ def _tracks(audio: str) -> list[str]:
         case "none":
             return video
         case _:
-            raise ValueError(f"audio is copied, made AAC or left out, not {audio!r}")
+            raise ValueError(f"audio must be copy, aac or none, not {audio!r}")
 
 
 ENVIRONMENT: Final = {"TZ": "UTC", "AV_LOG_FORCE_NOCOLOR": "1", "PATH": "/usr/bin:/bin"}
-"""FFmpeg's whole environment: nothing of ours reaches it. PATH is for ``prlimit`` and ``setpriv`` alone."""
+"""FFmpeg's whole environment; it inherits none of ours. PATH is only for ``prlimit`` and ``setpriv``."""

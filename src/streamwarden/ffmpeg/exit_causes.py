@@ -1,8 +1,8 @@
-"""From what FFmpeg did to a cause: one pure function.
+"""Causes of a run's end, from what FFmpeg did: pure functions.
 
-The order is fixed: did we ask it to stop; had it written media; then its stderr; then its exit code.
-FFmpeg 5.1 exits with 1 for every failure, 9.x mostly with 256 - errno, so the text comes first.
-Source of the texts and codes: measured with both (``docs/design/0003-a-run.md``).
+The order of the checks is fixed: did we stop it; did it write media; then its stderr; then its exit code.
+FFmpeg 5.1 exits with 1 for every failure, 9.x mostly with 256 - errno, so stderr comes first. The texts
+and codes were measured with both (``docs/design/0003-a-run.md``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamwarden.model import Cause
 
 
 class Killed(Enum):
-    """Why we killed a run that did not end by itself."""
+    """The reason for which the watcher killed a run."""
 
     STALLED = auto()
     NEVER_STARTED = auto()
@@ -27,10 +27,10 @@ class Killed(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
-    """What is known of a run once its process has ended.
+    """The facts about a run whose process has ended.
 
     ``exit_code`` is negative for a signal, as in ``subprocess``. ``stderr`` is its bounded tail.
-    ``waited_s`` is how long it lived; ``answer_wait_s`` how long FFmpeg waits for an answer.
+    ``waited_s`` is the run's age; ``answer_wait_s`` is FFmpeg's own timeout for an answer.
     """
 
     exit_code: int
@@ -42,7 +42,7 @@ class RunEnd:
     answer_wait_s: float
 
 
-# Read from top to bottom: a disk that is full also makes other lines appear.
+# In order of precedence: a full disk causes lines of other patterns as well.
 _TEXTS: Final = (
     (r"^(setpriv|prlimit): |error while loading shared libraries", Cause.FFMPEG_MISSING),
     (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
@@ -71,7 +71,7 @@ _CODES: Final = {
 
 
 def classify(end: RunEnd) -> Cause | None:
-    """Return why the run was lost, or None when it ended because we asked."""
+    """Return the cause of a lost run, None for one that was asked to stop."""
     if end.asked_to_stop:
         return None
     if end.killed is not None:
@@ -93,20 +93,19 @@ def _from_text(end: RunEnd) -> Cause | None:
 
 
 def _from_code(end: RunEnd) -> Cause:
-    # Code 0 without our asking is a loss: FIN and RST in mid-stream end FFmpeg like that.
+    # Exit code 0 without a stop request is a loss: FFmpeg exits so on a FIN or RST in mid-stream.
     if end.exit_code == 0:
         return Cause.SOURCE_OFFLINE
     return _CODES.get(end.exit_code, Cause.FFMPEG_CRASHED)
 
 
 def message(cause: Cause, end: RunEnd) -> str:
-    """Return one line for people: what happened, in our words alone.
+    """Return one line for users and operators.
 
-    FFmpeg's own words hold the URL, and with it the token. From them only a status or a codec's name is
-    taken.
+    FFmpeg's stderr contains the URL with its token. Only a status code or a codec name is quoted from it.
     """
-    in_words = _IN_WORDS.get(cause)
-    return in_words(end) if in_words is not None else cause.value.replace("_", " ")
+    text = _MESSAGES.get(cause)
+    return text(end) if text is not None else cause.value.replace("_", " ")
 
 
 def _crashed(end: RunEnd) -> str:
@@ -126,14 +125,14 @@ def _offline(end: RunEnd) -> str:
     if end.wrote_media:
         return "the stream ended: the camera no longer publishes, or its connection broke"
     if "404 Not Found" in end.stderr:
-        return "nobody publishes at the camera's path (404)"
+        return "no publisher at the camera's path (404)"
     return "the media server ended the session before any media came"
 
 
 def _server_error(end: RunEnd) -> str:
     code = re.search(r"Server returned (\d{3})|([45]XX) (?:Server|Client) Error", end.stderr)
     if code is None:
-        return "what answered at the media server's address does not speak RTSP"
+        return "the answer from the media server's address is not RTSP"
     return f"the media server answered with an error ({code[1] or code[2]})"
 
 
@@ -145,7 +144,7 @@ def _unauthorized(end: RunEnd) -> str:
 def _unreachable(end: RunEnd) -> str:
     if "Failed to resolve hostname" in end.stderr:
         return "the media server's name does not resolve"
-    return "no route leads to the media server"
+    return "there is no route to the media server"
 
 
 def _timeout(end: RunEnd) -> str:
@@ -156,15 +155,15 @@ def _timeout(end: RunEnd) -> str:
 
 def _stalled(end: RunEnd) -> str:
     if end.killed is Killed.STALLED:
-        return "the connection stood and no media came any more: FFmpeg was ended"
-    return "the connection stood and no media came any more"
+        return "the connection stayed open but no more media arrived: FFmpeg was ended"
+    return "the connection stayed open but no more media arrived"
 
 
 def _unsupported(end: RunEnd) -> str:
     codec = re.search(r"Could not find tag for codec (\w{1,32})", end.stderr)
     if codec is not None:
         return f"MP4 cannot hold what the camera sends ({codec[1]})"
-    return "the camera sends no picture"
+    return "the camera sends no video"
 
 
 def _disk_full(end: RunEnd) -> str:
@@ -174,14 +173,16 @@ def _disk_full(end: RunEnd) -> str:
 
 
 def _not_writable(end: RunEnd) -> str:
-    for said in ("Read-only file system", "Permission denied"):
-        if said in end.stderr:
-            return f"the record root refuses writes: {said.lower()}"
+    for error in ("Read-only file system", "Permission denied"):
+        if error in end.stderr:
+            return f"the record root refuses writes: {error.lower()}"
     return "the record root refuses writes, or the camera's folder is gone"
 
 
-_IN_WORDS: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
-    Cause.STARTING: lambda _: "FFmpeg could not tell the picture's size: the next try looks longer",
+_MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
+    Cause.STARTING: lambda _: (
+        "FFmpeg could not determine the picture size; the next attempt probes longer"
+    ),
     Cause.SOURCE_OFFLINE: _offline,
     Cause.SERVER_ERROR: _server_error,
     Cause.UNAUTHORIZED: _unauthorized,
@@ -190,12 +191,12 @@ _IN_WORDS: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.TIMEOUT: _timeout,
     Cause.STALLED: _stalled,
     Cause.FFMPEG_CRASHED: _crashed,
-    Cause.FFMPEG_MISSING: lambda _: "FFmpeg, setpriv or a library of theirs cannot be started",
+    Cause.FFMPEG_MISSING: lambda _: (
+        "FFmpeg, setpriv or prlimit cannot be started, or a shared library is missing"
+    ),
     Cause.UNSUPPORTED_MEDIA: _unsupported,
     Cause.DISK_FULL: _disk_full,
     Cause.NOT_WRITABLE: _not_writable,
-    Cause.INTERNAL: lambda _: (
-        "FFmpeg does not know an option it was given: a defect of streamwarden"
-    ),
+    Cause.INTERNAL: lambda _: "FFmpeg rejected an option: a bug in streamwarden",
 }
-"""What ``classify`` can say."""
+"""One entry for each cause that ``classify`` returns."""

@@ -1,15 +1,7 @@
-"""Small FFmpeg jobs (a picture, an export) beside the recorders, which have a thread of their own.
+"""FFmpeg jobs beside the recorders: pictures, exports, samples and decoding.
 
-One thread that never ends spawns and watches them: the kernel's parent-death signal follows the thread
-that spawned a child (``watcher`` tells more). Nobody waits in it.
-
-
-Plays a file to nowhere, and says what was wrong with it.
-
-Many segments made one MP4, without decoding anything: FFmpeg's concat demuxer and a plain muxer.
-
-What is left out at both ends ends at a fragment that begins with a key frame, so every frame of the
-result can be decoded.
+One thread spawns and watches all jobs of a `JobRunner` and never blocks. It ends last, because the
+kernel's parent-death signal is tied to the thread that spawned a child.
 """
 
 from __future__ import annotations
@@ -47,19 +39,19 @@ _DRAIN_READS: Final = 1_024
 
 
 class JobOutcome(StrEnum):
-    """How a job came to its end."""
+    """How a job ended."""
 
     ENDED = "ended"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     TOO_MUCH = "too_much"
-    """It wrote more than it may."""
+    """It wrote more than ``output_limit_bytes``."""
     NOT_STARTED = "not_started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnd:
-    """What is left of a job: its output as far as nobody took it, and the end of what it said."""
+    """The result of a job: its output, unless ``on_output`` took it, and the end of its stderr."""
 
     outcome: JobOutcome
     exit_code: int
@@ -68,15 +60,15 @@ class JobEnd:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it did all that it was asked for."""
+        """Whether it ended by itself with exit code 0."""
         return self.outcome is JobOutcome.ENDED and self.exit_code == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrder:
-    """One job. ``stdin`` is what it reads; ``on_output`` takes what it writes instead of the end.
+    """One job. ``stdin`` is its input; ``on_output``, where given, gets its output as it comes.
 
-    Both callbacks run in the thread of all jobs and must not wait.
+    Both callbacks run in the thread of all jobs and must not block.
     """
 
     argv: Sequence[str]
@@ -90,7 +82,7 @@ class JobOrder:
 
 
 class Job:
-    """A job that has been given to the runner. Any thread."""
+    """A handle on a job, for ``JobRunner.cancel``."""
 
     def __init__(self, order: JobOrder) -> None:
         self.order = order
@@ -102,7 +94,7 @@ class Job:
 
 
 class JobRunner:
-    """Runs jobs; how many at once is for those who order them. Any thread."""
+    """Runs jobs, as many at once as are given to it. Thread-safe."""
 
     def __init__(self) -> None:
         self._live: set[Job] = set()
@@ -115,13 +107,13 @@ class JobRunner:
         self._loop.start(self)
 
     def close(self, deadline_s: float = 2.0) -> None:
-        """Kill what still runs, and end the thread."""
+        """Kill the running jobs, and end the thread."""
         if self._loop is not None:
             self._loop.enqueue(self._begin_close)
             self._loop.join(deadline_s)
 
     def run(self, order: JobOrder) -> Job:
-        """Begin a job; ``order.on_end`` is called once."""
+        """Start a job; ``order.on_end`` is called exactly once."""
         job = Job(order)
         self._enqueue(partial(self._begin, job))
         return job
@@ -129,7 +121,7 @@ class JobRunner:
     def run_and_wait(
         self, argv: Sequence[str], folder: Path, *, stdin: bytes, timeout_s: float
     ) -> JobEnd:
-        """Run a job to its end, at most ``timeout_s`` and a little; its caller waits."""
+        """Run a job and block until its end, at most ``timeout_s`` plus two ticks."""
         done, ends = threading.Event(), list[JobEnd]()
 
         def on_end(end: JobEnd) -> None:
@@ -147,7 +139,7 @@ class JobRunner:
         )
 
     def cancel(self, job: Job) -> None:
-        """End a job; ``on_end`` follows."""
+        """Kill a job; ``on_end`` follows."""
         self._enqueue(partial(self._stop, job, JobOutcome.CANCELLED))
 
     def _enqueue(self, command: Callable[[], None]) -> None:
@@ -155,20 +147,20 @@ class JobRunner:
             raise RuntimeError("the runner has not been started")
         self._loop.enqueue(command)
 
-    # The thread of all jobs
+    # LoopHandler, in the thread of all jobs
 
     def wait_s(self) -> float | None:
-        """Return how long nothing is due."""
+        """Return the interval at which timeouts are checked."""
         return _TICK_S if self._live else None
 
     def run_once(self) -> None:
-        """Kill what has had its time."""
+        """Kill the jobs that have reached their timeout."""
         now = time.monotonic()
         for job in [job for job in self._live if now >= job.ends_by_s]:
             self._stop(job, JobOutcome.TIMED_OUT)
 
     def finished(self) -> bool:
-        """Return whether the thread may end."""
+        """Return whether the runner is closed and every job has ended."""
         return self._closing and not self._live
 
     def _begin_close(self) -> None:
@@ -245,7 +237,7 @@ class JobRunner:
 
 
 class _StdinFile:
-    """What a job reads, as a file in memory: nobody has to feed it."""
+    """A job's input as a file in memory, so that nothing has to write to a pipe."""
 
     def __init__(self, content: bytes) -> None:
         self._fd = os.memfd_create("job")
@@ -265,39 +257,43 @@ class _StdinFile:
         os.close(self._fd)
 
 
-_AT_MOST_S: Final = 600.0
+_DECODE_TIMEOUT_S: Final = 600.0
 
 
 _SHOWN_CHARS: Final = 200
 
 
 def decode(ffmpeg: str, path: Path) -> str:
-    """Decode every frame of ``path``; return what FFmpeg complained of, or an empty text."""
+    """Decode every frame of ``path``; return FFmpeg's error messages, empty for a sound file."""
     argv = [ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-xerror"]
     argv += ["-protocol_whitelist", "file", "-i", f"file:{path}"]
-    # After a jump of the camera's time stamps pictures lie closer together than a frame. That is no
-    # damage; but rounded to the frame rate they would meet, and FFmpeg would complain.
+    # After a jump of the camera's clock two frames may be closer together than a frame duration. That is
+    # no damage, but rounded to the frame rate their times would be equal, which FFmpeg reports.
     argv += ["-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-f", "null", "-"]
     try:
         played = subprocess.run(  # noqa: S603 - our own argument list, no shell
-            argv, capture_output=True, check=False, timeout=_AT_MOST_S, stdin=subprocess.DEVNULL
+            argv,
+            capture_output=True,
+            check=False,
+            timeout=_DECODE_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return f"not decoded within {_AT_MOST_S:.0f} s"
-    said = played.stderr.decode("utf-8", "replace").strip()
-    if played.returncode == 0 and not said:
+        return f"not decoded within {_DECODE_TIMEOUT_S:.0f} s"
+    stderr = played.stderr.decode("utf-8", "replace").strip()
+    if played.returncode == 0 and not stderr:
         return ""
-    return said[-_SHOWN_CHARS:] or f"FFmpeg ended with code {played.returncode}"
+    return stderr[-_SHOWN_CHARS:] or f"FFmpeg ended with code {played.returncode}"
 
 
 _SLACK_MS: Final = 100
-"""FFmpeg seeks to the key frame at or before a time; sound that begins first sets the picture's times
-back by a frame of sound, 64 ms at 16 kHz, and the key frame meant would come just after."""
+"""Added to seek times, because FFmpeg seeks to the key frame at or before a time. Where audio starts
+first, video times are later by one audio frame, 64 ms at 16 kHz, and the key frame would be missed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConcatEntry:
-    """A file and which milliseconds of its media are taken."""
+    """A file, and the range of its media in milliseconds that is taken."""
 
     path: Path
     from_ms: int
@@ -305,54 +301,57 @@ class ConcatEntry:
 
     @property
     def media_ms(self) -> int:
-        """How long it plays."""
+        """The length of the range."""
         return self.to_ms - self.from_ms
 
 
 def concat_entry(path: Path, *, from_ms: int, to_ms: int) -> ConcatEntry | None:
-    """Return what of ``path`` plays from ``from_ms`` to ``to_ms``, widened to key frames.
+    """Return the part of ``path`` from ``from_ms`` to ``to_ms``, widened to key frames.
 
-    None where the file is gone or holds nothing of it.
+    None if the file is gone or has no media in that range.
     """
     try:
         fd = open_nofollow(path)
     except OSError:
         return None
     try:
-        return _piece(path, fd, from_ms, to_ms)
+        return _widened(path, fd, from_ms, to_ms)
     except NotFragmentedMp4:
         return None
     finally:
         os.close(fd)
 
 
-def _piece(path: Path, fd: int, from_ms: int, to_ms: int) -> ConcatEntry | None:
-    begin = at = 0
+def _widened(path: Path, fd: int, from_ms: int, to_ms: int) -> ConcatEntry | None:
+    begin_ms = at_ms = 0
     for fragment in FragmentScan().advance(fd, os.fstat(fd).st_size):
-        if fragment.key and at <= from_ms:
-            begin = at
-        if at >= to_ms:
+        if fragment.key and at_ms <= from_ms:
+            begin_ms = at_ms
+        if at_ms >= to_ms:
             break
-        at += fragment.media_ms
-    return ConcatEntry(path, begin, at) if at > max(begin, from_ms) else None
+        at_ms += fragment.media_ms
+    return ConcatEntry(path, begin_ms, at_ms) if at_ms > max(begin_ms, from_ms) else None
 
 
-def concat_list(pieces: Iterable[ConcatEntry]) -> str:
-    """Return the list that FFmpeg's concat demuxer reads."""
+def concat_list(entries: Iterable[ConcatEntry]) -> str:
+    """Return the script of FFmpeg's concat demuxer for these entries."""
     lines = ["ffconcat version 1.0"]
-    for piece in pieces:
-        quoted = str(piece.path).replace("'", "'\\''")
+    for entry in entries:
+        quoted = str(entry.path).replace("'", "'\\''")
         lines.append(f"file 'file:{quoted}'")
-        begin_ms = piece.from_ms + _SLACK_MS if piece.from_ms else 0
+        begin_ms = entry.from_ms + _SLACK_MS if entry.from_ms else 0
         if begin_ms:
             lines.append(f"inpoint {begin_ms / 1000:.3f}")
-        lines.append(f"outpoint {(piece.to_ms + _SLACK_MS) / 1000:.3f}")
-        lines.append(f"duration {(piece.to_ms - begin_ms) / 1000:.3f}")
+        lines.append(f"outpoint {(entry.to_ms + _SLACK_MS) / 1000:.3f}")
+        lines.append(f"duration {(entry.to_ms - begin_ms) / 1000:.3f}")
     return "\n".join(lines) + "\n"
 
 
 def concat_argv(ffmpeg: str, listed: str, target: str) -> Sequence[str]:
-    """Return the arguments that join what ``listed`` names into ``target``, and tell the progress."""
+    """Return the arguments that join the files of the script ``listed`` into the MP4 ``target``.
+
+    FFmpeg writes its progress to standard output.
+    """
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "error", "-y"),
         *("-progress", "pipe:1", "-protocol_whitelist", "file"),
@@ -362,9 +361,9 @@ def concat_argv(ffmpeg: str, listed: str, target: str) -> Sequence[str]:
     ]
 
 
-def progress_ms(said: bytes) -> int | None:
-    """Return how far FFmpeg has come by the last whole line of its progress that says so."""
-    for line in reversed(said.splitlines()):
+def progress_ms(output: bytes) -> int | None:
+    """Return the last position that FFmpeg's ``-progress`` output reports, None if there is none."""
+    for line in reversed(output.splitlines()):
         name, _, value = line.partition(b"=")
         if name == b"out_time_us" and value.strip().isdigit():
             return int(value) // 1000

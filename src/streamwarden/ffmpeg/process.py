@@ -1,9 +1,4 @@
-"""One spawned process: its group, its pidfd and its two pipes, all of them released together.
-
-What processes use, from ``/proc``: CPU seconds and resident bytes.
-
-A thread around one selector that goes on whatever happens to one of its many charges.
-"""
+"""FFmpeg processes: one spawned process, its resource usage, and the event loop that watches many."""
 
 from __future__ import annotations
 
@@ -27,16 +22,17 @@ _READ_BYTES: Final = 65536
 
 
 class Process:
-    """A child in a process group of its own, with non-blocking pipes. Spawned as it is constructed.
+    """A child process in its own process group, with non-blocking pipes. The constructor spawns it.
 
-    It inherits its three standard streams and nothing else, and is limited in what it may take.
+    It inherits its three standard streams and nothing else, and runs under resource limits.
 
-    Only the thread that spawned it uses it, and never ends: the kernel's parent-death signal follows
-    that thread. ``stdin`` is a descriptor that it reads from; the caller still closes its own.
+    Use it only in the thread that spawned it, and let that thread never end: the kernel sends the
+    parent-death signal when the thread ends. ``stdin`` is a descriptor to read from; the caller closes
+    its own copy.
 
     Raises:
-        OSError: it cannot be spawned, or not be watched; in the latter case it is not left behind.
-        ValueError: an argument holds what no argument can.
+        OSError: it cannot be spawned, or cannot be watched; it does not run then.
+        ValueError: an argument holds a NUL byte.
     """
 
     def __init__(
@@ -64,29 +60,29 @@ class Process:
 
     @property
     def stdout(self) -> IO[bytes]:
-        """What it writes to its standard output: the segment list."""
+        """Standard output: the segment list of a recorder."""
         return _pipe(self._popen.stdout)
 
     @property
     def stderr(self) -> IO[bytes]:
-        """What it writes to its standard error."""
+        """Standard error."""
         return _pipe(self._popen.stderr)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal the whole group; until it is reaped, the zombie keeps the number from being reused."""
+        """Signal the whole group. Until ``reap`` the zombie keeps the process id from being reused."""
         if self._popen.returncode is None:
             os.killpg(self.pid, number)
 
     def reap(self) -> int:
-        """Return the exit code, negative for a signal, of a process that has ended or ends by this.
+        """Kill what is left of the group; return the exit code, negative for a signal.
 
-        A program around FFmpeg may have died and left FFmpeg in its group: nothing is left.
+        ``prlimit`` or ``setpriv`` may have died before exec, or a child of FFmpeg may live on.
         """
         self.signal(signal.SIGKILL)
         return self._popen.wait()
 
     def close(self) -> None:
-        """Give back the descriptors."""
+        """Close the descriptors."""
         self._close_pipes()
         os.close(self.pidfd)
 
@@ -97,12 +93,12 @@ class Process:
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
-        raise RuntimeError("a process is spawned with both pipes")
+        raise RuntimeError("spawned without this pipe")
     return pipe
 
 
 def read_pipe(pipe: IO[bytes]) -> bytes | None:
-    """Return what a non-blocking pipe holds: None when that is nothing yet, b"" at its end."""
+    """Read a non-blocking pipe: None when it is empty, b"" at its end."""
     if pipe.closed:
         return None
     try:
@@ -122,17 +118,17 @@ _PROC_READ_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """User and system time of a process, and its resident set."""
+    """User and system CPU time of a process, and its resident set size."""
 
     cpu_s: float = 0.0
     resident_bytes: int = 0
 
 
 def process_usage(pid: int) -> ProcessUsage:
-    """Return what a process has used, a zombie included; nothing for one that is gone."""
-    # The second field of stat is the program's name in parentheses, which may hold anything.
+    """Read a process's usage from ``/proc``, also of a zombie; zeros if there is no such process."""
+    # The second field of stat is the program's name in parentheses, which may hold spaces and ")".
     stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    # Newer kernels round the resident set in stat, down to nothing where it is small.
+    # On newer kernels the resident set in stat is approximate, down to 0 for a small one.
     statm = _read(f"/proc/{pid}/statm").split()
     if not stat or not statm:
         return ProcessUsage()
@@ -140,7 +136,7 @@ def process_usage(pid: int) -> ProcessUsage:
 
 
 def _read(path: str) -> bytes:
-    # Asked for every recorder at every scrape: a Path would cost as much as the reading.
+    # Called for every recorder at every scrape; pathlib would double the cost.
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -160,22 +156,22 @@ Readable = IO[bytes] | int
 
 
 class LoopHandler(Protocol):
-    """What the thread looks after."""
+    """The owner of the sources of one `WatchLoop`; all methods run in the loop's thread."""
 
     def wait_s(self) -> float | None:
-        """Return how long nothing is due; None when only an event can bring work."""
+        """Return the time in seconds until ``run_once`` is next due, None if only an event needs it."""
 
     def run_once(self) -> None:
-        """Do what is due; called after each wait."""
+        """Do what is due; called after each wait for events."""
 
     def finished(self) -> bool:
-        """Return whether the thread may end."""
+        """Return whether the loop may end."""
 
 
 class WatchLoop:
-    """Runs reactions, commands and turns in its own thread, one after the other.
+    """An event loop around one selector, in its own thread; an exception in a step is logged.
 
-    ``enqueue`` and ``join`` are for any thread, the rest for its own alone.
+    ``enqueue`` and ``join`` are for any thread, all other methods for the loop's thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -184,42 +180,42 @@ class WatchLoop:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
         self._ended = False
-        # Its number may belong to somebody else's file once the eventfd is closed.
+        # After the eventfd is closed its number may be reused for another file.
         self._wake_lock = threading.Lock()
         self._name = name
         self._thread: threading.Thread | None = None
 
     def start(self, handler: LoopHandler) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread = threading.Thread(
             target=self._run, args=(handler,), name=self._name, daemon=True
         )
         self._thread.start()
 
     def enqueue(self, command: Callable[[], None]) -> None:
-        """Run ``command`` in the thread; after the thread's end it is dropped."""
+        """Run ``command`` in the loop's thread; dropped if the thread has ended."""
         with self._wake_lock:
             if not self._ended:
                 self._commands.append(command)
                 os.eventfd_write(self._wake, 1)
 
     def join(self, deadline_s: float) -> None:
-        """Wait for the thread's end, at most so long."""
+        """Wait for the thread's end, at most ``deadline_s``."""
         if self._thread is not None:
             self._thread.join(deadline_s)
 
     def register(self, source: Readable, react: Callable[[], None]) -> None:
-        """Call ``react`` whenever ``source`` can be read."""
+        """Call ``react`` whenever ``source`` is readable."""
         self._selector.register(source, selectors.EVENT_READ, react)
 
     def unregister(self, source: Readable) -> None:
-        """Call nobody any more. Harmless when repeated."""
+        """Stop calling ``react``. No effect when repeated."""
         closed = not isinstance(source, int) and source.closed
         if not closed and source in self._selector.get_map():
             self._selector.unregister(source)
 
     def guarded(self, step: Callable[[], None]) -> None:
-        """Run ``step``; its failure is logged, and everything else goes on."""
+        """Run ``step``; an exception is logged, and the loop goes on."""
         try:
             step()
         except Exception:

@@ -1,15 +1,11 @@
-"""Some seconds of a camera, taken to look at: its packets, and what a recording makes of them.
+"""Samples of a camera for the probe: some seconds of its packets, and what a recording makes of them.
 
-FFmpeg gets the URL by a script on its standard input and not among its arguments, which every account
-of the machine may read: the URL holds a password. (The ``concat`` demuxer's script can name any URL,
-with options of its own.)
+FFmpeg reads the URL from a script on standard input (``concat`` demuxer), because it may hold a password
+and every account of the machine can read a process's arguments.
 
-
-What a stream's packets say of it: frame rate, key frames, bit rate, order, jumps.
-
-Source: FFmpeg's ``framecrc`` muxer, one line a packet: stream, dts, pts, duration, size, checksum, and
-``F=`` with the flags unless it is a key frame's alone (``libavformat/framecrcenc.c``). Its head names
-each stream's time base, kind, codec and size.
+Packets are read from FFmpeg's ``framecrc`` muxer, one line a packet: stream, dts, pts, duration, size,
+checksum, and ``F=`` with the flags unless the packet is a plain key frame
+(``libavformat/framecrcenc.c``). Its header lines give each stream's time base, type, codec and size.
 """
 
 from __future__ import annotations
@@ -46,14 +42,14 @@ _UNKNOWN: Final = -(2**63)
 
 
 JUMP_S: Final = 2.0
-"""Two packets in a row whose times are further apart than this: a clock that was set, or lost frames."""
+"""A larger step between two packets is a jump: the camera's clock was set, or frames were lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet: when it is shown in the track's time base, its size, and whether it is a key frame.
+    """One packet; ``pts`` is in the track's time base.
 
-    FFmpeg does not know the time of a few packets before the first key frame: ``pts`` is None then.
+    ``pts`` is None for a few packets before the first key frame, whose time FFmpeg does not know.
     """
 
     pts: int | None
@@ -63,7 +59,7 @@ class Packet:
 
 @dataclass(slots=True)
 class PacketTrack:
-    """One track's packets, in the order in which they came; ``kind`` and ``codec`` are FFmpeg's words."""
+    """The packets of one track, in order of arrival; ``kind`` and ``codec`` are FFmpeg's names."""
 
     kind: str = ""
     codec: str = ""
@@ -74,74 +70,73 @@ class PacketTrack:
 
     @property
     def times(self) -> list[int]:
-        """When each packet is shown, as far as that is known, in the order in which they came."""
+        """The known ``pts`` values, in order of arrival."""
         return [packet.pts for packet in self.packets if packet.pts is not None]
 
     @property
     def seconds(self) -> float:
-        """How much media time there is, without the last packet's own duration."""
+        """The media time from the first packet to the last, without the last one's duration."""
         times = self.times
         return float((max(times) - min(times)) * self.tick_s) if times else 0.0
 
     @property
     def per_second(self) -> float | None:
-        """Packets a second, by the distance that most have: of video the frame rate.
+        """Packets per second by their median distance: for video the frame rate. None if there are too few.
 
-        FFmpeg moves the first few when the camera's clock becomes known, so the mean would be wrong.
-        None where there are too few to tell.
+        Not the mean: FFmpeg moves the first packets when the camera's clock becomes known.
         """
         steps = [after - before for before, after in pairwise(sorted(self.times)) if after > before]
         return float(1 / (median_low(steps) * self.tick_s)) if steps else None
 
     @property
     def bits_per_second(self) -> float | None:
-        """The bit rate. None where there are too few packets to tell."""
+        """The bit rate, None if there are too few packets."""
         timed = [packet for packet in self.packets if packet.pts is not None]
         if self.seconds <= 0:
             return None
         return 8 * sum(packet.size_bytes for packet in timed[:-1]) / self.seconds
 
     def key_frames_s(self) -> list[float]:
-        """Return when each key frame was, in seconds from the first packet."""
+        """Return the times of the key frames, in seconds from the first packet."""
         first = next(iter(self.times), 0)
         return [float(((one.pts or 0) - first) * self.tick_s) for one in self.packets if one.key]
 
     def reordered(self) -> bool:
-        """Whether pictures are shown in another order than they are sent in: B-frames."""
+        """Return whether frames are presented in another order than they are sent (B-frames)."""
         limit = JUMP_S / float(self.tick_s)
         return any(0 < before - after < limit for before, after in pairwise(self.times))
 
     def stood_still_s(self) -> float:
-        """Return how long time stamps have stood still.
+        """Return the longest time for which the time stamps stood still.
 
-        FFmpeg lets those that go back stand still until they have caught up. It does so for up to a
-        second at the beginning, when the first sender report tells the camera's clock.
+        FFmpeg repeats the last time stamp instead of going back. Up to a second of it is normal at the
+        beginning, when the first RTCP sender report gives the camera's clock.
         """
         longest = max((sum(1 for _ in same) for _, same in groupby(self.times)), default=0)
         return longest / (self.per_second or 1.0)
 
     def jumps_s(self) -> list[float]:
-        """Return by how much the time stamps jump where they do, in seconds."""
+        """Return the jumps between successive time stamps, in seconds."""
         found = (float((after - before) * self.tick_s) for before, after in pairwise(self.times))
         return [step_s for step_s in found if abs(step_s) > JUMP_S]
 
 
 class PacketReader:
-    """Reads ``framecrc``'s output as it comes; what is no line of its is passed over."""
+    """Incremental parser of ``framecrc`` output; other lines are ignored."""
 
     def __init__(self) -> None:
         self._tracks: dict[int, PacketTrack] = {}
         self._rest = b""
         self.packets = 0
-        """How many have come."""
+        """Number of packets so far."""
 
     @property
     def tracks(self) -> Sequence[PacketTrack]:
-        """The tracks in their order."""
+        """The tracks in stream order."""
         return [self._tracks[number] for number in sorted(self._tracks)]
 
     def feed(self, data: bytes) -> None:
-        """Take what was written."""
+        """Parse the next bytes of the output."""
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[:_MOST_LINE_CHARS]
         for line in lines:
@@ -155,7 +150,7 @@ class PacketReader:
         try:
             number, _, pts, _, size = (int(word) for word in words[:5])
         except ValueError:
-            return  # a remark
+            return  # not a packet
         self.packets += 1
         if self.packets > _MOST_PACKETS or number not in self._tracks:
             return
@@ -177,11 +172,11 @@ class PacketReader:
                 track.width, track.height = int(width), int(height)
 
 
-_SAID_BYTES: Final = 64 * 1024
+_STDERR_BYTES: Final = 64 * 1024
 
 
 STARTS_WITHIN_S: Final = 25.0
-"""As long as a recorder waits for a run's first media."""
+"""The same time that a recorder waits for a run's first media."""
 
 
 _PROBE_US: Final = 2_000_000
@@ -194,18 +189,18 @@ _PATTERN: Final = "sample-%06d.mp4"
 
 
 _SEGMENT_SECONDS: Final = 3600
-"""Longer than any look: what is recorded of it is one file, of which nobody needs more."""
+"""Longer than any sample, so that the recording is a single file."""
 
 
 _STREAM: Final = re.compile(r"Stream #0:\d+[^:]*: (?:Video|Audio): (\w+)(?: \(([^()/]+)\))?(.*)")
 
 
-_SOUND: Final = re.compile(r", (\d+) Hz, ([^,]+)")
+_AUDIO: Final = re.compile(r", (\d+) Hz, ([^,]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class TrackDescription:
-    """What FFmpeg says of a track in a line: the profile and, of sound, its rate and channels."""
+    """FFmpeg's description of a track: codec, profile and, for audio, sample rate and channels."""
 
     codec: str
     profile: str | None
@@ -215,9 +210,9 @@ class TrackDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What came of a camera within some seconds. ``cause`` is None where media came to the end.
+    """The result of one sample. ``cause`` is None if media arrived until its end.
 
-    ``audio`` is the way with the sound that a recording took, None where MP4 takes nothing of it.
+    ``audio`` is the audio mode that worked, None if MP4 can hold none of the tracks.
     """
 
     tracks: Sequence[PacketTrack]
@@ -227,7 +222,7 @@ class Sample:
 
 
 class Sampler:
-    """Takes samples into ``folder``, which is the caller's to remove."""
+    """Takes samples; the recording goes to ``folder``, which the caller removes."""
 
     def __init__(
         self,
@@ -243,9 +238,9 @@ class Sampler:
         self._folder = folder
 
     def take(self, url: str, *, seconds: float, ways: Sequence[str]) -> Sample:
-        """Return what ``url`` sends within ``seconds`` of its first packet, every track that plays.
+        """Return what ``url`` sends within ``seconds`` of its first packet, in all audio and video tracks.
 
-        It is recorded meanwhile as a recorder would, which tries ``ways`` with the sound in this order.
+        Meanwhile it is recorded as a recorder would, with the first of the audio modes ``ways`` that works.
         """
         for audio in ways:
             sample = self._take(url, seconds, audio)
@@ -254,17 +249,17 @@ class Sampler:
         return self._take(url, seconds, None)
 
     def _take(self, url: str, seconds: float, audio: str | None) -> Sample:
-        reader, came, ended = PacketReader(), threading.Event(), threading.Event()
+        reader, begun, ended = PacketReader(), threading.Event(), threading.Event()
         ends = list[JobEnd]()
 
         def on_output(data: bytes) -> None:
             reader.feed(data)
             if reader.packets:
-                came.set()
+                begun.set()
 
         def on_end(end: JobEnd) -> None:
             ends.append(end)
-            came.set()
+            begun.set()
             ended.set()
 
         order = JobOrder(
@@ -274,11 +269,11 @@ class Sampler:
             on_end=on_end,
             stdin=sample_script(url),
             on_output=on_output,
-            stderr_limit_bytes=_SAID_BYTES,
+            stderr_limit_bytes=_STDERR_BYTES,
         )
         job = self._jobs.run(order)
-        # By our clock: the camera's may jump, and what is recorded may never begin.
-        if came.wait(self._starts_within_s):
+        # Timed by our clock: the camera's may jump, and the recording may never begin.
+        if begun.wait(self._starts_within_s):
             ended.wait(seconds)
         self._jobs.cancel(job)
         ended.wait(_ENDS_WITHIN_S)
@@ -290,13 +285,13 @@ class Sampler:
         return Sample(
             tracks=reader.tracks,
             descriptions=describe_tracks(end.stderr),
-            cause=_cause(end, came=reader.packets > 0),
+            cause=_cause(end, received=reader.packets > 0),
             audio=audio,
         )
 
 
 def sample_script(url: str) -> bytes:
-    """Return the script that names ``url``, quoted as ``av_get_token`` reads it.
+    """Return the concat script for ``url``, quoted for ``av_get_token``.
 
     Raises:
         ValueError: the URL has more than one line.
@@ -316,9 +311,9 @@ def sample_script(url: str) -> bytes:
 
 
 def sample_argv(ffmpeg: str, *, audio: str | None) -> list[str]:
-    """Return the arguments that list the packets of what the script names, and record it.
+    """Return the arguments that list the packets of the script's input and record it.
 
-    None for ``audio`` records nothing.
+    ``audio`` None: do not record.
     """
     recorded = segment_output(
         audio=audio or "none", segment_seconds=_SEGMENT_SECONDS, pattern=_PATTERN
@@ -333,35 +328,35 @@ def sample_argv(ffmpeg: str, *, audio: str | None) -> list[str]:
     ]
 
 
-def describe_tracks(said: str) -> list[TrackDescription]:
-    """Return what FFmpeg's lines about its input say of each track."""
+def describe_tracks(stderr: str) -> list[TrackDescription]:
+    """Parse FFmpeg's description of its input's tracks."""
     found = []
-    for codec, profile, rest in _STREAM.findall(said.partition("Output #0")[0]):
-        sound = _SOUND.match(rest)
+    for codec, profile, rest in _STREAM.findall(stderr.partition("Output #0")[0]):
+        audio = _AUDIO.match(rest)
         found.append(
             TrackDescription(
                 codec,
                 profile or None,
-                int(sound[1]) if sound else None,
-                sound[2] if sound else None,
+                int(audio[1]) if audio else None,
+                audio[2] if audio else None,
             )
         )
     return found
 
 
-def _cause(end: JobEnd, *, came: bool) -> Cause | None:
+def _cause(end: JobEnd, *, received: bool) -> Cause | None:
     if end.outcome is JobOutcome.NOT_STARTED:
         return Cause.FFMPEG_MISSING
     if end.outcome is JobOutcome.ENDED:
-        return classify(_run_end(end, came=came))
-    return None if came else Cause.TIMEOUT
+        return classify(_run_end(end, received=received))
+    return None if received else Cause.TIMEOUT
 
 
-def _run_end(end: JobEnd, *, came: bool) -> RunEnd:
+def _run_end(end: JobEnd, *, received: bool) -> RunEnd:
     return RunEnd(
         exit_code=end.exit_code,
         stderr=end.stderr,
-        wrote_media=came,
+        wrote_media=received,
         asked_to_stop=False,
         killed=None,
         waited_s=0.0,

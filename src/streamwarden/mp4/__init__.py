@@ -1,1 +1,1 @@
-"""ISO BMFF (MP4) files: boxes, fragments and a picture of their structure."""
+"""Reading fragmented MP4 (ISO BMFF): boxes, fragments, and the newest key frame."""

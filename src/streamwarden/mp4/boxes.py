@@ -1,15 +1,8 @@
-"""Boxes of a file or of bytes (ISO/IEC 14496-12, 4.2), as far as a recorder must walk them.
+"""Boxes and headers of a fragmented MP4, as far as a recorder must read them.
 
-What the headers of a fragmented MP4 say: the video track, and how long a fragment of it plays.
-
-Source: ISO/IEC 14496-12 (ISO BMFF): ``trak`` (8.3), ``trex``, ``tfhd``, ``trun`` (8.8) and ``tfdt``
-(8.8.12).
-
-
-The muxer's own index at the end of a finished file: where each track's fragments begin.
-
-Source: ISO/IEC 14496-12 (ISO BMFF): ``mfra`` (8.8.9), ``tfra`` (8.8.10) and ``mfro`` (8.8.11), which is
-the file's last box and says how long the ``mfra`` around it is.
+Source: ISO/IEC 14496-12 (ISO BMFF): boxes (4.2), ``trak`` (8.3), ``trex``, ``tfhd``, ``trun`` (8.8),
+``mfra`` (8.8.9), ``tfra`` (8.8.10), ``mfro`` (8.8.11), the file's last box with the length of the ``mfra``
+around it, and ``tfdt`` (8.8.12).
 """
 
 from __future__ import annotations
@@ -28,7 +21,7 @@ T = TypeVar("T")
 
 
 _AHEAD_BYTES: Final = 2048
-"""What a fragment's header takes, at 25 frames and some sound."""
+"""Read-ahead: the size of a ``moof`` with 25 video frames and one second of audio."""
 
 
 _HEADER_BYTES: Final = 8
@@ -44,28 +37,28 @@ _LARGE_SIZE: Final = struct.Struct(">Q")
 
 
 _MAX_META_BYTES: Final = 16 * 1024 * 1024
-"""A ``moov`` or ``moof`` above this is no recorder's work; it is not read into memory."""
+"""Limit for reading a ``moov`` or ``moof`` into memory; a recorder's are far smaller."""
 
 
 class NotFragmentedMp4(ValueError):
-    """The file does not begin like a fragmented MP4 with at least one video track."""
+    """The file is not a fragmented MP4 with a video track, or its structure is damaged."""
 
 
 def refuse_truncated(read: Callable[P, T]) -> Callable[P, T]:
-    """Have ``read`` raise NotFragmentedMp4 where a box ends before its fields do."""
+    """Decorate ``read`` to raise NotFragmentedMp4 if a box is shorter than its fields."""
 
     @wraps(read)
     def reading(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return read(*args, **kwargs)
         except struct.error as error:
-            raise NotFragmentedMp4("a header cut short") from error
+            raise NotFragmentedMp4("a truncated header") from error
 
     return reading
 
 
 class Box(NamedTuple):
-    """A box's four-letter type, its first byte, where its payload begins and where it ends."""
+    """A box's four-letter type, and the offsets of its header, its payload and its end."""
 
     kind: bytes
     start: int
@@ -74,7 +67,7 @@ class Box(NamedTuple):
 
 
 class BoxReader:
-    """Reads a file's boxes, a little ahead: a fragment's header and the next box's come in one call."""
+    """Reads a file's boxes with read-ahead: a ``moof`` and the next box's header cost one system call."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -82,14 +75,14 @@ class BoxReader:
         self._bytes = b""
 
     def boxes(self, size: int) -> Iterator[Box]:
-        """Yield the boxes that are whole within ``size`` bytes."""
+        """Yield the boxes that are complete within ``size`` bytes."""
         position = 0
         while (box := self.box(position)) is not None and box.end <= size:
             yield box
             position = box.end
 
     def box(self, position: int) -> Box | None:
-        """Return the box that begins at ``position``, None where there is no whole header."""
+        """Return the box at ``position``, None if its header is incomplete."""
         found = _extent(self._read(position, _LARGE_HEADER_BYTES), 0)
         if found is None:
             return None
@@ -97,7 +90,7 @@ class BoxReader:
         return Box(kind, position, position + header_bytes, position + size)
 
     def payload(self, box: Box) -> bytes:
-        """Return what is in a box; raise NotFragmentedMp4 for one that no recorder would write."""
+        """Return a box's payload; raise NotFragmentedMp4 if it is larger than a recorder's can be."""
         length = box.end - box.payload
         if length > _MAX_META_BYTES:
             raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
@@ -113,7 +106,7 @@ class BoxReader:
 
 
 def _extent(data: bytes, offset: int) -> tuple[bytes, int, int] | None:
-    """Return the type of the box at ``offset``, its header's length and its own; None for none."""
+    """Return type, header length and size of the box at ``offset``; None if its header is incomplete."""
     if len(data) - offset < _HEADER_BYTES:
         return None
     size, kind = _HEADER.unpack_from(data, offset)
@@ -123,7 +116,7 @@ def _extent(data: bytes, offset: int) -> tuple[bytes, int, int] | None:
             return None
         (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
         header_bytes = _LARGE_HEADER_BYTES
-    # Size 0 means "to the end of the file": nobody can say that such a box is whole.
+    # Size 0 means "to the end of the file"; whether such a box is complete cannot be known.
     return None if size < header_bytes else (kind, header_bytes, size)
 
 
@@ -182,7 +175,7 @@ _TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
 
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
-    """The video track; durations are in units of ``1 / timescale`` seconds."""
+    """The video track of a ``moov``; durations are in units of ``1 / timescale`` seconds."""
 
     id: int
     timescale: int
@@ -192,7 +185,7 @@ class VideoTrack:
 
 @refuse_truncated
 def video_track(moov: bytes) -> VideoTrack:
-    """Return the first video track of a ``moov``; raise NotFragmentedMp4 where it has none."""
+    """Return the first video track of a ``moov``; raise NotFragmentedMp4 if there is none."""
     for trak in inside(moov, b"trak"):
         if first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
             id_ = _versioned(first(trak, b"tkhd"), 12, 20)
@@ -204,7 +197,7 @@ def video_track(moov: bytes) -> VideoTrack:
 
 
 def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
-    """Return the 32-bit field that stands at one offset in version 0 and at another in version 1."""
+    """Return a 32-bit field whose offset depends on the full box's version, 0 or 1."""
     value: int = struct.unpack_from(
         ">I", full_box, offset_1 if full_box[:1] == b"\x01" else offset_0
     )[0]
@@ -212,7 +205,7 @@ def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
 
 
 def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
-    """Return a sample's duration and flags where its fragment does not say them."""
+    """Return the default sample duration and flags of a track (``trex``)."""
     for trex in (each for mvex in inside(moov, b"mvex") for each in inside(mvex, b"trex")):
         if struct.unpack_from(">I", trex, 4)[0] == track_id:
             duration, _size, flags = struct.unpack_from(">III", trex, 12)
@@ -222,7 +215,7 @@ def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
 
 @refuse_truncated
 def decode_time(moof: bytes, track: VideoTrack) -> int:
-    """Return when the fragment's video begins, in the track's timescale (``tfdt``)."""
+    """Return the start of the fragment's video, in the track's timescale (``tfdt``)."""
     traf = _traf_of(moof, track)
     if traf is None:
         raise NotFragmentedMp4("a fragment without video")
@@ -232,7 +225,7 @@ def decode_time(moof: bytes, track: VideoTrack) -> int:
 
 @refuse_truncated
 def fragment_ticks(moof: bytes, track: VideoTrack) -> int:
-    """Return how long the fragment's video plays, in the track's timescale."""
+    """Return the duration of the fragment's video, in the track's timescale."""
     return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
 
 
@@ -250,7 +243,7 @@ def _traf_ticks(traf: bytes, track: VideoTrack) -> int:
 
 @refuse_truncated
 def lead_ticks(moof: bytes, track: VideoTrack) -> int:
-    """Return by how much the first video frame is longer than any other of its fragment."""
+    """Return by how much the first video frame is longer than the longest other one of its fragment."""
     traf = _traf_of(moof, track)
     durations = () if traf is None else _durations(first(traf, b"trun"))
     return max(0, durations[0] - max(durations[1:])) if len(durations) > 1 else 0
@@ -264,14 +257,14 @@ def _trun_ticks(trun: bytes, default: int) -> int:
 
 
 def _durations(trun: bytes) -> tuple[int, ...]:
-    """Return each sample's own duration, nothing where they have none of their own."""
+    """Return the samples' durations, empty if the ``trun`` holds none."""
     flags, samples = struct.unpack_from(">II", trun)
     if not flags & _TRUN_DURATION:
         return ()
     offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET) + 4 * bool(flags & _TRUN_FIRST_FLAGS)
     per_sample = 4 * sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
     if offset + samples * per_sample > len(trun):
-        raise NotFragmentedMp4("a track run cut short")
+        raise NotFragmentedMp4("a truncated track run")
     words = struct.unpack_from(f">{samples * per_sample // 4}I", trun, offset)
     # The duration is the first of a sample's fields.
     return words[:: per_sample // 4]
@@ -279,7 +272,7 @@ def _durations(trun: bytes) -> tuple[int, ...]:
 
 @refuse_truncated
 def is_key(moof: bytes, track: VideoTrack) -> bool:
-    """Tell whether the fragment's first video frame is a key frame."""
+    """Return whether the fragment's first video frame is a key frame."""
     traf = _traf_of(moof, track)
     if traf is None:
         return False
@@ -316,7 +309,7 @@ _TFRA: Final = struct.Struct(">BxxxIII")
 
 @dataclass(frozen=True, slots=True)
 class TrackExtent:
-    """How many fragments a track has, and where its first and last ``moof`` begin."""
+    """The number of a track's fragments, and the offsets of its first and last ``moof``."""
 
     fragments: int
     first: int
@@ -325,19 +318,19 @@ class TrackExtent:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """Where the ``mfra`` begins, and by track id where the fragments are that it tells of."""
+    """The muxer's index at the end of a finished file: the offset of its ``mfra``, and the tracks by id."""
 
     start: int
     tracks: Mapping[int, TrackExtent]
 
     @property
     def first(self) -> int:
-        """Where the file's first ``moof`` begins."""
+        """The offset of the file's first ``moof``."""
         return min(extent.first for extent in self.tracks.values())
 
     @property
     def last(self) -> int:
-        """Where the file's last ``moof`` begins."""
+        """The offset of the file's last ``moof``."""
         return max(extent.last for extent in self.tracks.values())
 
 
@@ -346,7 +339,7 @@ def read_trailer(fd: int, size: int) -> Trailer:
     """Read the index that ends a file of ``size`` bytes.
 
     Raises:
-        NotFragmentedMp4: there is none, or it tells of no fragment before it.
+        NotFragmentedMp4: there is no index, or it lists no fragment before itself.
     """
     start, payload = _mfra(fd, size)
     tracks = dict(found for tfra in inside(payload, b"tfra") for found in _track_extents(tfra))
@@ -354,12 +347,12 @@ def read_trailer(fd: int, size: int) -> Trailer:
         raise NotFragmentedMp4("a trailer without fragments")
     trailer = Trailer(start, tracks)
     if trailer.last >= trailer.start:
-        raise NotFragmentedMp4("a trailer that tells of fragments after it")
+        raise NotFragmentedMp4("a trailer that lists fragments after itself")
     return trailer
 
 
 def _mfra(fd: int, size: int) -> tuple[int, bytes]:
-    """Return where the ``mfra`` begins that ends the file, and what is in it."""
+    """Return the offset and the payload of the ``mfra`` at the end of the file."""
     end = os.pread(fd, _MFRO.size, max(0, size - _MFRO.size))
     _, kind, _, length = _MFRO.unpack_from(end)
     if kind != b"mfro" or length > size:

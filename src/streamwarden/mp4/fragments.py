@@ -1,12 +1,6 @@
-"""Fragmented MP4 as far as a recorder must read it: where fragments end, and how long they play.
+"""Fragments of an MP4 file, a file's summary, and the HLS parts made from fragments.
 
-Source: ISO/IEC 14496-12 (ISO BMFF), movie fragments: ``moof`` and its ``mdat`` make one fragment.
-
-
-Fragments of an open file, put together to what a player can begin with: from key frame to key frame.
-
-Pure. A part ends where the next key frame begins. That is known only once the next fragment is whole,
-a second later; so a part that has reached the last distance between key frames ends at once.
+Source: ISO/IEC 14496-12 (ISO BMFF), movie fragments: a ``moof`` and its ``mdat`` make one fragment.
 """
 
 from __future__ import annotations
@@ -32,34 +26,22 @@ from streamwarden.mp4.boxes import (
 )
 from streamwarden.paths import open_nofollow
 
-__all__ = [
-    "FileSummary",
-    "Fragment",
-    "FragmentScan",
-    "NotFragmentedMp4",
-    "init_bytes",
-    "summarise",
-    "summarise_boxes",
-    "summarise_finished",
-]
-
-
 _BEFORE_A_FRAGMENT: Final = 4
-"""Boxes that may stand before the first ``moof``: ``ftyp``, ``moov`` and ``prft``; then it."""
+"""Boxes up to and including the first ``moof``: ``ftyp``, ``moov``, ``prft``, ``moof``."""
 
 
 _LONG_FRAGMENT_S: Final = 10
-"""A fragment plays a second where pictures come evenly."""
+"""Upper limit for the mean fragment; one second is usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSummary:
-    """What a file holds: ``whole_bytes`` is where the last whole fragment ends.
+    """The structure of a file: ``whole_bytes`` is the offset of the end of its last complete fragment.
 
-    ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its
-    trailer (``mfra``) and nothing follows it. ``init_bytes`` is the size of ``ftyp`` and ``moov``.
-    ``lead_ms`` is by how much the first frame is stretched: where audio comes before the first key
-    frame, FFmpeg lets that frame begin with the audio, long before it was taken.
+    ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its trailer
+    (``mfra``) as the last box. ``init_bytes`` is the size of ``ftyp`` and ``moov``. ``lead_ms`` is the
+    excess length of the first frame: if audio arrives before the first key frame, FFmpeg lets that frame
+    start with the audio, long before it was taken.
     """
 
     whole_bytes: int
@@ -71,9 +53,9 @@ class FileSummary:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A whole fragment: its first byte (of what comes before its ``moof``) and where it ends.
+    """A complete fragment; ``start`` includes the boxes before its ``moof``, such as ``prft``.
 
-    ``media_ms`` is how long its video plays, ``key`` whether that begins with a key frame.
+    ``media_ms`` is its video's duration, ``key`` whether it begins with a key frame.
     """
 
     start: int
@@ -83,7 +65,7 @@ class Fragment:
 
 
 def init_bytes(fd: int) -> int | None:
-    """Return the size of ``ftyp`` and ``moov``, or None while they are not yet written."""
+    """Return the size of ``ftyp`` and ``moov``, None while they are not written yet."""
     position = 0
     file = BoxReader(fd)
     for _ in range(4):
@@ -97,10 +79,10 @@ def init_bytes(fd: int) -> int | None:
 
 
 def summarise(path: Path) -> FileSummary:
-    """Read ``path``'s structure; its media data are not touched.
+    """Read the structure of ``path``, without its media data.
 
     Raises:
-        NotFragmentedMp4: it has no whole ``moov`` with a video track.
+        NotFragmentedMp4: it has no complete ``moov`` with a video track.
         OSError: it cannot be read.
     """
     fd = open_nofollow(path)
@@ -111,7 +93,7 @@ def summarise(path: Path) -> FileSummary:
 
 
 def summarise_boxes(fd: int, size: int) -> FileSummary:
-    """Return what ``summarise`` does, of the first ``size`` bytes of an open file."""
+    """``summarise`` for the first ``size`` bytes of an open file."""
     track: VideoTrack | None = None
     whole = ticks = pending = init = 0
     lead: int | None = None
@@ -141,15 +123,15 @@ def summarise_boxes(fd: int, size: int) -> FileSummary:
 
 
 def summarise_finished(fd: int, size: int) -> FileSummary:
-    """Return what ``summarise`` says of a file that the muxer has finished, for a tenth of the work.
+    """``summarise`` for a file that the muxer has finished, at a tenth of the cost.
 
-    The muxer's own index at the end tells where the fragments are. It is believed only where the first
-    is in its place and the last ends where the index begins: bytes that a full disk has swallowed
-    would have moved them. A hole in the time stamps counts as played: a player shows the picture
-    before it for as long. Where they have jumped, and in all else, the file is read box by box.
+    It uses the muxer's index at the end of the file, if the first fragment is where the index says and
+    the last one ends where the index begins; bytes lost on a full disk would have moved them. A gap in
+    the time stamps counts as media, because a player shows the frame before it for that long. If the
+    index is wrong or the time stamps jump, the file is read box by box.
 
     Raises:
-        NotFragmentedMp4: it has no whole ``moov`` with a video track.
+        NotFragmentedMp4: it has no complete ``moov`` with a video track.
     """
     try:
         return _by_trailer(fd, read_trailer(fd, size))
@@ -158,7 +140,7 @@ def summarise_finished(fd: int, size: int) -> FileSummary:
 
 
 def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
-    """Return the summary that a true trailer gives; raise NotFragmentedMp4 for one that is not."""
+    """Return the summary by the trailer; raise NotFragmentedMp4 if the trailer is wrong."""
     file = BoxReader(fd)
     track, init, at = _beginning(file)
     pictures = trailer.tracks.get(track.id)
@@ -182,7 +164,7 @@ def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
 
 
 def _beginning(file: BoxReader) -> tuple[VideoTrack, int, int]:
-    """Return the video track, where the ``moov`` ends, and where the first ``moof`` begins."""
+    """Return the video track, the end of the ``moov``, and the start of the first ``moof``."""
     track: VideoTrack | None = None
     position = init = 0
     for _ in range(_BEFORE_A_FRAGMENT):
@@ -213,7 +195,7 @@ def _milliseconds(ticks: int, track: VideoTrack) -> int:
 
 
 class FragmentScan:
-    """Reads a file's fragments as they become whole; each call goes on where the last one ended."""
+    """Incremental reader of a growing file's fragments."""
 
     def __init__(self) -> None:
         self.init_bytes = 0
@@ -222,10 +204,10 @@ class FragmentScan:
         self._pending: tuple[int, bool] | None = None
 
     def advance(self, fd: int, size: int) -> Iterator[Fragment]:
-        """Yield the fragments that are whole within ``size`` bytes and have not been yielded yet.
+        """Yield the fragments that are complete within ``size`` bytes and were not yielded before.
 
         Raises:
-            NotFragmentedMp4: the file is none, or has no video track.
+            NotFragmentedMp4: the file is not a fragmented MP4, or has no video track.
         """
         file = BoxReader(fd)
         while (box := file.box(self._position)) is not None and box.end <= size:
@@ -233,7 +215,7 @@ class FragmentScan:
             if box.kind == b"moov":
                 self._begin(file.payload(box), box)
             elif box.kind == b"moof":
-                self._pending = self._look(file.payload(box))
+                self._pending = self._parse(file.payload(box))
             elif box.kind == b"mdat" and self._pending is not None:
                 (media_ms, key), self._pending = self._pending, None
                 yield Fragment(self._start, box.end, media_ms, key)
@@ -243,7 +225,7 @@ class FragmentScan:
         self._track = video_track(moov)
         self.init_bytes = self._start = box.end
 
-    def _look(self, moof: bytes) -> tuple[int, bool]:
+    def _parse(self, moof: bytes) -> tuple[int, bool]:
         track = self._track
         if track is None:
             raise NotFragmentedMp4("a fragment before the movie header")
@@ -251,19 +233,19 @@ class FragmentScan:
 
 
 MIN_PART_MS: Final = 900
-"""Shorter ones would cost a request each and save no delay: FFmpeg flushes once a second."""
+"""Shorter parts would cost a request each and save no latency: FFmpeg flushes once a second."""
 
 
 _EARLY_MS: Final = 15
-"""Less than a frame: rounding, and nothing that could be one frame more."""
+"""Tolerance for rounding; less than a frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaPart:
-    """Bytes from ``start`` to ``end`` that play for ``media_ms``, from a key frame on.
+    """An HLS part: the bytes from ``start`` to ``end`` of a file, with ``media_ms`` of media.
 
-    A group that was ended early, though the camera's next key frame came later than the ones before,
-    is followed by one that begins without.
+    It begins with a key frame. The exception is a part after one that was closed early, when a key frame
+    arrives later than the distance of earlier ones.
     """
 
     start: int
@@ -272,7 +254,12 @@ class MediaPart:
 
 
 class PartBuilder:
-    """Groups one file's fragments in their order. ``gop_ms`` is what is known of the camera so far."""
+    """Builds parts from one file's fragments, from key frame to key frame. Pure.
+
+    A part ends before the next key frame. That frame is known only when its fragment is complete, a
+    second later. To save that second, a part is closed once it reaches ``gop_ms``, the last distance
+    between key frames, 0 while unknown.
+    """
 
     def __init__(self, gop_ms: int = 0) -> None:
         self.gop_ms = gop_ms
@@ -281,19 +268,19 @@ class PartBuilder:
         self._keys = 0
 
     def feed(self, fragments: Iterable[Fragment]) -> Iterator[MediaPart]:
-        """Yield the groups that these fragments complete."""
+        """Yield the parts that these fragments complete."""
         for fragment in fragments:
             yield from self._take(fragment)
 
     def finish(self) -> Iterator[MediaPart]:
-        """Yield what is left of a file that grows no more; sound without a picture is left out."""
+        """Yield the last part of a finished file, unless it holds audio only."""
         if self._open is not None and self._open.media_ms > 0:
             yield self._open
         self._open = None
 
     def _take(self, fragment: Fragment) -> Iterator[MediaPart]:
         if fragment.key:
-            self._learn()
+            self._note_key_frame()
             if self._open is not None and self._open.media_ms >= MIN_PART_MS:
                 yield self._open
                 self._open = None
@@ -304,13 +291,13 @@ class PartBuilder:
             yield self._open
             self._open = None
 
-    def _learn(self) -> None:
+    def _note_key_frame(self) -> None:
         if self._keys > 0:
             self.gop_ms = self._since_key_ms
         self._keys += 1
         self._since_key_ms = 0
 
-    def _is_full(self, group: MediaPart) -> bool:
+    def _is_full(self, part: MediaPart) -> bool:
         enough = max(MIN_PART_MS, self.gop_ms - _EARLY_MS)
         at_a_key = self._since_key_ms >= self.gop_ms - _EARLY_MS
-        return self.gop_ms > 0 and at_a_key and group.media_ms >= enough
+        return self.gop_ms > 0 and at_a_key and part.media_ms >= enough

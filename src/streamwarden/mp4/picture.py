@@ -1,4 +1,4 @@
-"""The last picture of a fragmented MP4: its newest key frame, decoded by FFmpeg."""
+"""The newest key frame of a fragmented MP4, and FFmpeg's arguments to make a JPEG of it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import Fragment, FragmentScan
 
 _MAX_BYTES: Final = 32 * 1024 * 1024
-"""Of a fragment: a second at 250 Mbit/s."""
+"""Maximum size of the fragment: one second at 250 Mbit/s."""
 
 
 def newest_key_frame(fd: int) -> tuple[int, bytes] | None:
-    """Return where a file's newest key frame is, and a file of its own that begins with it.
+    """Return the offset of a file's newest fragment with a key frame, and an MP4 of that fragment alone.
 
-    None where there is none. Only the structure is read, and that one fragment.
+    None if there is none. Of the media data only that fragment is read.
     """
     scan = FragmentScan()
     newest: Fragment | None = None
@@ -32,7 +32,7 @@ def newest_key_frame(fd: int) -> tuple[int, bytes] | None:
 
 
 def picture_argv(ffmpeg: str, width: int) -> list[str]:
-    """Return the arguments that make a JPEG, at most ``width`` wide, of the MP4 on standard input."""
+    """Return the arguments that decode the MP4 on standard input to a JPEG of at most ``width`` pixels."""
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-v", "error"),
         *("-protocol_whitelist", "pipe", "-threads", "1", "-f", "mp4", "-i", "pipe:0"),
