@@ -258,15 +258,15 @@ def start_retention(link: Link, ground: Ground, seals: SealSchedule | None = Non
     log.info("retention", rule=limits.in_words())
     for reason in DeletionReason:
         ground.metrics.deleted(reason, 0, 0)  # what is deleted first is seen as an increase
-    sweeper = Retention(
+    retention = Retention(
         record_root=folder,
         limits=limits,
         segments=SegmentRepository(ground.database),
         gaps=GapRepository(ground.database),
         periods=PeriodRepository(ground.database),
-        counter=ground.metrics,
+        on_deleted=ground.metrics.deleted,
         clock=ground.clock,
-        outage=OfflineRetention(
+        offline=OfflineRetention(
             record_root=folder,
             state=ground.root.state,
             waiting_since=ground.journal.waiting_since,
@@ -274,7 +274,9 @@ def start_retention(link: Link, ground: Ground, seals: SealSchedule | None = Non
         ),
         announce=None if seals is None else seals.announce,
     )
-    deps = RetentionDeps(sweep=sweeper.sweep, workers=ground.pools.retention, timers=ground.timers)
+    deps = RetentionDeps(
+        sweep=retention.sweep, workers=ground.pools.retention, timers=ground.timers
+    )
     return RetentionActor.start(link=link, deps=deps)
 
 

@@ -1,9 +1,8 @@
-"""Deleting while Postgres is away: files first, written down, and their rows when it is back.
+"""Deletion of the oldest recordings while Postgres is away, and of their rows when it is back.
 
-At the reserve a recorder must go on, whether or not there is an index to ask what is oldest: a file's
-name says when it began. The other order of steps would leave rows that speak of no file and that
-nobody can tell from a loss; so each name is on disk, synced, before its file is unlinked, and the row
-is marked afterwards like any other that is deleted. Harmless when repeated.
+Below the reserve recording must go on, with or without an index; a file's name has its start. A deleted
+file with a row would look like a loss, so each name is on disk in the deletion log, synced, before its file
+is unlinked. When Postgres is back the rows are marked like any others. Repeating a step does no harm.
 """
 
 from __future__ import annotations
@@ -27,26 +26,21 @@ from streamwarden.recordings.record_root import camera_folders, stored_by_day
 
 log = structlog.get_logger(__name__)
 
-
 DELETION_LOG: Final = "deletions"
-
 
 _BATCH: Final = 200
 
-
 _MARKED_AT_ONCE: Final = 1_000
 
-
 _YOUNGEST: Final = timedelta(minutes=10)
-"""What began later may still be on its way into the journal, and counts as being recorded."""
-
+"""Younger files may not be in the journal yet, and count as being recorded."""
 
 Mark = Callable[[Collection[UUID]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiredFile:
-    """A stored file that is to go; ``path`` is absolute."""
+    """A stored file to delete; ``path`` is absolute."""
 
     path: Path
     started_at: datetime
@@ -54,9 +48,9 @@ class ExpiredFile:
 
 
 class OfflineRetention:
-    """Deletes without the index, and tells it later. Blocking; one thread at a time.
+    """Deletes files without the index, and marks their rows later. Blocking; one thread at a time.
 
-    ``waiting_since`` says when the oldest row that the index still waits for was written down.
+    ``waiting_since`` returns when the oldest row in the journal was appended, None for none.
     """
 
     def __init__(
@@ -68,7 +62,7 @@ class OfflineRetention:
         clock: Clock,
     ) -> None:
         self._root = record_root
-        self._book = state / DELETION_LOG
+        self._log_path = state / DELETION_LOG
         self._waiting_since = waiting_since
         self._clock = clock
         self._stuck: set[Path] = set()
@@ -77,40 +71,40 @@ class OfflineRetention:
         """Delete the oldest files, a batch at most, until ``need_bytes`` are freed; return them.
 
         Raises:
-            OSError: the disk refuses to have it written down; nothing was deleted.
+            OSError: the deletion log cannot be written; nothing was deleted.
         """
         chosen = list(self._oldest(need_bytes))
         if chosen:
-            self._note(chosen)
+            self._log(chosen)
         gone = [each for each in chosen if self._unlink(each.path)]
         tidy_folders({each.path.parent for each in gone})
         return gone
 
     def settle(self, mark: Mark) -> None:
-        """Have the rows marked whose files were deleted, once all of them are in the index.
+        """Mark the rows of deleted files with ``mark``, once all of them are in the index.
 
         Raises:
-            Unavailable: Postgres is away; nothing is forgotten.
+            Unavailable: Postgres is away; the log stays.
         """
         try:
-            noted_at = datetime.fromtimestamp(self._book.stat().st_mtime, UTC)
+            logged_at = datetime.fromtimestamp(self._log_path.stat().st_mtime, UTC)
         except FileNotFoundError:
             return
         waiting_since = self._waiting_since()
-        if waiting_since is not None and waiting_since <= noted_at:
-            return  # a row that is yet to come would stand there without its file
-        with self._book.open() as book:
-            ids = _rows_of(book)
+        if waiting_since is not None and waiting_since <= logged_at:
+            return  # rows in the journal would be entered later, for files that are gone
+        with self._log_path.open() as lines:
+            ids = _rows_of(lines)
             while batch := list(islice(ids, _MARKED_AT_ONCE)):
                 mark(batch)
-        self._book.unlink()
-        sync_folder(self._book.parent)
+        self._log_path.unlink()
+        sync_folder(self._log_path.parent)
 
     def _unlink(self, path: Path) -> bool:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            # It must not keep the others; it is written down, and goes with its row if it ever can.
+            # Pass over it: it is in the log, so its row is marked, and retention tries the file again.
             log.error("segment_stuck", file=path.name, error=error.strerror)  # noqa: TRY400 - why is said
             self._stuck.add(path)
             return False
@@ -128,38 +122,38 @@ class OfflineRetention:
                 need_bytes -= size
                 yield ExpiredFile(path, started_at, size)
 
-    def _note(self, chosen: Collection[ExpiredFile]) -> None:
+    def _log(self, chosen: Collection[ExpiredFile]) -> None:
         # An empty line first: what a crash has torn must not swallow what comes after it.
         lines = "\n" + "".join(f"{each.path.relative_to(self._root)}\n" for each in chosen)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        new = not self._book.exists()
-        with os.fdopen(os.open(self._book, flags, 0o640), "w") as book:
-            book.write(lines)
-            book.flush()
-            os.fsync(book.fileno())
+        new = not self._log_path.exists()
+        with os.fdopen(os.open(self._log_path, flags, 0o640), "w") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
         if new:
-            sync_folder(self._book.parent)
+            sync_folder(self._log_path.parent)
 
 
 class LoggedDeletions:
-    """The rows whose files are written down to go, and may be gone; read again when that has changed.
+    """The rows of the files in the deletion log, for ``recordings verify``.
 
-    For whoever looks at files and rows meanwhile. Raises OSError where it may not be read.
+    The log is read again when it has changed. Raises OSError where it cannot be read.
     """
 
     def __init__(self, state: Path) -> None:
-        self._book = state / DELETION_LOG
+        self._log_path = state / DELETION_LOG
         self._read: tuple[int, int, int] | None = None
         self._rows: frozenset[UUID] = frozenset()
 
     def __contains__(self, row_id: object) -> bool:
-        """Whether a deletion of this row's file is written down and the row not yet marked."""
+        """Return whether this row's file is in the log and the row not yet marked."""
         try:
-            with self._book.open() as book:
-                found = os.fstat(book.fileno())
+            with self._log_path.open() as lines:
+                found = os.fstat(lines.fileno())
                 state = (found.st_ino, found.st_size, found.st_mtime_ns)
                 if state != self._read:
-                    self._rows = frozenset(_rows_of(book))
+                    self._rows = frozenset(_rows_of(lines))
                     self._read = state
         except FileNotFoundError:
             return False
@@ -167,7 +161,7 @@ class LoggedDeletions:
 
 
 def tidy_folders(folders: Iterable[Path]) -> None:
-    """Sync the folders that files were deleted from, and remove those in which nothing is left."""
+    """Sync the folders that files were deleted from, and remove the empty ones."""
     for folder in sorted(folders):
         if folder.is_dir():
             sync_folder(folder)
@@ -175,7 +169,7 @@ def tidy_folders(folders: Iterable[Path]) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    # The system refuses while anything is in it, also what has come this moment.
+    # rmdir refuses a folder that is not empty, also if a file has come this moment.
     try:
         folder.rmdir()
     except OSError:
@@ -183,12 +177,12 @@ def _remove_if_empty(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _rows_of(book: Iterable[str]) -> Iterator[UUID]:
-    return (found for line in book if (found := _row_of(line)) is not None)
+def _rows_of(lines: Iterable[str]) -> Iterator[UUID]:
+    return (found for line in lines if (found := _row_of(line)) is not None)
 
 
 def _row_of(line: str) -> UUID | None:
-    """Return the id of a noted file's row; None for a line that a crash has torn."""
+    """Return the id of the row of a logged file; None for a line that a crash has torn."""
     parts = line.removesuffix("\n").split("/")
     stored = parse_stored(*parts[2:]) if line.endswith("\n") and len(parts) == 4 else None  # noqa: PLR2004 - owner, camera, day, name
     try:

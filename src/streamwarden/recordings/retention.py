@@ -1,47 +1,44 @@
-"""What is deleted when: a pure policy, and the sweeper that carries it out.
+"""Retention: which recordings are deleted when, and the deletion itself.
 
-Deletion goes the other way of storing: row marked, file unlinked, folder synced, row gone. A crash
-anywhere between leaves a marked row, with which the next sweep goes on. Open segments are in no row,
-so none is ever touched. While Postgres is away, files go only where the reserve needs it, and the
-other way round (``outage.py``). What is deleted is first taken out of what was wanted, so that whoever
-verifies meanwhile misses nothing.
+Deletion takes the steps of storing in reverse: mark the row, unlink the file, sync the folder, delete the
+row. A crash in between leaves a marked row, and the next sweep continues from it. Files in progress have
+no row and are never touched. While Postgres is away, ``offline_retention`` deletes what the reserve needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
 
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
-from streamwarden.model import Segment, Usage
+from streamwarden.model import Segment
 from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.offline_retention import OfflineRetention, tidy_folders
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
+from streamwarden.storage.streams import PeriodRepository
 
 log = structlog.get_logger(__name__)
 
-
 BATCH: Final = 200
-
 
 FORGET_EVERY: Final = timedelta(hours=1)
 
-
 STUCK_AT_MOST: Final = 20
-"""So many files that cannot be unlinked are left aside; with more, it is the disk that refuses."""
+"""Up to this many files that cannot be unlinked are passed over; more are a fault of the disk."""
 
 
 class DeletionReason(StrEnum):
-    """Why a segment is deleted."""
+    """The limits that delete segments."""
 
     AGE = "age"
     CAMERA_QUOTA = "camera_quota"
@@ -51,7 +48,7 @@ class DeletionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionLimits:
-    """How long, and how much, is kept."""
+    """The age and the sizes that recordings are kept to."""
 
     keep_for: timedelta
     reserve_bytes: int
@@ -59,7 +56,7 @@ class RetentionLimits:
     camera_bytes: int | None = None
 
     def in_words(self) -> str:
-        """Say what will be deleted when."""
+        """Return the limits as a sentence."""
         parts = [
             f"recordings older than {self.keep_for.days} days are deleted",
             f"the oldest as well while less than {_gib(self.reserve_bytes)} of the disk is free",
@@ -71,63 +68,12 @@ class RetentionLimits:
         return ", ".join(parts)
 
 
-class Segments(Protocol):
-    """The table of segments."""
-
-    def oldest(
-        self, *, limit: int, camera_id: UUID | None = None, ended_before: datetime = ...
-    ) -> list[Segment]:
-        """Return the segments that ended first."""
-
-    def usage(self) -> list[Usage]:
-        """Return what each camera's segments take up."""
-
-    def mark_deleting(self, ids: Collection[UUID]) -> int:
-        """Mark segments before their files are unlinked."""
-
-    def deleting(self, *, limit: int) -> list[Segment]:
-        """Return marked segments."""
-
-    def delete(self, ids: Collection[UUID]) -> int:
-        """Delete marked rows."""
-
-
-class History(Protocol):
-    """Gaps, or wanted periods."""
-
-    def drop_before(self, moment: datetime) -> int:
-        """Forget what ended before ``moment``."""
-
-
-class Periods(History, Protocol):
-    """Wanted periods."""
-
-    def trim(self, camera_id: UUID, until: datetime) -> None:
-        """Forget what was wanted before ``until``."""
-
-
-class DeletedCounter(Protocol):
-    """Counts what is deleted."""
-
-    def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
-        """So many segments are being deleted."""
-
-
-def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
-    """Return as many of the first segments as it takes to free ``need_bytes``."""
-    chosen: list[Segment] = []
-    for segment in segments:
-        if need_bytes <= 0:
-            break
-        chosen.append(segment)
-        need_bytes -= segment.size_bytes
-    return chosen
-
-
 class Retention:
-    """One sweep: carry out what is marked, else mark what is next. Blocking.
+    """Sweeps: delete the segments that are marked, else mark the next ones. Blocking; one thread.
 
-    ``announce`` is told up to when a camera's recordings are about to go; it raises nothing.
+    ``announce`` is called with the time up to which a camera's recordings are about to be deleted, before
+    they are; it raises nothing. The same time is taken out of the wanted periods first, so that
+    ``recordings verify`` does not find it missing.
     """
 
     def __init__(
@@ -135,54 +81,54 @@ class Retention:
         *,
         record_root: Path,
         limits: RetentionLimits,
-        segments: Segments,
-        gaps: History,
-        periods: Periods,
-        counter: DeletedCounter,
+        segments: SegmentRepository,
+        gaps: GapRepository,
+        periods: PeriodRepository,
+        on_deleted: Callable[[DeletionReason, int, int], None],
         clock: Clock,
-        outage: OfflineRetention,
+        offline: OfflineRetention,
         announce: Callable[[UUID, datetime], None] | None = None,
     ) -> None:
         self._root = record_root
-        self._outage = outage
+        self._offline = offline
         self._announce = announce
         self._limits = limits
         self._segments = segments
         self._gaps = gaps
         self._periods = periods
         self._forgotten_at: datetime | None = None
-        self._counter = counter
+        self._on_deleted = on_deleted
         self._clock = clock
         self._out_of_reach = False
         self._stuck: frozenset[UUID] = frozenset()
 
     def sweep(self) -> bool:
-        """Do one batch; True when there may be more to do at once.
+        """Do one batch; return whether there may be more to do at once.
 
         Raises:
             Unavailable: Postgres is away, and nothing must be deleted before it is back.
             OSError: the disk refuses; what is marked stays marked, and nothing more is.
         """
         try:
-            self._outage.settle(self._segments.mark_deleting)
+            self._offline.settle(self._segments.mark_deleting)
             return self._sweep()
         except Unavailable:
-            if not self._make_room():
+            if not self._delete_without_index():
                 raise
             return True
 
-    def _make_room(self) -> bool:
-        """Delete what the reserve needs without the index; True when anything went."""
-        gone = self._outage.delete(self._limits.reserve_bytes - free_bytes(self._root))
+    def _delete_without_index(self) -> bool:
+        """Delete what the reserve needs; return whether anything was deleted."""
+        gone = self._offline.delete(self._limits.reserve_bytes - free_bytes(self._root))
         if gone:
             size = sum(each.size_bytes for each in gone)
-            self._counter.deleted(DeletionReason.RESERVE, len(gone), size)
+            self._on_deleted(DeletionReason.RESERVE, len(gone), size)
             log.warning("segments_expired_without_index", segments=len(gone), size_bytes=size)
         return bool(gone)
 
     def _sweep(self) -> bool:
         marked = self._segments.deleting(limit=BATCH)
-        if marked and self._carry_out(marked):
+        if marked and self._delete(marked):
             return True
         reason, chosen = self._next()
         if not chosen:
@@ -190,7 +136,7 @@ class Retention:
         self._trim(chosen)
         self._segments.mark_deleting([segment.id for segment in chosen])
         size = sum(segment.size_bytes for segment in chosen)
-        self._counter.deleted(reason, len(chosen), size)
+        self._on_deleted(reason, len(chosen), size)
         log.info("segments_expired", reason=reason, segments=len(chosen), size_bytes=size)
         return True
 
@@ -236,8 +182,8 @@ class Retention:
         self._out_of_reach = not chosen
         return chosen
 
-    def _carry_out(self, marked: Sequence[Segment]) -> bool:
-        """Delete what is marked; True when anything was, False when all that is left is stuck."""
+    def _delete(self, marked: Sequence[Segment]) -> bool:
+        """Delete marked segments; return False if all of them are stuck."""
         self._trim(marked)
         refused: dict[UUID, OSError] = {}
         folders = set()
@@ -253,7 +199,7 @@ class Retention:
         return bool(gone)
 
     def _note_stuck(self, refused: Mapping[UUID, OSError]) -> None:
-        """One file that cannot be unlinked must not keep all others; a disk that refuses must."""
+        """Pass over some files that cannot be unlinked; raise when there are many."""
         for segment_id in refused.keys() - self._stuck:
             log.error("segment_stuck", segment_id=str(segment_id), error=str(refused[segment_id]))
         self._stuck = frozenset(refused)
@@ -269,7 +215,7 @@ class Retention:
 
     def _unlink(self, segment: Segment) -> Path | None:
         path = self._root / segment.path
-        # A row can hold anything and a folder be replaced by a link: only a stored segment goes.
+        # A row can hold any path, and a folder be replaced by a link: only stored segments are deleted.
         if (
             not has_no_symlink(self._root, path.parent)
             or parse_stored(path.parent.name, path.name) is None
@@ -279,6 +225,17 @@ class Retention:
         with suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
         return path.parent
+
+
+def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
+    """Return the first segments, as many as free ``need_bytes``."""
+    chosen: list[Segment] = []
+    for segment in segments:
+        if need_bytes <= 0:
+            break
+        chosen.append(segment)
+        need_bytes -= segment.size_bytes
+    return chosen
 
 
 def _gib(size_bytes: int) -> str:

@@ -80,9 +80,9 @@ def make(made: Recordings, hand: Hand) -> Make:
             segments=made.segments,
             gaps=made.gaps,
             periods=made.periods,
-            counter=hand,
+            on_deleted=hand.deleted,
             clock=hand,
-            outage=OfflineRetention(
+            offline=OfflineRetention(
                 record_root=made.root,
                 state=state,
                 waiting_since=lambda: hand.waiting_since,

@@ -521,13 +521,6 @@ def test_a_killed_command_seals_nothing_twice(
 # What retention does
 
 
-class Uncounted:
-    """Nobody counts what is deleted."""
-
-    def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
-        """So many."""
-
-
 def sweep(desk: Desk, keep_s: float) -> None:
     """Delete what is older than ``keep_s`` seconds at the hands' time."""
     sweeper = Retention(
@@ -536,9 +529,9 @@ def sweep(desk: Desk, keep_s: float) -> None:
         segments=desk.made.segments,
         gaps=desk.made.gaps,
         periods=desk.made.periods,
-        counter=Uncounted(),
+        on_deleted=lambda _reason, _segments, _size_bytes: None,
         clock=desk.clock,
-        outage=OfflineRetention(
+        offline=OfflineRetention(
             record_root=desk.made.root,
             state=desk.made.root / ".streamwarden",
             waiting_since=lambda: None,
