@@ -133,6 +133,15 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastSegment:
+    """The newest segment of a camera, as the status and the ledger file show it."""
+
+    started_at: datetime
+    ended_at: datetime
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
     """Time that was wanted and not recorded; still open without an end."""
 

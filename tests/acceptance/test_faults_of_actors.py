@@ -15,10 +15,10 @@ import pytest
 
 from streamwarden.actors.indexer import SegmentIndexer
 from streamwarden.actors.recorder import RecorderActor
-from streamwarden.actors.segment_log import Accounts, SegmentLine
+from streamwarden.actors.segment_log import SegmentLog
 from streamwarden.actors.spawning import Spawning
 from streamwarden.actors.stream_manager import StreamManager
-from streamwarden.app.streaming_role import StreamingProgram
+from streamwarden.app.streaming_role import StreamingRole
 from streamwarden.cli.environment import load_settings
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg import run as run_module
@@ -45,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Brea
         stage.start_api()
         failures: list[str] = []
         before = _threads()
-        role = StreamingProgram(
+        role = StreamingRole(
             load_settings(None, stage.environment), clock=Clock(), on_failure=failures.append
         )
         role.start()
@@ -102,9 +102,9 @@ def bug_in(owner: type, name: str, *, after: bool) -> Iterator[threading.Event]:
 
 
 BUGS = (
-    (SegmentLine, "pop", False),
-    (SegmentLine, "pop", True),
-    (Accounts, "stored", True),
+    (SegmentLog, "stored", False),
+    (SegmentLog, "store_first", True),
+    (SegmentLog, "stored", True),
     (Spawning, "recorded", False),
 )
 """Between a file in its place and its account; fewer than a recorder may fail before it is parked."""

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from streamwarden.app.api_role import ApiRole
-from streamwarden.app.streaming_role import StreamingProgram
+from streamwarden.app.streaming_role import StreamingRole
 from streamwarden.cli.environment import load_settings
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.ffmpeg.jobs import decode
@@ -101,7 +101,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Tim
         api = ApiRole(settings, clock=clock, on_failure=failures.append)
         api.start()
         running.callback(api.stop, 3.0)
-        streaming = StreamingProgram(settings, clock=clock, on_failure=failures.append)
+        streaming = StreamingRole(settings, clock=clock, on_failure=failures.append)
         streaming.start()
         running.callback(streaming.stop, 10.0)
         wait_for("the tables", lambda: _migrated(site), within_s=10)

@@ -1,4 +1,4 @@
-"""What a recorder works with, played by a test: FFmpeg's watcher, the disk, tokens, workers."""
+"""Fakes of what a recorder works with: FFmpeg's watcher, a camera's files, tokens, workers, metrics."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol, TypeVar
-from uuid import UUID
+from typing import TypeVar
+from uuid import NAMESPACE_OID, UUID, uuid5
 
-from streamwarden.actors.messages import End, Finished, LastSegment
-from streamwarden.actors.ports import (
-    CannotStore,
-    FinishedSegment,
-    OpenedFolder,
-    SpawnOrder,
-    StoredSegment,
-)
-from streamwarden.model import Cause
+from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.run import ClosedSegment, RunExit, RunListener
+from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher
+from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.model import Cause, LastSegment, Segment
+from streamwarden.recordings.camera_files import CameraFiles, CannotStore, OpenedFolder
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from streamwarden.workers import WorkerPool
 from tests.unit.supervision.by_hand import DEADLINE_S
@@ -29,7 +26,7 @@ T = TypeVar("T")
 Piece = Callable[[], None]
 
 
-class HandWorkers(WorkerPool):
+class ManualWorkers(WorkerPool):
     """A pool that works in the caller's thread, or holds each piece until the test lets it go."""
 
     def __init__(self) -> None:
@@ -83,62 +80,32 @@ class HandWorkers(WorkerPool):
             self._holding = False
 
 
-@dataclass(frozen=True, slots=True)
-class FakeSegment:
-    """A finished segment, as the watcher tells of it."""
-
-    number: int
-    started_at: datetime
-    ended_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeEnd:
-    """A run's end, as the watcher tells of it."""
-
-    at: datetime
-    cause: Cause | None
-    message: str = "scripted"
-    recorded: bool = True
-    tail: FakeSegment | None = None
-
-
 @dataclass(slots=True)
 class FakeRun:
-    """What the watcher keeps of a run until its holder has dealt with it."""
+    """What the watcher keeps of a run until its listener has dealt with it."""
 
     spawned_at: datetime
     recording: bool = False
     stop_asked: bool = False
-    pending: dict[int, FakeSegment] = field(default_factory=dict)
-    end: FakeEnd | None = None
+    pending: dict[int, ClosedSegment] = field(default_factory=dict)
+    run_exit: RunExit | None = None
 
 
-class Listener(Protocol):
-    """Who is told about the runs (``RunInbox``, or whatever listens in a test)."""
-
-    def spawned(self, run: int, at: datetime) -> None: ...
-    def recording(self, run: int, at: datetime) -> None: ...
-    def listed(self, run: int, segment: Finished) -> None: ...
-    def stalled(self, run: int, at: datetime) -> None: ...
-    def clock_stepped(self, run: int, by_s: float) -> None: ...
-    def overdue(self, run: int) -> None: ...
-    def ended(self, run: int, end: End) -> None: ...
-    def adopted(self) -> None: ...
-
-
-class FakeWatcher:
+class FakeWatcher(RunWatcher):
     """Plays the runs of one camera as ``RunWatcher`` does; the test says what FFmpeg does."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._lock = threading.RLock()
-        self._listener: Listener | None = None
+        self._listener: RunListener | None = None
         self.runs: dict[int, FakeRun] = {}
-        self.orders: list[SpawnOrder] = []
+        self.orders: list[RunOrder] = []
         self.stops: list[int] = []
 
-    def adopt(self, camera_id: UUID, listener: Listener) -> FakeCameraRuns:
+    def handle(self, camera_id: UUID, listener: RunListener) -> FakeRunHandle:
+        return FakeRunHandle(self, camera_id, listener)
+
+    def take_over(self, camera_id: UUID, listener: RunListener) -> None:
         del camera_id
         with self._lock:
             self._listener = listener
@@ -147,71 +114,84 @@ class FakeWatcher:
                 if run.recording:
                     listener.recording(number, self._now())
                 for segment in run.pending.values():
-                    listener.listed(number, segment)
-            for number, run in sorted(self.runs.items()):
-                if run.end is not None:
-                    listener.ended(number, run.end)
+                    listener.segment_closed(segment)
+            for _, run in sorted(self.runs.items()):
+                if run.run_exit is not None:
+                    listener.ended(run.run_exit)
             listener.adopted()
-        return FakeCameraRuns(self, listener)
 
     @property
     def live(self) -> list[int]:
         """The runs that have not ended."""
         with self._lock:
-            return [number for number, run in self.runs.items() if run.end is None]
+            return [number for number, run in self.runs.items() if run.run_exit is None]
 
     # What FFmpeg does
 
     def record(self, run: int) -> None:
         with self._lock:
             self.runs[run].recording = True
-            self._told().recording(run, self._now())
+            self._adopted().recording(run, self._now())
 
     def finish(self, run: int, number: int, started_at: datetime, ended_at: datetime) -> None:
         """List a segment."""
-        segment = FakeSegment(number, started_at, ended_at)
+        segment = ClosedSegment(run=run, number=number, started_at=started_at, ended_at=ended_at)
         with self._lock:
             self.runs[run].pending[number] = segment
-            self._told().listed(run, segment)
+            self._adopted().segment_closed(segment)
 
     def stall(self, run: int) -> None:
         with self._lock:
-            self._told().stalled(run, self._now())
+            self._adopted().stalled(run, self._now())
 
     def step_clock(self, run: int, by_s: float) -> None:
         with self._lock:
-            self._told().clock_stepped(run, by_s)
+            self._adopted().clock_stepped(run, by_s)
 
     def be_overdue(self, run: int) -> None:
         with self._lock:
-            self._told().overdue(run)
+            self._adopted().overdue(run)
 
-    def end(self, run: int, cause: Cause | None, **fields: object) -> None:
+    def end(
+        self,
+        run: int,
+        cause: Cause | None,
+        *,
+        recorded: bool = True,
+        open_segment: ClosedSegment | None = None,
+    ) -> None:
         with self._lock:
-            end = FakeEnd(at=self._now(), cause=cause, **fields)  # type: ignore[arg-type]
-            self.runs[run].end = end
-            self._told().ended(run, end)
+            run_exit = RunExit(
+                run=run,
+                at=self._now(),
+                cause=cause,
+                message="scripted",
+                recorded=recorded,
+                open_segment=open_segment,
+            )
+            self.runs[run].run_exit = run_exit
+            self._adopted().ended(run_exit)
 
-    def _told(self) -> Listener:
+    def _adopted(self) -> RunListener:
         assert self._listener is not None
         return self._listener
 
-    # What the holder does
+    # What a handle does
 
-    def carry_out(self, listener: Listener, command: Callable[[], None]) -> None:
-        """Obey whoever holds the camera, and nobody else."""
+    def carry_out(self, listener: RunListener, command: Callable[[], None]) -> None:
+        """Obey the listener that has adopted the camera, and no other."""
         with self._lock:
             if self._listener is listener:
                 command()
 
-    def spawn(self, order: SpawnOrder) -> None:
+    def spawn(self, order: RunOrder) -> None:
         self.orders.append(order)
         self.runs[order.run] = FakeRun(self._now())
-        self._told().spawned(order.run, self._now())
+        self._adopted().spawned(order.run, self._now())
 
     def stop(self, number: int) -> None:
         run = self.runs.get(number)
-        if run is not None and run.end is None and not run.stop_asked:
+        if run is not None and run.run_exit is None and not run.stop_asked:
             run.stop_asked = True
             self.stops.append(number)
 
@@ -220,41 +200,45 @@ class FakeWatcher:
             self.runs[run].pending.pop(number, None)
 
     def forget(self, run: int) -> None:
-        if run in self.runs and self.runs[run].end is not None:
+        if run in self.runs and self.runs[run].run_exit is not None:
             del self.runs[run]
 
 
-class FakeCameraRuns:
-    """What the holder of the camera may do; powerless once another has adopted it."""
+class FakeRunHandle(RunHandle):
+    """One listener's control over the camera; without effect once another has adopted it."""
 
-    def __init__(self, watcher: FakeWatcher, listener: Listener) -> None:
-        self._watcher = watcher
-        self._listener = listener
+    def __init__(self, watcher: FakeWatcher, camera_id: UUID, listener: RunListener) -> None:
+        super().__init__(watcher, camera_id, listener)
+        self._fake = watcher
 
-    def spawn(self, order: SpawnOrder) -> None:
-        self._watcher.carry_out(self._listener, lambda: self._watcher.spawn(order))
+    def adopt(self) -> None:
+        self._fake.take_over(self._camera_id, self._listener)
+
+    def spawn(self, order: RunOrder) -> None:
+        self._fake.carry_out(self._listener, lambda: self._fake.spawn(order))
 
     def stop(self, run: int) -> None:
-        self._watcher.carry_out(self._listener, lambda: self._watcher.stop(run))
+        self._fake.carry_out(self._listener, lambda: self._fake.stop(run))
 
     def settled(self, run: int, number: int) -> None:
-        self._watcher.carry_out(self._listener, lambda: self._watcher.settle(run, number))
+        self._fake.carry_out(self._listener, lambda: self._fake.settle(run, number))
 
     def forget(self, run: int) -> None:
-        self._watcher.carry_out(self._listener, lambda: self._watcher.forget(run))
+        self._fake.carry_out(self._listener, lambda: self._fake.forget(run))
 
 
 MEDIA_S = 2.0
 """How long the media of a fake torn file are."""
 
 
-class FakeArchive:
+class FakeCameraFiles(CameraFiles):
     """One camera's folder in memory. ``refusals`` says which calls fail next, and how."""
 
     def __init__(self) -> None:
+        self.owner = "otto"
         self.refusals: dict[str, deque[Exception]] = defaultdict(deque)
         self.calls: list[tuple[int, int]] = []
-        self.rows: dict[tuple[int, int], StoredSegment] = {}
+        self.rows: dict[tuple[int, int], Segment] = {}
         self.stored_twice: list[tuple[int, int]] = []
         self.hollow: set[tuple[int, int]] = set()
         self.gaps: dict[UUID, GapChange] = {}
@@ -282,8 +266,8 @@ class FakeArchive:
             rebuilt=self.rebuilt,
         )
 
-    def books(self) -> Ledger:
-        self._perhaps_refuse("books")
+    def read_ledger(self) -> Ledger:
+        self._perhaps_refuse("read_ledger")
         return self.ledger
 
     def next_run(self) -> tuple[Path, int]:
@@ -291,8 +275,8 @@ class FakeArchive:
         self.last_run += 1
         return Path("/nowhere/.live"), self.last_run
 
-    def store(self, segment: FinishedSegment) -> StoredSegment | None:
-        self._perhaps_refuse("store")
+    def publish(self, segment: ClosedSegment) -> Segment | None:
+        self._perhaps_refuse("publish")
         name = (segment.run, segment.number)
         self.calls.append(name)
         if name in self.hollow:
@@ -303,15 +287,25 @@ class FakeArchive:
         began = segment.started_at or by_media
         if segment.torn and segment.number == 0:
             began = max(began, by_media)
-        stored = StoredSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)
-        self.rows[name] = stored
-        self.last = LastSegment(
-            started_at=began, ended_at=segment.ended_at, size_bytes=stored.size_bytes
+        row = Segment(
+            id=uuid5(NAMESPACE_OID, f"{name}"),
+            camera_id=UUID(int=1),
+            owner=self.owner,
+            run=segment.run,
+            number=segment.number,
+            started_at=began,
+            ended_at=segment.ended_at,
+            media_ms=2000,
+            size_bytes=1000,
+            path=f"{segment.run}-{segment.number}.mp4",
+            salvaged=segment.torn,
         )
-        return stored
+        self.rows[name] = row
+        self.last = LastSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)
+        return row
 
-    def note(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
-        self._perhaps_refuse("note")
+    def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
+        self._perhaps_refuse("write_ledger")
         self.ledger = ledger
         for change in changes:
             self.gaps[change.id] = change
@@ -336,7 +330,7 @@ class FakeTokens:
         return f"rtsp://media/cam?fetched={self.fetched}"
 
 
-class FakeInstruments:
+class FakeRecordingMetrics(RecordingMetrics):
     """Metrics that remember; ``raises`` fails the next call of that name."""
 
     def __init__(self) -> None:

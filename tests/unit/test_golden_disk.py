@@ -11,10 +11,9 @@ from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry
 
-from streamwarden.actors.desired import WantedStream, WishBook
-from streamwarden.actors.messages import LastSegment
-from streamwarden.actors.ports import FinishedSegment
+from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
 from streamwarden.evidence.export_proof import ExportProver
 from streamwarden.evidence.seal_files import SealFiles
 from streamwarden.evidence.seal_keys import SealKey
@@ -27,7 +26,9 @@ from streamwarden.evidence.seals import (
     make_seal,
     read_seal,
 )
-from streamwarden.model import Cause, Gap, SealRow, Segment, WantedPeriod
+from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.model import Cause, Gap, LastSegment, SealRow, Segment, WantedPeriod
 from streamwarden.paths import (
     decode_owner,
     encode_owner,
@@ -38,7 +39,7 @@ from streamwarden.paths import (
     segment_id,
     stored_name,
 )
-from streamwarden.recordings.camera_files import Archive
+from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
 from streamwarden.recordings.exports import FILE, PART, ExportFiles, ExportTask
 from streamwarden.recordings.gap_ledger import (
     ClosedGap,
@@ -166,12 +167,12 @@ def test_each_kind_of_line_of_the_journal_is_written_as_it_was(tmp_path: Path) -
 
 def test_the_copy_of_the_wishes_is_written_as_it_was() -> None:
     saved: list[bytes] = []
-    wishes = WishBook(load=lambda: b"", save=saved.append)
+    wishes = WantedStreams(load=lambda: b"", save=saved.append)
     for camera_id, owner in ((CAMERA, OWNER), (OTHER, "王小明")):
         wishes.put(
             WantedStream(camera_id=camera_id, owner=owner, segment_seconds=30, since=after(1))
         )
-    assert WishBook(load=lambda: saved[-1], save=saved.append).all() == wishes.all()
+    assert WantedStreams(load=lambda: saved[-1], save=saved.append).all() == wishes.all()
     same_as_stored("streams.json", saved[-1])
 
 
@@ -270,24 +271,25 @@ class Periods(PeriodRepository):
 # All of it in its places
 
 
-class Counter:
-    """Counts nothing."""
+class NoEnds(IndexedEnds):
+    """An index without rows."""
 
-    def segment_stored(
-        self, camera: str, *, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
-    ) -> None:
-        """A segment is stored."""
+    def __init__(self) -> None:
+        """Nothing is asked."""
+
+    def end_of(self, camera_id: UUID, segment_id: UUID) -> None:
+        """No row is known."""
 
 
 def record(root: RecordRoot, journal: Journal, clock: FakeClock) -> None:
     """Two segments, a gap, a segment in progress, and one that somebody else's file keeps away."""
-    archive = Archive(
+    archive = CameraFileStore(
         record_root=root.path,
         journal=journal,
-        counter=Counter(),
+        metrics=RecordingMetrics(CollectorRegistry()),
         clock=clock,
         alive_until=None,
-        indexed_end=lambda _camera_id, _row_id: None,
+        indexed_ends=NoEnds(),
     )
     files = archive.camera(CAMERA, OWNER)
     files.open(())
@@ -300,8 +302,8 @@ def record(root: RecordRoot, journal: Journal, clock: FakeClock) -> None:
     in_the_way.parent.mkdir()
     in_the_way.write_bytes(b"a stranger's file")
     for number in range(3):
-        files.store(
-            FinishedSegment(
+        files.publish(
+            ClosedSegment(
                 run=run,
                 number=number,
                 started_at=after(2 + 10 * number),
@@ -309,7 +311,7 @@ def record(root: RecordRoot, journal: Journal, clock: FakeClock) -> None:
             )
         )
     gap = GapChange(id=GAPS[0], started_at=NOON, ended_at=after(2), cause=Cause.STARTING)
-    files.note(LEDGER, [gap])
+    files.write_ledger(LEDGER, [gap])
 
 
 def export(root: RecordRoot, clock: FakeClock, segments: Sequence[Segment]) -> None:

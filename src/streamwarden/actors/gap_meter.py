@@ -1,8 +1,8 @@
-"""``gap_seconds_total`` while gaps are open: a counter that grows with them.
+"""The counter ``gap_seconds_total`` while gaps are open.
 
 A gap ends where the first segment after it starts, which is known only when that segment is stored.
-So counting lags a little, pauses once frames come again, and is brought up to the exact length at the
-end: a counter can never be taken back.
+A counter cannot be taken back, so counting lags by 2 s, pauses once frames arrive again, and adds the
+exact rest when the gap is closed.
 """
 
 from __future__ import annotations
@@ -10,22 +10,16 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import Clock
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.gap_ledger import GapChange
 from streamwarden.timers import Timers
 
 _LAG_S: Final = 2.0
 _EVERY_S: Final = 1.0
-
-
-class GapCounter(Protocol):
-    """What counts missing seconds."""
-
-    def gap(self, camera: str, cause: str, seconds: float) -> None:
-        """So many more seconds are missing."""
 
 
 @dataclass(slots=True)
@@ -40,8 +34,8 @@ class _Metered:
 class GapMeter:
     """Counts the seconds of all open gaps once a second. Any thread."""
 
-    def __init__(self, *, counter: GapCounter, clock: Clock, timers: Timers) -> None:
-        self._counter = counter
+    def __init__(self, *, metrics: RecordingMetrics, clock: Clock, timers: Timers) -> None:
+        self._metrics = metrics
         self._clock = clock
         self._timers = timers
         self._open: dict[UUID, _Metered] = {}
@@ -49,8 +43,8 @@ class GapMeter:
         self._timer = timers.after(_EVERY_S, self._tick)
 
     def changed(self, camera_id: UUID, change: GapChange) -> None:
-        """Take note of a gap that has been opened, renamed or closed."""
-        if change.rest:
+        """Count a gap that was opened, renamed or closed."""
+        if change.remainder:
             return
         with self._lock:
             metered = self._open.setdefault(
@@ -59,19 +53,19 @@ class GapMeter:
             metered.cause = change.cause
             if change.ended_at is not None:
                 del self._open[change.id]
-                if not change.void:
+                if not change.retracted:
                     self._count_to(metered, change.ended_at)
 
     def frames_again(self, camera_id: UUID, at: datetime) -> None:
-        """Frames have come since ``at``: do not count on unless the run is lost."""
+        """Frames have arrived since ``at``: stop counting there unless the run is lost."""
         self._set_until(camera_id, at)
 
     def lost_again(self, camera_id: UUID) -> None:
-        """The run that had begun was lost before it stored a segment."""
+        """The run was lost before it stored a segment: go on counting."""
         self._set_until(camera_id, None)
 
     def close(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         self._timer.cancel()
 
     def _set_until(self, camera_id: UUID, until: datetime | None) -> None:
@@ -91,5 +85,5 @@ class GapMeter:
     def _count_to(self, metered: _Metered, end: datetime, *, lag_s: float = 0.0) -> None:
         total_s = (end - metered.started_at).total_seconds() - lag_s
         if total_s > metered.counted_s:
-            self._counter.gap(metered.camera, metered.cause, total_s - metered.counted_s)
+            self._metrics.gap(metered.camera, metered.cause, total_s - metered.counted_s)
             metered.counted_s = total_s

@@ -1,4 +1,4 @@
-"""How HTTP reaches the actors: bounded asks for what changes something, the board for the rest."""
+"""HTTP's way to the actors: bounded asks for changes, the status registry for reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 import pykka
 
 from streamwarden.actors.messages import RestartStream, StartStream, StopStream, StreamStatus
-from streamwarden.actors.status import StatusBoard
+from streamwarden.actors.status import StatusRegistry
 from streamwarden.errors import Unavailable
 from streamwarden.supervision import ChildInfo, WhichChildren
 
@@ -22,16 +22,16 @@ class StreamGateway:
     """The streaming role's commands. Any thread."""
 
     def __init__(
-        self, *, manager: Callable[[], pykka.ActorRef[Any] | None], board: StatusBoard
+        self, *, manager: Callable[[], pykka.ActorRef[Any] | None], registry: StatusRegistry
     ) -> None:
         self._manager = manager
-        self._board = board
+        self._registry = registry
 
     def start(self, start: StartStream) -> StreamStatus:
         """Record a camera from now on.
 
         Raises:
-            OtherOwner: it is being recorded for somebody else.
+            OtherOwner: it is recorded for another owner.
             Unavailable: the manager does not answer in time.
         """
         return self._ask(start)
@@ -45,12 +45,12 @@ class StreamGateway:
         return self._ask(RestartStream(camera_id))
 
     def status(self, camera_id: UUID) -> StreamStatus:
-        """Return a camera's status from the board."""
-        return self._board.get(camera_id)
+        """Return a camera's status from the registry."""
+        return self._registry.get(camera_id)
 
     def statuses(self) -> list[StreamStatus]:
-        """Return all statuses from the board."""
-        return self._board.all()
+        """Return all statuses from the registry."""
+        return self._registry.all()
 
     def recorders(self) -> tuple[ChildInfo, ...]:
         """Return the manager's children, as its supervisor's call has them."""

@@ -1,10 +1,7 @@
-"""What the actors of the streaming role tell each other, and what the world may ask of them.
+"""Messages of the streaming role's actors, and what HTTP may ask of them.
 
-Imperatives ask (``StartStream``), past participles report (``SegmentListed``). Every report names the
+Imperatives ask (``StartStream``), past participles report (``SegmentClosed``). Every report names the
 run it speaks of; a report about a run that is no longer the actor's own is dropped.
-
-
-A recorder's ear: the watching thread's calls become messages in its inbox.
 """
 
 from __future__ import annotations
@@ -13,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
 from uuid import UUID
 
-import pykka
-
-from streamwarden.model import Cause
-from streamwarden.supervision import tell
+from streamwarden.ffmpeg.run import ClosedSegment, RunExit
+from streamwarden.model import Cause, DesiredStream, LastSegment
+from streamwarden.supervision import ActorRef, tell
 
 
 class RecorderState(StrEnum):
@@ -48,15 +43,6 @@ class LastError:
     cause: str
     message: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastSegment:
-    """The newest segment on disk."""
-
-    started_at: datetime
-    ended_at: datetime
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +84,28 @@ class StartStream:
         return f"StartStream(camera_id={self.camera_id}, segment_seconds={self.segment_seconds})"
 
 
-# What a recorder is told about its runs
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A user's request behind a recorder's first incarnation: its URL, its id, its time (monotonic)."""
+
+    url: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+    asked_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """The desired state as the database had it at one moment, with the segment length that is set.
+
+    ``gone`` are stopped cameras that no longer exist.
+    """
+
+    streams: tuple[DesiredStream, ...]
+    segment_seconds: int
+    gone: frozenset[UUID] = frozenset()
+
+
+# Reports of the watcher to a recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +125,10 @@ class RunRecording:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentListed:
+class SegmentClosed:
     """FFmpeg's list says that a segment is complete."""
 
-    run: int
-    number: int
-    started_at: datetime
-    ended_at: datetime
+    segment: ClosedSegment
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,48 +154,31 @@ class SegmentOverdue:
     run: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenTail:
-    """The segment that was open when a run ended."""
-
-    number: int
-    started_at: datetime
-    ended_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run's process has ended; ``cause`` is None when it was asked to.
+    """A run's process has ended."""
 
-    ``recorded`` when it had written media.
-    """
-
-    run: int
-    at: datetime
-    cause: Cause | None
-    message: str
-    recorded: bool
-    tail: OpenTail | None
+    run_exit: RunExit
 
 
 @dataclass(frozen=True, slots=True)
 class RunsAdopted:
-    """All that was known of the camera's runs has been told."""
+    """All open events of the camera's runs have been repeated to this incarnation."""
 
 
-# What a recorder's workers answer
+# Answers of workers and timers to a recorder
 
 
 @dataclass(frozen=True, slots=True)
 class FolderOpened:
-    """The camera's folder is there and its ledger read, or not (``CannotStore``)."""
+    """The camera's folder is open (``OpenedFolder``), or not (an exception)."""
 
     result: object
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnPrepared:
-    """A token and a run number are there, or not; ``attempt`` fences late answers."""
+    """A ``RunOrder`` is ready, or an exception; ``attempt`` lets late answers be dropped."""
 
     attempt: int
     result: object
@@ -199,14 +186,17 @@ class SpawnPrepared:
 
 @dataclass(frozen=True, slots=True)
 class SegmentStored:
-    """The first segment in line is in its place (None: a torn one held nothing), or not."""
+    """The first segment in the queue is stored, or not.
+
+    ``result`` is its row, None where a torn segment held nothing, or an exception.
+    """
 
     result: object
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerNoted:
-    """The ledger has been written, or not; ``final`` ends the recorder."""
+class LedgerWritten:
+    """The ledger has been written, or could not be; ``final`` ends the recorder."""
 
     final: bool
     result: object
@@ -220,11 +210,11 @@ class RespawnDue:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreAgain:
-    """Try once more to store the first segment in line, which the disk has refused."""
+class RetryStore:
+    """Store the first segment in the queue again, after a failure."""
 
 
-# What a recorder is asked
+# Requests to a recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +237,7 @@ class StopRecording:
     at: datetime
 
 
-# What the manager is asked
+# Messages to the manager
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +255,8 @@ class RestartStream:
 
 
 @dataclass(frozen=True, slots=True)
-class WishesRead:
-    """The wishes as the database has them; ``asked_at_s`` is when reading began (monotonic)."""
+class DesiredRead:
+    """The desired state as the database has it; ``asked_at_s`` is when reading began (monotonic)."""
 
     asked_at_s: float
     result: object
@@ -274,7 +264,7 @@ class WishesRead:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileDue:
-    """It is time to compare with the wishes."""
+    """Time to compare what runs with the desired state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,50 +274,10 @@ class ChildSettled:
     camera_id: UUID
 
 
-class Finished(Protocol):
-    """A segment with its times, as the watcher reports it."""
+class InboxListener:
+    """Turns the watcher's callbacks into messages for one incarnation of a recorder."""
 
-    @property
-    def number(self) -> int:
-        """Its number in the run, from 0."""
-
-    @property
-    def started_at(self) -> datetime:
-        """When it began, by the run's clock."""
-
-    @property
-    def ended_at(self) -> datetime:
-        """When it ended."""
-
-
-class End(Protocol):
-    """A run's end, as the watcher reports it."""
-
-    @property
-    def at(self) -> datetime:
-        """When it was seen."""
-
-    @property
-    def cause(self) -> Cause | None:
-        """Why; None when it was asked to."""
-
-    @property
-    def message(self) -> str:
-        """The same for people."""
-
-    @property
-    def recorded(self) -> bool:
-        """Whether it had written media."""
-
-    @property
-    def tail(self) -> Finished | None:
-        """The segment that was open."""
-
-
-class RunInbox:
-    """Tells one incarnation of a recorder what its runs do; one that has ended misses nothing."""
-
-    def __init__(self, ref: pykka.ActorRef[Any]) -> None:
+    def __init__(self, ref: ActorRef) -> None:
         self._ref = ref
 
     def spawned(self, run: int, at: datetime) -> None:
@@ -338,9 +288,9 @@ class RunInbox:
         """The first fragment is on disk."""
         tell(self._ref, RunRecording(run, at))
 
-    def listed(self, run: int, segment: Finished) -> None:
+    def segment_closed(self, segment: ClosedSegment) -> None:
         """A segment is complete."""
-        tell(self._ref, SegmentListed(run, segment.number, segment.started_at, segment.ended_at))
+        tell(self._ref, SegmentClosed(segment))
 
     def stalled(self, run: int, at: datetime) -> None:
         """The file no longer grows."""
@@ -354,24 +304,10 @@ class RunInbox:
         """The open segment should have ended long ago."""
         tell(self._ref, SegmentOverdue(run))
 
-    def ended(self, run: int, end: End) -> None:
+    def ended(self, run_exit: RunExit) -> None:
         """The process has ended."""
-        message = RunEnded(
-            run=run,
-            at=end.at,
-            cause=end.cause,
-            message=end.message,
-            recorded=end.recorded,
-            tail=_open_tail(end.tail),
-        )
-        tell(self._ref, message)
+        tell(self._ref, RunEnded(run_exit))
 
     def adopted(self) -> None:
-        """Everything known has been told."""
+        """All open events have been repeated."""
         tell(self._ref, RunsAdopted())
-
-
-def _open_tail(tail: Finished | None) -> OpenTail | None:
-    if tail is None:
-        return None
-    return OpenTail(number=tail.number, started_at=tail.started_at, ended_at=tail.ended_at)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from streamwarden.actors.gateway import StreamGateway, which_children
 from streamwarden.actors.messages import StreamStatus
-from streamwarden.actors.status import StatusBoard
+from streamwarden.actors.status import StatusRegistry
 from streamwarden.errors import ChildNotFound, NotRestartable, Unavailable
 from streamwarden.supervision import ActorRef, ChildInfo
 
@@ -73,17 +73,17 @@ class StreamingOps:
         self,
         *,
         started: Callable[[], StartedRole | None],
-        board: StatusBoard,
+        registry: StatusRegistry,
         gateway: StreamGateway,
     ) -> None:
         self._started = started
-        self._board = board
+        self._registry = registry
         self._gateway = gateway
 
     def summary(self) -> StreamingSummary:
         """Return recorders by state, disk and index."""
         role = self._role()
-        statuses = self._board.all()
+        statuses = self._registry.all()
         return StreamingSummary(
             by_state=dict(Counter(status.status.value for status in statuses)),
             respawns=sum(status.respawns for status in statuses),

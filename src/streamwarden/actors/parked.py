@@ -1,8 +1,7 @@
-"""What looks after a camera whose recorder is parked, or gone: it finishes what its runs have left.
+"""The runs of a camera whose recorder is parked: stopped, stored, and the gap opened.
 
-Only the run of a parked child is stopped; what it still lists is stored, and the ledger says from when
-on nothing is recorded. It does not settle or forget anything with the watching thread: the next
-incarnation is told it all again, and storing is idempotent.
+Nothing is settled or forgotten with the watcher: the next incarnation receives all events again, and
+storing is idempotent.
 """
 
 from __future__ import annotations
@@ -14,73 +13,74 @@ from uuid import UUID
 import structlog
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.messages import End, Finished
-from streamwarden.actors.ports import CameraArchive, FinishedSegment
 from streamwarden.clock import Clock
+from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.model import Cause
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
+from streamwarden.recordings.camera_files import CameraFiles
 from streamwarden.workers import SerialExecutor
 
 log = structlog.get_logger(__name__)
 
 
-class Caretaker:
-    """A listener to a parked camera's runs. Callbacks come in the watching thread."""
+class ParkedCamera:
+    """The listener to a parked camera's runs. Callbacks come in the watching thread."""
 
     def __init__(
         self,
         *,
         camera_id: UUID,
-        archive: CameraArchive,
+        files: CameraFiles,
         disk: SerialExecutor,
         meter: GapMeter,
         clock: Clock,
     ) -> None:
         self._camera_id = camera_id
-        self._archive = archive
+        self._files = files
         self._disk = disk
         self._meter = meter
         self._clock = clock
         self._early: list[Callable[[], None]] | None = []
+        """Work that waits until the folder is open; None from then on."""
         self._runs: set[int] = set()
 
     def spawned(self, run: int, at: datetime) -> None:
-        """A run lives; the watcher has been asked to stop it."""
+        """A run lives; the watcher stops it."""
         del at
         self._runs.add(run)
 
     def recording(self, run: int, at: datetime) -> None:
-        """It still records: until it ends, that is kept."""
+        """Its segments are stored until it ends."""
 
     def stalled(self, run: int, at: datetime) -> None:
-        """It has stalled: it is being killed anyway."""
+        """It is being killed."""
 
     def clock_stepped(self, run: int, by_s: float) -> None:
         """Its times go on by the old clock until it ends."""
 
     def overdue(self, run: int) -> None:
-        """It is ended anyway."""
+        """It is being stopped."""
 
-    def listed(self, run: int, segment: Finished) -> None:
+    def segment_closed(self, segment: ClosedSegment) -> None:
         """Store a segment."""
-        self._do(lambda: self._store(run, segment, torn=False))
+        self._do(lambda: self._store(segment))
 
-    def ended(self, run: int, end: End) -> None:
-        """Store the tail, and open the gap."""
-        self._runs.add(run)
-        tail = end.tail
-        if tail is not None:
-            self._do(lambda: self._store(run, tail, torn=True))
-        self._do(self._parked)
+    def ended(self, run_exit: RunExit) -> None:
+        """Store the segment that was open, and open the gap."""
+        self._runs.add(run_exit.run)
+        segment = run_exit.open_segment
+        if segment is not None:
+            self._do(lambda: self._store(segment))
+        self._do(self._open_gap)
 
     def adopted(self) -> None:
-        """Everything known has been told: open the folder, then deal with it in order."""
+        """All open events have been repeated: open the folder, then handle them in order."""
         early, self._early = self._early or [], None
         self._do(self._open)
         for work in early:
             self._do(work)
         if not self._runs:
-            self._do(self._parked)
+            self._do(self._open_gap)
 
     def _do(self, work: Callable[[], None]) -> None:
         if self._early is not None:
@@ -91,42 +91,38 @@ class Caretaker:
     def _done(self, result: object) -> None:
         if isinstance(result, Exception):
             # The next incarnation, or the next start, finds the same files and tries again.
-            log.error("caretaker_failed", camera=str(self._camera_id), error=str(result))
+            log.error("parked_camera_failed", camera=str(self._camera_id), error=str(result))
 
     def _open(self) -> None:
-        self._archive.open(self._runs)
+        self._files.open(self._runs)
 
-    def _store(self, run: int, segment: Finished, *, torn: bool) -> None:
-        stored = self._archive.store(
-            FinishedSegment(
-                run=run,
-                number=segment.number,
-                started_at=segment.started_at,
-                ended_at=segment.ended_at,
-                torn=torn,
-            )
-        )
-        if stored is not None:
-            self._keep(book.stored(self._archive.books(), stored.started_at, stored.ended_at))
+    def _store(self, segment: ClosedSegment) -> None:
+        row = self._files.publish(segment)
+        if row is not None:
+            self._write(gap_ledger.stored(self._files.read_ledger(), row.started_at, row.ended_at))
 
-    def _parked(self) -> None:
-        self._keep(book.lost(self._archive.books(), Cause.ACTOR_PARKED, self._clock.now()))
+    def _open_gap(self) -> None:
+        ledger = self._files.read_ledger()
+        self._write(gap_ledger.lost(ledger, Cause.ACTOR_PARKED, self._clock.now()))
 
-    def _keep(self, step: book.Step) -> None:
-        # The books are read anew at each step: a user's stop may have closed them in between.
-        ledger, changes = step
-        for change in changes:
-            self._meter.changed(self._camera_id, change)
-        self._archive.note(ledger, changes)
+    def _write(self, step: gap_ledger.Step) -> None:
+        # The ledger is read anew at each step: a user's stop may have closed it in between.
+        write_step(self._camera_id, step, files=self._files, meter=self._meter)
 
 
-def close_ledger(*, camera_id: UUID, archive: CameraArchive, meter: GapMeter, at: datetime) -> None:
-    """End the account of a camera that is no longer wanted since ``at``. Blocking; idempotent."""
-    # Not opened: a run may still be writing, and what it writes would be taken for a leftover.
-    ledger = archive.books()
-    if ledger.covered_until is None:
-        return
-    ledger, changes = book.unwanted(ledger, at)
+def close_ledger(*, camera_id: UUID, files: CameraFiles, meter: GapMeter, at: datetime) -> None:
+    """Close the ledger of a camera that is not wanted since ``at``. Blocking; idempotent."""
+    # The folder is not opened: a run may still write, and its file would be taken for a leftover.
+    ledger = files.read_ledger()
+    if ledger.covered_until is not None:
+        write_step(camera_id, gap_ledger.unwanted(ledger, at), files=files, meter=meter)
+
+
+def write_step(
+    camera_id: UUID, step: gap_ledger.Step, *, files: CameraFiles, meter: GapMeter
+) -> None:
+    """Write a step of a ledger to disk, and meter its gaps. Blocking."""
+    ledger, changes = step
     for change in changes:
         meter.changed(camera_id, change)
-    archive.note(ledger, changes)
+    files.write_ledger(ledger, changes)

@@ -2,168 +2,149 @@
 
 It owns no process: runs belong to the watching thread, segments to the disk, the ledger to a file. So
 an incarnation that fails costs no frame; the next one adopts what there is.
-
-
-A recorder's attempts at a run: one at a time, and an answer or a pause of an earlier one is void.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
+from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import (
     ClockStepped,
     FolderOpened,
-    LastSegment,
-    LedgerNoted,
+    InboxListener,
+    LedgerWritten,
     RecorderState,
     RespawnDue,
     RestartRun,
+    RetryStore,
     RunEnded,
-    RunInbox,
     RunRecording,
     RunsAdopted,
     RunSpawned,
     RunStalled,
-    SegmentListed,
+    SegmentClosed,
     SegmentOverdue,
     SegmentStored,
     SpawnPrepared,
+    StartRequest,
     StopRecording,
-    StoreAgain,
     UpdateStream,
 )
-from streamwarden.actors.ports import (
-    FinishedSegment,
-    OpenedFolder,
-    SpawnOrder,
-    StoredSegment,
-    reason,
-)
-from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
 from streamwarden.actors.runs import LiveRuns
-from streamwarden.actors.segment_log import STORE_AGAIN_S, Bookkeeping
-from streamwarden.actors.spawning import Spawning
-from streamwarden.model import Cause
+from streamwarden.actors.segment_log import RETRY_STORE_S, SegmentLog
+from streamwarden.actors.spawning import Spawning, failure
+from streamwarden.actors.status import RecorderStatus
+from streamwarden.actors.wanted_streams import WantedStream
+from streamwarden.clock import Clock
+from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.run import RunExit
+from streamwarden.ffmpeg.watcher import RunWatcher
+from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.model import Cause, LastSegment, Segment
+from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
 from streamwarden.supervision import Link, SupervisedActor
 from streamwarden.timers import Timers
-from streamwarden.workers import WorkerPool
-
-
-class Attempts:
-    """Counts attempts; every message that comes back names the one it belongs to."""
-
-    def __init__(
-        self,
-        *,
-        spawning: Spawning,
-        callers: WorkerPool,
-        timers: Timers,
-        tell: Callable[[object], None],
-    ) -> None:
-        self._spawning = spawning
-        self._callers = callers
-        self._timers = timers
-        self._tell = tell
-        self._number = 0
-        self.preparing = False
-
-    @property
-    def begun(self) -> bool:
-        """Whether there has been one."""
-        return self._number > 0
-
-    def prepare(self, segment_seconds: int) -> None:
-        """Get a token and a run number; ``SpawnPrepared`` follows."""
-        self._number += 1
-        self.preparing = True
-        number = self._number
-        self._callers.run(
-            self._spawning.preparation(segment_seconds),
-            lambda result: self._tell(SpawnPrepared(number, result)),
-        )
-
-    def answered(self, prepared: SpawnPrepared) -> bool:
-        """Return whether the answer is the one that is waited for."""
-        current = prepared.attempt == self._number
-        self.preparing = self.preparing and not current
-        return current
-
-    def wait(self, wait_s: float) -> None:
-        """Begin a pause; ``RespawnDue`` follows."""
-        self._number += 1
-        due = RespawnDue(self._number)
-        self._timers.after(wait_s, lambda: self._tell(due))
-
-    def is_due(self, attempt: int) -> bool:
-        """Return whether the pause that is over is the present one."""
-        return attempt == self._number and not self.preparing
-
+from streamwarden.workers import SerialExecutor, WorkerPool
 
 log = structlog.get_logger(__name__)
 
 
 class RecorderActor(SupervisedActor):
-    """Keeps one camera recorded until it is told to stop."""
+    """Keeps one camera recorded until it is stopped.
 
-    def __init__(self, *, link: Link, spec: RecorderSpec, deps: RecorderDeps) -> None:
+    Every second from ``stream.since`` on counts. ``restarts`` is the number of earlier incarnations
+    that have failed. ``disk`` does the camera's file work in order, ``callers`` what waits for others.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        stream: WantedStream,
+        request: StartRequest,
+        restarts: int,
+        files: CameraFiles,
+        watcher: RunWatcher,
+        spawning: Spawning,
+        status: RecorderStatus,
+        disk: SerialExecutor,
+        callers: WorkerPool,
+        timers: Timers,
+        clock: Clock,
+        metrics: RecordingMetrics,
+        meter: GapMeter,
+    ) -> None:
         super().__init__(link=link)
-        self._spec = spec
-        self._deps = deps
+        self._camera_id = stream.camera_id
+        self._wanted_at = stream.since
+        self._segment_seconds = stream.segment_seconds
+        self._asked_s = request.asked_s
+        self._restarts = restarts
         self._log = log.bind(
-            camera=str(spec.camera_id), incarnation=link.incarnation, request_id=spec.request_id
+            camera=str(stream.camera_id),
+            incarnation=link.incarnation,
+            request_id=request.request_id,
         )
-        self._shown = deps.shown
-        self._spawning = deps.spawning
-        self._attempts = Attempts(
-            spawning=deps.spawning,
-            callers=deps.callers,
-            timers=deps.timers,
+        self._files = files
+        self._status = status
+        self._spawning = spawning
+        self._disk = disk
+        self._callers = callers
+        self._timers = timers
+        self._clock = clock
+        self._metrics = metrics
+        self._meter = meter
+        self._runs = watcher.handle(stream.camera_id, InboxListener(self.actor_ref))
+        self._live = LiveRuns()
+        self._segments = SegmentLog(
+            camera_id=stream.camera_id,
+            files=files,
+            runs=self._runs,
+            live=self._live,
+            disk=disk,
+            meter=meter,
+            timers=timers,
+            clock=clock,
             tell=self._tell_self,
         )
-        self._live = LiveRuns()
-        self._books = Bookkeeping(
-            camera_id=spec.camera_id, deps=deps, live=self._live, tell=self._tell_self
-        )
         self._early: list[object] | None = []
-        self._stopping = False
+        """Messages that wait for the ledger to be read; None from then on."""
+        self._attempt = 0
+        """Number of the latest spawn attempt or pause; answers to earlier ones are dropped."""
+        self._preparing = False
         self._closing = False
         self._unwanted_at: datetime | None = None
+        spawning.offer(request.url)
 
     # The actor's life
 
     def init(self) -> None:
-        """Adopt the camera's runs; what is known of them comes by message."""
-        self._deps.instruments.camera_added(str(self._spec.camera_id))
-        self._spawning.offer(self._spec.url)
-        self._shown.state(
-            RecorderState.STARTING,
-            segment_seconds=self._spec.segment_seconds,
-            restarts=self._spec.restarts,
+        """Adopt the camera's runs; their open events arrive as messages, then ``RunsAdopted``."""
+        self._metrics.camera_added(str(self._camera_id))
+        self._status.enter(
+            RecorderState.STARTING, segment_seconds=self._segment_seconds, restarts=self._restarts
         )
-        self._runs = self._deps.adopt(self._spec.camera_id, RunInbox(self.actor_ref))
-        self._books.adopt(self._runs)
+        self._runs.adopt()
 
     def shutting_down(self) -> None:
         """Stop every run in order; the last segment is stored before this actor ends."""
-        self._stopping = True
-        self._shown.state(RecorderState.STOPPING, next_retry_at=None)
+        self._status.enter(RecorderState.STOPPING, next_retry_at=None)
         self._stop_runs()
         self._end_when_done()
 
-    def receive(self, message: object) -> object:
-        """Handle what the manager, runs, workers and timers tell."""
+    def receive(self, message: object) -> object:  # noqa: C901, PLR0912 - one case a message
+        """Handle one message of the manager, the watcher, a worker or a timer."""
         match message:
             case RunsAdopted():
                 self._open_folder()
             case FolderOpened(result):
                 self._folder_opened(result)
             case _ if self._early is not None:
-                # Until the ledger is read, nothing can be accounted for.
+                # Nothing can be accounted for until the ledger is read.
                 self._early.append(message)
             case UpdateStream():
                 self._update(message)
@@ -171,178 +152,173 @@ class RecorderActor(SupervisedActor):
                 self._unwanted_at = at
             case RestartRun():
                 self._replace_run()
-            case SegmentOverdue(run):
-                self._segment_overdue(run)
             case RespawnDue(attempt):
-                self._respawn_due(attempt)
-            case SpawnPrepared():
-                self._spawn_prepared(message)
-            case _:
-                self._report(message)
-        return None
-
-    def _report(self, message: object) -> None:
-        match message:
+                if attempt == self._attempt and not self._preparing and not self.stopping:
+                    self._prepare_spawn()
+            case SpawnPrepared(attempt, result):
+                self._spawn_prepared(attempt, result)
             case RunSpawned(run):
                 self._run_spawned(run)
             case RunRecording(run, at):
                 self._run_recording(run, at)
             case RunStalled(run):
-                self._run_stalled(run)
+                if self._live.holds_only(run) and not self.stopping:
+                    self._status.enter(RecorderState.STALLED)
             case ClockStepped(run, by_s):
-                self._clock_stepped(run, by_s)
-            case RunEnded():
-                self._run_ended(message)
-            case SegmentListed(run, number, started_at, ended_at):
-                segment = FinishedSegment(
-                    run=run, number=number, started_at=started_at, ended_at=ended_at
-                )
-                self._books.listed(segment)
+                self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
+                self._segments.clock_set(run)
+                self._outdate(run)
+            case SegmentOverdue(run):
+                # FFmpeg holds pictures back. Asked to stop, once a successor records, it writes them.
+                self._log.warning("segment_overdue", run=run)
+                self._outdate(run)
+            case RunEnded(run_exit):
+                self._run_ended(run_exit)
+            case SegmentClosed(segment):
+                self._segments.add(segment)
             case SegmentStored(result):
                 self._segment_stored(result)
-            case StoreAgain():
-                self._books.store_again()
-            case LedgerNoted(final, result):
-                self._ledger_noted(result, final=final)
+            case RetryStore():
+                self._segments.store_first()
+            case LedgerWritten(final, result):
+                self._ledger_written(result, final=final)
             case _:
                 super().receive(message)
+        return None
 
     # The folder and the ledger
 
     def _open_folder(self) -> None:
-        early = self._early or []
-        runs = {message.run for message in early if isinstance(message, RunSpawned | RunEnded)}
-        archive = self._deps.archive
-        self._deps.disk.run(
-            lambda: archive.open(runs), lambda result: self._tell_self(FolderOpened(result))
+        files, runs = self._files, set[int]()
+        for message in self._early or []:
+            match message:
+                case RunSpawned(run):
+                    runs.add(run)
+                case RunEnded(run_exit):
+                    runs.add(run_exit.run)
+        self._disk.run(
+            lambda: files.open(runs), lambda result: self._tell_self(FolderOpened(result))
         )
 
     def _folder_opened(self, result: object) -> None:
+        early = self._early or []
         if not isinstance(result, OpenedFolder):
-            self._folder_refused(result)
+            self._folder_refused(result, early)
             return
-        self._take_over(result)
-        early, self._early = self._early or [], None
+        self._status.update(run=max(result.last_run, self._status.shown.run))
+        if result.last_segment is not None:
+            self._status.update(last_segment=result.last_segment)
+        self._segments.begin(result, wanted_at=self._wanted_at)
+        self._early = None
         for message in early:
             self.receive(message)
-        if self._stopping:
+        if self.stopping:
             self._stop_runs()
             self._end_when_done()
-        elif not self._live and not self._attempts.begun:
+        elif not self._live and self._attempt == 0:
             self._prepare_spawn()
 
-    def _take_over(self, opened: OpenedFolder) -> None:
-        self._shown.update(run=max(opened.last_run, self._shown.status.run))
-        if opened.last_segment is not None:
-            self._shown.update(last_segment=opened.last_segment)
-        self._books.take_over(opened, wanted_at=self._spec.wanted_at)
-
-    def _folder_refused(self, result: object) -> None:
-        self._shown.error(*reason(result))
-        if self._stopping:
-            for message in self._early or []:
+    def _folder_refused(self, error: object, early: list[object]) -> None:
+        self._status.error(*failure(error))
+        if self.stopping:
+            for message in early:
                 if isinstance(message, RunSpawned):
                     self._runs.stop(message.run)
-            self._shown.state(RecorderState.STOPPED)
+            self._status.enter(RecorderState.STOPPED)
             self.finish()
             return
-        self._shown.state(RecorderState.BACKOFF)
-        self._deps.timers.after(STORE_AGAIN_S, lambda: self._tell_self(RunsAdopted()))
+        self._status.enter(RecorderState.BACKOFF)
+        self._timers.after(RETRY_STORE_S, lambda: self._tell_self(RunsAdopted()))
 
-    def _ledger_noted(self, result: object, *, final: bool) -> None:
+    def _ledger_written(self, result: object, *, final: bool) -> None:
         if isinstance(result, Exception):
             self._log.error("ledger_not_written", error=str(result))
         if final:
-            self._shown.state(RecorderState.STOPPED)
+            self._status.enter(RecorderState.STOPPED)
             self.finish()
 
-    # Spawning
+    # Spawning: one attempt or pause at a time
 
     def _prepare_spawn(self) -> None:
+        """Get a token and a run number in a worker; ``SpawnPrepared`` follows."""
         if not self._live.recording:
-            self._shown.state(RecorderState.STARTING, next_retry_at=None)
-        self._attempts.prepare(self._spec.segment_seconds)
+            self._status.enter(RecorderState.STARTING, next_retry_at=None)
+        self._attempt += 1
+        self._preparing = True
+        attempt = self._attempt
+        self._callers.run(
+            self._spawning.preparation(self._segment_seconds),
+            lambda result: self._tell_self(SpawnPrepared(attempt, result)),
+        )
 
-    def _spawn_prepared(self, prepared: SpawnPrepared) -> None:
-        if not self._attempts.answered(prepared) or self._stopping:
+    def _spawn_prepared(self, attempt: int, order: object) -> None:
+        if attempt != self._attempt:
             return
-        order = prepared.result
-        if not isinstance(order, SpawnOrder):
-            cause, text = reason(order)
-            self._books.could_not_begin(cause)
-            self._come_back(cause, text, run=None, recorded=False)
+        self._preparing = False
+        if self.stopping:
+            return
+        if not isinstance(order, RunOrder):
+            cause, text = failure(order)
+            self._segments.could_not_begin(cause)
+            self._respawn(cause, text, run=None, recorded=False)
             return
         # The length may have changed while the token was fetched.
-        order = replace(order, segment_seconds=self._spec.segment_seconds)
+        order = replace(order, segment_seconds=self._segment_seconds)
         self._log.info("run_ordered", run=order.run)
         self._run_spawned(order.run)
         self._runs.spawn(order)
 
-    def _respawn_due(self, attempt: int) -> None:
-        if self._attempts.is_due(attempt) and not self._stopping:
-            self._prepare_spawn()
-
-    def _come_back(self, cause: Cause, text: str, *, run: int | None, recorded: bool) -> None:
-        """Let another run follow the one that was lost, or (None) that could not begin."""
-        self._shown.error(cause, text)
+    def _respawn(self, cause: Cause, text: str, *, run: int | None, recorded: bool) -> None:
+        """Let another run follow one that was lost, or (``run`` None) that could not begin."""
+        self._status.error(cause, text)
         wait_s = self._spawning.lost(cause, recorded=recorded)
-        if self._stopping:
+        if self.stopping:
             return
-        if self._attempts.preparing or (run is not None and self._live.has_successor(run)):
+        if self._preparing or (run is not None and self._live.has_successor(run)):
             if not self._live.recording:
-                self._shown.state(RecorderState.STARTING, next_retry_at=None)
+                self._status.enter(RecorderState.STARTING, next_retry_at=None)
             return
-        self._shown.respawned(cause)
+        self._status.respawned(cause)
         if wait_s <= 0:
             self._prepare_spawn()
             return
         if not self._live.recording:
-            retry_at = self._deps.clock.now() + timedelta(seconds=wait_s)
-            self._shown.state(RecorderState.BACKOFF, next_retry_at=retry_at)
-        self._attempts.wait(wait_s)
+            retry_at = self._clock.now() + timedelta(seconds=wait_s)
+            self._status.enter(RecorderState.BACKOFF, next_retry_at=retry_at)
+        self._attempt += 1
+        due = RespawnDue(self._attempt)
+        self._timers.after(wait_s, lambda: self._tell_self(due))
 
-    # What runs do
+    # Runs
 
     def _run_spawned(self, run: int) -> None:
         self._live.spawned(run)
-        self._shown.update(run=max(run, self._shown.status.run))
+        self._status.update(run=max(run, self._status.shown.run))
 
     def _run_recording(self, run: int, at: datetime) -> None:
-        self._deps.meter.frames_again(self._spec.camera_id, at)
+        self._meter.frames_again(self._camera_id, at)
         # Make before break: the predecessor goes only now that its successor records.
         for predecessor in self._live.records(run):
             self._runs.stop(predecessor)
-        if not self._stopping:
-            self._shown.state(RecorderState.RUNNING, next_retry_at=None)
+        if not self.stopping:
+            self._status.enter(RecorderState.RUNNING, next_retry_at=None)
             self._replace_outdated()
 
-    def _run_stalled(self, run: int) -> None:
-        if self._live.holds_only(run) and not self._stopping:
-            self._shown.state(RecorderState.STALLED)
-
-    def _clock_stepped(self, run: int, by_s: float) -> None:
-        self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
-        self._books.clock_set(run)
-        self._outdate(run)
-
-    def _segment_overdue(self, run: int) -> None:
-        # Its FFmpeg holds pictures back. Asked to stop it writes them, once a successor records.
-        self._log.warning("segment_overdue", run=run)
-        self._outdate(run)
-
-    def _run_ended(self, ended: RunEnded) -> None:
-        was_leaving = self._live.ended(ended.run)
-        self._log.info("run_ended", run=ended.run, cause=ended.cause, detail=ended.message)
-        loss = self._books.run_ended(ended, was_leaving=was_leaving)
+    def _run_ended(self, run_exit: RunExit) -> None:
+        was_leaving = self._live.ended(run_exit.run)
+        self._log.info("run_ended", run=run_exit.run, cause=run_exit.cause, detail=run_exit.message)
+        loss = self._segments.run_ended(run_exit, was_leaving=was_leaving)
         if loss is not None:
-            self._come_back(loss.cause, ended.message, run=ended.run, recorded=ended.recorded)
-        elif not self._stopping:
+            self._respawn(
+                loss.cause, run_exit.message, run=run_exit.run, recorded=run_exit.recorded
+            )
+        elif not self.stopping:
             self._replace_outdated()
         self._end_when_done()
 
     def _replace_run(self) -> None:
-        """Begin a make before break, unless a run is already on its way."""
-        if not self._stopping and not self._attempts.preparing and self._live.replaceable:
+        """Begin a make-before-break, unless a run is already on its way."""
+        if not self.stopping and not self._preparing and self._live.replaceable:
             self._prepare_spawn()
 
     def _outdate(self, run: int | None = None) -> None:
@@ -355,44 +331,40 @@ class RecorderActor(SupervisedActor):
 
     def _update(self, update: UpdateStream) -> None:
         self._spawning.offer(update.rtsp_url)
-        if update.segment_seconds != self._spec.segment_seconds:
-            self._spec = replace(self._spec, segment_seconds=update.segment_seconds)
-            self._shown.update(segment_seconds=update.segment_seconds)
+        if update.segment_seconds != self._segment_seconds:
+            self._segment_seconds = update.segment_seconds
+            self._status.update(segment_seconds=update.segment_seconds)
             self._outdate()
 
     # Segments
 
     def _segment_stored(self, result: object) -> None:
         if isinstance(result, Exception):
-            self._not_stored(result)
+            cause, text = failure(result)
+            self._log.error(
+                "segment_not_stored", cause=cause, error=text, waiting=self._segments.waiting
+            )
+            self._status.error(cause, text)
+            self._segments.not_stored(cause, stopping=self.stopping)
+            self._end_when_done()
             return
-        stored = result if isinstance(result, StoredSegment) else None
-        segment = self._books.stored(stored)
-        if stored is not None:
-            self._show_stored(stored, whole=not segment.torn)
+        row = result if isinstance(result, Segment) else None
+        self._segments.stored(row)
+        if row is not None:
+            self._show_stored(row)
         self._end_when_done()
 
-    def _show_stored(self, segment: StoredSegment, *, whole: bool) -> None:
-        if whole:
+    def _show_stored(self, row: Segment) -> None:
+        if not row.salvaged:
             self._spawning.recorded()
-        if self._spec.wished_s is not None:
-            since_s = self._deps.clock.monotonic() - self._spec.wished_s
-            self._deps.instruments.first_segment(since_s)
-            self._spec = replace(self._spec, wished_s=None)
-        last = LastSegment(
-            started_at=segment.started_at, ended_at=segment.ended_at, size_bytes=segment.size_bytes
+        if self._asked_s is not None:
+            self._metrics.first_segment(self._clock.monotonic() - self._asked_s)
+            self._asked_s = None
+        self._status.update(
+            last_segment=LastSegment(
+                started_at=row.started_at, ended_at=row.ended_at, size_bytes=row.size_bytes
+            )
         )
-        self._shown.update(last_segment=last)
-
-    def _not_stored(self, error: Exception) -> None:
-        cause, text = reason(error)
-        self._log.error("segment_not_stored", cause=cause, error=text, waiting=self._books.waiting)
-        self._shown.error(cause, text)
-        if self._books.hopeless(cause):
-            self._segment_stored(None)
-            return
-        self._books.not_stored(cause, stopping=self._stopping)
-        self._end_when_done()
 
     # The end
 
@@ -401,9 +373,9 @@ class RecorderActor(SupervisedActor):
             self._runs.stop(run)
 
     def _end_when_done(self) -> None:
-        if not self._stopping or self._closing or self._early is not None:
+        if not self.stopping or self._closing or self._early is not None:
             return
-        if self._live or self._books.waiting:
+        if self._live or self._segments.waiting:
             return
         self._closing = True
-        self._books.close(now=self._deps.clock.now(), unwanted_at=self._unwanted_at)
+        self._segments.close(unwanted_at=self._unwanted_at)

@@ -1,7 +1,7 @@
-"""The RetentionActor: deletes what is too old or too much, oldest first, so that recording goes on.
+"""The RetentionActor: when retention sweeps, so that recording goes on.
 
-It only keeps the pace; what is deleted, and in which order of steps, is the sweeper's business, which
-blocks and so works in a thread of its own.
+It only keeps the pace. What is deleted, and in which order of steps, is in ``recordings.retention``,
+which blocks and so works in a thread of its own.
 """
 
 from __future__ import annotations
@@ -27,43 +27,39 @@ AFTER_FAILURE_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class SweepDue:
-    """It is time to look again."""
+    """Time for the next sweep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """A sweep is over: whether there is more to do (a bool), or why it failed."""
+    """A sweep has ended: whether there is more to delete (a bool), or an exception."""
 
     result: object
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionDeps:
-    """What the actor works with. ``sweep`` blocks; True means that there is more to delete."""
-
-    sweep: Callable[[], bool]
-    workers: WorkerPool
-    timers: Timers
-
-
 class RetentionActor(SupervisedActor):
-    """One sweep at a time; at once again while there is more to do."""
+    """One sweep at a time; the next one at once while there is more to delete.
 
-    def __init__(self, *, link: Link, deps: RetentionDeps) -> None:
+    ``sweep`` blocks; it returns whether there is more to delete.
+    """
+
+    def __init__(
+        self, *, link: Link, sweep: Callable[[], bool], workers: WorkerPool, timers: Timers
+    ) -> None:
         super().__init__(link=link)
-        self._deps = deps
+        self._sweep = sweep
+        self._workers = workers
+        self._timers = timers
 
     def init(self) -> None:
-        """Sweep at the start: a deletion that a crash has cut in half is carried through."""
+        """Sweep at the start: a deletion that a crash interrupted is completed."""
         self._tell_self(SweepDue())
 
     def receive(self, message: object) -> object:
-        """Handle the clock and the end of a sweep."""
+        """Handle the timer and the end of a sweep."""
         match message:
             case SweepDue():
-                self._deps.workers.run(
-                    self._deps.sweep, lambda result: self._tell_self(Swept(result))
-                )
+                self._workers.run(self._sweep, lambda result: self._tell_self(Swept(result)))
             case Swept(result):
                 self._swept(result)
             case _:
@@ -74,7 +70,7 @@ class RetentionActor(SupervisedActor):
         if isinstance(result, Exception):
             log.warning("retention_failed", error=str(result), again_in_s=AFTER_FAILURE_S)
         pause_s = AFTER_FAILURE_S if isinstance(result, Exception) else SWEEP_EVERY_S
-        self._deps.timers.after(0.0 if result is True else pause_s, self._due)
+        self._timers.after(0.0 if result is True else pause_s, self._due)
 
     def _due(self) -> None:
         self._tell_self(SweepDue())

@@ -1,8 +1,10 @@
-"""A recorder's view of its runs: which of them live, which one stays, which may go."""
+"""A recorder's runs: which are alive, which one stays, which may go.
+
+There are at most two: the second one during a make-before-break.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,14 +12,14 @@ from streamwarden.model import Cause
 
 
 @dataclass(slots=True)
-class RunView:
-    """What the recorder knows of a run that lives.
+class LiveRun:
+    """One live run.
 
-    ``leaving`` once it has been asked to stop; ``outdated`` when it goes by a segment length or a
-    clock that no longer holds.
+    ``leaving`` once it has been asked to stop; ``outdated`` when it uses a segment length or a clock
+    that no longer holds.
     """
 
-    run: int
+    number: int
     recording: bool = False
     leaving: bool = False
     outdated: bool = False
@@ -37,70 +39,70 @@ class Loss:
 
 
 class LiveRuns:
-    """The runs that live: at most two, the second one during a make before break."""
+    """The live runs of one recorder, by number."""
 
     def __init__(self) -> None:
-        self._views: dict[int, RunView] = {}
+        self._runs: dict[int, LiveRun] = {}
 
     def __len__(self) -> int:
-        return len(self._views)
+        return len(self._runs)
 
     @property
     def recording(self) -> bool:
         """Whether a run records and stays."""
-        return any(view.recording and not view.leaving for view in self._views.values())
+        return any(run.recording and not run.leaving for run in self._runs.values())
 
     @property
     def leaving(self) -> bool:
         """Whether a run is about to end because it was asked to."""
-        return any(view.leaving for view in self._views.values())
+        return any(run.leaving for run in self._runs.values())
 
     @property
     def outdated(self) -> bool:
         """Whether a run that stays should be replaced."""
-        return any(view.outdated and not view.leaving for view in self._views.values())
+        return any(run.outdated and not run.leaving for run in self._runs.values())
 
     @property
     def replaceable(self) -> bool:
-        """Whether a successor may be begun: none is on its way, and none is being replaced."""
-        return not self._views or (len(self._views) == 1 and self.recording)
+        """Whether a successor may start: none is on its way, and none is being replaced."""
+        return not self._runs or (len(self._runs) == 1 and self.recording)
 
-    def spawned(self, run: int) -> None:
-        """A run has been ordered or found."""
-        self._views.setdefault(run, RunView(run))
+    def spawned(self, number: int) -> None:
+        """Add a run that has been ordered or found."""
+        self._runs.setdefault(number, LiveRun(number))
 
-    def records(self, run: int) -> list[int]:
+    def records(self, number: int) -> list[int]:
         """Note that a run records; return its predecessors, which may go now."""
-        self.spawned(run)
-        self._views[run].recording = True
-        return self._leave(lambda view: view.run < run)
+        self.spawned(number)
+        self._runs[number].recording = True
+        return self._leave([run for run in self._runs.values() if run.number < number])
 
     def all_leave(self) -> list[int]:
         """Return the runs that have not yet been asked to stop; regard them as asked."""
-        return self._leave(lambda _: True)
+        return self._leave(list(self._runs.values()))
 
-    def ended(self, run: int) -> bool:
-        """Forget a run; return whether it was leaving."""
-        view = self._views.pop(run, None)
-        return view is not None and view.leaving
+    def ended(self, number: int) -> bool:
+        """Remove a run; return whether it was leaving."""
+        run = self._runs.pop(number, None)
+        return run is not None and run.leaving
 
-    def has_successor(self, run: int) -> bool:
+    def has_successor(self, number: int) -> bool:
         """Whether a later run is there, or on its way, and stays."""
-        return any(view.run > run and not view.leaving for view in self._views.values())
+        return any(run.number > number and not run.leaving for run in self._runs.values())
 
-    def holds_only(self, run: int) -> bool:
-        """Whether ``run`` lives and no other one records."""
-        return run in self._views and not any(
-            view.recording for view in self._views.values() if view.run != run
+    def holds_only(self, number: int) -> bool:
+        """Whether the run lives and no other one records."""
+        return number in self._runs and not any(
+            run.recording for run in self._runs.values() if run.number != number
         )
 
-    def outdate(self, run: int | None = None) -> None:
-        """A run, or every one, goes by what no longer holds."""
-        for view in self._views.values():
-            view.outdated = view.outdated or run in {None, view.run}
+    def outdate(self, number: int | None = None) -> None:
+        """Mark a run, or (None) every one, as outdated."""
+        for run in self._runs.values():
+            run.outdated = run.outdated or number in {None, run.number}
 
-    def _leave(self, may_go: Callable[[RunView], bool]) -> list[int]:
-        going = [view for view in self._views.values() if may_go(view) and not view.leaving]
-        for view in going:
-            view.leaving = True
-        return [view.run for view in going]
+    def _leave(self, runs: list[LiveRun]) -> list[int]:
+        going = [run for run in runs if not run.leaving]
+        for run in going:
+            run.leaving = True
+        return [run.number for run in going]

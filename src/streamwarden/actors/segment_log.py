@@ -1,10 +1,7 @@
-"""What a recorder's runs leave behind: segments stored in order, losses in the ledger, in that order.
+"""One recorder's segments and losses: stored in order, then accounted for in the ledger of gaps.
 
-A lost run's gap begins where the last thing recorded before it ends, so a loss is accounted for only
-once everything that was recorded up to then is stored.
-
-
-A recorder's book-keeping: segments stored one after the other, and the ledger kept with them.
+The gap of a lost run begins where the last segment before it ends. So a loss enters the ledger only
+once everything that was recorded before it is stored.
 """
 
 from __future__ import annotations
@@ -16,40 +13,91 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.messages import LedgerNoted, OpenTail, RunEnded, SegmentStored, StoreAgain
-from streamwarden.actors.ports import (
-    CameraArchive,
-    CameraRuns,
-    FinishedSegment,
-    OpenedFolder,
-    StoredSegment,
-)
-from streamwarden.actors.recorder_deps import RecorderDeps
+from streamwarden.actors.messages import LedgerWritten, RetryStore, SegmentStored
 from streamwarden.actors.runs import LiveRuns, Loss
-from streamwarden.model import Cause
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.clock import Clock
+from streamwarden.ffmpeg.run import ClosedSegment, RunExit
+from streamwarden.ffmpeg.watcher import RunHandle
+from streamwarden.model import Cause, Segment
+from streamwarden.recordings import gap_ledger
+from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
+from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor
 
+RETRY_STORE_S: Final = 2.0
+MAX_STORE_FAILURES: Final = 5
+"""Give up on a segment after this many failures that are not the disk's: they are a bug."""
 
-class SegmentLine:
-    """Finished segments waiting to be stored, oldest first, one under way at a time.
 
-    In order, because the ledger takes a segment that comes before its elder for a hole.
+class SegmentLog:
+    """Queue of segments to store, and the ledger, of one recorder incarnation.
+
+    Used in the recorder's thread only; nothing in it blocks. Answers come to the recorder as messages:
+    ``SegmentStored``, ``LedgerWritten``, ``RetryStore``.
     """
 
     def __init__(
-        self, *, archive: CameraArchive, disk: SerialExecutor, tell: Callable[[object], None]
+        self,
+        *,
+        camera_id: UUID,
+        files: CameraFiles,
+        runs: RunHandle,
+        live: LiveRuns,
+        disk: SerialExecutor,
+        meter: GapMeter,
+        timers: Timers,
+        clock: Clock,
+        tell: Callable[[object], None],
     ) -> None:
-        self._archive = archive
+        self._camera_id = camera_id
+        self._files = files
+        self._runs = runs
+        self._live = live
         self._disk = disk
+        self._meter = meter
+        self._timers = timers
+        self._clock = clock
         self._tell = tell
-        self._waiting: deque[FinishedSegment] = deque()
+        self._ledger = gap_ledger.Ledger()
+        self._waiting: deque[ClosedSegment] = deque()
+        self._failures = 0
+        self._unsettled: dict[int, Loss | None] = {}
+        """Runs that have ended and whose segments are not all stored."""
+        self._missing_at_end = Cause.STALLED
+        self._stepped_run: int | None = None
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """Number of segments that are not yet stored."""
         return len(self._waiting)
 
-    def add(self, segment: FinishedSegment) -> None:
-        """Store ``segment`` when its elders are stored; ``SegmentStored`` follows."""
+    def begin(self, opened: OpenedFolder, *, wanted_at: datetime) -> None:
+        """Continue the ledger that an earlier incarnation, or an earlier server, has left."""
+        ledger = opened.ledger
+        if opened.rebuilt and ledger.covered_until is not None and ledger.covered_until < wanted_at:
+            # Segments from before the stream was wanted say nothing about this period.
+            ledger = gap_ledger.Ledger()
+        self._ledger = ledger
+        if ledger.gap is not None:
+            self._meter.changed(self._camera_id, gap_ledger.opened(ledger.gap))
+        if opened.first_time or ledger.covered_until is None:
+            self._write(gap_ledger.resumed(ledger, alive_until=opened.alive_until, at=wanted_at))
+
+    def close(self, *, unwanted_at: datetime | None) -> None:
+        """Write the final ledger; a final ``LedgerWritten`` follows."""
+        if unwanted_at is not None:
+            step = gap_ledger.unwanted(self._ledger, unwanted_at, missing=self._missing_at_end)
+        else:
+            step = gap_ledger.lost(self._ledger, Cause.SHUTDOWN, self._clock.now())
+        self._write(step, final=True)
+
+    # Segments, oldest first and one at a time
+
+    def add(self, segment: ClosedSegment) -> None:
+        """Store ``segment`` once those before it are stored; ``SegmentStored`` follows.
+
+        In order: a segment stored before an older one would look like a gap.
+        """
         if any((s.run, s.number) == (segment.run, segment.number) for s in self._waiting):
             return
         self._waiting.append(segment)
@@ -57,235 +105,103 @@ class SegmentLine:
             self.store_first()
 
     def store_first(self) -> None:
-        """Store the first in line, for the first time or again."""
+        """Store the first segment in the queue, for the first time or again."""
         if not self._waiting:
             return
-        archive, segment = self._archive, self._waiting[0]
+        files, segment = self._files, self._waiting[0]
         self._disk.run(
-            lambda: archive.store(segment), lambda result: self._tell(SegmentStored(result))
+            lambda: files.publish(segment), lambda result: self._tell(SegmentStored(result))
         )
 
-    def pop(self) -> FinishedSegment:
-        """Take the first out of line and begin with the next."""
+    def stored(self, row: Segment | None) -> None:
+        """Account for the first segment in the queue; None: it held nothing."""
+        self._failures = 0
         segment = self._waiting.popleft()
         self.store_first()
-        return segment
-
-    def clear(self) -> None:
-        """Leave the rest in ``.live``: the next start stores it."""
-        self._waiting.clear()
-
-    def holds_up_to(self, run: int) -> bool:
-        """Whether a segment of ``run``, or of an earlier one, is still in line."""
-        return any(segment.run <= run for segment in self._waiting)
-
-
-class Accounts:
-    """The ledger of one camera; every step is written down and metered."""
-
-    def __init__(
-        self,
-        *,
-        camera_id: UUID,
-        archive: CameraArchive,
-        disk: SerialExecutor,
-        meter: GapMeter,
-        tell: Callable[[object], None],
-    ) -> None:
-        self._camera_id = camera_id
-        self._archive = archive
-        self._disk = disk
-        self._meter = meter
-        self._tell = tell
-        self._stepped_run: int | None = None
-        self.ledger = book.Ledger()
-
-    def begin(self, ledger: book.Ledger) -> None:
-        """Go on from what an earlier incarnation, or an earlier server, has left."""
-        self.ledger = ledger
-        if ledger.gap is not None:
-            self._meter.changed(self._camera_id, book.opened(ledger.gap))
-
-    def clock_set(self, run: int) -> None:
-        """The clock was set during ``run``: the runs after it go by the new one."""
-        self._stepped_run = run
-
-    def stored(self, segment: StoredSegment, *, run: int) -> None:
-        """A segment is on disk."""
-        if self._stepped_run is not None and run > self._stepped_run:
-            self._stepped_run = None
-            self.keep(book.clock_stepped(self.ledger, segment.started_at))
-        self.keep(book.stored(self.ledger, segment.started_at, segment.ended_at))
-
-    def keep(self, step: book.Step, *, final: bool = False) -> None:
-        """Take a step and write it down; ``LedgerNoted`` follows."""
-        self.ledger, changes = step
-        for change in changes:
-            self._meter.changed(self._camera_id, change)
-        archive, kept = self._archive, self.ledger
-        self._disk.run(
-            lambda: archive.note(kept, changes),
-            lambda result: self._tell(LedgerNoted(final, result)),
-        )
-
-
-STORE_AGAIN_S: Final = 2.0
-
-
-HOPELESS_AFTER: Final = 5
-"""So often a segment is tried that fails for a reason which no disk has: a defect of ours."""
-
-
-class Bookkeeping:
-    """One incarnation's books. Used only in the recorder's thread; nothing in it blocks."""
-
-    def __init__(
-        self,
-        *,
-        camera_id: UUID,
-        deps: RecorderDeps,
-        live: LiveRuns,
-        tell: Callable[[object], None],
-    ) -> None:
-        self._camera_id = camera_id
-        self._deps = deps
-        self._live = live
-        self._tell = tell
-        self._line = SegmentLine(archive=deps.archive, disk=deps.disk, tell=tell)
-        self._accounts = Accounts(
-            camera_id=camera_id,
-            archive=deps.archive,
-            disk=deps.disk,
-            meter=deps.meter,
-            tell=tell,
-        )
-        self._unsettled: dict[int, Loss | None] = {}
-        self._missing_at_end = Cause.STALLED
-        self._defects = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many segments are not yet stored."""
-        return len(self._line)
-
-    def adopt(self, runs: CameraRuns) -> None:
-        """Settle and forget with ``runs`` from now on."""
-        self._runs = runs
-
-    def take_over(self, opened: OpenedFolder, *, wanted_at: datetime) -> None:
-        """Go on from what the folder says."""
-        ledger = opened.ledger
-        if opened.rebuilt and ledger.covered_until is not None and ledger.covered_until < wanted_at:
-            # What was stored before this wish says nothing of it.
-            ledger = book.Ledger()
-        self._accounts.begin(ledger)
-        if opened.first_time or ledger.covered_until is None:
-            step = book.resumed(ledger, alive_until=opened.alive_until, at=wanted_at)
-            self._accounts.keep(step)
-
-    def close(self, *, now: datetime, unwanted_at: datetime | None) -> None:
-        """Write the last word; a final ``LedgerNoted`` follows."""
-        ledger = self._accounts.ledger
-        if unwanted_at is not None:
-            step = book.unwanted(ledger, unwanted_at, missing=self._missing_at_end)
-        else:
-            step = book.lost(ledger, Cause.SHUTDOWN, now)
-        self._accounts.keep(step, final=True)
-
-    # Segments
-
-    def listed(self, segment: FinishedSegment) -> None:
-        """Store a segment after its elders; ``SegmentStored`` follows."""
-        self._line.add(segment)
-
-    def store_again(self) -> None:
-        """Try the first segment in line once more."""
-        self._line.store_first()
-
-    def stored(self, result: StoredSegment | None) -> FinishedSegment:
-        """Account for the first segment in line (None: it held nothing), and return it."""
-        self._defects = 0
-        segment = self._line.pop()
-        if result is not None:
-            self._accounts.stored(result, run=segment.run)
-        # Only now: should this incarnation fail before, the next one is told of the segment again.
+        if row is not None:
+            if self._stepped_run is not None and segment.run > self._stepped_run:
+                self._stepped_run = None
+                self._write(gap_ledger.clock_stepped(self._ledger, row.started_at))
+            self._write(gap_ledger.stored(self._ledger, row.started_at, row.ended_at))
+        # Only now: should this incarnation fail before, the next one receives the segment again.
         self._runs.settled(segment.run, segment.number)
         self._settle()
-        return segment
-
-    def hopeless(self, cause: Cause) -> bool:
-        """Whether the first in line has failed for no reason of the disk's often enough.
-
-        It stays in ``.live``, where the next start looks at it anew; its successors go on.
-        """
-        if cause is not Cause.INTERNAL:
-            return False
-        self._defects += 1
-        return self._defects >= HOPELESS_AFTER
 
     def not_stored(self, cause: Cause, *, stopping: bool) -> None:
-        """The disk has refused the first segment in line: try again soon, but end in time."""
+        """Handle a failure to store the first segment: retry soon, but end in time.
+
+        What stays in ``.live`` is stored by the next start.
+        """
+        if cause is Cause.INTERNAL:
+            self._failures += 1
+            if self._failures >= MAX_STORE_FAILURES:
+                self.stored(None)
+                return
         if stopping:
-            self._line.clear()
+            self._waiting.clear()
             self._missing_at_end = cause
             self._settle()
         else:
-            self._deps.timers.after(STORE_AGAIN_S, lambda: self._tell(StoreAgain()))
+            self._timers.after(RETRY_STORE_S, lambda: self._tell(RetryStore()))
 
     def clock_set(self, run: int) -> None:
-        """The clock was set during ``run``: the runs after it go by the new one."""
-        self._accounts.clock_set(run)
+        """The clock was set during ``run``: later runs go by the new one."""
+        self._stepped_run = run
 
     # Losses
 
-    def run_ended(self, ended: RunEnded, *, was_leaving: bool) -> Loss | None:
-        """Note a run's end, and return its loss if it was one."""
+    def run_ended(self, run_exit: RunExit, *, was_leaving: bool) -> Loss | None:
+        """Take the last segment of an ended run; return its loss if it was one."""
         loss = None
-        if ended.cause is not None or not was_leaving:
+        if run_exit.cause is not None or not was_leaving:
             loss = Loss(
-                cause=ended.cause or Cause.INTERNAL,
-                at=ended.at,
+                cause=run_exit.cause or Cause.INTERNAL,
+                at=run_exit.at,
                 covered=self._live.recording,
-                asked=ended.cause is None,
+                asked=run_exit.cause is None,
             )
-        self._unsettled[ended.run] = loss
-        if ended.tail is not None:
-            self._line.add(torn_tail(ended.run, ended.tail))
+        self._unsettled[run_exit.run] = loss
+        if run_exit.open_segment is not None:
+            self.add(run_exit.open_segment)
         self._settle()
         return loss
 
     def could_not_begin(self, cause: Cause) -> None:
-        """No run could be ordered: that is missing for ``cause``, unless another loss explains it."""
+        """No run could be ordered: a loss for ``cause``, unless another loss explains it."""
         if not self._live and not any(self._unsettled.values()):
-            self._account_loss(Loss(cause, self._deps.clock.now(), covered=False))
+            self._account_loss(Loss(cause, self._clock.now(), covered=False))
 
     def _settle(self) -> None:
-        """Once all that an ended run has left is stored: if it was lost, a gap begins there."""
+        """Enter the losses of runs whose segments are all stored, and forget these runs."""
         for run, loss in list(self._unsettled.items()):
-            if self._line.holds_up_to(run) or (loss is not None and self._live.leaving):
-                # A predecessor that is still leaving records up to its own end.
+            if any(segment.run <= run for segment in self._waiting):
                 continue
             if loss is not None:
+                if self._live.leaving:
+                    # A predecessor that is still leaving records up to its own end.
+                    continue
                 self._account_loss(loss)
             del self._unsettled[run]
             self._runs.forget(run)
 
     def _account_loss(self, loss: Loss) -> None:
-        if loss.covered or (loss.asked and self._accounts.ledger.gap is not None):
+        if loss.covered or (loss.asked and self._ledger.gap is not None):
             return
-        self._accounts.keep(book.lost(self._accounts.ledger, loss.cause, loss.at))
+        self._write(gap_ledger.lost(self._ledger, loss.cause, loss.at))
         if self._live.recording:
-            self._deps.meter.frames_again(self._camera_id, loss.at)
+            self._meter.frames_again(self._camera_id, loss.at)
         else:
-            self._deps.meter.lost_again(self._camera_id)
+            self._meter.lost_again(self._camera_id)
 
+    # The ledger
 
-def torn_tail(run: int, tail: OpenTail) -> FinishedSegment:
-    """Return the segment that was open when a run ended."""
-    return FinishedSegment(
-        run=run,
-        number=tail.number,
-        started_at=tail.started_at,
-        ended_at=tail.ended_at,
-        torn=True,
-    )
+    def _write(self, step: gap_ledger.Step, *, final: bool = False) -> None:
+        """Take a step of the ledger and write it to disk; ``LedgerWritten`` follows."""
+        self._ledger, changes = step
+        for change in changes:
+            self._meter.changed(self._camera_id, change)
+        files, ledger = self._files, self._ledger
+        self._disk.run(
+            lambda: files.write_ledger(ledger, changes),
+            lambda result: self._tell(LedgerWritten(final, result)),
+        )

@@ -1,46 +1,46 @@
-"""How a recorder comes to its next run: URL, audio, probe, and the pause after losses.
+"""The way to the next run: URL, audio mode, probe time, and the pause after a loss.
 
-When the next FFmpeg follows a lost one, as pure functions of the cause and of how often it failed.
-
-A respawn is ordinary life: it goes on for ever, with a capped, jittered, exponential pause that only a
-closed segment resets.
+A respawn is ordinary life: it goes on for ever, after a capped, jittered, exponential pause that only a
+closed segment resets. The pause is a pure function of the cause and of how often runs were lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
-from streamwarden.actors.ports import CameraArchive, ReadTokens, SpawnOrder
+from streamwarden.auth.rtsp_urls import token_expiry
 from streamwarden.clock import Clock
+from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.model import Cause
+from streamwarden.recordings.camera_files import CameraFiles, CannotStore
 
 AT_ONCE: Final = {Cause.UNAUTHORIZED: 1, Cause.STARTING: 1, Cause.UNSUPPORTED_MEDIA: 2}
-"""How often a run may follow at once, until one has recorded: a new token, a longer probe, or another
-way with the audio (there are two) may be all that it takes."""
+"""How often these causes may respawn without a pause, until a run has recorded: the next attempt uses a
+new token, a longer probe or another audio mode (there are two more)."""
 
 
 DISK: Final = frozenset({Cause.DISK_FULL, Cause.NOT_WRITABLE})
-"""These wait for the disk: it is looked at every ``DISK_LOOK_S``, and nothing is spawned before."""
+"""Causes that wait for the disk: it is tried every ``DISK_RETRY_S``, and nothing is spawned before."""
 
 
-DISK_LOOK_S: Final = 2.0
+DISK_RETRY_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """``base_s`` doubles with each loss up to ``cap_s``; half of every pause is chance."""
+    """Exponential backoff: ``base_s`` doubles with each loss up to ``cap_s``; half of a pause is jitter."""
 
     base_s: float = 0.5
     cap_s: float = 30.0
 
     def pause_s(self, losses: int, chance: Callable[[], float]) -> float:
-        """Return the pause after ``losses`` losses in a row; ``chance`` gives 0 to 1.
+        """Return the pause in seconds after ``losses`` losses in a row; ``chance`` gives 0 to 1.
 
-        0 losses mean a run that had recorded: its successor follows at once, for every second
-        counts, and the spawning pace keeps many at once apart.
+        0 losses mean that the run had recorded: its successor follows at once, and the token bucket of
+        the watcher spreads out the spawns of many cameras.
         """
         if losses <= 0:
             return 0.0
@@ -51,11 +51,11 @@ class Backoff:
 def pause_s(
     cause: Cause, losses: Losses, *, backoff: Backoff, chance: Callable[[], float]
 ) -> float:
-    """Return how long to wait after ``losses``, the last one for ``cause``."""
+    """Return the pause in seconds after ``losses``, the last one for ``cause``."""
     if losses.may_follow_at_once(cause):
         return 0.0
     if cause in DISK:
-        return min(DISK_LOOK_S, backoff.cap_s)
+        return min(DISK_RETRY_S, backoff.cap_s)
     return backoff.pause_s(losses.total, chance)
 
 
@@ -63,8 +63,8 @@ def pause_s(
 class Losses:
     """The losses since a run last recorded; ``total`` does not count the run that did.
 
-    ``tried`` holds the causes of ``AT_ONCE`` that there have been, each once more than is allowed at
-    most: two that take turns must not respawn without a pause for ever.
+    ``tried`` holds the causes of ``AT_ONCE`` so far, so that two causes that alternate do not respawn
+    without a pause for ever.
     """
 
     total: int = 0
@@ -82,7 +82,7 @@ class Losses:
 
 
 FRESH_FOR_S: Final = 20.0
-"""A token that ends sooner than this is not worth a spawn."""
+"""A token that expires sooner than this is not used for a spawn."""
 
 
 PROBE_S: Final = 1.0
@@ -92,28 +92,55 @@ PROBE_S: Final = 1.0
 PROBE_LONGER_S: Final = 5.0
 
 
-AUDIO_WAYS: Final = ("copy", "aac", "none")
-"""What is tried with the sound, in this order, until MP4 takes it."""
+AUDIO_MODES: Final = ("copy", "aac", "none")
+"""Tried in this order until the sound fits into MP4."""
+
+
+class ReadTokens(Protocol):
+    """Source of RTSP URLs with a fresh read token: the API, which stands above this room."""
+
+    def fetch(self, camera_id: UUID) -> str:
+        """Return the RTSP URL to read from. Blocking.
+
+        Raises:
+            CannotRead: no token can be had.
+        """
+
+
+class CannotRead(Exception):
+    """No read token: the API is away, or refuses to have this camera recorded."""
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+def failure(error: object) -> tuple[Cause, str]:
+    """Return the cause and the text of a failure; one that carries no cause is a bug."""
+    if isinstance(error, CannotStore | CannotRead):
+        return error.cause, str(error)
+    return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]
 
 
 class Spawning:
-    """What the next run is to be like. Only ``preparation``'s result runs in a worker thread."""
+    """What the next run of one camera is to be like.
+
+    Used in the recorder's thread; only the function that ``preparation`` returns runs in a worker.
+    """
 
     def __init__(
         self,
         *,
         camera_id: UUID,
-        archive: CameraArchive,
+        files: CameraFiles,
         tokens: ReadTokens,
-        token_expiry: Callable[[str], float | None],
         clock: Clock,
         backoff: Backoff,
         chance: Callable[[], float],
     ) -> None:
         self._camera_id = camera_id
-        self._archive = archive
+        self._files = files
         self._tokens = tokens
-        self._token_expiry = token_expiry
         self._clock = clock
         self._backoff = backoff
         self._chance = chance
@@ -124,19 +151,19 @@ class Spawning:
         self._probe_s = PROBE_S
 
     def offer(self, url: str | None) -> None:
-        """Keep a URL whose token may serve the next spawn."""
+        """Keep a URL for the next spawn, if its token is still good then."""
         self._url = url or self._url
 
-    def preparation(self, segment_seconds: int) -> Callable[[], SpawnOrder]:
-        """Return what a worker is to do before a spawn: a fresh token, a run number."""
+    def preparation(self, segment_seconds: int) -> Callable[[], RunOrder]:
+        """Return the work before a spawn, for a worker: get a fresh token and a run number."""
         offered, self._url = self._usable(self._url), None
-        audio, probe_s = AUDIO_WAYS[self._audio], self._probe_s
-        camera_id, tokens, archive = self._camera_id, self._tokens, self._archive
+        audio, probe_s = AUDIO_MODES[self._audio], self._probe_s
+        camera_id, tokens, files = self._camera_id, self._tokens, self._files
 
-        def prepare() -> SpawnOrder:
+        def prepare() -> RunOrder:
             url = offered or tokens.fetch(camera_id)
-            folder, run = archive.next_run()
-            return SpawnOrder(
+            folder, run = files.next_run()
+            return RunOrder(
                 run=run,
                 url=url,
                 segment_seconds=segment_seconds,
@@ -148,24 +175,24 @@ class Spawning:
         return prepare
 
     def lost(self, cause: Cause, *, recorded: bool) -> float:
-        """Learn from the loss of a run that had ``recorded`` or not; return the pause in seconds."""
+        """Take in the loss of a run that had ``recorded`` or not; return the pause in seconds."""
         self._losses = self._losses.add(cause, recorded=recorded and self._rested)
         self._rested = False
         if cause is Cause.UNSUPPORTED_MEDIA:
-            self._audio = min(self._audio + 1, len(AUDIO_WAYS) - 1)
+            self._audio = min(self._audio + 1, len(AUDIO_MODES) - 1)
         elif cause is Cause.STARTING:
             self._probe_s = PROBE_LONGER_S
         return pause_s(cause, self._losses, backoff=self._backoff, chance=self._chance)
 
     def recorded(self) -> None:
-        """A run has closed a segment: the pause begins anew."""
+        """A run has closed a segment: reset the pause."""
         self._losses = Losses()
         self._rested = True
 
     def _usable(self, url: str | None) -> str | None:
         if url is None:
             return None
-        expiry = self._token_expiry(url)
+        expiry = token_expiry(url)
         if expiry is not None and expiry - self._clock.now().timestamp() < FRESH_FOR_S:
             return None
         return url

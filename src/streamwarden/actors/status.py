@@ -1,6 +1,6 @@
-"""A recorder's status: the one place where its state changes.
+"""Recorders' status: the one place where a state changes, and a registry that HTTP reads.
 
-The last known status of every camera: what HTTP reads instead of asking actors.
+Reading asks no actor: the registry holds the last known status of every camera.
 """
 
 from __future__ import annotations
@@ -14,72 +14,72 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.messages import LastError, LastSegment, RecorderState, StreamStatus
-from streamwarden.actors.ports import RecordingInstruments
+from streamwarden.actors.messages import LastError, RecorderState, StreamStatus
 from streamwarden.clock import Clock
-from streamwarden.model import Cause
+from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.model import Cause, LastSegment
 
 
-class BoardEntry:
-    """One camera's place on the board, held by the newest incarnation of its recorder."""
+class StatusSlot:
+    """One camera's slot in the registry, held by the newest incarnation of its recorder."""
 
-    def __init__(self, board: StatusBoard, camera_id: UUID) -> None:
-        self._board = board
+    def __init__(self, registry: StatusRegistry, camera_id: UUID) -> None:
+        self._registry = registry
         self._camera_id = camera_id
 
     def put(self, status: StreamStatus) -> None:
-        """Show ``status``, unless a later incarnation holds the entry."""
-        self._board.put(self, status)
+        """Replace the status, unless a later incarnation holds the slot."""
+        self._registry.put(self, status)
 
     def last(self) -> StreamStatus:
-        """Return what is shown now."""
-        return self._board.get(self._camera_id)
+        """Return the present status."""
+        return self._registry.get(self._camera_id)
 
 
-class StatusBoard:
-    """A snapshot, one entry a camera. Any thread."""
+class StatusRegistry:
+    """Last known status of each camera. Any thread."""
 
     def __init__(self, clock: Clock) -> None:
-        self._holders: dict[UUID, BoardEntry] = {}
-        self._shown: dict[UUID, StreamStatus] = {}
+        self._holders: dict[UUID, StatusSlot] = {}
+        self._statuses: dict[UUID, StreamStatus] = {}
         self._lock = threading.Lock()
         self._since = clock.now()
 
-    def take_over(self, camera_id: UUID) -> BoardEntry:
-        """Return the camera's entry; whoever held it before can no longer write."""
-        entry = BoardEntry(self, camera_id)
+    def take_over(self, camera_id: UUID) -> StatusSlot:
+        """Return a new slot for the camera; the previous holder can no longer write."""
+        slot = StatusSlot(self, camera_id)
         with self._lock:
-            self._holders[camera_id] = entry
-        return entry
+            self._holders[camera_id] = slot
+        return slot
 
-    def put(self, holder: BoardEntry, status: StreamStatus) -> None:
-        """Show ``status`` if ``holder`` still holds the camera's entry."""
+    def put(self, holder: StatusSlot, status: StreamStatus) -> None:
+        """Replace the status if ``holder`` still holds the camera's slot."""
         with self._lock:
             if self._holders.get(status.camera_id) is holder:
-                self._shown[status.camera_id] = status
+                self._statuses[status.camera_id] = status
 
     def get(self, camera_id: UUID) -> StreamStatus:
         """Return the camera's status; ``stopped`` where nothing was ever wanted."""
-        shown = self._shown.get(camera_id)
-        if shown is not None:
-            return shown
+        status = self._statuses.get(camera_id)
+        if status is not None:
+            return status
         return StreamStatus(camera_id=camera_id, status=RecorderState.STOPPED, since=self._since)
 
     def all(self) -> list[StreamStatus]:
-        """Return every status that there is, by camera id."""
+        """Return every status, by camera id."""
         with self._lock:
-            shown = list(self._shown.values())
-        return sorted(shown, key=lambda status: status.camera_id)
+            statuses = list(self._statuses.values())
+        return sorted(statuses, key=lambda status: status.camera_id)
 
     def remove(self, camera_id: UUID) -> None:
         """Forget a camera that no longer exists."""
         with self._lock:
             self._holders.pop(camera_id, None)
-            self._shown.pop(camera_id, None)
+            self._statuses.pop(camera_id, None)
 
 
 class Changes(TypedDict, total=False):
-    """What may change along with, or without, the state."""
+    """Fields of the status that change along with, or without, the state."""
 
     run: int
     respawns: int
@@ -91,8 +91,8 @@ class Changes(TypedDict, total=False):
     last_error: LastError
 
 
-class Shown:
-    """Keeps the status, shows it on the board, logs each change of state once, counts it once.
+class RecorderStatus:
+    """Status of one recorder incarnation: published, logged once and counted once per change of state.
 
     ``request_id`` names the request that asked for the recording, in every line of the log.
     """
@@ -101,46 +101,46 @@ class Shown:
         self,
         *,
         camera_id: UUID,
-        board: BoardEntry,
-        instruments: RecordingInstruments,
+        slot: StatusSlot,
+        metrics: RecordingMetrics,
         clock: Clock,
         request_id: str | None = None,
     ) -> None:
         self._camera = str(camera_id)
-        self._board = board
-        self._instruments = instruments
+        self._slot = slot
+        self._metrics = metrics
         self._clock = clock
         self._log = structlog.get_logger(__name__).bind(camera=self._camera, request_id=request_id)
-        self._told: RecorderState | None = None
-        self.status: StreamStatus = board.last()
+        self._entered: RecorderState | None = None
+        self.shown: StreamStatus = slot.last()
 
-    def state(self, state: RecorderState, **changes: Unpack[Changes]) -> None:
+    def enter(self, state: RecorderState, **changes: Unpack[Changes]) -> None:
         """Go to ``state``."""
-        before = self.status.status
-        self.status = replace(self.status, status=state, **changes)
-        if state is not self._told:
-            self._told = state
-            self.status = replace(self.status, since=self._clock.now())
-            self._instruments.state(self._camera, state)
-            self._log.info("recorder_state", state=state, before=before, run=self.status.run)
-        self._board.put(self.status)
+        before = self.shown.status
+        self.shown = replace(self.shown, status=state, **changes)
+        if state is not self._entered:
+            self._entered = state
+            self.shown = replace(self.shown, since=self._clock.now())
+            self._metrics.state(self._camera, state)
+            self._log.info("recorder_state", state=state, before=before, run=self.shown.run)
+        self._slot.put(self.shown)
 
     def update(self, **changes: Unpack[Changes]) -> None:
-        """Change what is shown, in the same state."""
-        self.status = replace(self.status, **changes)
-        self._board.put(self.status)
+        """Change the status without changing the state."""
+        self.shown = replace(self.shown, **changes)
+        self._slot.put(self.shown)
 
     def respawned(self, cause: Cause) -> None:
         """Count an FFmpeg that follows one lost to ``cause``."""
-        causes = self.status.respawn_causes
-        self._instruments.respawned(self._camera, cause)
+        causes = self.shown.respawn_causes
+        self._metrics.respawned(self._camera, cause)
         self.update(
-            respawns=self.status.respawns + 1,
+            respawns=self.shown.respawns + 1,
             respawn_causes={**causes, cause: causes.get(cause, 0) + 1},
         )
 
     def error(self, cause: Cause, message: str) -> None:
-        """Show why something failed."""
+        """Publish and log a failure."""
         error = LastError(cause=cause, message=message, at=self._clock.now())
-        self._log.warning("recorder_error", cause=cause, detail=message, run=self.status.run)
+        self._log.warning("recorder_error", cause=cause, detail=message, run=self.shown.run)
         self.update(last_error=error)

@@ -1,37 +1,40 @@
 """The StreamManager: a supervisor of recorders, one for each camera that is wanted.
 
-Its own state is none: what is wanted stands in the wish book, what is shown on the board, what runs
-with the watching thread. So a new incarnation begins where the last one failed.
+It has no state of its own to lose: what is wanted is in ``WantedStreams``, the status in the registry,
+the runs with the watching thread. So a new incarnation continues where the last one failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.desired import Desired, DesiredStream, WantedStream, WishBook
 from streamwarden.actors.messages import (
     ChildSettled,
+    DesiredRead,
+    DesiredState,
     ReconcileDue,
     RecorderState,
     RestartRun,
     RestartStream,
+    StartRequest,
     StartStream,
     StopRecording,
     StopStream,
     StreamStatus,
     UpdateStream,
-    WishesRead,
 )
-from streamwarden.actors.recorder_deps import Asked, RecorderSpec
-from streamwarden.actors.status import StatusBoard
+from streamwarden.actors.recorders import Recorders
+from streamwarden.actors.status import StatusRegistry
+from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
 from streamwarden.clock import Clock
 from streamwarden.errors import OtherOwner, Unavailable
+from streamwarden.model import DesiredStream
 from streamwarden.supervision import (
     ActorRef,
     ChildInfo,
@@ -43,7 +46,6 @@ from streamwarden.supervision import (
     Parking,
     Supervisor,
     SupervisorSpec,
-    tell,
 )
 from streamwarden.timers import Timers
 from streamwarden.workers import WorkerPool
@@ -54,30 +56,8 @@ log = structlog.get_logger(__name__)
 RECONCILE_EVERY_S: Final = 30.0
 
 
-_BY_NOBODY: Final = Asked()
-"""The wish stands in the book or in the database."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManagerDeps:
-    """What the manager works with.
-
-    ``park`` ends the runs of a camera whose recorder is parked; ``release`` closes the books of one
-    that is no longer wanted since a moment; ``forget`` drops one that no longer exists. None blocks.
-    """
-
-    start_recorder: Callable[[Link, RecorderSpec, str], ActorRef]
-    park: Callable[[UUID, str], None]
-    release: Callable[[UUID, str, datetime], None]
-    forget: Callable[[UUID], None]
-    read_wishes: Callable[[], Desired]
-    wishes: WishBook
-    board: StatusBoard
-    callers: WorkerPool
-    timers: Timers
-    clock: Clock
-    observer: Observer
-    recorder_shutdown_s: float
+_NO_REQUEST: Final = StartRequest()
+"""No user's request: the stream is wanted by the copy on disk or by the database."""
 
 
 def manager_spec() -> SupervisorSpec:
@@ -88,30 +68,49 @@ def manager_spec() -> SupervisorSpec:
 
 
 class StreamManager(Supervisor):
-    """Starts and stops recorders as asked, and as the wishes in the database say."""
+    """Starts and stops recorders, as users ask and as the desired state in the database says.
 
-    def __init__(self, *, link: Link, deps: ManagerDeps) -> None:
+    ``shutdown_s`` is how long a recorder may take to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        recorders: Recorders,
+        wanted: WantedStreams,
+        registry: StatusRegistry,
+        callers: WorkerPool,
+        timers: Timers,
+        clock: Clock,
+        observer: Observer,
+        shutdown_s: float,
+    ) -> None:
         super().__init__(
-            link=link,
-            spec=manager_spec(),
-            timers=deps.timers,
-            clock=deps.clock,
-            observer=deps.observer,
+            link=link, spec=manager_spec(), timers=timers, clock=clock, observer=observer
         )
-        self._deps = deps
+        self._recorders = recorders
+        self._wanted = wanted
+        self._registry = registry
+        self._callers = callers
+        self._timers = timers
+        self._clock = clock
+        self._shutdown_s = shutdown_s
         self._touched_s: dict[UUID, float] = {}
+        """When a user last started or stopped a camera: newer than rows that were read before."""
         self._released: dict[UUID, tuple[str, datetime]] = {}
-        self._asked_meanwhile: dict[UUID, Asked] = {}
+        self._requests: dict[UUID, StartRequest] = {}
+        """Requests for cameras whose recorder is still stopping."""
 
     def init(self) -> None:
-        """Record what the wish book says, and compare it with the database at once."""
+        """Record what the copy on disk says, and compare it with the database at once."""
         super().init()
-        for wish in self._deps.wishes.all().values():
-            self._begin(wish)
-        tell(self.actor_ref, ReconcileDue())
+        for stream in self._wanted.all().values():
+            self._begin(stream)
+        self._tell_self(ReconcileDue())
 
     def receive(self, message: object) -> object:
-        """Handle what HTTP asks and what the reconciliation finds; the rest is the supervisor's."""
+        """Handle requests of HTTP and of the reconciliation; the rest is the supervisor's."""
         match message:
             case StartStream():
                 return self._start_stream(message)
@@ -120,51 +119,54 @@ class StreamManager(Supervisor):
             case RestartStream(camera_id):
                 return self._restart_stream(camera_id)
             case ReconcileDue():
-                self._read_wishes()
-            case WishesRead():
-                self._wishes_read(message)
+                asked_at_s = self._clock.monotonic()
+                self._callers.run(
+                    self._recorders.read_desired,
+                    lambda result: self._tell_self(DesiredRead(asked_at_s, result)),
+                )
+            case DesiredRead():
+                self._desired_read(message)
             case ChildSettled(camera_id):
                 self._child_settled(camera_id)
             case _:
                 return super().receive(message)
         return None
 
-    # What HTTP asks
+    # Requests of users
 
     def _start_stream(self, start: StartStream) -> StreamStatus:
         if self.stopping:
             raise Unavailable("the server is being stopped")
-        known = self._deps.wishes.get(start.camera_id)
+        known = self._wanted.get(start.camera_id)
         if known is not None and known.owner != start.owner:
             raise OtherOwner("this camera is being recorded for another owner")
-        self._touch(start.camera_id)
-        wish = WantedStream(
+        now_s = self._clock.monotonic()
+        self._touched_s[start.camera_id] = now_s
+        stream = WantedStream(
             camera_id=start.camera_id,
             owner=start.owner,
             segment_seconds=start.segment_seconds,
-            since=known.since if known else self._deps.clock.now(),
+            since=known.since if known else self._clock.now(),
         )
-        self._deps.wishes.put(wish)
-        asked = Asked(
-            url=start.rtsp_url,
-            request_id=start.request_id,
-            wished_s=self._deps.clock.monotonic(),
+        self._wanted.put(stream)
+        self._begin(
+            stream,
+            StartRequest(url=start.rtsp_url, request_id=start.request_id, asked_s=now_s),
         )
-        self._begin(wish, asked)
-        return self._deps.board.get(start.camera_id)
+        return self._registry.get(start.camera_id)
 
     def _stop_stream(self, camera_id: UUID) -> StreamStatus:
-        self._touch(camera_id)
-        shown = self._deps.board.get(camera_id)
-        wish = self._deps.wishes.remove(camera_id)
-        if wish is None:
-            return shown
-        at = self._deps.clock.now()
-        self._end_stream(wish, at)
-        if shown.status is RecorderState.STOPPED:
-            return shown
-        # The recorder says the same as soon as it comes to it.
-        return replace(shown, status=RecorderState.STOPPING, since=at, next_retry_at=None)
+        self._touched_s[camera_id] = self._clock.monotonic()
+        status = self._registry.get(camera_id)
+        stream = self._wanted.remove(camera_id)
+        if stream is None:
+            return status
+        at = self._clock.now()
+        self._end_stream(stream, at)
+        if status.status is RecorderState.STOPPED:
+            return status
+        # The recorder enters the same state as soon as it handles its Shutdown.
+        return replace(status, status=RecorderState.STOPPING, since=at, next_retry_at=None)
 
     def _restart_stream(self, camera_id: UUID) -> StreamStatus:
         status = self._child_status(camera_id)
@@ -172,86 +174,77 @@ class StreamManager(Supervisor):
             self.restart_child(str(camera_id))
         elif status is not None:
             self.tell_child(str(camera_id), RestartRun())
-        return self._deps.board.get(camera_id)
+        return self._registry.get(camera_id)
 
     # Recorders
 
-    def _begin(self, wish: WantedStream, asked: Asked = _BY_NOBODY) -> None:
-        child_id = str(wish.camera_id)
-        status = self._child_status(wish.camera_id)
+    def _begin(self, stream: WantedStream, request: StartRequest = _NO_REQUEST) -> None:
+        """Start the camera's recorder, or give a running one the new URL and segment length."""
+        camera_id = stream.camera_id
+        status = self._child_status(camera_id)
         if status in {ChildStatus.STARTING, ChildStatus.RUNNING}:
-            update = UpdateStream(rtsp_url=asked.url, segment_seconds=wish.segment_seconds)
-            self.tell_child(child_id, update)
+            update = UpdateStream(rtsp_url=request.url, segment_seconds=stream.segment_seconds)
+            self.tell_child(str(camera_id), update)
         elif status is None:
-            spec = RecorderSpec(
-                camera_id=wish.camera_id,
-                segment_seconds=wish.segment_seconds,
-                wanted_at=wish.since,
-                url=asked.url,
-                request_id=asked.request_id,
-                wished_s=asked.wished_s,
+            self.start_child(
+                ChildSpec(
+                    id=str(camera_id),
+                    start=self._starter(camera_id, request),
+                    shutdown_s=self._shutdown_s,
+                )
             )
-            self.start_child(self._child_spec(wish.camera_id, spec, wish.owner))
-        elif status is not ChildStatus.PARKED and asked is not _BY_NOBODY:
-            # It is started again once it has stopped; a parked one keeps its rest.
-            self._asked_meanwhile[wish.camera_id] = asked
+        elif status is not ChildStatus.PARKED and request is not _NO_REQUEST:
+            # It starts again once it has stopped; a parked one stays parked.
+            self._requests[camera_id] = request
 
-    def _child_spec(self, camera_id: UUID, first: RecorderSpec, owner: str) -> ChildSpec:
-        waiting = [first]
+    def _starter(self, camera_id: UUID, request: StartRequest) -> Callable[[Link], ActorRef]:
+        # The first incarnation takes the request, later ones only what is wanted by then.
+        requests = [request]
 
         def start(link: Link) -> ActorRef:
-            # The first incarnation takes the URL it was asked with, later ones what is wished now.
-            spec = waiting.pop() if waiting else self._spec_now(camera_id)
-            return self._deps.start_recorder(link, spec, owner)
+            stream = self._wanted.get(camera_id)
+            if stream is None:
+                raise LookupError("this camera is no longer wanted")
+            child = self.child(str(camera_id))
+            return self._recorders.start(
+                link,
+                stream,
+                requests.pop() if requests else _NO_REQUEST,
+                restarts=child.restarts if child else 0,
+            )
 
-        return ChildSpec(
-            id=str(camera_id),
-            start=start,
-            shutdown_s=self._deps.recorder_shutdown_s,
-        )
+        return start
 
-    def _spec_now(self, camera_id: UUID) -> RecorderSpec:
-        wish = self._deps.wishes.get(camera_id)
-        if wish is None:
-            raise LookupError("this camera is no longer wanted")
-        child = self.child(str(camera_id))
-        return RecorderSpec(
-            camera_id=camera_id,
-            segment_seconds=wish.segment_seconds,
-            wanted_at=wish.since,
-            restarts=child.restarts if child else 0,
-        )
-
-    def _end_stream(self, wish: WantedStream, at: datetime) -> None:
-        self._released[wish.camera_id] = (wish.owner, at)
-        self._asked_meanwhile.pop(wish.camera_id, None)
-        if self._child_status(wish.camera_id) is None:
-            self._release(wish.camera_id)
+    def _end_stream(self, stream: WantedStream, at: datetime) -> None:
+        self._released[stream.camera_id] = (stream.owner, at)
+        self._requests.pop(stream.camera_id, None)
+        if self._child_status(stream.camera_id) is None:
+            self._release(stream.camera_id)
             return
-        self.tell_child(str(wish.camera_id), StopRecording(at))
-        self.terminate_child(str(wish.camera_id))
+        self.tell_child(str(stream.camera_id), StopRecording(at))
+        self.terminate_child(str(stream.camera_id))
 
     def _release(self, camera_id: UUID) -> None:
         if (released := self._released.pop(camera_id, None)) is not None:
-            self._deps.release(camera_id, *released)
+            self._recorders.release(camera_id, *released)
 
     def child_changed(self, info: ChildInfo) -> None:
         """React to a recorder that has stopped or been parked; in this actor's thread."""
         camera_id = UUID(info.child_id)
         if info.status is ChildStatus.STOPPED:
-            # The supervisor is still in the middle of it: look at it with the next message.
-            tell(self.actor_ref, ChildSettled(camera_id))
-        elif info.status is ChildStatus.PARKED and (wish := self._deps.wishes.get(camera_id)):
-            self._deps.park(camera_id, wish.owner)
+            # The supervisor is still in the middle of it: handle it with the next message.
+            self._tell_self(ChildSettled(camera_id))
+        elif info.status is ChildStatus.PARKED and (stream := self._wanted.get(camera_id)):
+            self._recorders.park(camera_id, stream.owner)
 
     def _child_settled(self, camera_id: UUID) -> None:
         if self.stopping or self._child_status(camera_id) is not ChildStatus.STOPPED:
             return
         self.delete_child(str(camera_id))
         self._release(camera_id)
-        asked = self._asked_meanwhile.pop(camera_id, _BY_NOBODY)
-        if (wish := self._deps.wishes.get(camera_id)) is not None:
-            self._begin(wish, asked)
+        request = self._requests.pop(camera_id, _NO_REQUEST)
+        if (stream := self._wanted.get(camera_id)) is not None:
+            self._begin(stream, request)
 
     def _child_status(self, camera_id: UUID) -> ChildStatus | None:
         info = self.child(str(camera_id))
@@ -259,55 +252,45 @@ class StreamManager(Supervisor):
 
     # Reconciling with the database
 
-    def _read_wishes(self) -> None:
-        asked_at_s = self._deps.clock.monotonic()
-        self._deps.callers.run(
-            self._deps.read_wishes,
-            lambda result: self._tell_self(WishesRead(asked_at_s, result)),
-        )
-
-    def _wishes_read(self, read: WishesRead) -> None:
-        self._deps.timers.after(RECONCILE_EVERY_S, lambda: self._tell_self(ReconcileDue()))
+    def _desired_read(self, read: DesiredRead) -> None:
+        self._timers.after(RECONCILE_EVERY_S, lambda: self._tell_self(ReconcileDue()))
         if self.stopping:
             return
-        if not isinstance(read.result, Desired):
-            log.warning("wishes_not_read", error=str(read.result))
+        if not isinstance(read.result, DesiredState):
+            log.warning("desired_state_not_read", error=str(read.result))
             return
-        for desired in read.result.streams:
-            # What was asked for while the rows were being read is newer than the rows.
-            if self._touched_s.get(desired.camera_id, -1.0) < read.asked_at_s:
-                self._reconcile(desired, read.result.segment_seconds)
+        for row in read.result.streams:
+            # A request that came while the rows were being read is newer than the rows.
+            if self._touched_s.get(row.camera_id, -1.0) < read.asked_at_s:
+                self._reconcile(row, read.result.segment_seconds)
         for camera_id in read.result.gone:
-            if self._deps.wishes.get(camera_id) is None and self._child_status(camera_id) is None:
-                self._deps.forget(camera_id)
+            if self._wanted.get(camera_id) is None and self._child_status(camera_id) is None:
+                self._recorders.forget(camera_id)
         self._touched_s = {
             camera_id: at_s
             for camera_id, at_s in self._touched_s.items()
             if at_s >= read.asked_at_s
         }
 
-    def _reconcile(self, desired: DesiredStream, segment_seconds: int) -> None:
-        known = self._deps.wishes.get(desired.camera_id)
-        if not desired.wanted:
+    def _reconcile(self, row: DesiredStream, segment_seconds: int) -> None:
+        known = self._wanted.get(row.camera_id)
+        if not row.wanted:
             if known is not None:
-                log.info("wish_ended_meanwhile", camera=str(desired.camera_id))
-                self._deps.wishes.remove(desired.camera_id)
-                self._end_stream(known, desired.changed_at)
+                log.info("stream_ended_meanwhile", camera=str(row.camera_id))
+                self._wanted.remove(row.camera_id)
+                self._end_stream(known, row.changed_at)
             return
-        same_owner = known is not None and known.owner == desired.owner
-        wish = WantedStream(
-            camera_id=desired.camera_id,
-            owner=desired.owner,
+        same_owner = known is not None and known.owner == row.owner
+        stream = WantedStream(
+            camera_id=row.camera_id,
+            owner=row.owner,
             segment_seconds=segment_seconds,
-            # A new owner's books begin where those of the last one are closed.
-            since=known.since if known is not None and same_owner else desired.changed_at,
+            # A new owner's ledger begins where that of the last one is closed.
+            since=known.since if known is not None and same_owner else row.changed_at,
         )
-        if known == wish:
+        if known == stream:
             return
         if known is not None and not same_owner:
-            self._end_stream(known, desired.changed_at)
-        self._deps.wishes.put(wish)
-        self._begin(wish)
-
-    def _touch(self, camera_id: UUID) -> None:
-        self._touched_s[camera_id] = self._deps.clock.monotonic()
+            self._end_stream(known, row.changed_at)
+        self._wanted.put(stream)
+        self._begin(stream)

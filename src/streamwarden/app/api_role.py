@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.streaming_role import check_database
 from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play_tokens import PlayTokens
@@ -396,7 +395,7 @@ class ApiRole:
             ApiDeps(
                 shared=self._shared(
                     {
-                        "database": partial(check_database, database),
+                        "database": database.check,
                         "migrations": self._migrating.check,
                         **self._sign_in.checks,
                     }

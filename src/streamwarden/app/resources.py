@@ -1,9 +1,6 @@
-"""What the actors of the streaming role stand on: files, threads, the journal, the watching thread.
+"""What the streaming role works with: files, threads, journal, watcher; opened in order.
 
-Opened in order and closed in the reverse order; none of it knows an actor.
-
-
-What the streaming role notes every few seconds: that it is alive, and what is free on its disk.
+``open_resources`` registers the close of each with an ExitStack, so they close in the reverse order.
 """
 
 from __future__ import annotations
@@ -17,15 +14,15 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.desired import WishBook
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.ports import CannotRead
-from streamwarden.actors.status import StatusBoard
+from streamwarden.actors.recorders import Recorders
+from streamwarden.actors.spawning import Backoff, CannotRead
+from streamwarden.actors.status import StatusRegistry
+from streamwarden.actors.wanted_streams import WantedStreams
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import (
-    FfmpegAccount,
     RunOrder,
     ffmpeg_account,
     find_ffmpeg,
@@ -36,7 +33,7 @@ from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
 from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
-from streamwarden.recordings.camera_files import Archive, IndexedEnds
+from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
 from streamwarden.recordings.durable import free_bytes, replace_file
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
@@ -48,55 +45,42 @@ from streamwarden.workers import SerialExecutor, WorkerPool, cores
 
 log = structlog.get_logger(__name__)
 
-
 SPAWN_EVERY_CORE_S: Final = 0.4
-"""A start costs 0.2 s of a core; at half of all cores, what records already is not starved."""
-
-
+"""A start costs 0.2 s of a core; at half of all cores, running recorders are not starved."""
 SPAWN_BURST: Final = 4
-
-
 _DISK_THREADS: Final = 4
-
-
 _CALLER_THREADS: Final = 8
-
-
 _WATCHER_CLOSES_WITHIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pools:
-    """Threads for what must wait, apart from one another: a slow API holds up no segment."""
+class Resources:
+    """Everything that the actors of the streaming role work with, opened.
 
-    disk: WorkerPool
-    index: WorkerPool
-    retention: WorkerPool
-    callers: WorkerPool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """All of it, opened."""
+    Four pools keep apart what must wait for different things: a slow API holds up no segment.
+    """
 
     settings: Settings
     metrics: RecordingMetrics
     database: Database
     clock: Clock
-    board: StatusBoard
+    registry: StatusRegistry
     root: RecordRoot
-    pools: Pools
-    tokens: ReadTokens
     journal: Journal
+    disk: WorkerPool
+    index: WorkerPool
+    retention: WorkerPool
+    callers: WorkerPool
     timers: Timers
     watcher: RunWatcher
-    archive: Archive
+    files: CameraFileStore
     meter: GapMeter
-    wishes: WishBook
+    wanted: WantedStreams
+    recorders: Recorders
 
 
-class ReadTokens:
-    """Fresh URLs from the API, with its refusals as the recorder's causes."""
+class TokenSource:
+    """Fresh RTSP URLs from the API; its refusals become the recorder's causes."""
 
     def __init__(self, client: ReadTokenClient) -> None:
         self._client = client
@@ -111,7 +95,7 @@ class ReadTokens:
             raise CannotRead(Cause.TOKEN_UNAVAILABLE, str(error)) from error
 
 
-def open_ground(
+def open_resources(
     settings: Settings,
     record_root: Path,
     closing: ExitStack,
@@ -119,122 +103,129 @@ def open_ground(
     metrics: RecordingMetrics,
     database: Database,
     clock: Clock,
-    board: StatusBoard,
-    internal_api_url: str,
-) -> Ground:
-    """Take the record root, end what a killed server has left in it, and start the threads.
+    registry: StatusRegistry,
+) -> Resources:
+    """Take the record root, end the processes that a killed server has left, and start the threads.
 
     Raises:
-        ConfigError: the record root, FFmpeg or setpriv is not as it must be.
+        ConfigError: the record root, FFmpeg or setpriv cannot be used.
     """
     require_setpriv()
     runs_as = ffmpeg_account(settings.ffmpeg_user)
     ffmpeg = find_ffmpeg(settings.ffmpeg)
-    root = _take(record_root, closing)
-    alive_until = root.alive_until()  # of the last server: ours has not noted anything yet
-    journal = Journal(root.state / JOURNAL)
-    closing.callback(journal.close)
-    tokens = _open_tokens(internal_api_url, settings, closing)
-    pools = _open_pools(closing)
-    timers = Timers()
-    closing.callback(timers.close)
-    watcher = _open_watcher(ffmpeg, runs_as, settings, clock, closing)
-    meter = GapMeter(counter=metrics, clock=clock, timers=timers)
-    closing.callback(meter.close)
-    archive = Archive(
-        record_root=record_root,
-        journal=journal,
-        counter=metrics,
-        clock=clock,
-        alive_until=alive_until,
-        indexed_end=IndexedEnds(
-            journal=journal, segments=SegmentRepository(database), clock=clock
-        ).end_of,
-        writer=None if runs_as is None else runs_as.uid,
-    )
-    return Ground(
-        settings=settings,
-        metrics=metrics,
-        database=database,
-        clock=clock,
-        board=board,
-        root=root,
-        pools=pools,
-        tokens=tokens,
-        journal=journal,
-        timers=timers,
-        watcher=watcher,
-        archive=archive,
-        meter=meter,
-        wishes=_wish_book(root.state / "streams.json", SerialExecutor(pools.disk)),
-    )
 
-
-def _take(record_root: Path, closing: ExitStack) -> RecordRoot:
     root = RecordRoot(record_root)
     root.take()
     closing.callback(root.release)
     if orphans := root.end_orphans():
         log.warning("orphans_ended", pids=orphans)
-    return root
+    alive_until = root.alive_until()  # the last server's: this one has not written a heartbeat yet
 
+    journal = Journal(root.state / JOURNAL)
+    closing.callback(journal.close)
 
-def _open_tokens(internal_api_url: str, settings: Settings, closing: ExitStack) -> ReadTokens:
     token = settings.internal_token
-    client = ReadTokenClient(internal_api_url, token.get_secret_value() if token else "")
+    client = ReadTokenClient(
+        settings.internal_api_url or "", token.get_secret_value() if token else ""
+    )
     closing.callback(client.close)
-    return ReadTokens(client)
 
+    index = WorkerPool("index", threads=1)
+    closing.callback(index.close)
+    disk = WorkerPool("disk", threads=_DISK_THREADS)
+    closing.callback(disk.close)
+    retention = WorkerPool("retention", threads=1)
+    closing.callback(retention.close)
+    callers = WorkerPool("callers", threads=_CALLER_THREADS)
+    closing.callback(callers.close)
 
-def _open_watcher(
-    ffmpeg: str, runs_as: FfmpegAccount | None, settings: Settings, clock: Clock, closing: ExitStack
-) -> RunWatcher:
+    timers = Timers()
+    closing.callback(timers.close)
+
+    def argv(program: str, order: RunOrder) -> list[str]:
+        plain = recording_argv(program, order)
+        return plain if runs_as is None else runs_as.argv(plain)
+
     watcher = RunWatcher(
         ffmpeg=ffmpeg,
-        argv=partial(_argv, runs_as),
+        argv=argv,
         clock=clock,
         pacer=TokenBucket(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
         patience=Patience(stall_s=settings.stall_after),
     )
     closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
-    return watcher
 
+    meter = GapMeter(metrics=metrics, clock=clock, timers=timers)
+    closing.callback(meter.close)
 
-def _argv(runs_as: FfmpegAccount | None, ffmpeg: str, order: RunOrder) -> list[str]:
-    argv = recording_argv(ffmpeg, order)
-    return argv if runs_as is None else runs_as.argv(argv)
-
-
-def _open_pools(closing: ExitStack) -> Pools:
-    pools = Pools(
-        disk=WorkerPool("disk", threads=_DISK_THREADS),
-        index=WorkerPool("index", threads=1),
-        retention=WorkerPool("retention", threads=1),
-        callers=WorkerPool("callers", threads=_CALLER_THREADS),
+    files = CameraFileStore(
+        record_root=record_root,
+        journal=journal,
+        metrics=metrics,
+        clock=clock,
+        alive_until=alive_until,
+        indexed_ends=IndexedEnds(
+            journal=journal, segments=SegmentRepository(database), clock=clock
+        ),
+        writer=None if runs_as is None else runs_as.uid,
     )
-    for pool in (pools.index, pools.disk, pools.retention, pools.callers):
-        closing.callback(pool.close)
-    return pools
+    closing.callback(files.live.close)
+    return Resources(
+        settings=settings,
+        metrics=metrics,
+        database=database,
+        clock=clock,
+        registry=registry,
+        root=root,
+        journal=journal,
+        disk=disk,
+        index=index,
+        retention=retention,
+        callers=callers,
+        timers=timers,
+        watcher=watcher,
+        files=files,
+        meter=meter,
+        wanted=_wanted_streams(root.state / "streams.json", SerialExecutor(disk)),
+        recorders=Recorders(
+            files=files,
+            watcher=watcher,
+            tokens=TokenSource(client),
+            registry=registry,
+            database=database,
+            disk=disk,
+            callers=callers,
+            timers=timers,
+            clock=clock,
+            metrics=metrics,
+            meter=meter,
+            node=settings.node,
+            backoff=Backoff(cap_s=settings.respawn_cap_s),
+        ),
+    )
 
 
-def _wish_book(path: Path, disk: SerialExecutor) -> WishBook:
+def _wanted_streams(path: Path, disk: SerialExecutor) -> WantedStreams:
     def save(content: bytes) -> None:
-        disk.run(lambda: replace_file(path, content), _note_unsaved)
+        disk.run(lambda: replace_file(path, content), _log_unsaved)
 
-    return WishBook(load=lambda: path.read_bytes() if path.exists() else b"", save=save)
+    return WantedStreams(load=lambda: path.read_bytes() if path.exists() else b"", save=save)
 
 
-def _note_unsaved(result: object) -> None:
+def _log_unsaved(result: object) -> None:
     if isinstance(result, Exception):
-        # The database has the wishes too; this copy is for when it is away.
-        log.error("wishes_not_saved", error=str(result))
+        # The database has the desired state too; this copy is for when it is away.
+        log.error("wanted_streams_not_saved", error=str(result))
 
 
 EVERY_S: Final = 2.0
 
 
-class Housekeeping:
-    """Works in the disk's pool; one piece at a time, the next ``EVERY_S`` after the last."""
+class Heartbeat:
+    """Writes the record root's heartbeat and measures its free space, ``EVERY_S`` after the last time.
+
+    In the disk's pool: a disk that hangs holds up neither timers nor actors.
+    """
 
     def __init__(
         self,
@@ -259,7 +250,7 @@ class Housekeeping:
 
     def _done(self, result: object) -> None:
         if isinstance(result, Exception):
-            log.warning("housekeeping_failed", error=str(result))
+            log.warning("heartbeat_failed", error=str(result))
         self._timers.after(EVERY_S, self._due)
 
 

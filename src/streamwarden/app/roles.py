@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from streamwarden.app.api_role import ApiRole
-from streamwarden.app.streaming_role import StreamingProgram
+from streamwarden.app.streaming_role import StreamingRole
 from streamwarden.app.webui_role import WebUiRole
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
@@ -85,7 +85,7 @@ def run_roles(
             starting.callback(lambda: api.stop(min(3.0, running.stop_within_s)))
             running.ports.update(api.ports)
         if "streaming" in roles:
-            streaming = StreamingProgram(settings, clock=clock, on_failure=fail)
+            streaming = StreamingRole(settings, clock=clock, on_failure=fail)
             streaming.start()
             starting.callback(lambda: streaming.stop(running.stop_within_s))
             running.ports.update(streaming.ports)

@@ -1,7 +1,4 @@
-"""The streaming role's actors, put together: the tree on its ground.
-
-The streaming role as a program: what records, its metrics, its database pool, its port.
-"""
+"""The streaming role, wired: its parts in the order in which they start, and stop in reverse."""
 
 from __future__ import annotations
 
@@ -16,14 +13,13 @@ from typing import Final
 import structlog
 
 from streamwarden.actors.gateway import StreamGateway
-from streamwarden.actors.indexer import BATCH, IndexerDeps, IndexWriter, SegmentIndexer
+from streamwarden.actors.indexer import IndexWriter, SegmentIndexer
 from streamwarden.actors.ops import DiskUsage, IndexLag, StartedRole, StreamingOps
-from streamwarden.actors.retention_actor import RetentionActor, RetentionDeps
-from streamwarden.actors.status import StatusBoard
-from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
-from streamwarden.app.recorders import Recorders
-from streamwarden.app.resources import Ground, Housekeeping, index_waiting, open_ground
-from streamwarden.app.tree import Restarts, Root
+from streamwarden.actors.retention_actor import RetentionActor
+from streamwarden.actors.status import StatusRegistry
+from streamwarden.actors.stream_manager import StreamManager
+from streamwarden.app.resources import Heartbeat, Resources, index_waiting, open_resources
+from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
@@ -34,7 +30,7 @@ from streamwarden.evidence.sealer import SealSchedule, sealer_of
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.http.falcon_app import AppContext
-from streamwarden.http.server import HttpServer, WsgiApp
+from streamwarden.http.server import HttpServer
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
@@ -63,191 +59,242 @@ from streamwarden.supervision import (
 
 log = structlog.get_logger(__name__)
 
-
+_THREADS: Final = 16
 _STARTED_WITHIN_S: Final = 10.0
-
-
 _TREE_LIMIT: Final = Intensity(intensity=5, period_s=60.0)
 
 
 class StreamingRole:
-    """Everything that records. ``gateway`` is how HTTP reaches it."""
+    """Everything that records, and the port of the streaming role.
+
+    Constructed without side effects on the record root; ``start`` takes it.
+    """
 
     def __init__(
-        self,
-        settings: Settings,
-        *,
-        metrics: RecordingMetrics,
-        database: Database,
-        clock: Clock,
-        on_failure: Callable[[str], None],
+        self, settings: Settings, *, clock: Clock, on_failure: Callable[[str], None]
     ) -> None:
         self._settings = settings
-        self._metrics = metrics
-        self._database = database
         self._clock = clock
         self._on_failure = on_failure
-        self._manager: ActorRef | None = None
-        self._shelf: LiveIndex | None = None
-        self._started: StartedRole | None = None
-        self._closing = ExitStack()
-        self.record_root = _record_root(settings)
-        self.board = StatusBoard(clock)
-        self.gateway = StreamGateway(manager=lambda: self._manager, board=self.board)
-        self.ops = StreamingOps(
-            started=lambda: self._started, board=self.board, gateway=self.gateway
+        self._record_root = _record_root(settings)
+        self._collectors = new_registry()
+        self._metrics = RecordingMetrics(self._collectors)
+        self._database = Database(settings.secret("database_url"), application_name="streaming")
+        self._registry = StatusRegistry(clock)
+        self._gateway = StreamGateway(manager=lambda: self._manager, registry=self._registry)
+        self._jobs = JobRunner()
+        self._exports = Exports(
+            jobs=self._jobs,
+            ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
+            segments=SegmentRepository(self._database),
+            record_root=self._record_root,
+            reserve_bytes=settings.free_space_reserve.bytes_of,
+            clock=clock,
+            prove=_export_prover(settings, self._record_root, self._database, clock),
         )
+        self._server = self._http_server()
+        self._manager: ActorRef | None = None
+        self._live: LiveIndex | None = None
+        self._started: StartedRole | None = None
+        self._stop_within_s = settings.stop_timeout_s
+        self._closing = ExitStack()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Return the listener's port by name."""
+        return {"streaming": self._server.port}
 
     def start(self) -> None:
-        """Take the record root and begin to record what is wished.
+        """Record, then listen: a request never meets a role that is not up.
 
         Raises:
-            ConfigError: the record root, FFmpeg or setpriv is not as it must be.
+            ConfigError: the record root, FFmpeg or setpriv cannot be used, or the port is taken.
         """
         with ExitStack() as closing:
-            ground = open_ground(
-                self._settings,
-                self.record_root,
-                closing,
-                metrics=self._metrics,
-                database=self._database,
-                clock=self._clock,
-                board=self.board,
-                internal_api_url=self._settings.internal_api_url or "",
-            )
-            self._shelf = ground.archive.shelf
-            closing.callback(self._shelf.close)
-            self._begin_background_work(ground, closing)
-            self._start_tree(ground, seal_keeper(ground, closing))
-            self._started = StartedRole(
-                supervisor=self._root.supervisor,
-                disk=partial(_disk_usage, ground),
-                index=partial(_index_lag, ground),
-            )
+            self._database.open()
+            closing.callback(self._database.close)
+            resources = self._open_resources(closing)
+            self._watch_figures(resources)
+            self._start_reconcile(resources, closing)
+            seals = start_seal_schedule(resources, closing)
+            self._start_tree(resources, seals, closing)
+            self._jobs.start()
+            closing.callback(self._jobs.close)
+            self._exports.start()
+            closing.callback(self._exports.stop)
+            self._server.start()
+            closing.callback(lambda: self._server.stop(1.0))
             self._closing = closing.pop_all()
 
     def stop(self, deadline_s: float) -> None:
-        """Finish every segment, index it, and leave nothing running."""
-        if not self._root.stop(max(0.5, deadline_s - 1.0)):
-            log.error("not_stopped_in_time", deadline_s=deadline_s)
+        """Stop in the reverse order of ``start``: listen no more, finish every segment, index it."""
+        self._stop_within_s = deadline_s
         self._closing.close()
 
-    def shelf(self) -> LiveIndex:
-        """Return what is being recorded now; raise Unavailable before the role has started."""
-        if self._shelf is None:
-            raise Unavailable("the recorders are not yet running", retry_after_s=1)
-        return self._shelf
+    # The parts
 
-    def check_actors(self) -> None:
-        """Raise Unavailable unless the stream manager lives."""
-        if self._manager is None or not self._manager.is_alive():
-            raise Unavailable("the stream manager is not running")
-
-    def _begin_background_work(self, ground: Ground, closing: ExitStack) -> None:
-        ground.metrics.watch_inboxes(inbox_depths)
-        ground.metrics.watch_ffmpeg(ground.watcher.usage)
-        ground.metrics.watch_index(lambda: index_waiting(ground.journal, ground.clock))
-        Housekeeping(
-            root=ground.root,
-            metrics=ground.metrics,
-            disk=ground.pools.disk,
-            timers=ground.timers,
+    def _open_resources(self, closing: ExitStack) -> Resources:
+        resources = open_resources(
+            self._settings,
+            self._record_root,
+            closing,
+            metrics=self._metrics,
+            database=self._database,
+            clock=self._clock,
+            registry=self._registry,
         )
-        if ground.root.fresh:
+        self._live = resources.files.live
+        return resources
+
+    def _watch_figures(self, resources: Resources) -> None:
+        resources.metrics.watch_inboxes(inbox_depths)
+        resources.metrics.watch_ffmpeg(resources.watcher.usage)
+        resources.metrics.watch_index(lambda: index_waiting(resources.journal, resources.clock))
+        Heartbeat(
+            root=resources.root,
+            metrics=resources.metrics,
+            disk=resources.disk,
+            timers=resources.timers,
+        )
+
+    def _start_reconcile(self, resources: Resources, closing: ExitStack) -> None:
+        if resources.root.fresh:
             # Nothing to mend there; and should its disk not be mounted, the index is not to blame.
-            log.info("record_root_is_new", path=str(self.record_root))
+            log.info("record_root_is_new", path=str(self._record_root))
             return
-        check = StartupReconcile(
-            record_root=self.record_root,
-            database=ground.database,
-            clock=ground.clock,
-            workers=ground.pools.retention,
-            timers=ground.timers,
+        reconcile = StartupReconcile(
+            record_root=self._record_root,
+            database=resources.database,
+            clock=resources.clock,
+            workers=resources.retention,
+            timers=resources.timers,
         )
-        closing.callback(check.stop)
-        check.begin()
+        closing.callback(reconcile.stop)
+        reconcile.begin()
 
-    def _start_tree(self, ground: Ground, seals: SealSchedule | None) -> None:
-        recorders = Recorders(ground)
+    def _start_tree(
+        self, resources: Resources, seals: SealSchedule | None, closing: ExitStack
+    ) -> None:
         children = (
-            ChildSpec(id="indexer", start=lambda link: start_indexer(link, ground), shutdown_s=3.0),
+            ChildSpec(
+                id="indexer", start=lambda link: start_indexer(link, resources), shutdown_s=3.0
+            ),
             ChildSpec(
                 id="retention",
-                start=lambda link: start_retention(link, ground, seals),
+                start=lambda link: start_retention(link, resources, seals),
                 shutdown_s=3.0,
             ),
             ChildSpec(
                 id="stream_manager",
-                start=lambda link: self._start_manager(link, ground, recorders),
+                start=lambda link: self._start_manager(link, resources),
                 shutdown_s=INFINITY,
                 type=ChildType.SUPERVISOR,
             ),
         )
-        self._root = Root(
+        tree = SupervisionTree(
             spec=SupervisorSpec(limit=_TREE_LIMIT, children=children),
-            timers=ground.timers,
-            clock=ground.clock,
-            metrics=ground.metrics,
+            timers=resources.timers,
+            clock=resources.clock,
+            metrics=resources.metrics,
             on_failure=self._on_failure,
         )
-        if not self._root.wait_until_up(_STARTED_WITHIN_S):
+        closing.callback(lambda: self._stop_tree(tree))
+        if not tree.wait_until_up(_STARTED_WITHIN_S):
             raise ConfigError("the actors did not start; the log says why")
-
-    def _start_manager(self, link: Link, ground: Ground, recorders: Recorders) -> ActorRef:
-        deps = ManagerDeps(
-            start_recorder=recorders.start,
-            park=recorders.park,
-            release=recorders.release,
-            forget=recorders.forget,
-            read_wishes=recorders.read_wishes,
-            wishes=ground.wishes,
-            board=ground.board,
-            callers=ground.pools.callers,
-            timers=ground.timers,
-            clock=ground.clock,
-            observer=Restarts(ground.metrics, actor="recorder"),
-            recorder_shutdown_s=max(1.0, ground.settings.stop_timeout_s - 2.0),
+        self._started = StartedRole(
+            supervisor=tree.supervisor,
+            disk=partial(_disk_usage, resources),
+            index=partial(_index_lag, resources),
         )
-        self._manager = StreamManager.start(link=link, deps=deps)
+
+    def _stop_tree(self, tree: SupervisionTree) -> None:
+        # Two seconds are left for the listener before and the pools after.
+        if not tree.stop(max(0.5, self._stop_within_s - 2.0)):
+            log.error("not_stopped_in_time", deadline_s=self._stop_within_s)
+
+    def _start_manager(self, link: Link, resources: Resources) -> ActorRef:
+        self._manager = StreamManager.start(
+            link=link,
+            recorders=resources.recorders,
+            wanted=resources.wanted,
+            registry=resources.registry,
+            callers=resources.callers,
+            timers=resources.timers,
+            clock=resources.clock,
+            observer=Restarts(resources.metrics, actor="recorder"),
+            shutdown_s=max(1.0, resources.settings.stop_timeout_s - 2.0),
+        )
         return self._manager
 
+    # The port
 
-def _disk_usage(ground: Ground) -> DiskUsage:
-    state = os.statvfs(ground.root.path)
-    total = state.f_blocks * state.f_frsize
-    return DiskUsage(
-        total_bytes=total,
-        free_bytes=state.f_bavail * state.f_frsize,
-        reserve_bytes=ground.settings.free_space_reserve.bytes_of(total),
-        keep_days=ground.settings.retention_days,
-    )
+    def _http_server(self) -> HttpServer:
+        settings = self._settings
+        files = IndexedFiles(SegmentRepository(self._database), self._record_root)
+        app = create_streaming_app(
+            AppContext(
+                role="streaming",
+                metrics=HttpMetrics(self._collectors),
+                render=partial(render, self._collectors),
+                checks={
+                    "database": self._database.check,
+                    "record_root": lambda: _check_free_space(self._record_root),
+                    "actors": self._check_actors,
+                },
+                internal_token=settings.secret("internal_token"),
+            ),
+            gateway=self._gateway,
+            files=files,
+            live=ShelfSource(self._live_index),
+            pictures=SnapshotMaker(
+                jobs=self._jobs,
+                ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
+                shelf=self._live_index,
+                segments=SegmentRepository(self._database),
+                files=files,
+                folder=self._record_root,
+                clock=self._clock,
+            ),
+            exports=self._exports,
+            ops=StreamingOps(
+                started=lambda: self._started, registry=self._registry, gateway=self._gateway
+            ),
+            rtsp_targets=RtspTargets(settings.rtsp_internal_url, settings.rtsp_allowed_hosts),
+        )
+        return HttpServer(
+            app, settings.host, settings.streaming_port, threads=_THREADS, name="streaming"
+        )
+
+    def _live_index(self) -> LiveIndex:
+        if self._live is None:
+            raise Unavailable("the recorders are not yet running", retry_after_s=1)
+        return self._live
+
+    def _check_actors(self) -> None:
+        if self._manager is None or not self._manager.is_alive():
+            raise Unavailable("the stream manager is not running")
 
 
-def _index_lag(ground: Ground) -> IndexLag:
-    rows, lag_s = index_waiting(ground.journal, ground.clock)
-    return IndexLag(segments=rows, lag_s=lag_s)
-
-
-def start_indexer(link: Link, ground: Ground) -> ActorRef:
+def start_indexer(link: Link, resources: Resources) -> ActorRef:
     """Start the one writer of the index."""
-    writer = IndexWriter(
-        journal=ground.journal,
-        segments=SegmentRepository(ground.database),
-        gaps=GapRepository(ground.database),
+    return SegmentIndexer.start(
+        link=link,
+        journal=resources.journal,
+        writer=IndexWriter(
+            journal=resources.journal,
+            segments=SegmentRepository(resources.database),
+            gaps=GapRepository(resources.database),
+        ),
+        workers=resources.index,
+        timers=resources.timers,
     )
-    deps = IndexerDeps(
-        batch_rows=BATCH,
-        write_batch=writer.write_batch,
-        on_append=ground.journal.tell,
-        workers=ground.pools.index,
-        timers=ground.timers,
-    )
-    return SegmentIndexer.start(link=link, deps=deps)
 
 
-def start_retention(link: Link, ground: Ground, seals: SealSchedule | None = None) -> ActorRef:
-    """Start what deletes, and say what it will delete when."""
-    settings, folder = ground.settings, ground.root.path
+def start_retention(
+    link: Link, resources: Resources, seals: SealSchedule | None = None
+) -> ActorRef:
+    """Start retention, and log its limits."""
+    settings, folder = resources.settings, resources.root.path
     disk = os.statvfs(folder)
     limits = RetentionLimits(
         keep_for=timedelta(days=settings.retention_days),
@@ -257,166 +304,60 @@ def start_retention(link: Link, ground: Ground, seals: SealSchedule | None = Non
     )
     log.info("retention", rule=limits.in_words())
     for reason in DeletionReason:
-        ground.metrics.deleted(reason, 0, 0)  # what is deleted first is seen as an increase
+        resources.metrics.deleted(reason, 0, 0)  # so that the first deletion shows as an increase
     retention = Retention(
         record_root=folder,
         limits=limits,
-        segments=SegmentRepository(ground.database),
-        gaps=GapRepository(ground.database),
-        periods=PeriodRepository(ground.database),
-        on_deleted=ground.metrics.deleted,
-        clock=ground.clock,
+        segments=SegmentRepository(resources.database),
+        gaps=GapRepository(resources.database),
+        periods=PeriodRepository(resources.database),
+        on_deleted=resources.metrics.deleted,
+        clock=resources.clock,
         offline=OfflineRetention(
             record_root=folder,
-            state=ground.root.state,
-            waiting_since=ground.journal.waiting_since,
-            clock=ground.clock,
+            state=resources.root.state,
+            waiting_since=resources.journal.waiting_since,
+            clock=resources.clock,
         ),
         announce=None if seals is None else seals.announce,
     )
-    deps = RetentionDeps(
-        sweep=retention.sweep, workers=ground.pools.retention, timers=ground.timers
+    return RetentionActor.start(
+        link=link,
+        sweep=retention.sweep,
+        workers=resources.retention,
+        timers=resources.timers,
     )
-    return RetentionActor.start(link=link, deps=deps)
 
 
-def seal_keeper(ground: Ground, closing: ExitStack) -> SealSchedule | None:
-    """Start what seals, if there is a key; recording goes on without one, whatever is wrong with it."""
-    if ground.settings.seal_key_file is None:
+def start_seal_schedule(resources: Resources, closing: ExitStack) -> SealSchedule | None:
+    """Start the thread that seals, if there is a key. A key that cannot be used stops no recording."""
+    if resources.settings.seal_key_file is None:
         return None
-    metrics = ground.metrics.sealing()
+    metrics = resources.metrics.sealing()
     try:
-        key = load_signing_key(ground.settings.seal_key_file)
+        key = load_signing_key(resources.settings.seal_key_file)
     except ConfigError as error:
         log.error("seal_key_unusable", error=str(error))  # noqa: TRY400 - the message says it all
         metrics.failed()
         return None
-    keeper = SealSchedule(
-        sealer=sealer_of(ground.settings, ground.root.path, key, ground.database, ground.clock),
-        waiting_since=ground.journal.waiting_since,
-        clock=ground.clock,
+    schedule = SealSchedule(
+        sealer=sealer_of(
+            resources.settings, resources.root.path, key, resources.database, resources.clock
+        ),
+        waiting_since=resources.journal.waiting_since,
+        clock=resources.clock,
         metrics=metrics,
     )
-    closing.callback(keeper.stop)
-    keeper.start()
+    closing.callback(schedule.stop)
+    schedule.start()
     log.info("seals", key_id=key.key_id)
-    return keeper
+    return schedule
 
 
-def _record_root(settings: Settings) -> Path:
-    if settings.record_root is None:
-        raise ConfigError("STREAMWARDEN_RECORD_ROOT: is not set; the folder that recordings go to")
-    return settings.record_root.resolve()
-
-
-_THREADS = 16
-
-
-class StreamingProgram:
-    """Role ``streaming``, with its port."""
-
-    def __init__(
-        self, settings: Settings, *, clock: Clock, on_failure: Callable[[str], None]
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._jobs = JobRunner()
-        self._registry = new_registry()
-        self._database = Database(settings.secret("database_url"), application_name="streaming")
-        self._role = StreamingRole(
-            settings,
-            metrics=RecordingMetrics(self._registry),
-            database=self._database,
-            clock=clock,
-            on_failure=on_failure,
-        )
-        self._exports = Exports(
-            jobs=self._jobs,
-            ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
-            segments=SegmentRepository(self._database),
-            record_root=self._role.record_root,
-            reserve_bytes=settings.free_space_reserve.bytes_of,
-            clock=clock,
-            prove=export_prover(settings, self._role.record_root, self._database, clock),
-        )
-        self._server = HttpServer(
-            self._app(),
-            settings.host,
-            settings.streaming_port,
-            threads=_THREADS,
-            name="streaming",
-        )
-        self._started = ExitStack()
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Return the listener's port by name."""
-        return {"streaming": self._server.port}
-
-    def start(self) -> None:
-        """Record, then listen: a request never meets a role that is not up."""
-        with ExitStack() as started:
-            self._database.open()
-            started.callback(self._database.close)
-            self._role.start()
-            started.callback(lambda: self._role.stop(self._settings.stop_timeout_s))
-            self._jobs.start()
-            started.callback(self._jobs.close)
-            self._exports.start()
-            started.callback(self._exports.stop)
-            self._server.start()
-            self._started = started.pop_all()
-
-    def stop(self, deadline_s: float) -> None:
-        """Stop listening, finish every segment, close the pool."""
-        self._server.stop(1.0)
-        self._exports.stop()
-        self._jobs.close()
-        self._role.stop(deadline_s - 1.0)
-        self._database.close()
-
-    def _app(self) -> WsgiApp:
-        shared = AppContext(
-            role="streaming",
-            metrics=HttpMetrics(self._registry),
-            render=partial(render, self._registry),
-            checks={
-                "database": lambda: check_database(self._database),
-                "record_root": lambda: _check_writable(self._role),
-                "actors": self._role.check_actors,
-            },
-            internal_token=self._settings.secret("internal_token"),
-        )
-        files = IndexedFiles(SegmentRepository(self._database), self._role.record_root)
-        return create_streaming_app(
-            shared,
-            gateway=self._role.gateway,
-            files=files,
-            live=ShelfSource(self._role.shelf),
-            pictures=self._pictures(files),
-            exports=self._exports,
-            ops=self._role.ops,
-            rtsp_targets=RtspTargets(
-                self._settings.rtsp_internal_url, self._settings.rtsp_allowed_hosts
-            ),
-        )
-
-    def _pictures(self, files: IndexedFiles) -> SnapshotMaker:
-        return SnapshotMaker(
-            jobs=self._jobs,
-            ffmpeg=partial(find_ffmpeg, self._settings.ffmpeg),
-            shelf=self._role.shelf,
-            segments=SegmentRepository(self._database),
-            files=files,
-            folder=self._role.record_root,
-            clock=self._clock,
-        )
-
-
-def export_prover(
+def _export_prover(
     settings: Settings, record_root: Path, database: Database, clock: Clock
 ) -> Prove | None:
-    """Return the signer of exports, None without a usable key; ``seal_keeper`` logs why it is not."""
+    """Return the signer of exports; None without a usable key, which ``start_seal_schedule`` logs."""
     if settings.seal_key_file is None:
         return None
     try:
@@ -433,12 +374,28 @@ def export_prover(
     ).prove
 
 
-def check_database(database: Database) -> None:
-    """Raise Unavailable unless Postgres answers."""
-    with database.connection():
-        pass
+def _record_root(settings: Settings) -> Path:
+    if settings.record_root is None:
+        raise ConfigError("STREAMWARDEN_RECORD_ROOT: is not set; the folder that recordings go to")
+    return settings.record_root.resolve()
 
 
-def _check_writable(role: StreamingRole) -> None:
-    if free_bytes(role.record_root) == 0:
+def _disk_usage(resources: Resources) -> DiskUsage:
+    state = os.statvfs(resources.root.path)
+    total = state.f_blocks * state.f_frsize
+    return DiskUsage(
+        total_bytes=total,
+        free_bytes=state.f_bavail * state.f_frsize,
+        reserve_bytes=resources.settings.free_space_reserve.bytes_of(total),
+        keep_days=resources.settings.retention_days,
+    )
+
+
+def _index_lag(resources: Resources) -> IndexLag:
+    rows, lag_s = index_waiting(resources.journal, resources.clock)
+    return IndexLag(segments=rows, lag_s=lag_s)
+
+
+def _check_free_space(record_root: Path) -> None:
+    if free_bytes(record_root) == 0:
         raise OSError("no space is left under the record root")

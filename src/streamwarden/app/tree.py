@@ -1,4 +1,4 @@
-"""The RootSupervisor and what stands above it: nothing but the process."""
+"""The supervision tree of the streaming role, and the counting of its restarts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from streamwarden.timers import Timers
 log = structlog.get_logger(__name__)
 
 
-class Root:
-    """Starts the tree, stops it in order, and says so when it has given up."""
+class SupervisionTree:
+    """The root supervisor and its children: started, stopped in order, its failure reported once."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Root:
         for child in spec.children:
             metrics.actor_added(child.id, "")
         self._ref = Supervisor.start(
-            link=Link("root", 1, self._told),
+            link=Link("root", 1, self._notified),
             spec=spec,
             timers=timers,
             clock=clock,
@@ -52,7 +52,7 @@ class Root:
 
     @property
     def supervisor(self) -> ActorRef:
-        """The root supervisor itself, for those who ask which children it has."""
+        """The root supervisor, to ask which children it has."""
         return self._ref
 
     def wait_until_up(self, timeout_s: float) -> bool:
@@ -65,7 +65,7 @@ class Root:
         tell(self._ref, Shutdown())
         return self._down.wait(deadline_s)
 
-    def _told(self, notice: ChildStarted | ChildExited) -> None:
+    def _notified(self, notice: ChildStarted | ChildExited) -> None:
         if isinstance(notice, ChildStarted):
             self._up.set()
             return

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # has no types
 
@@ -124,32 +124,21 @@ _FRAGMENTS: Final = (
 )
 
 
-class RunOrder(Protocol):
-    """All that one FFmpeg life needs. ``url`` holds a token: keep it out of the repr."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """Everything that one run needs: ``audio`` is ``copy``, ``aac`` or ``none``.
 
-    @property
-    def run(self) -> int:
-        """The run's number."""
+    A segment ends at the first key frame after ``segment_seconds``. ``folder`` is FFmpeg's working
+    folder, ``probe_s`` how long it analyses the stream before it begins.
+    """
 
-    @property
-    def url(self) -> str:
-        """Where to read from."""
-
-    @property
-    def segment_seconds(self) -> int:
-        """How long a segment is to be; it ends at the first key frame from there on."""
-
-    @property
-    def folder(self) -> Path:
-        """FFmpeg's working folder."""
-
-    @property
-    def audio(self) -> str:
-        """``copy``, ``aac`` or ``none``."""
-
-    @property
-    def probe_s(self) -> float:
-        """How long to look at the stream before deciding what it is."""
+    run: int
+    url: str = field(repr=False)
+    """Holds a read token, so it stays out of the repr."""
+    segment_seconds: int
+    folder: Path
+    audio: str
+    probe_s: float
 
 
 def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:

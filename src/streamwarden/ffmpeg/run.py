@@ -1,9 +1,7 @@
-"""One FFmpeg life as the watching thread keeps it: process, pipes, what was listed, when it grew.
+"""One FFmpeg run as the watching thread keeps it: its process, pipes, segment list and clock.
 
-FFmpeg's segment list as it comes through a pipe: CSV lines of name, start and end in seconds.
-
-A line says that a segment is complete, and nothing else does. Source: FFmpeg's ``segment`` muxer,
-``segment_list_type csv``.
+FFmpeg's ``segment`` muxer (``segment_list_type csv``) writes a line of name, start and end in seconds for
+each segment that it has closed. Such a line says that a segment is complete; nothing else does.
 """
 
 from __future__ import annotations
@@ -27,16 +25,8 @@ from streamwarden.paths import live_name, open_nofollow, parse_live
 _MAX_LINE_BYTES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class ListedSegment:
-    """A segment that FFmpeg has finished; ``media_s`` is its length on the run's own time line."""
-
-    number: int
-    media_s: float
-
-
 class SegmentListReader:
-    """Turns chunks of the list into segments; a line that is not ours is counted and dropped."""
+    """Parser of one run's segment list; lines that do not name a segment of the run are dropped."""
 
     def __init__(self, run: int) -> None:
         self._run = run
@@ -44,33 +34,26 @@ class SegmentListReader:
         self._overlong = False
         self.dropped = 0
 
-    def feed(self, chunk: bytes) -> list[ListedSegment]:
-        """Return the segments whose lines ``chunk`` completes, in order."""
+    def feed(self, chunk: bytes) -> list[tuple[int, float]]:
+        """Return the segments whose lines ``chunk`` completes: number, and media length in seconds."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        segments = [self._finish(line) for line in lines]
+        listed = []
+        for line in lines:
+            overlong, self._overlong = self._overlong or len(line) > _MAX_LINE_BYTES, False
+            name, _, times = line.decode("ascii", "replace").strip().partition(",")
+            parsed = None if overlong else parse_live(name)
+            if parsed is not None and parsed[0] == self._run:
+                listed.append((parsed[1], _length_s(times)))
+            elif overlong or line.strip():
+                self.dropped += 1
         if len(self._rest) > _MAX_LINE_BYTES:
-            # The rest of such a line is no line of its own.
+            # What follows up to the next line feed belongs to the same line.
             self._rest, self._overlong = b"", True
-        return [segment for segment in segments if segment is not None]
-
-    def _finish(self, line: bytes) -> ListedSegment | None:
-        overlong, self._overlong = self._overlong or len(line) > _MAX_LINE_BYTES, False
-        if overlong:
-            self.dropped += 1
-            return None
-        return self._parse(line) if line.strip() else None
-
-    def _parse(self, line: bytes) -> ListedSegment | None:
-        name, _, times = line.decode("ascii", "replace").strip().partition(",")
-        parsed = parse_live(name)
-        if parsed is None or parsed[0] != self._run:
-            self.dropped += 1
-            return None
-        return ListedSegment(parsed[1], _length_s(times))
+        return listed
 
 
 def _length_s(times: str) -> float:
-    """Return end - start, or 0 where the camera's time stamps make no sense."""
+    """Return end - start in seconds, 0 where the camera's time stamps give no positive length."""
     try:
         start, end = (float(text) for text in times.split(","))
     except ValueError:
@@ -83,47 +66,54 @@ _STDERR_TAIL_BYTES: Final = 8192
 
 
 STDERR_BYTES_A_TICK: Final = 262144
-"""What one run may say between two looks at it; more waits in the pipe."""
+"""How much stderr of one run is read between two ticks; the rest waits in the pipe."""
 
 
 _TRAILER: Final = b"mfra"
-"""All that follows the header where a run has ended before its first frame."""
+"""The box that follows the header directly when a run has ended before its first frame."""
 
 
 _OVERDUE_S: Final = 30.0
-"""What a segment may take beyond twice its length: cameras leave 10 s between key frames."""
+"""Allowance beyond twice the segment length: cameras leave up to 10 s between key frames."""
 
 
 _STEP_S: Final = 2.0
 """A wall clock that departs this far from the monotonic one has been set, not slewed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A finished segment of a run with its wall-clock times."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedSegment:
+    """A segment that FFmpeg no longer writes, still under ``.live``; wall-clock times.
 
-    number: int
-    started_at: datetime
-    ended_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended. ``cause`` is None when it was asked to.
-
-    ``tail`` is the segment that was open, if any media may be in it. It ends with its last flush; a
-    run's first one begins no earlier than the spawn: only its media tell when.
+    ``torn`` when its run ended without listing it. ``started_at`` is None where only its media tell:
+    it then began its media's length before ``ended_at``.
     """
 
+    run: int
+    number: int
+    started_at: datetime | None
+    ended_at: datetime
+    torn: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunExit:
+    """The end of a run. ``cause`` is None for an orderly stop, ``recorded`` whether it wrote media.
+
+    ``open_segment`` was being written, if its file is there. It ends with its last flush. The first
+    segment of a run starts at the spawn or later; its media give the exact time.
+    """
+
+    run: int
     at: datetime
     cause: Cause | None
     message: str
     recorded: bool
-    tail: Listed | None
+    open_segment: ClosedSegment | None
 
 
 class RunListener(Protocol):
-    """Who is told about a camera's runs. Called in the watching thread: put it into an inbox."""
+    """Receiver of one camera's run events, called in the watching thread: it must not block."""
 
     def spawned(self, run: int, at: datetime) -> None:
         """A process has been started."""
@@ -131,34 +121,34 @@ class RunListener(Protocol):
     def recording(self, run: int, at: datetime) -> None:
         """The first fragment is on disk, or the file grows again."""
 
-    def listed(self, run: int, segment: Listed) -> None:
+    def segment_closed(self, segment: ClosedSegment) -> None:
         """FFmpeg's segment list says that a segment is complete."""
 
     def stalled(self, run: int, at: datetime) -> None:
         """The file has stopped growing; the run is being killed."""
 
     def clock_stepped(self, run: int, by_s: float) -> None:
-        """The wall clock was set: this run's times go on by the old one."""
+        """The wall clock was set; this run's times continue by the old one."""
 
     def overdue(self, run: int) -> None:
         """The file grows, but the open segment should have ended long ago."""
 
-    def ended(self, run: int, end: Ended) -> None:
+    def ended(self, run_exit: RunExit) -> None:
         """The process has ended and its pipes are drained."""
 
     def adopted(self) -> None:
-        """All that was known of the camera's runs has been told."""
+        """Every event that is still open for the camera's runs has been repeated."""
 
 
 def wall_offset_s(clock: Clock) -> float:
-    """Return by how much the wall clock is ahead of the monotonic one."""
+    """Return the wall clock minus the monotonic clock, in seconds."""
     return clock.now().timestamp() - clock.monotonic()
 
 
 class RunClock:
-    """A run's wall clock: set once at its spawn, moved on by the monotonic clock.
+    """A run's wall clock: read once at its spawn, advanced by the monotonic clock.
 
-    So the segments of a run keep their order and length when the machine's clock is set.
+    The segments of a run keep their order and length when the machine's clock is set.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -176,9 +166,9 @@ class RunClock:
         return to_milliseconds(self._wall + timedelta(seconds=monotonic_s - self._monotonic))
 
     def stepped_by_s(self, offset_s: float | None = None) -> float:
-        """Return how far the machine's clock has been set since the spawn; 0 when it was not.
+        """Return by how many seconds the machine's clock was set since the spawn; 0 if it was not.
 
-        ``offset_s`` is the clock's present ``wall_offset_s``, for who asks many runs at once.
+        ``offset_s`` is the present ``wall_offset_s``, so that a tick reads the clock once for all runs.
         """
         by_s = (wall_offset_s(self._clock) if offset_s is None else offset_s) - self._offset_s
         return by_s if abs(by_s) > _STEP_S else 0.0
@@ -191,7 +181,7 @@ class RunClock:
 
 @dataclass(slots=True)
 class Run:
-    """The live state of one run; only the watching thread touches it."""
+    """State of one live run; only the watching thread touches it."""
 
     order: RunOrder
     process: Process
@@ -214,10 +204,10 @@ class Run:
     stderr_bytes: int = 0
     stderr_budget: int = STDERR_BYTES_A_TICK
     stderr_paused: bool = False
-    pending: dict[int, Listed] = field(default_factory=dict)
+    pending: dict[int, ClosedSegment] = field(default_factory=dict)
     spawned_at: datetime = field(init=False)
     open_file: Path = field(init=False)
-    """The file that FFmpeg is writing."""
+    """The file that FFmpeg writes at present."""
 
     def __post_init__(self) -> None:
         self.spawned_at = self.clock.now()
@@ -234,23 +224,23 @@ class Run:
         self.open_bytes = 0
 
     def grown(self) -> bool:
-        """Look at the open file; True when it has grown since the last look and holds media."""
+        """Return whether the open file has grown since the last call and holds media."""
         try:
             size = self.open_file.stat().st_size
             if size <= self.open_bytes or not (self.wrote_media or self._holds_media(size)):
                 return False
         except OSError:
-            # Not there yet, or the disk refuses: what cannot be seen to grow does not record.
+            # Not there yet, or the disk refuses: a file that cannot be seen to grow is not recorded.
             return False
         self.open_bytes = size
         self.wrote_media = True
         return True
 
     def overdue(self, now: float) -> bool:
-        """Whether the open segment should have ended long ago, by the monotonic clock.
+        """Return whether the open segment should have ended long ago, by the monotonic clock.
 
-        FFmpeg holds a picture back whose time stamps are far ahead of the sound's; the sound alone
-        makes the file grow.
+        FFmpeg holds back pictures whose time stamps are far ahead of the sound's; the file then grows
+        by the sound alone.
         """
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
@@ -263,50 +253,53 @@ class Run:
             os.close(fd)
         return header is not None and size > header and kind != _TRAILER
 
-    def take(self, segment: ListedSegment) -> Listed:
-        """Give a finished segment its times: it ends now, where its successor starts."""
+    def close_segment(self, number: int, media_s: float) -> ClosedSegment:
+        """Date a listed segment: it ends now, where its successor starts."""
         ended_at = self.clock.now()
-        began = self.last_ended_at or self._began(ended_at, segment.media_s)
-        listed = Listed(segment.number, min(began, ended_at), ended_at)
-        self.pending[segment.number] = listed
+        started_at = self.last_ended_at
+        if started_at is None:
+            # No earlier than the spawn: time stamps that jump claim hours, and the time before the
+            # spawn is already in the ledger with a cause of its own.
+            lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
+            started_at = to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
+        segment = ClosedSegment(
+            run=self.number, number=number, started_at=min(started_at, ended_at), ended_at=ended_at
+        )
+        self.pending[number] = segment
         self.last_ended_at = ended_at
-        self.wrote_media = self.wrote_media or self._listed_media()
-        self._open(segment.number + 1)
-        return listed
+        if not self.wrote_media:
+            # FFmpeg also lists a file without media, when the source goes before its first frame.
+            try:
+                self.wrote_media = self._holds_media(self.open_file.stat().st_size)
+            except OSError:
+                self.wrote_media = True
+        self._open(number + 1)
+        return segment
 
-    def _listed_media(self) -> bool:
-        """Whether the first listed file holds any: a source may go before it has sent a frame."""
+    def open_segment(self) -> ClosedSegment | None:
+        """Return the segment that an ended run was writing, dated by its last flush; None if none."""
         try:
-            return self._holds_media(self.open_file.stat().st_size)
-        except OSError:
-            return True
-
-    def _began(self, ended_at: datetime, media_s: float) -> datetime:
-        # No earlier than its spawn: time stamps that jump claim hours, and what came before the spawn
-        # is accounted for already, with its own cause.
-        lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
-        return to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
-
-    def tail(self) -> Listed | None:
-        """Return the open segment of a run that has ended, dated by its last flush."""
-        try:
-            modified_s = self.open_file.stat().st_mtime
+            modified_s: float | None = self.open_file.stat().st_mtime
         except FileNotFoundError:
             return None
         except OSError:
-            # It is there and the disk refuses to say more: nobody looked later than this.
             modified_s = None
-        began = self.last_ended_at or self.spawned_at
-        return Listed(self.open_number, began, max(began, self._last_flush(modified_s)))
-
-    def _last_flush(self, modified_s: float | None) -> datetime:
-        # A file's time is by the machine's clock. After that was set, only our own looks count.
         if modified_s is None or self.clock.stepped_by_s():
-            return self.clock.at_monotonic(self.grew_s)
-        return self.clock.at_file_time(modified_s)
+            # A file's time is by the machine's clock: once that was set, only our own looks count.
+            flushed_at = self.clock.at_monotonic(self.grew_s)
+        else:
+            flushed_at = self.clock.at_file_time(modified_s)
+        started_at = self.last_ended_at or self.spawned_at
+        return ClosedSegment(
+            run=self.number,
+            number=self.open_number,
+            started_at=started_at,
+            ended_at=max(started_at, flushed_at),
+            torn=True,
+        )
 
     def note_stderr(self, chunk: bytes) -> None:
-        """Keep the end of what FFmpeg says."""
+        """Keep the end of FFmpeg's stderr."""
         if not chunk:
             return
         self.stderr_budget -= len(chunk)
@@ -316,5 +309,5 @@ class Run:
             self.stderr_bytes -= len(self.stderr.popleft())
 
     def stderr_tail(self) -> str:
-        """Return the kept end of what FFmpeg said."""
+        """Return the last bytes of FFmpeg's stderr as text."""
         return b"".join(self.stderr)[-_STDERR_TAIL_BYTES:].decode("utf-8", "replace")

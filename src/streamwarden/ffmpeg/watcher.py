@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from streamwarden.clock import Clock
@@ -31,9 +31,9 @@ from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
 from streamwarden.ffmpeg.process import Process, WatchLoop, process_usage, read_pipe
 from streamwarden.ffmpeg.run import (
     STDERR_BYTES_A_TICK,
-    Ended,
     Run,
     RunClock,
+    RunExit,
     RunListener,
     SegmentListReader,
     wall_offset_s,
@@ -42,89 +42,75 @@ from streamwarden.model import Cause
 
 
 @dataclass(slots=True)
-class CameraBook:
-    """A camera's runs by number, and who is told about them."""
+class WatchedCamera:
+    """A camera's runs by number, their ends, and the listener that has adopted them."""
 
     listener: RunListener
     runs: dict[int, Run] = field(default_factory=dict)
-    ended: dict[int, Ended] = field(default_factory=dict)
+    ended: dict[int, RunExit] = field(default_factory=dict)
 
-    def tell_all(self) -> None:
-        """Tell the listener everything that nobody has dealt with yet, then ``adopted``."""
+    def repeat_events(self) -> None:
+        """Repeat to the listener every event that is still open, then ``adopted``."""
         for number, run in sorted(self.runs.items()):
             self.listener.spawned(number, run.spawned_at)
             if run.recording:
                 self.listener.recording(number, run.clock.now())
-            # A clock that was set and a segment that is overdue are told again at the next look: the
-            # holder that knew has failed.
+            # A clock that was set and an overdue segment are reported again at the next tick: the
+            # listener that knew has failed.
             run.step_told = run.overdue_told = False
             for segment in run.pending.values():
-                self.listener.listed(number, segment)
-        for number, end in sorted(self.ended.items()):
-            self.listener.ended(number, end)
+                self.listener.segment_closed(segment)
+        for _, run_exit in sorted(self.ended.items()):
+            self.listener.ended(run_exit)
         self.listener.adopted()
 
+    def settle(self, run: int, number: int) -> None:
+        """Drop a stored segment from the events that would be repeated."""
+        if (live := self.runs.get(run)) is not None:
+            live.pending.pop(number, None)
 
-class Watching(Protocol):
-    """What ``CameraRuns`` needs of the watcher; all but ``enqueue`` in the watching thread."""
-
-    def enqueue(self, command: Callable[[], None]) -> None:
-        """Run ``command`` in the watching thread."""
-
-    def held(self, camera_id: UUID, listener: RunListener) -> CameraBook | None:
-        """Return the camera if ``listener`` still holds it."""
-
-    def queue_spawn(self, camera: CameraBook, order: RunOrder) -> None:
-        """Spawn as soon as the pace allows."""
-
-    def stop_run(self, camera: CameraBook, number: int) -> None:
-        """Ask a run to end."""
+    def forget(self, run: int) -> None:
+        """Drop an ended run."""
+        if run in self.ended:
+            del self.ended[run]
+            self.runs.pop(run, None)
 
 
-class CameraRuns:
-    """What the holder of a camera may do with its runs; powerless once another has adopted it."""
+class RunHandle:
+    """One listener's control over a camera's runs; without effect once another has adopted them."""
 
-    def __init__(self, watcher: Watching, camera_id: UUID, listener: RunListener) -> None:
+    def __init__(self, watcher: RunWatcher, camera_id: UUID, listener: RunListener) -> None:
         self._watcher = watcher
         self._camera_id = camera_id
         self._listener = listener
+
+    def adopt(self) -> None:
+        """Take over the camera: every open event of its runs is repeated, then ``adopted``."""
+        self._watcher.enqueue(lambda: self._watcher.take_over(self._camera_id, self._listener))
 
     def spawn(self, order: RunOrder) -> None:
         """Start an FFmpeg; ``spawned`` follows, or ``ended`` when it cannot be started."""
         self._enqueue(lambda camera: self._watcher.queue_spawn(camera, order))
 
     def stop(self, run: int) -> None:
-        """End a run in order: SIGTERM, and SIGKILL when that is not enough; ``ended`` follows."""
+        """End a run in order: SIGTERM, then SIGKILL after a grace time; ``ended`` follows."""
         self._enqueue(lambda camera: self._watcher.stop_run(camera, run))
 
     def settled(self, run: int, number: int) -> None:
-        """A listed segment is in its final place: it need not be told again."""
-        self._enqueue(lambda camera: settle(camera, run, number))
+        """A closed segment is stored: its event is not repeated any more."""
+        self._enqueue(lambda camera: camera.settle(run, number))
 
     def forget(self, run: int) -> None:
-        """An ended run has been dealt with entirely."""
-        self._enqueue(lambda camera: forget(camera, run))
+        """An ended run is accounted for: none of its events is repeated any more."""
+        self._enqueue(lambda camera: camera.forget(run))
 
-    def _enqueue(self, command: Callable[[CameraBook], None]) -> None:
+    def _enqueue(self, command: Callable[[WatchedCamera], None]) -> None:
         self._watcher.enqueue(partial(self._carry_out, command))
 
-    def _carry_out(self, command: Callable[[CameraBook], None]) -> None:
-        camera = self._watcher.held(self._camera_id, self._listener)
+    def _carry_out(self, command: Callable[[WatchedCamera], None]) -> None:
+        camera = self._watcher.owned_by(self._camera_id, self._listener)
         if camera is not None:
             command(camera)
-
-
-def settle(camera: CameraBook, run: int, number: int) -> None:
-    """Drop a listed segment from what would be told again."""
-    if (live := camera.runs.get(run)) is not None:
-        live.pending.pop(number, None)
-
-
-def forget(camera: CameraBook, run: int) -> None:
-    """Drop an ended run."""
-    if run in camera.ended:
-        del camera.ended[run]
-        camera.runs.pop(run, None)
 
 
 C = TypeVar("C")
@@ -238,9 +224,9 @@ class RunWatcher:
         self._clock = clock
         self._patience = patience or Patience()
         self._argv = argv
-        self._cameras: dict[UUID, CameraBook] = {}
-        self._spawns: SpawnQueue[CameraBook] = SpawnQueue(pacer)
-        self._live: dict[int, tuple[CameraBook, Run]] = {}
+        self._cameras: dict[UUID, WatchedCamera] = {}
+        self._spawns: SpawnQueue[WatchedCamera] = SpawnQueue(pacer)
+        self._live: dict[int, tuple[WatchedCamera, Run]] = {}
         self._cpu_s_of_ended = 0.0
         self._cpu_s_shown = 0.0
         self._talked: set[int] = set()
@@ -252,10 +238,15 @@ class RunWatcher:
 
     # Any thread
 
-    def adopt(self, camera_id: UUID, listener: RunListener) -> CameraRuns:
-        """Take over a camera: all that is known of its runs is told, then ``adopted``."""
-        self.enqueue(lambda: self._adopt(camera_id, listener))
-        return CameraRuns(self, camera_id, listener)
+    def handle(self, camera_id: UUID, listener: RunListener) -> RunHandle:
+        """Return the handle with which ``listener`` adopts and controls a camera's runs."""
+        return RunHandle(self, camera_id, listener)
+
+    def adopt(self, camera_id: UUID, listener: RunListener) -> RunHandle:
+        """Adopt a camera for ``listener``: its open events are repeated, then ``adopted``."""
+        handle = self.handle(camera_id, listener)
+        handle.adopt()
+        return handle
 
     def stop_camera(self, camera_id: UUID) -> None:
         """End all runs of a camera whose actor is parked."""
@@ -284,19 +275,20 @@ class RunWatcher:
 
     # The watching thread
 
-    def held(self, camera_id: UUID, listener: RunListener) -> CameraBook | None:
-        """Return the camera if ``listener`` is still the one who holds it."""
+    def owned_by(self, camera_id: UUID, listener: RunListener) -> WatchedCamera | None:
+        """Return the camera if ``listener`` is the one that has adopted it, else None."""
         camera = self._cameras.get(camera_id)
         return camera if camera is not None and camera.listener is listener else None
 
-    def _adopt(self, camera_id: UUID, listener: RunListener) -> None:
+    def take_over(self, camera_id: UUID, listener: RunListener) -> None:
+        """Make ``listener`` the receiver of a camera's events and repeat the open ones."""
         camera = self._cameras.get(camera_id)
         if camera is None:
-            camera = self._cameras[camera_id] = CameraBook(listener)
-        # What has not begun dies with its former holder: the new one decides for itself.
+            camera = self._cameras[camera_id] = WatchedCamera(listener)
+        # Orders that still wait are dropped with the former listener: the new one decides for itself.
         self._spawns.drop_all(camera)
         camera.listener = listener
-        camera.tell_all()
+        camera.repeat_events()
 
     def _drop(self, camera_id: UUID) -> None:
         camera = self._cameras.get(camera_id)
@@ -309,14 +301,14 @@ class RunWatcher:
             for number in list(camera.runs):
                 self.stop_run(camera, number)
 
-    def queue_spawn(self, camera: CameraBook, order: RunOrder) -> None:
+    def queue_spawn(self, camera: WatchedCamera, order: RunOrder) -> None:
         """Spawn as soon as the pace allows."""
         self._spawns.add(camera, order)
 
-    def stop_run(self, camera: CameraBook, number: int) -> None:
+    def stop_run(self, camera: WatchedCamera, number: int) -> None:
         """Ask a run to end; one that is still queued never begins."""
         if self._spawns.drop(camera, number):
-            self._end(camera, number, self._not_run(None, "stopped before it was spawned"))
+            self._end(camera, self._not_run(number, None, "stopped before it was spawned"))
             return
         run = camera.runs.get(number)
         if run is None or number in camera.ended or run.stop_asked:
@@ -353,10 +345,10 @@ class RunWatcher:
 
     # Spawning
 
-    def _spawn(self, camera: CameraBook, order: RunOrder) -> None:
+    def _spawn(self, camera: WatchedCamera, order: RunOrder) -> None:
         if not os.access(self._ffmpeg, os.X_OK):
             text = "the FFmpeg program cannot be executed"
-            self._end(camera, order.run, self._not_run(Cause.FFMPEG_MISSING, text))
+            self._end(camera, self._not_run(order.run, Cause.FFMPEG_MISSING, text))
             return
         try:
             process = Process(self._argv(self._ffmpeg, order), order.folder)
@@ -365,11 +357,11 @@ class RunWatcher:
             cause = Cause.NOT_WRITABLE if in_folder else Cause.INTERNAL
             # Only what the system says: another error's text may hold an argument, and so a token.
             text = f"FFmpeg was not spawned: {getattr(error, 'strerror', type(error).__name__)}"
-            self._end(camera, order.run, self._not_run(cause, text))
+            self._end(camera, self._not_run(order.run, cause, text))
             return
         self._watch(camera, order, process)
 
-    def _watch(self, camera: CameraBook, order: RunOrder, process: Process) -> None:
+    def _watch(self, camera: WatchedCamera, order: RunOrder, process: Process) -> None:
         now = self._clock.monotonic()
         run = Run(
             order=order,
@@ -391,26 +383,33 @@ class RunWatcher:
             self._loop.register(source, react)
         camera.listener.spawned(order.run, run.spawned_at)
 
-    def _not_run(self, cause: Cause | None, text: str) -> Ended:
-        return Ended(self._clock.now(), cause, text, recorded=False, tail=None)
+    def _not_run(self, run: int, cause: Cause | None, text: str) -> RunExit:
+        return RunExit(
+            run=run,
+            at=self._clock.now(),
+            cause=cause,
+            message=text,
+            recorded=False,
+            open_segment=None,
+        )
 
     # What a run does
 
-    def _read_list(self, camera: CameraBook, run: Run) -> None:
+    def _read_list(self, camera: WatchedCamera, run: Run) -> None:
         chunk = read_pipe(run.process.stdout)
         if chunk == b"":
             self._loop.unregister(run.process.stdout)
         self._take_list(camera, run, chunk or b"")
 
-    def _take_list(self, camera: CameraBook, run: Run, chunk: bytes) -> None:
-        # All are taken before the first is told: no listener can make the others' lines be lost.
-        taken = [run.take(segment) for segment in run.reader.feed(chunk)]
-        if taken:
+    def _take_list(self, camera: WatchedCamera, run: Run, chunk: bytes) -> None:
+        # All are dated before the first is reported: a listener that raises loses no later line.
+        closed = [run.close_segment(number, media_s) for number, media_s in run.reader.feed(chunk)]
+        if closed:
             run.opened_s = self._clock.monotonic()
-        for listed in taken:
             if run.wrote_media:
                 self._note_growth(camera, run)
-            camera.listener.listed(run.number, listed)
+        for segment in closed:
+            camera.listener.segment_closed(segment)
 
     def _read_stderr(self, run: Run) -> None:
         chunk = read_pipe(run.process.stderr)
@@ -421,16 +420,16 @@ class RunWatcher:
             self._loop.unregister(run.process.stderr)
             run.stderr_paused = chunk != b""
 
-    def _exited(self, camera: CameraBook, run: Run) -> None:
+    def _exited(self, camera: WatchedCamera, run: Run) -> None:
         # Not yet reaped: its times can still be read.
         cpu_s = process_usage(run.process.pid).cpu_s
         exit_code = run.process.reap()
         self._cpu_s_of_ended += cpu_s
         self._loop.guarded(partial(self._drain, camera, run))
         self._release(run)
-        self._end(camera, run.number, self._judge(run, exit_code))
+        self._end(camera, self._judge(run, exit_code))
 
-    def _drain(self, camera: CameraBook, run: Run) -> None:
+    def _drain(self, camera: WatchedCamera, run: Run) -> None:
         while chunk := read_pipe(run.process.stdout):
             self._take_list(camera, run, chunk)
         for _ in range(_DRAIN_READS):
@@ -443,7 +442,7 @@ class RunWatcher:
         run.process.close()
         del self._live[run.process.pid]
 
-    def _judge(self, run: Run, exit_code: int) -> Ended:
+    def _judge(self, run: Run, exit_code: int) -> RunExit:
         if run.grown():
             run.grew_s = self._clock.monotonic()
         end = RunEnd(
@@ -457,11 +456,18 @@ class RunWatcher:
         )
         cause = classify(end)
         text = "stopped" if cause is None else message(cause, end)
-        return Ended(run.clock.now(), cause, text, recorded=run.wrote_media, tail=run.tail())
+        return RunExit(
+            run=run.number,
+            at=run.clock.now(),
+            cause=cause,
+            message=text,
+            recorded=run.wrote_media,
+            open_segment=run.open_segment(),
+        )
 
-    def _end(self, camera: CameraBook, number: int, end: Ended) -> None:
-        camera.ended[number] = end
-        camera.listener.ended(number, end)
+    def _end(self, camera: WatchedCamera, run_exit: RunExit) -> None:
+        camera.ended[run_exit.run] = run_exit
+        camera.listener.ended(run_exit)
 
     # Looking at all of them
 
@@ -479,7 +485,7 @@ class RunWatcher:
             self._resume_stderr(self._live[pid][1])
         self._talked.clear()
 
-    def _look(self, camera: CameraBook, run: Run, now: float, offset_s: float) -> None:
+    def _look(self, camera: WatchedCamera, run: Run, now: float, offset_s: float) -> None:
         if run.kill_at_s is not None and now >= run.kill_at_s:
             run.kill_at_s = None
             run.process.signal(signal.SIGKILL)
@@ -494,14 +500,14 @@ class RunWatcher:
             run.overdue_told = True
             camera.listener.overdue(run.number)
 
-    def _note_growth(self, camera: CameraBook, run: Run) -> None:
+    def _note_growth(self, camera: WatchedCamera, run: Run) -> None:
         run.grew_s = self._clock.monotonic()
         if not run.recording:
             run.recording = True
             run.opened_s = run.grew_s
             camera.listener.recording(run.number, run.clock.now())
 
-    def _judge_silence(self, camera: CameraBook, run: Run, now: float) -> None:
+    def _judge_silence(self, camera: WatchedCamera, run: Run, now: float) -> None:
         patience_s = self._patience.stall_s if run.wrote_media else self._patience.start_s
         if now - run.grew_s < patience_s:
             return

@@ -18,10 +18,11 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from streamwarden.actors.messages import LastError, LastSegment, RecorderState, StreamStatus
+from streamwarden.actors.messages import LastError, RecorderState, StreamStatus
 from streamwarden.actors.ops import StreamingSummary, TreeNode
 from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, UserId
 from streamwarden.http.operations import Content, Media
+from streamwarden.model import LastSegment
 from streamwarden.recordings.exports import Export, ExportState
 from streamwarden.supervision import ChildInfo
 

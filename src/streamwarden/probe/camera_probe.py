@@ -17,7 +17,7 @@ from statistics import median_low
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from streamwarden.actors.spawning import AUDIO_WAYS
+from streamwarden.actors.spawning import AUDIO_MODES
 from streamwarden.auth.rtsp_urls import redact
 from streamwarden.ffmpeg.command import require_setpriv
 from streamwarden.ffmpeg.jobs import JobRunner
@@ -201,7 +201,7 @@ def probe_camera(
             sampler = Sampler(
                 jobs, ffmpeg=ffmpeg, folder=Path(folder), starts_within_s=starts_within_s
             )
-            sample = sampler.take(url.with_login(), seconds=seconds, ways=AUDIO_WAYS)
+            sample = sampler.take(url.with_login(), seconds=seconds, ways=AUDIO_MODES)
     finally:
         jobs.close()
     return report(url, ProbeSample(named, sample, seconds, distrust))

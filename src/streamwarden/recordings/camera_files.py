@@ -1,11 +1,7 @@
-"""Where files meet rows: a camera's folder, its ledger on disk, and the journal of the index.
+"""A camera's folder, its ledger on disk, and its rows on their way to the index.
 
-Composition level: it joins ``media`` (files) and ``storage`` (rows) behind the actors' Protocols.
-
-
-What is noted of a camera in ``.live``, beside the files in progress: its last run, and its ledger.
-
-Where stored segments end by their rows: what a ledger that was lost is made again from.
+Everything that a recorder writes goes through here: a segment first to its final place
+(``segment_store``), then as a row to the journal, then into the ledger file.
 """
 
 from __future__ import annotations
@@ -13,51 +9,269 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
 
-from streamwarden.actors.messages import LastSegment
-from streamwarden.actors.ports import CannotStore, FinishedSegment, OpenedFolder, StoredSegment
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
-from streamwarden.model import Cause, Gap, Segment
+from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.model import Cause, Gap, LastSegment, Segment
 from streamwarden.paths import LIVE, segment_id
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.durable import replace_file
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
 from streamwarden.recordings.live import LiveIndex
-from streamwarden.recordings.segment_store import CameraStore, Leftover, StoredFile
-from streamwarden.storage.journal import Entry, Journal
+from streamwarden.recordings.segment_store import SegmentStore
+from streamwarden.storage.journal import Journal
+from streamwarden.storage.recording_index import SegmentRepository
 
 log = structlog.get_logger(__name__)
 
-
 _LEDGER: Final = "ledger.json"
-
-
 _RUN: Final = "run"
+_MIN_FREE_BYTES: Final = 16 * 1024 * 1024
+"""Below this much free space a new run would only fail."""
+_SEAM: Final = timedelta(seconds=2)
+_OVERLAP: Final = timedelta(seconds=10)
+_JOURNAL_ROWS: Final = 1_000
+_INDEX_RETRY_S: Final = 60.0
+"""After the index failed to answer it is not asked for this long: hundreds of cameras would each wait."""
 
 
-class CameraNotes:
-    """One camera's notes. Blocking; raises OSError where the disk refuses.
+class CannotStore(Exception):
+    """A segment, a folder or the ledger could not be written. Nothing is lost; try again."""
 
-    ``last`` is the newest segment that was stored, and is kept with the ledger.
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFolder:
+    """A camera's folder as found at the start of its recorder.
+
+    ``first_time`` since the server's start; ``alive_until`` is when the previous server was last known
+    to be alive. ``rebuilt`` when the ledger could not be read, after a loss of power for instance: it
+    then reaches to the end of the last stored segment.
     """
 
-    def __init__(self, record_root: Path, camera_id: UUID, store: CameraStore) -> None:
-        self._record_root = record_root
-        self._camera_id = camera_id
-        self._store = store
-        self.last: LastSegment | None = None
+    ledger: Ledger
+    last_segment: LastSegment | None
+    last_run: int
+    first_time: bool
+    alive_until: datetime | None
+    rebuilt: bool = False
 
-    def run(self) -> int:
-        """Return the camera's last run, by the files' names where the note is gone."""
+
+class IndexedEnds:
+    """Ends of stored segments by their rows, for rebuilding a lost ledger.
+
+    Blocking, a few seconds at most. Any thread.
+    """
+
+    def __init__(self, *, journal: Journal, segments: SegmentRepository, clock: Clock) -> None:
+        self._journal = journal
+        self._segments = segments
+        self._clock = clock
+        self._ask_at_s = clock.monotonic()
+
+    def end_of(self, camera_id: UUID, segment_id: UUID) -> datetime | None:
+        """Return where a segment ends; None where no row is known, or Postgres is away."""
+        # The journal first: that is the way a row moves, so it is seen at least once.
+        for entry in self._journal.take(_JOURNAL_ROWS).entries:
+            if isinstance(entry, Segment) and entry.id == segment_id:
+                return entry.ended_at
+        if self._clock.monotonic() < self._ask_at_s:
+            return None
+        try:
+            row = self._segments.get(camera_id, segment_id)
+        except Unavailable as error:
+            self._ask_at_s = self._clock.monotonic() + _INDEX_RETRY_S
+            log.warning("ends_by_media", reason=str(error))
+            return None
+        return None if row is None else row.ended_at
+
+
+class CameraFileStore:
+    """All cameras' folders under one record root. Any thread.
+
+    ``writer`` is the user id that FFmpeg writes under, where that is not the server's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        journal: Journal,
+        metrics: RecordingMetrics,
+        clock: Clock,
+        alive_until: datetime | None,
+        indexed_ends: IndexedEnds,
+        writer: int | None = None,
+    ) -> None:
+        self.record_root = record_root
+        self.journal = journal
+        self.metrics = metrics
+        self.clock = clock
+        self.alive_until = alive_until
+        self.indexed_ends = indexed_ends
+        self.writer = writer
+        self.live = LiveIndex(clock)
+        self._cameras: dict[UUID, CameraFiles] = {}
+        self._lock = threading.Lock()
+
+    def camera(self, camera_id: UUID, owner: str) -> CameraFiles:
+        """Return a camera's files; one object per camera and owner.
+
+        Raises:
+            ValueError: the owner cannot be a folder's name.
+        """
+        with self._lock:
+            known = self._cameras.get(camera_id)
+            if known is None or known.owner != owner:
+                known = self._cameras[camera_id] = CameraFiles(self, camera_id, owner)
+            return known
+
+    def forget(self, camera_id: UUID) -> None:
+        """Drop a camera from memory; its files stay."""
+        with self._lock:
+            self._cameras.pop(camera_id, None)
+        self.live.forget(camera_id)
+
+
+class CameraFiles:
+    """One camera's files. Blocking; one call at a time.
+
+    Every method raises ``CannotStore`` where the disk refuses.
+    """
+
+    def __init__(self, all_files: CameraFileStore, camera_id: UUID, owner: str) -> None:
+        self.owner = owner
+        self._all = all_files
+        self._camera_id = camera_id
+        self._store = SegmentStore(all_files.record_root, owner, camera_id, writer=all_files.writer)
+        self._opened = False
+        self._last: LastSegment | None = None
+        self._counted = (0, -1)
+
+    def open(self, live_runs: Collection[int]) -> OpenedFolder:
+        """Make the folder, store what earlier runs have left, and read the ledger."""
+        with _disk_errors():
+            self._store.prepare()
+            kept = self._ledger_on_disk()
+            ledger = self._rebuilt_ledger() if kept is None else kept
+            last_run = self._last_run_of_all_owners()
+            for leftover in list(self._store.leftovers(live_runs)):
+                ledger = self._store_leftover(leftover, ledger)
+                last_run = max(last_run, leftover.run)
+            self._write_run(max(last_run, *live_runs, 0))
+        self._all.live.opened(self._camera_id, self._store.live)
+        first_time, self._opened = not self._opened, True
+        return OpenedFolder(
+            ledger=ledger,
+            last_segment=self._last,
+            last_run=last_run,
+            first_time=first_time,
+            alive_until=self._all.alive_until if first_time else None,
+            rebuilt=kept is None,
+        )
+
+    def read_ledger(self) -> Ledger:
+        """Return the ledger on disk; nothing is changed."""
+        with _disk_errors():
+            kept = self._ledger_on_disk()
+            return self._rebuilt_ledger() if kept is None else kept
+
+    def next_run(self) -> tuple[Path, int]:
+        """Return the folder to record in and the next run's number, already written to disk."""
+        with _disk_errors():
+            self._store.prepare()
+            free = os.statvfs(self._store.live)
+            if free.f_bavail * free.f_frsize < _MIN_FREE_BYTES:
+                raise CannotStore(Cause.DISK_FULL, "no space is left under the record root")
+            run = self._last_run() + 1
+            self._write_run(run)
+        return self._store.live, run
+
+    def publish(self, segment: ClosedSegment) -> Segment | None:
+        """Store a segment and hand its row to the journal; None when nothing of it can be played."""
+        with _disk_errors():
+            try:
+                row = self._store.publish(segment)
+            except FileNotFoundError:
+                log.exception("segment_vanished", camera=str(self._camera_id), run=segment.run)
+                return None
+            except FileExistsError:
+                # Another file has its name. It is neither overwritten nor thrown away, and the
+                # segments after it must not wait for ever.
+                log.exception("segment_set_aside", camera=str(self._camera_id), run=segment.run)
+                self._store.set_aside(segment.run, segment.number)
+                return None
+            if row is None:
+                return None
+            # Viewers of the live window still know the file by the name that it was open under.
+            self._all.live.finished(
+                self._camera_id,
+                segment.run,
+                segment.number,
+                path=self._all.record_root / row.path,
+                started_at=row.started_at,
+                ended_at=row.ended_at,
+            )
+            self._all.journal.append([row], self._all.clock.now())
+        self._count(row)
+        self._last = LastSegment(
+            started_at=row.started_at, ended_at=row.ended_at, size_bytes=row.size_bytes
+        )
+        return row
+
+    def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
+        """Hand changed gaps to the journal, then write the ledger."""
+        with _disk_errors():
+            if changes:
+                rows = [self._gap_row(change) for change in changes]
+                self._all.journal.append(rows, self._all.clock.now())
+            replace_file(self._store.live / _LEDGER, encode_ledger(ledger, self._last))
+
+    # Leftovers of earlier runs
+
+    def _store_leftover(self, leftover: ClosedSegment, ledger: Ledger) -> Ledger:
+        row = self.publish(self._joined(leftover, ledger))
+        log.info(
+            "leftover_salvaged", camera=str(self._camera_id), run=leftover.run, kept=row is not None
+        )
+        if row is None:
+            return ledger
+        ledger, changes = gap_ledger.stored(ledger, row.started_at, row.ended_at)
+        self.write_ledger(ledger, changes)
+        return ledger
+
+    def _joined(self, leftover: ClosedSegment, ledger: Ledger) -> ClosedSegment:
+        """Return a leftover with its start where the segment before it ends, if its media agree."""
+        began, covered_until = self._store.media_start(leftover), ledger.covered_until
+        if began is None or covered_until is None:
+            return leftover
+        earliest = covered_until - _OVERLAP
+        if abs(began - covered_until) < _SEAM:
+            started_at = covered_until
+        elif began < earliest < leftover.ended_at:
+            # Runs overlap by a moment; time stamps that jump must not date a leftover hours back.
+            started_at = earliest
+        else:
+            return leftover
+        return replace(leftover, started_at=started_at)
+
+    # Notes beside the files: the last run's number, and the ledger
+
+    def _last_run(self) -> int:
         try:
             return int((self._store.live / _RUN).read_text())
         except FileNotFoundError:
@@ -66,23 +280,19 @@ class CameraNotes:
             log.warning("run_number_unreadable", camera=str(self._camera_id))
             return self._store.newest_run()
 
-    def run_of_all_owners(self) -> int:
-        """Return the camera's last run under whatever owner.
+    def _last_run_of_all_owners(self) -> int:
+        # A run number belongs to the camera: a new owner's must not meet the rows of the last one's.
+        notes = self._all.record_root.glob(f"*/{self._camera_id}/{LIVE}/{_RUN}")
+        texts = (path.read_text() for path in notes)
+        return max(self._last_run(), *(int(text) for text in texts if text.isdecimal()), 0)
 
-        A run number belongs to the camera: a new owner's must not meet the rows of the last one's.
-        """
-        files = self._record_root.glob(f"*/{self._camera_id}/{LIVE}/{_RUN}")
-        texts = (path.read_text() for path in files)
-        return max(self.run(), *(int(text) for text in texts if text.isdecimal()), 0)
-
-    def write_run(self, run: int) -> None:
-        """Note a run's number."""
+    def _write_run(self, run: int) -> None:
         replace_file(self._store.live / _RUN, str(run).encode())
 
-    def ledger(self) -> Ledger | None:
-        """Return the ledger as it was left, None where it cannot be read or is gone."""
+    def _ledger_on_disk(self) -> Ledger | None:
+        """Return the ledger as it was left, None where it is unreadable or lost."""
         try:
-            ledger, self.last = decode_ledger((self._store.live / _LEDGER).read_bytes())
+            ledger, self._last = decode_ledger((self._store.live / _LEDGER).read_bytes())
         except FileNotFoundError:
             if self._store.newest() is None:
                 return Ledger()
@@ -93,319 +303,45 @@ class CameraNotes:
         log.warning("ledger_unreadable", camera=str(self._camera_id))
         return None
 
-    def write_ledger(self, ledger: Ledger) -> None:
-        """Write the ledger, and the newest segment with it."""
-        replace_file(self._store.live / _LEDGER, encode_ledger(ledger, self.last))
+    def _rebuilt_ledger(self) -> Ledger:
+        """Return a ledger that reaches to the end of the newest stored file, without a gap."""
+        if (newest := self._store.newest()) is None:
+            return Ledger()
+        row_id = segment_id(self._camera_id, newest.run, newest.number)
+        indexed = self._all.indexed_ends.end_of(self._camera_id, row_id)
+        return Ledger(covered_until=indexed or self._store.end_by_media(newest))
 
-
-_ROOM_BYTES: Final = 16 * 1024 * 1024
-"""Below this much free space a new run would only fail."""
-
-
-MAX_MEDIA_MS: Final = 2**31 - 1
-"""What the index can hold; a camera whose time stamps jump may claim more."""
-
-
-_SEAM: Final = timedelta(seconds=2)
-
-
-_OVERLAP: Final = timedelta(seconds=10)
-
-
-class StoredCounter(Protocol):
-    """Counts what is stored."""
-
-    def segment_stored(
-        self, camera: str, *, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
-    ) -> None:
-        """A segment is on disk and in the journal."""
-
-
-class Archive:
-    """All cameras' folders under one record root. Any thread.
-
-    ``writer`` is the user id that FFmpeg writes under, where that is not the server's own.
-    ``indexed_end`` says where a camera's segment ends by the index, None where that does not say.
-    """
-
-    def __init__(
-        self,
-        *,
-        record_root: Path,
-        journal: Journal,
-        counter: StoredCounter,
-        clock: Clock,
-        alive_until: datetime | None,
-        indexed_end: Callable[[UUID, UUID], datetime | None],
-        writer: int | None = None,
-    ) -> None:
-        self.writer = writer
-        self.indexed_end = indexed_end
-        self.record_root = record_root
-        self.journal = journal
-        self.counter = counter
-        self.clock = clock
-        self.alive_until = alive_until
-        self.shelf = LiveIndex(clock)
-        self._cameras: dict[UUID, CameraFiles] = {}
-        self._lock = threading.Lock()
-
-    def camera(self, camera_id: UUID, owner: str) -> CameraFiles:
-        """Return a camera's files; one object per camera and owner."""
-        with self._lock:
-            known = self._cameras.get(camera_id)
-            if known is None or known.owner != owner:
-                known = self._cameras[camera_id] = CameraFiles(self, camera_id, owner)
-            return known
-
-    def forget(self, camera_id: UUID) -> None:
-        """Drop what is kept in memory of a camera; its files stay."""
-        with self._lock:
-            self._cameras.pop(camera_id, None)
-        self.shelf.forget(camera_id)
-
-
-class CameraFiles:
-    """One camera's files (the actors' ``CameraArchive``). Blocking; one call at a time."""
-
-    def __init__(self, archive: Archive, camera_id: UUID, owner: str) -> None:
-        self.owner = owner
-        self._archive = archive
-        self._camera_id = camera_id
-        self._store = CameraStore(archive.record_root, owner, camera_id, writer=archive.writer)
-        self._opened = False
-        self._notes = CameraNotes(archive.record_root, camera_id, self._store)
-        self._counted = (0, -1)
-
-    def open(self, live_runs: Collection[int]) -> OpenedFolder:
-        """Make the folder, store what earlier runs have left, and read the ledger."""
-        with refusals():
-            self._store.prepare()
-            kept = self._notes.ledger()
-            ledger = self._rebuilt_ledger() if kept is None else kept
-            last_run = self._notes.run_of_all_owners()
-            for leftover in list(self._store.leftovers(live_runs)):
-                ledger = self._store_leftover(leftover, ledger)
-                last_run = max(last_run, leftover.run)
-            self._notes.write_run(max(last_run, *live_runs, 0))
-        self._archive.shelf.opened(self._camera_id, self._store.live)
-        first_time, self._opened = not self._opened, True
-        return OpenedFolder(
-            ledger=ledger,
-            last_segment=self._notes.last,
-            last_run=last_run,
-            first_time=first_time,
-            alive_until=self._archive.alive_until if first_time else None,
-            rebuilt=kept is None,
-        )
-
-    def books(self) -> Ledger:
-        """Read the ledger, and touch nothing."""
-        with refusals():
-            kept = self._notes.ledger()
-            return self._rebuilt_ledger() if kept is None else kept
-
-    def next_run(self) -> tuple[Path, int]:
-        """Return the folder to record in and the next run's number, already noted on disk."""
-        with refusals():
-            self._store.prepare()
-            free = os.statvfs(self._store.live)
-            if free.f_bavail * free.f_frsize < _ROOM_BYTES:
-                raise CannotStore(Cause.DISK_FULL, "no space is left under the record root")
-            run = self._notes.run() + 1
-            self._notes.write_run(run)
-        return self._store.live, run
-
-    def store(self, segment: FinishedSegment) -> StoredSegment | None:
-        """Sync, rename and journal a segment; None when nothing of it can be played."""
-        with refusals():
-            try:
-                file = self._place(segment)
-            except FileNotFoundError:
-                log.exception("segment_vanished", camera=str(self._camera_id), run=segment.run)
-                return None
-            except FileExistsError:
-                # Somebody else's file has its name. Nothing is overwritten, nothing thrown away, and
-                # what comes after it must not wait for ever.
-                log.exception("segment_set_aside", camera=str(self._camera_id), run=segment.run)
-                self._store.set_aside(segment.run, segment.number)
-                return None
-            if file is None:
-                return None
-            self._show(segment, file)
-            self._journal_segment(segment, file)
-        stored = StoredSegment(
-            started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
-        )
-        self._notes.last = LastSegment(
-            started_at=file.started_at, ended_at=file.ended_at, size_bytes=file.size_bytes
-        )
-        return stored
-
-    def note(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
-        """Write the ledger and hand changed gaps to the journal."""
-        with refusals():
-            if changes:
-                self._append([self._gap_row(change) for change in changes])
-            self._notes.write_ledger(ledger)
-
-    def _place(self, segment: FinishedSegment) -> StoredFile | None:
-        if segment.torn or segment.started_at is None:
-            return self._store.salvage(
-                run=segment.run,
-                number=segment.number,
-                started_at=segment.started_at,
-                ended_at=segment.ended_at,
-            )
-        return self._store.publish(
-            run=segment.run,
-            number=segment.number,
-            started_at=segment.started_at,
-            ended_at=segment.ended_at,
-        )
-
-    def _show(self, segment: FinishedSegment, file: StoredFile) -> None:
-        """Keep a file findable for those who watch it under the name that it was open by."""
-        self._archive.shelf.finished(
-            self._camera_id,
-            segment.run,
-            segment.number,
-            path=self._archive.record_root / file.path,
-            started_at=file.started_at,
-            ended_at=file.ended_at,
-        )
-
-    def _store_leftover(self, leftover: Leftover, ledger: Ledger) -> Ledger:
-        torn = FinishedSegment(
-            run=leftover.run,
-            number=leftover.number,
-            started_at=self._seam(leftover, ledger),
-            ended_at=leftover.ended_at,
-            torn=True,
-        )
-        stored = self.store(torn)
-        log.info(
-            "leftover_salvaged", camera=str(self._camera_id), run=leftover.run, kept=bool(stored)
-        )
-        if stored is None:
-            return ledger
-        ledger, changes = book.stored(ledger, stored.started_at, stored.ended_at)
-        self.note(ledger, changes)
-        return ledger
-
-    def _seam(self, leftover: Leftover, ledger: Ledger) -> datetime | None:
-        """Return where a leftover starts by what was stored before it; None where that is no help."""
-        began, covered_until = self._store.began(leftover), ledger.covered_until
-        if began is None or covered_until is None:
-            return None
-        if abs(began - covered_until) < _SEAM:
-            return covered_until
-        # Runs overlap by a moment; time stamps that jump must not date a leftover hours back.
-        earliest = covered_until - _OVERLAP
-        return earliest if began < earliest < leftover.ended_at else None
-
-    def _journal_segment(self, segment: FinishedSegment, file: StoredFile) -> None:
-        row = Segment(
-            id=segment_id(self._camera_id, segment.run, segment.number),
-            camera_id=self._camera_id,
-            owner=self.owner,
-            run=segment.run,
-            number=segment.number,
-            started_at=file.started_at,
-            ended_at=file.ended_at,
-            media_ms=min(file.media_ms, MAX_MEDIA_MS),
-            size_bytes=file.size_bytes,
-            path=file.path,
-            salvaged=segment.torn,
-            digest=file.digest,
-            init_bytes=file.init_bytes,
-        )
-        self._append([row])
-        if (segment.run, segment.number) > self._counted:
-            # An incarnation that adopts a run may be told of a segment that is already counted.
-            self._counted = (segment.run, segment.number)
-            self._archive.counter.segment_stored(
-                str(self._camera_id),
-                media_s=file.media_ms / 1000,
-                wall_s=(file.ended_at - file.started_at).total_seconds(),
-                size_bytes=file.size_bytes,
-                ended_at_ts=file.ended_at.timestamp(),
-            )
+    # Rows and counters
 
     def _gap_row(self, change: GapChange) -> Gap:
-        ended_at = change.started_at if change.void else change.ended_at
         return Gap(
             id=change.id,
             camera_id=self._camera_id,
             started_at=change.started_at,
-            ended_at=ended_at,
+            ended_at=change.started_at if change.retracted else change.ended_at,
             cause=change.cause,
         )
 
-    def _append(self, rows: Sequence[Entry]) -> None:
-        self._archive.journal.append(rows, self._archive.clock.now())
-
-    def _rebuilt_ledger(self) -> Ledger:
-        """Return what the newest file and its row say: until when there is something, and of no gap."""
-        if (newest := self._store.newest()) is None:
-            return Ledger()
-        row_id = segment_id(self._camera_id, newest.run, newest.number)
-        indexed = self._archive.indexed_end(self._camera_id, row_id)
-        return Ledger(covered_until=indexed or self._store.end_by_media(newest))
+    def _count(self, row: Segment) -> None:
+        # An incarnation that adopts a run may store a segment again that is already counted.
+        if (row.run, row.number) <= self._counted:
+            return
+        self._counted = (row.run, row.number)
+        self._all.metrics.segment_stored(
+            str(self._camera_id),
+            media_s=row.media_ms / 1000,
+            wall_s=(row.ended_at - row.started_at).total_seconds(),
+            size_bytes=row.size_bytes,
+            ended_at_ts=row.ended_at.timestamp(),
+        )
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn the disk's refusals into ``CannotStore``, with the cause that they stand for."""
+def _disk_errors() -> Iterator[None]:
+    """Raise the disk's errors as ``CannotStore``, with the cause that they stand for."""
     try:
         yield
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         cause = Cause.DISK_FULL if full else Cause.NOT_WRITABLE
         raise CannotStore(cause, error.strerror or type(error).__name__) from error
-
-
-_LOOKED_AT: Final = 1_000
-
-
-_QUIET_S: Final = 60.0
-"""An index that has not answered is not asked for this long: recording waits for it once, not for
-each of hundreds of cameras."""
-
-
-class Segments(Protocol):
-    """The table of segments."""
-
-    def get(self, camera_id: UUID, segment_id: UUID, /) -> Segment | None:
-        """Return the segment."""
-
-
-class IndexedEnds:
-    """Asks the journal, then the index. Blocking, a few seconds at most. Any thread."""
-
-    def __init__(self, *, journal: Journal, segments: Segments, clock: Clock) -> None:
-        self._journal = journal
-        self._segments = segments
-        self._clock = clock
-        self._ask_at_s = clock.monotonic()
-
-    def end_of(self, camera_id: UUID, segment_id: UUID) -> datetime | None:
-        """Return where a segment ends; None where no row is known, or Postgres is away."""
-        rows = self._rows(camera_id, segment_id)
-        return next((row.ended_at for row in rows if row.id == segment_id), None)
-
-    def _rows(self, camera_id: UUID, segment_id: UUID) -> Iterator[Segment]:
-        # In the order in which a row moves, so that it is seen at least once.
-        for entry in self._journal.take(_LOOKED_AT).entries:
-            if isinstance(entry, Segment):
-                yield entry
-        if self._clock.monotonic() < self._ask_at_s:
-            return
-        try:
-            row = self._segments.get(camera_id, segment_id)
-        except Unavailable as error:
-            self._ask_at_s = self._clock.monotonic() + _QUIET_S
-            log.warning("ends_by_media", reason=str(error))
-            return
-        if row is not None:
-            yield row

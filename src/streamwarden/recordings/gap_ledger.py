@@ -1,14 +1,14 @@
 """The ledger of gaps: what was wanted and not recorded, as pure functions over a small state.
 
 Segments and gaps together cover every wanted second. ``covered_until`` is how far they do; an open gap
-reaches from there to the present. A gap is opened with what is known and its cause split where a new
-one takes over; ``starting`` alone is renamed, for it was only a guess.
+reaches from there to the present. A gap opens with the cause that is known; where another cause takes
+over, it is split. ``starting`` alone is renamed, for it was only a guess.
 
-A run that its successor relieves ends after that one has stored segments, frozen ones 4 s after. What
-it had recorded then lies within a gap that is closed already: the gap gives way to what is left of it.
+In a make-before-break the old run ends last. Its final segment may then fall into a gap that is already
+closed; the segment is subtracted from that gap.
 
-
-A camera's ledger as it stands in a file: small, replaced as a whole, readable by people.
+On disk the ledger is a small JSON file (``.live/ledger.json``), replaced as a whole, with the newest
+segment beside it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from streamwarden.actors.messages import LastSegment
 from streamwarden.clock import rfc3339
-from streamwarden.model import Cause
+from streamwarden.model import Cause, LastSegment
 
 _SEAM: Final = timedelta(milliseconds=500)
 """A hole between two segments up to this long is rounding, not a loss."""
 
 
 _LATE: Final = timedelta(seconds=120)
-"""A segment comes at most so late; gaps that ended longer ago are final."""
+"""A segment comes at most this late; gaps that ended longer ago are final."""
 
 
 _REMEMBERED: Final = 32
@@ -45,23 +44,23 @@ class OpenGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapChange:
-    """What is to be written of a gap.
+    """A change of one gap, to be written to the index.
 
-    ``void``: segments turned out to cover it. ``rest``: it is what was left of one that was void,
-    so its seconds have been counted already.
+    ``retracted``: segments turned out to cover it. ``remainder``: what was left of a retracted gap, so
+    its seconds have been counted already.
     """
 
     id: UUID
     started_at: datetime
     ended_at: datetime | None
     cause: Cause
-    void: bool = False
-    rest: bool = False
+    retracted: bool = False
+    remainder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedGap:
-    """A gap that ended a short while ago."""
+    """A gap that ended recently, so that a late segment can still be subtracted from it."""
 
     id: UUID
     started_at: datetime
@@ -71,7 +70,7 @@ class ClosedGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """Where one camera's record stands. ``covered_until`` is None while nothing is wanted."""
+    """State of one camera's ledger. ``covered_until`` is None while nothing is wanted."""
 
     covered_until: datetime | None = None
     gap: OpenGap | None = None
@@ -89,7 +88,7 @@ def wanted(ledger: Ledger, at: datetime) -> Step:
 
 
 def resumed(ledger: Ledger, *, alive_until: datetime | None, at: datetime) -> Step:
-    """The server has come back: what is missing since it was last alive was its own doing."""
+    """The server has restarted: what is missing since it was last alive has the cause server_down."""
     if ledger.covered_until is None:
         return wanted(ledger, at)
     if ledger.gap is None:
@@ -119,7 +118,7 @@ def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
     covered_until = ledger.covered_until
     if covered_until is None:
         return ledger, ()
-    ledger, mended = _give_way(ledger, started_at, ended_at)
+    ledger, mended = _subtract(ledger, started_at, ended_at)
     following, changes = _stored(ledger, covered_until, started_at, ended_at)
     return _forget(following), (*mended, *changes)
 
@@ -130,7 +129,7 @@ def _stored(
     gap = ledger.gap
     following = replace(ledger, covered_until=max(covered_until, ended_at))
     if gap is None and started_at - covered_until > _SEAM:
-        # Every loss opens a gap; this one was not seen by anybody, which is a defect worth a row.
+        # Every loss opens a gap; a loss that nothing reported is a bug, and worth a row.
         missed = OpenGap(id=uuid4(), started_at=covered_until, cause=Cause.INTERNAL)
         return _closed(following, missed, started_at), (_change(missed, ended_at=started_at),)
     if gap is None:
@@ -138,8 +137,8 @@ def _stored(
     if ended_at <= gap.started_at:
         return ledger, ()
     if started_at <= gap.started_at:
-        void = _change(gap, ended_at=gap.started_at, void=True)
-        return replace(following, gap=None), (void,)
+        retracted = _change(gap, ended_at=gap.started_at, retracted=True)
+        return replace(following, gap=None), (retracted,)
     return _closed(following, gap, started_at), (_change(gap, ended_at=started_at),)
 
 
@@ -156,30 +155,30 @@ def _forget(ledger: Ledger) -> Ledger:
     return replace(ledger, closed=tuple(gap for gap in ledger.closed if gap.ended_at > since))
 
 
-def _give_way(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
-    """Take a segment that came late out of the gaps that were closed over it."""
+def _subtract(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
+    """Subtract a late segment from the gaps that were closed over it."""
     kept: list[ClosedGap] = []
     changes: list[GapChange] = []
     for gap in ledger.closed:
         if ended_at <= gap.started_at or started_at >= gap.ended_at:
             kept.append(gap)
             continue
-        changes.append(_rewritten(gap, void=True))
+        changes.append(_rewritten(gap, retracted=True))
         for begin, end in ((gap.started_at, started_at), (ended_at, gap.ended_at)):
             if begin < end:
                 kept.append(replace(gap, id=uuid4(), started_at=begin, ended_at=end))
-                changes.append(_rewritten(kept[-1], rest=True))
+                changes.append(_rewritten(kept[-1], remainder=True))
     return replace(ledger, closed=tuple(kept)), tuple(changes)
 
 
-def _rewritten(gap: ClosedGap, *, void: bool = False, rest: bool = False) -> GapChange:
+def _rewritten(gap: ClosedGap, *, retracted: bool = False, remainder: bool = False) -> GapChange:
     return GapChange(
         id=gap.id,
         started_at=gap.started_at,
-        ended_at=gap.started_at if void else gap.ended_at,
+        ended_at=gap.started_at if retracted else gap.ended_at,
         cause=gap.cause,
-        void=void,
-        rest=rest,
+        retracted=retracted,
+        remainder=remainder,
     )
 
 
@@ -194,7 +193,7 @@ def clock_stepped(ledger: Ledger, started_at: datetime) -> Step:
 
 
 def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -> Step:
-    """From ``at`` on nothing is wanted; what the last segment lacks up to there is ``missing``."""
+    """From ``at`` on nothing is wanted; a hole before ``at`` has the cause ``missing``."""
     if ledger.covered_until is None:
         return ledger, ()
     gap = ledger.gap
@@ -206,7 +205,7 @@ def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -
 
 
 def opened(gap: OpenGap) -> GapChange:
-    """Return what is to be known of a gap that is open."""
+    """Return the change that opens ``gap``."""
     return _change(gap)
 
 
@@ -215,22 +214,28 @@ def _open(ledger: Ledger, started_at: datetime, cause: Cause) -> Step:
     return replace(ledger, gap=gap), (_change(gap),)
 
 
-def _change(gap: OpenGap, *, ended_at: datetime | None = None, void: bool = False) -> GapChange:
+def _change(
+    gap: OpenGap, *, ended_at: datetime | None = None, retracted: bool = False
+) -> GapChange:
     return GapChange(
-        id=gap.id, started_at=gap.started_at, ended_at=ended_at, cause=gap.cause, void=void
+        id=gap.id,
+        started_at=gap.started_at,
+        ended_at=ended_at,
+        cause=gap.cause,
+        retracted=retracted,
     )
 
 
 def encode_ledger(ledger: Ledger, last: LastSegment | None) -> bytes:
-    """Return what the file is to hold."""
+    """Return the file's content."""
     return json.dumps(_ledger_json(ledger, last)).encode()
 
 
 def decode_ledger(content: bytes) -> tuple[Ledger, LastSegment | None]:
-    """Return what a file holds.
+    """Return the ledger and the newest segment that a file holds.
 
     Raises:
-        ValueError: it is no ledger.
+        ValueError: the content is no ledger.
     """
     try:
         return _parse_ledger(json.loads(content))

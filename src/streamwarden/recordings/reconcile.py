@@ -23,10 +23,10 @@ from streamwarden.model import Cause, Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
-from streamwarden.recordings.camera_files import MAX_MEDIA_MS
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
+from streamwarden.recordings.segment_store import MAX_MEDIA_MS
 from streamwarden.recordings.verify import Finding, FindingKind, Verifier, VerifyOptions, holes
 from streamwarden.storage.journal import read_pending
 from streamwarden.storage.pool import Database, RowsRefused

@@ -1,20 +1,21 @@
-"""A segment's way to its final place: synced, renamed, its folder synced; torn tails cut first.
+"""The way of a closed segment to its final place: synced, renamed, its folder synced.
 
-Only after that may a row speak of it: a row means that the file is whole and on disk
-(``docs/design/0004-stored.md``).
+A torn segment is cut at its last whole fragment first. Only afterwards may a row name the file: a row
+means that the file is whole and on disk (``docs/design/0004-stored.md``).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import to_milliseconds
+from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.model import Segment
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FileSummary, summarise, summarise_boxes, summarise_finished
 from streamwarden.paths import (
@@ -26,37 +27,18 @@ from streamwarden.paths import (
     parse_live,
     parse_stored,
     refuse_symlinks,
+    segment_id,
     stored_name,
 )
-from streamwarden.recordings.durable import Look, make_folder, sync_file, sync_folder
+from streamwarden.recordings.durable import make_folder, sync_file, sync_folder
 
+MAX_MEDIA_MS: Final = 2**31 - 1
+"""The longest media that the index can hold; time stamps that jump may claim more."""
 _DAY_MS: Final = 86_400_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFile:
-    """A whole file in its final place. ``path`` is relative to the record root."""
-
-    path: str
-    started_at: datetime
-    ended_at: datetime
-    media_ms: int
-    size_bytes: int
-    digest: bytes
-    init_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
-    """A file in ``.live`` that no living run writes; ``ended_at`` is its last flush."""
-
-    run: int
-    number: int
-    ended_at: datetime
-
-
-class CameraStore:
-    """One camera's folders. Blocking; one owner of the record root at a time is assumed.
+class SegmentStore:
+    """One camera's folder under the record root. Blocking; one server owns the record root.
 
     ``writer`` is the user id that FFmpeg runs under, where that is not the server's own.
     """
@@ -65,6 +47,8 @@ class CameraStore:
         self, record_root: Path, owner: str, camera_id: UUID, *, writer: int | None = None
     ) -> None:
         self._root = record_root
+        self._owner = owner
+        self._camera_id = camera_id
         self._writer = writer
         self._folder = camera_folder(record_root, owner, camera_id)
         self._below_root = self._folder.relative_to(record_root)
@@ -81,93 +65,69 @@ class CameraStore:
         if self._writer is not None:
             os.chown(self.live, self._writer, -1)
 
-    def publish(
-        self, *, run: int, number: int, started_at: datetime, ended_at: datetime
-    ) -> StoredFile | None:
-        """Put a segment that FFmpeg has listed into its final place. Harmless when repeated.
+    def publish(self, segment: ClosedSegment) -> Segment | None:
+        """Move a closed segment to its final place and return its row. Harmless when repeated.
 
-        FFmpeg also lists what it could not write to its end, on a full disk: a torn end is cut, and
-        None returned where nothing is left.
+        A torn segment is cut at its last whole fragment. FFmpeg also lists a segment that it could not
+        write to its end, on a full disk; that is cut as well. None where no fragment is left.
 
         Raises:
-            OSError: the disk refuses; the file is where it was. FileNotFoundError: it is nowhere.
+            OSError: the disk refuses, and the file is where it was. FileNotFoundError: a listed segment
+                is in neither place.
         """
-        # A run's first segment is dated by its media.
-        look = summarise_boxes if number == 0 else summarise_finished
-        return self._publish(look, run, number, started_at, ended_at)
-
-    def salvage(
-        self, *, run: int, number: int, started_at: datetime | None, ended_at: datetime
-    ) -> StoredFile | None:
-        """Cut a torn file at its last whole fragment and publish it; None when it holds none.
-
-        ``started_at`` None means: its media's length before ``ended_at``. Harmless when repeated.
-        """
-        source = self.live / live_name(run, number)
-        if not source.exists():
-            before = self._stored_before(run, number, ended_at)
-            if before is None:
-                return None
-            return self._publish(summarise_boxes, run, number, before.started_at, ended_at)
-        summary = _summary_or_none(source)
-        if summary is None or summary.media_ms == 0:
-            source.unlink()
-            return None
-        if started_at is None:
-            started_at = to_milliseconds(ended_at - _playing_time(summary))
-        return self._publish(summarise_boxes, run, number, started_at, ended_at)
-
-    def _publish(
-        self, look: Look, run: int, number: int, started_at: datetime, ended_at: datetime
-    ) -> StoredFile | None:
         refuse_symlinks(self._root, self.live)
-        source = self.live / live_name(run, number)
-        before = None
-        if not os.path.lexists(source):
-            before = self._stored_before(run, number, ended_at)
-        if before is not None:
-            started_at = before.started_at
-            source = self._folder / stored_name(started_at, run, number)
+        source = self.live / live_name(segment.run, segment.number)
+        salvage = segment.torn or segment.started_at is None
+        stored = None if os.path.lexists(source) else self._stored_before(segment)
+        if stored is not None:
+            source = self._folder / stored_name(stored.started_at, segment.run, segment.number)
+        elif salvage and not source.exists():
+            return None
+        # The first segment of a run is dated by its media, so its boxes are read; a later listed one
+        # is measured by the muxer's own index.
+        look = summarise_boxes if salvage or segment.number == 0 else summarise_finished
         found = sync_file(source, look, ours=self._writer is not None)
-        if found is None:
+        if found is None or (salvage and stored is None and found.summary is None):
             source.unlink()
             return None
         summary = found.summary
-        if number == 0 and before is None and summary is not None:
-            # The list counts the audio's lead as well: the first frame was taken later than that.
-            started_at = max(started_at, to_milliseconds(ended_at - _playing_time(summary)))
-        name = stored_name(started_at, run, number)
+        started_at = _started_at(segment, summary) if stored is None else stored.started_at
+        name = stored_name(started_at, segment.run, segment.number)
         target = self._folder / name
-        if before is None:
+        if stored is None:
             self._move(source, target)
         # Also when repeated: the first time may have failed between the rename and this.
         sync_folder(target.parent)
         sync_folder(self.live)
-        return StoredFile(
-            path=f"{self._below_root}/{name}",
+        return Segment(
+            id=segment_id(self._camera_id, segment.run, segment.number),
+            camera_id=self._camera_id,
+            owner=self._owner,
+            run=segment.run,
+            number=segment.number,
             started_at=started_at,
-            ended_at=ended_at,
+            ended_at=segment.ended_at,
             # A file that FFmpeg calls whole stays findable even if its structure cannot be read.
-            media_ms=summary.media_ms if summary else 0,
+            media_ms=min(summary.media_ms, MAX_MEDIA_MS) if summary else 0,
             size_bytes=found.size_bytes,
+            path=f"{self._below_root}/{name}",
+            salvaged=segment.torn,
             digest=found.digest,
             init_bytes=summary.init_bytes if summary else 0,
         )
 
-    def _stored_before(self, run: int, number: int, ended_at: datetime) -> StoredName | None:
-        """Return what an earlier call has stored: its asker may have failed before the answer."""
-        for day in (ended_at, ended_at - timedelta(days=1)):
+    def _stored_before(self, segment: ClosedSegment) -> StoredName | None:
+        """Return the name under which an earlier call has stored the segment, None if none has."""
+        for day in (segment.ended_at, segment.ended_at - timedelta(days=1)):
             for name in _stored_names(self._folder / f"{day.astimezone(UTC):%Y-%m-%d}"):
-                if (name.run, name.number) == (run, number):
+                if (name.run, name.number) == (segment.run, segment.number):
                     return name
         return None
 
-    def began(self, leftover: Leftover) -> datetime | None:
+    def media_start(self, leftover: ClosedSegment) -> datetime | None:
         """Return when a leftover's media begin, None where it holds none."""
         summary = _summary_or_none(self.live / live_name(leftover.run, leftover.number))
-        if summary is None:
-            return None
-        return leftover.ended_at - _playing_time(summary)
+        return None if summary is None else leftover.ended_at - _playing_time(summary)
 
     def newest_run(self) -> int:
         """Return the highest run number among the camera's files, 0 where there are none."""
@@ -190,15 +150,20 @@ class CameraStore:
 
     def end_by_media(self, name: StoredName) -> datetime:
         """Return where a stored segment ends by its media."""
-        return name.started_at + self._length(name)
+        path = self._folder / stored_name(name.started_at, name.run, name.number)
+        summary = _summary_or_none(path)
+        return name.started_at + (timedelta() if summary is None else _playing_time(summary))
 
     def set_aside(self, run: int, number: int) -> None:
-        """Keep a file that cannot go to its place under a name that nothing here looks for."""
+        """Rename a file whose final name is taken, so that nothing tries to store it again."""
         source = self.live / live_name(run, number)
         source.rename(source.with_suffix(".mp4.aside"))
 
-    def leftovers(self, live_runs: Collection[int]) -> Iterator[Leftover]:
-        """Yield what runs that are gone have left in ``.live``, oldest first."""
+    def leftovers(self, live_runs: Collection[int]) -> Iterator[ClosedSegment]:
+        """Yield the files in ``.live`` that no run of ``live_runs`` writes, oldest first.
+
+        Each ends with its last flush.
+        """
         found = []
         for entry in os.scandir(self.live):
             parsed = parse_live(entry.name)
@@ -207,18 +172,15 @@ class CameraStore:
             modified = datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)
             found.append((parsed, to_milliseconds(modified)))
         for (run, number), ended_at in sorted(found):
-            yield Leftover(run=run, number=number, ended_at=ended_at)
-
-    def _length(self, name: StoredName) -> timedelta:
-        path = self._folder / stored_name(name.started_at, name.run, name.number)
-        summary = _summary_or_none(path)
-        return timedelta() if summary is None else _playing_time(summary)
+            yield ClosedSegment(
+                run=run, number=number, started_at=None, ended_at=ended_at, torn=True
+            )
 
     def _move(self, source: Path, target: Path) -> None:
         refuse_symlinks(self._root, target.parent)
         make_folder(target.parent)
         if target.exists():
-            # Run and number are unique for a camera: somebody else has been here. Overwrite nothing.
+            # Run and number are unique for a camera: this file is not the store's. Overwrite nothing.
             raise FileExistsError(f"{target.name} is already there")
         try:
             source.rename(target)
@@ -229,12 +191,23 @@ class CameraStore:
 
 
 def _stored_names(day: Path) -> list[StoredName]:
-    """Return what the names of a day's segments say; nothing where there is no such day."""
+    """Return the parsed names of a day's segments; an empty list where there is no such day."""
     try:
         names = [parse_stored(day.name, entry.name) for entry in os.scandir(day)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [name for name in names if name is not None]
+
+
+def _started_at(segment: ClosedSegment, summary: FileSummary | None) -> datetime:
+    """Return when a segment began. Where only its media tell: their length before its end."""
+    if summary is None:
+        return segment.started_at or segment.ended_at
+    by_media = to_milliseconds(segment.ended_at - _playing_time(summary))
+    if segment.started_at is None:
+        return by_media
+    # The list counts the audio's lead as well: the first frame of a run was taken later than that.
+    return max(segment.started_at, by_media) if segment.number == 0 else segment.started_at
 
 
 def _summary_or_none(path: Path) -> FileSummary | None:

@@ -152,6 +152,11 @@ class Database:
         """Close every connection and end the pool's threads. A closed database stays closed."""
         self._pool.close()
 
+    def check(self) -> None:
+        """Raise Unavailable unless Postgres answers."""
+        with self.connection():
+            pass
+
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
         """Lend a connection for one transaction: committed at the end, rolled back on an error.

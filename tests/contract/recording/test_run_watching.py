@@ -6,17 +6,16 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 from uuid import UUID
 
 import pytest
 
-from streamwarden.actors.ports import CameraRuns, SpawnOrder
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
-from streamwarden.ffmpeg.watcher import RunWatcher, TokenBucket
+from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher, TokenBucket
 from streamwarden.model import Cause
-from tests.fakes.recording import FakeWatcher, Listener
+from tests.fakes.recording import FakeWatcher
 from tests.integration.media.ear import Ear
 
 CAMERA = UUID(int=5)
@@ -26,16 +25,16 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 class Stage(Protocol):
     """A keeper of runs, and what FFmpeg does in it."""
 
-    def adopt(self, ear: Ear) -> CameraRuns: ...
-    def order(self, run: int) -> SpawnOrder: ...
+    def adopt(self, ear: Ear) -> RunHandle: ...
+    def order(self, run: int) -> RunOrder: ...
     def finish(self, run: int, number: int) -> None: ...
     def crash(self, run: int) -> None: ...
     def obey(self, run: int) -> None: ...
     def close(self) -> None: ...
 
 
-def order(run: int, folder: Path) -> SpawnOrder:
-    return SpawnOrder(
+def order(run: int, folder: Path) -> RunOrder:
+    return RunOrder(
         run=run, url="rtsp://none", segment_seconds=1, folder=folder, audio="copy", probe_s=1.0
     )
 
@@ -45,10 +44,10 @@ class FakeStage:
         self._folder = folder
         self._watcher = FakeWatcher(lambda: NOW)
 
-    def adopt(self, ear: Ear) -> CameraRuns:
-        return self._watcher.adopt(CAMERA, cast("Listener", ear))
+    def adopt(self, ear: Ear) -> RunHandle:
+        return self._watcher.adopt(CAMERA, ear)
 
-    def order(self, run: int) -> SpawnOrder:
+    def order(self, run: int) -> RunOrder:
         return order(run, self._folder)
 
     def finish(self, run: int, number: int) -> None:
@@ -88,10 +87,10 @@ class RealStage:
             argv=stand_in,
         )
 
-    def adopt(self, ear: Ear) -> CameraRuns:
+    def adopt(self, ear: Ear) -> RunHandle:
         return self._watcher.adopt(CAMERA, ear)
 
-    def order(self, run: int) -> SpawnOrder:
+    def order(self, run: int) -> RunOrder:
         path = self._folder / f"told-{run}"
         os.mkfifo(path)
         self._pipes[run] = os.open(path, os.O_RDWR)
@@ -126,14 +125,14 @@ def told(ear: Ear) -> list[tuple[str, int]]:
     return [(name, run) for name, run, _ in ear.told]
 
 
-def recording(stage: Stage, ear: Ear) -> CameraRuns:
+def recording(stage: Stage, ear: Ear) -> RunHandle:
     """Run 1 has listed two segments."""
     runs = stage.adopt(ear)
     runs.spawn(stage.order(1))
     ear.wait("spawned")
     stage.finish(1, 0)
     stage.finish(1, 1)
-    ear.wait("listed", count=2)
+    ear.wait("segment_closed", count=2)
     return runs
 
 
@@ -149,7 +148,14 @@ def test_a_run_is_told_from_its_beginning_to_its_end(stage: Stage) -> None:
     recording(stage, ear)
     stage.crash(1)
     ear.wait("ended")
-    assert ear.names() == ["adopted", "spawned", "recording", "listed", "listed", "ended"]
+    assert ear.names() == [
+        "adopted",
+        "spawned",
+        "recording",
+        "segment_closed",
+        "segment_closed",
+        "ended",
+    ]
 
 
 def test_who_adopts_a_living_run_is_told_what_is_not_settled(stage: Stage) -> None:
@@ -158,9 +164,9 @@ def test_who_adopts_a_living_run_is_told_what_is_not_settled(stage: Stage) -> No
     later = Ear()
     stage.adopt(later)
     later.wait("adopted")
-    assert later.names() == ["spawned", "recording", "listed", "adopted"]
+    assert later.names() == ["spawned", "recording", "segment_closed", "adopted"]
     stage.finish(1, 2)
-    later.wait("listed", count=2)
+    later.wait("segment_closed", count=2)
 
 
 def test_who_adopts_an_ended_run_is_told_of_its_end_until_it_is_forgotten(stage: Stage) -> None:
@@ -188,11 +194,11 @@ def test_who_no_longer_holds_a_camera_commands_nothing_and_hears_nothing(stage: 
     runs.settled(1, 0)
     runs.stop(1)
     stage.finish(1, 2)
-    new.wait("listed", count=3)
+    new.wait("segment_closed", count=3)
     last = Ear()
     stage.adopt(last)
     last.wait("adopted")
-    assert last.names().count("listed") == 3
+    assert last.names().count("segment_closed") == 3
     assert len(old.told) == heard
     assert "ended" not in last.names()
 
@@ -220,10 +226,10 @@ def test_two_runs_of_a_camera_are_told_apart(stage: Stage) -> None:
     runs.spawn(stage.order(2))
     ear.wait("spawned", count=2)
     stage.finish(2, 0)
-    ear.wait("listed", count=3)
+    ear.wait("segment_closed", count=3)
     runs.stop(1)
     stage.obey(1)
     ear.wait("ended")
     assert [run for name, run, _ in ear.told if name == "ended"] == [1]
     stage.finish(2, 1)
-    ear.wait("listed", count=4)
+    ear.wait("segment_closed", count=4)

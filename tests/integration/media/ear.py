@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder, recording_argv
-from streamwarden.ffmpeg.run import Ended, Listed
+from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
 
 DEADLINE_S = 30.0
@@ -21,13 +21,12 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A ``RunOrder`` with a ``twist``: what becomes of its command line."""
+class Order(RunOrder):
+    """A ``RunOrder`` with a ``twist``: a change of its command line."""
 
     run: int = 1
     url: str = field(default="rtsp://127.0.0.1:1/x", repr=False)
     segment_seconds: int = 1
-    folder: Path
     audio: str = "copy"
     probe_s: float = 1.0
     twist: Callable[[list[str]], list[str]] = list
@@ -52,8 +51,8 @@ class Ear:
     def recording(self, run: int, at: datetime) -> None:
         self._note("recording", run, at)
 
-    def listed(self, run: int, segment: Listed) -> None:
-        self._note("listed", run, segment)
+    def segment_closed(self, segment: ClosedSegment) -> None:
+        self._note("segment_closed", segment.run, segment)
 
     def stalled(self, run: int, at: datetime) -> None:
         self._note("stalled", run, at)
@@ -64,8 +63,8 @@ class Ear:
     def overdue(self, run: int) -> None:
         self._note("overdue", run, None)
 
-    def ended(self, run: int, end: Ended) -> None:
-        self._note("ended", run, end)
+    def ended(self, run_exit: RunExit) -> None:
+        self._note("ended", run_exit.run, run_exit)
 
     def adopted(self) -> None:
         self._note("adopted", 0, None)
@@ -91,16 +90,16 @@ class Ear:
             assert enough, f"{name} was not told {count} times, but {self.told}"
             return found()[count - 1]
 
-    def end(self) -> Ended:
+    def end(self) -> RunExit:
         """Wait for the first end."""
         end = self.wait("ended")
-        assert isinstance(end, Ended)
+        assert isinstance(end, RunExit)
         return end
 
-    def segment(self, count: int = 1) -> Listed:
+    def segment(self, count: int = 1) -> ClosedSegment:
         """Wait for the ``count``-th listed segment."""
-        segment = self.wait("listed", count=count)
-        assert isinstance(segment, Listed)
+        segment = self.wait("segment_closed", count=count)
+        assert isinstance(segment, ClosedSegment)
         return segment
 
 

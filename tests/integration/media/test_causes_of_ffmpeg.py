@@ -21,10 +21,10 @@ import pytest
 from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
 from streamwarden.devkit.relay.server import RelayServer
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
-from streamwarden.ffmpeg.run import Listed
-from streamwarden.ffmpeg.watcher import CameraRuns, Patience, RunWatcher
+from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.ffmpeg.watcher import Patience, RunHandle, RunWatcher
 from streamwarden.model import Cause
-from streamwarden.recordings.segment_store import CameraStore
+from streamwarden.recordings.segment_store import SegmentStore
 from tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
 from tests.integration.media.sources import (
     BOTH,
@@ -61,9 +61,9 @@ class Case:
 
     relay: RelayServer
     name: str
-    store: CameraStore
+    store: SegmentStore
     ear: Ear = field(default_factory=Ear)
-    runs: CameraRuns | None = None
+    runs: RunHandle | None = None
 
     @property
     def path(self) -> str:
@@ -261,7 +261,7 @@ def _begin(
     relay: RelayServer, root: Path, name: str, watcher: RunWatcher, ports: dict[str, int]
 ) -> Case:
     row, camera_id = ROWS[name], uuid4()
-    case = Case(relay, name, CameraStore(root, "alice", camera_id))
+    case = Case(relay, name, SegmentStore(root, "alice", camera_id))
     case.store.prepare()
     if row.before is not None:
         row.before(case)
@@ -305,7 +305,7 @@ def test_what_was_recorded_until_then_can_be_played(cases: dict[str, Case], name
     case = cases[name]
     assert not [path for path in _stored(case) if complaints(path)]
     if ROWS[name].cause is None:
-        assert case.ear.end().tail is None
+        assert case.ear.end().open_segment is None
 
 
 def _stored(case: Case) -> Iterator[Path]:
@@ -313,18 +313,13 @@ def _stored(case: Case) -> Iterator[Path]:
     store, end = case.store, case.ear.end()
     # Where the disk was full, space is made first.
     (store.live / "filler").unlink(missing_ok=True)
-    for what in [what for told, _, what in case.ear.told if told == "listed"]:
-        assert isinstance(what, Listed)
-        stored = store.publish(
-            run=1, number=what.number, started_at=what.started_at, ended_at=what.ended_at
-        )
+    for what in [what for told, _, what in case.ear.told if told == "segment_closed"]:
+        assert isinstance(what, ClosedSegment)
+        stored = store.publish(what)
         if stored is not None:
             yield store.live.parents[2] / stored.path
-    if end.tail is not None:
-        tail = end.tail
-        torn = store.salvage(
-            run=1, number=tail.number, started_at=tail.started_at, ended_at=tail.ended_at
-        )
+    if end.open_segment is not None:
+        torn = store.publish(end.open_segment)
         assert torn is not None or case.name not in TORN
         if torn is not None:
             assert torn.media_ms > 0
@@ -340,11 +335,11 @@ def test_the_watchdog_says_that_the_run_stalled_before_it_kills_it(
 
 
 def test_a_stopped_run_lists_its_last_segment_first(cases: dict[str, Case]) -> None:
-    assert cases["stopped while recording"].ear.names()[-2:] == ["listed", "ended"]
+    assert cases["stopped while recording"].ear.names()[-2:] == ["segment_closed", "ended"]
 
 
 def test_a_lost_run_is_told_in_order(cases: dict[str, Case]) -> None:
-    assert cases["killed"].ear.names()[:4] == ["adopted", "spawned", "recording", "listed"]
+    assert cases["killed"].ear.names()[:4] == ["adopted", "spawned", "recording", "segment_closed"]
 
 
 def test_no_program_is_ffmpeg_missing(tmp_path: Path) -> None:

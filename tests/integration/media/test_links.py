@@ -10,10 +10,11 @@ from uuid import UUID
 import pytest
 
 from streamwarden.errors import ConfigError, NotFound
+from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.paths import camera_folder, has_no_symlink, live_name
 from streamwarden.recordings.durable import file_digest, replace_file
 from streamwarden.recordings.record_root import RecordRoot
-from streamwarden.recordings.segment_store import CameraStore
+from streamwarden.recordings.segment_store import SegmentStore
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_segment
@@ -33,7 +34,7 @@ class Place:
         self.outside.mkdir(parents=True)
         self.secret = self.outside / "secret"
         self.secret.write_bytes(b"secret")
-        self.store = CameraStore(self.root, "alice", CAMERA)
+        self.store = SegmentStore(self.root, "alice", CAMERA)
         self.camera = camera_folder(self.root, "alice", CAMERA)
 
     def untouched(self) -> bool:
@@ -69,7 +70,9 @@ def test_a_link_in_place_of_a_segment_is_removed_and_not_read_cut_or_stored(plac
     place.store.prepare()
     link = place.store.live / live_name(1, 0)
     link.symlink_to(place.secret)
-    assert place.store.publish(run=1, number=0, started_at=AT, ended_at=LATER) is None
+    assert (
+        place.store.publish(ClosedSegment(run=1, number=0, started_at=AT, ended_at=LATER)) is None
+    )
     assert not link.is_symlink()
     assert list(place.store.leftovers(())) == []
 
@@ -80,7 +83,7 @@ def test_a_segment_is_not_moved_behind_a_link(place: Place) -> None:
     source.write_bytes(boxes.header() + boxes.fragment(boxes.run([40] * 25)))
     (place.camera / f"{AT:%Y-%m-%d}").symlink_to(place.outside)
     with pytest.raises(OSError, match="symbolic link"):
-        place.store.publish(run=1, number=0, started_at=AT, ended_at=LATER)
+        place.store.publish(ClosedSegment(run=1, number=0, started_at=AT, ended_at=LATER))
     assert source.exists()
 
 

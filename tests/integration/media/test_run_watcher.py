@@ -19,7 +19,7 @@ from streamwarden.ffmpeg import run as run_module
 from streamwarden.ffmpeg import watcher as watcher_module
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.process import process_usage
-from streamwarden.ffmpeg.run import Ended, Listed
+from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
 from streamwarden.model import Cause
 from tests.integration.media.ear import (
@@ -66,7 +66,7 @@ def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path
         old.settled(1, 0)
         new = watcher.adopt(CAMERA, second)
         second.wait("adopted")
-        assert second.names() == ["spawned", "recording", "listed", "adopted"]
+        assert second.names() == ["spawned", "recording", "segment_closed", "adopted"]
         assert second.segment().number == 1
 
         told = len(first.told)
@@ -81,7 +81,7 @@ def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path
 
         dealt = watcher.adopt(CAMERA, third)
         third.wait("adopted")
-        assert third.names() == ["spawned", "recording", "listed", "ended", "adopted"]
+        assert third.names() == ["spawned", "recording", "segment_closed", "ended", "adopted"]
         assert third.end() == second.end()
         assert third.segment() == second.segment()
         dealt.settled(1, 1)
@@ -115,7 +115,7 @@ def test_a_run_that_is_stopped_while_it_waits_never_begins(tmp_path: Path) -> No
         runs.spawn(shell(SLEEPS, tmp_path, run=2))
         runs.stop(2)
         end = ear.end()
-        assert (end.cause, end.recorded, end.tail) == (None, False, None)
+        assert (end.cause, end.recorded, end.open_segment) == (None, False, None)
         assert ear.names().count("spawned") == 1
         assert [order.run for _, order in watcher._spawns._waiting] == [2]
         assert other.names() == ["adopted"]
@@ -202,7 +202,7 @@ def test_lines_written_just_before_the_end_are_told_before_it(tmp_path: Path) ->
         watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
         end = ear.end()
     assert ear.names()[-1] == "ended"
-    segments = [what for name, _, what in ear.told if isinstance(what, Listed)]
+    segments = [what for name, _, what in ear.told if isinstance(what, ClosedSegment)]
     assert [segment.number for segment in segments] == list(range(8))
     assert (end.cause, end.message) == (Cause.FFMPEG_CRASHED, "FFmpeg ended with code 3")
     assert end.recorded
@@ -220,8 +220,9 @@ def test_strange_lines_are_dropped_and_the_right_ones_found(tmp_path: Path) -> N
         watcher.adopt(CAMERA, ear).spawn(shell(f"{script}; {SLEEPS}", tmp_path))
         segment = ear.segment()
         assert segment.number == 0
+        assert segment.started_at is not None
         assert segment.ended_at - segment.started_at < timedelta(seconds=30)
-        assert ear.names().count("listed") == 1
+        assert ear.names().count("segment_closed") == 1
 
 
 @pytest.mark.parametrize("flood", ["exec yes error >&2", "exec yes error"])
@@ -242,7 +243,7 @@ def test_a_flood_neither_grows_the_memory_nor_starves_another_run(
         assert sum(len(chunk) for chunk in run.stderr) <= 16384
         runs.stop(1)
         assert ear.end().cause is None
-    lines = [what for _, _, what in other.told if isinstance(what, Listed)]
+    lines = [what for _, _, what in other.told if isinstance(what, ClosedSegment)]
     pauses = [b.ended_at - a.ended_at for a, b in pairwise(lines)]
     assert max(pauses) < timedelta(seconds=2)
 
@@ -310,8 +311,8 @@ def test_a_file_that_grows_is_left_alone_and_one_that_stops_is_a_stall(tmp_path:
         end = ear.end()
     assert (end.cause, end.recorded) == (Cause.STALLED, True)
     assert end.at - last_growth > timedelta(seconds=1.8)
-    assert end.tail is not None
-    assert abs(end.tail.ended_at - last_growth) < timedelta(seconds=1)
+    assert end.open_segment is not None
+    assert abs(end.open_segment.ended_at - last_growth) < timedelta(seconds=1)
 
 
 def test_the_segment_after_a_listed_one_has_the_whole_patience_again(tmp_path: Path) -> None:
@@ -321,18 +322,18 @@ def test_the_segment_after_a_listed_one_has_the_whole_patience_again(tmp_path: P
         watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
         ear.wait("recording")
         _let_ticks_pass(watcher, 6)
-        assert ear.names() == ["adopted", "spawned", "recording", "listed"]
+        assert ear.names() == ["adopted", "spawned", "recording", "segment_closed"]
 
 
 class Clumsy(Ear):
     """A listener with a bug."""
 
-    def listed(self, run: int, segment: Listed) -> None:
-        super().listed(run, segment)
+    def segment_closed(self, segment: ClosedSegment) -> None:
+        super().segment_closed(segment)
         raise RuntimeError("a bug")
 
-    def ended(self, run: int, end: Ended) -> None:
-        super().ended(run, end)
+    def ended(self, run_exit: RunExit) -> None:
+        super().ended(run_exit)
         raise RuntimeError("a bug")
 
 
@@ -346,10 +347,10 @@ def test_a_listener_that_raises_loses_nothing_and_hurts_nobody(tmp_path: Path) -
         other.end()
         watcher.adopt(CAMERA, heir)
         heir.wait("adopted")
-        numbers = [what.number for _, _, what in heir.told if isinstance(what, Listed)]
+        numbers = [what.number for _, _, what in heir.told if isinstance(what, ClosedSegment)]
         assert numbers == [0, 1]
         assert "ended" in heir.names()
-    assert other.names().count("listed") == 2
+    assert other.names().count("segment_closed") == 2
 
 
 class SetClock(Clock):
@@ -443,7 +444,7 @@ def test_a_run_that_cannot_be_spawned_ends_all_the_same(
         watcher.adopt(CAMERA, ear).spawn(order(tmp_path))
         end = ear.end()
         assert descriptors() == before
-    assert (end.cause, end.recorded, end.tail) == (cause, False, None)
+    assert (end.cause, end.recorded, end.open_segment) == (cause, False, None)
     assert "token" not in end.message
 
 

@@ -10,14 +10,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from prometheus_client import CollectorRegistry
+
 from streamwarden.actors.indexer import IndexWriter
-from streamwarden.actors.ports import FinishedSegment
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Camera, Cause, Gap, Segment
 from streamwarden.paths import live_name
 from streamwarden.recordings import reconcile
-from streamwarden.recordings.camera_files import Archive
+from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from streamwarden.recordings.reconcile import Repair
 from streamwarden.recordings.verify import Finding, VerifyOptions
@@ -48,13 +51,6 @@ def make_clips(folder: Path) -> list[Path]:
     return [folder / f"clip-{number}.mp4" for number in range(CLIPS)]
 
 
-class Uncounted:
-    """A counter that nobody reads."""
-
-    def segment_stored(self, camera: str, **_figures: float) -> None:
-        """A segment is stored."""
-
-
 @dataclass(slots=True)
 class Position:
     """Where a camera's next segment goes."""
@@ -77,13 +73,13 @@ class Recordings:
         state = root / ".streamwarden"
         state.mkdir(parents=True)
         self.journal = Journal(state / reconcile.JOURNAL)
-        self.archive = Archive(
+        self.camera_files = CameraFileStore(
             record_root=root,
             journal=self.journal,
-            counter=Uncounted(),
+            metrics=RecordingMetrics(CollectorRegistry()),
             clock=Clock(),
             alive_until=None,
-            indexed_end=lambda _camera_id, _row_id: None,
+            indexed_ends=IndexedEnds(journal=self.journal, segments=self.segments, clock=Clock()),
         )
         self._next: dict[UUID, Position] = {}
 
@@ -113,14 +109,14 @@ class Recordings:
     def record(self, camera: Camera, start_s: float, end_s: float, *, indexed: bool = True) -> Path:
         """Store one segment; return its file."""
         place = self._next.setdefault(camera.id, Position())
-        files = self.archive.camera(camera.id, camera.owner)
+        files = self.camera_files.camera(camera.id, camera.owner)
         files.open((place.run,))
         clip = self._clips[place.number % len(self._clips)]
         shutil.copyfile(clip, self.live(camera) / live_name(place.run, place.number))
-        finished = FinishedSegment(
+        finished = ClosedSegment(
             run=place.run, number=place.number, started_at=at(start_s), ended_at=at(end_s)
         )
-        assert files.store(finished) is not None
+        assert files.publish(finished) is not None
         place.number += 1
         if indexed:
             self.index()
@@ -152,9 +148,9 @@ class Recordings:
         return change.id
 
     def note(self, camera: Camera, change: GapChange) -> None:
-        files = self.archive.camera(camera.id, camera.owner)
+        files = self.camera_files.camera(camera.id, camera.owner)
         files.open((self._next.setdefault(camera.id, Position()).run,))
-        files.note(Ledger(), (change,))
+        files.write_ledger(Ledger(), (change,))
 
     def index(self) -> None:
         """Take the journal to Postgres, as the indexer does."""

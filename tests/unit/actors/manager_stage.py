@@ -11,12 +11,13 @@ from uuid import UUID
 
 import pykka
 
-from streamwarden.actors.desired import Desired, DesiredStream, WishBook
 from streamwarden.actors.gateway import StreamGateway
-from streamwarden.actors.messages import ReconcileDue, StartStream
+from streamwarden.actors.messages import DesiredState, ReconcileDue, StartRequest, StartStream
 from streamwarden.actors.recorder import RecorderActor
-from streamwarden.actors.recorder_deps import RecorderSpec
-from streamwarden.actors.stream_manager import ManagerDeps, StreamManager
+from streamwarden.actors.recorders import Recorders
+from streamwarden.actors.stream_manager import StreamManager
+from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
+from streamwarden.model import DesiredStream
 from streamwarden.supervision import (
     INFINITY,
     ChildExited,
@@ -84,6 +85,30 @@ class StagedManager(Staged, StreamManager):
         self.stage = stage
 
 
+class StagedRecorders(Recorders):
+    """Starts staged recorders, and remembers which cameras were parked, released and forgotten."""
+
+    def __init__(self, stage: ManagerStage) -> None:
+        self._stage = stage
+
+    def start(
+        self, link: Link, stream: WantedStream, request: StartRequest, *, restarts: int
+    ) -> Ref:
+        return self._stage.start_recorder(link, stream, request, restarts=restarts)
+
+    def park(self, camera_id: UUID, owner: str) -> None:
+        self._stage.parked.append((camera_id, owner))
+
+    def release(self, camera_id: UUID, owner: str, at: datetime) -> None:
+        self._stage.released.append((camera_id, owner, at))
+
+    def forget(self, camera_id: UUID) -> None:
+        self._stage.forgotten.append(camera_id)
+
+    def read_desired(self) -> DesiredState:
+        return self._stage.read_desired()
+
+
 class ManagerStage(World):
     """The tree from the root down, and what HTTP and the database would do to it."""
 
@@ -100,13 +125,13 @@ class ManagerStage(World):
         self.gone: frozenset[UUID] = frozenset()
         self.released: list[tuple[UUID, str, datetime]] = []
         self.watcher = Watcher()
-        self.wishes = WishBook(load=lambda: self.saved, save=self._save)
+        self.wanted = WantedStreams(load=lambda: self.saved, save=self._save)
         self.refs: dict[str, list[Ref]] = {}
         self._exits: dict[str, threading.Event] = {}
         self._lock = threading.Condition()
         self._handled = 0
         self._down = threading.Event()
-        self.gateway = StreamGateway(manager=self.manager, board=self.board)
+        self.gateway = StreamGateway(manager=self.manager, registry=self.registry)
         self.root: Ref = Supervisor.start(
             link=Link("root", 1, self._root_told),
             spec=SupervisorSpec(
@@ -129,30 +154,34 @@ class ManagerStage(World):
     # The tree
 
     def _start_manager(self, link: Link) -> Ref:
-        deps = ManagerDeps(
-            start_recorder=self._start_recorder,
-            park=lambda camera_id, owner: self.parked.append((camera_id, owner)),
-            release=lambda *call: self.released.append(call),
-            forget=self.forgotten.append,
-            read_wishes=self._read_wishes,
-            wishes=self.wishes,
-            board=self.board,
-            callers=self.callers,
-            timers=self.timers,
-            clock=self.clock,
-            observer=self.watcher,
-            recorder_shutdown_s=8.0,
-        )
         return self._cast(
-            "manager", link, lambda traced: StagedManager.start(stage=self, link=traced, deps=deps)
+            "manager",
+            link,
+            lambda traced: StagedManager.start(
+                stage=self,
+                link=traced,
+                recorders=StagedRecorders(self),
+                wanted=self.wanted,
+                registry=self.registry,
+                callers=self.callers,
+                timers=self.timers,
+                clock=self.clock,
+                observer=self.watcher,
+                shutdown_s=8.0,
+            ),
         )
 
-    def _start_recorder(self, link: Link, spec: RecorderSpec, owner: str) -> Ref:
-        deps = self.deps(spec.camera_id, self.camera(spec.camera_id, owner))
+    def start_recorder(
+        self, link: Link, stream: WantedStream, request: StartRequest, *, restarts: int
+    ) -> Ref:
+        camera = self.camera(stream.camera_id, stream.owner)
+        arguments = self.arguments(stream, camera, request)
         return self._cast(
-            str(spec.camera_id),
+            str(stream.camera_id),
             link,
-            lambda traced: StagedRecorder.start(stage=self, link=traced, spec=spec, deps=deps),
+            lambda traced: StagedRecorder.start(
+                stage=self, link=traced, restarts=restarts, **arguments
+            ),
         )
 
     def _cast(self, name: str, link: Link, start: Callable[[Link], Ref]) -> Ref:
@@ -179,10 +208,10 @@ class ManagerStage(World):
     def _save(self, content: bytes) -> None:
         self.saved = content
 
-    def _read_wishes(self) -> Desired:
+    def read_desired(self) -> DesiredState:
         if self.database_away:
             raise OSError("scripted")
-        return Desired(tuple(self.rows.values()), self.segment_seconds, self.gone)
+        return DesiredState(tuple(self.rows.values()), self.segment_seconds, self.gone)
 
     def camera(self, camera_id: UUID, owner: str = "otto") -> Camera:
         """Return what lies beneath a camera's recorders; each owner's folder is another one."""
@@ -259,7 +288,13 @@ class ManagerStage(World):
         self, camera_id: UUID, *, wanted: bool, owner: str = "otto", changed_s: float = 0
     ) -> None:
         self.rows[camera_id] = DesiredStream(
-            camera_id=camera_id, owner=owner, wanted=wanted, changed_at=at(changed_s)
+            camera_id=camera_id,
+            owner=owner,
+            path="path",
+            wanted=wanted,
+            epoch=1,
+            requested_by=owner,
+            changed_at=at(changed_s),
         )
 
     def reconcile(self) -> None:
@@ -271,7 +306,7 @@ class ManagerStage(World):
         self.settle()
 
     def state(self, camera_id: UUID) -> str:
-        return str(self.board.get(camera_id).status)
+        return str(self.registry.get(camera_id).status)
 
     def shut_down(self) -> None:
         tell(self.root, Shutdown())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,22 +13,22 @@ from uuid import UUID
 import pykka
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.messages import StopRecording, StreamStatus, UpdateStream
+from streamwarden.actors.messages import StartRequest, StopRecording, StreamStatus, UpdateStream
 from streamwarden.actors.recorder import RecorderActor
-from streamwarden.actors.recorder_deps import RecorderDeps, RecorderSpec
 from streamwarden.actors.spawning import Backoff, Spawning
-from streamwarden.actors.status import Shown, StatusBoard
+from streamwarden.actors.status import RecorderStatus, StatusRegistry
+from streamwarden.actors.wanted_streams import WantedStream
+from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.model import Cause
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
 from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import (
-    FakeArchive,
-    FakeInstruments,
-    FakeSegment,
+    FakeCameraFiles,
+    FakeRecordingMetrics,
     FakeTokens,
     FakeWatcher,
-    HandWorkers,
+    ManualWorkers,
 )
 from tests.unit.supervision.by_hand import DEADLINE_S, HandClock, HandTimers
 
@@ -40,6 +40,14 @@ URL: Final = "rtsp://media/cam?offered"
 def at(seconds: float) -> datetime:
     """Return the moment so many seconds after the stage's clock began."""
     return datetime.fromtimestamp(START_S + seconds, UTC)
+
+
+def closed(run: int, number: int, start_s: float, end_s: float) -> ClosedSegment:
+    return ClosedSegment(run=run, number=number, started_at=at(start_s), ended_at=at(end_s))
+
+
+def torn(run: int, number: int, start_s: float, end_s: float) -> ClosedSegment:
+    return replace(closed(run, number, start_s, end_s), torn=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ class Camera:
 
     def __init__(self, clock: HandClock) -> None:
         self.owner = "otto"
-        self.archive = FakeArchive()
+        self.files = FakeCameraFiles()
         self.tokens = FakeTokens()
         self.watcher = FakeWatcher(clock.now)
 
@@ -87,43 +95,47 @@ class World:
     def __init__(self) -> None:
         self.clock = HandClock()
         self.timers = HandTimers()
-        self.disk = HandWorkers()
-        self.callers = HandWorkers()
-        self.board = StatusBoard(self.clock)
-        self.instruments = FakeInstruments()
+        self.disk = ManualWorkers()
+        self.callers = ManualWorkers()
+        self.registry = StatusRegistry(self.clock)
+        self.metrics = FakeRecordingMetrics()
         self.renew_meter()
 
     def renew_meter(self) -> None:
         """Begin to count as a new process does."""
         self.meter_timers = HandTimers()
-        self.meter = GapMeter(counter=self.instruments, clock=self.clock, timers=self.meter_timers)
+        self.meter = GapMeter(metrics=self.metrics, clock=self.clock, timers=self.meter_timers)
 
-    def deps(self, camera_id: UUID, camera: Camera) -> RecorderDeps:
-        return RecorderDeps(
-            archive=camera.archive,
-            adopt=camera.watcher.adopt,
-            spawning=Spawning(
-                camera_id=camera_id,
-                archive=camera.archive,
+    def arguments(
+        self, stream: WantedStream, camera: Camera, request: StartRequest
+    ) -> dict[str, Any]:
+        """What a recorder is constructed with, but for its link and its restarts."""
+        return {
+            "stream": stream,
+            "request": request,
+            "files": camera.files,
+            "watcher": camera.watcher,
+            "spawning": Spawning(
+                camera_id=stream.camera_id,
+                files=camera.files,
                 tokens=camera.tokens,
-                token_expiry=lambda _: None,
                 clock=self.clock,
                 backoff=Backoff(),
                 chance=lambda: 1.0,
             ),
-            shown=Shown(
-                camera_id=camera_id,
-                board=self.board.take_over(camera_id),
-                instruments=self.instruments,
+            "status": RecorderStatus(
+                camera_id=stream.camera_id,
+                slot=self.registry.take_over(stream.camera_id),
+                metrics=self.metrics,
                 clock=self.clock,
             ),
-            disk=SerialExecutor(self.disk),
-            callers=self.callers,
-            timers=self.timers,
-            clock=self.clock,
-            instruments=self.instruments,
-            meter=self.meter,
-        )
+            "disk": SerialExecutor(self.disk),
+            "callers": self.callers,
+            "timers": self.timers,
+            "clock": self.clock,
+            "metrics": self.metrics,
+            "meter": self.meter,
+        }
 
 
 class RecorderStage(World):
@@ -132,7 +144,7 @@ class RecorderStage(World):
     def __init__(self) -> None:
         super().__init__()
         self.camera = Camera(self.clock)
-        self.archive, self.watcher = self.camera.archive, self.camera.watcher
+        self.files, self.watcher = self.camera.files, self.camera.watcher
         self.tokens = self.camera.tokens
         self.exits: list[ChildExited] = []
         self._refs: list[pykka.ActorRef[Any]] = []
@@ -142,16 +154,13 @@ class RecorderStage(World):
 
     def start(self, *, seconds: int = 30, url: str | None = URL, settle: bool = True) -> None:
         """Start the next incarnation."""
-        spec = RecorderSpec(
-            camera_id=CAMERA,
-            segment_seconds=seconds,
-            wanted_at=self.clock.now(),
-            url=url,
-            wished_s=self.clock.monotonic(),
+        stream = WantedStream(
+            camera_id=CAMERA, owner="otto", segment_seconds=seconds, since=self.clock.now()
         )
+        request = StartRequest(url=url, asked_s=self.clock.monotonic())
         link = Link(str(CAMERA), len(self._refs) + 1, self._notified)
-        deps = self.deps(CAMERA, self.camera)
-        self._refs.append(StagedRecorder.start(link=link, spec=spec, deps=deps))
+        arguments = self.arguments(stream, self.camera, request)
+        self._refs.append(StagedRecorder.start(link=link, restarts=0, **arguments))
         if settle:
             self.settle()
 
@@ -237,8 +246,8 @@ class RecorderStage(World):
         recorded: bool = True,
     ) -> None:
         """A run ends, leaving a torn segment (its number, start and end) or none."""
-        left = FakeSegment(tail[0], at(tail[1]), at(tail[2])) if tail else None
-        self.watcher.end(run, cause, tail=left, recorded=recorded)
+        left = torn(run, *tail) if tail else None
+        self.watcher.end(run, cause, open_segment=left, recorded=recorded)
         self.settle()
 
     def expire(self, delay_s: float) -> None:
@@ -249,12 +258,12 @@ class RecorderStage(World):
 
     @property
     def status(self) -> StreamStatus:
-        return self.board.get(CAMERA)
+        return self.registry.get(CAMERA)
 
     @property
     def gaps(self) -> list[tuple[float, float | None, str]]:
         """The ledger's gaps in time order: start and end in the stage's seconds, and cause."""
-        shown = [gap for gap in self.archive.gaps.values() if not gap.void]
+        shown = [gap for gap in self.files.gaps.values() if not gap.retracted]
         rows = [(seconds(gap.started_at), gap.ended_at, gap.cause) for gap in shown]
         return sorted(
             (start, None if end is None else seconds(end), str(cause)) for start, end, cause in rows

@@ -4,19 +4,19 @@ from dataclasses import replace
 from uuid import uuid4
 
 from streamwarden.actors.messages import RecorderState
-from streamwarden.actors.status import StatusBoard
+from streamwarden.actors.status import StatusRegistry
 from tests.unit.actors.stage import CAMERA, at
 from tests.unit.supervision.by_hand import HandClock
 
 
 def test_what_was_never_wanted_is_stopped() -> None:
-    status = StatusBoard(HandClock()).get(CAMERA)
+    status = StatusRegistry(HandClock()).get(CAMERA)
     assert (status.status, status.run, status.since) == (RecorderState.STOPPED, 0, at(0))
     assert status.segment_seconds is None
 
 
 def test_an_incarnation_that_was_replaced_shows_nothing_any_more() -> None:
-    board = StatusBoard(HandClock())
+    board = StatusRegistry(HandClock())
     old = board.take_over(CAMERA)
     old.put(replace(old.last(), run=1))
     new = board.take_over(CAMERA)
@@ -27,7 +27,7 @@ def test_an_incarnation_that_was_replaced_shows_nothing_any_more() -> None:
 
 
 def test_a_removed_camera_is_not_put_back_by_a_late_word() -> None:
-    board = StatusBoard(HandClock())
+    board = StatusRegistry(HandClock())
     entry = board.take_over(CAMERA)
     status = replace(entry.last(), run=1)
     entry.put(status)
@@ -37,7 +37,7 @@ def test_a_removed_camera_is_not_put_back_by_a_late_word() -> None:
 
 
 def test_all_are_listed_by_camera() -> None:
-    board = StatusBoard(HandClock())
+    board = StatusRegistry(HandClock())
     cameras = sorted(uuid4() for _ in range(5))
     for camera in reversed(cameras):
         entry = board.take_over(camera)

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.actors.parked import Caretaker, close_ledger
+from streamwarden.actors.parked import ParkedCamera, close_ledger
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.workers import SerialExecutor
-from tests.fakes.recording import FakeSegment
-from tests.unit.actors.stage import CAMERA, RecorderStage, at
+from tests.unit.actors.stage import CAMERA, RecorderStage, at, closed
 
 
 @pytest.fixture
@@ -21,9 +20,9 @@ def parked(stage: RecorderStage) -> RecorderStage:
 
 
 def care(stage: RecorderStage) -> None:
-    caretaker = Caretaker(
+    caretaker = ParkedCamera(
         camera_id=CAMERA,
-        archive=stage.archive,
+        files=stage.files,
         disk=SerialExecutor(stage.disk),
         meter=stage.meter,
         clock=stage.clock,
@@ -35,12 +34,12 @@ def test_what_the_stopped_run_still_lists_is_stored_and_then_the_gap_begins(
     parked: RecorderStage,
 ) -> None:
     care(parked)
-    assert parked.archive.opened_with[-1] == {1}
+    assert parked.files.opened_with[-1] == {1}
     parked.finish(1, 1, 30, 33)
     assert parked.gaps == []
     parked.go_to(34)
     parked.lose(1, None)
-    assert sorted(parked.archive.rows) == [(1, 0), (1, 1)]
+    assert sorted(parked.files.rows) == [(1, 0), (1, 1)]
     assert parked.gaps == [(33, None, "actor_parked")]
 
 
@@ -52,7 +51,7 @@ def test_a_torn_tail_is_stored_before_the_gap_begins(parked: RecorderStage) -> N
 
 
 def test_without_a_run_the_gap_begins_at_once(stage: RecorderStage) -> None:
-    stage.archive.ledger, _ = book.stored(Ledger(covered_until=at(0)), at(0), at(30))
+    stage.files.ledger, _ = book.stored(Ledger(covered_until=at(0)), at(0), at(30))
     care(stage)
     assert stage.gaps == [(30, None, "actor_parked")]
 
@@ -83,28 +82,28 @@ def test_the_next_incarnation_takes_over_without_storing_or_losing_anything(
 
 def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderStage) -> None:
     care(parked)
-    parked.archive.refuse("store")
+    parked.files.refuse("publish")
     parked.finish(1, 1, 30, 33)
     parked.lose(1, None)
-    assert (1, 1) not in parked.archive.rows
+    assert (1, 1) not in parked.files.rows
     parked.start()
-    assert (1, 1) in parked.archive.rows
+    assert (1, 1) in parked.files.rows
 
 
 def test_closing_the_books_ends_the_open_gap_and_twice_is_once(stage: RecorderStage) -> None:
     ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.ACTOR_PARKED, at(31))
-    stage.archive.note(ledger, changes)
+    stage.files.write_ledger(ledger, changes)
     for moment in (at(60), at(90)):
-        close_ledger(camera_id=CAMERA, archive=stage.archive, meter=stage.meter, at=moment)
+        close_ledger(camera_id=CAMERA, files=stage.files, meter=stage.meter, at=moment)
     assert stage.gaps == [(30, 60, "actor_parked")]
-    assert stage.archive.ledger == Ledger()
-    assert stage.archive.opened_with == []
-    assert stage.instruments.gap_s == {"actor_parked": 30.0}
+    assert stage.files.ledger == Ledger()
+    assert stage.files.opened_with == []
+    assert stage.metrics.gap_s == {"actor_parked": 30.0}
 
 
 def test_a_segment_of_an_earlier_life_is_not_accounted_twice(parked: RecorderStage) -> None:
-    parked.watcher.runs[1].pending[0] = FakeSegment(0, at(0), at(30))
+    parked.watcher.runs[1].pending[0] = closed(1, 0, 0, 30)
     care(parked)
     parked.lose(1, None)
-    assert parked.archive.ledger.covered_until == at(30)
+    assert parked.files.ledger.covered_until == at(30)
     assert parked.gaps == [(30, None, "actor_parked")]

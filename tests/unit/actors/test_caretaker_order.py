@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.actors.parked import Caretaker, close_ledger
+from streamwarden.actors.parked import ParkedCamera, close_ledger
+from streamwarden.ffmpeg.run import RunExit
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.workers import SerialExecutor
-from tests.fakes.recording import FakeEnd, FakeRun, FakeSegment
-from tests.unit.actors.stage import CAMERA, RecorderStage, at
+from tests.fakes.recording import FakeRun
+from tests.unit.actors.stage import CAMERA, RecorderStage, at, closed, torn
 
 
 class CareStage(RecorderStage):
@@ -18,7 +19,7 @@ class CareStage(RecorderStage):
 
     def __init__(self) -> None:
         super().__init__()
-        self.archive.ledger = Ledger(covered_until=at(10))
+        self.files.ledger = Ledger(covered_until=at(10))
         self.go_to(10)
 
     def live_run(self, run: int = 1) -> FakeRun:
@@ -26,9 +27,9 @@ class CareStage(RecorderStage):
         return self.watcher.runs[run]
 
     def park(self) -> None:
-        caretaker = Caretaker(
+        caretaker = ParkedCamera(
             camera_id=CAMERA,
-            archive=self.archive,
+            files=self.files,
             disk=SerialExecutor(self.disk),
             meter=self.meter,
             clock=self.clock,
@@ -37,8 +38,8 @@ class CareStage(RecorderStage):
 
     def end(self, run: int, moment_s: float, tail: tuple[int, float, float] | None = None) -> None:
         self.go_to(moment_s)
-        left = FakeSegment(tail[0], at(tail[1]), at(tail[2])) if tail else None
-        self.watcher.end(run, None, tail=left)
+        left = torn(run, *tail) if tail else None
+        self.watcher.end(run, None, open_segment=left)
 
     def list_segment(self, run: int, number: int, start_s: float, end_s: float) -> None:
         self.go_to(end_s)
@@ -46,7 +47,7 @@ class CareStage(RecorderStage):
 
     @property
     def stored(self) -> list[tuple[int, int]]:
-        return sorted(self.archive.rows)
+        return sorted(self.files.rows)
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_while_its_run_still_records_nothing_is_missing(care: CareStage) -> None
 
 
 def test_what_was_listed_and_not_stored_before_the_parking_is_stored(care: CareStage) -> None:
-    care.live_run().pending[5] = FakeSegment(5, at(10), at(12))
+    care.live_run().pending[5] = closed(1, 5, 10, 12)
     care.park()
     care.end(1, 12.25)
     assert care.stored == [(1, 5)]
@@ -72,8 +73,14 @@ def test_what_was_listed_and_not_stored_before_the_parking_is_stored(care: CareS
 
 
 def test_a_run_that_had_ended_before_the_parking_has_its_tail_stored(care: CareStage) -> None:
-    tail = FakeSegment(5, at(10), at(12.5))
-    care.live_run().end = FakeEnd(at=at(13), cause=None, tail=tail)
+    care.live_run().run_exit = RunExit(
+        run=1,
+        at=at(13),
+        cause=None,
+        message="scripted",
+        recorded=True,
+        open_segment=torn(1, 5, 10, 12.5),
+    )
     care.park()
     assert care.stored == [(1, 5)]
     assert care.gaps == [(12.5, None, "actor_parked")]
@@ -85,7 +92,7 @@ def test_two_runs_that_end_one_after_the_other_leave_one_gap(care: CareStage) ->
     care.park()
     care.end(1, 12, tail=(5, 10, 12))
     care.end(2, 14, tail=(0, 11, 14))
-    assert care.archive.opened_with == [{1, 2}]
+    assert care.files.opened_with == [{1, 2}]
     assert care.stored == [(1, 5), (2, 0)]
     assert care.gaps == [(14, None, "actor_parked")]
 
@@ -98,7 +105,7 @@ def test_all_is_done_in_order_when_the_disk_is_slow(care: CareStage) -> None:
     care.end(1, 12.5, tail=(6, 12, 12.25))
     assert not care.stored
     care.disk.release()
-    assert care.archive.calls == [(1, 5), (1, 6)]
+    assert care.files.calls == [(1, 5), (1, 6)]
     assert care.gaps == [(12.25, None, "actor_parked")]
 
 
@@ -107,26 +114,26 @@ def test_parked_again_it_stores_nothing_twice_and_the_gap_goes_on(care: CareStag
     care.park()
     care.list_segment(1, 5, 10, 14)
     care.end(1, 14.5)
-    row = care.archive.rows[1, 5]
+    row = care.files.rows[1, 5]
     care.go_to(3600)
     care.park()
     assert care.gaps == [(14, None, "actor_parked")]
-    assert care.archive.rows == {(1, 5): row}
+    assert care.files.rows == {(1, 5): row}
 
 
 def test_the_gap_is_counted_while_it_is_open(care: CareStage) -> None:
     care.park()
     care.go_to(20)
     care.meter_timers.expire(1.0)
-    assert care.instruments.gap_s["actor_parked"] == pytest.approx(8.0)
+    assert care.metrics.gap_s["actor_parked"] == pytest.approx(8.0)
 
 
 def test_a_run_that_ends_after_the_books_were_closed_opens_them_no_more(care: CareStage) -> None:
     # Disconnected while the parked camera's FFmpeg still closed its file.
     care.live_run()
     care.park()
-    close_ledger(camera_id=CAMERA, archive=care.archive, meter=care.meter, at=at(10.25))
+    close_ledger(camera_id=CAMERA, files=care.files, meter=care.meter, at=at(10.25))
     care.end(1, 10.5, tail=(5, 10, 10.25))
     assert care.stored == [(1, 5)]
     assert not care.gaps
-    assert care.archive.ledger == Ledger()
+    assert care.files.ledger == Ledger()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import GapChange
-from tests.fakes.recording import FakeInstruments
+from tests.fakes.recording import FakeRecordingMetrics
 from tests.unit.actors.stage import CAMERA, START_S, at
 from tests.unit.supervision.by_hand import HandClock, HandTimers
 
@@ -19,8 +19,8 @@ OTHER = uuid4()
 class Meter:
     def __init__(self) -> None:
         self.clock, self.timers = HandClock(), HandTimers()
-        self.counter = FakeInstruments()
-        self.meter = GapMeter(counter=self.counter, clock=self.clock, timers=self.timers)
+        self.counter = FakeRecordingMetrics()
+        self.meter = GapMeter(metrics=self.counter, clock=self.clock, timers=self.timers)
 
     def tick_at(self, seconds: float) -> float:
         self.clock.seconds = START_S + seconds
@@ -36,8 +36,8 @@ def change(cause: Cause = Cause.STALLED, start_s: float = 0.0) -> GapChange:
     return GapChange(id=uuid4(), started_at=at(start_s), ended_at=None, cause=cause)
 
 
-def closed(gap: GapChange, end_s: float, *, void: bool = False) -> GapChange:
-    return replace(gap, ended_at=at(end_s), void=void)
+def closed(gap: GapChange, end_s: float, *, retracted: bool = False) -> GapChange:
+    return replace(gap, ended_at=at(end_s), retracted=retracted)
 
 
 def test_what_is_left_of_a_gap_that_gave_way_is_not_counted_again() -> None:
@@ -45,8 +45,8 @@ def test_what_is_left_of_a_gap_that_gave_way_is_not_counted_again() -> None:
     gap = change()
     meter.meter.changed(CAMERA, gap)
     meter.meter.changed(CAMERA, closed(gap, 9))
-    meter.meter.changed(CAMERA, closed(gap, 0, void=True))
-    meter.meter.changed(CAMERA, replace(closed(change(), 4), rest=True))
+    meter.meter.changed(CAMERA, closed(gap, 0, retracted=True))
+    meter.meter.changed(CAMERA, replace(closed(change(), 4), remainder=True))
     assert meter.total_s == 9
 
 
@@ -75,7 +75,7 @@ def test_a_gap_that_turned_out_to_be_none_is_counted_no_further() -> None:
     meter, gap = Meter(), change()
     meter.meter.changed(CAMERA, gap)
     meter.tick_at(1.5)
-    meter.meter.changed(CAMERA, closed(gap, 5, void=True))
+    meter.meter.changed(CAMERA, closed(gap, 5, retracted=True))
     assert meter.tick_at(60) == 0
 
 

@@ -18,10 +18,10 @@ def test_a_recorder_that_fails_costs_no_frame(stage: RecorderStage) -> None:
     assert stage.spawned == [1]
     assert stage.watcher.stops == []
     assert stage.state == "running"
-    assert stage.archive.opened_with[-1] == {1}
+    assert stage.files.opened_with[-1] == {1}
     stage.finish(1, 2, 60, 90)
-    assert sorted(stage.archive.rows) == [(1, 0), (1, 1), (1, 2)]
-    assert stage.archive.stored_twice == []
+    assert sorted(stage.files.rows) == [(1, 0), (1, 1), (1, 2)]
+    assert stage.files.stored_twice == []
     assert stage.gaps == []
 
 
@@ -30,7 +30,7 @@ def test_a_failure_in_the_middle_of_a_message_loses_and_invents_nothing(
     stage: RecorderStage, call: str
 ) -> None:
     stage.started()
-    stage.instruments.raises.add(call)
+    stage.metrics.raises.add(call)
     stage.finish(1, 0, 0, 30)
     stage.go_to(41)
     stage.lose(1, Cause.FFMPEG_CRASHED, tail=(1, 30, 40))
@@ -39,18 +39,18 @@ def test_a_failure_in_the_middle_of_a_message_loses_and_invents_nothing(
     run = stage.watcher.live[-1]
     stage.record(run)
     stage.finish(run, 0, 42, 70)
-    assert {(1, 0), (1, 1), (run, 0)} == set(stage.archive.rows)
+    assert {(1, 0), (1, 1), (run, 0)} == set(stage.files.rows)
     assert stage.gaps == [(40, 42, "ffmpeg_crashed")]
 
 
 def test_a_failure_between_the_segment_and_the_ledger_is_made_good(stage: RecorderStage) -> None:
     stage.started()
-    stage.instruments.raises.add("first_segment")
+    stage.metrics.raises.add("first_segment")
     stage.finish(1, 0, 0, 30)
     stage.wait_ended()
     stage.start()
     stage.finish(1, 1, 30, 60)
-    assert stage.archive.ledger.covered_until == at(60)
+    assert stage.files.ledger.covered_until == at(60)
     assert stage.gaps == []
 
 
@@ -124,19 +124,19 @@ def test_an_open_gap_that_was_found_is_counted_on(stage: RecorderStage) -> None:
     stage.shut_down()
     stage.lose(1, None)
     stage.wait_ended()
-    stage.archive.opened_with.clear()
-    stage.archive.alive_until = at(30)
+    stage.files.opened_with.clear()
+    stage.files.alive_until = at(30)
     stage.renew_meter()
     stage.go_to(60)
     stage.start()
     stage.meter_timers.expire(1.0)
-    assert stage.instruments.gap_s["shutdown"] == 28.0
+    assert stage.metrics.gap_s["shutdown"] == 28.0
 
 
 def test_a_length_that_changed_while_nobody_listened_is_taken_over(stage: RecorderStage) -> None:
     stage.started(seconds=30)
     stage.crash()
-    stage.archive.refuse("open")
+    stage.files.refuse("open")
     stage.start(seconds=30)
     stage.update(seconds=10)
     stage.expire(2.0)

@@ -6,12 +6,34 @@ from collections.abc import Callable, Iterator
 import pykka
 import pytest
 
-from streamwarden.actors.indexer import IndexerDeps, SegmentIndexer
+from streamwarden.actors import indexer
+from streamwarden.actors.indexer import IndexWriter, SegmentIndexer
 from streamwarden.errors import Unavailable
+from streamwarden.storage.journal import Journal
 from streamwarden.supervision import ChildExited, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
-from tests.fakes.recording import HandWorkers
+from tests.fakes.recording import ManualWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
+
+
+class HeardJournal(Journal):
+    """A journal that only has a listener."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def tell(self, listener: Callable[[], None]) -> None:
+        self._desk.told = listener
+
+
+class CountedWriter(IndexWriter):
+    """A writer whose rows are a number."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def write_batch(self) -> int:
+        return self._desk.write()
 
 
 class Desk:
@@ -24,28 +46,25 @@ class Desk:
         self.meanwhile: Callable[[], None] | None = None
         self.attempts = 0
         self.timers = HandTimers()
-        self.workers = HandWorkers()
+        self.workers = ManualWorkers()
         self.workers.hold()
         self.told: Callable[[], None] = lambda: None
         self.exited = threading.Event()
         self.refs: list[pykka.ActorRef[SegmentIndexer]] = []
 
     def start(self) -> None:
-        deps = IndexerDeps(
-            write_batch=self.write,
-            batch_rows=10,
-            on_append=self.listen,
+        ref = SegmentIndexer.start(
+            link=Link("indexer", 1, self.notified),
+            journal=HeardJournal(self),
+            writer=CountedWriter(self),
             workers=self.workers,
             timers=self.timers,
         )
-        self.refs.append(SegmentIndexer.start(link=Link("indexer", 1, self.notified), deps=deps))
+        self.refs.append(ref)
 
     def notified(self, notice: object) -> None:
         if isinstance(notice, ChildExited):
             self.exited.set()
-
-    def listen(self, told: Callable[[], None]) -> None:
-        self.told = told
 
     def write(self) -> int:
         self.attempts += 1
@@ -75,7 +94,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(indexer, "BATCH", 10)
     desk = Desk()
     yield desk
     desk.close()

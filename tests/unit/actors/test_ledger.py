@@ -37,7 +37,9 @@ class Replay:
         self.ledger, changes = step
         for change in changes:
             before = self.gaps.get(change.id)
-            assert before is None or before.ended_at is None or change.void, "a closed gap changed"
+            assert before is None or before.ended_at is None or change.retracted, (
+                "a closed gap changed"
+            )
             assert before is None or before.started_at == change.started_at
             assert change.ended_at is None or change.ended_at >= change.started_at
             self.gaps[change.id] = change
@@ -55,7 +57,7 @@ class Replay:
         return sorted(
             (milliseconds(gap.started_at), milliseconds(gap.ended_at), str(gap.cause))
             for gap in self.gaps.values()
-            if gap.ended_at is not None and not gap.void
+            if gap.ended_at is not None and not gap.retracted
         )
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.actors.messages import RespawnDue
-from streamwarden.actors.ports import CannotStore
 from streamwarden.model import Cause
+from streamwarden.recordings.camera_files import CannotStore
 from tests.unit.actors.stage import RecorderStage, at
 
 
@@ -40,7 +40,7 @@ def test_a_tail_that_holds_nothing_leaves_the_gap_to_the_segment_before(
 ) -> None:
     stage.started()
     stage.finish(1, 0, 0, 30)
-    stage.archive.hollow.add((1, 1))
+    stage.files.hollow.add((1, 1))
     stage.go_to(31)
     stage.lose(1, Cause.FFMPEG_CRASHED, tail=(1, 30, 30.5))
     assert stage.gaps == [(30, None, "ffmpeg_crashed")]
@@ -55,7 +55,7 @@ def test_the_first_respawn_after_a_recording_run_follows_at_once(stage: Recorder
     assert stage.spawned == [1, 2]
     assert stage.state == "starting"
     assert stage.status.respawns == 1
-    assert stage.instruments.respawns == ["ffmpeg_crashed"]
+    assert stage.metrics.respawns == ["ffmpeg_crashed"]
     assert stage.status.respawn_causes == {"ffmpeg_crashed": 1}
 
 
@@ -128,7 +128,7 @@ def test_a_disk_that_refuses_is_looked_at_every_two_seconds(
 ) -> None:
     stage.started()
     stage.finish(1, 0, 0, 30)
-    stage.archive.refuse("next_run", CannotStore(cause, "scripted"), times=3)
+    stage.files.refuse("next_run", CannotStore(cause, "scripted"), times=3)
     stage.lose(1, cause)
     for _ in range(4):
         assert stage.spawned == [1]
@@ -175,13 +175,13 @@ def test_the_gap_is_counted_while_it_is_open_and_stops_when_frames_come(
     stage.lose(1, Cause.SOURCE_OFFLINE, recorded=False)
     stage.go_to(12)
     stage.meter_timers.expire(1.0)
-    assert stage.instruments.gap_s == {"source_offline": 10.0}
+    assert stage.metrics.gap_s == {"source_offline": 10.0}
     stage.expire(0.5)
     stage.record(2)
     stage.go_to(40)
     stage.meter_timers.expire(1.0)
     stage.finish(2, 0, 11.5, 41)
-    assert stage.instruments.gap_s == {"source_offline": 11.5}
+    assert stage.metrics.gap_s == {"source_offline": 11.5}
 
 
 def test_a_run_lost_before_its_first_segment_is_missing_after_all(stage: RecorderStage) -> None:
@@ -194,7 +194,7 @@ def test_a_run_lost_before_its_first_segment_is_missing_after_all(stage: Recorde
     stage.lose(2, Cause.SOURCE_OFFLINE)
     stage.go_to(22)
     stage.meter_timers.expire(1.0)
-    assert stage.instruments.gap_s == {"source_offline": 20.0}
+    assert stage.metrics.gap_s == {"source_offline": 20.0}
 
 
 def test_a_run_that_somebody_else_has_stopped_is_followed_by_another(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from streamwarden.actors.messages import RestartRun
-from streamwarden.actors.ports import CannotRead
+from streamwarden.actors.spawning import CannotRead
 from streamwarden.model import Cause
 from tests.unit.actors.stage import RecorderStage
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.actors.messages import RestartRun, SpawnPrepared
-from streamwarden.actors.ports import CannotRead
+from streamwarden.actors.spawning import CannotRead
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.supervision._actor import ExitKind
@@ -21,12 +21,12 @@ def test_from_the_wish_to_the_first_segment(stage: RecorderStage) -> None:
     assert (stage.state, stage.status.since, stage.status.run) == ("running", at(2), 1)
     stage.finish(1, 0, 1.5, 31)
     assert stage.gaps == [(0, 1.5, "starting")]
-    assert stage.archive.ledger.covered_until == at(31)
+    assert stage.files.ledger.covered_until == at(31)
     last = stage.status.last_segment
     assert last is not None
     assert (last.started_at, last.ended_at, last.size_bytes) == (at(1.5), at(31), 1000)
     assert stage.watcher.runs[1].pending == {}
-    assert stage.instruments.first_segments == [31.0]
+    assert stage.metrics.first_segments == [31.0]
     assert stage.status.respawns == 0
     assert stage.status.last_error is None
 
@@ -54,7 +54,7 @@ def test_the_time_to_the_first_segment_is_told_once(stage: RecorderStage) -> Non
     stage.started()
     stage.finish(1, 0, 1, 31)
     stage.finish(1, 1, 31, 61)
-    assert stage.instruments.first_segments == [31.0]
+    assert stage.metrics.first_segments == [31.0]
 
 
 def test_without_a_token_the_recorder_comes_back_and_says_when(stage: RecorderStage) -> None:
@@ -75,7 +75,7 @@ def test_without_a_token_the_recorder_comes_back_and_says_when(stage: RecorderSt
     assert stage.state == "starting"
     assert stage.spawned == [1]
     assert stage.status.respawns == 1
-    assert stage.instruments.respawns == ["token_unavailable"]
+    assert stage.metrics.respawns == ["token_unavailable"]
 
 
 def test_the_next_try_is_no_longer_announced_once_it_is_under_way(stage: RecorderStage) -> None:
@@ -86,7 +86,7 @@ def test_the_next_try_is_no_longer_announced_once_it_is_under_way(stage: Recorde
 
 
 def test_a_folder_that_is_refused_is_looked_at_again(stage: RecorderStage) -> None:
-    stage.archive.refuse("open", times=2)
+    stage.files.refuse("open", times=2)
     stage.start()
     assert stage.state == "backoff"
     assert stage.status.last_error is not None
@@ -101,7 +101,7 @@ def test_a_folder_that_is_refused_is_looked_at_again(stage: RecorderStage) -> No
 def test_what_is_asked_for_before_the_folder_is_open_is_done_afterwards(
     stage: RecorderStage,
 ) -> None:
-    stage.archive.refuse("open")
+    stage.files.refuse("open")
     stage.start()
     stage.tell(RestartRun())
     stage.update(seconds=10)
@@ -123,7 +123,7 @@ def test_an_orderly_stop_stores_the_last_segment_and_leaves_the_gap_open(
     assert stage.wait_ended().reason.kind is ExitKind.NORMAL
     assert stage.state == "stopped"
     assert stage.gaps == [(0, 1, "starting"), (41, None, "shutdown")]
-    assert stage.archive.ledger.covered_until == at(41)
+    assert stage.files.ledger.covered_until == at(41)
 
 
 def test_what_is_no_longer_wanted_leaves_no_open_gap(stage: RecorderStage) -> None:
@@ -135,7 +135,7 @@ def test_what_is_no_longer_wanted_leaves_no_open_gap(stage: RecorderStage) -> No
     stage.lose(1, None)
     stage.wait_ended()
     assert stage.gaps == [(0, 1, "starting")]
-    assert stage.archive.ledger.covered_until is None
+    assert stage.files.ledger.covered_until is None
 
 
 def test_a_camera_that_is_off_is_missing_until_it_is_no_longer_wanted(
@@ -195,7 +195,7 @@ def test_a_stop_in_backoff_is_over_at_once(stage: RecorderStage) -> None:
 
 
 def test_a_stop_ends_although_the_disk_refuses_the_folder(stage: RecorderStage) -> None:
-    stage.archive.refuse("open", times=2)
+    stage.files.refuse("open", times=2)
     stage.start()
     stage.shut_down()
     stage.expire(2.0)
@@ -206,11 +206,11 @@ def test_a_stop_ends_although_the_disk_refuses_the_folder(stage: RecorderStage) 
 def test_a_stop_ends_although_the_disk_refuses_the_last_segment(stage: RecorderStage) -> None:
     stage.started()
     stage.shut_down()
-    stage.archive.refuse("store")
+    stage.files.refuse("publish")
     stage.finish(1, 0, 0, 30)
     stage.lose(1, None)
     stage.wait_ended()
-    assert stage.archive.calls == []
+    assert stage.files.calls == []
     assert stage.gaps == [(0, None, "shutdown")]
 
 
@@ -221,7 +221,7 @@ def test_a_stop_that_finds_the_disk_full_says_so_of_what_is_not_stored(
     stage.finish(1, 0, 0, 30)
     stage.go_to(40)
     stage.unwant()
-    stage.archive.refuse("store")
+    stage.files.refuse("publish")
     stage.finish(1, 1, 30, 40.5)
     stage.lose(1, None)
     stage.wait_ended()
@@ -233,7 +233,7 @@ def test_runs_that_an_earlier_incarnation_has_left_are_stopped_although_the_fold
 ) -> None:
     stage.started()
     stage.crash()
-    stage.archive.refuse("open", times=2)
+    stage.files.refuse("open", times=2)
     stage.start()
     stage.shut_down()
     stage.expire(2.0)
@@ -243,7 +243,7 @@ def test_runs_that_an_earlier_incarnation_has_left_are_stopped_although_the_fold
 
 def test_a_stop_ends_although_the_ledger_cannot_be_written(stage: RecorderStage) -> None:
     stage.started()
-    stage.archive.refuse("note", times=9)
+    stage.files.refuse("write_ledger", times=9)
     stage.shut_down()
     stage.lose(1, None)
     stage.wait_ended()
@@ -268,7 +268,7 @@ def test_since_moves_with_the_state_and_not_with_what_else_changes(stage: Record
     stage.finish(1, 0, 0, 30)
     stage.finish(1, 1, 30, 60)
     assert stage.status.since == at(0)
-    assert stage.instruments.states == ["starting", "running"]
+    assert stage.metrics.states == ["starting", "running"]
 
 
 def test_a_stop_twice_is_one_stop(stage: RecorderStage) -> None:
@@ -283,8 +283,8 @@ def test_the_server_that_comes_back_says_since_when_it_was_down(stage: RecorderS
     stage.finish(1, 0, 0, 30)
     stage.lose(1, Cause.SOURCE_OFFLINE, tail=(1, 30, 33))
     stage.go_to(100)
-    stage.archive.opened_with.clear()
-    stage.archive.alive_until = at(50)
+    stage.files.opened_with.clear()
+    stage.files.alive_until = at(50)
     stage.watcher.runs.clear()
     stage.start()
     assert stage.gaps == [(33, 50, "source_offline"), (50, None, "server_down")]
@@ -296,7 +296,7 @@ def test_the_server_that_comes_back_says_since_when_it_was_down(stage: RecorderS
 def test_a_rebuilt_ledger_counts_from_the_wish_on(
     stage: RecorderStage, covered_s: float, gap: tuple[float, None, str]
 ) -> None:
-    stage.archive.ledger = Ledger(covered_until=at(covered_s))
-    stage.archive.rebuilt = True
+    stage.files.ledger = Ledger(covered_until=at(covered_s))
+    stage.files.rebuilt = True
     stage.start()
     assert stage.gaps == [gap]

@@ -14,12 +14,11 @@ from streamwarden.actors.retention_actor import (
     AFTER_FAILURE_S,
     SWEEP_EVERY_S,
     RetentionActor,
-    RetentionDeps,
 )
 from streamwarden.errors import Unavailable
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
-from tests.fakes.recording import HandWorkers
+from tests.fakes.recording import ManualWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
 
 
@@ -44,16 +43,20 @@ class Pace:
     def __init__(self) -> None:
         self.disk = Disk()
         self.timers = HandTimers()
-        self.workers = HandWorkers()
+        self.workers = ManualWorkers()
         self.ended = threading.Event()
         self._refs: list[pykka.ActorRef[Any]] = []
 
     def start(self, sweep: Callable[[], bool] | None = None) -> None:
-        deps = RetentionDeps(
-            sweep=sweep or self.disk.sweep, workers=self.workers, timers=self.timers
-        )
         link = Link("retention", len(self._refs) + 1, self._notified)
-        self._refs.append(RetentionActor.start(link=link, deps=deps))
+        self._refs.append(
+            RetentionActor.start(
+                link=link,
+                sweep=sweep or self.disk.sweep,
+                workers=self.workers,
+                timers=self.timers,
+            )
+        )
 
     def _notified(self, notice: ChildStarted | ChildExited) -> None:
         if isinstance(notice, ChildExited):

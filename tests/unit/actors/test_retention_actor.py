@@ -4,22 +4,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.actors.retention_actor import RetentionActor, RetentionDeps
+from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.supervision import ActorRef, Link, tell
 from streamwarden.supervision._actor import Exit
-from tests.fakes.recording import HandWorkers
+from tests.fakes.recording import ManualWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
 
 
 class Desk:
     def __init__(self) -> None:
-        self.timers, self.workers = HandTimers(), HandWorkers()
+        self.timers, self.workers = HandTimers(), ManualWorkers()
         self.workers.hold()
         self.more: list[bool] = []
         self.sweeps = 0
         self.ref: ActorRef = RetentionActor.start(
             link=Link("retention", 1, lambda _: None),
-            deps=RetentionDeps(sweep=self.sweep, workers=self.workers, timers=self.timers),
+            sweep=self.sweep,
+            workers=self.workers,
+            timers=self.timers,
         )
 
     def sweep(self) -> bool:

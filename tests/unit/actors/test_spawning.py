@@ -1,40 +1,47 @@
 from __future__ import annotations
 
+import jwt
 import pytest
 
-from streamwarden.actors.ports import CannotStore, SpawnOrder
 from streamwarden.actors.spawning import Backoff, Spawning
+from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.model import Cause
-from tests.fakes.recording import FakeArchive, FakeTokens
+from streamwarden.recordings.camera_files import CannotStore
+from tests.fakes.recording import FakeCameraFiles, FakeTokens
 from tests.unit.actors.stage import CAMERA, START_S, URL
 from tests.unit.supervision.by_hand import HandClock
 
 FRESH = "rtsp://media/cam?fetched=1"
 
 
+def url_that_ends_at(seconds: float) -> str:
+    """A URL whose token expires then; nobody checks its signature here."""
+    return f"rtsp://media/cam?token={jwt.encode({'exp': seconds}, 'k' * 32)}"
+
+
 class Desk:
-    def __init__(self, *, ends_in_s: float | None = None) -> None:
-        self.archive = FakeArchive()
+    def __init__(self) -> None:
+        self.files = FakeCameraFiles()
         self.tokens = FakeTokens()
         self.spawning = Spawning(
             camera_id=CAMERA,
-            archive=self.archive,
+            files=self.files,
             tokens=self.tokens,
-            token_expiry=lambda _: None if ends_in_s is None else START_S + ends_in_s,
             clock=HandClock(),
             backoff=Backoff(),
             chance=lambda: 1.0,
         )
 
-    def order(self) -> SpawnOrder:
+    def order(self) -> RunOrder:
         return self.spawning.preparation(30)()
 
 
-@pytest.mark.parametrize(("ends_in_s", "url"), [(20.0, URL), (19.9, FRESH), (-5.0, FRESH)])
-def test_an_offered_url_is_used_while_twenty_seconds_remain(ends_in_s: float, url: str) -> None:
-    desk = Desk(ends_in_s=ends_in_s)
-    desk.spawning.offer(URL)
-    assert desk.order().url == url
+@pytest.mark.parametrize(("ends_in_s", "used"), [(20.0, True), (19.9, False), (-5.0, False)])
+def test_an_offered_url_is_used_while_twenty_seconds_remain(ends_in_s: float, used: bool) -> None:
+    desk = Desk()
+    offered = url_that_ends_at(START_S + ends_in_s)
+    desk.spawning.offer(offered)
+    assert desk.order().url == (offered if used else FRESH)
 
 
 def test_a_url_without_an_expiry_is_used() -> None:
@@ -70,7 +77,7 @@ def test_each_order_has_a_run_number_of_its_own() -> None:
 
 def test_a_full_disk_is_the_disks_fault() -> None:
     desk = Desk()
-    desk.archive.refuse("next_run")
+    desk.files.refuse("next_run")
     with pytest.raises(CannotStore) as refusal:
         desk.order()
     assert refusal.value.cause is Cause.DISK_FULL

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from streamwarden.actors.ports import CannotStore
 from streamwarden.model import Cause
+from streamwarden.recordings.camera_files import CannotStore
 from tests.unit.actors.stage import RecorderStage
 
 
@@ -14,22 +14,22 @@ def test_segments_are_stored_one_after_the_other_in_order(stage: RecorderStage) 
     while stage.disk.waiting:
         stage.disk.do_next()
         stage.settle()
-    assert stage.archive.calls == [(1, 0), (1, 1), (1, 2), (1, 3)]
+    assert stage.files.calls == [(1, 0), (1, 1), (1, 2), (1, 3)]
 
 
 def test_a_segment_that_the_disk_refuses_is_tried_again_before_its_successors(
     stage: RecorderStage,
 ) -> None:
     stage.started()
-    stage.archive.refuse("store", times=2)
+    stage.files.refuse("publish", times=2)
     stage.finish(1, 0, 0, 30)
     stage.finish(1, 1, 30, 60)
     stage.lose(1, Cause.FFMPEG_CRASHED, tail=(2, 60, 65))
-    assert stage.archive.calls == []
+    assert stage.files.calls == []
     assert stage.status.last_error is not None
     stage.expire(2.0)
     stage.expire(2.0)
-    assert stage.archive.calls == [(1, 0), (1, 1), (1, 2)]
+    assert stage.files.calls == [(1, 0), (1, 1), (1, 2)]
     assert stage.gaps == [(65, None, "ffmpeg_crashed")]
 
 
@@ -37,19 +37,19 @@ def test_a_segment_that_a_defect_keeps_from_its_place_does_not_hold_up_the_other
     stage: RecorderStage,
 ) -> None:
     stage.started()
-    stage.archive.refuse("store", ValueError("a defect"), times=5)
+    stage.files.refuse("publish", ValueError("a defect"), times=5)
     stage.finish(1, 0, 0, 30)
     stage.finish(1, 1, 30, 60)
     for _ in range(4):
         stage.expire(2.0)
-    assert stage.archive.calls == [(1, 1)]
+    assert stage.files.calls == [(1, 1)]
     assert stage.status.last_error is not None
     assert stage.status.last_error.cause == "internal"
 
 
 def test_a_disk_that_refuses_a_segment_stops_no_recording(stage: RecorderStage) -> None:
     stage.started()
-    stage.archive.refuse("store", CannotStore(Cause.NOT_WRITABLE, "read-only"))
+    stage.files.refuse("publish", CannotStore(Cause.NOT_WRITABLE, "read-only"))
     stage.finish(1, 0, 0, 30)
     assert stage.state == "running"
     assert stage.status.last_error is not None
@@ -64,12 +64,12 @@ def test_a_segment_told_twice_is_stored_once(stage: RecorderStage) -> None:
     stage.finish(1, 0, 0, 30)
     stage.disk.release()
     stage.settle()
-    assert stage.archive.calls == [(1, 0)]
+    assert stage.files.calls == [(1, 0)]
 
 
 def test_an_ended_run_is_kept_until_its_last_segment_is_stored(stage: RecorderStage) -> None:
     stage.started()
-    stage.archive.refuse("store")
+    stage.files.refuse("publish")
     stage.finish(1, 0, 0, 30)
     stage.lose(1, Cause.SOURCE_OFFLINE)
     assert 1 in stage.watcher.runs
@@ -81,7 +81,7 @@ def test_an_error_that_nobody_expected_is_shown_as_ours_without_its_length(
     stage: RecorderStage,
 ) -> None:
     stage.started()
-    stage.archive.refuse("store", ValueError("x" * 5000))
+    stage.files.refuse("publish", ValueError("x" * 5000))
     stage.finish(1, 0, 0, 30)
     error = stage.status.last_error
     assert error is not None
@@ -91,11 +91,11 @@ def test_an_error_that_nobody_expected_is_shown_as_ours_without_its_length(
 
 def test_a_stop_waits_for_a_segment_that_is_to_be_tried_again(stage: RecorderStage) -> None:
     stage.started()
-    stage.archive.refuse("store")
+    stage.files.refuse("publish")
     stage.finish(1, 0, 0, 30)
     stage.shut_down()
     stage.lose(1, None)
     assert not stage.ended
     stage.expire(2.0)
     stage.wait_ended()
-    assert stage.archive.calls == [(1, 0)]
+    assert stage.files.calls == [(1, 0)]

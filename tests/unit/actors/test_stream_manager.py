@@ -32,18 +32,18 @@ def test_a_started_stream_records_and_a_stopped_one_does_not(tree: ManagerStage)
     assert tree.cameras[CAMERA].watcher.stops == [1]
     tree.end_runs(CAMERA)
     assert tree.state(CAMERA) == "stopped"
-    assert tree.wishes.all() == {}
+    assert tree.wanted.all() == {}
     assert tree.released == [(CAMERA, "otto", at(60))]
-    assert tree.cameras[CAMERA].archive.ledger.covered_until is None
+    assert tree.cameras[CAMERA].files.ledger.covered_until is None
 
 
 def test_starting_again_is_harmless(tree: ManagerStage) -> None:
     tree.recording(CAMERA)
-    since = tree.wishes.all()[CAMERA].since
+    since = tree.wanted.all()[CAMERA].since
     tree.clock.seconds += 10
     tree.start(CAMERA)
     assert spawned(tree) == [1]
-    assert tree.wishes.all()[CAMERA].since == since
+    assert tree.wanted.all()[CAMERA].since == since
 
 
 def test_starting_with_another_length_replaces_the_run(tree: ManagerStage) -> None:
@@ -100,7 +100,7 @@ def test_a_start_while_it_is_stopping_begins_once_it_has_stopped(tree: ManagerSt
     tree.end_runs(CAMERA)
     assert spawned(tree) == [1, 2]
     assert tree.state(CAMERA) == "starting"
-    assert CAMERA in tree.wishes.all()
+    assert CAMERA in tree.wanted.all()
 
 
 def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: ManagerStage) -> None:
@@ -120,7 +120,7 @@ def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: Manag
     assert [(line["run"], line["request_id"]) for line in ordered] == [(2, "again")]
     tree.cameras[CAMERA].watcher.finish(2, 0, at(3), at(33))
     tree.settle()
-    assert tree.instruments.first_segments[-1] == 3
+    assert tree.metrics.first_segments[-1] == 3
 
 
 def test_another_owner_may_start_once_the_first_one_has_stopped(tree: ManagerStage) -> None:
@@ -172,7 +172,7 @@ def test_a_manager_that_is_busy_is_unavailable_and_still_does_it(
 def test_a_manager_that_has_ended_is_unavailable(tree: ManagerStage) -> None:
     ended = tree.manager()
     tree.crash(ended)
-    gateway = StreamGateway(manager=lambda: ended, board=tree.board)
+    gateway = StreamGateway(manager=lambda: ended, registry=tree.registry)
     for ask in (gateway.stop, gateway.restart):
         with pytest.raises(Unavailable) as refusal:
             ask(CAMERA)
@@ -180,7 +180,7 @@ def test_a_manager_that_has_ended_is_unavailable(tree: ManagerStage) -> None:
 
 
 def test_a_manager_that_was_never_there_is_unavailable(tree: ManagerStage) -> None:
-    gateway = StreamGateway(manager=lambda: None, board=tree.board)
+    gateway = StreamGateway(manager=lambda: None, registry=tree.registry)
     with pytest.raises(Unavailable):
         gateway.stop(CAMERA)
 
@@ -195,8 +195,8 @@ def test_while_the_server_is_stopped_nothing_is_started(tree: ManagerStage) -> N
     tree.end_runs(CAMERA)
     tree.wait_down()
     assert spawned(tree) == [1]
-    assert tree.wishes.all().keys() == {CAMERA}
-    gap = tree.cameras[CAMERA].archive.ledger.gap
+    assert tree.wanted.all().keys() == {CAMERA}
+    gap = tree.cameras[CAMERA].files.ledger.gap
     assert gap is not None
     assert gap.cause == "shutdown"
 
@@ -220,8 +220,8 @@ def test_a_wish_whose_call_was_lost_is_found_in_the_database(tree: ManagerStage)
     tree.row(CAMERA, wanted=True, changed_s=-20)
     tree.reconcile()
     assert tree.state(CAMERA) == "starting"
-    assert tree.wishes.all()[CAMERA].since == at(-20)
-    assert tree.cameras[CAMERA].archive.ledger.covered_until == at(-20)
+    assert tree.wanted.all()[CAMERA].since == at(-20)
+    assert tree.cameras[CAMERA].files.ledger.covered_until == at(-20)
 
 
 def test_the_database_is_asked_at_the_start_and_every_half_minute(tree: ManagerStage) -> None:
@@ -273,14 +273,14 @@ def test_what_was_asked_for_while_the_rows_were_read_is_newer_than_the_rows(
     tree.callers.do_next()
     tree.settle()
     assert tree.state(CAMERA) == "stopping"
-    assert OTHER in tree.wishes.all()
+    assert OTHER in tree.wanted.all()
     tree.callers.release()
     tree.settle()
     assert tree.state(OTHER) == "starting"
     tree.clock.seconds += 60
     tree.reconcile()
-    assert OTHER not in tree.wishes.all()
-    assert CAMERA in tree.wishes.all()
+    assert OTHER not in tree.wanted.all()
+    assert CAMERA in tree.wanted.all()
 
 
 def test_a_new_segment_length_reaches_every_stream(tree: ManagerStage) -> None:
@@ -305,9 +305,9 @@ def test_a_camera_that_changed_its_owner_is_recorded_for_the_new_one_from_then_o
     tree.reconcile()
     assert before.watcher.stops == [1]
     tree.end_runs(CAMERA)
-    assert tree.wishes.all()[CAMERA].owner == "anna"
+    assert tree.wanted.all()[CAMERA].owner == "anna"
     assert tree.cameras[CAMERA].owner == "anna"
-    assert tree.cameras[CAMERA].archive.ledger.covered_until == at(50)
+    assert tree.cameras[CAMERA].files.ledger.covered_until == at(50)
     assert tree.released == [(CAMERA, "otto", at(50))]
 
 

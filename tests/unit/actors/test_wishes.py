@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.actors.desired import WantedStream, WishBook
+from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
 from tests.unit.actors.stage import CAMERA, at
 
 WISH = WantedStream(camera_id=CAMERA, owner="otto", segment_seconds=30, since=at(0))
@@ -23,8 +23,8 @@ class Disk:
         self.saves += 1
         self.content = content
 
-    def book(self) -> WishBook:
-        return WishBook(load=lambda: self.content, save=self.save)
+    def book(self) -> WantedStreams:
+        return WantedStreams(load=lambda: self.content, save=self.save)
 
 
 def test_wishes_survive_a_restart() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from streamwarden.workers import SerialExecutor, WorkerPool
-from tests.fakes.recording import HandWorkers
+from tests.fakes.recording import ManualWorkers
 from tests.unit.supervision.by_hand import DEADLINE_S
 
 
@@ -87,7 +87,7 @@ def test_work_that_fails_does_not_hold_up_what_follows(pool: WorkerPool) -> None
 
 
 def test_cameras_do_not_wait_for_each_other() -> None:
-    hands = HandWorkers()
+    hands = ManualWorkers()
     hands.hold()
     first, second = SerialExecutor(hands), SerialExecutor(hands)
     done: list[str] = []

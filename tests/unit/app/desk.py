@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from streamwarden.actors.ports import FinishedSegment
+from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Gap, Segment
-from streamwarden.recordings.camera_files import Archive, CameraFiles
+from streamwarden.recordings.camera_files import CameraFiles, CameraFileStore, IndexedEnds
 from streamwarden.storage.journal import Journal
 from tests.unit.actors.stage import at
 from tests.unit.media import boxes
@@ -22,17 +23,28 @@ SECOND: Final = boxes.fragment(boxes.run([500, 500]))
 """One fragment that plays for a second."""
 
 
-class Counter:
-    """Counts stored segments as the metrics do."""
+class StoredSegments(RecordingMetrics):
+    """Metrics that remember the stored segments."""
 
     def __init__(self) -> None:
         self.segments: list[tuple[float, float, int, float]] = []
 
     def segment_stored(
-        self, camera: str, *, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
+        self, camera: str, media_s: float, wall_s: float, size_bytes: int, ended_at_ts: float
     ) -> None:
         assert camera == str(CAMERA)
         self.segments.append((media_s, wall_s, size_bytes, ended_at_ts))
+
+
+class KnownEnds(IndexedEnds):
+    """An index in memory: ends by row id."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[UUID, datetime] = {}
+
+    def end_of(self, camera_id: UUID, segment_id: UUID) -> datetime | None:
+        assert camera_id == CAMERA
+        return self.by_id.get(segment_id)
 
 
 class ArchiveDesk:
@@ -42,27 +54,28 @@ class ArchiveDesk:
         self.root = folder / "root with a space"
         self.root.mkdir()
         self.clock = HandClock()
-        self.indexed: dict[UUID, datetime] = {}
+        self.ends = KnownEnds()
+        self.indexed = self.ends.by_id
         self._journals: list[Journal] = []
         self._folder = folder
-        self.counter = Counter()
+        self.metrics = StoredSegments()
         self.serve()
 
     def serve(self, *, alive_until: datetime | None = None) -> None:
         """Start a server."""
         self.journal = Journal(self._folder / "journal.jsonl")
         self._journals.append(self.journal)
-        self.archive = Archive(
+        self.store = CameraFileStore(
             record_root=self.root,
             journal=self.journal,
-            counter=self.counter,
+            metrics=self.metrics,
             clock=self.clock,
             alive_until=alive_until,
-            indexed_end=lambda _camera_id, row_id: self.indexed.get(row_id),
+            indexed_ends=self.ends,
         )
 
     def files(self, owner: str = "otto") -> CameraFiles:
-        return self.archive.camera(CAMERA, owner)
+        return self.store.camera(CAMERA, owner)
 
     def live(self, owner: str = "otto") -> Path:
         return self.root / owner / str(CAMERA) / ".live"
@@ -98,12 +111,12 @@ class ArchiveDesk:
             journal.close()
 
 
-def whole(run: int, number: int, start_s: float, end_s: float) -> FinishedSegment:
-    return FinishedSegment(run=run, number=number, started_at=at(start_s), ended_at=at(end_s))
+def whole(run: int, number: int, start_s: float, end_s: float) -> ClosedSegment:
+    return ClosedSegment(run=run, number=number, started_at=at(start_s), ended_at=at(end_s))
 
 
-def torn(run: int, number: int, start_s: float | None, end_s: float) -> FinishedSegment:
-    return FinishedSegment(
+def torn(run: int, number: int, start_s: float | None, end_s: float) -> ClosedSegment:
+    return ClosedSegment(
         run=run,
         number=number,
         started_at=None if start_s is None else at(start_s),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.actors.ports import CannotStore
 from streamwarden.model import Cause
-from streamwarden.recordings import camera_files as archive_module
+from streamwarden.recordings import camera_files, segment_store
 from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.camera_files import CannotStore
 from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, SECOND, ArchiveDesk, torn, whole
@@ -64,7 +64,7 @@ def test_a_runs_number_is_on_disk_before_it_begins(desk: ArchiveDesk) -> None:
 def test_a_lost_run_file_is_made_good_from_the_recordings(desk: ArchiveDesk) -> None:
     desk.files().open(())
     desk.write(7, 0)
-    desk.files().store(whole(7, 0, 0, 30))
+    desk.files().publish(whole(7, 0, 0, 30))
     (desk.live() / "run").unlink()
     assert desk.files().next_run()[1] == 8
     (desk.live() / "run").write_text("nonsense")
@@ -82,14 +82,14 @@ def test_a_new_owner_goes_on_with_the_cameras_run_numbers(desk: ArchiveDesk) -> 
         files.open(())
         assert files.next_run()[1] == run
         desk.write(run, 0, owner=owner)
-        files.store(whole(run, 0, 30 * run, 30 * run + 30))
+        files.publish(whole(run, 0, 30 * run, 30 * run + 30))
     assert len({row.id for row in desk.rows()}) == 3
     assert [row.owner for row in desk.rows()] == ["otto", "anna", "otto"]
 
 
 def test_without_room_no_run_begins(desk: ArchiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.files().open(())
-    monkeypatch.setattr(archive_module, "_ROOM_BYTES", 2**62)
+    monkeypatch.setattr(camera_files, "_MIN_FREE_BYTES", 2**62)
     with pytest.raises(CannotStore) as refusal:
         desk.files().next_run()
     assert refusal.value.cause is Cause.DISK_FULL
@@ -102,7 +102,7 @@ def test_a_finished_segment_gets_its_place_its_row_and_its_count(desk: ArchiveDe
     desk.files().open(())
     source = desk.write(1, 1, seconds=30)
     size = source.stat().st_size
-    stored = desk.files().store(whole(1, 1, 0.125, 30.25))
+    stored = desk.files().publish(whole(1, 1, 0.125, 30.25))
     assert stored is not None
     assert (stored.started_at, stored.ended_at, stored.size_bytes) == (at(0.125), at(30.25), size)
     (row,) = desk.rows()
@@ -111,17 +111,17 @@ def test_a_finished_segment_gets_its_place_its_row_and_its_count(desk: ArchiveDe
     assert (row.media_ms, row.salvaged, row.run, row.number) == (30_000, False, 1, 1)
     assert (row.owner, row.camera_id) == ("otto", CAMERA)
     assert not source.exists()
-    assert desk.counter.segments == [(30.0, 30.125, size, at(30.25).timestamp())]
+    assert desk.metrics.segments == [(30.0, 30.125, size, at(30.25).timestamp())]
 
 
 def test_storing_again_writes_the_same_row_and_counts_nothing(desk: ArchiveDesk) -> None:
     desk.files().open(())
     desk.write(1, 0)
-    first = desk.files().store(whole(1, 0, 0, 30))
-    assert desk.files().store(whole(1, 0, 0, 30)) == first
+    first = desk.files().publish(whole(1, 0, 0, 30))
+    assert desk.files().publish(whole(1, 0, 0, 30)) == first
     one, two = desk.rows()
     assert one == two
-    assert len(desk.counter.segments) == 1
+    assert len(desk.metrics.segments) == 1
 
 
 def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
@@ -133,7 +133,7 @@ def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody else's")
 
-    assert desk.files().store(whole(1, 1, 0, 30)) is None
+    assert desk.files().publish(whole(1, 1, 0, 30)) is None
 
     assert taken.read_bytes() == b"somebody else's"
     assert not source.exists()
@@ -144,7 +144,7 @@ def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
 def test_a_torn_segment_is_cut_and_marked(desk: ArchiveDesk) -> None:
     desk.files().open(())
     desk.write(1, 0, seconds=2, torn=SECOND[:-9])
-    stored = desk.files().store(torn(1, 0, None, 30))
+    stored = desk.files().publish(torn(1, 0, None, 30))
     assert stored is not None
     assert (stored.started_at, stored.ended_at) == (at(28), at(30))
     (row,) = desk.rows()
@@ -154,25 +154,25 @@ def test_a_torn_segment_is_cut_and_marked(desk: ArchiveDesk) -> None:
 def test_a_torn_segment_without_a_whole_fragment_leaves_nothing(desk: ArchiveDesk) -> None:
     desk.files().open(())
     path = desk.write(1, 0, seconds=0, torn=SECOND[:20])
-    assert desk.files().store(torn(1, 0, 0, 30)) is None
+    assert desk.files().publish(torn(1, 0, 0, 30)) is None
     assert not path.exists()
     assert desk.rows() == []
-    assert desk.counter.segments == []
+    assert desk.metrics.segments == []
 
 
 def test_a_file_that_has_vanished_is_no_segment(desk: ArchiveDesk) -> None:
     desk.files().open(())
-    assert desk.files().store(whole(1, 0, 0, 30)) is None
+    assert desk.files().publish(whole(1, 0, 0, 30)) is None
     assert desk.rows() == []
 
 
 def test_a_length_that_the_index_cannot_hold_is_cut(
     desk: ArchiveDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_module, "MAX_MEDIA_MS", 1500)
+    monkeypatch.setattr(segment_store, "MAX_MEDIA_MS", 1500)
     desk.files().open(())
     desk.write(1, 0, seconds=3)
-    desk.files().store(whole(1, 0, 0, 3))
+    desk.files().publish(whole(1, 0, 0, 3))
     assert [row.media_ms for row in desk.rows()] == [1500]
 
 
@@ -199,8 +199,8 @@ def test_what_the_disk_refuses_is_named_and_loses_nothing(
     calls: dict[str, Callable[[], object]] = {
         "open": lambda: desk.files().open(()),
         "next_run": desk.files().next_run,
-        "store": lambda: desk.files().store(whole(1, 0, 0, 30)),
-        "note": lambda: desk.files().note(Ledger(), ()),
+        "store": lambda: desk.files().publish(whole(1, 0, 0, 30)),
+        "note": lambda: desk.files().write_ledger(Ledger(), ()),
     }
 
     def refuse(*_: object, **__: object) -> None:
@@ -215,7 +215,7 @@ def test_what_the_disk_refuses_is_named_and_loses_nothing(
     if call == "open":
         desk.files().open(())
     else:
-        assert desk.files().store(whole(1, 0, 0, 30)) is not None
+        assert desk.files().publish(whole(1, 0, 0, 30)) is not None
     assert {(row.run, row.number) for row in desk.rows()} == {(1, 0)}
 
 
@@ -226,26 +226,26 @@ def test_what_the_disk_refuses_is_named_and_loses_nothing(
 def test_the_ledger_survives_the_server(desk: ArchiveDesk, gap: bool) -> None:
     desk.files().open(())
     desk.write(1, 0)
-    desk.files().store(whole(1, 0, 0, 30))
+    desk.files().publish(whole(1, 0, 0, 30))
     ledger = recording(30)
     changes: tuple[book.GapChange, ...] = ()
     if gap:
         ledger, changes = book.lost(ledger, Cause.STALLED, at(31))
-    desk.files().note(ledger, changes)
+    desk.files().write_ledger(ledger, changes)
     desk.serve()
     opened = desk.files().open(())
     assert opened.ledger == ledger
     assert opened.last_segment is not None
     assert opened.last_segment.ended_at == at(30)
-    assert desk.files().books() == ledger
+    assert desk.files().read_ledger() == ledger
 
 
 def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(desk: ArchiveDesk) -> None:
     desk.files().open(())
     ledger, opened = book.lost(recording(30), Cause.STALLED, at(31))
-    desk.files().note(ledger, opened)
+    desk.files().write_ledger(ledger, opened)
     ledger, void = book.stored(ledger, at(29), at(60))
-    desk.files().note(ledger, void)
+    desk.files().write_ledger(ledger, void)
     one, two = desk.gaps()
     assert (one.started_at, one.ended_at, one.cause) == (at(30), None, "stalled")
     assert (two.id, two.started_at, two.ended_at) == (one.id, at(30), at(30))
@@ -254,7 +254,7 @@ def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(desk: ArchiveDesk) -> 
 def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(desk: ArchiveDesk) -> None:
     desk.files().open(())
     path = desk.write(1, 0)
-    desk.files().books()
+    desk.files().read_ledger()
     assert path.exists()
     assert desk.rows() == []
 
@@ -284,11 +284,11 @@ def test_a_ledger_that_cannot_be_read_is_rebuilt_from_the_recordings(
     assert (opened.ledger, opened.rebuilt) == (Ledger(), True)
     for number, start_s in ((0, 87), (1, 90)):
         desk.write(1, number, seconds=3)
-        desk.files().store(whole(1, number, start_s, start_s + 3))
+        desk.files().publish(whole(1, number, start_s, start_s + 3))
     (desk.live() / "ledger.json").write_bytes(content)
     opened = desk.files().open(())
     assert (opened.ledger, opened.rebuilt) == (Ledger(covered_until=at(93)), True)
-    desk.files().note(recording(95), ())
+    desk.files().write_ledger(recording(95), ())
     assert not desk.files().open(()).rebuilt
 
 
@@ -298,25 +298,25 @@ def test_a_lost_ledger_goes_on_where_the_newest_segment_ends(
     desk: ArchiveDesk, lost: str, indexed: bool
 ) -> None:
     desk.files().open(())
-    desk.files().note(recording(60), ())
+    desk.files().write_ledger(recording(60), ())
     for number, start_s in ((0, 57), (1, 60)):
         desk.write(1, number, seconds=3)
-        desk.files().store(whole(1, number, start_s, start_s + 3.4))
+        desk.files().publish(whole(1, number, start_s, start_s + 3.4))
     if lost == "missing":
         (desk.live() / "ledger.json").unlink()
     else:
         (desk.live() / "ledger.json").write_bytes(b"")
     if indexed:
-        desk.indexed = {row.id: row.ended_at for row in desk.rows()}
+        desk.indexed.update({row.id: row.ended_at for row in desk.rows()})
     desk.serve()
     expected = Ledger(covered_until=at(63.4 if indexed else 63))
-    assert desk.files().books() == expected
+    assert desk.files().read_ledger() == expected
     opened = desk.files().open(())
     assert (opened.ledger, opened.rebuilt) == (expected, True)
 
 
 def test_a_camera_without_recordings_has_lost_no_ledger(desk: ArchiveDesk) -> None:
-    assert desk.files().books() == Ledger()
+    assert desk.files().read_ledger() == Ledger()
     assert not desk.files().open(()).rebuilt
 
 
@@ -342,7 +342,7 @@ def test_a_ledger_of_a_version_that_remembered_no_closed_gaps_is_read() -> None:
 def test_what_a_killed_server_has_left_is_stored_and_accounted_for(desk: ArchiveDesk) -> None:
     desk.files().open(())
     desk.files().next_run()
-    desk.files().note(recording(90), ())
+    desk.files().write_ledger(recording(90), ())
     desk.write(1, 3, seconds=10, torn=SECOND[:-3], flushed_s=100)
     desk.serve(alive_until=at(101))
     opened = desk.files().open(())
@@ -359,7 +359,7 @@ def test_a_leftover_that_follows_with_a_rounding_joins_the_segment_before(
     desk: ArchiveDesk,
 ) -> None:
     desk.files().open(())
-    desk.files().note(recording(88.5), ())
+    desk.files().write_ledger(recording(88.5), ())
     desk.write(1, 3, seconds=10, flushed_s=100)
     assert desk.files().open(()).ledger.gap is None
     assert [row.started_at for row in desk.rows()] == [at(88.5)]
@@ -368,7 +368,7 @@ def test_a_leftover_that_follows_with_a_rounding_joins_the_segment_before(
 def test_a_leftover_that_begins_later_leaves_the_hole_to_the_ledger(desk: ArchiveDesk) -> None:
     desk.files().open(())
     ledger, changes = book.lost(recording(30), Cause.SOURCE_OFFLINE, at(31))
-    desk.files().note(ledger, changes)
+    desk.files().write_ledger(ledger, changes)
     desk.write(2, 0, seconds=10, flushed_s=100)
     desk.files().open(())
     closed = desk.gaps()[-1]
@@ -379,7 +379,7 @@ def test_a_leftover_whose_time_stamps_have_jumped_is_not_dated_hours_back(
     desk: ArchiveDesk,
 ) -> None:
     desk.files().open(())
-    desk.files().note(recording(98), ())
+    desk.files().write_ledger(recording(98), ())
     desk.write(1, 0, seconds=3000, flushed_s=100)
     desk.files().open(())
     assert [(row.started_at, row.ended_at) for row in desk.rows()] == [(at(88), at(100))]
@@ -390,9 +390,9 @@ def test_a_torn_first_segment_whose_time_stamps_have_jumped_is_not_dated_hours_b
 ) -> None:
     desk.files().open(())
     desk.write(1, 0, seconds=3000)
-    desk.files().store(torn(1, 0, 88, 100))
+    desk.files().publish(torn(1, 0, 88, 100))
     desk.write(2, 0, seconds=3)
-    desk.files().store(torn(2, 0, 88, 100))
+    desk.files().publish(torn(2, 0, 88, 100))
     assert [row.started_at for row in desk.rows()] == [at(88), at(97)]
 
 
@@ -424,6 +424,6 @@ def test_a_leftover_that_holds_nothing_is_cleared_away(desk: ArchiveDesk) -> Non
 def test_a_camera_that_was_forgotten_is_opened_as_new(desk: ArchiveDesk) -> None:
     files = desk.files()
     files.open(())
-    desk.archive.forget(CAMERA)
+    desk.store.forget(CAMERA)
     assert desk.files() is not files
     assert desk.files().open(()).first_time

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamwarden.app.resources import Housekeeping, index_waiting
+from streamwarden.app.resources import Heartbeat, index_waiting
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.record_root import RecordRoot
-from tests.fakes.recording import HandWorkers
+from tests.fakes.recording import ManualWorkers
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import ArchiveDesk, whole
 from tests.unit.supervision.by_hand import HandTimers
@@ -25,10 +25,10 @@ class Round:
         self.metrics.watch_index(lambda: index_waiting(desk.journal, desk.clock))
         self.root = RecordRoot(desk.root)
         self.root.take()
-        Housekeeping(
+        Heartbeat(
             root=self.root,
             metrics=self.metrics,
-            disk=HandWorkers(),
+            disk=ManualWorkers(),
             timers=self.timers,
         )
 
@@ -50,7 +50,7 @@ def test_what_waits_for_the_index_is_shown_at_each_scrape(first: Round, desk: Ar
     assert (first.value("index_journal_segments"), first.value("index_lag_seconds")) == (0, 0)
     desk.files().open(())
     desk.write(1, 0)
-    desk.files().store(whole(1, 0, 0, 30))
+    desk.files().publish(whole(1, 0, 0, 30))
     desk.clock.seconds += 12
     assert (first.value("index_journal_segments"), first.value("index_lag_seconds")) == (1, 12)
     free = first.value("record_root_free_bytes")
@@ -75,7 +75,7 @@ def test_a_round_that_fails_is_followed_by_the_next(
 def test_a_clock_set_back_shows_no_negative_lag(first: Round, desk: ArchiveDesk) -> None:
     desk.files().open(())
     desk.write(1, 0)
-    desk.files().store(whole(1, 0, 0, 30))
+    desk.files().publish(whole(1, 0, 0, 30))
     desk.clock.seconds = (at(0) - timedelta(hours=1)).timestamp()
     assert first.value("index_lag_seconds") == 0
     first.root.release()

@@ -13,6 +13,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import RowsRefused
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAMERA = UUID(int=7)
@@ -35,9 +36,11 @@ def segment(number: int) -> Segment:
 
 
 class Index:
-    """The two tables; some rows can never be stored."""
+    """What the two tables have taken; some rows can never be stored."""
 
     def __init__(self) -> None:
+        self.segment_table = SegmentTable(self)
+        self.gap_table = GapTable(self)
         self.refused: set[UUID] = set()
         self.error: Exception | None = None
         self.calls = 0
@@ -45,27 +48,37 @@ class Index:
         self.gaps: list[Gap] = []
         self.removed: list[UUID] = []
 
-    def insert_many(self, rows: Sequence[Segment]) -> int:
-        self._check(rows)
-        self.segments += [row.number for row in rows]
-        return len(rows)
-
-    def upsert_many(self, rows: Sequence[Gap]) -> int:
-        self._check(rows)
-        self.gaps += rows
-        return len(rows)
-
-    def remove(self, gap_id: UUID) -> bool:
-        self.removed.append(gap_id)
-        return True
-
-    def _check(self, rows: Sequence[Segment] | Sequence[Gap]) -> None:
+    def check(self, rows: Sequence[Segment] | Sequence[Gap]) -> None:
         self.calls += 1
         assert rows
         if self.error is not None:
             raise self.error
         if any(row.id in self.refused for row in rows):
             raise RowsRefused("scripted")
+
+
+class SegmentTable(SegmentRepository):
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def insert_many(self, rows: Sequence[Segment]) -> int:
+        self._index.check(rows)
+        self._index.segments += [row.number for row in rows]
+        return len(rows)
+
+
+class GapTable(GapRepository):
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def upsert_many(self, rows: Sequence[Gap]) -> int:
+        self._index.check(rows)
+        self._index.gaps += rows
+        return len(rows)
+
+    def remove(self, gap_id: UUID) -> bool:
+        self._index.removed.append(gap_id)
+        return True
 
 
 @pytest.fixture
@@ -82,7 +95,7 @@ def index() -> Index:
 
 @pytest.fixture
 def writer(journal: Journal, index: Index) -> IndexWriter:
-    return IndexWriter(journal=journal, segments=index, gaps=index)
+    return IndexWriter(journal=journal, segments=index.segment_table, gaps=index.gap_table)
 
 
 def test_an_empty_journal_asks_nothing_of_postgres(writer: IndexWriter, index: Index) -> None:

@@ -13,12 +13,13 @@ from streamwarden.model import Segment
 from streamwarden.recordings.camera_files import IndexedEnds
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import StorageUnavailable
+from streamwarden.storage.recording_index import SegmentRepository
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, ArchiveDesk, whole
 from tests.unit.supervision.by_hand import HandClock
 
 
-class Index:
+class Index(SegmentRepository):
     """A table of segments that answers, or does not."""
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ def rows(desk: ArchiveDesk) -> list[Segment]:
     desk.files().open(())
     for number in (0, 1):
         desk.write(1, number)
-        desk.files().store(whole(1, number, 3 * number, 3 * number + 3.4))
+        desk.files().publish(whole(1, number, 3 * number, 3 * number + 3.4))
     return desk.rows()
 
 

@@ -20,7 +20,7 @@ class Parts:
         self.events: list[str] = []
         self.fail = ""
         monkeypatch.setattr(module, "ApiRole", self.part("api", {"api": 1}))
-        monkeypatch.setattr(module, "StreamingProgram", self.part("streaming", {"streaming": 2}))
+        monkeypatch.setattr(module, "StreamingRole", self.part("streaming", {"streaming": 2}))
         monkeypatch.setattr(module, "WebUiRole", self.part("webui", {"webui": 3}))
         monkeypatch.setattr(module, "keep_files_private", lambda: None)
         monkeypatch.setattr(module, "raise_file_limit", lambda: None)

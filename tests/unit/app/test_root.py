@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from streamwarden.app.tree import Restarts, Root
+from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.supervision import ChildSpec, Intensity, SupervisedActor, SupervisorSpec
 from tests.unit.supervision.by_hand import DEADLINE_S, HandClock, HandTimers
@@ -21,7 +21,7 @@ def spec(*names: str) -> SupervisorSpec:
 
 def test_each_of_the_trees_actors_is_shown_before_anything_happens_to_it() -> None:
     registry = CollectorRegistry()
-    root = Root(
+    root = SupervisionTree(
         spec=spec("indexer", "retention"),
         timers=HandTimers(),
         clock=HandClock(),

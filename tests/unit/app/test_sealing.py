@@ -15,8 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from streamwarden.app.resources import Ground
-from streamwarden.app.streaming_role import seal_keeper
+from streamwarden.app.resources import Resources
+from streamwarden.app.streaming_role import start_seal_schedule
 from streamwarden.config.settings import Settings
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.seal_files import SealingFailed
@@ -151,7 +151,7 @@ def test_a_role_that_is_being_stopped_makes_no_other_seal(night: Night) -> None:
 # As the role is put together
 
 
-def ground(key_file: Path | None, registry: CollectorRegistry) -> Ground:
+def ground(key_file: Path | None, registry: CollectorRegistry) -> Resources:
     settings = Settings(seal_key_file=key_file, retention_days=30)
     found = SimpleNamespace(
         settings=settings,
@@ -161,27 +161,27 @@ def ground(key_file: Path | None, registry: CollectorRegistry) -> Ground:
         journal=SimpleNamespace(waiting_since=lambda: None),
         clock=FakeClock(MIDNIGHT),
     )
-    return cast("Ground", found)
+    return cast("Resources", found)
 
 
 def test_a_key_that_is_no_use_stops_no_recording_and_is_counted(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with ExitStack() as closing:
-        assert seal_keeper(ground(tmp_path / "none.pem", registry), closing) is None
+        assert start_seal_schedule(ground(tmp_path / "none.pem", registry), closing) is None
     assert registry.get_sample_value("streamwarden_seals_failed_total") == 1
 
 
 def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
     registry = CollectorRegistry()
     with ExitStack() as closing:
-        assert seal_keeper(ground(None, registry), closing) is None
+        assert start_seal_schedule(ground(None, registry), closing) is None
     assert registry.get_sample_value("streamwarden_seals_failed_total") is None
 
 
 def test_with_a_key_a_keeper_begins_and_ends_with_the_role(tmp_path: Path) -> None:
     new_key(tmp_path / "seal.pem")
     with ExitStack() as closing:
-        keeper = seal_keeper(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
+        keeper = start_seal_schedule(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
         assert keeper is not None
         assert "seals" in [thread.name for thread in threading.enumerate()]
     assert "seals" not in [thread.name for thread in threading.enumerate()]

@@ -10,13 +10,14 @@ import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
 
-from streamwarden.actors.messages import LastError, LastSegment, RecorderState
+from streamwarden.actors.messages import LastError, RecorderState
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.errors import Conflict, Unavailable
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.http.wire import status_from_json
 from streamwarden.metrics.http_metrics import HttpMetrics
+from streamwarden.model import LastSegment
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import EPOCH, FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps

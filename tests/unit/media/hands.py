@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from streamwarden.clock import Clock
+from streamwarden.ffmpeg.command import RunOrder
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, tzinfo=UTC)
 
@@ -33,8 +34,8 @@ class HandClock(Clock):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A ``RunOrder``."""
+class Order(RunOrder):
+    """A ``RunOrder`` with defaults."""
 
     run: int = 1
     url: str = field(default="rtsp://127.0.0.1:8554/cam/1?token=t", repr=False)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.ffmpeg.process import Process
-from streamwarden.ffmpeg.run import ListedSegment, Run, RunClock, SegmentListReader
+from streamwarden.ffmpeg.run import Run, RunClock, SegmentListReader
 from tests.unit.media import boxes
 from tests.unit.media.hands import NOON, HandClock, Order
 
@@ -77,7 +77,8 @@ def test_segments_follow_each_other_without_hole_or_overlap_whatever_the_clocks_
     for number, (lasted_s, media_s, step_s) in enumerate(segments):
         hands.pass_by(lasted_s)
         hands.set_by(step_s)
-        listed = run.take(ListedSegment(number, media_s))
+        listed = run.close_segment(number, media_s)
+        assert listed.started_at is not None
         assert listed.started_at <= listed.ended_at
         assert listed.started_at >= ends[-1]
         assert number == 0 or listed.started_at == ends[-1]
@@ -89,14 +90,14 @@ def test_the_first_segment_began_its_medias_length_before_its_end() -> None:
     hands = HandClock()
     run = _run(hands)
     hands.pass_by(20)
-    assert run.take(ListedSegment(0, 18.5)).started_at == NOON + timedelta(seconds=1.5)
+    assert run.close_segment(0, 18.5).started_at == NOON + timedelta(seconds=1.5)
 
 
 def test_time_stamps_that_jump_date_no_segment_hours_back() -> None:
     hands = HandClock()
     run = _run(hands)
     hands.pass_by(20)
-    assert run.take(ListedSegment(0, HOUR_S)).started_at == NOON
+    assert run.close_segment(0, HOUR_S).started_at == NOON
 
 
 def _fragments(folder: Path, count: int, number: int = 0) -> Path:
@@ -112,7 +113,7 @@ def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
     for header in (boxes.header()[:10], boxes.header()):
         path.write_bytes(header)
         assert not run.grown()
-    assert run.tail() is not None
+    assert run.open_segment() is not None
     assert not run.wrote_media
     _fragments(tmp_path, 1)
     assert run.grown()
@@ -126,7 +127,7 @@ def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Pat
     path = tmp_path / "r1-000000.mp4"
     path.write_bytes(boxes.header() + boxes.box(b"mfra", bytes(16)))
     assert not run.grown()
-    run.take(ListedSegment(0, 0.0))
+    run.close_segment(0, 0.0)
     assert not run.wrote_media
 
 
@@ -134,7 +135,7 @@ def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> No
     run = _run(HandClock(), tmp_path)
     _fragments(tmp_path, 3)
     assert run.grown()
-    run.take(ListedSegment(0, 1.0))
+    run.close_segment(0, 1.0)
     assert not run.grown()
     _fragments(tmp_path, 1, number=1)
     assert run.grown()
@@ -151,7 +152,7 @@ def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
     run.grew_s = hands.monotonic()
     hands.pass_by(5)
     hands.set_by(step_s)
-    tail = run.tail()
+    tail = run.open_segment()
     assert tail is not None
     assert (tail.number, tail.started_at, tail.ended_at) == (0, NOON, NOON + timedelta(seconds=30))
 
@@ -160,15 +161,15 @@ def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
     hands = HandClock()
     run = _run(hands, tmp_path)
     hands.pass_by(30)
-    run.take(ListedSegment(0, 15.0))
+    run.close_segment(0, 15.0)
     os.utime(_fragments(tmp_path, 1, number=1), (0, 0))
-    tail = run.tail()
+    tail = run.open_segment()
     assert tail is not None
     assert tail.started_at == tail.ended_at == NOON + timedelta(seconds=30)
 
 
 def test_without_an_open_file_there_is_no_tail(tmp_path: Path) -> None:
-    assert _run(HandClock(), tmp_path).tail() is None
+    assert _run(HandClock(), tmp_path).open_segment() is None
 
 
 def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: 
     run = _run(hands, tmp_path / "file")
     hands.pass_by(3)
     assert not run.grown()
-    tail = run.tail()
+    tail = run.open_segment()
     assert tail is not None
     assert tail.ended_at == NOON
 
@@ -188,7 +189,7 @@ def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread
     run = _run(HandClock(), tmp_path)
     os.mkfifo(run.open_file)
     assert not run.grown()
-    assert run.take(ListedSegment(0, 1.0)).number == 0
+    assert run.close_segment(0, 1.0).number == 0
 
 
 @given(st.lists(st.binary(max_size=20_000), max_size=20))
