@@ -15,14 +15,14 @@ from zlib import crc32
 
 from streamwarden.devkit.relay import __main__ as program
 from streamwarden.devkit.relay import hub
-from streamwarden.devkit.relay.interleaved import Span
-from streamwarden.devkit.relay.stream import Stream
+from streamwarden.devkit.relay.interleaved import WholeFrames
+from streamwarden.devkit.relay.stream import PublishedStream
 
 _PHASES: Final = 25
 _KEY_FRAME_EVERY_S: Final = 1.0
 
 
-class LaterStreams(dict[str, Stream]):
+class LaterStreams(dict[str, PublishedStream]):
     """The published paths; one that nobody publishes is the first there is, in a phase of its own."""
 
     def get(self, path: str, default: Any = None) -> Any:  # noqa: ANN401 - as dict's
@@ -34,14 +34,14 @@ class LaterStreams(dict[str, Stream]):
         return first.copies[crc32(path.encode()) % _PHASES] if isinstance(first, Shown) else first
 
 
-class Shown(Stream):
+class Shown(PublishedStream):
     """A published stream and its copies, each later than the one before."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - passed on
         super().__init__(**settings)
-        self.copies = [Stream(**settings) for _ in range(_PHASES)]
+        self.copies = [PublishedStream(**settings) for _ in range(_PHASES)]
 
-    def feed(self, data: bytes, span: Span) -> None:
+    def feed(self, data: bytes, span: WholeFrames) -> None:
         """Take whole frames from the publisher."""
         super().feed(data, span)
         loop = asyncio.get_running_loop()

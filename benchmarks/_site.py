@@ -33,9 +33,9 @@ from streamwarden.auth.users import UserTokens
 from streamwarden.cli.environment import load_settings
 from streamwarden.clock import Clock
 from streamwarden.devkit.api_client import ApiClient
-from streamwarden.devkit.cameras import VirtualCamera
-from streamwarden.devkit.picture import Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from streamwarden.devkit.video_source import VideoSource
+from streamwarden.devkit.virtual_camera import VirtualCamera
 from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.logs import configure
@@ -224,7 +224,7 @@ class Site:
         added = [self.api.add_camera(name=f"Camera {n}", owner=OWNER) for n in range(count)]
         return [UUID(camera["id"]) for camera in added]
 
-    def publish(self, camera_id: UUID, source: Source) -> VirtualCamera:
+    def publish(self, camera_id: UUID, source: VideoSource) -> VirtualCamera:
         """Have an FFmpeg publish ``source`` as that camera until the end."""
         camera = VirtualCamera(
             camera_id, lambda: self.api.publish_url(camera_id), ffmpeg=self.ffmpeg, source=source

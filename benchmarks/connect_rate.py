@@ -22,7 +22,7 @@ from _measuring import bound, pause, percentile, say, spread, wait_for
 from _site import Site, site
 from urllib3.exceptions import HTTPError
 
-from streamwarden.devkit.picture import TestPicture
+from streamwarden.devkit.video_source import TestPicture
 
 SENDERS = 32
 SEGMENT_SECONDS = 30

@@ -22,7 +22,7 @@ from uuid import UUID
 from _measuring import bound, pause, percentile, spread, wait_for
 from _site import Site, site
 
-from streamwarden.devkit.picture import TestPicture
+from streamwarden.devkit.video_source import TestPicture
 from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
 from streamwarden.mp4.fragments import init_bytes
 from streamwarden.paths import live_name

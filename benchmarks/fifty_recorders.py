@@ -36,7 +36,7 @@ from _measuring import (
 )
 from _site import Site, site
 
-from streamwarden.devkit.picture import TestPicture
+from streamwarden.devkit.video_source import TestPicture
 
 FIRST_MINUTE_S = 60.0
 SCRAPED_EVERY_S = 15.0

@@ -32,7 +32,7 @@ from connect_to_running import BareRun, holds_a_fragment
 
 from streamwarden.actors.recorder import RecorderActor
 from streamwarden.devkit.clock_reading import clock_in_file, moment_of
-from streamwarden.devkit.picture import TestPicture
+from streamwarden.devkit.video_source import TestPicture
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT, ENVIRONMENT, recording_argv
 from streamwarden.model import Gap, Segment
 from streamwarden.paths import live_name

@@ -15,10 +15,10 @@ from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock
-from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
-from streamwarden.devkit.picture import SMALL_PICTURE, Source
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.devkit.relay.process import RelayProcess
+from streamwarden.devkit.relay.relay_process import RelayProcess
+from streamwarden.devkit.video_source import SMALL_PICTURE, VideoSource
+from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
 from streamwarden.storage.pool import Database
 from tests.acceptance.calls import Caller, bearer, internal
 from tests.acceptance.program import Program, free_port_base
@@ -157,7 +157,7 @@ class Stage:
         self._added.append(CameraUser(self.user(owner), answer.json()["id"]))
         return self._added[-1]
 
-    def publish(self, camera: CameraUser, source: Source = SMALL_PICTURE) -> VirtualCamera:
+    def publish(self, camera: CameraUser, source: VideoSource = SMALL_PICTURE) -> VirtualCamera:
         """Have an FFmpeg push a picture to the camera's publish URL until the end."""
         pushing = VirtualCamera(
             camera.camera_id, camera.publish_url, ffmpeg=self.ffmpeg, source=source

@@ -10,9 +10,9 @@ import pytest
 
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clips import make_clip
-from streamwarden.devkit.picture import LoopedClip
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
+from streamwarden.devkit.video_source import LoopedClip
 from streamwarden.probe.rtsp_client import Login
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.kinds import METADATA, SENT, assert_recorded

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from streamwarden.devkit.cameras import VirtualCamera
+from streamwarden.devkit.virtual_camera import VirtualCamera
 from tests.acceptance.program import Program, free_port_base
 from tests.acceptance.stage import Stage
 from tests.acceptance.user import CameraUser

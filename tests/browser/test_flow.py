@@ -12,8 +12,8 @@ import jwt
 import pytest
 from playwright.sync_api import Response, expect
 
-from streamwarden.devkit.cameras import VirtualCamera
-from streamwarden.devkit.picture import SMALL_PICTURE
+from streamwarden.devkit.video_source import SMALL_PICTURE
+from streamwarden.devkit.virtual_camera import VirtualCamera
 from tests.acceptance.figures import figure
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for

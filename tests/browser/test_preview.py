@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Route, expect
 
-from streamwarden.devkit.cameras import VirtualCamera
 from streamwarden.devkit.clock_reading import read_clock
-from streamwarden.devkit.picture import SMALL_PICTURE, LoopedClip
+from streamwarden.devkit.video_source import SMALL_PICTURE, LoopedClip
+from streamwarden.devkit.virtual_camera import VirtualCamera
 from tests.acceptance.demo import DemoProgram, real_mediamtx
 from tests.acceptance.waiting import wait_for
 from tests.browser.conftest import NewPerson

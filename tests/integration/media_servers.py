@@ -12,8 +12,8 @@ from typing import BinaryIO
 import pytest
 
 from streamwarden.devkit.demo_ports import demo_ports
-from streamwarden.devkit.media_server import MediaServer, MediaServerPlan, relay_plan
-from streamwarden.devkit.mediamtx import MediaMtxMissing, find_mediamtx, mediamtx_plan
+from streamwarden.devkit.media_server import MediaServerPlan, MediaServerProcess, relay_plan
+from streamwarden.devkit.mediamtx_program import MediaMtxMissing, find_mediamtx, mediamtx_plan
 
 KINDS = ("mediamtx", "relay")
 
@@ -55,8 +55,8 @@ def serving_hook() -> Iterator[Hook]:
 
 
 @contextmanager
-def serving(kind: str, hook: Hook) -> Iterator[MediaServer]:
-    server = MediaServer(plan_of(kind, hook))
+def serving(kind: str, hook: Hook) -> Iterator[MediaServerProcess]:
+    server = MediaServerProcess(plan_of(kind, hook))
     server.start()
     try:
         yield server

@@ -14,15 +14,15 @@ import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import psutil
 import pytest
 
-from streamwarden.devkit.cameras import Pauses, VirtualCamera, stop_cameras
 from streamwarden.devkit.clock_reading import (
     FrameUnreadable,
     clock_in_file,
     clocks_in_file,
     moment_of,
 )
-from streamwarden.devkit.picture import SMALL_PICTURE, LoopedClip, TestPicture
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.relay_server import RelayServer
+from streamwarden.devkit.video_source import SMALL_PICTURE, LoopedClip, TestPicture
+from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera, stop_cameras
 from tests.acceptance.pressure import waited_s, watched
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()
@@ -31,7 +31,7 @@ FFMPEGS = [
         shutil.which("ffmpeg") is None, reason="no ffmpeg on PATH: install Debian's ffmpeg")),
     pytest.param(BUNDLED, id="bundled"),
 ]  # fmt: skip
-QUICK = Pauses(first_s=0.2, most_s=0.5)
+QUICK = RestartPauses(first_s=0.2, most_s=0.5)
 PRECISION_S = 0.2
 
 

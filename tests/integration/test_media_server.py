@@ -10,14 +10,14 @@ import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import psutil
 import pytest
 
-from streamwarden.devkit.cameras import Pauses, VirtualCamera
 from streamwarden.devkit.clock_reading import clocks_in_file
-from streamwarden.devkit.media_server import MediaServer
-from streamwarden.devkit.picture import SMALL_PICTURE
+from streamwarden.devkit.media_server import MediaServerProcess
+from streamwarden.devkit.video_source import SMALL_PICTURE
+from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera
 from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-QUICK = Pauses(first_s=0.2, most_s=0.5)
+QUICK = RestartPauses(first_s=0.2, most_s=0.5)
 
 
 @pytest.fixture
@@ -27,17 +27,17 @@ def hook() -> Iterator[Hook]:
 
 
 @pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, hook: Hook) -> Iterator[MediaServer]:
+def server(request: pytest.FixtureRequest, hook: Hook) -> Iterator[MediaServerProcess]:
     with serving(request.param, hook) as running:
         yield running
 
 
-def camera_at(server: MediaServer, token: str) -> VirtualCamera:
+def camera_at(server: MediaServerProcess, token: str) -> VirtualCamera:
     url = f"{server.plan.rtsp_url}/cam?token={token}"
     return VirtualCamera("cam", lambda: url, ffmpeg=FFMPEG, source=SMALL_PICTURE, pauses=QUICK)
 
 
-def published(server: MediaServer) -> bool:
+def published(server: MediaServerProcess) -> bool:
     return server.published() == {"cam"}
 
 
@@ -48,7 +48,7 @@ def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> None
         threading.Event().wait(0.05)
 
 
-def test_what_a_camera_publishes_can_be_read(server: MediaServer) -> None:
+def test_what_a_camera_publishes_can_be_read(server: MediaServerProcess) -> None:
     with camera_at(server, "good"):
         eventually(lambda: published(server))
         readings = list(clocks_in_file(FFMPEG, f"{server.plan.rtsp_url}/cam?token=good", frames=15))
@@ -56,14 +56,14 @@ def test_what_a_camera_publishes_can_be_read(server: MediaServer) -> None:
     assert None not in readings
 
 
-def test_a_camera_without_a_good_token_is_kept_out(server: MediaServer, hook: Hook) -> None:
+def test_a_camera_without_a_good_token_is_kept_out(server: MediaServerProcess, hook: Hook) -> None:
     with camera_at(server, "bad") as camera:
         eventually(lambda: camera.attempts >= 2, within_s=20)
         assert not published(server)
     assert hook.asked
 
 
-def test_a_killed_server_comes_back_and_so_does_its_camera(server: MediaServer) -> None:
+def test_a_killed_server_comes_back_and_so_does_its_camera(server: MediaServerProcess) -> None:
     with camera_at(server, "good"):
         eventually(lambda: published(server))
         first = server.pid
@@ -74,7 +74,7 @@ def test_a_killed_server_comes_back_and_so_does_its_camera(server: MediaServer) 
         assert time.monotonic() - back < 5
 
 
-def test_a_stopped_server_stays_away(server: MediaServer) -> None:
+def test_a_stopped_server_stays_away(server: MediaServerProcess) -> None:
     pid = server.pid
     server.stop()
     assert server.pid is None

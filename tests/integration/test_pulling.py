@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamwarden.clock import Clock
-from streamwarden.devkit.media_server import MediaServer
+from streamwarden.devkit.media_server import MediaServerProcess
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable, PathRefused
 from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
 from streamwarden.mediamtx.source_paths import PulledPaths, SourcePaths
@@ -26,13 +26,13 @@ PULLED = "rtsp://vie%20wer:geheim%2Fp%40ss%3A%23%24G1%25@127.0.0.1:1/x"
 
 
 @pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest) -> Iterator[MediaServer]:
+def server(request: pytest.FixtureRequest) -> Iterator[MediaServerProcess]:
     with serving_hook() as hook, serving(request.param, hook) as running:
         yield running
 
 
 @pytest.fixture
-def client(server: MediaServer) -> Iterator[MediaMtxClient]:
+def client(server: MediaServerProcess) -> Iterator[MediaMtxClient]:
     client = MediaMtxClient(server.plan.control_url)
     yield client
     client.close()
@@ -44,7 +44,7 @@ def storage() -> FakeStorage:
 
 
 @pytest.fixture
-def keeper(server: MediaServer, storage: FakeStorage) -> Iterator[SourcePaths]:
+def keeper(server: MediaServerProcess, storage: FakeStorage) -> Iterator[SourcePaths]:
     keeper = SourcePaths(
         server=MediaMtxClient(server.plan.control_url),
         table=storage.sources,
@@ -102,7 +102,7 @@ def test_the_list_is_read_page_by_page(
 
 
 def test_a_server_that_was_killed_has_its_paths_back_and_an_operators_stay_alone(
-    server: MediaServer, client: MediaMtxClient, storage: FakeStorage, keeper: SourcePaths
+    server: MediaServerProcess, client: MediaMtxClient, storage: FakeStorage, keeper: SourcePaths
 ) -> None:
     add(storage)
     client.pull("roof", NOBODY)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.relay import PortBusy
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.relay_server import RelayServer
 from tests.integration.relay_client import SDP, TIMEOUT_S, RtspClient, frame
 
 
@@ -91,7 +91,7 @@ def test_a_second_publisher_takes_the_path_over(relay: RelayServer) -> None:
 
 
 def test_a_slow_reader_is_disconnected_and_the_others_are_not_hurt() -> None:
-    limits = Limits(reader_queue_bytes=256 * 1024, reader_socket_bytes=16 * 1024)
+    limits = RelayLimits(reader_queue_bytes=256 * 1024, reader_socket_bytes=16 * 1024)
     with (
         RelayServer(limits=limits) as relay,
         _client(relay) as camera,
@@ -113,7 +113,7 @@ def test_a_slow_reader_is_disconnected_and_the_others_are_not_hurt() -> None:
 
 def test_keepalives_are_answered_and_none_are_needed() -> None:
     with (
-        RelayServer(limits=Limits(idle_s=0.2)) as relay,
+        RelayServer(limits=RelayLimits(idle_s=0.2)) as relay,
         _client(relay) as camera,
         _client(relay) as reader,
         _client(relay) as idle,
@@ -192,7 +192,7 @@ def test_a_flood_of_requests_is_cut_off(relay: RelayServer) -> None:
 
 
 def test_connections_are_bounded() -> None:
-    with RelayServer(limits=Limits(connections=1)) as relay, _client(relay) as first:
+    with RelayServer(limits=RelayLimits(connections=1)) as relay, _client(relay) as first:
         assert first.ask("OPTIONS", "").status == 200
         with _client(relay) as second:
             second.ends()

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.relay_server import RelayServer
 from tests.integration.relay_client import TIMEOUT_S, RtspClient, frame
 
 

@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.faults import Fault, FaultAction, Misbehaviour, Silence
+from streamwarden.devkit.relay.relay_server import RelayServer
 from tests.integration.relay_client import RtspClient, frame
 
 RTP = struct.pack(">BBHII", 0x80, 96, 7, 1000, 1) + b"media"
@@ -112,10 +112,10 @@ def test_throttled_frames_come_at_the_given_rate(relay: RelayServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "with_fin"), [(Action.RESET_READERS, False), (Action.CLOSE_READERS, True)]
+    ("action", "with_fin"), [(FaultAction.RESET_READERS, False), (FaultAction.CLOSE_READERS, True)]
 )
 def test_readers_are_reset_or_closed_and_the_publisher_stays(
-    relay: RelayServer, action: Action, with_fin: bool
+    relay: RelayServer, action: FaultAction, with_fin: bool
 ) -> None:
     with _reading(relay, "a") as (_, reader), _reading(relay, "b") as (other, other_reader):
         assert relay.faults.act("a", action) == 1
@@ -126,10 +126,11 @@ def test_readers_are_reset_or_closed_and_the_publisher_stays(
 
 
 @pytest.mark.parametrize(
-    ("action", "with_fin"), [(Action.RESET_PUBLISHER, False), (Action.CLOSE_PUBLISHER, True)]
+    ("action", "with_fin"),
+    [(FaultAction.RESET_PUBLISHER, False), (FaultAction.CLOSE_PUBLISHER, True)],
 )
 def test_a_publisher_that_is_cut_off_takes_its_readers_along(
-    relay: RelayServer, action: Action, with_fin: bool
+    relay: RelayServer, action: FaultAction, with_fin: bool
 ) -> None:
     with _reading(relay) as (camera, reader):
         assert relay.faults.act(None, action) == 1

@@ -13,8 +13,8 @@ from pathlib import Path
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.faults import Fault, FaultAction, Misbehaviour, Silence
+from streamwarden.devkit.relay.relay_server import RelayServer
 
 _SYSTEM = shutil.which("ffmpeg")
 _BUILDS = {"system": _SYSTEM, "bundled": str(imageio_ffmpeg.get_ffmpeg_exe())}
@@ -153,9 +153,9 @@ def test_a_closed_listener_is_connection_refused(
 
 
 @pytest.mark.parametrize("build", BOTH)
-@pytest.mark.parametrize("action", [Action.RESET_READERS, Action.CLOSE_READERS])
+@pytest.mark.parametrize("action", [FaultAction.RESET_READERS, FaultAction.CLOSE_READERS])
 def test_a_recorder_cut_off_in_mid_stream_leaves_with_code_0(
-    relay: RelayServer, tmp_path: Path, build: str, action: Action
+    relay: RelayServer, tmp_path: Path, build: str, action: FaultAction
 ) -> None:
     recorder = _recording(relay, build, tmp_path)
     assert relay.faults.act("cam/x", action) == 1
@@ -181,5 +181,5 @@ def test_ten_tracks_are_recorded_as_two(relay: RelayServer, tmp_path: Path, buil
 @pytest.mark.parametrize("build", BOTH)
 def test_a_publisher_that_is_cut_off_ends(relay: RelayServer, build: str) -> None:
     with _published(relay, build, f"{relay.rtsp_url}/cut/{build}") as camera:
-        assert relay.faults.act(f"cut/{build}", Action.RESET_PUBLISHER) == 1
+        assert relay.faults.act(f"cut/{build}", FaultAction.RESET_PUBLISHER) == 1
         assert camera.wait(DEADLINE_S) != 0

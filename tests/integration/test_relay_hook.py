@@ -10,8 +10,8 @@ from typing import Self
 
 import pytest
 
-from streamwarden.devkit.relay.hook import HttpGate
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.auth_hook import AuthHook
+from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.errors import ConfigError
 from tests.integration.relay_client import RtspClient
 
@@ -171,4 +171,4 @@ def test_a_hook_that_hangs_denies_in_the_end_and_holds_up_no_frame() -> None:
 
 def test_an_address_that_is_no_url_is_refused() -> None:
     with pytest.raises(ConfigError):
-        HttpGate("localhost:8083/hook")
+        AuthHook("localhost:8083/hook")

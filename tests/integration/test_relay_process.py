@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from streamwarden.devkit.relay.process import RelayProcess
+from streamwarden.devkit.relay.relay_process import RelayProcess
 from streamwarden.errors import Unavailable
 from tests.integration.relay_client import RtspClient
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from streamwarden.cli.arguments import Commands
     from streamwarden.config.settings import Settings
-    from streamwarden.devkit.demo import Demo, DemoOptions, DemoParts, RunningRoles
+    from streamwarden.devkit.demo import Demo, DemoOptions, DemoParts, DemoRoles
 
 MAX_SEGMENT_S = 3600
 MAX_CAMERAS = 50
@@ -118,7 +118,7 @@ def _run(demo: Demo, options: DemoOptions, stop: threading.Event) -> None:
 def _options(arguments: argparse.Namespace) -> DemoOptions:
     from streamwarden.devkit.demo import DemoOptions
     from streamwarden.devkit.demo_ports import demo_ports
-    from streamwarden.devkit.picture import LoopedClip, source_from
+    from streamwarden.devkit.video_source import LoopedClip, source_from
 
     sources: list[str] = arguments.camera
     count = arguments.cameras or len(sources) or DEFAULT_CAMERAS
@@ -157,7 +157,7 @@ def _parts(
     def settings_with(overrides: Mapping[str, object]) -> Settings:
         return settings_of(arguments, overrides)
 
-    def start_roles(overrides: Mapping[str, object]) -> RunningRoles:
+    def start_roles(overrides: Mapping[str, object]) -> DemoRoles:
         roles = frozenset(ROLES)
         overrides = {**overrides, "seal_key_file": str(_seal_key(options.data_dir, settings))}
         write_settings(options.data_dir / "settings.toml", overrides)

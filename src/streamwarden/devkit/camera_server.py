@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Self
 from urllib.parse import quote
 
-from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
-from streamwarden.devkit.picture import SMALL_PICTURE, Source
 from streamwarden.devkit.relay.faults import Fault
-from streamwarden.devkit.relay.password_gate import PasswordGate
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.password_auth import PasswordAuth
+from streamwarden.devkit.relay.relay_server import RelayServer
+from streamwarden.devkit.video_source import SMALL_PICTURE, VideoSource
+from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
 from streamwarden.probe.rtsp_client import Login
 
 __all__ = ["CameraServer", "Login"]
@@ -35,8 +35,8 @@ class CameraServer:
         self._ffmpeg = ffmpeg
         self.publish_token = secrets.token_hex(16)
         """Lets a picture in, at any path."""
-        gate = PasswordGate(login, schemes=schemes, publish_token=self.publish_token)
-        self.relay = RelayServer(gate=gate)
+        authenticator = PasswordAuth(login, schemes=schemes, publish_token=self.publish_token)
+        self.relay = RelayServer(authenticator=authenticator)
         self._cameras: list[VirtualCamera] = []
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class CameraServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def serve(self, path: str, source: Source = SMALL_PICTURE) -> str:
+    def serve(self, path: str, source: VideoSource = SMALL_PICTURE) -> str:
         """Serve ``source`` at ``path`` from now on; return its URL, without user and password."""
         inside = f"{self.relay.rtsp_url}/{path}?token={self.publish_token}"
         camera = VirtualCamera(f"served-{path}", lambda: inside, ffmpeg=self._ffmpeg, source=source)

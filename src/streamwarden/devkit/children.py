@@ -29,7 +29,11 @@ from streamwarden.devkit.child_output import ChildOutput
 from streamwarden.errors import StreamwardenError
 
 log = structlog.get_logger(__name__)
+
+
 _KILLED_WITHIN_S = 5.0
+
+
 _READ_BYTES = 65536
 
 
@@ -38,7 +42,7 @@ class ChildNotStarted(StreamwardenError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildSpec:
+class ChildCommand:
     """What to start. ``argv`` may hold a token, so it stays out of the repr and of every log."""
 
     name: str
@@ -47,7 +51,7 @@ class ChildSpec:
     cwd: Path | None = None
 
 
-class Child:
+class ChildProcess:
     """One process group that we started. Every method may be called from any thread."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
@@ -95,7 +99,7 @@ class Child:
             os.killpg(self.pid, number)
 
 
-def stop_all(children: list[Child], *, grace_s: float) -> None:
+def stop_all(children: list[ChildProcess], *, grace_s: float) -> None:
     """Send TERM to all, wait ``grace_s`` for all together, then KILL those that are left."""
     for child in children:
         child.send(signal.SIGTERM)
@@ -107,7 +111,7 @@ def stop_all(children: list[Child], *, grace_s: float) -> None:
             child.wait(_KILLED_WITHIN_S)
 
 
-class ChildKeeper:
+class ChildSpawner:
     """The thread that starts, hears and reaps every child. Take the process's own: ``keeper()``."""
 
     def __init__(self) -> None:
@@ -118,13 +122,13 @@ class ChildKeeper:
         self._thread = threading.Thread(target=self._run, name="devkit-children", daemon=True)
         self._thread.start()
 
-    def spawn(self, spec: ChildSpec) -> Child:
+    def spawn(self, spec: ChildCommand) -> ChildProcess:
         """Start ``spec`` in a process group of its own, which dies with this process.
 
         Raises:
             ChildNotStarted: There is no such program, or it may not be run.
         """
-        answer: Future[Child] = Future()
+        answer: Future[ChildProcess] = Future()
         self._asked.append(lambda: _answer(answer, lambda: self._spawn(spec)))
         os.eventfd_write(self._wake, 1)
         try:
@@ -146,7 +150,7 @@ class ChildKeeper:
         while self._asked:
             self._asked.popleft()()
 
-    def _spawn(self, spec: ChildSpec) -> Child:
+    def _spawn(self, spec: ChildCommand) -> ChildProcess:
         process = subprocess.Popen(  # noqa: S603 - the devkit's own programs, no shell
             [*_dying_with_us(), *spec.argv],
             stdin=subprocess.DEVNULL,
@@ -156,11 +160,11 @@ class ChildKeeper:
             cwd=spec.cwd,
             start_new_session=True,
         )
-        child = Child(spec.name, process)
+        child = ChildProcess(spec.name, process)
         self._watch(child, process)
         return child
 
-    def _watch(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, child: ChildProcess, process: subprocess.Popen[bytes]) -> None:
         pipe = process.stdout
         if pipe is None:
             raise ChildNotStarted(f"{child.name} was started without a pipe")
@@ -188,12 +192,12 @@ class ChildKeeper:
 
 
 @cache
-def keeper() -> ChildKeeper:
+def child_spawner() -> ChildSpawner:
     """Return this process's one keeper. One, because its thread must never end."""
-    return ChildKeeper()
+    return ChildSpawner()
 
 
-def _answer(answer: Future[Child], spawn: Callable[[], Child]) -> None:
+def _answer(answer: Future[ChildProcess], spawn: Callable[[], ChildProcess]) -> None:
     try:
         answer.set_result(spawn())
     except Exception as error:  # noqa: BLE001 - the asking thread gets it, and this one must go on

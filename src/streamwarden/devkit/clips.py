@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from streamwarden.devkit.picture import LoopedClip
+from streamwarden.devkit.video_source import LoopedClip
 
 FPS: Final = 10
 _ENCODED_WITHIN_S: Final = 60

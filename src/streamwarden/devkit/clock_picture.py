@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 UNITS_ACROSS = 160
+
+
 SEGMENTS = "abcdefg"
 """The usual names: a top, b and c right, d bottom, e and f left, g middle."""
+
 
 LIT_SEGMENTS = (
     "abcdef",
@@ -27,6 +30,7 @@ LIT_SEGMENTS = (
 )
 """Which segments show the digits 0 to 9."""
 
+
 DIGITS = (
     "floor(mod(floor(t/3600),24)/10)",
     "mod(mod(floor(t/3600),24),10)",
@@ -38,17 +42,30 @@ DIGITS = (
 )
 """FFmpeg expressions for the seven digits; ``t`` is the frame's time, seconds since 1970 in UTC."""
 
+
 _LEFT, _TOP = 4, 4
+
+
 _PANEL_WIDTH, _PANEL_HEIGHT = 98, 20
+
+
 _DIGIT_TOP = _TOP + 3
+
+
 _DIGIT_LEFTS = tuple(_LEFT + 3 + x for x in (0, 11, 26, 37, 52, 63, 78))
+
+
 _DIGIT_WIDTH, _DIGIT_HEIGHT, _STROKE = 8, 14, 2
+
+
 _COLON_LEFTS = (_LEFT + 25, _LEFT + 51)
+
+
 _POINT_LEFT = _LEFT + 77
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Rectangle:
     """A rectangle in pixels."""
 
     x: int
@@ -62,26 +79,30 @@ def unit_px(width: int) -> int:
     return max(2, width // UNITS_ACROSS)
 
 
-def panel(width: int) -> Box:
+def panel(width: int) -> Rectangle:
     """Return the dark rectangle behind the clock."""
-    return _scaled(Box(_LEFT, _TOP, _PANEL_WIDTH, _PANEL_HEIGHT), width)
+    return _scaled(Rectangle(_LEFT, _TOP, _PANEL_WIDTH, _PANEL_HEIGHT), width)
 
 
-def marks(width: int) -> tuple[Box, ...]:
+def marks(width: int) -> tuple[Rectangle, ...]:
     """Return the two colons and the point: always lit, so a reader knows that this is a clock."""
     upper, lower, foot = _DIGIT_TOP + 4, _DIGIT_TOP + 9, _DIGIT_TOP + _DIGIT_HEIGHT - _STROKE
-    dots = [Box(x, y, _STROKE, _STROKE) for x in _COLON_LEFTS for y in (upper, lower)]
-    return tuple(_scaled(dot, width) for dot in (*dots, Box(_POINT_LEFT, foot, _STROKE, _STROKE)))
-
-
-def holes(width: int) -> tuple[Box, ...]:
-    """Return the insides of every digit: never lit."""
+    dots = [Rectangle(x, y, _STROKE, _STROKE) for x in _COLON_LEFTS for y in (upper, lower)]
     return tuple(
-        _scaled(Box(left + 3, _DIGIT_TOP + y, 2, 2), width) for left in _DIGIT_LEFTS for y in (3, 9)
+        _scaled(dot, width) for dot in (*dots, Rectangle(_POINT_LEFT, foot, _STROKE, _STROKE))
     )
 
 
-def segment_boxes(width: int) -> tuple[dict[str, Box], ...]:
+def holes(width: int) -> tuple[Rectangle, ...]:
+    """Return the insides of every digit: never lit."""
+    return tuple(
+        _scaled(Rectangle(left + 3, _DIGIT_TOP + y, 2, 2), width)
+        for left in _DIGIT_LEFTS
+        for y in (3, 9)
+    )
+
+
+def segment_boxes(width: int) -> tuple[dict[str, Rectangle], ...]:
     """Return where the segments a to g of each of the seven digits are."""
     return tuple(_digit_boxes(left, width) for left in _DIGIT_LEFTS)
 
@@ -112,26 +133,26 @@ def _segments(width: int) -> Iterator[str]:
             yield f"{_filled(box, 'white')}:enable='{lit}'"
 
 
-def _filled(box: Box, colour: str) -> str:
+def _filled(box: Rectangle, colour: str) -> str:
     return f"drawbox=x={box.x}:y={box.y}:w={box.width}:h={box.height}:color={colour}:t=fill"
 
 
-def _digit_boxes(left: int, width: int) -> dict[str, Box]:
+def _digit_boxes(left: int, width: int) -> dict[str, Rectangle]:
     right, foot = left + _DIGIT_WIDTH - _STROKE, _DIGIT_TOP + _DIGIT_HEIGHT - _STROKE
     middle = _DIGIT_TOP + (_DIGIT_HEIGHT - _STROKE) // 2
     across, down = _DIGIT_WIDTH - 2 * _STROKE, middle - _DIGIT_TOP - _STROKE
     boxes = {
-        "a": Box(left + _STROKE, _DIGIT_TOP, across, _STROKE),
-        "b": Box(right, _DIGIT_TOP + _STROKE, _STROKE, down),
-        "c": Box(right, middle + _STROKE, _STROKE, down),
-        "d": Box(left + _STROKE, foot, across, _STROKE),
-        "e": Box(left, middle + _STROKE, _STROKE, down),
-        "f": Box(left, _DIGIT_TOP + _STROKE, _STROKE, down),
-        "g": Box(left + _STROKE, middle, across, _STROKE),
+        "a": Rectangle(left + _STROKE, _DIGIT_TOP, across, _STROKE),
+        "b": Rectangle(right, _DIGIT_TOP + _STROKE, _STROKE, down),
+        "c": Rectangle(right, middle + _STROKE, _STROKE, down),
+        "d": Rectangle(left + _STROKE, foot, across, _STROKE),
+        "e": Rectangle(left, middle + _STROKE, _STROKE, down),
+        "f": Rectangle(left, _DIGIT_TOP + _STROKE, _STROKE, down),
+        "g": Rectangle(left + _STROKE, middle, across, _STROKE),
     }
     return {name: _scaled(box, width) for name, box in boxes.items()}
 
 
-def _scaled(box: Box, width: int) -> Box:
+def _scaled(box: Rectangle, width: int) -> Rectangle:
     unit = unit_px(width)
-    return Box(box.x * unit, box.y * unit, box.width * unit, box.height * unit)
+    return Rectangle(box.x * unit, box.y * unit, box.width * unit, box.height * unit)

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from streamwarden.devkit.clock_picture import LIT_SEGMENTS, Box, holes, marks, panel, segment_boxes
+from streamwarden.devkit.clock_picture import (
+    LIT_SEGMENTS,
+    Rectangle,
+    holes,
+    marks,
+    panel,
+    segment_boxes,
+)
 from streamwarden.errors import StreamwardenError
 
 READING_WIDTH, READING_HEIGHT = 640, 360
@@ -98,14 +105,14 @@ def _has_clock(frame: bytes | memoryview, width: int, height: int) -> bool:
     return all(bright) and all(dark)
 
 
-def _digit(frame: bytes | memoryview, width: int, boxes: dict[str, Box]) -> int | None:
+def _digit(frame: bytes | memoryview, width: int, boxes: dict[str, Rectangle]) -> int | None:
     lit = {name: _lit(frame, width, box) for name, box in boxes.items()}
     if None in lit.values():
         return None
     return _DIGIT_OF.get(frozenset(name for name, on in lit.items() if on))
 
 
-def _lit(frame: bytes | memoryview, width: int, box: Box) -> bool | None:
+def _lit(frame: bytes | memoryview, width: int, box: Rectangle) -> bool | None:
     """Return whether the middle half of ``box`` is bright, dark, or (None) in doubt."""
     inset_x, inset_y = box.width // 4, box.height // 4
     rows = range(box.y + inset_y, box.y + box.height - inset_y)

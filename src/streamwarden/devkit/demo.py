@@ -18,24 +18,37 @@ import structlog
 
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.devkit.api_client import ApiClient
-from streamwarden.devkit.cameras import VirtualCamera, stop_cameras
 from streamwarden.devkit.demo_ports import DemoPorts
 from streamwarden.devkit.demo_secrets import DemoSecrets
-from streamwarden.devkit.media_server import MediaServer, MediaServerPlan, relay_plan
-from streamwarden.devkit.mediamtx import MediaMtxMissing, find_mediamtx, mediamtx_plan
-from streamwarden.devkit.picture import Source, TestPicture, source_from
+from streamwarden.devkit.media_server import MediaServerPlan, MediaServerProcess, relay_plan
+from streamwarden.devkit.mediamtx_program import MediaMtxMissing, find_mediamtx, mediamtx_plan
+from streamwarden.devkit.video_source import TestPicture, VideoSource, source_from
+from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
 from streamwarden.errors import StreamwardenError, Unavailable
 
 log = structlog.get_logger(__name__)
 
+
 OWNER = "demo"
 """The user who owns the cameras. The token of the READY line is theirs."""
+
+
 _HOST = "127.0.0.1"
+
+
 _API_ANSWERS_WITHIN_S = 60.0
+
+
 _FIRST_SEGMENT_WITHIN_S = 60.0
 """On top of three segments' length: probing, a key frame, a slow machine."""
+
+
 _CAMERAS_PUBLISH_WITHIN_S = 10.0
+
+
 _LOOK_EVERY_S = 0.2
+
+
 _TONES_HZ = (440, 554, 659, 880)
 
 
@@ -58,7 +71,7 @@ class DemoOptions:
     segment_seconds: int
 
 
-class RunningRoles(Protocol):
+class DemoRoles(Protocol):
     """The product's roles, running in this process."""
 
     def stop(self, deadline_s: float) -> None:
@@ -73,7 +86,7 @@ class DemoParts:
     ``user_token`` signs the demo user's token.
     """
 
-    start_roles: Callable[[Mapping[str, object]], RunningRoles]
+    start_roles: Callable[[Mapping[str, object]], DemoRoles]
     user_token: Callable[[Mapping[str, object]], str]
     start_database: Callable[[], str]
     stop_database: Callable[[], None]
@@ -142,9 +155,9 @@ class Demo:
     def _record_root(self) -> Path:
         return self._options.data_dir / "recordings"
 
-    def _start_media(self, started: ExitStack) -> MediaServer:
+    def _start_media(self, started: ExitStack) -> MediaServerProcess:
         self._go_on()
-        server = MediaServer(self._media_plan())
+        server = MediaServerProcess(self._media_plan())
         started.callback(server.stop)
         server.start()
         return server
@@ -161,7 +174,7 @@ class Demo:
             return relay_plan(ports.media, hook_url=hook_url, ffmpeg=self._parts.ffmpeg)
 
     def _record(
-        self, api: ApiClient, cameras: list[VirtualCamera], media: MediaServer
+        self, api: ApiClient, cameras: list[VirtualCamera], media: MediaServerProcess
     ) -> list[UUID]:
         since = self._parts.clock.now()
         ids = self._prepare_cameras(api)
@@ -194,13 +207,13 @@ class Demo:
             source=self._source(place),
         )
 
-    def _source(self, place: int) -> Source:
+    def _source(self, place: int) -> VideoSource:
         sources = self._options.sources
         if place < len(sources):
             return source_from(sources[place])
         return TestPicture(tone_hz=_TONES_HZ[place % len(_TONES_HZ)])
 
-    def _await_cameras(self, media: MediaServer, count: int) -> None:
+    def _await_cameras(self, media: MediaServerProcess, count: int) -> None:
         """Wait until the cameras publish; one that does not in time is recorded when it does."""
         deadline = time.monotonic() + _CAMERAS_PUBLISH_WITHIN_S
         while len(media.published()) < count and time.monotonic() < deadline:

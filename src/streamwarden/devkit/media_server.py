@@ -13,13 +13,21 @@ from urllib.request import urlopen
 
 import structlog
 
-from streamwarden.devkit.children import Child, ChildSpec, keeper
+from streamwarden.devkit.children import ChildCommand, ChildProcess, child_spawner
 from streamwarden.errors import StreamwardenError
 
 log = structlog.get_logger(__name__)
+
+
 _LISTENS_WITHIN_S = 15.0
+
+
 _COMES_BACK_AFTER_S = 1.0
+
+
 _STOP_GRACE_S = 5.0
+
+
 _CONTROL_ANSWERS_WITHIN_S = 2.0
 
 
@@ -39,7 +47,7 @@ class MediaServerPlan:
     """How one kind of media server is started, and where it is then. ``kind`` is the READY line's."""
 
     kind: str
-    spec: ChildSpec
+    spec: ChildCommand
     host: str
     ports: MediaPorts
     whep_url: str | None
@@ -65,16 +73,16 @@ def relay_plan(ports: MediaPorts, *, hook_url: str, ffmpeg: str | None = None) -
     argv = (sys.executable, "-m", "streamwarden.devkit.relay", "--host", host,
             "--rtsp-port", str(ports.rtsp), "--control-port", str(ports.control),
             "--auth-url", hook_url, *(("--ffmpeg", ffmpeg) if ffmpeg else ()))  # fmt: skip
-    spec = ChildSpec(name="relay", argv=argv)
+    spec = ChildCommand(name="relay", argv=argv)
     return MediaServerPlan(kind="devkit", spec=spec, host=host, ports=ports, whep_url=None)
 
 
-class MediaServer:
+class MediaServerProcess:
     """Runs ``plan``. A server that ends without being asked comes back on the same ports."""
 
     def __init__(self, plan: MediaServerPlan) -> None:
         self.plan = plan
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -116,7 +124,7 @@ class MediaServer:
         if self._thread is not None:
             self._thread.join(_STOP_GRACE_S)
 
-    def _keep_up(self, child: Child) -> None:
+    def _keep_up(self, child: ChildProcess) -> None:
         while True:
             code = child.wait()
             if self._stopping.is_set():
@@ -127,8 +135,8 @@ class MediaServer:
                 return
             child = self._spawn()
 
-    def _spawn(self) -> Child:
-        child = self._child = keeper().spawn(self.plan.spec)
+    def _spawn(self) -> ChildProcess:
+        child = self._child = child_spawner().spawn(self.plan.spec)
         if self._stopping.is_set():  # stop may not have seen this child
             child.send(signal.SIGTERM)
         return child
@@ -139,7 +147,7 @@ class MediaServer:
             child.send(number)
 
 
-def _wait_until_listening(child: Child, plan: MediaServerPlan) -> None:
+def _wait_until_listening(child: ChildProcess, plan: MediaServerPlan) -> None:
     deadline = time.monotonic() + _LISTENS_WITHIN_S
     while time.monotonic() < deadline:
         if _accepts(plan.host, plan.ports.rtsp):

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from streamwarden.devkit.postgres_life import PostgresLife
-from streamwarden.devkit.postgres_place import (
-    ClusterLock,
-    clear_leftovers,
-    prepare_data_dir,
-    private_socket_dir,
-)
-from streamwarden.devkit.postgres_program import (
+from streamwarden.devkit.postgres_command import (
     SUPERUSER,
     PostgresFailed,
     initialise,
     run_as,
     server_command,
 )
+from streamwarden.devkit.postgres_files import (
+    ClusterLock,
+    clear_leftovers,
+    prepare_data_dir,
+    private_socket_dir,
+)
+from streamwarden.devkit.postgres_process import PostgresProcess
 
 _PORT = 5432
 """Part of the socket's name; nothing listens on TCP."""
@@ -47,13 +47,13 @@ class EmbeddedPostgres:
         self._cluster = self._data_dir / "cluster"
         self._fsync = fsync
         self._lock = ClusterLock(self._data_dir)
-        self._life: PostgresLife | None = None
+        self._process: PostgresProcess | None = None
         self._socket_dir: Path | None = None
 
     @property
     def pid(self) -> int | None:
         """The server's process id, None while it is not running."""
-        return self._life.pid if self._life else None
+        return self._process.pid if self._process else None
 
     @property
     def url(self) -> str:
@@ -92,9 +92,9 @@ class EmbeddedPostgres:
         Raises:
             PostgresFailed: it outlasts even being killed.
         """
-        if self._life and not any(self._life.end(sig, wait_s=s) for sig, s in _STOP_LADDER):
+        if self._process and not any(self._process.end(sig, wait_s=s) for sig, s in _STOP_LADDER):
             raise PostgresFailed("the embedded Postgres cannot be ended")
-        self._life = None
+        self._process = None
         if self._lock.held and self._socket_dir:
             with suppress(OSError):  # somebody's file is in there: theirs to remove
                 self._socket_dir.rmdir()
@@ -102,8 +102,8 @@ class EmbeddedPostgres:
 
     def kill(self) -> None:
         """End the server as ``kill -9`` does, and wait for its end; ``start`` brings it back."""
-        if self._life:
-            self._life.end(signal.SIGKILL, wait_s=_KILL_WAIT_S)
+        if self._process:
+            self._process.end(signal.SIGKILL, wait_s=_KILL_WAIT_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -113,8 +113,8 @@ class EmbeddedPostgres:
         self.stop()
 
     def _start(self) -> None:
-        if self._life:
-            self._life.wait_ended(_KILL_WAIT_S)
+        if self._process:
+            self._process.wait_ended(_KILL_WAIT_S)
         user = run_as()
         prepare_data_dir(self._data_dir, user)
         self._lock.acquire()
@@ -126,5 +126,5 @@ class EmbeddedPostgres:
         command = server_command(
             self._cluster, self._socket_dir, user, port=_PORT, fsync=self._fsync
         )
-        self._life = PostgresLife(command, log_path=self._data_dir / "postgres.log")
-        self._life.wait_ready(_START_TIMEOUT_S)
+        self._process = PostgresProcess(command, log_path=self._data_dir / "postgres.log")
+        self._process.wait_ready(_START_TIMEOUT_S)

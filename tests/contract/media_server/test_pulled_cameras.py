@@ -17,7 +17,7 @@ import pytest
 
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clock_reading import clocks_in_file
-from streamwarden.devkit.media_server import MediaServer
+from streamwarden.devkit.media_server import MediaServerProcess
 from streamwarden.probe.rtsp_client import Login
 from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
 from tests.integration.relay_client import SDP, RtspClient
@@ -62,13 +62,13 @@ def hook() -> Iterator[Hook]:
 
 
 @pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, hook: Hook) -> Iterator[MediaServer]:
+def server(request: pytest.FixtureRequest, hook: Hook) -> Iterator[MediaServerProcess]:
     with serving(request.param, hook) as running:
         yield running
 
 
 @pytest.fixture
-def control(server: MediaServer) -> Control:
+def control(server: MediaServerProcess) -> Control:
     return Control(server.plan.control_url)
 
 
@@ -161,7 +161,7 @@ def test_calls_about_paths_are_answered_to_the_letter(control: Control) -> None:
 
 
 def test_who_publishes_at_a_path_is_sent_away_when_that_gets_a_camera_to_pull(
-    server: MediaServer, control: Control
+    server: MediaServerProcess, control: Control
 ) -> None:
     with RtspClient(server.plan.ports.rtsp) as camera:
         assert record(camera, "cam") == 200
@@ -173,7 +173,7 @@ def test_who_publishes_at_a_path_is_sent_away_when_that_gets_a_camera_to_pull(
 
 @pytest.mark.slow
 def test_a_camera_behind_a_password_is_pulled_and_only_its_own_picture_is_there(
-    server: MediaServer, control: Control, cameras: CameraServer, hook: Hook
+    server: MediaServerProcess, control: Control, cameras: CameraServer, hook: Hook
 ) -> None:
     cameras.serve("one")
     cameras.serve("two")
@@ -212,7 +212,7 @@ def test_a_camera_behind_a_password_is_pulled_and_only_its_own_picture_is_there(
 
 @pytest.mark.slow
 def test_a_killed_server_forgets_its_paths_and_pulls_nothing_any_more(
-    server: MediaServer, control: Control, cameras: CameraServer
+    server: MediaServerProcess, control: Control, cameras: CameraServer
 ) -> None:
     cameras.serve("one")
     assert cameras.await_picture("one")
@@ -246,7 +246,7 @@ def readers(cameras: CameraServer, path: str) -> int:
     )
 
 
-def publishing(server: MediaServer, path: str) -> int:
+def publishing(server: MediaServerProcess, path: str) -> int:
     """How a camera that pushes to ``path``, with a good token, is answered at RECORD."""
     with RtspClient(server.plan.ports.rtsp) as camera:
         return record(camera, path)

@@ -14,7 +14,7 @@ from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
 from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
 from streamwarden.metrics.api_metrics import AccessMetrics

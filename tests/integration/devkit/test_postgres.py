@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.devkit.postgres_program import PostgresFailed
+from streamwarden.devkit.postgres_command import PostgresFailed
 
 SERVE_FOR_EVER = """
 import signal, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.relay_server import RelayServer
 
 _SYSTEM = shutil.which("ffmpeg")
 BUNDLED = str(imageio_ffmpeg.get_ffmpeg_exe())

@@ -18,8 +18,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from streamwarden.devkit.relay.faults import Action, Fault, Misbehaviour, Silence
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.faults import Fault, FaultAction, Misbehaviour, Silence
+from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.ffmpeg.watcher import Patience, RunHandle, RunWatcher
@@ -72,7 +72,7 @@ class Case:
     def fault(self, fault: Fault) -> None:
         self.relay.faults.set(self.path, fault)
 
-    def act(self, action: Action) -> None:
+    def act(self, action: FaultAction) -> None:
         assert self.relay.faults.act(self.path, action) == 1
 
     def signal(self, number: signal.Signals) -> None:
@@ -147,8 +147,12 @@ ROWS = {
         patience=Patience(start_s=40, stall_s=2.5),
         after=lambda case: case.fault(Fault(silence=Silence.MEDIA)),
     ),
-    "fin": Row(Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(Action.CLOSE_READERS)),
-    "rst": Row(Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(Action.RESET_READERS)),
+    "fin": Row(
+        Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(FaultAction.CLOSE_READERS)
+    ),
+    "rst": Row(
+        Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(FaultAction.RESET_READERS)
+    ),
     FULL: Row(Cause.DISK_FULL, live=True, before=_mount_small, after=_fill),
     READ_ONLY: Row(Cause.NOT_WRITABLE, live=True, before=_mount_read_only),
     "not permitted": Row(Cause.NOT_WRITABLE, live=True, before=_forbid, twist=_as_nobody),

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.devkit.relay.faults import Fault, Silence
-from streamwarden.devkit.relay.server import RelayServer
+from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.ffmpeg.watcher import Patience

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamwarden.devkit.mediamtx import config_file
+from streamwarden.devkit.mediamtx_program import config_file
 from tests.unit.deploy.tree import DEPLOY, needs_checkout, read_yaml
 
 

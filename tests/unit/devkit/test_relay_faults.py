@@ -5,7 +5,7 @@ import pytest
 from streamwarden.devkit.relay.faults import (
     NO_FAULT,
     Fault,
-    FaultBook,
+    FaultTable,
     Misbehaviour,
     Silence,
     fault_from_json,
@@ -49,7 +49,7 @@ def test_bad_input_names_its_field(field: str, value: object) -> None:
 
 
 def test_a_paths_own_fault_wins_over_the_one_for_all() -> None:
-    book = FaultBook()
+    book = FaultTable()
     book.set(None, Fault(delay_s=1))
     book.set("a", Fault(delay_s=2))
     assert (book.of("a").delay_s, book.of("b").delay_s) == (2, 1)

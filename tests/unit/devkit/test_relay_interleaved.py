@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.devkit.relay.interleaved import (
-    Span,
+    WholeFrames,
     renumbered,
     shifted,
     whole_frames,
@@ -38,12 +38,12 @@ def test_only_whole_frames_are_taken(frames: list[tuple[int, bytes]], cut: int) 
         size += len(encoded[whole])
         whole += 1
     rtcp = sum(channel % 2 for channel, _ in frames[:whole])
-    assert whole_frames(data) == Span(size, whole - rtcp, rtcp)
+    assert whole_frames(data) == WholeFrames(size, whole - rtcp, rtcp)
 
 
 def test_a_request_behind_the_frames_is_left_alone() -> None:
     frames = _frame(0, b"a") + _frame(1, b"b")
-    assert whole_frames(frames + b"TEARDOWN") == Span(len(frames), 1, 1)
+    assert whole_frames(frames + b"TEARDOWN") == WholeFrames(len(frames), 1, 1)
 
 
 def test_frames_get_the_readers_channels_and_others_are_left_out() -> None:

@@ -7,8 +7,8 @@ import pytest
 from streamwarden.devkit.relay.rtsp import (
     MalformedRequest,
     Request,
+    RequestTarget,
     Response,
-    Target,
     body_length,
     credentials_of,
     interleaved_channel,
@@ -29,26 +29,28 @@ def _basic(user_and_password: str) -> str:
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("rtsp://h:1/cam/a?token=x", Target("cam/a", "token=x")),
-        ("rtsp://h:1/cam/a?token=x/", Target("cam/a", "token=x")),
-        ("rtsp://h:1/cam/a/", Target("cam/a", "")),
-        ("rtsp://h/cam%2Fa", Target("cam/a", "")),
-        ("rtsp://h/a?b=c?d/e", Target("a", "b=c?d/e")),
+        ("rtsp://h:1/cam/a?token=x", RequestTarget("cam/a", "token=x")),
+        ("rtsp://h:1/cam/a?token=x/", RequestTarget("cam/a", "token=x")),
+        ("rtsp://h:1/cam/a/", RequestTarget("cam/a", "")),
+        ("rtsp://h/cam%2Fa", RequestTarget("cam/a", "")),
+        ("rtsp://h/a?b=c?d/e", RequestTarget("a", "b=c?d/e")),
     ],
 )
-def test_a_url_names_a_path_and_keeps_its_query_as_sent(url: str, target: Target) -> None:
+def test_a_url_names_a_path_and_keeps_its_query_as_sent(url: str, target: RequestTarget) -> None:
     assert parse_target(url) == target
 
 
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("rtsp://h/cam/a?token=x/trackID=1", Target("cam/a", "token=x", 1)),
-        ("rtsp://h/cam/a/trackID=0", Target("cam/a", "", 0)),
-        ("rtsp://h/cam/a/trackID=2?token=x", Target("cam/a", "token=x", 2)),
+        ("rtsp://h/cam/a?token=x/trackID=1", RequestTarget("cam/a", "token=x", 1)),
+        ("rtsp://h/cam/a/trackID=0", RequestTarget("cam/a", "", 0)),
+        ("rtsp://h/cam/a/trackID=2?token=x", RequestTarget("cam/a", "token=x", 2)),
     ],
 )
-def test_a_track_is_found_after_the_query_and_after_the_path(url: str, target: Target) -> None:
+def test_a_track_is_found_after_the_query_and_after_the_path(
+    url: str, target: RequestTarget
+) -> None:
     assert parse_track_target(url) == target
 
 

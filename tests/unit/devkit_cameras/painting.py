@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamwarden.devkit.clock_picture import LIT_SEGMENTS, Box, marks, panel, segment_boxes
+from streamwarden.devkit.clock_picture import LIT_SEGMENTS, Rectangle, marks, panel, segment_boxes
 
 GREY, BLACK, WHITE = 120, 16, 235
 
@@ -19,7 +19,7 @@ def painted_clock(shown: str, *, width: int = 640, height: int = 360) -> bytearr
     return frame
 
 
-def paint(frame: bytearray, width: int, box: Box, luma: int) -> None:
+def paint(frame: bytearray, width: int, box: Rectangle, luma: int) -> None:
     """Fill ``box`` of ``frame``."""
     for row in range(box.y, box.y + box.height):
         start = row * width + box.x

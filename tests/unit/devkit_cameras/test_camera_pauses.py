@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from streamwarden.devkit.cameras import Pauses, VirtualCamera
-from streamwarden.devkit.picture import LoopedClip, RealCamera, TestPicture, source_from
+from streamwarden.devkit.video_source import LoopedClip, RealCamera, TestPicture, source_from
+from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera
 from streamwarden.errors import Unavailable
 
 
 def test_pauses_double_up_to_their_cap() -> None:
-    pauses = Pauses(first_s=0.5, most_s=5.0, jitter=lambda: 1.0)
+    pauses = RestartPauses(first_s=0.5, most_s=5.0, jitter=lambda: 1.0)
     assert [pauses.pause_s(failures) for failures in (1, 2, 3, 4, 5, 500)] == [
         0.5,
         1.0,
@@ -22,14 +22,14 @@ def test_pauses_double_up_to_their_cap() -> None:
 
 
 def test_an_attempt_that_had_settled_starts_the_pauses_anew() -> None:
-    pauses = Pauses(settled_s=3.0)
+    pauses = RestartPauses(settled_s=3.0)
     assert pauses.failures_after(7, lasted_s=2.9) == 8
     assert pauses.failures_after(7, lasted_s=3.0) == 1
 
 
 @pytest.mark.parametrize(("jitter", "pause_s"), [(0.0, 0.25), (0.5, 0.375), (1.0, 0.5)])
 def test_jitter_takes_up_to_half_of_a_pause(jitter: float, pause_s: float) -> None:
-    assert Pauses(first_s=0.5, jitter=lambda: jitter).pause_s(1) == pause_s
+    assert RestartPauses(first_s=0.5, jitter=lambda: jitter).pause_s(1) == pause_s
 
 
 def test_a_refused_token_is_one_more_failed_attempt() -> None:
@@ -39,7 +39,7 @@ def test_a_refused_token_is_one_more_failed_attempt() -> None:
         asked.release()
         raise Unavailable("the API is away")
 
-    pauses = Pauses(first_s=0.01, most_s=0.01)
+    pauses = RestartPauses(first_s=0.01, most_s=0.01)
     with VirtualCamera("c", away, ffmpeg="/bin/false", pauses=pauses):
         assert all(asked.acquire(timeout=5) for _ in range(3))
 
@@ -51,7 +51,7 @@ def test_a_bug_in_the_callers_function_does_not_end_the_camera() -> None:
         asked.release()
         raise ZeroDivisionError
 
-    pauses = Pauses(first_s=0.01, most_s=0.01)
+    pauses = RestartPauses(first_s=0.01, most_s=0.01)
     with VirtualCamera("c", broken, ffmpeg="/bin/false", pauses=pauses):
         assert all(asked.acquire(timeout=5) for _ in range(3))
 
@@ -66,7 +66,7 @@ def test_each_attempt_asks_for_a_new_url() -> None:
             enough.set()
         return urls[-1]
 
-    pauses = Pauses(first_s=0.01, most_s=0.01)
+    pauses = RestartPauses(first_s=0.01, most_s=0.01)
     with VirtualCamera("c", numbered, ffmpeg="/bin/false", pauses=pauses):
         assert enough.wait(5)
     assert len(set(urls)) == len(urls)

@@ -11,17 +11,23 @@ import psutil
 import pytest
 
 from streamwarden.devkit.child_output import ChildOutput
-from streamwarden.devkit.children import Child, ChildNotStarted, ChildSpec, keeper, stop_all
+from streamwarden.devkit.children import (
+    ChildCommand,
+    ChildNotStarted,
+    ChildProcess,
+    child_spawner,
+    stop_all,
+)
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 SECRET_JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 
 
-def shell(script: str, name: str = "child") -> Child:
-    return keeper().spawn(ChildSpec(name=name, argv=("/bin/sh", "-c", script)))
+def shell(script: str, name: str = "child") -> ChildProcess:
+    return child_spawner().spawn(ChildCommand(name=name, argv=("/bin/sh", "-c", script)))
 
 
-def heard(child: Child, text: str) -> None:
+def heard(child: ChildProcess, text: str) -> None:
     deadline = time.monotonic() + 30
     while text not in child.output.tail:
         assert time.monotonic() < deadline, child.output.tail
@@ -88,15 +94,15 @@ def test_a_signal_to_a_child_that_has_ended_goes_to_nobody() -> None:
 
 
 def test_a_program_that_is_not_there_says_so_without_its_arguments() -> None:
-    spec = ChildSpec(name="ghost", argv=("/no/such/program", SECRET_JWT), cwd=Path("/no/such"))
+    spec = ChildCommand(name="ghost", argv=("/no/such/program", SECRET_JWT), cwd=Path("/no/such"))
     with pytest.raises(ChildNotStarted) as caught:
-        keeper().spawn(spec)
+        child_spawner().spawn(spec)
     assert "ghost" in str(caught.value)
     assert SECRET_JWT not in f"{caught.value}{spec!r}"
 
 
 def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
-    children: list[Child] = []
+    children: list[ChildProcess] = []
     asking = threading.Thread(target=lambda: children.append(shell("exec sleep 60")))
     asking.start()
     asking.join()
@@ -107,8 +113,8 @@ def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
 def test_children_die_with_a_parent_that_is_killed() -> None:
     script = (
         "import sys, threading\n"
-        "from streamwarden.devkit.children import ChildSpec, keeper\n"
-        "child = keeper().spawn(ChildSpec(name='c', argv=('sleep', '60')))\n"
+        "from streamwarden.devkit.children import ChildCommand, child_spawner\n"
+        "child = child_spawner().spawn(ChildCommand(name='c', argv=('sleep', '60')))\n"
         "print(child.pid, flush=True)\n"
         "threading.Event().wait()\n"
     )

@@ -5,7 +5,7 @@ import pytest
 from streamwarden.devkit.clock_picture import (
     LIT_SEGMENTS,
     SEGMENTS,
-    Box,
+    Rectangle,
     drawing,
     holes,
     marks,
@@ -37,7 +37,7 @@ def test_nothing_of_the_clock_overlaps_or_leaves_its_panel(width: int) -> None:
 def test_the_clock_of_a_larger_picture_is_the_same_clock_enlarged() -> None:
     for small, large in zip(segment_boxes(640), segment_boxes(1280), strict=True):
         for name, box in small.items():
-            doubled = Box(box.x * 2, box.y * 2, box.width * 2, box.height * 2)
+            doubled = Rectangle(box.x * 2, box.y * 2, box.width * 2, box.height * 2)
             assert large[name] == doubled
 
 
@@ -47,11 +47,11 @@ def test_every_segment_of_every_digit_is_drawn_once() -> None:
     assert sum("enable=" in one for one in filters) == 49
 
 
-def _inside(box: Box, ground: Box) -> bool:
+def _inside(box: Rectangle, ground: Rectangle) -> bool:
     across = ground.x <= box.x and box.x + box.width <= ground.x + ground.width
     return across and ground.y <= box.y and box.y + box.height <= ground.y + ground.height
 
 
-def _overlap(a: Box, b: Box) -> bool:
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
     across = a.x < b.x + b.width and b.x < a.x + a.width
     return across and a.y < b.y + b.height and b.y < a.y + a.height

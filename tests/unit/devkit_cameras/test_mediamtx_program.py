@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import pytest
 
-from streamwarden.devkit import mediamtx
+from streamwarden.devkit import mediamtx_program
 from streamwarden.devkit.media_server import MediaPorts, relay_plan
-from streamwarden.devkit.mediamtx import MediaMtxMissing, Pin, download, find_mediamtx
+from streamwarden.devkit.mediamtx_program import MediaMtxMissing, Pin, download, find_mediamtx
 from streamwarden.errors import ConfigError
 
 PORTS = MediaPorts(rtsp=1, control=2, whep=3, metrics=4, webrtc_udp=5)
@@ -71,7 +71,7 @@ def test_what_was_downloaded_once_is_not_downloaded_again(tmp_path: Path) -> Non
 
 
 def cached(tmp_path: Path) -> Path:
-    name = f"mediamtx-{mediamtx.VERSION}-{platform.machine()}"
+    name = f"mediamtx-{mediamtx_program.VERSION}-{platform.machine()}"
     return program(tmp_path / "cache" / "streamwarden" / name)
 
 
@@ -112,21 +112,21 @@ def test_an_endless_download_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         def read(self, size: int = -1) -> bytes:
             return b"x" * size
 
-    monkeypatch.setattr(mediamtx, "_MOST_BYTES", 1024 * 1024)
+    monkeypatch.setattr(mediamtx_program, "_MOST_BYTES", 1024 * 1024)
     with pytest.raises(MediaMtxMissing, match="too large"):
         download(pinned(b""), tmp_path / "mediamtx", open_url=lambda _u, _t: Endless())  # type: ignore[arg-type,return-value]  # only what is read
 
 
 def test_every_pin_is_a_whole_sha256_of_the_pinned_version() -> None:
-    for pin in mediamtx.PINS.values():
+    for pin in mediamtx_program.PINS.values():
         assert len(bytes.fromhex(pin.sha256)) == 32
-        assert mediamtx.VERSION in pin.archive
+        assert mediamtx_program.VERSION in pin.archive
         assert pin.url.startswith("https://")
 
 
 def test_mediamtx_is_told_of_its_ports_and_of_none_of_our_secrets() -> None:
     environ = {"PATH": "/bin", "STREAMWARDEN_INTERNAL_TOKEN": "hush", "DATABASE_URL": "hush"}
-    plan = mediamtx.mediamtx_plan(
+    plan = mediamtx_program.mediamtx_plan(
         Path("/bin/mediamtx"), PORTS, hook_url="http://h/hook", environ=environ
     )
     assert plan.spec.env is not None

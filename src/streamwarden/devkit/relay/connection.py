@@ -23,18 +23,26 @@ from streamwarden.devkit.relay.rtsp import (
     parse_head,
 )
 from streamwarden.devkit.relay.session import Traffic
-from streamwarden.devkit.relay.stream import Batch
+from streamwarden.devkit.relay.stream import FrameBatch
 
 _log = logging.getLogger(__name__)
+
+
 _LINGER_S = 2.0  # how long a client has to close its side after our FIN
+
+
 _FLOOD_PAUSE_S = 0.01  # endless headers flood the client, not the machine
+
+
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Connection(asyncio.Protocol):
+class RelayConnection(asyncio.Protocol):
     """A client from its first byte to its last. Used on the event loop's thread only."""
 
-    def __init__(self, hub: Hub, connections: set[Connection], admits: Callable[[], bool]) -> None:
+    def __init__(
+        self, hub: Hub, connections: set[RelayConnection], admits: Callable[[], bool]
+    ) -> None:
         self.id = uuid4()
         self.inbound = Traffic()
         self.outbound = Traffic()
@@ -93,7 +101,7 @@ class Connection(asyncio.Protocol):
         except MalformedRequest as error:
             self._respond(Response(error.status, close=True), None)
 
-    def deliver(self, batch: Batch) -> None:
+    def deliver(self, batch: FrameBatch) -> None:
         """Send frames; a reader with too much waiting for it is disconnected."""
         if self._finished or self._transport.is_closing():
             return

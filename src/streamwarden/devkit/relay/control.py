@@ -1,6 +1,6 @@
 """The relay's control API: MediaMTX's for paths and sessions, and its own for faults.
 
-It shows live tokens, as MediaMTX's does, and so is only ever bound to loopback.
+Like MediaMTX's it exposes live tokens, so it is bound to loopback only.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import parse_qs, unquote
 from uuid import UUID
 
-from streamwarden.devkit.relay.faults import Action, fault_from_json
+from streamwarden.devkit.relay.faults import FaultAction, fault_from_json
 from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.path_config import PathConfig, PathConfigs
 from streamwarden.devkit.relay.views import page_of, path_item, session_item, waiting_item
@@ -27,19 +26,9 @@ _TIMEOUT_S = 5.0
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
-class Door(Protocol):
-    """The door of the relay's RTSP side."""
-
-    async def refuse_connections(self) -> None:
-        """Close the listener, so that a connect is refused; who is connected stays."""
-
-    async def accept_connections(self) -> None:
-        """Open the listener again, on the same port."""
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: what the path held, the query, the body read as JSON, and whether one was sent."""
+    """One request: the name in its path, its query, its JSON body, and whether there was a body."""
 
     name: str
     query: Mapping[str, Sequence[str]]
@@ -57,11 +46,18 @@ _CHANGES: Sequence[tuple[str, str, _Change]] = (
 
 
 class ControlApi:
-    """Answers one request a connection."""
+    """Answers one request per connection. ``accept`` and ``refuse`` open and close the RTSP listener."""
 
-    def __init__(self, hub: Hub, listener: Door) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        accept: Callable[[], Awaitable[None]],
+        refuse: Callable[[], Awaitable[None]],
+    ) -> None:
         self._hub = hub
-        self._listener = listener
+        self._accept = accept
+        self._refuse = refuse
         self._open = 0
         self._routes: Sequence[tuple[str, re.Pattern[str], _Handler]] = [
             ("GET", re.compile(r"/v3/paths/list()"), self._list_paths),
@@ -93,7 +89,7 @@ class ControlApi:
                     writer.write(await self._answer(reader))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            writer.transport.abort()  # a client that never asked, or never listened
+            writer.transport.abort()  # a client that sent no request or did not read
         finally:
             self._open -= 1
             writer.close()
@@ -189,9 +185,9 @@ class ControlApi:
     async def _set_listener(self, call: Call) -> object:
         match call.body.get("accepting"):
             case True:
-                await self._listener.accept_connections()
+                await self._accept()
             case False:
-                await self._listener.refuse_connections()
+                await self._refuse()
             case _:
                 raise InvalidInput("must be true or false", field="accepting")
         return {"status": "ok"}
@@ -218,11 +214,11 @@ async def _body(
     return body
 
 
-def _actions(value: object) -> list[Action]:
+def _actions(value: object) -> list[FaultAction]:
     if not isinstance(value, list):
         raise InvalidInput("must be a list", field="actions")
     try:
-        return [Action(str(item)) for item in value]
+        return [FaultAction(str(item)) for item in value]
     except ValueError as error:
         raise InvalidInput(str(error), field="actions") from error
 

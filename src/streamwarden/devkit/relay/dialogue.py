@@ -7,30 +7,30 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 from uuid import UUID
 
+from streamwarden.devkit.relay.auth_hook import AccessRequest
 from streamwarden.devkit.relay.faults import Misbehaviour, Silence
-from streamwarden.devkit.relay.hook import AccessRequest
 from streamwarden.devkit.relay.hub import Hub
-from streamwarden.devkit.relay.interleaved import Span
+from streamwarden.devkit.relay.interleaved import WholeFrames
 from streamwarden.devkit.relay.rtsp import (
     MalformedRequest,
     Request,
+    RequestTarget,
     Response,
-    Target,
     credentials_of,
     interleaved_channel,
     parse_target,
     parse_track_target,
 )
 from streamwarden.devkit.relay.sdp import padded_with_metadata
-from streamwarden.devkit.relay.session import Session, SessionState, Traffic
-from streamwarden.devkit.relay.stream import Client, Stream
+from streamwarden.devkit.relay.session import RelaySession, SessionState, Traffic
+from streamwarden.devkit.relay.stream import PublishedStream, StreamClient
 from streamwarden.devkit.relay.tracks import announced_sdp, announced_track
 
 _TEN = 10
 _SESSION_TIMEOUT_S = 60  # announced only: over TCP a session lives as long as its connection
 
 
-class Peer(Client, Protocol):
+class Peer(StreamClient, Protocol):
     """The connection that a dialogue is held on."""
 
     id: UUID
@@ -49,9 +49,9 @@ class Dialogue:
     def __init__(self, hub: Hub, peer: Peer) -> None:
         self._hub = hub
         self._peer = peer
-        self._session: Session | None = None
+        self._session: RelaySession | None = None
         self._announced: str | None = None
-        self._stream: Stream | None = None
+        self._stream: PublishedStream | None = None
         self._methods: Mapping[str, Callable[[Request], Awaitable[Response | None]]] = {
             "OPTIONS": self._keepalive,
             "GET_PARAMETER": self._keepalive,
@@ -81,7 +81,7 @@ class Dialogue:
         except MalformedRequest as error:
             return Response(error.status, close=True)
 
-    def frames(self, data: bytes, span: Span) -> None:
+    def frames(self, data: bytes, span: WholeFrames) -> None:
         """Take whole interleaved frames: a publisher's are media, all others are dropped."""
         if (
             self._session is not None
@@ -166,7 +166,7 @@ class Dialogue:
             track = self._readable_track(target)
         return self._set_up(track, channel)
 
-    async def _join(self, request: Request, target: Target) -> Response | None:
+    async def _join(self, request: Request, target: RequestTarget) -> Response | None:
         """Open a reader's session with its first SETUP, which asks the hook once more."""
         if self._session is not None:
             return None if self._session.path == target.path else Response(400, close=True)
@@ -209,7 +209,7 @@ class Dialogue:
             return Response(455)
         if not self._may_publish(session):
             return Response(400, close=True)
-        self._stream = Stream(
+        self._stream = PublishedStream(
             sdp=sdp,
             session=session,
             publisher=self._peer,
@@ -220,7 +220,7 @@ class Dialogue:
         self._hub.publish(self._stream)
         return Response(200, self._session_header())
 
-    def _may_publish(self, session: Session) -> bool:
+    def _may_publish(self, session: RelaySession) -> bool:
         """Whether the path takes publishers; MediaMTX, too, says so at RECORD and not before."""
         pulls = self._hub.pulls
         if session.inside or session.path in pulls:
@@ -236,9 +236,9 @@ class Dialogue:
     async def _denied(
         self,
         action: Literal["read", "publish"],
-        target: Target,
+        target: RequestTarget,
         request: Request,
-        session: Session | None,
+        session: RelaySession | None,
     ) -> Response | None:
         """Ask the hook: by session where there is one, else by connection and with no agent."""
         credentials = credentials_of(request, target.query)
@@ -253,16 +253,16 @@ class Dialogue:
             method=request.method,
             authorization=request.headers.get("authorization", ""),
         )
-        gate = self._hub.gate
-        if await gate.allows(access):
+        authenticator = self._hub.authenticator
+        if await authenticator.allows(access):
             return None
-        if credentials.absent or gate.always_challenges:
-            return Response(401, {"WWW-Authenticate": gate.challenges})
+        if credentials.absent or authenticator.always_challenges:
+            return Response(401, {"WWW-Authenticate": authenticator.challenges})
         await asyncio.sleep(self._hub.auth_failure_delay_s)
         return Response(401, close=True)
 
-    def _new_session(self, request: Request, target: Target) -> Session:
-        return Session(
+    def _new_session(self, request: Request, target: RequestTarget) -> RelaySession:
+        return RelaySession(
             connection_id=self._peer.id,
             remote=self._peer.remote,
             path=target.path,
@@ -273,7 +273,7 @@ class Dialogue:
             outbound=self._peer.outbound,
         )
 
-    def _readable_track(self, target: Target) -> int:
+    def _readable_track(self, target: RequestTarget) -> int:
         stream, track = self._stream, target.track
         ten = self._hub.faults.of(target.path).describe is Misbehaviour.TEN_TRACKS
         if stream is None or track is None or track >= (_TEN if ten else len(stream.tracks)):

@@ -11,6 +11,8 @@ from typing import TypeVar
 from streamwarden.errors import InvalidInput
 
 _E = TypeVar("_E", bound=StrEnum)
+
+
 _D = TypeVar("_D", float, None)
 
 
@@ -37,7 +39,7 @@ class Misbehaviour(StrEnum):
     """A proper answer, with tracks that no recording can take."""
 
 
-class Action(StrEnum):
+class FaultAction(StrEnum):
     """What is done once, at once, to those who are connected."""
 
     RESET_READERS = "reset_readers"
@@ -48,12 +50,12 @@ class Action(StrEnum):
     @property
     def resets(self) -> bool:
         """Whether the connection ends with RST and not with FIN."""
-        return self in {Action.RESET_READERS, Action.RESET_PUBLISHER}
+        return self in {FaultAction.RESET_READERS, FaultAction.RESET_PUBLISHER}
 
     @property
     def hits_readers(self) -> bool:
         """Whether it is the readers that are hit, and not the publisher."""
-        return self in {Action.RESET_READERS, Action.CLOSE_READERS}
+        return self in {FaultAction.RESET_READERS, FaultAction.CLOSE_READERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def _number(body: Mapping[str, object], name: str, default: _D) -> float | _D:
     return float(value)
 
 
-class FaultBook:
+class FaultTable:
     """Which fault a path has: its own, else the one that all paths have, else none."""
 
     def __init__(self) -> None:

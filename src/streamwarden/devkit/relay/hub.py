@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from streamwarden.devkit.relay.faults import Action, FaultBook
-from streamwarden.devkit.relay.hook import Gate
-from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.auth_hook import Authenticator
+from streamwarden.devkit.relay.faults import FaultAction, FaultTable
+from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.path_config import PathConfigs
 from streamwarden.devkit.relay.pulls import Pulls
-from streamwarden.devkit.relay.session import Session
-from streamwarden.devkit.relay.stream import Client, Stream
+from streamwarden.devkit.relay.session import RelaySession
+from streamwarden.devkit.relay.stream import PublishedStream, StreamClient
 
 _log = logging.getLogger(__name__)
 
@@ -22,30 +22,35 @@ class Hub:
     """The relay's one register. Used on the event loop's thread only."""
 
     def __init__(
-        self, *, gate: Gate, limits: Limits, pulls: Pulls, auth_failure_delay_s: float
+        self,
+        *,
+        authenticator: Authenticator,
+        limits: RelayLimits,
+        pulls: Pulls,
+        auth_failure_delay_s: float,
     ) -> None:
-        self.gate = gate
+        self.authenticator = authenticator
         self.limits = limits
         self.configs = PathConfigs()
         self.pulls = pulls
         self.auth_failure_delay_s = auth_failure_delay_s
-        self.faults = FaultBook()
-        self.streams: dict[str, Stream] = {}
-        self._sessions: dict[UUID, tuple[Session, Client]] = {}
+        self.faults = FaultTable()
+        self.streams: dict[str, PublishedStream] = {}
+        self._sessions: dict[UUID, tuple[RelaySession, StreamClient]] = {}
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[RelaySession]:
         """List the open sessions, oldest first."""
         return sorted(
             (session for session, _ in self._sessions.values()), key=lambda one: one.created
         )
 
-    def open(self, session: Session, client: Client) -> None:
+    def open(self, session: RelaySession, client: StreamClient) -> None:
         """Enter a session."""
         self._sessions[session.id] = (session, client)
         self.changed()
 
-    def close(self, session: Session) -> None:
+    def close(self, session: RelaySession) -> None:
         """Strike a session out."""
         self._sessions.pop(session.id, None)
         self.changed()
@@ -59,7 +64,7 @@ class Hub:
                 stream.publisher.finish()
             self.changed()
 
-    def publish(self, stream: Stream) -> None:
+    def publish(self, stream: PublishedStream) -> None:
         """Make ``stream`` the one on its path; whoever published there before is sent away.
 
         MediaMTX does so too (``overridePublisher``, on by default).
@@ -72,7 +77,7 @@ class Hub:
         _log.info("path %s is published", stream.path)
         self.changed()
 
-    def unpublish(self, stream: Stream) -> None:
+    def unpublish(self, stream: PublishedStream) -> None:
         """End ``stream``; its path is free unless another has taken it already."""
         if self.streams.get(stream.path) is stream:
             del self.streams[stream.path]
@@ -87,7 +92,7 @@ class Hub:
             entry[1].finish()
         return entry is not None
 
-    def act(self, path: str | None, action: Action) -> int:
+    def act(self, path: str | None, action: FaultAction) -> int:
         """Commit a fault that happens once, on one path or on all; return how many it hit."""
         hit = [
             client

@@ -9,14 +9,22 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 DOLLAR = 0x24
+
+
 _HEADER_BYTES = 4
+
+
 _SENDER_REPORT = 200  # RFC 3550 section 12.1
+
+
 _SENDER_REPORT_BYTES = 20  # up to and including the RTP timestamp
+
+
 _RTP_HEADER_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WholeFrames:
     """The whole frames at the start of a buffer: where they end and how many there are."""
 
     end: int
@@ -24,7 +32,7 @@ class Span:
     rtcp: int
 
 
-def whole_frames(data: bytes) -> Span:
+def whole_frames(data: bytes) -> WholeFrames:
     """Find the end of the last whole frame; it stops early at something that is no frame."""
     position = frames = rtcp = 0
     size = len(data)
@@ -35,7 +43,7 @@ def whole_frames(data: bytes) -> Span:
         frames += 1
         rtcp += data[position + 1] & 1
         position = end
-    return Span(position, frames - rtcp, rtcp)
+    return WholeFrames(position, frames - rtcp, rtcp)
 
 
 def renumbered(data: bytes, channels: Mapping[int, int]) -> bytes:

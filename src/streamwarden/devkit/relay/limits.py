@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RelayLimits:
     """Bounds of one relay; past each of them the client at fault is refused or disconnected."""
 
     connections: int = 2048

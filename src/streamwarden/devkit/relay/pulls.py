@@ -18,11 +18,11 @@ from urllib.parse import parse_qs
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # has no types
 
-from streamwarden.devkit.cameras import Pauses, VirtualCamera, stop_cameras
-from streamwarden.devkit.picture import RealCamera
+from streamwarden.devkit.video_source import RealCamera
+from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera, stop_cameras
 
 _PASS: Final = "pull"  # noqa: S105 - the name of a query's parameter
-_PAUSES: Final = Pauses(first_s=0.5, most_s=5.0)
+_PAUSES: Final = RestartPauses(first_s=0.5, most_s=5.0)
 """MediaMTX waits 5 s after each failure (its static sources' retry pause)."""
 
 

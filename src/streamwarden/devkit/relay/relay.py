@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from streamwarden.devkit.relay.connection import Connection
+from streamwarden.devkit.relay.auth_hook import AllowAll, Authenticator, AuthHook
+from streamwarden.devkit.relay.connection import RelayConnection
 from streamwarden.devkit.relay.control import HEAD_BYTES, ControlApi
-from streamwarden.devkit.relay.hook import Gate, HttpGate, OpenGate
 from streamwarden.devkit.relay.hub import Hub
-from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.listener import Listener
 from streamwarden.devkit.relay.pulls import Pulls
 from streamwarden.errors import ConfigError
@@ -41,9 +41,9 @@ class RelaySettings:
     control_port: int = 0
     auth_url: str | None = None
     auth_failure_delay_s: float = 0.0
-    limits: Limits = field(default_factory=Limits)
+    limits: RelayLimits = field(default_factory=RelayLimits)
     ffmpeg: str | None = None
-    gate: Gate | None = None
+    authenticator: Authenticator | None = None
     """Asked instead of the hook."""
 
 
@@ -61,13 +61,15 @@ class Relay:
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
         self.hub = Hub(
-            gate=settings.gate or _gate(settings.auth_url),
+            authenticator=settings.authenticator or _authenticator(settings.auth_url),
             limits=settings.limits,
             pulls=Pulls(ffmpeg=settings.ffmpeg, base_url=self._own_url),
             auth_failure_delay_s=settings.auth_failure_delay_s,
         )
-        self._api = ControlApi(self.hub, self)
-        self._connections: set[Connection] = set()
+        self._api = ControlApi(
+            self.hub, accept=self.accept_connections, refuse=self.refuse_connections
+        )
+        self._connections: set[RelayConnection] = set()
         self._rtsp: Listener | None = None
         self._control: Listener | None = None
         self._rtsp_port = settings.rtsp_port
@@ -112,8 +114,8 @@ class Relay:
         own = {"0.0.0.0": _LOOPBACK, "": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not bound
         return f"rtsp://{f'[{own}]' if ':' in own else own}:{self._rtsp_port}"
 
-    def _connection(self) -> Connection:
-        return Connection(self.hub, self._connections, self._admits)
+    def _connection(self) -> RelayConnection:
+        return RelayConnection(self.hub, self._connections, self._admits)
 
     def _control_call(self) -> asyncio.StreamReaderProtocol:
         reader = asyncio.StreamReader(limit=HEAD_BYTES)
@@ -124,8 +126,8 @@ class Relay:
         return room and not self._stopping
 
 
-def _gate(auth_url: str | None) -> Gate:
-    return HttpGate(auth_url) if auth_url else OpenGate()
+def _authenticator(auth_url: str | None) -> Authenticator:
+    return AuthHook(auth_url) if auth_url else AllowAll()
 
 
 def _listen(host: str, port: int, protocol: Callable[[], asyncio.Protocol]) -> Listener:

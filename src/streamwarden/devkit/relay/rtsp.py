@@ -25,12 +25,23 @@ REASONS: Mapping[int, str] = {
     503: "Service Unavailable",
 }
 
+
 # The names that MediaMTX takes for a path (internal/conf/path.go).
 _PATH_NAME = re.compile(r"[0-9a-zA-Z_\-/.~:]{1,512}")
+
+
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
 _REQUEST_LINE = re.compile(r"([A-Z_]{1,32}) (\S+) RTSP/1\.\d")
+
+
 _NUMBER = re.compile(r"[0-9]{1,9}")
+
+
 _LAST_CHANNEL = 255  # one byte
+
+
 _INTERLEAVED = re.compile(r"interleaved=(\d{1,3})-(\d{1,3})$")
 
 
@@ -77,7 +88,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """What a URL names: ``path`` without its leading slash, ``query`` as it was sent."""
 
     path: str
@@ -86,7 +97,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class RtspCredentials:
     """What a client presented; empty where it presented nothing."""
 
     user: str = ""
@@ -123,7 +134,7 @@ def body_length(request: Request, limit_bytes: int) -> int:
     return int(value)
 
 
-def parse_target(url: str) -> Target:
+def parse_target(url: str) -> RequestTarget:
     """Read the URL of every method but a reader's SETUP; one slash at the end does not count.
 
     FFmpeg appends to the whole URL, query included, GStreamer to the path (as gortsplib's
@@ -134,18 +145,18 @@ def parse_target(url: str) -> Target:
         query = query[:-1]
     elif path.endswith("/"):
         path = path[:-1]
-    return Target(_checked(path), query)
+    return RequestTarget(_checked(path), query)
 
 
-def parse_track_target(url: str) -> Target:
+def parse_track_target(url: str) -> RequestTarget:
     """Read the URL of a reader's SETUP: ``/trackID=N`` after the query or after the path."""
     path, query = _split(url)
     rest, found, number = query.rpartition("/trackID=")
     if found:
-        return Target(_checked(path), rest, _track(number))
+        return RequestTarget(_checked(path), rest, _track(number))
     rest, found, number = path.rpartition("/trackID=")
     if found:
-        return Target(_checked(rest), query, _track(number))
+        return RequestTarget(_checked(rest), query, _track(number))
     raise MalformedRequest("no trackID in the URL")
 
 
@@ -161,7 +172,7 @@ def interleaved_channel(transport: str, default: int) -> int | None:
     return None
 
 
-def credentials_of(request: Request, query: str) -> Credentials:
+def credentials_of(request: Request, query: str) -> RtspCredentials:
     """Find user, password and token where MediaMTX v1.20 finds them (internal/auth/manager.go)."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     user = password = ""
@@ -169,7 +180,7 @@ def credentials_of(request: Request, query: str) -> Credentials:
         user, password = _basic(value)
     elif scheme.lower() == "digest" and (found := re.search(r'username="([^"]*)"', value)):
         user = found[1]
-    return Credentials(user, password, password or _query_token(query))
+    return RtspCredentials(user, password, password or _query_token(query))
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -33,7 +33,7 @@ class Traffic:
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class RelaySession:
     """A session over one TCP connection; ``secret`` is what the Session header says."""
 
     connection_id: UUID

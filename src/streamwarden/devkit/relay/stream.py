@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from streamwarden.devkit.relay.faults import Fault, FaultBook, Silence
+from streamwarden.devkit.relay.faults import Fault, FaultTable, Silence
 from streamwarden.devkit.relay.interleaved import (
-    Span,
+    WholeFrames,
     renumbered,
     shifted,
     whole_frames,
     without_media,
 )
-from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.sdp import with_track_controls
-from streamwarden.devkit.relay.session import Session, Traffic
+from streamwarden.devkit.relay.session import RelaySession, Traffic
 from streamwarden.probe.rtsp_client import tracks_of
 
 _Renumbering = tuple[tuple[int, int], ...]
@@ -27,7 +27,7 @@ _Renumbering = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FrameBatch:
     """Whole frames that leave together."""
 
     data: bytes
@@ -35,10 +35,10 @@ class Batch:
     rtcp: int
 
 
-class Client(Protocol):
+class StreamClient(Protocol):
     """The other end of a session."""
 
-    def deliver(self, batch: Batch) -> None:
+    def deliver(self, batch: FrameBatch) -> None:
         """Send frames; a client that does not keep up is disconnected instead."""
 
     def finish(self) -> None:
@@ -48,7 +48,7 @@ class Client(Protocol):
         """Disconnect with RST, now."""
 
 
-class Stream:
+class PublishedStream:
     """What one publisher sends, copied to any number of readers.
 
     Frames are gathered for a few milliseconds and copied as bytes; they are looked into only
@@ -61,10 +61,10 @@ class Stream:
         self,
         *,
         sdp: str,
-        session: Session,
-        publisher: Client,
-        faults: FaultBook,
-        limits: Limits,
+        session: RelaySession,
+        publisher: StreamClient,
+        faults: FaultTable,
+        limits: RelayLimits,
     ) -> None:
         self.path = session.path
         self.session = session
@@ -74,8 +74,8 @@ class Stream:
         self.since = datetime.now(UTC)
         self.inbound = Traffic()
         self.outbound = Traffic()
-        self.readers: dict[Client, Session] = {}
-        self._groups: dict[_Renumbering, dict[Client, None]] = {}
+        self.readers: dict[StreamClient, RelaySession] = {}
+        self._groups: dict[_Renumbering, dict[StreamClient, None]] = {}
         self._faults = faults
         self._batch_s = limits.batch_s
         self._loop = asyncio.get_running_loop()
@@ -83,12 +83,12 @@ class Stream:
         self._flush: asyncio.TimerHandle | None = None
         self._line = DelayLine(self._deliver, limits.reader_queue_bytes)
 
-    def add_reader(self, reader: Client, session: Session) -> None:
+    def add_reader(self, reader: StreamClient, session: RelaySession) -> None:
         """Let ``reader`` have every frame from now on."""
         self.readers[reader] = session
         self._groups.setdefault(self._renumbering(session), {})[reader] = None
 
-    def remove_reader(self, reader: Client) -> None:
+    def remove_reader(self, reader: StreamClient) -> None:
         """Forget ``reader``, if it is one."""
         session = self.readers.pop(reader, None)
         if session is None:
@@ -98,7 +98,7 @@ class Stream:
         if not self._groups[key]:
             del self._groups[key]
 
-    def feed(self, data: bytes, span: Span) -> None:
+    def feed(self, data: bytes, span: WholeFrames) -> None:
         """Take whole frames from the publisher."""
         self.inbound.add(len(data), span.rtp, span.rtcp)
         self._pending.append(data)
@@ -114,7 +114,7 @@ class Stream:
         for reader in tuple(self.readers):
             reader.finish()
 
-    def _renumbering(self, session: Session) -> _Renumbering:
+    def _renumbering(self, session: RelaySession) -> _Renumbering:
         chosen, published = session.channels, self.session.channels
         pairs = [
             (published[track] + rtcp, chosen[track] + rtcp)
@@ -167,7 +167,7 @@ class Stream:
         for renumbering, readers in self._groups.items():
             chosen = renumbered(data, dict(renumbering)) if renumbering else data
             span = whole_frames(chosen)
-            batch = Batch(chosen, span.rtp, span.rtcp)
+            batch = FrameBatch(chosen, span.rtp, span.rtcp)
             self.outbound.add(len(chosen) * len(readers))
             # A reader that is disconnected here is removed later, by its connection's end.
             for reader in readers:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from streamwarden.clock import rfc3339
 from streamwarden.devkit.relay.path_config import DEFAULT
 from streamwarden.devkit.relay.sdp import label_of
-from streamwarden.devkit.relay.session import Session, SessionState
-from streamwarden.devkit.relay.stream import Stream
+from streamwarden.devkit.relay.session import RelaySession, SessionState
+from streamwarden.devkit.relay.stream import PublishedStream
 from streamwarden.errors import InvalidInput
 
 _DEFAULT_PAGE = 100
@@ -17,7 +17,7 @@ _NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time, which MediaMTX shows of a camera that has not come yet."""
 
 
-def session_item(session: Session) -> dict[str, object]:
+def session_item(session: RelaySession) -> dict[str, object]:
     """Show one RTSP session (APIRTSPSession); the query is raw, as MediaMTX shows it."""
     inbound, outbound = session.inbound, session.outbound
     active = session.state is not SessionState.IDLE
@@ -51,7 +51,7 @@ def session_item(session: Session) -> dict[str, object]:
     }
 
 
-def path_item(stream: Stream, *, pulled: bool = False) -> dict[str, object]:
+def path_item(stream: PublishedStream, *, pulled: bool = False) -> dict[str, object]:
     """Show one published path (APIPath); ``pulled`` where its camera serves RTSP itself."""
     since = rfc3339(stream.since)
     labels = [label_of(track) for track in stream.tracks]

@@ -10,15 +10,17 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from streamwarden.devkit.relay.faults import Action, Fault
-from streamwarden.devkit.relay.hook import Gate
+from streamwarden.devkit.relay.auth_hook import Authenticator
+from streamwarden.devkit.relay.faults import Fault, FaultAction
 from streamwarden.devkit.relay.hub import Hub
-from streamwarden.devkit.relay.limits import Limits
+from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.relay import Relay, RelayPorts, RelaySettings
 from streamwarden.devkit.relay.session import SessionState
 from streamwarden.devkit.relay.views import path_item, session_item
 
 _T = TypeVar("_T")
+
+
 _CALL_S = 5.0
 
 
@@ -36,9 +38,9 @@ class RelayServer:
         auth_url: str | None = None,
         *,
         auth_failure_delay_s: float = 0.0,
-        limits: Limits | None = None,
+        limits: RelayLimits | None = None,
         ffmpeg: str | None = None,
-        gate: Gate | None = None,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._settings = RelaySettings(
             host,
@@ -46,9 +48,9 @@ class RelayServer:
             control_port,
             auth_url,
             auth_failure_delay_s,
-            limits or Limits(),
+            limits or RelayLimits(),
             ffmpeg=ffmpeg,
-            gate=gate,
+            authenticator=authenticator,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -192,7 +194,7 @@ class Faults:
         """Take the fault off one path, or with None every fault there is."""
         self._server.call(lambda hub: hub.faults.clear(path))
 
-    def act(self, path: str | None, action: Action) -> int:
+    def act(self, path: str | None, action: FaultAction) -> int:
         """Reset or close readers or publisher of one path, or with None of all; return how many."""
         return self._server.call(lambda hub: hub.act(path, action))
 

@@ -6,13 +6,13 @@ import hmac
 import secrets
 from collections.abc import Sequence
 
-from streamwarden.devkit.relay.hook import AccessRequest
+from streamwarden.devkit.relay.auth_hook import AccessRequest
 from streamwarden.probe.rtsp_client import Login, parse_challenge, response_of
 
 _REALM = "devkit camera"
 
 
-class PasswordGate:
+class PasswordAuth:
     """Lets in who proves to know ``login``, by the schemes it offers: ``Digest``, ``Basic`` or both.
 
     As cameras do, it asks again whoever was wrong. ``publish_token`` is for the camera's own picture.

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import IO
 
 from streamwarden.devkit.bounded_log import BoundedLog
-from streamwarden.devkit.postgres_program import ENVIRONMENT, PostgresFailed
+from streamwarden.devkit.postgres_command import ENVIRONMENT, PostgresFailed
 
 _READY = b"database system is ready to accept connections"
+
+
 _LINE_MAX_BYTES = 8192
 
 
-class PostgresLife:
+class PostgresProcess:
     """A server from its start to its end.
 
     The thread lives as long as the server: the kernel signals the server when the thread that

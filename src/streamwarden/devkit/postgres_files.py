@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from streamwarden.devkit.postgres_program import PostgresFailed, RunAs
+from streamwarden.devkit.postgres_command import PostgresFailed, RunAs
 
 _SOCKET_PATH_MAX_BYTES = 107
 """``sun_path`` of unix(7) holds 108 bytes with the final zero."""

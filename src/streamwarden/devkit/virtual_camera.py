@@ -13,17 +13,21 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.devkit.children import Child, ChildSpec, keeper
-from streamwarden.devkit.picture import Source, TestPicture
+from streamwarden.devkit.children import ChildCommand, ChildProcess, child_spawner
+from streamwarden.devkit.video_source import TestPicture, VideoSource
 from streamwarden.errors import StreamwardenError
 
 log = structlog.get_logger(__name__)
+
+
 _STOP_GRACE_S = 2.0
+
+
 _THREAD_ENDS_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pauses:
+class RestartPauses:
     """How long to wait before the next attempt: doubling, capped, spread by ``jitter``.
 
     An attempt that lasted ``settled_s`` was a success and starts the pauses anew. ``jitter`` returns
@@ -58,15 +62,15 @@ class VirtualCamera:
         publish_url: Callable[[], str],
         *,
         ffmpeg: str,
-        source: Source | None = None,
-        pauses: Pauses | None = None,
+        source: VideoSource | None = None,
+        pauses: RestartPauses | None = None,
     ) -> None:
         self.camera_id = camera_id
         self._publish_url = publish_url
         self._ffmpeg = ffmpeg
         self._source = source or TestPicture()
-        self._pauses = pauses or Pauses()
-        self._child: Child | None = None
+        self._pauses = pauses or RestartPauses()
+        self._child: ChildProcess | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.attempts = 0
@@ -131,7 +135,7 @@ class VirtualCamera:
             log.exception("camera_failed", camera=str(self.camera_id))
 
     def _publish(self) -> None:
-        child = keeper().spawn(self._spec(self._publish_url()))
+        child = child_spawner().spawn(self._spec(self._publish_url()))
         self._child = child
         if self._stopping.is_set():  # begin_stop may not have seen this child
             child.send(signal.SIGTERM)
@@ -145,11 +149,11 @@ class VirtualCamera:
         if child is not None:
             child.send(number)
 
-    def _spec(self, url: str) -> ChildSpec:
+    def _spec(self, url: str) -> ChildCommand:
         quiet = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error")
         publish = ("-f", "rtsp", "-rtsp_transport", "tcp", url)
         argv = (self._ffmpeg, *quiet, *self._source.arguments(), *publish)
-        return ChildSpec(name=f"camera-{self.camera_id}", argv=argv)
+        return ChildCommand(name=f"camera-{self.camera_id}", argv=argv)
 
 
 def stop_cameras(cameras: Iterable[VirtualCamera]) -> None:

@@ -12,12 +12,18 @@ from typing import Literal, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from streamwarden.devkit.relay.rtsp import Credentials
+from streamwarden.devkit.relay.rtsp import RtspCredentials
 from streamwarden.errors import ConfigError
 
 _log = logging.getLogger(__name__)
+
+
 _TIMEOUT_S = 10.0  # MediaMTX's readTimeout
+
+
 _BASIC = ('Basic realm="streamwarden relay"',)
+
+
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
@@ -26,7 +32,7 @@ class AccessRequest:
     """Who wants what: the fields of MediaMTX v1.20's hook (internal/auth/manager.go)."""
 
     ip: str
-    credentials: Credentials
+    credentials: RtspCredentials
     action: Literal["read", "publish"]
     path: str
     id: UUID
@@ -55,7 +61,7 @@ class AccessRequest:
         return f"AccessRequest({self.action} {self.path})"
 
 
-class Gate(Protocol):
+class Authenticator(Protocol):
     """Says yes or no; any failure to find out is a no.
 
     ``challenges`` are what a client that presented nothing is asked for; where ``always_challenges``,
@@ -69,7 +75,7 @@ class Gate(Protocol):
         """Return whether ``access`` is granted."""
 
 
-class OpenGate:
+class AllowAll:
     """Lets everyone in: a relay without a hook."""
 
     challenges: Sequence[str] = _BASIC
@@ -80,7 +86,7 @@ class OpenGate:
         return True
 
 
-class HttpGate:
+class AuthHook:
     """Asks ``url``: 200 to 299 allow, all else denies, and so does silence for ten seconds.
 
     Like MediaMTX's path manager it asks one question at a time: a slow hook holds up everyone.

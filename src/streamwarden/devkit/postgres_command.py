@@ -18,8 +18,11 @@ from pathlib import Path
 from streamwarden.errors import ConfigError
 
 SUPERUSER = "streamwarden"
+
+
 ENVIRONMENT: Mapping[str, str] = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
 """All that Postgres is given: messages in English (one is waited for), and none of our secrets."""
+
 
 _INITDB_TIMEOUT_S = 120
 

@@ -17,17 +17,28 @@ from typing import BinaryIO
 
 import structlog
 
-from streamwarden.devkit.children import ChildSpec
+from streamwarden.devkit.children import ChildCommand
 from streamwarden.devkit.media_server import MediaPorts, MediaServerPlan
 from streamwarden.errors import ConfigError, StreamwardenError
 
 log = structlog.get_logger(__name__)
 
+
 VERSION = "v1.20.1"
+
+
 PROGRAM_VARIABLE = "STREAMWARDEN_MEDIAMTX"
+
+
 _ANSWER_WITHIN_S = 5.0
+
+
 _DOWNLOAD_WITHIN_S = 60.0
+
+
 _MOST_BYTES = 200 * 1024 * 1024
+
+
 _CHUNK_BYTES = 256 * 1024
 
 
@@ -55,6 +66,7 @@ PINS: Mapping[str, Pin] = {
     ),
 }
 """By ``platform.machine()``."""
+
 
 Open = Callable[[str, float], BinaryIO]
 """Opens a URL for reading; the number is the longest wait for an answer in seconds."""
@@ -125,7 +137,9 @@ def mediamtx_plan(
     argv = (str(program), str(config_file()))
     return MediaServerPlan(
         kind="mediamtx",
-        spec=ChildSpec(name="mediamtx", argv=argv, env={**_without_secrets(environ), **addresses}),
+        spec=ChildCommand(
+            name="mediamtx", argv=argv, env={**_without_secrets(environ), **addresses}
+        ),
         host=host,
         ports=ports,
         whep_url=f"http://{host}:{ports.whep}",

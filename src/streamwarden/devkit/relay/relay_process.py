@@ -13,6 +13,8 @@ from streamwarden.devkit.relay.relay import RelayPorts
 from streamwarden.errors import Unavailable
 
 _START_S = 10.0
+
+
 _STOP_S = 5.0
 
 

@@ -99,12 +99,13 @@ class RealCamera:
         return "RealCamera()"
 
 
-Source = TestPicture | LoopedClip | RealCamera
+VideoSource = TestPicture | LoopedClip | RealCamera
+
 
 _COPY = ("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy")
 
 
-def source_from(text: str) -> Source:
+def source_from(text: str) -> VideoSource:
     """Return the source that ``--camera`` names: an rtsp:// or rtsps:// URL, or else a file."""
     if text.startswith(("rtsp://", "rtsps://")):
         return RealCamera(text)
