@@ -1,4 +1,4 @@
-"""The building blocks of what is sent and answered: strict in, exact out."""
+"""Base classes and field types of all JSON that is accepted or sent: strict in, exact out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PATH_PATTERN = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"
 
 
 class Model(BaseModel):
-    """A JSON object: unknown names are refused, and no error repeats what was sent."""
+    """A JSON object; unknown names are refused, and no error repeats the input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -81,31 +81,31 @@ Timestamp = Annotated[
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""A time of RFC 3339; answered in UTC with milliseconds."""
+"""A time of RFC 3339; sent in UTC with milliseconds."""
 
 
 QueryInteger = Annotated[int, BeforeValidator(_query_integer)]
-"""A whole number as a query's text."""
+"""A whole number as text in a query."""
 
 
 BodyInteger = Annotated[int, Field(strict=True)]
-"""A whole number of JSON: neither true nor 3.0 nor "3"."""
+"""A whole number in JSON: neither true nor 3.0 nor "3"."""
 
 
 StreamPath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=259)]
-"""Where a camera publishes on the media server."""
+"""A camera's path on the media server."""
 
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-def _names_a_folder(value: str) -> str:
+def _valid_owner(value: str) -> str:
     encode_owner(value)
     return value
 
 
 UserId = Annotated[
-    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_names_a_folder)
+    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_valid_owner)
 ]
 
 
@@ -117,14 +117,14 @@ def parse_id(name: str, text: str) -> UUID:
 
 
 def respond(resp: falcon.Response, model: Model, *, status: int = 200) -> None:
-    """Answer with ``model`` as JSON."""
+    """Send ``model`` as JSON."""
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON
     resp.data = model.model_dump_json(by_alias=True).encode()
 
 
 def schema_of(model: type[BaseModel], *, answered: bool) -> dict[str, Any]:
-    """Return the JSON Schema of ``model`` with references as OpenAPI has them."""
+    """Return the JSON Schema of ``model`` with references in OpenAPI's form."""
     schema: dict[str, Any] = json.loads(
         _schema_text(model, "serialization" if answered else "validation")
     )
@@ -133,6 +133,6 @@ def schema_of(model: type[BaseModel], *, answered: bool) -> dict[str, Any]:
 
 @cache
 def _schema_text(model: type[BaseModel], mode: Literal["serialization", "validation"]) -> str:
-    # Kept as text: each reader takes its own copy apart.
+    # Cached as text: callers change what they parse.
     template = "#/components/schemas/{model}"
     return json.dumps(model.model_json_schema(by_alias=True, mode=mode, ref_template=template))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from streamwarden.http.operations import (
     operation,
     operation_of,
 )
-from streamwarden.http.problems import PROBLEM_JSON
+from streamwarden.http.problems import PROBLEM_JSON, reason_phrase
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -191,7 +190,7 @@ def _responses(path: str, declared: Operation, schemas: dict[str, Any]) -> dict[
     answers = {str(s): _answer(s, a, schemas) for s, a in declared.answers.items()}
     problem = _collect(ProblemDetails, schemas, answered=True)
     for status in sorted(refusals_of(path, declared)):
-        content = answers.setdefault(str(status), {"description": HTTPStatus(status).phrase})
+        content = answers.setdefault(str(status), {"description": reason_phrase(status)})
         content.setdefault("content", {})[PROBLEM_JSON] = {"schema": problem}
     return answers
 
@@ -199,13 +198,13 @@ def _responses(path: str, declared: Operation, schemas: dict[str, Any]) -> dict[
 def _answer(status: int, answer: Content, schemas: dict[str, Any]) -> dict[str, Any]:
     match answer:
         case None:
-            return {"description": HTTPStatus(status).phrase}
+            return {"description": reason_phrase(status)}
         case Media():
             return {"description": answer.about, "content": {answer.content_type: {}}}
         case _:
             schema = _collect(answer, schemas, answered=True)
             return {
-                "description": HTTPStatus(status).phrase,
+                "description": reason_phrase(status),
                 "content": {falcon.MEDIA_JSON: {"schema": schema}},
             }
 

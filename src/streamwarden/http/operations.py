@@ -1,6 +1,6 @@
-"""What a responder declares about itself: the one source of its checks and of its OpenAPI entry.
+"""Declarations of responders, and the responders that every port has: liveness, readiness, metrics.
 
-Liveness, readiness and metrics: what an orchestrator and Prometheus ask on every port.
+A declaration is the one source of a responder's checks and of its OpenAPI entry.
 """
 
 from __future__ import annotations
@@ -17,47 +17,46 @@ import structlog
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.models import Empty, Model, respond
 
+_LOG = structlog.get_logger(__name__)
 _F = TypeVar("_F", bound=Callable[..., None])
-
-
 _DECLARED = "__operation__"
 
 
 class Access(Enum):
-    """Who may call at all."""
+    """The credentials that an operation requires."""
 
     OPEN = "open"
     BEARER = "bearer"
     """A user, by ``Authorization: Bearer``."""
     PLAYER = "player"
-    """A user by ``Authorization: Bearer``, or what a user plays by ``?token=``: a play token."""
+    """A user by ``Authorization: Bearer``, or a player by a play token in ``?token=``."""
     INTERNAL = "internal"
     """Another role, by ``X-Internal-Token``."""
 
 
 RateClass = Literal["connect", "sign"]
-"""Calls of which each user has so many a minute; ``sign`` are those that answer with a token."""
+"""Groups of calls with a rate limit for each user; ``sign`` calls answer with a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An answer that is no JSON document of ours."""
+    """A response body that is not JSON of a model."""
 
     content_type: str
     about: str
 
 
 Content = type[Model] | Media | None
-"""What a status comes with; None for an answer without a body."""
+"""The body that comes with a status, None for a response without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one route.
 
-    ``body`` None means that a body is not read; ``query`` None that parameters are not looked at.
-    ``refusals`` are the statuses of the problems that come on top of those that its inputs imply.
-    ``any_type``: the body is read as JSON whatever its Content-Type says.
+    With ``body`` None a body is not read; with ``query`` None parameters are ignored. ``refusals`` are
+    the statuses of problems in addition to those that follow from the inputs. ``any_type``: the body
+    is read as JSON for every Content-Type.
     """
 
     summary: str
@@ -85,7 +84,7 @@ def operation(
     rate_limit: RateClass | None = None,
     any_type: bool = False,
 ) -> Callable[[_F], _F]:
-    """Declare the responder below. The intake checks what is declared before it is called."""
+    """Declare the responder below; `RequestValidator` checks each request against it."""
     declared = Operation(
         summary=summary,
         access=access,
@@ -107,7 +106,7 @@ def operation(
 
 
 def operation_of(resource: object, method: str) -> Operation | None:
-    """Return what ``resource`` declares for an HTTP method; HEAD is GET without the body."""
+    """Return the declaration for an HTTP method, None without one; HEAD is GET without the body."""
     name = "get" if method == "HEAD" else method.lower()
     found: Any = getattr(resource, f"on_{name}", None)
     declared = getattr(found, _DECLARED, None)
@@ -115,7 +114,7 @@ def operation_of(resource: object, method: str) -> Operation | None:
 
 
 class Resource:
-    """A resource that answers HEAD wherever it answers GET (RFC 9110, 9.3.2)."""
+    """A resource that answers HEAD where it answers GET (RFC 9110, 9.3.2)."""
 
     def __init_subclass__(cls) -> None:
         """Give the subclass its ``on_head``."""
@@ -124,15 +123,12 @@ class Resource:
             cls.on_head = responder  # type: ignore[attr-defined]  # falcon finds it by name
 
 
-_LOG = structlog.get_logger(__name__)
-
-
 Check = Callable[[], None]
-"""Returns if what it stands for works, raises otherwise. Bounded in time by itself."""
+"""A readiness check: it returns, or raises, within a bounded time."""
 
 
 Render = Callable[[], tuple[bytes, str]]
-"""Returns the metrics' text and its content type."""
+"""Returns the metrics as text, and the content type."""
 
 
 class Alive(Model):
@@ -156,7 +152,7 @@ class Ready(Model):
 
 
 class Liveness(Resource):
-    """Touches nothing else: a database that is away is no reason to kill the process."""
+    """Depends on nothing else: a database that is away is no reason to kill the process."""
 
     @operation("The process lives", access=Access.OPEN, query=None, answers={200: Alive})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
@@ -165,15 +161,14 @@ class Liveness(Resource):
 
 
 class Readiness(Resource):
-    """Asks everything that is needed, at most once at a time.
+    """Runs the readiness checks, one request at a time.
 
-    Whoever asks while another is asking gets the last result, so that a slow check holds up one
-    thread and not all of them.
+    Concurrent requests get the last result, so that a slow check holds one thread and not all.
     """
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = dict(checks)
-        self._asking = threading.Lock()
+        self._running = threading.Lock()
         self._last: Ready | None = None
 
     @operation(
@@ -184,12 +179,12 @@ class Readiness(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 where all is well, else 503."""
-        found = self._ask()
+        found = self._result()
         respond(resp, found, status=200 if found.ready else 503)
 
-    def _ask(self) -> Ready:
+    def _result(self) -> Ready:
         last = self._last
-        if not self._asking.acquire(blocking=last is None):
+        if not self._running.acquire(blocking=last is None):
             if last is None:
                 raise AssertionError("a blocking acquire that fails")
             return last
@@ -197,7 +192,7 @@ class Readiness(Resource):
             self._last = self._run()
             return self._last
         finally:
-            self._asking.release()
+            self._running.release()
 
     def _run(self) -> Ready:
         results = {name: _result(name, check) for name, check in self._checks.items()}
@@ -217,7 +212,7 @@ class Metrics(Resource):
         answers={200: Media(content_type="text/plain", about="Text format 0.0.4")},
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with the exposition."""
+        """Answer with the text."""
         resp.data, resp.content_type = self._render()
 
 
@@ -226,7 +221,7 @@ def _result(name: str, check: Check) -> CheckResult:
         check()
     except StreamwardenError as error:
         return CheckResult(ok=False, detail=str(error))
-    except Exception:  # noqa: BLE001 - an edge: a check with a bug is a check that fails
+    except Exception:  # noqa: BLE001 - an edge: a check with a bug fails
         _LOG.exception("readiness_check_failed", check=name)
         return CheckResult(ok=False, detail="the check itself failed")
     return CheckResult(ok=True)

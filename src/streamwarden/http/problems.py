@@ -1,7 +1,7 @@
-"""Errors as problem details (RFC 9457): what the caller can do about it, and nothing of ours.
+"""Errors as problem details (RFC 9457).
 
-No problem repeats what was sent, and none shows what went on inside; the request id leads from the
-answer to the log.
+No problem repeats the input, and none shows internals; the request id leads from the response to the
+log.
 """
 
 from __future__ import annotations
@@ -43,7 +43,15 @@ _CODES: Mapping[int, tuple[str, str]] = {
 
 
 class InternalTokenRefused(Unauthenticated):
-    """The caller has not shown the token that the roles share."""
+    """The caller has not sent the token that the roles share."""
+
+
+def reason_phrase(status: int) -> str:
+    """Return the phrase of RFC 9110; Python before 3.13 has two older ones."""
+    return _RFC_9110.get(status) or HTTPStatus(status).phrase
+
+
+_RFC_9110: Mapping[int, str] = {413: "Content Too Large", 416: "Range Not Satisfiable"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +66,19 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """The status's own phrase (RFC 9110)."""
-        return HTTPStatus(self.status).phrase
+        """The reason phrase of the status."""
+        return reason_phrase(self.status)
 
     @staticmethod
     def of_status(status: int) -> Problem:
-        """Return the problem that a status alone tells of."""
+        """Return the problem of a status without a more specific code."""
         known = status if status in _CODES else (400 if status < HTTPStatus(500) else 500)
         code, detail = _CODES[known]
         return Problem(status=known, code=code, detail=detail)
 
     @staticmethod
     def of_error(error: StreamwardenError) -> Problem | None:
-        """Return the problem that one of our errors tells a caller of; None if it is not for them."""
+        """Return the problem of an error, None if it is not for callers."""
         if error.status is None:
             return None
         return Problem(
@@ -83,7 +91,7 @@ class Problem:
 
 
 def encode(problem: Problem, request_id: str) -> bytes:
-    """Write ``problem`` as JSON."""
+    """Return ``problem`` as JSON."""
     body: dict[str, object] = {
         "status": problem.status,
         "title": problem.title,
@@ -97,18 +105,18 @@ def encode(problem: Problem, request_id: str) -> bytes:
 
 
 def respond_problem(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
-    """Make ``problem`` the answer."""
+    """Answer with ``problem``."""
     resp.status = problem.status
     resp.content_type = PROBLEM_JSON
     resp.stream = None
-    for name in ("ETag", "Last-Modified", "Cache-Control"):  # of what was to be answered
+    for name in ("ETag", "Last-Modified", "Cache-Control"):  # of the response that it replaces
         resp.delete_header(name)
     resp.data = encode(problem, name_request(req))
     resp.set_headers(dict(problem.headers))
 
 
 def add_error_handlers(app: falcon.App[Any, Any]) -> None:
-    """Have ``app`` answer every error with a problem."""
+    """Make ``app`` answer every error with a problem."""
     app.resp_options.xml_error_serialization = False
     app.add_error_handler(Exception, _on_bug)
     app.add_error_handler(falcon.HTTPError, _on_http_error)

@@ -1,11 +1,8 @@
-"""How often somebody may call: by user, or by address where nobody could be told.
+"""Rate limits by user or client address, and the address of a client behind trusted proxies.
 
-Each key has a minute's worth of calls at once and gets them back evenly: the generic cell rate
-algorithm (ITU-T I.371, annex A), one number a key. Bounded in memory, on the monotonic clock, without
-a thread: the library `limits` has none of the three.
-
-
-Which address a request came from, behind proxies that are trusted and those that are not.
+The generic cell rate algorithm (ITU-T I.371, annex A): a key may make a minute's calls at once and
+regains them evenly. One number a key, bounded in memory, on the monotonic clock and without a thread:
+the library `limits` has none of these.
 """
 
 from __future__ import annotations
@@ -22,21 +19,19 @@ import falcon
 from streamwarden.errors import TooManyRequests
 from streamwarden.http.operations import RateClass
 
+WINDOW_S: Final = 60.0
+MOST_KEYS: Final = 10_000
+_SHARED_KEY: Final = ""
+"""Shared bucket once `MOST_KEYS` is reached. No user or address is empty."""
 _MOST_HOPS: Final = 16
-
-
 _MOST_CHARS: Final = 1024
-
-
 _V6_PREFIX: Final = 64
-"""Of an IPv6 address: one customer has at least that much to choose from (RFC 6177)."""
-
-
+"""One customer has at least this prefix to choose addresses from (RFC 6177)."""
 _Address = IPv4Address | IPv6Address
 
 
 class Proxies:
-    """The proxies whose X-Forwarded-For is believed, by address or network."""
+    """The proxies whose X-Forwarded-For is trusted, by address or network."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(each) for each in networks]
@@ -45,10 +40,10 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def client(self, peer: str, forwarded_for: str) -> str:
-        """Return who asks: from right to left, the first that is no proxy of ours.
+        """Return the client's address: from right to left, the first that is no trusted proxy.
 
-        Each proxy appends the address that it saw, so only what trusted ones wrote is believed: from
-        the first stranger on, everything to the left is the stranger's own word.
+        Each proxy appends the address of its peer, so only entries of trusted proxies count: entries
+        to the left of the first other address are claims of that client.
         """
         seen = _read(peer)
         if seen is None:
@@ -68,12 +63,12 @@ NO_PROXIES: Final = Proxies()
 
 
 def client_address(req: falcon.Request, proxies: Proxies) -> str:
-    """Return the address that ``req`` came from."""
+    """Return the client's address of a request."""
     return proxies.client(req.remote_addr or "", req.get_header("X-Forwarded-For") or "")
 
 
 def neighbourhood(address: str) -> str:
-    """Return what stands for everyone who can choose among such addresses: IPv6 by its /64."""
+    """Return the key of an address: IPv4 itself, IPv6 its /64, from which a client may choose."""
     found = _read(address)
     if isinstance(found, IPv6Address):
         return str(ip_network((found, _V6_PREFIX), strict=False))
@@ -90,18 +85,8 @@ def _read(text: str) -> _Address | None:
     return found
 
 
-WINDOW_S: Final = 60.0
-
-
-MOST_KEYS: Final = 10_000
-
-
-_TOGETHER: Final = ""
-"""The key of all who come when there is no room for keys of their own. No user or address is empty."""
-
-
 class RateLimit:
-    """So many calls a minute for each key. Any thread."""
+    """A limit of calls per minute for each key. Any thread."""
 
     def __init__(
         self,
@@ -118,31 +103,31 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self, key: str) -> float:
-        """Count one call; return 0, or how many seconds until the next is allowed (none counted)."""
+        """Count one call and return 0, or return the seconds until one is allowed and count none."""
         now = self._now()
         with self._lock:
             if key not in self._paid_until and len(self._paid_until) >= self._most_keys:
                 key = self._room_for(key, now)
             until = max(self._paid_until.get(key, now), now) + self._each_s
             wait_s = until - now - WINDOW_S
-            if wait_s > self._each_s * 1e-6:  # rounding: the last call of the minute's worth counts
+            if wait_s > self._each_s * 1e-6:  # not for a rounding error in the minute's last call
                 return wait_s
             self._paid_until[key] = until
             return 0.0
 
     def _room_for(self, key: str, now: float) -> str:
-        """Forget who has all calls back, at most once a second: with very many keys it takes a while."""
+        """Drop keys that have regained all calls; at most once a second, as it reads every key."""
         if now >= self._forget_after:
             self._forget_after = now + 1.0
             self._paid_until = {k: until for k, until in self._paid_until.items() if until > now}
-        return key if len(self._paid_until) < self._most_keys else _TOGETHER
+        return key if len(self._paid_until) < self._most_keys else _SHARED_KEY
 
     def __len__(self) -> int:
         return len(self._paid_until)
 
 
 class RateLimits:
-    """The limits of one role. The internal ports have none: a limit there would stop recordings."""
+    """The rate limits of the user API. Internal ports have none: a limit there would stop recordings."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""One port: a WSGI app on waitress, with limits, a clean stop, and problems for its own errors.
+"""An HTTP server on waitress: one port, with limits on every connection and an orderly stop.
 
-One connection to a server of ours: what it may send, how long it may take, how it is closed.
+waitress's own refusals (a malformed or too large request) are answered with problem details too.
 """
 
 from __future__ import annotations
@@ -28,34 +28,24 @@ from streamwarden.http.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, re
 from streamwarden.http.problems import PROBLEM_JSON, Problem, encode
 
 REQUEST_S: Final = 20.0
-"""How long a request may take to arrive, its body included: 64 KiB in that time is 26 kbit/s."""
-
-
+"""Longest time for a request to arrive, its body included: 64 KiB in that time is 26 kbit/s."""
 TAKING_S: Final = 30.0
-
-
 TAKING_BYTES: Final = 32 * 1024
-"""A client that takes less of an answer in that time is given up: others wait for its thread."""
-
-
+"""A client that reads less of a response within `TAKING_S` is disconnected: it holds a thread."""
 _DRAIN_READS = 16
-
-
 _FOLDED = re.compile(rb"\n[ \t]")
-
-
 _ONE_ONLY = (b"content-length", b"transfer-encoding", b"host")
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Refuses what two servers in a row may understand in two ways (RFC 9112, 5.2, 6.1 and 6.3).
+    """Refuses requests that two servers in a row may parse differently (RFC 9112, 5.2, 6.1 and 6.3).
 
-    waitress takes Transfer-Encoding over Content-Length, unfolds folded lines, joins what comes
-    twice and ignores a transfer coding in HTTP/1.0. A proxy before it may see other requests there.
+    waitress prefers Transfer-Encoding to Content-Length, unfolds folded lines, joins repeated fields
+    and ignores a transfer coding in HTTP/1.0. A proxy in front of it may read other requests there.
     """
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parse, after a look at the lines as they came; raises ParsingError."""
+        """Check the raw header lines, then parse them; raise ParsingError."""
         if _FOLDED.search(header_plus):
             raise ParsingError("a header field is folded")
         names = [line.partition(b":")[0].strip().lower() for line in header_plus.split(b"\n")[1:]]
@@ -70,10 +60,10 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
 
 
 class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
-    """What waitress refuses itself (too large, malformed), said as every other error is."""
+    """Answers waitress's own refusals with problem details."""
 
     def execute(self) -> None:
-        """Answer, and close after that."""
+        """Answer, then close the connection."""
         request_id = request_id_from(self.request.headers.get("X_REQUEST_ID"))
         problem = Problem.of_status(self.request.error.code)
         body = encode(problem, request_id)
@@ -85,7 +75,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
 
 
 class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    """A connection with a limit on how long a request may take to come, and an answer to go."""
+    """A connection with limits on the time of a request to arrive and of a response to leave."""
 
     error_task_class = ProblemTask
     parser_class = StrictParser
@@ -98,7 +88,7 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
         super().__init__(*arguments, **named)
 
     def received(self, data: bytes) -> bool:
-        """Take what has arrived, and note when a request began that is not yet whole."""
+        """Take the data, and note when a request began that is not complete yet."""
         before = self.request
         taken = bool(super().received(data))
         if self.request is None:
@@ -108,13 +98,13 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
         return taken
 
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 - waitress's
-        """Send, and count what the client has taken."""
+        """Send, and count the bytes that the client has taken."""
         sent = int(super().send(data, do_close=do_close))
         self._taken_bytes += sent
         return sent
 
     def overdue(self, now_s: float) -> bool:
-        """Tell whether the other side takes longer than it may. The loop asks about once a second."""
+        """Return whether a limit is exceeded. The event loop calls this about once a second."""
         if not self.total_outbufs_len:
             self._taking_since_s, self._taken_bytes = now_s, 0
         elif now_s - self._taking_since_s >= TAKING_S:
@@ -124,7 +114,7 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
         return self._began_s is not None and now_s - self._began_s >= REQUEST_S
 
     def give_up(self) -> None:
-        """Close; whoever has begun a request and nothing else is told why, if they still listen."""
+        """Close; a client that has only begun a request is answered 408 first."""
         begun = self.request is not None and not self.requests and not self.total_outbufs_len
         if begun and self.socket is not None:
             with contextlib.suppress(OSError):
@@ -132,9 +122,11 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
         self.handle_close()
 
     def handle_close(self) -> None:
-        """Close after reading what has arrived: else the kernel resets and the answer is lost."""
-        connection: socket.socket | None = self.socket  # None once closed; called again then
-        with contextlib.suppress(OSError):  # nothing more there, or the client has gone
+        """Read the pending data, then close: with unread data the kernel resets, and the answer is lost."""
+        connection: socket.socket | None = (
+            self.socket
+        )  # None once closed; waitress calls again then
+        with contextlib.suppress(OSError):  # no more data, or the client has gone
             for _ in range(_DRAIN_READS):
                 if connection is None or not connection.recv(65536):
                     break
@@ -151,7 +143,7 @@ def _headers(request_id: str) -> list[tuple[str, str]]:
 
 
 def _written(status: int) -> bytes:
-    """Write a whole answer with a problem and nothing of its request."""
+    """Return a complete response with a problem; it needs nothing of the request."""
     problem, request_id = Problem.of_status(status), "-"
     body = encode(problem, request_id)
     fields = [*_headers(request_id), ("Content-Length", str(len(body))), ("Connection", "close")]
@@ -169,39 +161,23 @@ _LOG = structlog.get_logger(__name__)
 
 
 _READ_LIMIT_BYTES = 1024 * 1024
-"""Up to here a body is read and then refused by the app: a server that closes the connection while
-its client still sends makes the client lose the answer. What is announced larger is not read."""
-
-
+"""Up to this size a body is read and then refused by the app: a client loses the answer if the server
+closes the connection while the client still sends. A body announced as larger is not read."""
 _HEADER_LIMIT_BYTES = 32 * 1024
-
-
 _IDLE_S = 60
-
-
 _LOOP_S = 1.0
-
-
 _STOPPING_LOOP_S = 0.05
-
-
-_SWEEP_S = 1.0
-
-
+_OVERDUE_CHECK_S = 1.0
 _ACCEPTS = 64
-
-
-_CALM_BELOW = 256
-
-
-_CALM_EACH_S = 10e-6
-"""A turn of the loop looks at every connection, for about a microsecond each. From `_CALM_BELOW` on it
-rests ten times as long after each turn: clients that send a byte at a time could otherwise keep it, and
-with it the interpreter that the hook shares, busy all the time."""
+_THROTTLE_FROM = 256
+_THROTTLE_EACH_S = 10e-6
+"""One turn of the loop looks at every connection, for about a microsecond each. From `_THROTTLE_FROM`
+connections on, the loop pauses ten times as long after each turn. Otherwise clients that send a byte at
+a time could keep it busy all the time, and with it the interpreter that the hook shares."""
 
 
 class PortInUse(ConfigError):
-    """Another program listens there; ``port`` and ``name`` tell the operator what to move."""
+    """Another program listens there; ``port`` and ``name`` say which of our ports must move."""
 
     code = "port_in_use"
 
@@ -214,8 +190,8 @@ class PortInUse(ConfigError):
 class HttpServer:
     """A WSGI app on its own port, with its own threads.
 
-    ``port`` 0 takes a free one; after `start` the attribute `port` tells which. The event loop uses
-    poll, so that it works beyond 1,024 descriptors.
+    With ``port`` 0 the system picks a free one; after `start` the attribute `port` holds it. The event
+    loop uses poll, which works beyond 1,024 descriptors.
     """
 
     def __init__(
@@ -241,7 +217,7 @@ class HttpServer:
         self._workers_done = threading.Event()
 
     def start(self) -> None:
-        """Listen and serve on threads of its own.
+        """Listen, and serve on threads of this server.
 
         Raises:
             PortInUse: another program listens there.
@@ -257,9 +233,9 @@ class HttpServer:
         self._thread.start()
 
     def stop(self, deadline_s: float = 5.0) -> None:
-        """Accept nothing more, let running requests finish, then close every connection.
+        """Stop accepting, let running requests finish, then close every connection.
 
-        Returns within ``deadline_s``, whatever a request still does.
+        Returns within ``deadline_s``; a request that takes longer is abandoned.
         """
         if self._thread is None or self._server is None:
             return
@@ -268,7 +244,7 @@ class HttpServer:
         self._stopping.set()
         self._server.pull_trigger()
         self._server.task_dispatcher.shutdown(timeout=deadline_s * 0.8)
-        self._workers_done.set()  # from here on the loop may close its trigger at any moment
+        self._workers_done.set()  # from here on the loop may close its trigger at any time
         self._thread.join(max(0.1, started + deadline_s - time.monotonic()))
         if self._thread.is_alive():
             _LOG.warning("http_server_abandoned", server=self._name)
@@ -288,32 +264,34 @@ class HttpServer:
             log_socket_errors=False,
             expose_tracebacks=False,
             ident=None,
-            # X-Forwarded-For is judged by `addresses`, and nothing else reads any such header.
+            # `rate_limit.Proxies` judges X-Forwarded-For, and nothing else reads any such header.
             clear_untrusted_proxy_headers=False,
         )
         server.channel_class = BoundedChannel
         return server
 
     def _run(self) -> None:
-        """Run the event loop. Every socket is closed on this thread, none while poll holds it."""
+        """Run the event loop. Sockets are closed on this thread only, never while poll uses them."""
         server = self._server
         sockets: dict[int, Any] = server._map  # noqa: SLF001 - waitress has no public name for it
-        sweep_s = time.monotonic() + _SWEEP_S
+        check_s = time.monotonic() + _OVERDUE_CHECK_S
         while self._stop_by is None:
             wasyncore.loop(timeout=_LOOP_S, use_poll=True, map=sockets, count=1)
-            if time.monotonic() >= sweep_s:
-                sweep_s = time.monotonic() + _SWEEP_S
+            if time.monotonic() >= check_s:
+                check_s = time.monotonic() + _OVERDUE_CHECK_S
                 self._end_overdue()
-            if len(sockets) >= _CALM_BELOW:
+            if len(sockets) >= _THROTTLE_FROM:
                 self._accept_more(sockets)
-                self._stopping.wait(len(sockets) * _CALM_EACH_S)
-        wasyncore.dispatcher.close(server)  # the listening socket only: workers still need the rest
+                self._stopping.wait(len(sockets) * _THROTTLE_EACH_S)
+        wasyncore.dispatcher.close(
+            server
+        )  # the listening socket only: workers still need the others
         while time.monotonic() < self._stop_by and self._busy():
             wasyncore.loop(timeout=_STOPPING_LOOP_S, use_poll=True, map=sockets, count=1)
         self._close_all(sockets)
 
     def _accept_more(self, sockets: dict[int, Any]) -> None:
-        """Take who else waits: waitress accepts one a turn, and turns are rare now."""
+        """Accept more connections: waitress accepts one a turn, and turns are rare while throttled."""
         for _ in range(_ACCEPTS):
             before = len(sockets)
             if before >= self._connection_limit:
@@ -338,10 +316,10 @@ class HttpServer:
 
     def _close_all(self, sockets: dict[int, Any]) -> None:
         for channel in list(self._server.active_channels.values()):
-            channel.handle_close()  # a plain close would leave the files being sent open
+            channel.handle_close()  # a plain close would leave open the files that are being sent
         if self._server.task_dispatcher.threads:
-            # An abandoned worker will still write to the trigger's pipe: closed, its number could
-            # by then belong to another file. So it stays until the process ends.
+            # An abandoned worker still writes to the trigger's pipe. Were it closed, its descriptor
+            # could by then belong to another file. So it stays open until the process ends.
             self._server.trigger.del_channel()
             atexit.register(self._server.trigger.close)
         wasyncore.close_all(sockets, ignore_all=True)

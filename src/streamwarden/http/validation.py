@@ -1,6 +1,6 @@
-"""Checks a request against what its responder declares, before the responder runs.
+"""Validation of requests against their responder's declaration, before the responder runs.
 
-JSON as RFC 8259 has it, and no more: what Python reads beyond that is refused.
+JSON is read strictly by RFC 8259: the extensions of Python's parser are refused.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ from streamwarden.http.operations import Access, operation_of
 from streamwarden.http.problems import InternalTokenRefused
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, RateLimits, client_address
 
+_M = TypeVar("_M", bound=Model)
+_T = TypeVar("_T")
+_NAME_CHARS = 64
+_ERRORS_SHOWN = 3
 MAX_DEPTH = 16
-"""Deeper than anything asked for here, and far from the interpreter's own limit."""
+"""Deeper than any body that is declared, and far from the interpreter's own limit."""
 
 
 def parse_json(raw: bytes) -> object:
-    """Return what ``raw`` says in UTF-8.
+    """Return the value of JSON text in UTF-8.
 
-    Refused with InvalidInput: anything that is no JSON, names that come twice, NaN and infinities,
-    text that neither UTF-8 nor Postgres can hold, and nesting beyond `MAX_DEPTH`.
+    Raises InvalidInput for anything else, for repeated names, NaN and infinities, text that UTF-8 or
+    Postgres cannot hold, and nesting beyond `MAX_DEPTH`.
     """
     try:
         value: object = json.loads(
@@ -83,18 +87,6 @@ def _check(value: object, depth: int) -> None:
                 _check(item, depth - 1)
 
 
-_M = TypeVar("_M", bound=Model)
-
-
-_T = TypeVar("_T")
-
-
-_NAME_CHARS = 64
-
-
-_ERRORS_TOLD = 3
-
-
 class UserVerifier(Protocol):
     """Verifies bearer tokens: `UserTokens` by a shared secret, `ProviderTokens` by a provider's keys."""
 
@@ -103,7 +95,7 @@ class UserVerifier(Protocol):
 
 
 class RequestValidator:
-    """Credentials first, then the path, the query and the body; each refusal names its field."""
+    """Middleware: checks credentials, then the path, the query and the body; a refusal names the field."""
 
     def __init__(
         self,
@@ -123,10 +115,10 @@ class RequestValidator:
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Let the request through to its responder, or raise what is wrong with it."""
+        """Check the request; raise the error that it is answered with."""
         declared = operation_of(resource, req.method)
         if declared is None:
-            return  # no such method here: falcon answers 405 or OPTIONS
+            return  # no such method: falcon answers 405 or OPTIONS
         self._admit(req, declared.access)
         if declared.rate_limit is not None and self._rate_limits is not None:
             self._rate_limits.call(declared.rate_limit, user_of(req).sub)
@@ -151,19 +143,19 @@ class RequestValidator:
 
     def _admit_user(self, req: falcon.Request) -> None:
         if self._users is None:
-            raise AssertionError("a bearer's operation in an app that knows no users")
+            raise AssertionError("a bearer's operation in an app without a verifier of users")
         token = _bearer(req)
         try:
             req.context.user = self._users.verify(token)
         except Unauthenticated:
-            # Counted after the look at the token: a good one is let in whatever a neighbour does.
+            # Counted after the token was checked: a valid one passes whatever its neighbours send.
             if self._rate_limits is not None:
                 self._rate_limits.failed_sign_in(client_address(req, self._proxies))
             raise
 
     def _admit_player(self, req: falcon.Request) -> None:
         if self._players is None:
-            raise AssertionError("a player's operation in an app that knows no play tokens")
+            raise AssertionError("a player's operation in an app without play tokens")
         shown: object = req.params.get("token")
         if req.get_header("Authorization") or not isinstance(shown, str):
             self._admit_user(req)
@@ -171,21 +163,21 @@ class RequestValidator:
             req.context.claims = self._players.verify(shown)
 
     def _check_internal(self, shown: str) -> None:
-        # latin-1: what WSGI's header text was decoded with.
+        # latin-1: the encoding that WSGI decodes header text with.
         given = shown.encode("latin-1", "replace")
-        # Every one is compared: which of them matched takes no time of its own.
+        # Every token is compared, so that the time does not tell which one matched.
         matches = [hmac.compare_digest(given, token) for token in self._internal_tokens]
         if not any(matches):
             raise InternalTokenRefused("X-Internal-Token is missing or wrong")
 
 
 def user_of(req: falcon.Request) -> User:
-    """Return who calls an operation that needs a bearer."""
+    """Return the user of an operation that requires a bearer token."""
     return _typed(req.context.user, User)
 
 
 def claims_of(req: falcon.Request) -> PlayClaims | None:
-    """Return what the play token says, None for a user's own call, which `user_of` tells of."""
+    """Return the play token's claims, None for a call with a bearer token (see `user_of`)."""
     shown: PlayClaims | None = getattr(req.context, "claims", None)
     return shown
 
@@ -256,8 +248,8 @@ def _validated(model: type[_M], value: object) -> _M:
 
 def _named(error: ValidationError) -> InvalidInput:
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    told = [f"{_name(each['loc'])}: {_say(each)}" for each in found[:_ERRORS_TOLD]]
-    return InvalidInput("; ".join(told), field=_name(found[0]["loc"]))
+    shown = [f"{_name(each['loc'])}: {_say(each)}" for each in found[:_ERRORS_SHOWN]]
+    return InvalidInput("; ".join(shown), field=_name(found[0]["loc"]))
 
 
 def _name(location: tuple[int | str, ...]) -> str:
