@@ -86,7 +86,7 @@ def test_a_camera_of_each_kind_is_seen_for_what_it_is_by_every_ffmpeg(
 
 def assert_seen(name: str, seen: ProbeReport, what: str) -> None:
     tracks, codes = SEEN[name]
-    assert [(t.codec, t.profile, t.fate) for t in seen.tracks[: len(tracks)]] == tracks, what
+    assert [(t.codec, t.profile, t.handling) for t in seen.tracks[: len(tracks)]] == tracks, what
     assert [each.code for each in (*seen.problems, *seen.notes)] == codes, what
     first = seen.tracks[0]
     assert (first.width, first.height) == (160, 120), what

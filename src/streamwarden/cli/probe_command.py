@@ -104,7 +104,7 @@ def lines_of(found: ProbeReport) -> list[str]:
     """Return a report for people, line by line."""
     lines = [found.url, ""]
     for track in found.tracks:
-        lines += [f"  {track.kind:<8}{_format(track)}", f"  {'':<8}{_handling(track.fate)}"]
+        lines += [f"  {track.kind:<8}{_format(track)}", f"  {'':<8}{_handling(track.handling)}"]
     lines += [""] if found.tracks else []
     for finding in found.problems:
         lines += _paragraph("wrong", finding)
@@ -117,7 +117,7 @@ def lines_of(found: ProbeReport) -> list[str]:
 
 
 def _paragraph(kind: str, finding: ProbeFinding) -> list[str]:
-    lines = wrap(f"{finding.says}. [{finding.code}]", WIDTH) + wrap(finding.do, WIDTH)
+    lines = wrap(f"{finding.message}. [{finding.code}]", WIDTH) + wrap(finding.advice, WIDTH)
     return [f"  {'' if number else kind:<8}{line}" for number, line in enumerate(lines)] + [""]
 
 

@@ -1,4 +1,4 @@
-"""What the findings about a camera say, and what an operator does about each."""
+"""The findings of a camera probe, and the advice that goes with each."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from streamwarden.probe.rtsp_client import NotDescribed, Trouble
 
 @dataclass(frozen=True, slots=True)
 class ProbeFinding:
-    """Something worth knowing: a stable code, what it is, and what to do about it."""
+    """One finding: a stable code, a message, and advice for the operator."""
 
     code: str
-    says: str
-    do: str = ""
+    message: str
+    advice: str = ""
 
     def as_json(self) -> Mapping[str, str]:
-        """Return it for scripts."""
-        return {"code": self.code, "says": self.says, "do": self.do}
+        """Return the finding for scripts."""
+        return {"code": self.code, "says": self.message, "do": self.advice}
 
 
 class TrackHandling(StrEnum):
-    """What a recording does with a track."""
+    """How a recording handles a track."""
 
     KEPT = "kept"
     MADE_AAC = "made_aac"
@@ -35,12 +35,10 @@ class TrackHandling(StrEnum):
 
 _ADDRESS: Final = "Check address, port and cable. Is the camera on, and does this machine reach it?"
 
-
 _LOGIN: Final = (
     "Give --username and --password-file. Many cameras have an RTSP user of their own, apart from that "
     "of their web page."
 )
-
 
 _PATH: Final = (
     "The path after the address differs from maker to maker: look for RTSP in its manual."
@@ -48,56 +46,59 @@ _PATH: Final = (
 
 
 def of_trouble(error: NotDescribed) -> ProbeFinding:
-    """Return what kept a camera from saying what it sends."""
-    says, do = _TROUBLES[error.trouble]
-    return ProbeFinding(error.trouble.value, says(redact(error.detail)), do)
+    """Return why a camera did not describe its stream."""
+    message, advice = _TROUBLES[error.trouble]
+    return ProbeFinding(error.trouble.value, message(redact(error.detail)), advice)
 
 
-def _told(text: str) -> Callable[[str], str]:
+def _with_detail(text: str) -> Callable[[str], str]:
     return lambda detail: text + (f": {detail}" if detail else "")
 
 
 _TROUBLES: Final[Mapping[Trouble, tuple[Callable[[str], str], str]]] = {
     Trouble.UNRESOLVED: (
-        _told("The name in the URL does not resolve"),
+        _with_detail("The name in the URL does not resolve"),
         "Check its spelling, and DNS.",
     ),
     Trouble.REFUSED: (
-        _told("Nothing listens at this port: the connection was refused"),
+        _with_detail("Nothing listens at this port: the connection was refused"),
         "Check the port (554 is usual); RTSP may be switched off in the camera's settings.",
     ),
-    Trouble.UNREACHABLE: (_told("The address cannot be reached"), _ADDRESS),
-    Trouble.TIMEOUT: (_told("No answer came in time"), _ADDRESS),
+    Trouble.UNREACHABLE: (_with_detail("The address cannot be reached"), _ADDRESS),
+    Trouble.TIMEOUT: (_with_detail("No answer came in time"), _ADDRESS),
     Trouble.CLOSED: (
-        _told("The camera closed the connection instead of answering"),
+        _with_detail("The camera closed the connection instead of answering"),
         "Has it as many viewers as it takes? Restart it; check that this port is its RTSP.",
     ),
     Trouble.TLS: (
-        _told("The TLS connection failed"),
+        _with_detail("The TLS connection failed"),
         "Try rtsp:// in the place of rtsps://, or another port (322 is usual for rtsps).",
     ),
     Trouble.NOT_RTSP: (
-        _told("What answers there does not speak RTSP"),
+        _with_detail("What answers there does not speak RTSP"),
         "Check the port: 80 and 8080 are web pages, RTSP usually has 554.",
     ),
     Trouble.REDIRECT: (
         lambda detail: f"It sends its viewers on, to {detail or 'nowhere'}; that was not followed",
         "If that address is the camera you mean, use it in the URL.",
     ),
-    Trouble.LOGIN_MISSING: (_told("The camera asks for a user and a password (401)"), _LOGIN),
+    Trouble.LOGIN_MISSING: (
+        _with_detail("The camera asks for a user and a password (401)"),
+        _LOGIN,
+    ),
     Trouble.LOGIN_WRONG: (
-        _told("The camera refuses this user or password (401)"),
+        _with_detail("The camera refuses this user or password (401)"),
         f"{_LOGIN} After several wrong ones some lock the account for minutes.",
     ),
     Trouble.LOGIN_UNKNOWN: (
-        _told("It asks for a way to sign in that is not known here"),
+        _with_detail("It asks for a way to sign in that is not known here"),
         "Set the camera to Digest (MD5 or SHA-256) or Basic.",
     ),
     Trouble.FORBIDDEN: (
-        _told("The camera refuses this user (403)"),
+        _with_detail("The camera refuses this user (403)"),
         "Give the user the right to watch.",
     ),
-    Trouble.NOT_FOUND: (_told("The camera has no stream at this path (404)"), _PATH),
+    Trouble.NOT_FOUND: (_with_detail("The camera has no stream at this path (404)"), _PATH),
     Trouble.ERROR: (
         lambda detail: f"The camera answered with an error ({detail})",
         f"{_PATH} Restart the camera if the path is right.",
@@ -106,11 +107,11 @@ _TROUBLES: Final[Mapping[Trouble, tuple[Callable[[str], str], str]]] = {
 
 
 def of_cause(cause: Cause, codec: str) -> ProbeFinding:
-    """Return why a camera that described itself gave nothing to record."""
-    says, do = _CAUSES.get(
+    """Return why a camera that described its stream sent nothing to record."""
+    message, advice = _CAUSES.get(
         cause, (f"Reading the stream failed ({cause.value})", "Try again; restart it.")
     )
-    return ProbeFinding(cause.value, says.format(codec=codec), do)
+    return ProbeFinding(cause.value, message.format(codec=codec), advice)
 
 
 _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
@@ -143,7 +144,7 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
 
 
 def distrusted(why: str) -> ProbeFinding:
-    """Return that the camera's certificate is not one that MediaMTX takes."""
+    """Return that MediaMTX would refuse the camera's certificate."""
     return ProbeFinding(
         "certificate",
         f"This machine does not trust its certificate ({why}); MediaMTX refuses such a camera",
@@ -153,7 +154,7 @@ def distrusted(why: str) -> ProbeFinding:
 
 
 def broke_off(cause: Cause) -> ProbeFinding:
-    """Return that a stream ended while it was looked at."""
+    """Return that the stream ended during the probe."""
     return ProbeFinding(
         "broke_off",
         f"The stream ended while it was looked at ({cause.value})",
@@ -167,7 +168,7 @@ NO_PICTURE: Final = ProbeFinding(
 
 
 def no_key_frame(seconds: float) -> ProbeFinding:
-    """Return that no key frame came, without which no recording begins."""
+    """Return that no key frame came; a recording starts with one."""
     return ProbeFinding(
         "no_key_frame",
         f"No key frame came within {seconds:.0f} s: no recording can begin",
@@ -177,7 +178,7 @@ def no_key_frame(seconds: float) -> ProbeFinding:
 
 
 def time_jumps(longest_s: float | None) -> ProbeFinding:
-    """Return that the camera's time stamps are not to be trusted; None: they went back."""
+    """Return that time stamps jump by up to ``longest_s``; None: they go back."""
     how = "go back" if longest_s is None else f"jump by up to {abs(longest_s):.0f} s"
     return ProbeFinding(
         "time_jumps",
@@ -187,7 +188,7 @@ def time_jumps(longest_s: float | None) -> ProbeFinding:
 
 
 def rare_key_frames(distance_s: float) -> ProbeFinding:
-    """Return what key frames far apart cost."""
+    """Return that key frames are far apart, and the consequences."""
     return ProbeFinding(
         "rare_key_frames",
         f"Key frames come {distance_s:.0f} s apart or more: a segment gets that much longer, a picture "

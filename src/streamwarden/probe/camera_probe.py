@@ -1,10 +1,7 @@
-"""Looks at a camera as a recorder would, and says in words what it sends and what is wrong.
+"""The probe of a camera: its tracks, and the problems that a recording of it would have.
 
-First one DESCRIBE of our own, which tells a wrong password from a wrong path and follows no redirect;
-then some seconds of the stream, of which a recording is made with the recorder's own arguments.
-
-
-What was found out about a camera, as values: for people and as JSON.
+First one DESCRIBE, which distinguishes a wrong password from a wrong path and follows no redirect; then
+some seconds of the stream are recorded with the recorder's own FFmpeg arguments.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ from streamwarden.ffmpeg.sampling import (
     TrackDescription,
 )
 from streamwarden.model import Cause
-from streamwarden.probe import advice as words
+from streamwarden.probe import advice
 from streamwarden.probe.advice import ProbeFinding, TrackHandling
 from streamwarden.probe.rtsp_client import (
     CameraUrl,
@@ -44,10 +41,9 @@ from streamwarden.probe.rtsp_client import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackReport:
-    """One track that a camera offers. What could not be measured is None.
+    """One track that a camera offers; values that could not be measured are None.
 
-    ``kind`` is ``picture``, ``sound`` or ``data``. ``key_frame_s`` is the usual
-    distance between two key frames.
+    ``kind`` is ``picture``, ``sound`` or ``data``, ``key_frame_s`` the median distance of key frames.
     """
 
     kind: str
@@ -61,10 +57,10 @@ class TrackReport:
     sample_rate_hz: int | None = None
     channels: str | None = None
     bits_per_second: int | None = None
-    fate: TrackHandling | None = None
+    handling: TrackHandling | None = None
 
     def as_json(self) -> Mapping[str, Any]:
-        """Return it for scripts."""
+        """Return the report for scripts."""
         return {
             "kind": self.kind,
             "codec": self.codec,
@@ -77,7 +73,7 @@ class TrackReport:
             "sample_rate_hz": self.sample_rate_hz,
             "channels": self.channels,
             "bits_per_second": self.bits_per_second,
-            "fate": None if self.fate is None else self.fate.value,
+            "fate": None if self.handling is None else self.handling.value,
         }
 
 
@@ -86,7 +82,7 @@ _BROWSERS: Mapping[str, str] = {"no_browser": "none", "some_browsers": "some"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
-    """A camera, looked at: ``url`` is without user and password. No problem means: it is recorded."""
+    """The result for one camera; without problems it can be recorded. ``url`` has no credentials."""
 
     url: str
     seconds: float
@@ -96,9 +92,10 @@ class ProbeReport:
 
     @property
     def browsers(self) -> str | None:
-        """Which browsers play a recording: ``all``, ``some``, ``none``; None where nobody can tell."""
+        """The browsers that play a recording: ``all``, ``some``, ``none``; None without a picture."""
         if not any(
-            track.kind == "picture" and track.fate is TrackHandling.KEPT for track in self.tracks
+            track.kind == "picture" and track.handling is TrackHandling.KEPT
+            for track in self.tracks
         ):
             return None
         codes = {note.code for note in self.notes}
@@ -106,11 +103,11 @@ class ProbeReport:
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     def as_json(self) -> Mapping[str, Any]:
-        """Return it for scripts."""
+        """Return the report for scripts."""
         return {
             "url": self.url,
             "ok": self.good,
@@ -123,7 +120,7 @@ class ProbeReport:
 
 
 _RARE_S: Final = 4.5
-"""Key frames further apart than this are worth a word; 4 s is the default of some makers."""
+"""Key frames further apart than this are noted; 4 s is the default of some makers."""
 
 
 _NAMES: Final = {
@@ -141,7 +138,7 @@ _NAMES: Final = {
     "adpcm_g722": "G.722",
     "adpcm_g726": "G.726",
     "vnd.onvif.metadata": "ONVIF metadata",
-    # As descriptions call them, of which nothing came.
+    # Names in session descriptions, for tracks of which nothing came.
     "h265": "H.265",
     "jpeg": "MJPEG",
     "mpeg4-generic": "AAC",
@@ -155,21 +152,21 @@ _AAC: Final = "aac"
 
 @dataclass(frozen=True, slots=True)
 class ProbeSample:
-    """What is known of a camera: the tracks that it names, and what came of them."""
+    """The tracks that a camera describes, and a sample of what it sends."""
 
     named: Sequence[SdpTrack]
     sample: Sample
     seconds: float
     distrust: str | None = None
-    """Why its certificate is not trusted, if it is not."""
+    """Why its certificate is not trusted, None if it is."""
 
     def of_kind(self, kind: str) -> list[PacketTrack]:
-        """Return what came of one kind of track, ``video`` or ``audio``."""
+        """Return the received tracks of a kind, ``video`` or ``audio``."""
         return [track for track in self.sample.tracks if track.kind == kind]
 
     @property
     def picture(self) -> PacketTrack | None:
-        """The picture that would be recorded, if any of it came."""
+        """The track that would be recorded as the picture, None if nothing of it came."""
         return next((one for one in self.of_kind("video")[:1] if one.packets), None)
 
 
@@ -181,17 +178,17 @@ def probe_camera(
     starts_within_s: float = STARTS_WITHIN_S,
     ask: Callable[[CameraUrl], str] = describe,
 ) -> ProbeReport:
-    """Look at the camera at ``url`` for ``seconds``; whatever is wrong with it is in the report.
+    """Probe the camera at ``url`` for ``seconds``; its faults are in the report.
 
     Raises:
-        ConfigError: this machine lacks what an FFmpeg is confined with.
+        ConfigError: this machine has no setpriv, which confines FFmpeg.
     """
     require_setpriv()
     try:
         named = tracks_of(ask(url))
     except NotDescribed as error:
         return ProbeReport(
-            url=redact(url.clean), seconds=seconds, problems=(words.of_trouble(error),)
+            url=redact(url.clean), seconds=seconds, problems=(advice.of_trouble(error),)
         )
     distrust = distrusted(url) if url.secure else None
     jobs = JobRunner()
@@ -208,7 +205,7 @@ def probe_camera(
 
 
 def report(url: CameraUrl, found: ProbeSample) -> ProbeReport:
-    """Return what a probe means."""
+    """Return the report on a sample."""
     return ProbeReport(
         url=redact(url.clean),
         seconds=found.seconds,
@@ -223,11 +220,15 @@ def _tracks(found: ProbeSample) -> Iterable[TrackReport]:
     for kind in ("video", "audio"):
         named = [track for track in found.named if track.kind == kind]
         for place, (name, came) in enumerate(zip_longest(named, found.of_kind(kind))):
-            fate = _fate(found, kind, place)
-            yield _track(kind, name, came, said=said.get(came.codec if came else ""), fate=fate)
+            handling = _handling(found, kind, place)
+            yield _track(
+                kind, name, came, said=said.get(came.codec if came else ""), handling=handling
+            )
     for track in found.named:
         if track.kind not in {"video", "audio"}:
-            yield TrackReport(kind="data", codec=_name(track.codec), fate=TrackHandling.LEFT_OUT)
+            yield TrackReport(
+                kind="data", codec=_name(track.codec), handling=TrackHandling.LEFT_OUT
+            )
 
 
 def _track(
@@ -236,11 +237,11 @@ def _track(
     came: PacketTrack | None,
     *,
     said: TrackDescription | None,
-    fate: TrackHandling | None,
+    handling: TrackHandling | None,
 ) -> TrackReport:
     codec = _name(came.codec) if came else _name(named.codec if named else "")
     if came is None or not came.packets:
-        return TrackReport(kind=_KINDS[kind], codec=codec, fate=fate)
+        return TrackReport(kind=_KINDS[kind], codec=codec, handling=handling)
     rate = came.bits_per_second
     bits = None if rate is None else round(rate)
     if kind == "audio":
@@ -251,7 +252,7 @@ def _track(
             sample_rate_hz=said.sample_rate_hz if said else None,
             channels=said.channels if said else None,
             bits_per_second=bits,
-            fate=fate,
+            handling=handling,
         )
     distance_s = _key_frame_s(came)
     return TrackReport(
@@ -264,15 +265,15 @@ def _track(
         key_frame_s=None if distance_s is None else round(distance_s, 2),
         b_frames=came.reordered(),
         bits_per_second=bits,
-        fate=fate,
+        handling=handling,
     )
 
 
 _KINDS: Final = {"video": "picture", "audio": "sound"}
 
 
-def _fate(found: ProbeSample, kind: str, place: int) -> TrackHandling | None:
-    """Return what becomes of a kind's ``place``-th track: of each kind one is recorded, the first."""
+def _handling(found: ProbeSample, kind: str, place: int) -> TrackHandling | None:
+    """Return how a kind's ``place``-th track is handled: of each kind the first is recorded."""
     if found.picture is None or not found.picture.key_frames_s():
         return None
     if found.sample.audio is None or place > 0:
@@ -285,7 +286,7 @@ def _fate(found: ProbeSample, kind: str, place: int) -> TrackHandling | None:
 
 
 def _key_frame_s(track: PacketTrack) -> float | None:
-    """Return the usual distance between key frames; None where there are not two, or no others."""
+    """Return the median distance of key frames; None for fewer than two, or if all frames are."""
     if all(packet.key for packet in track.packets):
         return None
     distances = [after - before for before, after in pairwise(track.key_frames_s())]
@@ -293,7 +294,7 @@ def _key_frame_s(track: PacketTrack) -> float | None:
 
 
 def _without_key_frame_s(track: PacketTrack) -> float:
-    """Return how long at least pictures come without a key frame."""
+    """Return the longest known time without a key frame."""
     key_frames = track.key_frames_s()
     since_last_s = track.seconds - key_frames[-1] if key_frames else 0.0
     return max(_key_frame_s(track) or 0.0, since_last_s)
@@ -301,24 +302,24 @@ def _without_key_frame_s(track: PacketTrack) -> float:
 
 def _problems(found: ProbeSample) -> Iterable[ProbeFinding]:
     if found.distrust is not None:
-        yield words.distrusted(found.distrust)
+        yield advice.distrusted(found.distrust)
     if not any(track.kind == "video" for track in found.named):
-        yield words.NO_PICTURE
+        yield advice.NO_PICTURE
         return
     codec = next((_name(track.codec) for track in found.of_kind("video")), "an unknown codec")
     picture = found.picture
     if picture is None:
-        yield words.of_cause(found.sample.cause or Cause.TIMEOUT, codec)
+        yield advice.of_cause(found.sample.cause or Cause.TIMEOUT, codec)
         return
     if not picture.key_frames_s():
-        yield words.no_key_frame(found.seconds)
+        yield advice.no_key_frame(found.seconds)
     if found.sample.audio is None:
-        yield words.of_cause(Cause.UNSUPPORTED_MEDIA, codec)
+        yield advice.of_cause(Cause.UNSUPPORTED_MEDIA, codec)
     elif found.sample.cause is not None:
-        yield words.broke_off(found.sample.cause)
+        yield advice.broke_off(found.sample.cause)
     jumps = picture.jumps_s()
     if jumps or picture.stood_still_s() > JUMP_S:
-        yield words.time_jumps(max(jumps, key=abs, default=None))
+        yield advice.time_jumps(max(jumps, key=abs, default=None))
 
 
 def _notes(found: ProbeSample) -> Iterable[ProbeFinding]:
@@ -326,17 +327,17 @@ def _notes(found: ProbeSample) -> Iterable[ProbeFinding]:
     if picture is None:
         return
     profile = next((d.profile for d in found.sample.descriptions if d.codec == picture.codec), None)
-    if (unplayable := words.browsers(picture.codec, profile)) is not None:
+    if (unplayable := advice.browsers(picture.codec, profile)) is not None:
         yield unplayable
     if (without_s := _without_key_frame_s(picture)) > _RARE_S:
-        yield words.rare_key_frames(without_s)
+        yield advice.rare_key_frames(without_s)
     if picture.reordered():
-        yield words.B_FRAMES
+        yield advice.B_FRAMES
     for sound in found.of_kind("audio")[:1]:
         if not sound.packets:
-            yield words.SILENT_SOUND
+            yield advice.SILENT_SOUND
         elif sound.codec == _AAC:
-            yield words.NO_SOUND_IN_PREVIEW
+            yield advice.NO_SOUND_IN_PREVIEW
 
 
 def _name(codec: str) -> str:

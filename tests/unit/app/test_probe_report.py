@@ -68,7 +68,7 @@ def test_a_good_camera_has_all_its_figures_and_nothing_wrong() -> None:
         25,
     )
     assert (first.key_frame_s, first.bits_per_second, first.b_frames) == (1, 200_000, False)
-    assert [track.fate for track in found.tracks] == [
+    assert [track.handling for track in found.tracks] == [
         TrackHandling.KEPT,
         TrackHandling.MADE_AAC,
         TrackHandling.LEFT_OUT,
@@ -117,7 +117,10 @@ def test_each_fault_has_its_word(found: ProbeReport, expected: list[str]) -> Non
 
 def test_only_the_first_picture_is_recorded() -> None:
     found = probed(picture(), picture(), named=(VIDEO, VIDEO))
-    assert [track.fate for track in found.tracks] == [TrackHandling.KEPT, TrackHandling.LEFT_OUT]
+    assert [track.handling for track in found.tracks] == [
+        TrackHandling.KEPT,
+        TrackHandling.LEFT_OUT,
+    ]
 
 
 @pytest.mark.parametrize("trouble", list(Trouble))
@@ -127,7 +130,7 @@ def test_a_camera_that_is_not_reached_is_told_with_what_to_do(trouble: Trouble) 
 
     found = probe_camera(URL, ffmpeg="/nowhere", seconds=1, ask=ask)
     assert [finding.code for finding in found.problems] == [trouble.value]
-    assert found.problems[0].do
+    assert found.problems[0].advice
     assert "SECRET" not in "\n".join(lines_of(found))
 
 
