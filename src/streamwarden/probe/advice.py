@@ -203,11 +203,9 @@ B_FRAMES: Final = ProbeFinding(
     "Set its profile to Baseline, or switch B-frames off, if the preview matters.",
 )
 
-
 SILENT_SOUND: Final = ProbeFinding(
     "silent_sound", "It offers sound and sends none", "Is its microphone switched off?"
 )
-
 
 NO_SOUND_IN_PREVIEW: Final = ProbeFinding(
     "no_sound_in_preview", "AAC is not part of WebRTC: recordings have sound, that preview has none"

@@ -38,6 +38,38 @@ from streamwarden.probe.rtsp_client import (
     tracks_of,
 )
 
+_RARE_S: Final = 4.5
+"""Key frames further apart than this are noted; 4 s is the default of some makers."""
+
+_AAC: Final = "aac"
+
+_KINDS: Final = {"video": "picture", "audio": "sound"}
+
+_NAMES: Final = {
+    "h264": "H.264",
+    "hevc": "H.265",
+    "mjpeg": "MJPEG",
+    "mpeg4": "MPEG-4 Visual",
+    "vp8": "VP8",
+    "vp9": "VP9",
+    "av1": "AV1",
+    "aac": "AAC",
+    "opus": "Opus",
+    "pcm_alaw": "G.711 A-law",
+    "pcm_mulaw": "G.711 mu-law",
+    "adpcm_g722": "G.722",
+    "adpcm_g726": "G.726",
+    "vnd.onvif.metadata": "ONVIF metadata",
+    # Names in session descriptions, for tracks of which nothing came.
+    "h265": "H.265",
+    "jpeg": "MJPEG",
+    "mpeg4-generic": "AAC",
+    "pcma": "G.711 A-law",
+    "pcmu": "G.711 mu-law",
+}
+
+_BROWSERS: Mapping[str, str] = {"no_browser": "none", "some_browsers": "some"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackReport:
@@ -77,9 +109,6 @@ class TrackReport:
         }
 
 
-_BROWSERS: Mapping[str, str] = {"no_browser": "none", "some_browsers": "some"}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
     """The result for one camera; without problems it can be recorded. ``url`` has no credentials."""
@@ -117,37 +146,6 @@ class ProbeReport:
             "problems": [finding.as_json() for finding in self.problems],
             "notes": [finding.as_json() for finding in self.notes],
         }
-
-
-_RARE_S: Final = 4.5
-"""Key frames further apart than this are noted; 4 s is the default of some makers."""
-
-
-_NAMES: Final = {
-    "h264": "H.264",
-    "hevc": "H.265",
-    "mjpeg": "MJPEG",
-    "mpeg4": "MPEG-4 Visual",
-    "vp8": "VP8",
-    "vp9": "VP9",
-    "av1": "AV1",
-    "aac": "AAC",
-    "opus": "Opus",
-    "pcm_alaw": "G.711 A-law",
-    "pcm_mulaw": "G.711 mu-law",
-    "adpcm_g722": "G.722",
-    "adpcm_g726": "G.726",
-    "vnd.onvif.metadata": "ONVIF metadata",
-    # Names in session descriptions, for tracks of which nothing came.
-    "h265": "H.265",
-    "jpeg": "MJPEG",
-    "mpeg4-generic": "AAC",
-    "pcma": "G.711 A-law",
-    "pcmu": "G.711 mu-law",
-}
-
-
-_AAC: Final = "aac"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +267,6 @@ def _track(
     )
 
 
-_KINDS: Final = {"video": "picture", "audio": "sound"}
-
-
 def _handling(found: ProbeSample, kind: str, place: int) -> TrackHandling | None:
     """Return how a kind's ``place``-th track is handled: of each kind the first is recorded."""
     if found.picture is None or not found.picture.key_frames_s():
@@ -283,21 +278,6 @@ def _handling(found: ProbeSample, kind: str, place: int) -> TrackHandling | None
     return {"copy": TrackHandling.KEPT, "aac": TrackHandling.MADE_AAC}.get(
         found.sample.audio, TrackHandling.LEFT_OUT
     )
-
-
-def _key_frame_s(track: PacketTrack) -> float | None:
-    """Return the median distance of key frames; None for fewer than two, or if all frames are."""
-    if all(packet.key for packet in track.packets):
-        return None
-    distances = [after - before for before, after in pairwise(track.key_frames_s())]
-    return median_low(distances) if distances else None
-
-
-def _without_key_frame_s(track: PacketTrack) -> float:
-    """Return the longest known time without a key frame."""
-    key_frames = track.key_frames_s()
-    since_last_s = track.seconds - key_frames[-1] if key_frames else 0.0
-    return max(_key_frame_s(track) or 0.0, since_last_s)
 
 
 def _problems(found: ProbeSample) -> Iterable[ProbeFinding]:
@@ -338,6 +318,21 @@ def _notes(found: ProbeSample) -> Iterable[ProbeFinding]:
             yield advice.SILENT_SOUND
         elif sound.codec == _AAC:
             yield advice.NO_SOUND_IN_PREVIEW
+
+
+def _key_frame_s(track: PacketTrack) -> float | None:
+    """Return the median distance of key frames; None for fewer than two, or if all frames are."""
+    if all(packet.key for packet in track.packets):
+        return None
+    distances = [after - before for before, after in pairwise(track.key_frames_s())]
+    return median_low(distances) if distances else None
+
+
+def _without_key_frame_s(track: PacketTrack) -> float:
+    """Return the longest known time without a key frame."""
+    key_frames = track.key_frames_s()
+    since_last_s = track.seconds - key_frames[-1] if key_frames else 0.0
+    return max(_key_frame_s(track) or 0.0, since_last_s)
 
 
 def _name(codec: str) -> str:

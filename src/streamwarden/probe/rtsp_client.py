@@ -1,17 +1,7 @@
-"""Asking a camera what it sends: one DESCRIBE (RFC 2326, section 10.2), signed in where it asks for it.
+"""An RTSP client for one DESCRIBE (RFC 2326, section 10.2), with the camera's URL, login and description.
 
-Redirects are told, never followed: whoever is sent somewhere else with a password in hand should know.
-Everything is bounded: the answer's size, the number of headers, the time for all of it.
-
-
-Digest and Basic authentication as cameras ask for it (RFC 7616, RFC 7617; RFC 2069 without qop).
-
-Both ends are here: what a client answers to a challenge, and the sum that a server compares with.
-
-
-Session descriptions (RFC 4566): the tracks that a camera or a publisher names in one.
-
-Where a camera is: its URL, with user and password taken out of it.
+Redirects are reported and not followed: the password must not go to another server. The size of the answer
+and the time for all of it are bounded.
 """
 
 from __future__ import annotations
@@ -32,219 +22,24 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from streamwarden.errors import InvalidInput, StreamwardenError
 
-_PARAMETER: Final = re.compile(r"""([A-Za-z][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))""")
-
-
-_SUMS: Final[Mapping[str, Callable[[bytes], str]]] = {
-    "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
-    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
-}
-"""By strength, the best first. MD5 is what almost every camera has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A user's name and password."""
-
-    user: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """One way that a server offers: the scheme in lower case, and its parameters."""
-
-    scheme: str
-    parameters: Mapping[str, str]
-
-    @property
-    def algorithm(self) -> str:
-        """Digest's algorithm, MD5 where none is named."""
-        return self.parameters.get("algorithm", "MD5").upper()
-
-
-def parse_challenge(header: str) -> Challenge:
-    """Read one value of ``WWW-Authenticate`` (or of ``Authorization``, which has the same form)."""
-    scheme, _, rest = header.strip().partition(" ")
-    return Challenge(scheme.lower(), parameters_of(rest))
-
-
-def parameters_of(text: str) -> Mapping[str, str]:
-    """Return the ``name="value"`` pairs of a header, names in lower case."""
-    return {
-        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare else bare
-        for name, quoted, bare in _PARAMETER.findall(text)
-    }
-
-
-def authorization(
-    challenges: Iterable[Challenge], login: Login, *, method: str, uri: str
-) -> str | None:
-    """Return the ``Authorization`` for the best of what is offered; None where nothing is known."""
-    offered = list(challenges)
-    for algorithm in _SUMS:
-        for challenge in offered:
-            if challenge.scheme == "digest" and challenge.algorithm == algorithm:
-                return _digest(challenge, login, method=method, uri=uri)
-    if any(challenge.scheme == "basic" for challenge in offered):
-        return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-    return None
-
-
-def response_of(
-    parameters: Mapping[str, str], login: Login, *, method: str, uri: str
-) -> str | None:
-    """Return the ``response`` that belongs to a digest's parameters; None for another algorithm."""
-    total = _SUMS.get(parameters.get("algorithm", "MD5").upper())
-    if total is None:
-        return None
-    realm, nonce = parameters.get("realm", ""), parameters.get("nonce", "")
-    who = total(f"{login.user}:{realm}:{login.password}".encode())
-    what = total(f"{method}:{uri}".encode())
-    between = [nonce]
-    if "qop" in parameters:
-        between += [parameters.get("nc", ""), parameters.get("cnonce", ""), parameters["qop"]]
-    return total(":".join([who, *between, what]).encode())
-
-
-def _digest(challenge: Challenge, login: Login, *, method: str, uri: str) -> str:
-    given = {
-        name: challenge.parameters[name]
-        for name in ("realm", "nonce", "opaque", "algorithm")
-        if name in challenge.parameters
-    }
-    if "auth" in re.split(r"[\s,]+", challenge.parameters.get("qop", "")):
-        given |= {"qop": "auth", "nc": "00000001", "cnonce": secrets.token_hex(8)}
-    response = response_of(given, login, method=method, uri=uri) or ""
-    shown = {"username": login.user, **given, "uri": uri, "response": response}
-    return "Digest " + ", ".join(_pair(name, value) for name, value in shown.items())
-
-
-def _pair(name: str, value: str) -> str:
-    if name in {"algorithm", "qop", "nc"}:  # tokens, RFC 7616 section 3.4
-        return f"{name}={value}"
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{name}="{escaped}"'
-
-
-_RTPMAP = re.compile(r"a=rtpmap:\d+ ([^/\s]+)/(\d{1,9})")
-
-
-# RFC 3551 section 6: the payload types that need no rtpmap, as far as cameras use them.
-_STATIC_CODECS = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "26": ("JPEG", 90000)}
-
-
-@dataclass(frozen=True, slots=True)
-class SdpTrack:
-    """One media section: its kind and control attribute as the publisher wrote them, codec, clock."""
-
-    kind: str
-    control: str
-    codec: str
-    clock_hz: int
-
-
-def tracks_of(sdp: str) -> tuple[SdpTrack, ...]:
-    """List the media sections in order."""
-    return tuple(_track(section) for section in sections_of(sdp)[1:])
-
-
-def sections_of(sdp: str) -> list[list[str]]:
-    """Return the lines of the session, then those of each of its media."""
-    sections: list[list[str]] = [[]]
-    for line in sdp.splitlines():
-        if line.startswith("m="):
-            sections.append([])
-        if line:
-            sections[-1].append(line)
-    return sections
-
-
-def _track(section: list[str]) -> SdpTrack:
-    control = next((line[10:] for line in section if line.startswith("a=control:")), "")
-    codec, clock_hz = _STATIC_CODECS.get(section[0].split(" ")[-1], ("", 90000))
-    for line in section:
-        if found := _RTPMAP.match(line):
-            codec, clock_hz = found[1], int(found[2])
-    kind = section[0].removeprefix("m=").split(" ")[0]
-    return SdpTrack(kind, control, codec, clock_hz)
-
-
 PORTS: Final[Mapping[str, int]] = {"rtsp": 554, "rtsps": 322}
 """RFC 7826, section 4.2."""
 
-
 _MAX_URL_CHARS: Final = 2048
 
+_MAX_HEAD_BYTES: Final = 16 * 1024
 
-@dataclass(frozen=True, slots=True)
-class CameraUrl:
-    """Where a camera is. ``clean`` holds no user and no password; with ``login`` it has its own."""
+_MAX_BODY_BYTES: Final = 256 * 1024
 
-    clean: str
-    login: Login | None = None
+_AGENT: Final = "streamwarden"
 
-    @property
-    def host(self) -> str:
-        """The name or address."""
-        return urlsplit(self.clean).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """The port, the scheme's own where none is written."""
-        parts = urlsplit(self.clean)
-        return parts.port or PORTS[parts.scheme]
-
-    @property
-    def secure(self) -> bool:
-        """Whether it is spoken to over TLS."""
-        return self.clean.startswith("rtsps://")
-
-    def with_login(self) -> str:
-        """Return the URL that FFmpeg takes: user and password are part of it. Never to be shown."""
-        if self.login is None:
-            return self.clean
-        shown = f"{quote(self.login.user, safe='')}:{quote(self.login.password, safe='')}"
-        return self.clean.replace("://", f"://{shown}@", 1)
-
-
-def parse_camera_url(text: str) -> CameraUrl:
-    """Take a camera's URL apart, user and password out of it; raises InvalidInput without its text."""
-    if len(text) > _MAX_URL_CHARS or not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidInput("a URL is at most 2048 printable ASCII characters without a blank")
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise InvalidInput("this is no URL") from None
-    if parts.scheme not in PORTS:
-        raise InvalidInput("a camera's URL begins with rtsp:// or rtsps://")
-    if not host:
-        raise InvalidInput("the URL names no host")
-    netloc = parts.netloc.rpartition("@")[2]
-    clean = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
-    if parts.username is None:
-        return CameraUrl(clean)
-    return CameraUrl(clean, Login(unquote(parts.username), unquote(parts.password or "")))
-
+_UNAUTHORIZED: Final = 401
 
 _STATUS_LINE: Final = re.compile(rb"RTSP/\d\.\d (\d{3})(?: [^\r\n]*)?\r?\n")
 
 
-_MAX_HEAD_BYTES: Final = 16 * 1024
-
-
-_MAX_BODY_BYTES: Final = 256 * 1024
-
-
-_UNAUTHORIZED: Final = 401
-
-
-_AGENT: Final = "streamwarden"
-
-
 class Trouble(StrEnum):
-    """What kept a camera from describing itself."""
+    """The reasons why a camera did not describe its stream."""
 
     UNRESOLVED = "unresolved"
     REFUSED = "refused"
@@ -257,14 +52,14 @@ class Trouble(StrEnum):
     LOGIN_MISSING = "login_missing"
     LOGIN_WRONG = "login_wrong"
     LOGIN_UNKNOWN = "login_unknown"
-    """It asks for a way to sign in that is not known here."""
+    """The camera asks for an authentication scheme that is not supported."""
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     ERROR = "error"
 
 
 class NotDescribed(StreamwardenError):
-    """The camera did not say what it sends; ``detail`` is a part of the answer, such as a status."""
+    """The camera sent no session description; ``detail`` is part of its answer, such as a status."""
 
     code = "camera_not_described"
 
@@ -278,30 +73,30 @@ def describe(url: CameraUrl, *, timeout_s: float = 10.0) -> str:
     """Return the session description of a camera; all of it takes ``timeout_s`` at most.
 
     Raises:
-        NotDescribed: there is none to be had, and why.
+        NotDescribed: there is none; ``trouble`` has the reason.
     """
     deadline_s = time.monotonic() + timeout_s
-    with _connected(url, deadline_s) as talk:
-        answer = talk.ask("DESCRIBE", url.clean)
+    with _connected(url, deadline_s) as connection:
+        answer = connection.ask("DESCRIBE", url.clean)
         if answer.status != _UNAUTHORIZED:
             return _description(answer)
         if url.login is None:
             raise NotDescribed(Trouble.LOGIN_MISSING)
         proof = _proof(answer, url.login, url.clean)
         try:
-            return _description(talk.ask("DESCRIBE", url.clean, proof))
+            return _description(connection.ask("DESCRIBE", url.clean, proof))
         except NotDescribed as error:
             if error.trouble is not Trouble.CLOSED:
                 raise
     # Some cameras close the connection with their 401.
-    with _connected(url, deadline_s) as talk:
-        return _description(talk.ask("DESCRIBE", url.clean, proof))
+    with _connected(url, deadline_s) as connection:
+        return _description(connection.ask("DESCRIBE", url.clean, proof))
 
 
 def distrusted(url: CameraUrl, *, timeout_s: float = 10.0) -> str | None:
-    """Return why this machine does not trust the camera's certificate; None where it does.
+    """Return why this machine does not trust the camera's certificate; None if it does.
 
-    MediaMTX refuses such a camera, FFmpeg does not look at certificates.
+    MediaMTX refuses such a camera; FFmpeg does not check certificates.
     """
     try:
         with (
@@ -312,28 +107,7 @@ def distrusted(url: CameraUrl, *, timeout_s: float = 10.0) -> str | None:
     except ssl.SSLCertVerificationError as error:
         return error.verify_message
     except OSError:
-        return None  # it answered a moment ago: whatever this is, it is not its certificate
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, Sequence[str]] = field(repr=False)
-    body: bytes = field(repr=False)
-
-    def first(self, name: str) -> str:
-        """Return a header's first value, empty where it is missing."""
-        return next(iter(self.headers.get(name, ())), "")
-
-
-def _proof(answer: _Answer, login: Login, uri: str) -> str:
-    challenges = [parse_challenge(each) for each in answer.headers.get("www-authenticate", ())]
-    proof = authorization(challenges, login, method="DESCRIBE", uri=uri)
-    if proof is None:
-        raise NotDescribed(
-            Trouble.LOGIN_UNKNOWN, ", ".join(sorted({each.scheme for each in challenges}))
-        )
-    return proof
+        return None  # the camera answered a moment ago: this is not about its certificate
 
 
 def _description(answer: _Answer) -> str:
@@ -364,8 +138,8 @@ def _clean_location(location: str) -> str:
         return "somewhere that is no RTSP URL"
 
 
-class _Talk:
-    """One connection: a request, its answer, the next. Both ends may be slow, all has one deadline."""
+class _Connection:
+    """A connection to a camera, with one deadline for all of its requests."""
 
     def __init__(self, connection: socket.socket, deadline_s: float) -> None:
         self._connection = connection
@@ -374,7 +148,7 @@ class _Talk:
         self._number = 0
 
     def ask(self, method: str, url: str, proof: str | None = None) -> _Answer:
-        """Send a request and read what is answered."""
+        """Send a request and read the answer."""
         self._number += 1
         lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._number}", f"User-Agent: {_AGENT}"]
         lines += ["Accept: application/sdp"]
@@ -429,6 +203,17 @@ class _Talk:
         self._connection.settimeout(left_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, Sequence[str]] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def first(self, name: str) -> str:
+        """Return a header's first value, empty where it is missing."""
+        return next(iter(self.headers.get(name, ())), "")
+
+
 def _headers(text: str) -> Mapping[str, Sequence[str]]:
     found: dict[str, list[str]] = {}
     for line in text.split("\r\n"):
@@ -439,11 +224,11 @@ def _headers(text: str) -> Mapping[str, Sequence[str]]:
 
 
 @contextmanager
-def _connected(url: CameraUrl, deadline_s: float) -> Iterator[_Talk]:
-    """Connect and talk; whatever goes wrong on the way is told as NotDescribed."""
+def _connected(url: CameraUrl, deadline_s: float) -> Iterator[_Connection]:
+    """Connect; raise every fault in the block as NotDescribed."""
     try:
         with _connection(url, deadline_s) as connection:
-            yield _Talk(connection, deadline_s)
+            yield _Connection(connection, deadline_s)
     except socket.gaierror as error:
         raise NotDescribed(Trouble.UNRESOLVED) from error
     except ssl.SSLError as error:
@@ -469,8 +254,214 @@ def _connection(url: CameraUrl, deadline_s: float) -> socket.socket:
 
 
 def _unverified() -> ssl.SSLContext:
-    # Cameras sign their own certificates, and nothing here is kept: the probe only listens.
+    # Cameras sign their own certificates; FFmpeg, which records, does not check them either.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+# Camera URLs
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUrl:
+    """A camera's URL ``clean`` of credentials, and the credentials that it had."""
+
+    clean: str
+    login: Login | None = None
+
+    @property
+    def host(self) -> str:
+        """The host name or address."""
+        return urlsplit(self.clean).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port, by default the scheme's."""
+        parts = urlsplit(self.clean)
+        return parts.port or PORTS[parts.scheme]
+
+    @property
+    def secure(self) -> bool:
+        """Whether the scheme uses TLS."""
+        return self.clean.startswith("rtsps://")
+
+    def with_login(self) -> str:
+        """Return the URL with user and password in it, for FFmpeg; it must not be logged or shown."""
+        if self.login is None:
+            return self.clean
+        shown = f"{quote(self.login.user, safe='')}:{quote(self.login.password, safe='')}"
+        return self.clean.replace("://", f"://{shown}@", 1)
+
+
+def parse_camera_url(text: str) -> CameraUrl:
+    """Parse a camera's URL; raise InvalidInput, which does not repeat it."""
+    if len(text) > _MAX_URL_CHARS or not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidInput("a URL is at most 2048 printable ASCII characters without a blank")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidInput("this is no URL") from None
+    if parts.scheme not in PORTS:
+        raise InvalidInput("a camera's URL begins with rtsp:// or rtsps://")
+    if not host:
+        raise InvalidInput("the URL names no host")
+    netloc = parts.netloc.rpartition("@")[2]
+    clean = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+    if parts.username is None:
+        return CameraUrl(clean)
+    return CameraUrl(clean, Login(unquote(parts.username), unquote(parts.password or "")))
+
+
+# Digest and Basic authentication (RFC 7616, RFC 7617; RFC 2069 without qop), for client and server
+
+
+_PARAMETER: Final = re.compile(r"""([A-Za-z][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))""")
+
+_SUMS: Final[Mapping[str, Callable[[bytes], str]]] = {
+    "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
+    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
+}
+"""The strongest first. Almost every camera has MD5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user's name and password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """An authentication challenge: the scheme in lower case, and its parameters."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+    @property
+    def algorithm(self) -> str:
+        """Digest's algorithm, MD5 where none is named."""
+        return self.parameters.get("algorithm", "MD5").upper()
+
+
+def parse_challenge(header: str) -> Challenge:
+    """Parse one value of ``WWW-Authenticate`` (or of ``Authorization``, which has the same form)."""
+    scheme, _, rest = header.strip().partition(" ")
+    return Challenge(scheme.lower(), parameters_of(rest))
+
+
+def parameters_of(text: str) -> Mapping[str, str]:
+    """Return the ``name="value"`` pairs of a header, names in lower case."""
+    return {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare else bare
+        for name, quoted, bare in _PARAMETER.findall(text)
+    }
+
+
+def authorization(
+    challenges: Iterable[Challenge], login: Login, *, method: str, uri: str
+) -> str | None:
+    """Return the ``Authorization`` for the strongest supported challenge; None without one."""
+    offered = list(challenges)
+    for algorithm in _SUMS:
+        for challenge in offered:
+            if challenge.scheme == "digest" and challenge.algorithm == algorithm:
+                return _digest(challenge, login, method=method, uri=uri)
+    if any(challenge.scheme == "basic" for challenge in offered):
+        return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+    return None
+
+
+def _proof(answer: _Answer, login: Login, uri: str) -> str:
+    challenges = [parse_challenge(each) for each in answer.headers.get("www-authenticate", ())]
+    proof = authorization(challenges, login, method="DESCRIBE", uri=uri)
+    if proof is None:
+        raise NotDescribed(
+            Trouble.LOGIN_UNKNOWN, ", ".join(sorted({each.scheme for each in challenges}))
+        )
+    return proof
+
+
+def response_of(
+    parameters: Mapping[str, str], login: Login, *, method: str, uri: str
+) -> str | None:
+    """Return the ``response`` to a digest's parameters; None for an unknown algorithm."""
+    total = _SUMS.get(parameters.get("algorithm", "MD5").upper())
+    if total is None:
+        return None
+    realm, nonce = parameters.get("realm", ""), parameters.get("nonce", "")
+    who = total(f"{login.user}:{realm}:{login.password}".encode())
+    what = total(f"{method}:{uri}".encode())
+    between = [nonce]
+    if "qop" in parameters:
+        between += [parameters.get("nc", ""), parameters.get("cnonce", ""), parameters["qop"]]
+    return total(":".join([who, *between, what]).encode())
+
+
+def _digest(challenge: Challenge, login: Login, *, method: str, uri: str) -> str:
+    given = {
+        name: challenge.parameters[name]
+        for name in ("realm", "nonce", "opaque", "algorithm")
+        if name in challenge.parameters
+    }
+    if "auth" in re.split(r"[\s,]+", challenge.parameters.get("qop", "")):
+        given |= {"qop": "auth", "nc": "00000001", "cnonce": secrets.token_hex(8)}
+    response = response_of(given, login, method=method, uri=uri) or ""
+    shown = {"username": login.user, **given, "uri": uri, "response": response}
+    return "Digest " + ", ".join(_pair(name, value) for name, value in shown.items())
+
+
+def _pair(name: str, value: str) -> str:
+    if name in {"algorithm", "qop", "nc"}:  # tokens, RFC 7616 section 3.4
+        return f"{name}={value}"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name}="{escaped}"'
+
+
+# Session descriptions (RFC 4566)
+
+
+_RTPMAP = re.compile(r"a=rtpmap:\d+ ([^/\s]+)/(\d{1,9})")
+
+# RFC 3551 section 6: the payload types that need no rtpmap, as far as cameras use them.
+_STATIC_CODECS = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "26": ("JPEG", 90000)}
+
+
+@dataclass(frozen=True, slots=True)
+class SdpTrack:
+    """A media section: its kind and control attribute as written, its codec and clock rate."""
+
+    kind: str
+    control: str
+    codec: str
+    clock_hz: int
+
+
+def tracks_of(sdp: str) -> tuple[SdpTrack, ...]:
+    """Return the media sections in order."""
+    return tuple(_track(section) for section in sections_of(sdp)[1:])
+
+
+def sections_of(sdp: str) -> list[list[str]]:
+    """Return the lines of the session, then those of each of its media."""
+    sections: list[list[str]] = [[]]
+    for line in sdp.splitlines():
+        if line.startswith("m="):
+            sections.append([])
+        if line:
+            sections[-1].append(line)
+    return sections
+
+
+def _track(section: list[str]) -> SdpTrack:
+    control = next((line[10:] for line in section if line.startswith("a=control:")), "")
+    codec, clock_hz = _STATIC_CODECS.get(section[0].split(" ")[-1], ("", 90000))
+    for line in section:
+        if found := _RTPMAP.match(line):
+            codec, clock_hz = found[1], int(found[2])
+    kind = section[0].removeprefix("m=").split(" ")[0]
+    return SdpTrack(kind, control, codec, clock_hz)
