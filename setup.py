@@ -15,8 +15,9 @@ setup(
     description="Records RTSP cameras without losing a second, and says so when one is lost",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    # Ours and hls.js are Apache-2.0, uPlot is MIT.
-    license="Apache-2.0 AND MIT",
+    # Ours, hls.js and Swagger UI are Apache-2.0, uPlot is MIT; what Swagger UI is bundled with is MIT,
+    # one part of it (ieee754) BSD-3-Clause.
+    license="Apache-2.0 AND BSD-3-Clause AND MIT",
     license_files=["LICENSE", "src/streamwarden/web/vendor/*.LICENSE.txt"],
     python_requires=">=3.11",
     package_dir={"": "src"},
@@ -47,7 +48,6 @@ setup(
         "prometheus-client>=0.26,<0.27",
         "pydantic>=2.14,<2.15",
         "pydantic-settings>=2.16,<2.17",
-        "offapi>=0.1.4,<0.2",
         "structlog>=26,<27",
         "urllib3>=2.8,<2.9",
         "psutil>=7.2,<7.3",

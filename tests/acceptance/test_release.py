@@ -108,10 +108,13 @@ def test_the_wheel_holds_the_licence_of_everything_in_it(release: Release) -> No
         }
         (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         header = archive.read(metadata).decode().partition("\n\n")[0]
-    assert re.search(r"^License(-Expression)?: Apache-2.0 AND MIT$", header, re.MULTILINE)
+    assert re.search(
+        r"^License(-Expression)?: Apache-2.0 AND BSD-3-Clause AND MIT$", header, re.MULTILINE
+    )
     vendor = "src/streamwarden/web/vendor"
     assert set(licences) == {
-        "LICENSE", f"{vendor}/hls.js.LICENSE.txt", f"{vendor}/uPlot.LICENSE.txt"
+        "LICENSE", f"{vendor}/hls.js.LICENSE.txt", f"{vendor}/uPlot.LICENSE.txt",
+        f"{vendor}/swagger-ui.LICENSE.txt", f"{vendor}/swagger-ui-bundle.js.LICENSE.txt",
     }  # fmt: skip
     assert all(text.strip() for text in licences.values())
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import falcon
 
+import streamwarden
 from streamwarden import __version__
+from streamwarden.errors import ConfigError
 from streamwarden.http.models import Model, schema_of
 from streamwarden.http.operations import (
     Access,
@@ -224,9 +225,12 @@ def _put(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
 
 
 _FILES = {
-    "swagger.css": ("swagger_style.css", "text/css"),
-    "swagger.js": ("swagger_bundle.js", "text/javascript"),
+    "swagger.css": ("swagger-ui.css", "text/css"),
+    "swagger.js": ("swagger-ui-bundle.js", "text/javascript"),
 }
+
+
+_FOLDER = Path(streamwarden.__file__).parent / "web" / "vendor"
 
 
 _PAGE = b"""<!doctype html>
@@ -268,10 +272,21 @@ class DocsPage(Resource):
 
 
 class DocsFile(Resource):
-    """What the page loads. Swagger UI's own files come from the distribution ``offapi``.
+    """What the page loads: Swagger UI's own files, and what starts it.
 
-    They are read from disk each time: importing ``offapi`` would keep 20 MB in memory for good.
+    They are read from disk each time: they are 2 MB, few ask for them, and each port has its own.
+
+    Raises:
+        ConfigError: one of them is missing, which an installation should hear when it starts.
     """
+
+    def __init__(self, folder: Path = _FOLDER) -> None:
+        self._folder = folder
+        for file, _ in _FILES.values():
+            if not (folder / file).is_file():
+                raise ConfigError(
+                    f"the API's page is incomplete: {file} was not installed with streamwarden"
+                )
 
     @operation(
         "A file of the page",
@@ -288,10 +303,6 @@ class DocsFile(Resource):
             resp.data = _START
         elif name in _FILES:
             file, resp.content_type = _FILES[name]
-            resp.data = _offapi(file).read_bytes()
+            resp.data = (self._folder / file).read_bytes()
         else:
             raise falcon.HTTPNotFound
-
-
-def _offapi(file: str) -> Path:
-    return Path(str(metadata.distribution("offapi").locate_file(f"offapi/{file}")))

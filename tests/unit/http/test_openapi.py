@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
 
+from streamwarden.errors import ConfigError
 from streamwarden.http.falcon_app import AppContext, build_app
 from streamwarden.http.models import Model
-from streamwarden.http.openapi import document
+from streamwarden.http.openapi import DocsFile, document
 from streamwarden.http.operations import Access, Alive, Operation
 from streamwarden.metrics.http_metrics import HttpMetrics
 
@@ -33,8 +35,20 @@ def test_the_page_loads_nothing_from_elsewhere(client: testing.TestClient) -> No
 
 
 def test_the_page_has_no_other_file(client: testing.TestClient) -> None:
-    for name in ("url.json", "..%2Furl.json", "swagger_bundle.js"):
+    for name in ("url.json", "..%2Furl.json", "swagger-ui-bundle.js"):
         assert client.simulate_get(f"/docs/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("missing", ["swagger-ui.css", "swagger-ui-bundle.js"])
+def test_a_file_that_was_not_installed_is_told_of_at_the_start(
+    tmp_path: Path, missing: str
+) -> None:
+    for name in {"swagger-ui.css", "swagger-ui-bundle.js"} - {missing}:
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=missing):
+        DocsFile(tmp_path)
+    (tmp_path / missing).touch()
+    DocsFile(tmp_path)
 
 
 def test_the_document_describes_itself(client: testing.TestClient) -> None:

@@ -283,6 +283,13 @@ def test_nothing_but_the_pages_files_is_served(client: testing.TestClient, name:
     assert client.simulate_get(f"/assets/x/{name}").status_code == 404
 
 
+def test_the_apis_page_is_not_among_the_pages_files(tmp_path: Path) -> None:
+    (tmp_path / "vendor").mkdir()
+    for name in ("index.html", "vendor/swagger-ui-bundle.js", "vendor/player.js"):
+        (tmp_path / name).touch()
+    assert set(load_assets(tmp_path).files) == {"vendor/player.js"}
+
+
 def test_the_page_is_told_where_webrtc_is_and_no_more(client: testing.TestClient) -> None:
     shown: dict[str, Any] = client.simulate_get("/config.json").json
     assert shown == {"whep_origin": "https://media.example:8889", "roles_claim": "roles"}

@@ -37,6 +37,10 @@ _TYPES: Final[Mapping[str, str]] = {
 _PAGE: Final = "index.html"
 
 
+_ELSEWHERE: Final = "vendor/swagger-ui"
+"""What begins so is the API's page (``/docs``, on every port), which this one never loads."""
+
+
 _UNNAMED: Final = b"/assets/-/"
 """What the page writes where the version of its files goes."""
 
@@ -69,12 +73,10 @@ class Assets:
 
 
 def load_assets(folder: Path) -> Assets:
-    """Read every file below ``folder``; raise ConfigError where the page is not among them."""
-    found = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in _TYPES
-    }
+    """Read the page's files below ``folder``; raise ConfigError where the page itself is missing."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in _TYPES)
+    named = ((str(path.relative_to(folder)), path) for path in paths)
+    found = {name: path.read_bytes() for name, path in named if not name.startswith(_ELSEWHERE)}
     page = found.pop(_PAGE, None)
     if page is None:
         raise ConfigError(f"the page is missing: {_PAGE} was not installed with streamwarden")
