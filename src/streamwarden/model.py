@@ -5,6 +5,7 @@ Why a wanted second was not recorded: one closed set for status, metrics and the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +13,9 @@ from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
 T_co = TypeVar("T_co", covariant=True)
+
+STREAM_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
+"""A camera's path at the media server, without its leading slash."""
 
 
 @dataclass(frozen=True, slots=True)

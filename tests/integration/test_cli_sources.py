@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from streamwarden.cli.main import main
-from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
+from streamwarden.mediamtx.credentials import CameraCredentials, CredentialCipher
 from streamwarden.storage.cameras import SourceRepository
 from streamwarden.storage.pool import Database
 
@@ -67,7 +67,7 @@ def test_a_camera_is_added_with_its_source_and_listed_clean(
     stored = SourceRepository(database).get(UUID(pulled))
     assert stored is not None
     assert stored.encrypted is not None
-    assert CredentialCipher([KEY]).decrypt(UUID(pulled), stored.encrypted) == Credentials(
+    assert CredentialCipher([KEY]).decrypt(UUID(pulled), stored.encrypted) == CameraCredentials(
         "viewer", "geheim"
     )
 

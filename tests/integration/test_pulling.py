@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from streamwarden.clock import Clock
 from streamwarden.devkit.media_server import MediaServerProcess
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable, PathRefused
-from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
+from streamwarden.mediamtx.credentials import CameraCredentials, CredentialCipher
 from streamwarden.mediamtx.source_paths import PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
@@ -20,7 +20,7 @@ from tests.fakes.storage import FakeStorage
 from tests.integration.media_servers import KINDS, serving, serving_hook
 
 WITHIN_S = 60.0
-SHOWN = Credentials("vie wer", "geheim/p@ss:#$G1%")
+SHOWN = CameraCredentials("vie wer", "geheim/p@ss:#$G1%")
 NOBODY = "rtsp://127.0.0.1:1/x"
 PULLED = "rtsp://vie%20wer:geheim%2Fp%40ss%3A%23%24G1%25@127.0.0.1:1/x"
 

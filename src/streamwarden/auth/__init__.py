@@ -1,1 +1,1 @@
-"""Tokens and permissions: who calls, what they may, and what MediaMTX is to believe."""
+"""Authentication and authorization: users, tokens, permissions, revocation, and the audit trail."""

@@ -1,16 +1,8 @@
-"""JSON Web Tokens (RFC 7519): HMAC-SHA-256 for our own, one fixed algorithm a key for a provider's.
+"""JSON Web Tokens (RFC 7519): HMAC-SHA-256 for our own, and public keys of an identity provider.
 
-With ``jwks`` the one module that touches PyJWT. The algorithm goes with the key and is never read from
-a token (RFC 8725, 3.1): a public key verifies no HMAC, and a secret nothing else. Times are judged by the
-injected clock and more strictly than PyJWT does: it takes ``"exp": "9000000000"`` and ``"exp": true`` for
-numbers.
-
-
-An identity provider's public keys as it publishes them: a JWK Set (RFC 7517, 5).
-
-A key is taken for one algorithm, which its type decides and the configuration allows; what a token's
-header says chooses nothing but the key (RFC 8725, 3.1). What is no signing key, is too weak, or cannot
-be read is passed over: one strange key must not cost the others.
+The algorithm belongs to the key and is never read from a token (RFC 8725, 3.1), so a public key verifies
+no HMAC, and a secret nothing else. Times are compared with the injected clock, and more strictly than
+PyJWT does, which accepts ``"exp": "9000000000"`` and ``"exp": true`` as numbers.
 """
 
 from __future__ import annotations
@@ -26,38 +18,36 @@ import jwt
 
 from streamwarden.errors import ConfigError
 
+ALGORITHM = "HS256"
+MIN_SECRET_BYTES = 32
+"""RFC 7518, 3.2: an HMAC key is at least as long as the hash."""
+MAX_TOKEN_CHARS = 8192
+"""More than identity providers issue, and too little for hashing to be an attack."""
+MAX_EXPIRY_S = 253_402_300_799
+"""9999-12-31T23:59:59Z, the maximum of ``datetime``."""
+MAX_SUBJECT_CHARS = 255
 MAX_KEYS: Final = 64
-
-
 MAX_KID_CHARS: Final = 256
-
-
 MIN_RSA_BITS: Final = 2048
 """RFC 7518, 3.3."""
-
-
 MAX_RSA_BITS: Final = 8192
-"""Above it a verification takes long enough to be worth sending."""
-
-
+"""The verification of larger signatures takes long enough to be an attack."""
 _ALGORITHM_OF: Final[Mapping[tuple[object, object], str]] = {
     ("RSA", None): "RS256",
     ("EC", "P-256"): "ES256",
     ("OKP", "Ed25519"): "EdDSA",
 }
-
-
 ALGORITHMS: Final = tuple(_ALGORITHM_OF.values())
-"""What a provider may sign with. HMAC is not among them: its key would be a public text."""
+"""The algorithms of providers. HMAC is not one of them: its key would be public."""
 
 
 class JwksInvalid(Exception):
-    """The document is no JWK Set with a key that can be used."""
+    """The document is not a JWK Set with a usable key."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """One key and the one algorithm that it verifies."""
+    """A key and the one algorithm that it verifies."""
 
     kid: str
     algorithm: str
@@ -65,7 +55,10 @@ class PublicKey:
 
 
 def parse_jwks(document: bytes, algorithms: Collection[str]) -> dict[str, PublicKey]:
-    """Return the usable keys by their ``kid``; of two with the same, the first.
+    """Return the usable keys of a JWK Set (RFC 7517, 5) by ``kid``; of equal ones the first.
+
+    The key's type decides its algorithm, which must be one of ``algorithms``. Keys that are not for
+    signatures, too weak or unreadable are skipped, so that one such key does not disable the others.
 
     Raises:
         JwksInvalid: there is none.
@@ -108,38 +101,20 @@ def _algorithm_of(entry: Mapping[str, object]) -> str | None:
     if not isinstance(kty, str) or not isinstance(curve, str | None):
         return None
     algorithm = _ALGORITHM_OF.get((kty, curve))
-    # A key that names its algorithm is for that one alone (RFC 7517, 4.4).
+    # A key that names an algorithm is for that one only (RFC 7517, 4.4).
     return algorithm if entry.get("alg") in (None, algorithm) else None
 
 
 def _is_for_signatures(entry: Mapping[str, object]) -> bool:
-    if "d" in entry:  # a private key that is published is everybody's
+    if "d" in entry:  # a private key that is published is no secret
         return False
     operations = entry.get("key_ops")
     verifies = operations is None or (isinstance(operations, list) and "verify" in operations)
     return entry.get("use") in (None, "sig") and verifies
 
 
-ALGORITHM = "HS256"
-
-
-MIN_SECRET_BYTES = 32
-"""RFC 7518, 3.2: an HMAC key is at least as long as the hash."""
-
-
-MAX_TOKEN_CHARS = 8192
-"""Above the largest that identity providers issue, below what hashing would make worth sending."""
-
-
-MAX_EXPIRY_S = 253_402_300_799
-"""9999-12-31T23:59:59Z: the last moment that ``datetime`` can hold."""
-
-
-MAX_SUBJECT_CHARS = 255
-
-
 class TokenFault(StrEnum):
-    """Why a token says nothing that we believe."""
+    """The reason why a token is refused."""
 
     MALFORMED = "malformed"
     BAD_SIGNATURE = "bad_signature"
@@ -150,7 +125,7 @@ class TokenFault(StrEnum):
 
 
 class TokenInvalid(Exception):
-    """The token is refused; ``fault`` says why and the message holds nothing of the token."""
+    """The token is refused for ``fault``; the message repeats nothing of it."""
 
     def __init__(self, fault: TokenFault) -> None:
         super().__init__(fault.value)
@@ -180,7 +155,7 @@ def encode(claims: Mapping[str, object], key: bytes, *, kid: str | None = None) 
 
 
 def key_id(token: str) -> str | None:
-    """Return the header's ``kid`` before anything is verified; raise TokenInvalid if unreadable."""
+    """Return the unverified ``kid`` of the header; raise TokenInvalid if unreadable."""
     _check_shape(token)
     try:
         kid = jwt.get_unverified_header(token).get("kid")
@@ -215,9 +190,9 @@ def decode(
 
 
 def unverified_expiry(token: str) -> float | None:
-    """Return what the token claims as ``exp``, in seconds since 1970; None if it claims no time.
+    """Return the unverified ``exp``, in seconds since 1970; None where it is not a time.
 
-    Nothing is verified: good for deciding whether to ask for a newer one, and for nothing else.
+    Only for the decision whether to ask for a newer token.
     """
     try:
         _check_shape(token)
@@ -228,7 +203,7 @@ def unverified_expiry(token: str) -> float | None:
 
 
 def is_subject(value: object) -> bool:
-    """Tell whether ``value`` can name a user: short and printable, as logs and Postgres need."""
+    """Return whether ``value`` can be a user's id: short and printable, for logs and Postgres."""
     return isinstance(value, str) and 0 < len(value) <= MAX_SUBJECT_CHARS and value.isprintable()
 
 
@@ -248,10 +223,10 @@ def _decode_signed(
             audience=audience,
             options={
                 "require": require,
-                # Judged by our own clock and types.
+                # Checked by `decode`, with our clock and types.
                 "verify_exp": False,
                 "verify_nbf": False,
-                # Informative only: an issuer whose clock is ahead has still issued it.
+                # Informative only: the issuer's clock may be ahead.
                 "verify_iat": False,
             },
         )
@@ -272,7 +247,7 @@ def _fault(error: jwt.PyJWTError) -> TokenFault:
 
 
 def _moment(value: object) -> float:
-    """Read a NumericDate (RFC 7519, 2), which is a JSON number and neither true nor infinite."""
+    """Return a NumericDate (RFC 7519, 2): a finite JSON number, and not a boolean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenInvalid(TokenFault.BAD_CLAIMS)
     if not (math.isfinite(value) and 0 <= value <= MAX_EXPIRY_S):

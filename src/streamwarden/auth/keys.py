@@ -1,10 +1,7 @@
-"""The ring of keys that sign stream tokens, as ``STREAM_TOKEN_KEYS`` writes it.
+"""The key ring that signs and verifies stream tokens and play tokens.
 
-``kid:secret[@YYYY-MM-DD],...``: the first signs, the others still verify. With ``@`` a key is used
-through that day, UTC. To rotate, put a new key first and date the old one.
-
-
-The ring of stream token keys at work: which one signs, and which one a token was signed with.
+``STREAM_TOKEN_KEYS`` is ``kid:secret[@YYYY-MM-DD],...``: the first key signs, all of them verify. A key
+with ``@`` is valid through that day, UTC. To rotate, put a new key first and date the old one.
 """
 
 from __future__ import annotations
@@ -23,11 +20,7 @@ from streamwarden.clock import Clock
 from streamwarden.errors import ConfigError, Unavailable
 
 NAME = "STREAM_TOKEN_KEYS"
-
-
 MAX_KEYS = 16
-
-
 _ENTRY = re.compile(
     r"(?:(?P<kid>[A-Za-z0-9_-]{1,32}):)?"
     r"(?P<secret>[A-Za-z0-9+/=_.~-]+)"
@@ -37,7 +30,7 @@ _ENTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key. ``not_after`` is the first moment at which it counts for nothing; None: never."""
+    """One key. It is invalid from ``not_after`` on; None: never."""
 
     kid: str
     secret: bytes = field(repr=False)
@@ -45,16 +38,16 @@ class SigningKey:
 
     @property
     def ends_s(self) -> int:
-        """When the key ends, in seconds since 1970."""
+        """``not_after`` in seconds since 1970."""
         return jwts.MAX_EXPIRY_S if self.not_after is None else int(self.not_after.timestamp())
 
     def usable(self, now: datetime) -> bool:
-        """Tell whether the key still signs and verifies at ``now``."""
+        """Return whether the key is valid at ``now``."""
         return self.not_after is None or now < self.not_after
 
 
 def parse_keys(text: str) -> tuple[SigningKey, ...]:
-    """Read ``STREAM_TOKEN_KEYS``; raise ConfigError, which never repeats a secret."""
+    """Return the keys of ``STREAM_TOKEN_KEYS``; raise ConfigError, which repeats no secret."""
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
     if not 1 <= len(entries) <= MAX_KEYS:
         raise ConfigError(f"{NAME} holds {len(entries)} keys; it needs 1 to {MAX_KEYS}")
@@ -87,16 +80,16 @@ def _end_of(day: str | None, place: int) -> datetime | None:
 
 
 class UnknownKey(Exception):
-    """The token names no key of the ring."""
+    """The token names a key that is not known."""
 
 
 class KeyExpired(Exception):
-    """The token's key counts for nothing any more."""
+    """The token's key is no longer valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedToken:
-    """A fresh token. ``expires_at`` may come before the life asked for: with the last key's end."""
+    """A new token. It expires earlier than requested where the last key does."""
 
     token: str = field(repr=False)
     expires_at: datetime
@@ -104,9 +97,9 @@ class SignedToken:
 
 
 class KeyRing:
-    """Keys in the order of ``STREAM_TOKEN_KEYS``; the first that lasts long enough signs.
+    """Keys in the order of ``STREAM_TOKEN_KEYS``; the first that outlives the token signs it.
 
-    Raises ConfigError where none is usable at the start.
+    Raises ConfigError where no key is valid at the start.
     """
 
     def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
@@ -118,16 +111,16 @@ class KeyRing:
             )
 
     def expiries(self) -> dict[str, datetime | None]:
-        """Return when each key ends by its ``kid``; None means never."""
+        """Return the end of each key by its ``kid``; None: never."""
         return {kid: key.not_after for kid, key in self._keys.items()}
 
     def key_of(self, token: str) -> SigningKey:
-        """Return the key that ``token`` names; nothing of the token is verified yet.
+        """Return the key that ``token`` names, without verifying the token.
 
         Raises:
             TokenInvalid: its header cannot be read.
-            UnknownKey: it names none of these.
-            KeyExpired: it names one that has ended.
+            UnknownKey: it names none of the ring.
+            KeyExpired: it names one that is no longer valid.
         """
         key = self._keys.get(jwts.key_id(token) or "")
         if key is None:
@@ -139,10 +132,10 @@ class KeyRing:
     def sign(
         self, claims: Mapping[str, object], *, ttl_s: int, asked_at: datetime | None = None
     ) -> SignedToken:
-        """Sign ``claims`` for ``ttl_s`` seconds; ``asked_at``, if not now, is what `issue_time` reads.
+        """Sign ``claims`` for ``ttl_s`` seconds; `issue_time` returns ``asked_at``, by default now.
 
         Raises:
-            Unavailable: no key is valid any more.
+            Unavailable: no key is still valid.
         """
         now = self._clock.now()
         issued_s = int(now.timestamp())
@@ -162,9 +155,9 @@ class KeyRing:
         )
 
     def signing_key(self, *, issued_s: int, expires_s: int) -> tuple[SigningKey, int]:
-        """Choose the first key that outlives the token, else the one that lasts longest.
+        """Return the first key that outlives the token, or else the one that is valid longest.
 
-        The second value is when the token ends, in seconds since 1970.
+        The second value is the token's end, in seconds since 1970.
         """
         lives = [(key, min(expires_s, key.ends_s)) for key in self._keys.values()]
         key, until_s = max(lives, key=lambda life: life[1])  # the first of equals
@@ -174,10 +167,10 @@ class KeyRing:
 
 
 def issue_time(claims: Mapping[str, Any]) -> datetime:
-    """Read when a token was asked for: ``asked_at``, of our own, to the fraction; else ``iat``.
+    """Return the time of the request for a token: the claim ``asked_at``, or else ``iat``.
 
-    ``iat`` is in whole seconds, so that ``exp`` less ``iat`` is the life that was asked for. Raises
-    TypeError or ValueError where it is no NumericDate (RFC 7519, 2).
+    ``asked_at`` is our own and has fractions; ``iat`` is in whole seconds, so that ``exp - iat`` is the
+    requested life. Raises TypeError or ValueError where it is not a NumericDate (RFC 7519, 2).
     """
     value = claims.get("asked_at", claims["iat"])
     if isinstance(value, bool) or not isinstance(value, int | float):

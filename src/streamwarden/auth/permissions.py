@@ -13,7 +13,7 @@ from streamwarden.model import Camera, Grant, TimeRange
 ADMIN_ROLE = "admin"
 
 
-class Action(Enum):
+class CameraAction(Enum):
     """An action on a camera."""
 
     SEE = "see"
@@ -48,17 +48,21 @@ class Decision(StrEnum):
     """May not learn that the camera exists: 404, or 403 on ``connect`` (docs, "Flow")."""
 
 
-GRANTS: Mapping[str, frozenset[Action]] = {
-    "view": frozenset({Action.VIEW}),
-    "recordings": frozenset({Action.RECORDINGS}),
-    "control": frozenset({Action.CONTROL, Action.CONNECT}),
-    "publish": frozenset({Action.PUBLISH, Action.WITHDRAW_LINKS}),
+GRANTS: Mapping[str, frozenset[CameraAction]] = {
+    "view": frozenset({CameraAction.VIEW}),
+    "recordings": frozenset({CameraAction.RECORDINGS}),
+    "control": frozenset({CameraAction.CONTROL, CameraAction.CONNECT}),
+    "publish": frozenset({CameraAction.PUBLISH, CameraAction.WITHDRAW_LINKS}),
 }
 """The actions that each action name of ``camera_grant`` allows; other names allow nothing."""
 
 
-_NEEDS_ACTIVE = frozenset({Action.CONNECT, Action.VIEW, Action.PUBLISH})
+_NEEDS_ACTIVE = frozenset({CameraAction.CONNECT, CameraAction.VIEW, CameraAction.PUBLISH})
+
+
 _FIRST = datetime.min.replace(tzinfo=UTC)
+
+
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -75,7 +79,9 @@ def is_admin(user: User) -> bool:
     return ADMIN_ROLE in user.roles
 
 
-def decide(user: User, camera: Camera, *, granted: Iterable[Grant], action: Action) -> Verdict:
+def decide(
+    user: User, camera: Camera, *, granted: Iterable[Grant], action: CameraAction
+) -> Verdict:
     """Decide whether ``user`` may do ``action`` on ``camera``.
 
     ``granted`` are the user's grants on this camera. The default is to deny.
@@ -87,19 +93,19 @@ def decide(user: User, camera: Camera, *, granted: Iterable[Grant], action: Acti
             decision = _by_grants(grants.keys(), action)
             window = _window(grants.get("recordings"))
         else:
-            decision = Decision.DENIED if action is Action.ADMIN else Decision.ALLOWED
+            decision = Decision.DENIED if action is CameraAction.ADMIN else Decision.ALLOWED
         if decision is not Decision.ALLOWED:
             return Verdict(decision)
     if action in _NEEDS_ACTIVE and camera.status != "active":
         return Verdict(Decision.INACTIVE)
-    return Verdict(Decision.ALLOWED, window if action is Action.RECORDINGS else None)
+    return Verdict(Decision.ALLOWED, window if action is CameraAction.RECORDINGS else None)
 
 
-def _by_grants(names: Iterable[str], action: Action) -> Decision:
+def _by_grants(names: Iterable[str], action: CameraAction) -> Decision:
     actions = {allowed for name in names for allowed in GRANTS[name]}
     if not actions:
         return Decision.HIDDEN
-    allowed = action is Action.SEE or action in actions
+    allowed = action is CameraAction.SEE or action in actions
     return Decision.ALLOWED if allowed else Decision.DENIED
 
 

@@ -1,8 +1,8 @@
-"""Play tokens: what a ``<video>`` or an HLS player shows, since it can send no header.
+"""Play tokens: for a ``<video>`` or an HLS player, which cannot send an Authorization header.
 
-Signed with the stream tokens' keys and an audience of their own, so that neither passes for the
-other. Bound to one camera, to a stretch of time or to what is live, and to the user who asked.
-What the user may do is decided when the token is signed; ``docs/design/0007-play.md`` says why.
+Signed with the stream tokens' keys but another audience, so that neither is accepted as the other. Bound
+to one camera, to a time range or the live stream, and to a user. The permission is checked when the
+token is signed; ``docs/design/0007-play.md`` says why.
 """
 
 from __future__ import annotations
@@ -27,22 +27,16 @@ from streamwarden.clock import Clock
 from streamwarden.model import TimeRange
 
 AUDIENCE = "play"
-
-
 MAX_PLAY_TOKEN_CHARS = 2048
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayClaims:
-    """What a verified token says. ``recorded`` None: no recordings; ``live``: now, as it comes.
+    """The claims of a verified token. ``live``: the live stream; ``recorded`` None: no recordings.
 
-    ``whole``: of recordings only what lies wholly within ``recorded``, as for a grant with a window.
+    ``whole``: only segments that lie entirely in ``recorded``, as for a grant with a time range.
     """
 
     camera_id: UUID
@@ -55,7 +49,7 @@ class PlayClaims:
 
 
 class PlayTokens:
-    """Signs and verifies play tokens; without leeway, as one clock judges both."""
+    """Signs and verifies play tokens. Without leeway: one role signs and verifies, with one clock."""
 
     def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
         self._ring = KeyRing(keys, clock)
@@ -72,9 +66,9 @@ class PlayTokens:
         whole: bool = False,
         asked_at: datetime | None = None,
     ) -> SignedToken:
-        """Sign what ``sub`` may play of ``camera_id`` for ``ttl_s`` seconds.
+        """Sign a token for ``sub`` and ``camera_id`` for ``ttl_s`` seconds.
 
-        ``asked_at`` is a moment before the permission was looked up, as for stream tokens.
+        ``asked_at`` is `DenialList.moment` before the permission was looked up, as for stream tokens.
         """
         claims: dict[str, object] = {
             "aud": AUDIENCE,
@@ -88,10 +82,10 @@ class PlayTokens:
         return self._ring.sign(claims, ttl_s=ttl_s, asked_at=asked_at)
 
     def verify(self, token: str) -> PlayClaims:
-        """Return the claims; what they allow is for the caller to compare with what is asked.
+        """Return the claims; the caller compares them with the request.
 
         Raises:
-            Unauthenticated: the token says nothing that we believe.
+            Unauthenticated: the token is refused.
         """
         if len(token) > MAX_PLAY_TOKEN_CHARS:
             raise _refused()

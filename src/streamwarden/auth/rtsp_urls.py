@@ -1,12 +1,10 @@
-"""RTSP URLs that carry a token: how they are made, judged, and kept out of logs.
+"""RTSP URLs that carry a token: built, checked against allowed hosts, and redacted from logs.
 
-Where FFmpeg may be sent: hosts that are configured, and what their names turn into.
-
-The media server of ``RTSP_INTERNAL_URL`` is allowed by definition, whatever its name resolves to: it
-usually is a private address, and who can change that name's answer already stands where recordings
-come from. A further host that is a name must resolve to public addresses alone, or to addresses that
-``RTSP_ALLOWED_HOSTS`` lists too: a name that turns into loopback, link-local or private space that
-nobody configured would make FFmpeg knock on doors inside.
+The host of ``RTSP_INTERNAL_URL`` is always allowed, also where it resolves to a private address, as it
+usually does: a person who can change that name's address already controls the source of the recordings.
+A further host that is a name must resolve to public addresses only, or to addresses that
+``RTSP_ALLOWED_HOSTS`` lists too; otherwise FFmpeg could be sent to loopback, link-local or private
+addresses that are not configured.
 """
 
 from __future__ import annotations
@@ -21,41 +19,36 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from streamwarden.auth import jwts
 from streamwarden.errors import InvalidInput, Unavailable
+from streamwarden.model import STREAM_PATH
+
+Resolve = Callable[[str], Collection[str]]
+"""Returns the addresses of a name; raises OSError."""
+Address = IPv4Address | IPv6Address
 
 MAX_URL_CHARS = 4096
-
-
-PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
-"""Of a stream at the media server, without its leading slash."""
-
-
-_QUERY = re.compile(r"(token=[A-Za-z0-9._~-]*)?")
-
-
 RTSP_PORTS = {"rtsp": 554, "rtsps": 322}
 """RFC 7826, 4.2."""
-
-
+_USUAL_PORTS: Final = frozenset({554, 322, 8554, 8322})
+"""The ports of RTSP and of MediaMTX: those of a host that is allowed without a port."""
+_QUERY = re.compile(r"(token=[A-Za-z0-9._~-]*)?")
 _URL_CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
-
-
 _HIDDEN = "***"
 
 
 def internal_url(base: str, path: str, token: str) -> str:
-    """Return what FFmpeg reads: ``{base}/{path}?token=...``."""
+    """Return the URL that FFmpeg reads: ``{base}/{path}?token=...``."""
     return _with_token(base, path, token)
 
 
 def publish_url(base: str, path: str, token: str) -> str:
-    """Return what a camera pushes to: ``{base}/{path}?token=...``."""
+    """Return the URL that a camera publishes to: ``{base}/{path}?token=...``."""
     return _with_token(base, path, token)
 
 
 def token_expiry(url: str) -> float | None:
-    """Return when the URL's token claims to expire, in seconds since 1970.
+    """Return the unverified ``exp`` of the URL's token, in seconds since 1970.
 
-    Unverified, so only for asking whether to mint a new one. None where there is no readable token.
+    Only for the decision whether to ask for a new token. None where no token can be read.
     """
     try:
         fields = parse_qsl(urlsplit(url).query, max_num_fields=32)
@@ -66,19 +59,18 @@ def token_expiry(url: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where an RTSP URL leads: a host in lower case, and a port (the scheme's own where it has none)."""
+class RtspTarget:
+    """The host of an RTSP URL in lower case, and its port (the scheme's default where it has none)."""
 
     host: str
     port: int
 
 
-def check_rtsp_url(url: str) -> Target:
-    """Return where ``url`` leads; raise InvalidInput(field="rtsp_url") unless it is one of ours.
+def check_rtsp_url(url: str) -> RtspTarget:
+    """Return the host and port of ``url``; raise InvalidInput(field="rtsp_url") for any other URL.
 
-    Only rtsp and rtsps, no user part, a stream's path, and nothing in the query but one token. The
-    characters are checked before the URL is taken apart: urlsplit drops tabs and line ends, FFmpeg
-    does not.
+    Allowed are rtsp and rtsps, no user part, a stream's path, and at most a token in the query. The
+    characters are checked before the URL is parsed: urlsplit drops tabs and line ends, FFmpeg does not.
     """
     if len(url) > MAX_URL_CHARS:
         raise bad_url(f"has more than {MAX_URL_CHARS} characters")
@@ -95,20 +87,20 @@ def check_rtsp_url(url: str) -> Target:
         raise bad_url("must hold no user or password")
     if not host:
         raise bad_url("names no host")
-    if not PATH.fullmatch(parts.path[1:]) or not _QUERY.fullmatch(parts.query) or "#" in url:
+    if not STREAM_PATH.fullmatch(parts.path[1:]) or not _QUERY.fullmatch(parts.query) or "#" in url:
         raise bad_url("must end with a stream's path and its token")
-    return Target(host, RTSP_PORTS[parts.scheme] if port is None else port)
+    return RtspTarget(host, RTSP_PORTS[parts.scheme] if port is None else port)
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without tokens, passwords in URLs, bearer values and the like."""
+    """Return ``text`` without tokens, passwords, bearer values and similar secrets."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return ``redact`` that also hides these very values, wherever they turn up."""
+    """Return a ``redact`` that also hides these values everywhere."""
     known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
     if not known:
         return redact
@@ -117,13 +109,13 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A JWT, whole or cut short: its header is JSON, so its text starts with the base64url of '{"'.
+    # A JWT, whole or truncated: its header is JSON, so it begins with the base64url of '{"'.
     (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), _HIDDEN),
-    # The password of a URL's user part; up to the last @, as FFmpeg and urllib both read it.
+    # The password in a URL's user part, up to the last @, as FFmpeg and urllib parse it.
     (re.compile(r"(://[^\s/?#:@]*:)[^\s/?#]*(?=@)"), rf"\g<1>{_HIDDEN}"),
-    # A query's token, also of a query that is itself quoted.
+    # A token in a query, also in a percent-encoded one.
     (re.compile(r"(?i)((?:token|jwt)(?:=|%3D))[A-Za-z0-9._~%+/=*-]+"), rf"\g<1>{_HIDDEN}"),
-    # A libpq conninfo's or a query's password.
+    # A password in a libpq connection string or in a query.
     (re.compile(r"""(?i)((?:password|passwd|secret)=)[^\s&#"'<>]+"""), rf"\g<1>{_HIDDEN}"),
     (re.compile(r"""(?i)(\b(?:bearer|basic)\s{1,8})[^\s"',]+"""), rf"\g<1>{_HIDDEN}"),
     (
@@ -138,43 +130,35 @@ def _with_token(base: str, path: str, token: str) -> str:
 
 
 def bad_url(what: str) -> InvalidInput:
-    """Return the refusal; the URL may hold a token, so no part of it is repeated."""
+    """Return the error. The URL may hold a token, so ``what`` repeats no part of it."""
     return InvalidInput(f"rtsp_url {what}", field="rtsp_url")
 
 
-Resolve = Callable[[str], Collection[str]]
-"""Returns a name's addresses; raises OSError."""
-
-
-_USUAL_PORTS: Final = frozenset({554, 322, 8554, 8322})
-"""RTSP's own and MediaMTX's: those of a host that is allowed without a port."""
-
-
-Address = IPv4Address | IPv6Address
-
-
 def resolve(name: str) -> Collection[str]:
-    """Return the addresses that this machine finds for a name."""
+    """Return the addresses to which this machine resolves a name."""
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return {str(each[4][0]).partition("%")[0] for each in found}
 
 
 @dataclass(frozen=True, slots=True)
 class RtspTargets:
-    """``own`` is RTSP_INTERNAL_URL; ``allowed`` are hosts with or without a port, and networks."""
+    """The hosts that FFmpeg may read from.
+
+    ``own`` is RTSP_INTERNAL_URL; ``allowed`` are hosts with or without a port, and networks.
+    """
 
     own: str
     allowed: tuple[str, ...] = ()
     resolve: Resolve = resolve
 
     def check(self, url: str) -> None:
-        """Raise unless FFmpeg may be given ``url``.
+        """Raise unless FFmpeg may read ``url``.
 
-        Between this look at a name and FFmpeg's own its answer may change. What could then be
-        reached is sent an RTSP request for one path with a token for that path, and nothing else.
+        FFmpeg resolves the name again and may get another address. A server there would receive one
+        RTSP request for one path with a token for that path.
 
         Raises:
-            InvalidInput: not there; field ``rtsp_url``.
+            InvalidInput: the host is not allowed; the field is ``rtsp_url``.
             Unavailable: its name cannot be resolved now.
         """
         target = check_rtsp_url(url)
@@ -194,23 +178,23 @@ class RtspTargets:
         else:
             self._check_resolved(target)
 
-    def _names(self, target: Target) -> bool:
-        """Tell whether the host is listed by this very name (or address), and the port with it."""
+    def _names(self, target: RtspTarget) -> bool:
+        """Return whether the list has exactly this name or address, with this port."""
         return any(
             host == target.host
             and (target.port in _USUAL_PORTS if port is None else port == target.port)
             for host, port in map(split_host, self.allowed)
         )
 
-    def _lists(self, target: Target, addresses: Iterable[Address]) -> bool:
-        """Tell whether every address is listed, alone or in a network, for a usual port."""
+    def _lists(self, target: RtspTarget, addresses: Iterable[Address]) -> bool:
+        """Return whether the list has every address, alone or in a network, for a usual port."""
         if self._names(target):
             return True
         networks = [ip_network(each) for each in self.allowed if "/" in each]
         inside = all(any(each in network for network in networks) for each in addresses)
         return inside and target.port in _USUAL_PORTS
 
-    def _check_resolved(self, target: Target) -> None:
+    def _check_resolved(self, target: RtspTarget) -> None:
         try:
             found = [address_of(each) for each in self.resolve(target.host)]
         except (OSError, UnicodeError):
@@ -242,7 +226,7 @@ def split_host(entry: str) -> tuple[str, int | None]:
 
 
 def address_of(text: str) -> Address | None:
-    """Return the address that ``text`` is, an IPv4 one where it is mapped; None for a name."""
+    """Return ``text`` as an address, IPv4 where it is an IPv4-mapped one; None for a name."""
     try:
         found = ip_address(text)
     except ValueError:

@@ -1,13 +1,11 @@
-"""Stream tokens: one path, one action, one use, a short life.
+"""Stream tokens, which MediaMTX's hook accepts: for one path, one action and one use.
 
-What MediaMTX's hook believes. Signed by the API with keys of their own, never with the users'
-secret.
-``docs/design/0005-token-life.md`` tells how long each lives and what ends it.
+The API signs them with keys of their own, not with the users' secret.
+``docs/design/0005-token-life.md`` says how long each use lives and what ends it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,44 +21,25 @@ from streamwarden.auth.keys import (
     SigningKey,
     UnknownKey,
     issue_time,
-    parse_keys,
 )
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput
-
-__all__ = [
-    "AUDIENCE",
-    "MAX_LIFE_S",
-    "Refusal",
-    "SigningKey",
-    "StreamAction",
-    "StreamClaims",
-    "StreamTokenRefused",
-    "StreamTokens",
-    "StreamUse",
-    "parse_keys",
-]
-
+from streamwarden.model import STREAM_PATH
 
 AUDIENCE = "rtsp"
-
-
-PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
-
-
 MAX_STREAM_TOKEN_CHARS = 2048
-"""Ours have about 500; the rest is room for a user's longest id."""
+"""A usual token has about 500; the rest is for the longest user's id."""
 
 
 class StreamAction(StrEnum):
-    """What MediaMTX is asked to allow."""
+    """The action at the media server."""
 
     READ = "read"
     PUBLISH = "publish"
 
 
 class StreamUse(StrEnum):
-    """What a token was signed for; each has its own life (contracts, "Stream tokens")."""
+    """The use of a token, which decides about its life."""
 
     RECORD = "record"
     VIEW = "view"
@@ -68,7 +47,7 @@ class StreamUse(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a stream token was refused: a closed set, used as a metric's label."""
+    """The reason of a refusal: a closed set, used as a metric's label."""
 
     MALFORMED = "malformed"
     UNKNOWN_KEY = "unknown_key"
@@ -83,7 +62,7 @@ class Refusal(StrEnum):
 
 
 class StreamTokenRefused(Exception):
-    """The token does not allow what it is shown for; ``reason`` is all there is to say."""
+    """The token does not allow the action, for ``reason``."""
 
     def __init__(self, reason: Refusal) -> None:
         super().__init__(reason.value)
@@ -92,7 +71,7 @@ class StreamTokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamClaims:
-    """What a verified token says."""
+    """The claims of a verified token."""
 
     use: StreamUse
     action: StreamAction
@@ -109,7 +88,7 @@ MAX_LIFE_S: Mapping[StreamUse, int] = {
     StreamUse.VIEW: 366 * 86_400,
     StreamUse.PUBLISH: 366 * 86_400,
 }
-"""The longest life of each, and so for how long a revocation is remembered."""
+"""The longest life of each use, and so of a denial."""
 
 
 _ACTION_OF_USE: Mapping[StreamUse, StreamAction] = {
@@ -120,10 +99,10 @@ _ACTION_OF_USE: Mapping[StreamUse, StreamAction] = {
 
 
 class StreamTokens:
-    """Signs and verifies stream tokens with a ring of keys; the first usable key signs.
+    """Signs and verifies stream tokens with a key ring.
 
-    There is no leeway: the same role signs and verifies, so one clock judges both, and a life of
-    30 s should mean 30 s. Raises ConfigError where no key is usable at the start.
+    Without leeway: the same role signs and verifies, with one clock. Raises ConfigError where no key is
+    valid at the start.
     """
 
     def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
@@ -131,36 +110,36 @@ class StreamTokens:
         self._clock = clock
 
     def key_expiries(self) -> dict[str, datetime | None]:
-        """Return when each key ends by its ``kid``; None means never."""
+        """Return the end of each key by its ``kid``; None: never."""
         return self._ring.expiries()
 
     def sign_record(
         self, camera_id: UUID, path: str, *, ttl_s: int, asked_at: datetime | None = None
     ) -> SignedToken:
-        """Sign what the camera's recorder reads with; ``asked_at`` as for `sign_view`."""
+        """Sign the read token of a camera's recorder; ``asked_at`` as for `sign_view`."""
         return self._sign(StreamUse.RECORD, f"recorder:{camera_id}", path, ttl_s, asked_at)
 
     def sign_view(
         self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
     ) -> SignedToken:
-        """Sign what a user's preview reads with.
+        """Sign the read token of a user's preview.
 
-        ``asked_at`` is a moment before the permission was looked up, on the clock of denials: a
-        withdrawal in between then covers this token (``docs/design/0009-revocation.md``).
+        ``asked_at`` is `DenialList.moment` before the permission was looked up, so that a withdrawal in
+        between denies this token too (``docs/design/0009-revocation.md``).
         """
         return self._sign(StreamUse.VIEW, user, path, ttl_s, asked_at)
 
     def sign_publish(
         self, user: str, path: str, *, ttl_s: int, asked_at: datetime | None = None
     ) -> SignedToken:
-        """Sign what a camera publishes with, in the name of the user who asked for it."""
+        """Sign a camera's publish token, in the name of the user who asked for it."""
         return self._sign(StreamUse.PUBLISH, user, path, ttl_s, asked_at)
 
     def verify(self, token: str, *, path: str, action: StreamAction) -> StreamClaims:
         """Return the claims if the token allows ``action`` on exactly ``path``.
 
-        Works offline and may be called again with the same token: one RTSP read asks at DESCRIBE
-        and at SETUP. Raises StreamTokenRefused.
+        Offline, and repeatable with the same token: one RTSP read calls the hook at DESCRIBE and at
+        SETUP. Raises StreamTokenRefused.
         """
         read = self._decode(token, now_s=self._clock.now().timestamp())
         if read.path != path:
@@ -170,9 +149,9 @@ class StreamTokens:
         return read
 
     def recall(self, token: str) -> StreamClaims | None:
-        """Return what a token of ours says, expired or not; None for any other.
+        """Return the claims of a token that our keys signed, expired or not; None for any other.
 
-        Allows nothing: it tells whose session it is that was opened with the token.
+        Only to identify the user of a session that was opened with the token, not to allow anything.
         """
         try:
             return self._decode(token, now_s=0.0)
@@ -202,7 +181,7 @@ class StreamTokens:
     def _sign(
         self, use: StreamUse, sub: str, path: str, ttl_s: int, asked_at: datetime | None = None
     ) -> SignedToken:
-        if not PATH.fullmatch(path):
+        if not STREAM_PATH.fullmatch(path):
             raise InvalidInput("the path has characters that a path may not have", field="path")
         if not jwts.is_subject(sub):
             raise InvalidInput("the user's id is empty, too long or not printable", field="sub")
@@ -226,7 +205,9 @@ def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:
         issued_at = issue_time(claims)
     except (KeyError, ValueError, TypeError):
         raise StreamTokenRefused(Refusal.BAD_CLAIMS) from None
-    if _ACTION_OF_USE[use] is not action or not (isinstance(path, str) and PATH.fullmatch(path)):
+    if _ACTION_OF_USE[use] is not action or not (
+        isinstance(path, str) and STREAM_PATH.fullmatch(path)
+    ):
         raise StreamTokenRefused(Refusal.BAD_CLAIMS)
     expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
     return StreamClaims(

@@ -1,13 +1,8 @@
-"""Who calls: users' bearer tokens, signed with a shared secret or with a provider's published keys.
+"""Users' bearer tokens, verified with a shared secret or with an identity provider's public keys.
 
-The identity provider's keys, kept at hand: fetched by a thread of its own, never by a request.
-
-PyJWT's own client is not used: it fetches within the request, without a bound on the answer's size or
-on how often an unknown ``kid`` makes it ask, and forgets its keys when they are five minutes old,
-whether the provider can be reached or not.
-
-
-Fetches an identity provider's keys: one GET, bounded in time and size, nothing followed.
+A thread fetches the provider's keys, not the requests. PyJWT's own client is not used: it fetches
+within the request, limits neither the size of the response nor how often an unknown ``kid`` causes a
+fetch, and drops its keys after five minutes even when the provider cannot be reached.
 """
 
 from __future__ import annotations
@@ -16,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 import urllib3
@@ -24,49 +19,146 @@ from urllib3.exceptions import HTTPError
 
 from streamwarden.auth import jwts
 from streamwarden.auth.jwts import JwksInvalid, PublicKey, parse_jwks
+from streamwarden.auth.keys import UnknownKey
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, StreamwardenError, Unavailable
 
 _LOG = structlog.get_logger(__name__)
 
-
+LEEWAY_S = 5.0
+"""The identity provider's clock may differ; both are assumed to follow NTP."""
+DEFAULT_TTL_S = 86_400
+MAX_ROLES = 256
 REFRESH_S: Final = 300.0
-"""How often the keys are fetched anew: a key that the provider withdraws counts that long."""
-
-
+"""The interval between fetches: a key that the provider withdraws is accepted for this long."""
 RETRY_FIRST_S: Final = 5.0
-
-
 RETRY_MOST_S: Final = 60.0
-
-
 ASK_AGAIN_S: Final = 10.0
-"""An unknown ``kid`` makes us ask the provider at most so often: anyone can make one up."""
-
-
+"""The shortest interval between fetches for an unknown ``kid``: any caller can invent one."""
 WAIT_S: Final = 1.0
 """How long a request waits for a key that is being fetched."""
-
-
 MAX_WAITING: Final = 4
-"""So many requests wait at once; the others are told to come again. They share the API's threads."""
+"""Requests that wait at once; others get 503. They occupy threads of the API."""
+MAX_BYTES: Final = 256 * 1024
+"""The largest accepted JWK Set; real ones have a few thousand bytes."""
+_CONNECT_S, _READ_S, _WHOLE_S = 2.0, 3.0, 10.0
+_CHUNK_BYTES: Final = 16 * 1024
+_OK: Final = 200
+_DETAIL: Mapping[jwts.TokenFault, str] = {
+    jwts.TokenFault.MALFORMED: "the bearer token is not a JWT",
+    jwts.TokenFault.BAD_SIGNATURE: "the bearer token is not signed by a key that is trusted here",
+    jwts.TokenFault.WRONG_AUDIENCE: "the bearer token is for another audience",
+    jwts.TokenFault.BAD_CLAIMS: "the bearer token lacks a usable exp, aud or sub",
+    jwts.TokenFault.EXPIRED: "the bearer token has expired",
+    jwts.TokenFault.NOT_YET_VALID: "the bearer token is not yet valid",
+}
 
 
-class UnknownKey(Exception):
-    """The provider has published no such key."""
+class Unauthenticated(StreamwardenError):
+    """The request has no valid token."""
+
+    code = "unauthenticated"
+    status = 401
 
 
 class IdentityProviderUnavailable(Unavailable):
-    """The provider's keys cannot be had, and those that we had are too old."""
+    """The provider's keys cannot be fetched, and the last ones are too old."""
 
     code = "identity_provider_unavailable"
 
 
-class ProviderKeys:
-    """The keys of one provider. Any thread may ask; `start` and `stop` are the owner's.
+@dataclass(frozen=True, slots=True)
+class User:
+    """The caller; ``sub`` is the id that the identity provider gave them."""
 
-    ``fetch`` returns the document and raises Unavailable; it is bounded in time and size by itself.
-    Keys older than ``max_age_s`` are believed no longer: so long an outage is survived.
+    sub: str
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The claims that a user's token must have. ``issuer`` None: any.
+
+    ``roles_claim`` is a claim's name or a dotted path into nested claims (``realm_access.roles``).
+    """
+
+    audience: str
+    roles_claim: str
+    issuer: str | None = None
+
+
+class ProviderTokens:
+    """Verifies users' tokens with the public keys of an identity provider."""
+
+    def __init__(self, keys: ProviderKeys, expected: Expected, clock: Clock) -> None:
+        self._keys = keys
+        self._expected = expected
+        self._clock = clock
+
+    def verify(self, token: str) -> User:
+        """Return the user.
+
+        Raises:
+            Unauthenticated: the token is refused; the message repeats nothing of it.
+            Unavailable: the provider's keys cannot be fetched.
+        """
+        try:
+            kid = jwts.key_id(token)
+            if kid is None:
+                raise Unauthenticated("the bearer token names no key")
+            key = self._keys.find(kid)
+        except jwts.TokenInvalid as refused:
+            raise Unauthenticated(_DETAIL[refused.fault]) from None
+        except UnknownKey:
+            raise Unauthenticated(_DETAIL[jwts.TokenFault.BAD_SIGNATURE]) from None
+        return _verified(token, key, self._expected, self._clock)
+
+
+class UserTokens:
+    """Verifies users' tokens with a shared secret, and signs them for the CLI and the demo.
+
+    ``roles_claim`` and ``issuer`` as in `Expected`. Raises ConfigError for an unfit secret.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        *,
+        audience: str,
+        roles_claim: str,
+        clock: Clock,
+        issuer: str | None = None,
+    ) -> None:
+        self._key = jwts.check_secret(secret, what="USER_JWT_SECRET")
+        self._expected = Expected(audience=audience, roles_claim=roles_claim, issuer=issuer)
+        self._clock = clock
+
+    def verify(self, token: str) -> User:
+        """Return the user; raise Unauthenticated, which repeats nothing of the token."""
+        return _verified(token, self._key, self._expected, self._clock)
+
+    def sign(self, sub: str, *, roles: Iterable[str] = (), ttl_s: int = DEFAULT_TTL_S) -> str:
+        """Return a token for ``sub`` that lives ``ttl_s`` seconds; raise InvalidInput if unfit."""
+        if not jwts.is_subject(sub):
+            raise InvalidInput(
+                f"a user's id has 1 to {jwts.MAX_SUBJECT_CHARS} printable characters", field="sub"
+            )
+        if ttl_s < 1:
+            raise InvalidInput("a token lives at least 1 second", field="ttl")
+        issued_s = int(self._clock.now().timestamp())
+        expected = self._expected
+        claims: dict[str, object] = {"aud": expected.audience, "sub": sub, "iat": issued_s}
+        claims["exp"] = issued_s + ttl_s
+        if expected.issuer is not None:
+            claims["iss"] = expected.issuer
+        return jwts.encode(_put(claims, expected.roles_claim, sorted(roles)), self._key)
+
+
+class ProviderKeys:
+    """The keys of one provider, kept fresh by a thread. `find` and `check` are thread-safe.
+
+    ``fetch`` returns the JWK Set in bounded time and size, or raises Unavailable. Keys older than
+    ``max_age_s`` are not used, so this is the longest outage of the provider without effect.
     """
 
     def __init__(
@@ -93,12 +185,12 @@ class ProviderKeys:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to fetch; returns at once, the provider may come later."""
+        """Start the thread; returns at once, also while the provider is down."""
         self._thread = threading.Thread(target=self._run, name="identity-provider", daemon=True)
         self._thread.start()
 
     def stop(self, deadline_s: float = 1.0) -> None:
-        """End the thread; one that is still fetching is left to its own timeouts."""
+        """Stop the thread; a fetch that is under way is left to its timeouts."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -106,33 +198,33 @@ class ProviderKeys:
             self._thread.join(deadline_s)
 
     def find(self, kid: str) -> PublicKey:
-        """Return the key; a request waits at most `WAIT_S`, and only for one that may be new.
+        """Return the key; waits at most `WAIT_S`, and only where a fetch may bring the key.
 
         Raises:
             UnknownKey: the provider has no such key.
-            IdentityProviderUnavailable: nobody can tell now.
+            IdentityProviderUnavailable: the current keys are not known.
         """
         with self._changed:
-            if (key := self._believed().get(kid)) is not None:
+            if (key := self._valid_keys().get(kid)) is not None:
                 return key
             self._wanted = True
             self._changed.notify_all()
-            news = self._await_news() if self._may_ask() else True
-            if (key := self._believed().get(kid)) is not None:
+            fetched = self._await_fetch() if self._may_ask() else True
+            if (key := self._valid_keys().get(kid)) is not None:
                 return key
-            if self._believed() and news and not self._failures:
+            if self._valid_keys() and fetched and not self._failures:
                 raise UnknownKey
             raise IdentityProviderUnavailable("the identity provider's keys cannot be had")
 
     def check(self) -> None:
-        """Raise IdentityProviderUnavailable unless there are keys that are believed."""
+        """Raise IdentityProviderUnavailable unless there are valid keys."""
         with self._changed:
-            if not self._believed():
+            if not self._valid_keys():
                 raise IdentityProviderUnavailable("the identity provider's keys cannot be had")
 
-    # With the lock held
+    # The lock is held in these
 
-    def _believed(self) -> Mapping[str, PublicKey]:
+    def _valid_keys(self) -> Mapping[str, PublicKey]:
         return {} if self._too_old() else self._keys
 
     def _too_old(self) -> bool:
@@ -145,8 +237,8 @@ class ProviderKeys:
             return True
         return self._clock.monotonic() - tried_s >= ASK_AGAIN_S
 
-    def _await_news(self) -> bool:
-        """Wait for the fetch that is under way or begins now; False if it does not end in time."""
+    def _await_fetch(self) -> bool:
+        """Wait for the fetch that is under way or about to start; False if it does not end in time."""
         if self._waiting >= MAX_WAITING:
             raise IdentityProviderUnavailable(
                 "the identity provider's keys are being fetched", retry_after_s=1
@@ -180,14 +272,14 @@ class ProviderKeys:
             except (Unavailable, JwksInvalid) as error:
                 _LOG.warning("identity_provider_keys_not_fetched", error=str(error))
                 self._note(None)
-            except Exception:  # noqa: BLE001 - an edge: every sign-in depends on this thread
+            except Exception:  # noqa: BLE001 - a thread's edge: every sign-in depends on it
                 _LOG.exception("identity_provider_keys_not_fetched")
                 self._note(None)
             else:
                 self._note(keys)
 
     def _await_due(self) -> bool:
-        """Wait until it is time to fetch; False when there will be no next time."""
+        """Wait until the next fetch is due; False when stopping."""
         with self._changed:
             while not self._stopping and (due_in_s := self._due_in_s()) > 0:
                 self._changed.wait(due_in_s)
@@ -209,125 +301,57 @@ class ProviderKeys:
             self._changed.notify_all()
 
 
-LEEWAY_S = 5.0
-"""The identity provider has its own clock; both are taken to follow NTP."""
+class JwksClient:
+    """Fetches a JWK Set from one URL, without redirects and without the environment's proxy."""
 
+    def __init__(self, url: str, *, whole_s: float = _WHOLE_S) -> None:
+        self._url = url
+        self._whole_s = whole_s
+        self._pool = urllib3.PoolManager(
+            num_pools=1, maxsize=1, timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S)
+        )
 
-DEFAULT_TTL_S = 86_400
-
-
-MAX_ROLES = 256
-
-
-class Unauthenticated(StreamwardenError):
-    """The caller has shown no token that we believe."""
-
-    code = "unauthenticated"
-    status = 401
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who calls; ``sub`` is whatever the identity provider calls them."""
-
-    sub: str
-    roles: frozenset[str] = frozenset()
-
-
-class KeySource(Protocol):
-    """Knows a provider's keys."""
-
-    def find(self, kid: str) -> PublicKey:
-        """Return the key; raise UnknownKey, or Unavailable where nobody can tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a user's token must say. ``issuer`` None: any, for only one holds the key.
-
-    ``roles_claim`` is a claim's name or a dotted path into nested claims (``realm_access.roles``).
-    """
-
-    audience: str
-    roles_claim: str
-    issuer: str | None = None
-
-
-class ProviderTokens:
-    """Verifies users' tokens with the keys that an identity provider publishes."""
-
-    def __init__(self, keys: KeySource, expected: Expected, clock: Clock) -> None:
-        self._keys = keys
-        self._expected = expected
-        self._clock = clock
-
-    def verify(self, token: str) -> User:
-        """Return who the token speaks for.
+    def fetch(self) -> bytes:
+        """Return the document, unparsed.
 
         Raises:
-            Unauthenticated: it repeats nothing of the token.
-            Unavailable: the provider's keys cannot be had.
+            Unavailable: no response within the limits of time and size.
         """
+        ends_s = time.monotonic() + self._whole_s
         try:
-            kid = jwts.key_id(token)
-            if kid is None:
-                raise Unauthenticated("the bearer token names no key")
-            key = self._keys.find(kid)
-        except jwts.TokenInvalid as refused:
-            raise Unauthenticated(_DETAIL[refused.fault]) from None
-        except UnknownKey:
-            raise Unauthenticated(_DETAIL[jwts.TokenFault.BAD_SIGNATURE]) from None
-        return _verified(token, key, self._expected, self._clock)
-
-
-class UserTokens:
-    """Verifies users' tokens, and signs them for the operators' tool and the demo.
-
-    ``roles_claim`` and ``issuer`` as in `Expected`. Raises ConfigError for an unfit secret.
-    """
-
-    def __init__(
-        self,
-        secret: str,
-        *,
-        audience: str,
-        roles_claim: str,
-        clock: Clock,
-        issuer: str | None = None,
-    ) -> None:
-        self._key = jwts.check_secret(secret, what="USER_JWT_SECRET")
-        self._expected = Expected(audience=audience, roles_claim=roles_claim, issuer=issuer)
-        self._clock = clock
-
-    def verify(self, token: str) -> User:
-        """Return who the token speaks for; raise Unauthenticated, which repeats nothing of it."""
-        return _verified(token, self._key, self._expected, self._clock)
-
-    def sign(self, sub: str, *, roles: Iterable[str] = (), ttl_s: int = DEFAULT_TTL_S) -> str:
-        """Return a token for ``sub`` that lives ``ttl_s`` seconds; raise InvalidInput if unfit."""
-        if not jwts.is_subject(sub):
-            raise InvalidInput(
-                f"a user's id has 1 to {jwts.MAX_SUBJECT_CHARS} printable characters", field="sub"
+            response = self._pool.request(
+                "GET",
+                self._url,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
             )
-        if ttl_s < 1:
-            raise InvalidInput("a token lives at least 1 second", field="ttl")
-        issued_s = int(self._clock.now().timestamp())
-        expected = self._expected
-        claims: dict[str, object] = {"aud": expected.audience, "sub": sub, "iat": issued_s}
-        claims["exp"] = issued_s + ttl_s
-        if expected.issuer is not None:
-            claims["iss"] = expected.issuer
-        return jwts.encode(_put(claims, expected.roles_claim, sorted(roles)), self._key)
+            try:
+                return _read(response, ends_s)
+            finally:
+                response.close()
+        except (HTTPError, OSError) as error:
+            # The type only: the text may quote the response.
+            raise Unavailable(f"no answer: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
 
 
-_DETAIL: Mapping[jwts.TokenFault, str] = {
-    jwts.TokenFault.MALFORMED: "the bearer token is not a JWT",
-    jwts.TokenFault.BAD_SIGNATURE: "the bearer token is not signed by a key that is trusted here",
-    jwts.TokenFault.WRONG_AUDIENCE: "the bearer token is for another audience",
-    jwts.TokenFault.BAD_CLAIMS: "the bearer token lacks a usable exp, aud or sub",
-    jwts.TokenFault.EXPIRED: "the bearer token has expired",
-    jwts.TokenFault.NOT_YET_VALID: "the bearer token is not yet valid",
-}
+def _read(response: urllib3.BaseHTTPResponse, ends_s: float) -> bytes:
+    if response.status != _OK:
+        raise Unavailable(f"it answers with status {response.status}")
+    found = bytearray()
+    while chunk := response.read1(_CHUNK_BYTES):
+        found += chunk
+        if len(found) > MAX_BYTES:
+            raise Unavailable(f"it answers with more than {MAX_BYTES} bytes")
+        if time.monotonic() > ends_s:
+            raise Unavailable("it does not come to an end")
+    return bytes(found)
 
 
 def _verified(token: str, key: bytes | PublicKey, expected: Expected, clock: Clock) -> User:
@@ -342,7 +366,7 @@ def _verified(token: str, key: bytes | PublicKey, expected: Expected, clock: Clo
 
 
 def _roles(claims: Mapping[str, object], name: str) -> frozenset[str]:
-    """Read the roles; what is not a text or a list of texts gives none, for deny is the default."""
+    """Return the roles: a text or a list of texts; anything else gives no role."""
     found = claims[name] if name in claims else _dig(claims, name.split("."))
     if isinstance(found, str):
         return frozenset({found})
@@ -365,69 +389,3 @@ def _put(claims: dict[str, object], name: str, roles: list[str]) -> dict[str, ob
     for part in reversed(rest):
         value = {part: value}
     return {first: value, **claims}
-
-
-MAX_BYTES: Final = 256 * 1024
-"""Of a JWK Set; real ones have a few thousand."""
-
-
-_CONNECT_S, _READ_S, _WHOLE_S = 2.0, 3.0, 10.0
-
-
-_CHUNK_BYTES: Final = 16 * 1024
-
-
-_OK: Final = 200
-
-
-class JwksClient:
-    """Asks one URL. No redirect is followed and no proxy of the environment used."""
-
-    def __init__(self, url: str, *, whole_s: float = _WHOLE_S) -> None:
-        self._url = url
-        self._whole_s = whole_s
-        self._pool = urllib3.PoolManager(
-            num_pools=1, maxsize=1, timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S)
-        )
-
-    def fetch(self) -> bytes:
-        """Return the document, whatever it holds.
-
-        Raises:
-            Unavailable: it cannot be had, in time and in size.
-        """
-        ends_s = time.monotonic() + self._whole_s
-        try:
-            response = self._pool.request(
-                "GET",
-                self._url,
-                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            try:
-                return _read(response, ends_s)
-            finally:
-                response.close()
-        except (HTTPError, OSError) as error:
-            # Its name only: the text may quote what the other side sent.
-            raise Unavailable(f"no answer: {type(error).__name__}") from error
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._pool.clear()
-
-
-def _read(response: urllib3.BaseHTTPResponse, ends_s: float) -> bytes:
-    if response.status != _OK:
-        raise Unavailable(f"it answers with status {response.status}")
-    found = bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
-        found += chunk
-        if len(found) > MAX_BYTES:
-            raise Unavailable(f"it answers with more than {MAX_BYTES} bytes")
-        if time.monotonic() > ends_s:
-            raise Unavailable("it does not come to an end")
-    return bytes(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from streamwarden.cli.environment import OPERATOR, open_database, settings_of, w
 from streamwarden.cli.output import print_json, print_line, print_rows, print_table
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import InvalidInput, NotFound
+from streamwarden.model import STREAM_PATH
 from streamwarden.paths import encode_owner
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from streamwarden.model import Camera
     from streamwarden.storage.pool import Database
 
-CAMERA_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
 MAX_NAME_CHARS, MAX_OWNER_CHARS = 200, 255
 MAX_PASSWORD_FILE_BYTES = 4096
 PAGE_ITEMS = 500
@@ -218,7 +217,7 @@ def check_camera(*, name: str | None, owner: str | None, path: str | None) -> No
 
 def check_path(path: str) -> None:
     """Raise InvalidInput if ``path`` is not a camera's path on the media server."""
-    if not CAMERA_PATH.fullmatch(path):
+    if not STREAM_PATH.fullmatch(path):
         raise InvalidInput(
             "path must be one to four parts of letters, digits, - and _, joined by /", field="path"
         )

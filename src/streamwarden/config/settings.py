@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     """Where cameras may be pulled from: networks, addresses and names. Private ones where it is not
     set; the program's own hosts and special addresses only where they are listed by themselves."""
     source_secret_keys: Annotated[SecretStr, BeforeValidator(values.encryption_keys)] | None = None
-    """Keys that seal cameras' credentials: the first seals, each opens. None: none are kept."""
+    """Keys that encrypt cameras' credentials: the first encrypts, each decrypts. None: none are kept."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC listener as browsers reach it; None: no live preview."""
     mediamtx_api_url: HttpUrl | None = None

@@ -10,14 +10,22 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from streamwarden.errors import Conflict, InvalidInput
-from streamwarden.mediamtx.credentials import CredentialCipher, Credentials, check_credentials
+from streamwarden.mediamtx.credentials import CameraCredentials, CredentialCipher, check_credentials
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl, parse_source
 from streamwarden.model import Source
 
 URL: Final = "source_url"
+
+
 USERNAME: Final = "source_username"
+
+
 PASSWORD: Final = "source_password"  # noqa: S105 - a field's name
+
+
 FIELDS: Final = (URL, USERNAME, PASSWORD)
+
+
 RESERVED_PATHS: Final = frozenset({"all", "all_others"})
 """Names with a meaning of their own in MediaMTX 1.20.1: all paths."""
 
@@ -57,7 +65,7 @@ class SourceChange:
     source: Source | None
 
 
-class _Kept(Enum):
+class _Keep(Enum):
     KEPT = "kept"
 
 
@@ -120,11 +128,11 @@ class SourcePlanner:
         camera_id: UUID,
         url: SourceUrl,
         before: Source | None,
-        chosen: Credentials | _Kept | None,
+        chosen: CameraCredentials | _Keep | None,
     ) -> bytes | None:
         if chosen is None:
             return None
-        if isinstance(chosen, _Kept):
+        if isinstance(chosen, _Keep):
             # Kept credentials are sent to no other host: see docs/design/0011.
             same = before is not None and parse_source(before.url)[0].origin == url.origin
             return before.encrypted if before is not None and same else None
@@ -155,8 +163,8 @@ def audit_detail(given: Mapping[str, str | None], source_url: str | None) -> dic
 
 
 def _credentials(
-    given: Mapping[str, str | None], inside: Credentials | None
-) -> Credentials | _Kept | None:
+    given: Mapping[str, str | None], inside: CameraCredentials | None
+) -> CameraCredentials | _Keep | None:
     """Return the credentials from their own fields or from the URL; raise InvalidInput for both."""
     if inside is not None and (USERNAME in given or PASSWORD in given):
         raise InvalidInput(
@@ -165,7 +173,7 @@ def _credentials(
     if inside is not None:
         return inside
     if USERNAME not in given and PASSWORD not in given:
-        return _Kept.KEPT
+        return _Keep.KEPT
     username, password = given.get(USERNAME), given.get(PASSWORD)
     if username is None and password is None and {USERNAME, PASSWORD} <= given.keys():
         return None
@@ -175,7 +183,7 @@ def _credentials(
             "source_username and source_password go together: give both, or null for both",
             field=missing,
         )
-    return Credentials(username, password)
+    return CameraCredentials(username, password)
 
 
 def _refuse_credentials(given: Mapping[str, str | None]) -> None:

@@ -21,21 +21,29 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from streamwarden.errors import ConfigError, InvalidInput, StreamwardenError
 
 MAX_USERNAME_CHARS: Final = 128
+
+
 MAX_PASSWORD_CHARS: Final = 256
+
+
 HOW_TO_MAKE: Final = "openssl rand -hex 32"
+
+
 _KEY = re.compile(r"[0-9A-Fa-f]{64}")
+
+
 _MAX_KEYS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class CameraCredentials:
     """The user name and password that a camera asks for."""
 
     username: str
     password: str = field(repr=False)
 
 
-def check_credentials(credentials: Credentials) -> None:
+def check_credentials(credentials: CameraCredentials) -> None:
     """Raise InvalidInput unless MediaMTX can send these to a camera.
 
     MediaMTX 1.20.1 takes a name and a password or neither; a colon ends the name (RFC 7617, 2).
@@ -71,7 +79,7 @@ class CredentialCipher:
         """Return a text without the keys."""
         return "CredentialCipher()"
 
-    def encrypt(self, camera_id: UUID, credentials: Credentials) -> bytes:
+    def encrypt(self, camera_id: UUID, credentials: CameraCredentials) -> bytes:
         """Return the credentials encrypted for this camera."""
         plain = {
             "camera": str(camera_id),
@@ -80,7 +88,7 @@ class CredentialCipher:
         }
         return self._fernet.encrypt(json.dumps(plain).encode())
 
-    def decrypt(self, camera_id: UUID, encrypted: bytes) -> Credentials:
+    def decrypt(self, camera_id: UUID, encrypted: bytes) -> CameraCredentials:
         """Return the credentials that were encrypted for this camera.
 
         Raises:
@@ -95,7 +103,7 @@ class CredentialCipher:
             ) from None
         if camera != str(camera_id):
             raise CredentialsUnreadable("they were encrypted for another camera")
-        return Credentials(username, password)
+        return CameraCredentials(username, password)
 
     def rotate(self, camera_id: UUID, encrypted: bytes) -> bytes | None:
         """Return the credentials encrypted with the first key, None where they already are.

@@ -21,7 +21,11 @@ from streamwarden.errors import InvalidInput, Unavailable
 from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.camera_source import RESERVED_PATHS
 from streamwarden.mediamtx.control_api import MediaMtxClient, PathRefused
-from streamwarden.mediamtx.credentials import CredentialCipher, Credentials, CredentialsUnreadable
+from streamwarden.mediamtx.credentials import (
+    CameraCredentials,
+    CredentialCipher,
+    CredentialsUnreadable,
+)
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUnresolved, parse_source
 from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import CameraSource
@@ -164,7 +168,7 @@ def desired_path(
     return DesiredPath(sources=tuple(dict.fromkeys(found)))
 
 
-def _credentials(row: CameraSource, cipher: CredentialCipher | None) -> Credentials | None:
+def _credentials(row: CameraSource, cipher: CredentialCipher | None) -> CameraCredentials | None:
     if row.encrypted is None:
         return None
     if cipher is None:

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from streamwarden.auth.rtsp_urls import RTSP_PORTS, Address, Resolve, address_of, resolve
 from streamwarden.errors import InvalidInput
-from streamwarden.mediamtx.credentials import Credentials
+from streamwarden.mediamtx.credentials import CameraCredentials
 
 _Network = IPv4Network | IPv6Network
 
@@ -95,7 +95,7 @@ class SourceUrl:
         """Return the URL with an IP address in place of the name, without credentials."""
         return f"{self.scheme}://{self._authority(address)}{self.rest}"
 
-    def for_media_server(self, address: str, credentials: Credentials | None) -> str:
+    def for_media_server(self, address: str, credentials: CameraCredentials | None) -> str:
         """Return the URL that MediaMTX pulls: with ``address``, or with the name where TLS needs it."""
         host = self.host if self.scheme == "rtsps" else address
         userinfo = ""
@@ -181,7 +181,7 @@ class SourceTargets:
                 continue  # a name
 
 
-def parse_source(text: str) -> tuple[SourceUrl, Credentials | None]:
+def parse_source(text: str) -> tuple[SourceUrl, CameraCredentials | None]:
     """Return the URL, and the credentials in it.
 
     Raises:
@@ -261,12 +261,12 @@ def _rest(parts: SplitResult) -> str:
     return rest
 
 
-def _credentials_of_userinfo(userinfo: str) -> Credentials | None:
+def _credentials_of_userinfo(userinfo: str) -> CameraCredentials | None:
     if not userinfo:
         return None
     name, _, password = userinfo.partition(":")
     try:
-        found = Credentials(*(unquote_to_bytes(part).decode() for part in (name, password)))
+        found = CameraCredentials(*(unquote_to_bytes(part).decode() for part in (name, password)))
     except UnicodeDecodeError:
         raise bad_source("holds a user name or password that is not UTF-8") from None
     return found

@@ -82,7 +82,7 @@ def test_a_removed_camera_takes_its_source_along(storage: Storage) -> None:
     assert storage.sources.all() == []
 
 
-def test_credentials_are_sealed_anew_unless_they_have_changed(storage: Storage) -> None:
+def test_credentials_are_encrypted_anew_unless_they_have_changed(storage: Storage) -> None:
     camera = add(storage)
     assert storage.sources.renew(camera.id, b"other", b"new") is False
     assert storage.sources.get(camera.id) == SOURCE

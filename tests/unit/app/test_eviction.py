@@ -9,13 +9,7 @@ from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaSession
-from streamwarden.mediamtx.sessions import (
-    EVERY_S,
-    SOON_S,
-    SOON_TIMES,
-    SessionClaims,
-    SessionKicker,
-)
+from streamwarden.mediamtx.sessions import EVERY_S, SOON_S, SOON_TIMES, SessionClaims, SessionKicker
 from streamwarden.metrics.api_metrics import AccessMetrics
 from tests.fakes.http import FakeClock
 

@@ -17,7 +17,7 @@ from streamwarden.mediamtx.control_api import (
     MediaServerUnavailable,
     PathRefused,
 )
-from streamwarden.mediamtx.credentials import CredentialCipher, Credentials
+from streamwarden.mediamtx.credentials import CameraCredentials, CredentialCipher
 from streamwarden.mediamtx.source_paths import (
     FAILED_S,
     FRESH_S,
@@ -113,7 +113,7 @@ class Post:
         )
 
     def encrypt(self, camera: Camera, key: bytes = NEW, *, for_: UUID | None = None) -> None:
-        shown = Credentials("viewer", "geheim")
+        shown = CameraCredentials("viewer", "geheim")
         encrypted = CredentialCipher([key]).encrypt(for_ or camera.id, shown)
         self.storage.cameras.update(camera.id, source=Source(url=URL, encrypted=encrypted))
 
@@ -267,7 +267,7 @@ def test_credentials_of_an_older_key_are_encrypted_anew_at_the_start(post: Post)
     assert stored is not None
     assert stored.encrypted is not None
     found = CredentialCipher([NEW]).decrypt(camera.id, stored.encrypted)
-    assert found == Credentials("viewer", "geheim")
+    assert found == CameraCredentials("viewer", "geheim")
 
 
 @pytest.mark.parametrize(

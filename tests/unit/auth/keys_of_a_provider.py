@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from streamwarden.auth.jwts import ALGORITHMS, PublicKey, parse_jwks
-from streamwarden.auth.users import UnknownKey
+from streamwarden.auth.keys import UnknownKey
+from streamwarden.auth.users import ProviderKeys
 
 
 @cache
@@ -59,8 +60,8 @@ def sign(
     )
 
 
-class Keys:
-    """A key source that has what it was given."""
+class PublishedKeys(ProviderKeys):
+    """Keys that were fetched once."""
 
     def __init__(self, published: bytes) -> None:
         self._keys = parse_jwks(published, ALGORITHMS)

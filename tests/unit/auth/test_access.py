@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from streamwarden.auth.permissions import GRANTS, Action, Decision, decide, is_admin
+from streamwarden.auth.permissions import GRANTS, CameraAction, Decision, decide, is_admin
 from streamwarden.auth.users import User
 from streamwarden.model import Camera, Grant, TimeRange
 
@@ -30,15 +30,15 @@ def granted_action(
 
 
 ACTIONS = (
-    Action.SEE,
-    Action.CONTROL,
-    Action.CONNECT,
-    Action.VIEW,
-    Action.RECORDINGS,
-    Action.PUBLISH,
-    Action.WITHDRAW_LINKS,
-    Action.SHARE,
-    Action.ADMIN,
+    CameraAction.SEE,
+    CameraAction.CONTROL,
+    CameraAction.CONNECT,
+    CameraAction.VIEW,
+    CameraAction.RECORDINGS,
+    CameraAction.PUBLISH,
+    CameraAction.WITHDRAW_LINKS,
+    CameraAction.SHARE,
+    CameraAction.ADMIN,
 )
 
 TABLE = [
@@ -97,12 +97,12 @@ def test_who_may_do_what_follows_the_table(
 
 
 def test_the_table_has_every_action() -> None:
-    assert set(ACTIONS) == set(Action)
+    assert set(ACTIONS) == set(CameraAction)
 
 
 def test_no_grant_makes_an_admin_or_lets_its_holder_share() -> None:
     allowed = {action for actions in GRANTS.values() for action in actions}
-    assert not allowed & {Action.ADMIN, Action.SHARE}
+    assert not allowed & {CameraAction.ADMIN, CameraAction.SHARE}
 
 
 def test_only_the_exact_role_is_an_admin() -> None:
@@ -113,16 +113,16 @@ def test_only_the_exact_role_is_an_admin() -> None:
 def test_a_window_limits_the_recordings_of_who_has_it_and_of_nobody_else() -> None:
     given = [granted_action("recordings", NINE, NINE + HOUR), granted_action("view")]
 
-    def window(user: User, action: Action = Action.RECORDINGS) -> TimeRange | None:
+    def window(user: User, action: CameraAction = CameraAction.RECORDINGS) -> TimeRange | None:
         return decide(user, a_camera(), granted=given, action=action).window
 
     assert window(STRANGER) == TimeRange(NINE, NINE + HOUR)
     assert window(OWNER) is None
     assert window(ADMIN) is None
-    assert window(STRANGER, Action.VIEW) is None
+    assert window(STRANGER, CameraAction.VIEW) is None
     assert decide(
-        STRANGER, a_camera(), granted=[granted_action("recordings")], action=Action.RECORDINGS
-    ) == (decide(OWNER, a_camera(), granted=[], action=Action.RECORDINGS))
+        STRANGER, a_camera(), granted=[granted_action("recordings")], action=CameraAction.RECORDINGS
+    ) == (decide(OWNER, a_camera(), granted=[], action=CameraAction.RECORDINGS))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_window_may_be_open_at_an_end(
     from_: datetime | None, until: datetime | None, inside: datetime, outside: datetime
 ) -> None:
     given = [granted_action("recordings", from_, until)]
-    window = decide(STRANGER, a_camera(), granted=given, action=Action.RECORDINGS).window
+    window = decide(STRANGER, a_camera(), granted=given, action=CameraAction.RECORDINGS).window
     assert window is not None
     minute = timedelta(minutes=1)
     assert window.contains(inside, inside + minute)
@@ -159,7 +159,7 @@ def test_a_decision_takes_microseconds() -> None:
     loops = 2_000
     took_s = min(
         timeit.repeat(
-            lambda: decide(STRANGER, a_camera(), granted=given, action=Action.RECORDINGS),
+            lambda: decide(STRANGER, a_camera(), granted=given, action=CameraAction.RECORDINGS),
             number=loops,
             repeat=5,
         )

@@ -10,12 +10,12 @@ import pytest
 
 from streamwarden.auth import users
 from streamwarden.auth.jwts import ALGORITHMS
+from streamwarden.auth.keys import UnknownKey
 from streamwarden.auth.users import (
     ASK_AGAIN_S,
     MAX_WAITING,
     IdentityProviderUnavailable,
     ProviderKeys,
-    UnknownKey,
 )
 from streamwarden.errors import Unavailable
 from tests.unit.auth.hands import HeldClock

@@ -22,7 +22,7 @@ from streamwarden.auth.users import (
     UserTokens,
 )
 from tests.unit.auth.hands import SECRET, HeldClock
-from tests.unit.auth.keys_of_a_provider import Keys, document, jwk, private_key, sign
+from tests.unit.auth.keys_of_a_provider import PublishedKeys, document, jwk, private_key, sign
 
 ISSUER = "https://issuer.example/realms/a"
 NOW_S = int(HeldClock().now().timestamp())
@@ -31,7 +31,7 @@ PUBLISHED = document(*(jwk(algorithm, algorithm) for algorithm in ALGORITHMS))
 
 def verifier(issuer: str | None = ISSUER) -> ProviderTokens:
     expected = Expected(audience="streamwarden", roles_claim="realm_access.roles", issuer=issuer)
-    return ProviderTokens(Keys(PUBLISHED), expected, HeldClock())
+    return ProviderTokens(PublishedKeys(PUBLISHED), expected, HeldClock())
 
 
 def claims(**changes: object) -> dict[str, Any]:

@@ -11,15 +11,15 @@ from cryptography.fernet import Fernet
 
 from streamwarden.errors import ConfigError
 from streamwarden.mediamtx.credentials import (
+    CameraCredentials,
     CredentialCipher,
-    Credentials,
     CredentialsUnreadable,
     parse_credential_keys,
 )
 
 OLD, NEW = b"o" * 32, b"n" * 32
 CAMERA, OTHER = UUID(int=1), UUID(int=2)
-SHOWN = Credentials("viewer", "geheim-門")
+SHOWN = CameraCredentials("viewer", "geheim-門")
 
 
 def test_what_was_sealed_is_opened_for_its_camera() -> None:

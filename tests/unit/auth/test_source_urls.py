@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.errors import InvalidInput
-from streamwarden.mediamtx.credentials import Credentials, check_credentials
+from streamwarden.mediamtx.credentials import CameraCredentials, check_credentials
 from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS, parse_source
 
 
@@ -47,7 +47,7 @@ def test_credentials_in_an_address_are_taken_out_of_it(
 ) -> None:
     url, shown = parse_source(f"rtsp://{userinfo}@10.0.0.7:8554/x")
     assert str(url) == "rtsp://10.0.0.7:8554/x"
-    assert shown == Credentials(username, password)
+    assert shown == CameraCredentials(username, password)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_is_no_address_or_two_is_refused_without_being_repeated(text: str) 
 
 
 def test_the_media_server_is_given_the_address_that_was_judged_and_what_to_show() -> None:
-    shown = Credentials("vie wer", "p@s/s:#$G1%")
+    shown = CameraCredentials("vie wer", "p@s/s:#$G1%")
     url, _ = parse_source("rtsp://cam.lan:8554/x?y=1")
     pulled = "rtsp://vie%20wer:p%40s%2Fs%3A%23%24G1%25@10.0.0.7:8554/x?y=1"
     assert url.for_media_server("10.0.0.7", shown) == pulled
@@ -152,9 +152,9 @@ def test_credentials_that_cannot_be_shown_are_refused(
     username: str, password: str, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        check_credentials(Credentials(username, password))
+        check_credentials(CameraCredentials(username, password))
     assert refused.value.field == field
 
 
 def test_no_repr_shows_the_password() -> None:
-    assert "geheim" not in repr(Credentials("viewer", "geheim"))
+    assert "geheim" not in repr(CameraCredentials("viewer", "geheim"))

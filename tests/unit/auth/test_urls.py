@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.rtsp_urls import (
-    Target,
+    RtspTarget,
     check_rtsp_url,
     internal_url,
     publish_url,
@@ -42,18 +42,18 @@ def test_what_is_put_into_a_url_comes_out_of_it(path: str, token: str) -> None:
 
 def test_a_made_url_passes_the_check() -> None:
     made = internal_url("rtsp://mediamtx:8554", "cam/1", SIGNED.token)
-    assert check_rtsp_url(made) == Target("mediamtx", 8554)
+    assert check_rtsp_url(made) == RtspTarget("mediamtx", 8554)
 
 
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("rtsp://mediamtx/p", Target("mediamtx", 554)),
-        ("RTSPS://MediaMTX/p?token=x", Target("mediamtx", 322)),
-        ("rtsp://[::1]:8554/p", Target("::1", 8554)),
+        ("rtsp://mediamtx/p", RtspTarget("mediamtx", 554)),
+        ("RTSPS://MediaMTX/p?token=x", RtspTarget("mediamtx", 322)),
+        ("rtsp://[::1]:8554/p", RtspTarget("::1", 8554)),
     ],
 )
-def test_a_url_leads_to_a_host_and_a_port(url: str, target: Target) -> None:
+def test_a_url_leads_to_a_host_and_a_port(url: str, target: RtspTarget) -> None:
     assert check_rtsp_url(url) == target
 
 

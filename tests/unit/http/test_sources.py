@@ -11,7 +11,7 @@ from falcon import testing
 
 from streamwarden.http.api.camera_routes import CameraChanges, NewCamera
 from streamwarden.mediamtx.camera_source import CameraAnswer
-from streamwarden.mediamtx.credentials import Credentials
+from streamwarden.mediamtx.credentials import CameraCredentials
 from streamwarden.model import Camera, Source
 from tests.fakes.sources import CIPHER
 from tests.unit.http.conftest import Bench
@@ -40,7 +40,7 @@ def stored(bench: Bench) -> Source | None:
     return bench.storage.sources.get(camera.id)
 
 
-def opened(bench: Bench) -> Credentials | None:
+def opened(bench: Bench) -> CameraCredentials | None:
     (camera,) = bench.storage.cameras.all_active()
     source = bench.storage.sources.get(camera.id)
     if source is None or source.encrypted is None:
@@ -76,7 +76,7 @@ def test_credentials_are_sealed_and_never_shown_again(bench: Bench) -> None:
     for answer in answers:
         assert "geheim" not in answer.text
         assert "viewer" not in answer.text
-    assert opened(bench) == Credentials("viewer", "geheim-x")
+    assert opened(bench) == CameraCredentials("viewer", "geheim-x")
     found = stored(bench)
     assert found is not None
     assert "geheim" not in repr(found)
@@ -85,7 +85,7 @@ def test_credentials_are_sealed_and_never_shown_again(bench: Bench) -> None:
 def test_credentials_in_the_url_are_moved_into_their_fields(bench: Bench) -> None:
     result = add(bench, source_url="rtsp://viewer:geheim%2Dx@10.0.0.7:554/stream1")
     assert (result.json["source_url"], result.json["source_credentials"]) == (URL, True)
-    assert opened(bench) == Credentials("viewer", "geheim-x")
+    assert opened(bench) == CameraCredentials("viewer", "geheim-x")
     assert bench.door.asked == [("10.0.0.7", URL)], "it is asked without them"
 
 
@@ -203,7 +203,7 @@ def test_null_for_both_removes_the_credentials_alone(bench: Bench, pulled: Camer
 
 def test_new_credentials_replace_the_old_ones(bench: Bench, pulled: Camera) -> None:
     change(bench, pulled, source_username="admin", source_password="neu")
-    assert opened(bench) == Credentials("admin", "neu")
+    assert opened(bench) == CameraCredentials("admin", "neu")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_credentials_stay_with_the_place_that_they_were_given_for(
 ) -> None:
     result = change(bench, pulled, source_url=url)
     assert result.json["source_credentials"] is kept
-    assert opened(bench) == (Credentials("viewer", "geheim-x") if kept else None)
+    assert opened(bench) == (CameraCredentials("viewer", "geheim-x") if kept else None)
 
 
 def test_another_change_leaves_the_source_as_it_is(bench: Bench, pulled: Camera) -> None:

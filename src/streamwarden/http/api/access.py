@@ -8,7 +8,7 @@ from uuid import UUID
 
 import falcon
 
-from streamwarden.auth.permissions import Action, Decision, Verdict, decide, is_admin
+from streamwarden.auth.permissions import CameraAction, Decision, Verdict, decide, is_admin
 from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.revocation import DenialList, DeniedUse
 from streamwarden.auth.users import User
@@ -37,7 +37,7 @@ class CameraAccess:
         self._cameras = cameras
         self._grants = grants
 
-    def find(self, user: User, camera_id: UUID, action: Action) -> Camera:
+    def find(self, user: User, camera_id: UUID, action: CameraAction) -> Camera:
         """Return the camera.
 
         Raises:
@@ -58,19 +58,19 @@ class CameraAccess:
             Denied: this user may not.
             CameraInactive: not while the camera is inactive.
         """
-        return _unless_denied(*self._decide(user, camera_id, Action.CONNECT))
+        return _unless_denied(*self._decide(user, camera_id, CameraAction.CONNECT))
 
     def find_recorded(self, user: User, camera_id: UUID) -> tuple[Camera, TimeRange | None]:
         """Return the camera, and the recorded time that the user may see: None for all.
 
         Raises as ``find`` does.
         """
-        camera, verdict = self._decide(user, camera_id, Action.RECORDINGS)
+        camera, verdict = self._decide(user, camera_id, CameraAction.RECORDINGS)
         if verdict.decision is Decision.HIDDEN:
             raise _not_found()
         return _unless_denied(camera, verdict), verdict.window
 
-    def _decide(self, user: User, camera_id: UUID, action: Action) -> tuple[Camera, Verdict]:
+    def _decide(self, user: User, camera_id: UUID, action: CameraAction) -> tuple[Camera, Verdict]:
         camera = self._cameras.get(camera_id)
         if camera is None:
             raise _not_found()
@@ -147,7 +147,7 @@ class PlayAccess:
         """Return how the live stream may be played; raise as `recordings` does."""
         claims = claims_of(req)
         if claims is None:
-            self._access.find(user_of(req), camera_id, Action.VIEW)
+            self._access.find(user_of(req), camera_id, CameraAction.VIEW)
             return Allowed(None, None)
         self._require(claims, camera_id, DeniedUse.LIVE)
         if not claims.live:

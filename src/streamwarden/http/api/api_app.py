@@ -29,7 +29,7 @@ from streamwarden.http.api.grant_routes import (
     RefuseBlocked,
     Sharing,
 )
-from streamwarden.http.api.hook_routes import CheckStreamPassword, ReadToken
+from streamwarden.http.api.hook_routes import CheckStreamPassword, IssueReadToken
 from streamwarden.http.api.link_routes import Links, LivePreview, Publish, WithdrawLinks
 from streamwarden.http.api.ops_routes import (
     RestartChild,
@@ -157,7 +157,7 @@ def create_internal_app(deps: InternalDeps) -> App:
                 sessions=deps.sessions,
                 pulled=deps.pulled,
             ),
-            "/api/v1/m2m/read-token": ReadToken(
+            "/api/v1/m2m/read-token": IssueReadToken(
                 deps.memory.look_up,
                 deps.tokens,
                 deps.rtsp_internal_url,

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import falcon
 from pydantic import AfterValidator, Field, StringConstraints
 
-from streamwarden.auth.permissions import Action, is_admin
+from streamwarden.auth.permissions import CameraAction, is_admin
 from streamwarden.auth.users import User
 from streamwarden.clock import Clock
 from streamwarden.errors import Conflict
@@ -328,7 +328,7 @@ class CameraItem(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the camera."""
-        respond(resp, model_of(self._access.find(user_of(req), camera_id, Action.SEE)))
+        respond(resp, model_of(self._access.find(user_of(req), camera_id, CameraAction.SEE)))
 
     @operation(
         "Change a camera",
@@ -366,4 +366,4 @@ class CameraItem(Resource):
 
     def _require_admin(self, user: User, camera_id: UUID) -> None:
         """Raise 404 where the camera is hidden from the user, 403 where it is not."""
-        self._access.find(user, camera_id, Action.ADMIN)
+        self._access.find(user, camera_id, CameraAction.ADMIN)

@@ -12,7 +12,7 @@ import falcon
 from pydantic import Field, StringConstraints
 
 from streamwarden.auth.jwts import MAX_SUBJECT_CHARS, is_subject
-from streamwarden.auth.permissions import Action
+from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.revocation import DenialList
 from streamwarden.errors import Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess, require_admin
@@ -67,7 +67,7 @@ class Sharing:
     ) -> list[str]:
         """Make ``wanted`` all grants of ``user``; return the actions that the user loses."""
         checked_user(user)
-        camera = self.access.find(user_of(req), camera_id, Action.SHARE)
+        camera = self.access.find(user_of(req), camera_id, CameraAction.SHARE)
         if user == camera.owner:
             raise InvalidInput("the owner needs no grant", field="user")
         return self.revocations.give(self.grants, camera, user, wanted)
@@ -88,7 +88,7 @@ class GrantCollection(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with all grants."""
-        self._sharing.access.find(user_of(req), camera_id, Action.SHARE)
+        self._sharing.access.find(user_of(req), camera_id, CameraAction.SHARE)
         rows = self._sharing.grants.of_camera(camera_id)
         respond(resp, GrantList(items=_by_user(rows)))
 

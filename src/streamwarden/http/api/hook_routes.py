@@ -28,7 +28,11 @@ from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 
 _LOG = structlog.get_logger(__name__)
+
+
 _ID_CHARS = 64
+
+
 LookUp = Callable[[UUID], CachedCamera | None]
 
 
@@ -103,7 +107,7 @@ class CheckStreamPassword(Resource):
             self._sessions.note(session_id, claims)
 
 
-class ReadToken(Resource):
+class IssueReadToken(Resource):
     """``POST /api/v1/m2m/read-token``."""
 
     def __init__(

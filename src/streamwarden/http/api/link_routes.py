@@ -8,7 +8,7 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.permissions import Action
+from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.rtsp_urls import publish_url
 from streamwarden.auth.stream_tokens import StreamTokens
@@ -98,7 +98,7 @@ class Publish(Resource):
         """Sign a publish token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
         asked_at = self._links.revocations.moment()
-        camera = self._links.access.find(user, camera_id, Action.PUBLISH)
+        camera = self._links.access.find(user, camera_id, CameraAction.PUBLISH)
         if camera.source_url is not None:
             raise CameraIsPulled("this camera has a source_url: it is pulled, nothing publishes it")
         signed = self._links.tokens.sign_publish(
@@ -125,7 +125,7 @@ class WithdrawLinks(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the moment up to which they are worthless."""
-        camera = self._links.access.find(user_of(req), camera_id, Action.WITHDRAW_LINKS)
+        camera = self._links.access.find(user_of(req), camera_id, CameraAction.WITHDRAW_LINKS)
         at = self._links.revocations.links_withdrawn(camera)
         respond(resp, Withdrawn(issued_before=at))
 
@@ -149,7 +149,7 @@ class LivePreview(Resource):
         """Sign a view token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PreviewQuery).ttl
         asked_at = self._links.revocations.moment()
-        camera = self._links.access.find(user, camera_id, Action.VIEW)
+        camera = self._links.access.find(user, camera_id, CameraAction.VIEW)
         signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
         base = self._links.whep_url
         whep = None if base is None else f"{base.rstrip('/')}/{camera.path}/whep"

@@ -17,7 +17,7 @@ from uuid import UUID
 import falcon
 from pydantic import Field
 
-from streamwarden.auth.permissions import Action
+from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Denied, InvalidInput, NothingRecorded, RangeTooLong, SegmentNotFound
@@ -127,7 +127,7 @@ class SignPlayToken(Resource):
         body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._playing.moment()
         recorded, window = self._stretch(body), None
         if recorded is None:
-            self._playing.access.find(user, camera_id, Action.VIEW)
+            self._playing.access.find(user, camera_id, CameraAction.VIEW)
         else:
             _, window = self._playing.access.find_recorded(user, camera_id)
             recorded = _within(recorded, window)
@@ -153,7 +153,7 @@ class SignPlayToken(Resource):
 
     def _may_view(self, req: falcon.Request, camera_id: UUID) -> bool:
         try:
-            self._playing.access.find(user_of(req), camera_id, Action.VIEW)
+            self._playing.access.find(user_of(req), camera_id, CameraAction.VIEW)
         except Denied:
             return False
         return True

@@ -19,7 +19,7 @@ import falcon
 import structlog
 from pydantic import Field
 
-from streamwarden.auth.permissions import Action
+from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.rtsp_urls import internal_url
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import User
@@ -144,7 +144,7 @@ class StreamService:
         The wish goes first and stays off: if the streaming role is away, the caller hears 503, and
         the recording ends when that role reconciles. Stopping is never undone.
         """
-        camera = self.access.find(user, camera_id, Action.CONTROL)
+        camera = self.access.find(user, camera_id, CameraAction.CONTROL)
         with self.locks.changing(camera_id):
             self.wishes.unwant(camera_id, requested_by=user.sub, at=self.clock.now())
             self.memory.remember(camera, wanted=False)
@@ -153,7 +153,7 @@ class StreamService:
 
     def status(self, user: User, camera_id: UUID) -> StatusModel:
         """Return what the streaming role says of the camera."""
-        camera = self.access.find(user, camera_id, Action.SEE)
+        camera = self.access.find(user, camera_id, CameraAction.SEE)
         return _of_a_source(checked(self.streaming.status(camera_id)), camera)
 
     def hand_over(self, camera: Camera, request_id: str | None) -> bool:
