@@ -122,6 +122,7 @@ def all_steps() -> list[Step]:
     steps = [
         Step("lint", tool("ruff", "check", ".")),
         Step("format", tool("ruff", "format", "--check", ".")),
+        Step("imports", tool("lint-imports", "--no-logo")),
         Step("types", tool("mypy", "src/streamwarden", "tests", *programs())),
         javascript(),
         tests("unit", ["unit", "contract"], "-n", "2"),

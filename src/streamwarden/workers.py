@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -16,13 +16,6 @@ log = structlog.get_logger(__name__)
 
 
 T = TypeVar("T")
-
-
-class Workers(Protocol):
-    """A bounded pool for work that blocks; the answer comes by callback."""
-
-    def run(self, work: Callable[[], T], reply: Callable[[T | Exception], None]) -> None:
-        """Call ``work`` in a worker thread, then ``reply`` with its result or its exception."""
 
 
 class WorkerPool:

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -255,6 +256,22 @@ def unasked(paths: Collection[Path], *, extras: Collection[str]) -> list[str]:
         if not asked_for & {canonicalize_name(it) for it in providers.get(name, [])}
         and brought.get(name) not in asked_for
     ]
+
+
+def test_every_library_has_an_owner() -> None:
+    """import-linter's contracts say which rooms may import it; only the log's belongs to all."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    owned = {
+        library
+        for contract in contracts["tool"]["importlinter"]["contracts"]
+        for library in contract.get("forbidden_modules", ())
+    }
+    foreign = {
+        name.split(".")[0]
+        for path in (ROOT / "src" / "streamwarden").rglob("*.py")
+        for name in imported(path)
+    } - sys.stdlib_module_names
+    assert foreign - owned == {"streamwarden", "structlog"}
 
 
 def imported(path: Path) -> Iterator[str]:

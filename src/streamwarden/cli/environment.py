@@ -53,14 +53,11 @@ def load_settings(
 
 def configure_logs(settings: Settings) -> BoundLogger:
     """Send logs to standard error, with every secret of ``settings`` hidden."""
-    from pydantic import SecretStr
-
     from streamwarden import logs
     from streamwarden.auth.rtsp_urls import redactor
 
-    values = [getattr(settings, name) for name in type(settings).model_fields]
-    secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-    logs.configure(settings.log_format, settings.log_level, sys.stderr, redact=redactor(secrets))
+    redact = redactor(settings.secrets())
+    logs.configure(settings.log_format, settings.log_level, sys.stderr, redact=redact)
     return logs.get_logger("streamwarden")
 
 

@@ -242,6 +242,11 @@ class Settings(BaseSettings):
         text = "" if self.internal_token is None else self.internal_token.get_secret_value()
         return tuple(text.split(",")) if text else ()
 
+    def secrets(self) -> list[str]:
+        """Return every secret value that is set, for the log to hide."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
     def secret(self, name: str) -> str:
         """Return the secret ``name``; raise ConfigError where it is not set."""
         value: SecretStr | None = getattr(self, name)

@@ -199,7 +199,7 @@ class Supervisor(SupervisedActor):
         for child in self._children:
             self._unpark(child)
 
-    def receive(self, message: object) -> object:  # noqa: C901, PLR0911 - one case a message
+    def receive(self, message: object) -> object:  # noqa: PLR0911 - one case a message
         """Answer OTP's calls; handle the notices of children and timers."""
         match message:
             case StartChild(spec):
