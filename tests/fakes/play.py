@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from streamwarden.errors import ExportNotFound, NothingRecorded
 from streamwarden.recordings.exports import Export, Exports
-from streamwarden.recordings.live import LiveIndex, ShelfSource
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import OpenFile
 from streamwarden.recordings.snapshots import SnapshotMaker
 from tests.fakes.http import FakeClock
@@ -49,5 +48,5 @@ class FakeExports(Exports):
         raise ExportNotFound("there is no such export")
 
 
-def a_live_source() -> ShelfSource:
-    return ShelfSource(partial(LiveIndex, FakeClock()))
+def a_live_index() -> LiveIndex:
+    return LiveIndex(FakeClock())

@@ -37,7 +37,7 @@ from streamwarden.model import Cause
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
-from tests.fakes.play import FakeExports, FakePictures, a_live_source
+from tests.fakes.play import FakeExports, FakePictures, a_live_index
 from tests.golden.stored import FOLDER, same_as_stored
 from tests.unit.http.conftest import Bench
 
@@ -75,7 +75,7 @@ def test_the_document_of_the_streaming_role_is_as_released() -> None:
         Bench().shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), Path("/nowhere")),
-        live=a_live_source(),
+        live=a_live_index(),
         pictures=FakePictures(),
         exports=FakeExports(),
         ops=FakeOps(),

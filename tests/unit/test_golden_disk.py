@@ -49,6 +49,7 @@ from streamwarden.recordings.gap_ledger import (
     decode_ledger,
     encode_ledger,
 )
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
@@ -290,6 +291,7 @@ def record(root: RecordRoot, journal: Journal, clock: FakeClock) -> None:
         clock=clock,
         alive_until=None,
         indexed_ends=NoEnds(),
+        live=LiveIndex(clock),
     )
     files = archive.camera(CAMERA, OWNER)
     files.open(())

@@ -35,6 +35,7 @@ from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
 from streamwarden.recordings.durable import free_bytes, replace_file
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.storage.journal import Journal
@@ -104,6 +105,7 @@ def open_resources(
     database: Database,
     clock: Clock,
     registry: StatusRegistry,
+    live: LiveIndex,
 ) -> Resources:
     """Take the record root, end the processes that a killed server has left, and start the threads.
 
@@ -167,9 +169,10 @@ def open_resources(
         indexed_ends=IndexedEnds(
             journal=journal, segments=SegmentRepository(database), clock=clock
         ),
+        live=live,
         writer=None if runs_as is None else runs_as.uid,
     )
-    closing.callback(files.live.close)
+    closing.callback(live.close)
     return Resources(
         settings=settings,
         metrics=metrics,

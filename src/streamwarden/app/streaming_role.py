@@ -36,7 +36,7 @@ from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.exports import Exports, Prove
-from streamwarden.recordings.live import LiveIndex, ShelfSource
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.reconcile import StartupReconcile
 from streamwarden.recordings.retention import DeletionReason, Retention, RetentionLimits
@@ -92,9 +92,9 @@ class StreamingRole:
             clock=clock,
             prove=_export_prover(settings, self._record_root, self._database, clock),
         )
+        self._live = LiveIndex(clock)
         self._server = self._http_server()
         self._manager: ActorRef | None = None
-        self._live: LiveIndex | None = None
         self._started: StartedRole | None = None
         self._stop_within_s = settings.stop_timeout_s
         self._closing = ExitStack()
@@ -134,7 +134,7 @@ class StreamingRole:
     # The parts
 
     def _open_resources(self, closing: ExitStack) -> Resources:
-        resources = open_resources(
+        return open_resources(
             self._settings,
             self._record_root,
             closing,
@@ -142,9 +142,8 @@ class StreamingRole:
             database=self._database,
             clock=self._clock,
             registry=self._registry,
+            live=self._live,
         )
-        self._live = resources.files.live
-        return resources
 
     def _watch_figures(self, resources: Resources) -> None:
         resources.metrics.watch_inboxes(inbox_depths)
@@ -245,11 +244,11 @@ class StreamingRole:
             ),
             gateway=self._gateway,
             files=files,
-            live=ShelfSource(self._live_index),
+            live=self._live,
             pictures=SnapshotMaker(
                 jobs=self._jobs,
                 ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
-                shelf=self._live_index,
+                live=self._live,
                 segments=SegmentRepository(self._database),
                 files=files,
                 folder=self._record_root,
@@ -264,11 +263,6 @@ class StreamingRole:
         return HttpServer(
             app, settings.host, settings.streaming_port, threads=_THREADS, name="streaming"
         )
-
-    def _live_index(self) -> LiveIndex:
-        if self._live is None:
-            raise Unavailable("the recorders are not yet running", retry_after_s=1)
-        return self._live
 
     def _check_actors(self) -> None:
         if self._manager is None or not self._manager.is_alive():

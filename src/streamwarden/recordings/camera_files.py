@@ -115,6 +115,7 @@ class CameraFileStore:
         clock: Clock,
         alive_until: datetime | None,
         indexed_ends: IndexedEnds,
+        live: LiveIndex,
         writer: int | None = None,
     ) -> None:
         self.record_root = record_root
@@ -124,7 +125,7 @@ class CameraFileStore:
         self.alive_until = alive_until
         self.indexed_ends = indexed_ends
         self.writer = writer
-        self.live = LiveIndex(clock)
+        self.live = live
         self._cameras: dict[UUID, CameraFiles] = {}
         self._lock = threading.Lock()
 
@@ -218,14 +219,7 @@ class CameraFiles:
             if row is None:
                 return None
             # Viewers of the live window still know the file by the name that it was open under.
-            self._all.live.finished(
-                self._camera_id,
-                segment.run,
-                segment.number,
-                path=self._all.record_root / row.path,
-                started_at=row.started_at,
-                ended_at=row.ended_at,
-            )
+            self._all.live.stored(row)
             self._all.journal.append([row], self._all.clock.now())
         self._count(row)
         self._last = LastSegment(

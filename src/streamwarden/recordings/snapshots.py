@@ -1,4 +1,4 @@
-"""Snapshots: the last picture of a camera, for few at a time and kept for a moment."""
+"""Snapshots: the newest picture of a camera as a JPEG, cached for a few seconds."""
 
 from __future__ import annotations
 
@@ -24,43 +24,30 @@ from streamwarden.storage.recording_index import SegmentRepository
 
 log = structlog.get_logger(__name__)
 
-
 FRESH_S: Final = 3.0
-
 
 _KEPT: Final = 128
 """Pictures in memory: some 10 MB."""
 
-
 _AT_ONCE: Final = 2
 
+_REQUESTS: Final = 5
+"""Requests that may be here at once: the role's other threads stay free for starts and stops."""
 
-_WAITING: Final = 5
-"""Requests that may wait here: the role's other threads stay free for what starts and stops."""
-
-
-_PATIENCE_S: Final = 4.0
-
+_WAIT_S: Final = 4.0
 
 _DECODED_WITHIN_S: Final = 5.0
 
 
-@dataclass(slots=True)
-class _Kept:
-    jpeg: bytes
-    source: tuple[int, int]
-    made_s: float
-
-
 class SnapshotMaker:
-    """Makes snapshots. Any thread; its caller waits, but not for long."""
+    """Makes snapshots. Any thread; a call blocks for some seconds at most."""
 
     def __init__(
         self,
         *,
         jobs: JobRunner,
         ffmpeg: Callable[[], str],
-        shelf: Callable[[], LiveIndex],
+        live: LiveIndex,
         segments: SegmentRepository,
         files: IndexedFiles,
         folder: Path,
@@ -68,7 +55,7 @@ class SnapshotMaker:
     ) -> None:
         self._jobs = jobs
         self._ffmpeg = ffmpeg
-        self._shelf = shelf
+        self._live = live
         self._segments = segments
         self._files = files
         self._folder = folder
@@ -76,11 +63,11 @@ class SnapshotMaker:
         self._kept: OrderedDict[tuple[UUID, int], _Kept] = OrderedDict()
         self._locks: dict[UUID, tuple[threading.Lock, int]] = {}
         self._lock = threading.Lock()
-        self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._requests = threading.BoundedSemaphore(_REQUESTS)
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
 
     def take(self, camera_id: UUID, width: int) -> bytes:
-        """Return the camera's last picture as a JPEG, at most ``width`` wide.
+        """Return the camera's newest picture as a JPEG, at most ``width`` pixels wide.
 
         Raises:
             NoPicture: there is none.
@@ -88,7 +75,7 @@ class SnapshotMaker:
         """
         if (kept := self._fresh(camera_id, width)) is not None:
             return kept
-        with _place_in(self._waiting, 0.0), self._alone(camera_id):
+        with _place_in(self._requests, 0.0), self._alone(camera_id):
             if (kept := self._fresh(camera_id, width)) is not None:
                 return kept
             return self._make(camera_id, width)
@@ -113,7 +100,7 @@ class SnapshotMaker:
 
     def _newest(self, camera_id: UUID) -> tuple[tuple[int, int], bytes]:
         with ExitStack() as opened:
-            fds = self._shelf().newest(camera_id)
+            fds = self._live.open_newest(camera_id)
             for fd in fds:
                 opened.callback(os.close, fd)
             if not fds:
@@ -128,11 +115,11 @@ class SnapshotMaker:
         last = self._segments.latest(camera_id)
         if last is None:
             raise NoPicture("nothing has been recorded of this camera")
-        with suppress_missing(), self._files.open(camera_id, last.id).stream as file:
+        with _no_picture_if_gone(), self._files.open(camera_id, last.id).stream as file:
             yield file.fileno()
 
     def _decode(self, content: bytes, width: int) -> bytes:
-        with _place_in(self._decoding, _PATIENCE_S):
+        with _place_in(self._decoding, _WAIT_S):
             end = self._jobs.run_and_wait(
                 picture_argv(self._ffmpeg(), width),
                 self._folder,
@@ -148,12 +135,12 @@ class SnapshotMaker:
 
     @contextmanager
     def _alone(self, camera_id: UUID) -> Iterator[None]:
-        """Let one request at a time work on a camera; the others then find its picture."""
+        """Admit one request for a camera at a time; the others then find its picture in the cache."""
         with self._lock:
             lock, users = self._locks.get(camera_id, (threading.Lock(), 0))
             self._locks[camera_id] = (lock, users + 1)
         try:
-            if not lock.acquire(timeout=_PATIENCE_S):
+            if not lock.acquire(timeout=_WAIT_S):
                 raise PicturesBusy("this camera's picture is still being made", retry_after_s=2)
             try:
                 yield
@@ -167,9 +154,16 @@ class SnapshotMaker:
                     del self._locks[camera_id]
 
 
+@dataclass(slots=True)
+class _Kept:
+    jpeg: bytes
+    source: tuple[int, int]
+    made_s: float
+
+
 @contextmanager
-def suppress_missing() -> Iterator[None]:
-    """Say NoPicture where the last segment's file is gone."""
+def _no_picture_if_gone() -> Iterator[None]:
+    """Raise NoPicture where the last segment's file is gone."""
     try:
         yield
     except NoPicture:
@@ -179,8 +173,8 @@ def suppress_missing() -> Iterator[None]:
 
 
 @contextmanager
-def _place_in(room: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
-    if not room.acquire(timeout=patience_s):
+def _place_in(room: threading.BoundedSemaphore, timeout_s: float) -> Iterator[None]:
+    if not room.acquire(timeout=timeout_s):
         raise PicturesBusy("too many pictures are being made", retry_after_s=2)
     try:
         yield

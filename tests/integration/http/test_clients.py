@@ -29,7 +29,7 @@ from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
-from tests.fakes.play import FakeExports, FakePictures, a_live_source
+from tests.fakes.play import FakeExports, FakePictures, a_live_index
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
@@ -57,7 +57,7 @@ def streaming(
         shared,
         gateway=gateway,
         files=IndexedFiles(index, tmp_path),
-        live=a_live_source(),
+        live=a_live_index(),
         pictures=FakePictures(),
         exports=FakeExports(),
         ops=FakeOps(),
@@ -134,7 +134,7 @@ def test_a_wrong_internal_token_is_unavailable_and_tells_nobody(
         shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), tmp_path),
-        live=a_live_source(),
+        live=a_live_index(),
         pictures=FakePictures(),
         exports=FakeExports(),
         ops=FakeOps(),

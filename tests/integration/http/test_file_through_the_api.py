@@ -25,7 +25,7 @@ from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeGateway
 from tests.fakes.ops import FakeCoverage, FakeOps
-from tests.fakes.play import FakeExports, FakePictures, a_live_source
+from tests.fakes.play import FakeExports, FakePictures, a_live_index
 from tests.fakes.sources import some_sources
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_segment
@@ -60,7 +60,7 @@ def recorded(shared: AppContext, serve: Serve, tmp_path: Path) -> Iterator[Recor
         shared,
         gateway=gateway,
         files=files,
-        live=a_live_source(),
+        live=a_live_index(),
         pictures=FakePictures(),
         exports=FakeExports(),
         ops=FakeOps(),

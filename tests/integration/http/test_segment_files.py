@@ -13,7 +13,7 @@ from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
-from tests.fakes.play import FakeExports, FakePictures, a_live_source
+from tests.fakes.play import FakeExports, FakePictures, a_live_index
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
 
 CAMERA, SEGMENT = uuid4(), uuid4()
@@ -43,7 +43,7 @@ def base(root: Path, index: FakeIndex, shared: AppContext, serve: Serve) -> str:
             shared,
             gateway=FakeGateway(),
             files=IndexedFiles(index, root),
-            live=a_live_source(),
+            live=a_live_index(),
             pictures=FakePictures(),
             exports=FakeExports(),
             ops=FakeOps(),

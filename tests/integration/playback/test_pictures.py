@@ -27,11 +27,11 @@ class Studio:
 
     def __init__(self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG) -> None:
         self.root, self.camera_id, self.clock = root, uuid4(), FakeClock()
-        self.shelf, self.storage = LiveIndex(self.clock), FakeStorage()
+        self.live, self.storage = LiveIndex(self.clock), FakeStorage()
         self.pictures = SnapshotMaker(
             jobs=jobs,
             ffmpeg=lambda: ffmpeg,
-            shelf=lambda: self.shelf,
+            live=self.live,
             segments=self.storage.segments,
             files=IndexedFiles(self.storage.segments, root),
             folder=root,
@@ -45,9 +45,9 @@ class Studio:
         return paths[-1]
 
     def open_live(self) -> Path:
-        live = self.root / "alice" / str(self.camera_id) / ".live"
-        (path,) = write_segments(live, seconds=3, segment_s=3)
-        self.shelf.opened(self.camera_id, live)
+        folder = self.root / "alice" / str(self.camera_id) / ".live"
+        (path,) = write_segments(folder, seconds=3, segment_s=3)
+        self.live.opened(self.camera_id, folder)
         return path
 
 

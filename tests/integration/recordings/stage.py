@@ -22,6 +22,7 @@ from streamwarden.paths import live_name
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.reconcile import Repair
 from streamwarden.recordings.verify import Finding, VerifyOptions
 from streamwarden.storage.journal import Journal
@@ -80,6 +81,7 @@ class Recordings:
             clock=Clock(),
             alive_until=None,
             indexed_ends=IndexedEnds(journal=self.journal, segments=self.segments, clock=Clock()),
+            live=LiveIndex(Clock()),
         )
         self._next: dict[UUID, Position] = {}
 

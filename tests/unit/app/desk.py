@@ -13,6 +13,7 @@ from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Gap, Segment
 from streamwarden.recordings.camera_files import CameraFiles, CameraFileStore, IndexedEnds
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.storage.journal import Journal
 from tests.unit.actors.stage import at
 from tests.unit.media import boxes
@@ -72,6 +73,7 @@ class ArchiveDesk:
             clock=self.clock,
             alive_until=alive_until,
             indexed_ends=self.ends,
+            live=LiveIndex(self.clock),
         )
 
     def files(self, owner: str = "otto") -> CameraFiles:

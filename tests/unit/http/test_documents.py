@@ -15,7 +15,7 @@ from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
-from tests.fakes.play import FakeExports, FakePictures, a_live_source
+from tests.fakes.play import FakeExports, FakePictures, a_live_index
 from tests.unit.http.conftest import Bench, CheckedClient
 
 
@@ -24,7 +24,7 @@ def _apps(bench: Bench) -> dict[str, CheckedClient]:
         bench.shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), Path("/nowhere")),
-        live=a_live_source(),
+        live=a_live_index(),
         pictures=FakePictures(),
         exports=FakeExports(),
         ops=FakeOps(),

@@ -21,7 +21,7 @@ from streamwarden.model import LastSegment
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import EPOCH, FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
-from tests.fakes.play import FakeExports, FakePictures, a_live_source
+from tests.fakes.play import FakeExports, FakePictures, a_live_index
 
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
 TOKEN = "internal"
@@ -46,7 +46,7 @@ def client(gateway: FakeGateway) -> testing.TestClient:
         shared,
         gateway=gateway,
         files=files,
-        live=a_live_source(),
+        live=a_live_index(),
         pictures=FakePictures(),
         exports=FakeExports(),
         ops=FakeOps(),

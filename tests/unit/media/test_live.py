@@ -6,12 +6,15 @@ import itertools
 import os
 import struct
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
+from streamwarden.errors import NotLive, SegmentNotFound
+from streamwarden.model import Segment
+from streamwarden.paths import stored_name
 from streamwarden.recordings.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveIndex, LiveWindow
 from tests.fakes.http import FakeClock
 from tests.unit.media import boxes
@@ -30,13 +33,13 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.shelf = LiveIndex(self.clock)
+        self.index = LiveIndex(self.clock)
         self.camera_id: UUID = uuid4()
         self.live = folder / ".live"
         self.live.mkdir()
         self.stored = folder / "2026-01-02"
         self.stored.mkdir()
-        self.shelf.opened(self.camera_id, self.live)
+        self.index.opened(self.camera_id, self.live)
 
     def path(self, run: int, number: int) -> Path:
         return self.live / f"r{run}-{number:06d}.mp4"
@@ -54,17 +57,26 @@ class Recorder:
         os.utime(path, (now, now))
 
     def finish(self, run: int, number: int, *, seconds: int) -> None:
-        target = self.stored / f"r{run}-{number}.mp4"
-        self.path(run, number).rename(target)
         ended_at = self.clock.now()
-        self.shelf.finished(
-            self.camera_id,
-            run,
-            number,
-            path=target,
-            started_at=ended_at - timedelta(seconds=seconds),
-            ended_at=ended_at,
+        started_at = ended_at - timedelta(seconds=seconds)
+        self.path(run, number).rename(self.stored_path(started_at, run, number))
+        self.index.stored(
+            Segment(
+                id=uuid4(),
+                camera_id=self.camera_id,
+                owner="alice",
+                run=run,
+                number=number,
+                started_at=started_at,
+                ended_at=ended_at,
+                media_ms=seconds * 1000,
+                size_bytes=0,
+                path="",
+            )
         )
+
+    def stored_path(self, started_at: datetime, run: int, number: int) -> Path:
+        return self.live.parent / stored_name(started_at, run, number)
 
     def record(self, run: int, number: int, *, seconds: int) -> None:
         self.begin(run, number)
@@ -73,9 +85,7 @@ class Recorder:
         self.finish(run, number, seconds=seconds)
 
     def window(self) -> LiveWindow:
-        found = self.shelf.window(self.camera_id)
-        assert found is not None
-        return found
+        return self.index.window(self.camera_id)
 
     def names(self) -> list[str]:
         return [part.name for part in self.window().parts]
@@ -85,14 +95,17 @@ class Recorder:
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     made = Recorder(tmp_path)
     yield made
-    made.shelf.close()
+    made.index.close()
 
 
 def test_nothing_is_live_before_anything_is_recorded(recorder: Recorder) -> None:
-    assert recorder.shelf.window(recorder.camera_id) is None
-    assert recorder.shelf.window(uuid4()) is None
+    with pytest.raises(NotLive):
+        recorder.window()
+    with pytest.raises(NotLive):
+        recorder.index.window(uuid4())
     recorder.begin(1, 0)
-    assert recorder.shelf.window(recorder.camera_id) is None
+    with pytest.raises(NotLive):
+        recorder.window()
 
 
 def test_the_open_file_is_shown_as_far_as_it_is_whole(recorder: Recorder) -> None:
@@ -166,13 +179,12 @@ def test_a_file_stays_to_be_had_by_its_name_while_and_after_it_moves(recorder: R
     name = recorder.names()[0]
     recorder.path(1, 0).rename(recorder.stored / "on its way.mp4")
     for _ in range(2):
-        fd = recorder.shelf.open(recorder.camera_id, name)
-        assert fd is not None
-        assert os.pread(fd, 1 << 20, 0).startswith(boxes.header())
-        os.close(fd)
+        with recorder.index.open(recorder.camera_id, name).stream as file:
+            assert file.read().startswith(boxes.header())
         (recorder.stored / "on its way.mp4").rename(recorder.path(1, 0))
         recorder.finish(1, 0, seconds=3)
-        (recorder.stored / "r1-0.mp4").rename(recorder.stored / "on its way.mp4")
+        stored = recorder.stored_path(recorder.clock.now() - timedelta(seconds=3), 1, 0)
+        stored.rename(recorder.stored / "on its way.mp4")
 
 
 @pytest.mark.parametrize(
@@ -192,13 +204,15 @@ def test_a_file_stays_to_be_had_by_its_name_while_and_after_it_moves(recorder: R
 def test_no_other_name_opens_anything(recorder: Recorder, name: str) -> None:
     (recorder.live / "ledger.json").write_text("secret")
     recorder.begin(1, 0)
-    assert recorder.shelf.open(recorder.camera_id, name) is None
+    with pytest.raises(SegmentNotFound):
+        recorder.index.open(recorder.camera_id, name)
 
 
 def test_a_link_in_the_folder_is_not_followed(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     recorder.path(1, 0).symlink_to(tmp_path / "secret")
-    assert recorder.shelf.open(recorder.camera_id, "r1-000000.mp4") is None
+    with pytest.raises(SegmentNotFound):
+        recorder.index.open(recorder.camera_id, "r1-000000.mp4")
 
 
 def test_where_a_run_takes_over_no_time_is_shown_twice(recorder: Recorder) -> None:
@@ -228,10 +242,12 @@ def test_what_has_stopped_is_no_longer_live(recorder: Recorder) -> None:
     for _ in range(3):
         recorder.write(1, 0)
     recorder.window()
-    for _ in range(4):
+    for _ in range(3):
         recorder.clock.advance(STALE_S / 3)
-        last = recorder.shelf.window(recorder.camera_id)
-    assert last is None
+        recorder.window()
+    recorder.clock.advance(STALE_S / 3)
+    with pytest.raises(NotLive):
+        recorder.window()
 
 
 def test_a_sequence_never_goes_back_even_when_all_is_forgotten(recorder: Recorder) -> None:
@@ -244,15 +260,16 @@ def test_a_sequence_never_goes_back_even_when_all_is_forgotten(recorder: Recorde
         recorder.write(1, 0)
     after = recorder.window()
     assert after.sequence >= before.sequence + len(before.parts)
-    recorder.shelf.forget(recorder.camera_id)
-    recorder.shelf.opened(recorder.camera_id, recorder.live)
+    recorder.index.forget(recorder.camera_id)
+    recorder.index.opened(recorder.camera_id, recorder.live)
     recorder.write(1, 0)
     assert recorder.window().sequence >= after.sequence
 
 
 def test_a_file_that_is_no_mp4_is_passed_over(recorder: Recorder) -> None:
     recorder.path(1, 0).write_bytes(boxes.box(b"moof", b"") + boxes.box(b"mdat", b""))
-    assert recorder.shelf.window(recorder.camera_id) is None
+    with pytest.raises(NotLive):
+        recorder.window()
     recorder.begin(1, 1)
     for _ in range(3):
         recorder.write(1, 1)

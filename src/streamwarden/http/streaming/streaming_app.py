@@ -25,7 +25,7 @@ from streamwarden.http.streaming.streaming_routes import (
     Tree,
 )
 from streamwarden.recordings.exports import Exports
-from streamwarden.recordings.live import ShelfSource
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.recordings.snapshots import SnapshotMaker
 
@@ -35,7 +35,7 @@ def create_streaming_app(
     *,
     gateway: StreamGateway,
     files: IndexedFiles,
-    live: ShelfSource,
+    live: LiveIndex,
     pictures: SnapshotMaker,
     exports: Exports,
     ops: StreamingOps,

@@ -51,7 +51,7 @@ from streamwarden.http.wire import (
     tree_to_json,
 )
 from streamwarden.recordings.exports import Exports
-from streamwarden.recordings.live import ShelfSource
+from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.snapshots import SnapshotMaker
 
 _RtspUrl = Annotated[
@@ -321,8 +321,8 @@ class ExportProof(Resource):
 class LiveWindow(Resource):
     """``GET /streams/{camera_id}/live``."""
 
-    def __init__(self, source: ShelfSource) -> None:
-        self._source = source
+    def __init__(self, live: LiveIndex) -> None:
+        self._live = live
 
     @operation(
         "The newest parts of a camera's files",
@@ -333,7 +333,7 @@ class LiveWindow(Resource):
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with where they are."""
-        found = self._source.window(camera_id)
+        found = self._live.window(camera_id)
         parts = [
             LivePartModel(
                 name=part.name,
@@ -359,8 +359,8 @@ class LiveWindow(Resource):
 class LiveFile(Resource):
     """``GET /streams/{camera_id}/live/{name}``."""
 
-    def __init__(self, source: ShelfSource) -> None:
-        self._source = source
+    def __init__(self, live: LiveIndex) -> None:
+        self._live = live
 
     @operation(
         "One of a camera's newest files, open or just finished",
@@ -373,7 +373,7 @@ class LiveFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, name: str
     ) -> None:
         """Send it as far as it has been written."""
-        send_file(req, resp, self._source.open(camera_id, name))
+        send_file(req, resp, self._live.open(camera_id, name))
 
 
 class Snapshot(Resource):
