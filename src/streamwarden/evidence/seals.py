@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -301,7 +301,8 @@ def entries_of(
         for period in periods
     )
     wanted = [each for each in clipped if each.from_ < each.to]
-    missing = list(holes(wanted, known))
+    # However short the last hole is: a segment that began in it may still be in progress.
+    missing = list(holes(wanted, known, tolerance=timedelta()))
     until = missing[-1].from_ if missing and missing[-1].to == before else before
     until = max(since, until)
     entries += [

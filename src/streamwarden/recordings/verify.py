@@ -333,8 +333,13 @@ def merged(ranges: Iterable[TimeRange]) -> list[TimeRange]:
     return union
 
 
-def holes(wanted: Iterable[TimeRange], covered: Iterable[TimeRange]) -> Iterator[TimeRange]:
-    """Yield the parts of ``wanted`` outside ``covered`` that are longer than the tolerance."""
+def holes(
+    wanted: Iterable[TimeRange],
+    covered: Iterable[TimeRange],
+    *,
+    tolerance: timedelta = TOLERANCE,
+) -> Iterator[TimeRange]:
+    """Yield the parts of ``wanted`` outside ``covered`` that are longer than ``tolerance``."""
     union = merged(covered)
     for want in merged(wanted):
         position = want.from_
@@ -343,10 +348,10 @@ def holes(wanted: Iterable[TimeRange], covered: Iterable[TimeRange]) -> Iterator
                 continue
             if each.from_ >= want.to:
                 break
-            if each.from_ - position > TOLERANCE:
+            if each.from_ - position > tolerance:
                 yield TimeRange(position, each.from_)
             position = max(position, each.to)
-        if want.to - position > TOLERANCE:
+        if want.to - position > tolerance:
             yield TimeRange(position, want.to)
 
 

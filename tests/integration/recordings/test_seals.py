@@ -353,6 +353,23 @@ def test_a_segment_that_goes_over_the_end_is_in_the_seal_and_the_next_goes_on_fr
     assert desk.sealed_paths(camera) == desk.stored_paths(camera)
 
 
+def test_a_seal_ends_where_the_segment_in_progress_began_however_lately_that_was(
+    desk: Desk, made: Recordings
+) -> None:
+    camera = made.camera()
+    made.record_all(camera, 0, 4)
+    desk.seal(camera, 4)
+    made.record_all(camera, 4, 8)
+    desk.seal(camera, 8.075)  # the next segment has begun, and is in no row yet
+    made.record(camera, 8, 10)
+    assert desk.kinds(camera) == []
+    assert desk.kinds(camera, to=at(8)) == []
+    made.unwant(camera, 10)
+    desk.seal(camera, 3600)
+    assert desk.kinds(camera) == []
+    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
+
+
 def test_many_rows_take_more_than_one_seal(
     desk: Desk, made: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
