@@ -1,4 +1,4 @@
-"""What development and tests need around the product: cameras, a media server, a Postgres.
+"""Cameras, a media server and a Postgres for development, tests and the demo.
 
-Nothing but ``cli`` and the tests import it. What it starts dies with the program that started it.
+Imported only by ``cli`` and the tests. All child processes die with the program that started them.
 """

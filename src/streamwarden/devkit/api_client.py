@@ -19,7 +19,7 @@ _LIMIT_BYTES = 8 * 1024 * 1024
 
 
 class ApiRefused(StreamwardenError):
-    """The API answered with a problem; ``code`` is its stable code, ``status`` the HTTP status."""
+    """A problem document from the API; ``code`` is its stable code, ``status`` the HTTP status."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(f"{status} {code}: {detail}")
@@ -60,15 +60,15 @@ class ApiClient:
         return self._call("POST", "/api/v1/camera", {"name": name, "owner": owner})
 
     def connect(self, camera_id: UUID) -> Mapping[str, Any]:
-        """Have the camera recorded."""
+        """Start recording the camera."""
         return self._call("POST", f"/api/v1/camera/{camera_id}/stream/connect", {})
 
     def disconnect(self, camera_id: UUID) -> Mapping[str, Any]:
-        """Have the camera recorded no longer."""
+        """Stop recording the camera."""
         return self._call("POST", f"/api/v1/camera/{camera_id}/stream/disconnect", {})
 
     def status(self, camera_id: UUID) -> Mapping[str, Any]:
-        """Return what the camera's recorder is doing."""
+        """Return the status of the camera's recorder."""
         return self._call("GET", f"/api/v1/camera/{camera_id}/stream/status")
 
     def publish_url(self, camera_id: UUID) -> str:
@@ -95,7 +95,7 @@ class ApiClient:
         """Return the answer's JSON.
 
         Raises:
-            ApiRefused: The API said no.
+            ApiRefused: The API answered with another error.
             Unavailable: It did not answer, or answered 503.
         """
         status, raw = self._exchange(method, target, body)

@@ -1,4 +1,4 @@
-"""A log file that cannot fill the disk: past its bound it becomes ``<name>.1`` and starts anew."""
+"""A log file of bounded size: when it is full, it becomes ``<name>.1``, and a new one begins."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class BoundedLog:
 
     @property
     def tail(self) -> str:
-        """The last lines, for a message that says what went wrong."""
+        """The last lines, for error messages."""
         return "\n".join(self._tail.copy())
 
     def write(self, line: bytes) -> None:
-        """Append ``line``, which brings its own line end."""
+        """Append ``line``, which ends with a newline."""
         line = line[: self._max_bytes]
         if self._file.tell() + len(line) > self._max_bytes:
             self._rotate()

@@ -1,4 +1,4 @@
-"""Cameras that serve RTSP themselves, as most real ones do, behind a password or none."""
+"""Virtual cameras that serve RTSP, as most real ones do, with or without a password."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["CameraServer", "Login"]
 
 
 class CameraServer:
-    """One address with any number of cameras, each at a path of its own.
+    """One address with any number of cameras, each at its own path.
 
-    ``faults`` of the relay make one redirect, answer garbage, fall silent or let its clock jump. What
-    it sends is its source's business (``clips``: key frames far apart, another size in mid-stream).
+    The relay's ``faults`` make a camera redirect, send garbage, fall silent or let its clock jump. Faults
+    in the video itself come from its source (``clips``: rare key frames, a new size in mid-stream).
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class CameraServer:
         self.login = login
         self._ffmpeg = ffmpeg
         self.publish_token = secrets.token_hex(16)
-        """Lets a picture in, at any path."""
+        """Token with which a source publishes, at any path."""
         authenticator = PasswordAuth(login, schemes=schemes, publish_token=self.publish_token)
         self.relay = RelayServer(authenticator=authenticator)
         self._cameras: list[VirtualCamera] = []
 
     def start(self) -> None:
-        """Listen, on the ports of before if there were any."""
+        """Listen, after a restart on the same ports."""
         self.relay.start()
 
     def stop(self) -> None:
-        """End every camera, and listen no more. Harmless when repeated."""
+        """Stop all cameras and close the listeners. No effect when repeated."""
         stop_cameras(self._cameras)
         self._cameras.clear()
         self.relay.stop()
@@ -57,7 +57,7 @@ class CameraServer:
         self.stop()
 
     def serve(self, path: str, source: VideoSource = SMALL_PICTURE) -> str:
-        """Serve ``source`` at ``path`` from now on; return its URL, without user and password."""
+        """Serve ``source`` at ``path``; return its URL, without user and password."""
         inside = f"{self.relay.rtsp_url}/{path}?token={self.publish_token}"
         camera = VirtualCamera(f"served-{path}", lambda: inside, ffmpeg=self._ffmpeg, source=source)
         self._cameras.append(camera)
@@ -65,16 +65,16 @@ class CameraServer:
         return self.url(path)
 
     def await_picture(self, path: str, *, timeout_s: float = 60.0) -> bool:
-        """Wait until ``path`` has its picture; False when it was not so in time."""
+        """Wait until ``path`` is published; False on timeout."""
         return self.relay.wait_for_publisher(path, timeout_s=timeout_s)
 
     def url(self, path: str, login: Login | None = None) -> str:
-        """Return the URL of ``path``, with a user and a password in it where some are given."""
+        """Return the URL of ``path``, with user and password if given."""
         if login is None:
             return f"{self.relay.rtsp_url}/{path}"
         shown = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}"
         return f"{self.relay.rtsp_url}/{path}".replace("://", f"://{shown}@", 1)
 
     def fault(self, path: str, fault: Fault) -> None:
-        """Have a camera do something wrong from now on."""
+        """Set a fault of a camera."""
         self.relay.faults.set(path, fault)

@@ -1,4 +1,4 @@
-"""What a child prints: redacted, bounded, the last of it kept."""
+"""The output of a child process: redacted, logged up to a limit, its last lines kept."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ log = structlog.get_logger(__name__)
 _LINE_CHARS = 500
 _KEPT_LINES = 20
 _LOGGED_LINES = 200
-"""Logged of one child's life. A child that floods its output must not fill ours."""
+"""Maximum number of lines of one child that are logged."""
 
 
 class ChildOutput:
-    """The output of one child. ``feed`` belongs to one thread; ``tail`` may be read from any."""
+    """The output of one child. ``feed`` is for one thread; ``tail`` for any."""
 
     def __init__(self, child: str) -> None:
         self._child = child
@@ -31,16 +31,16 @@ class ChildOutput:
 
     @property
     def last_line(self) -> str:
-        """The last line, redacted, or nothing."""
+        """The last line, redacted; empty if there is none."""
         tail = self.tail
         return tail[-1] if tail else ""
 
     def feed(self, data: bytes) -> None:
-        """Take in what the child has written; no data means that nothing more will come."""
+        """Take the next output; empty data is the end of it."""
         if not data:
             data = b"\n" if self._partial else b""
         *lines, rest = (self._partial + data).split(b"\n")
-        # A line that never ends is cut: what is kept of it stays bounded.
+        # Cut an endless line, so that the buffer stays bounded.
         self._partial = rest[: _LINE_CHARS * 4]
         for line in lines:
             self._line(line)

@@ -1,8 +1,7 @@
-"""The devkit's own child processes: cameras, media servers, relays.
+"""The devkit's child processes: cameras, media servers, relays.
 
-One thread that never ends starts and reaps them all. It has to be one that never ends: the kernel
-sends a child's death signal (``prctl(2)``, PR_SET_PDEATHSIG) when the *thread* that started it ends,
-so a child started from a passing thread would be killed with it, and one started without the signal
+One thread starts and reaps them all, and never ends: the kernel sends a child's parent-death signal
+(``prctl(2)``, PR_SET_PDEATHSIG) when the *thread* that started it ends. A child without that signal
 would outlive a ``kill -9`` of this program.
 """
 
@@ -38,12 +37,12 @@ _READ_BYTES = 65536
 
 
 class ChildNotStarted(StreamwardenError):
-    """The program is not there or may not be run."""
+    """The program does not exist or is not executable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCommand:
-    """What to start. ``argv`` may hold a token, so it stays out of the repr and of every log."""
+    """A command to start. ``argv`` may hold a token; it is in no repr and no log."""
 
     name: str
     argv: tuple[str, ...] = field(repr=False)
@@ -52,7 +51,7 @@ class ChildCommand:
 
 
 class ChildProcess:
-    """One process group that we started. Every method may be called from any thread."""
+    """One process group that we started. Thread-safe."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
         self.name = name
@@ -64,7 +63,7 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether its end has not been seen yet."""
+        """Whether it has not been reaped yet."""
         return not self._exited.is_set()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
@@ -84,9 +83,9 @@ class ChildProcess:
         return self.wait(0)
 
     def reap(self) -> int:
-        """Kill what is left of the group and take the leader's exit code: the keeper's thread only.
+        """Kill the rest of the group and reap the leader; only in the spawner's thread.
 
-        Until the leader is reaped its process id, and so the group's, cannot be given to another.
+        Until the leader is reaped, its process id, which is the group's id, cannot be reused.
         """
         with self._lock:
             self._signal_group(signal.SIGKILL)
@@ -100,7 +99,7 @@ class ChildProcess:
 
 
 def stop_all(children: list[ChildProcess], *, grace_s: float) -> None:
-    """Send TERM to all, wait ``grace_s`` for all together, then KILL those that are left."""
+    """Send TERM to all, wait ``grace_s`` in total, then send KILL to the rest."""
     for child in children:
         child.send(signal.SIGTERM)
     deadline = time.monotonic() + grace_s
@@ -112,7 +111,7 @@ def stop_all(children: list[ChildProcess], *, grace_s: float) -> None:
 
 
 class ChildSpawner:
-    """The thread that starts, hears and reaps every child. Take the process's own: ``keeper()``."""
+    """The thread that starts and reaps all children and reads their output; see `child_spawner`."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -126,7 +125,7 @@ class ChildSpawner:
         """Start ``spec`` in a process group of its own, which dies with this process.
 
         Raises:
-            ChildNotStarted: There is no such program, or it may not be run.
+            ChildNotStarted: The program does not exist or is not executable.
         """
         answer: Future[ChildProcess] = Future()
         self._asked.append(lambda: _answer(answer, lambda: self._spawn(spec)))
@@ -134,7 +133,7 @@ class ChildSpawner:
         try:
             return answer.result()
         except OSError as error:
-            # The OSError names the program; its text is safe, the arguments are not in it.
+            # Safe to show: the OSError names the program, not its arguments.
             raise ChildNotStarted(f"{spec.name} cannot be started: {error.strerror}") from error
 
     def _run(self) -> None:
@@ -142,7 +141,7 @@ class ChildSpawner:
             for key, _events in self._selector.select():
                 try:
                     key.data()
-                except Exception:  # the edge of this thread, whose end would kill every child
+                except Exception:  # edge of the thread: its end would kill every child
                     log.exception("child_keeper_failed")
 
     def _woken(self) -> None:
@@ -172,7 +171,7 @@ class ChildSpawner:
         exit_notice = os.pidfd_open(process.pid)
 
         def heard() -> None:
-            # One round of the selector may report the exit first, which closes the pipe, and then us.
+            # One round of the selector may report the exit, which closes the pipe, before the pipe.
             if not pipe.closed and not _read_into(child.output, pipe.fileno()):
                 self._selector.unregister(pipe)
                 pipe.close()
@@ -193,7 +192,7 @@ class ChildSpawner:
 
 @cache
 def child_spawner() -> ChildSpawner:
-    """Return this process's one keeper. One, because its thread must never end."""
+    """Return the spawner of this process: a singleton, because its thread must never end."""
     return ChildSpawner()
 
 
@@ -205,7 +204,7 @@ def _answer(answer: Future[ChildProcess], spawn: Callable[[], ChildProcess]) -> 
 
 
 def _read_into(output: ChildOutput, descriptor: int) -> bool:
-    """Pass on what the pipe holds now; return whether more may come."""
+    """Read the pipe; return False at its end."""
     try:
         data = os.read(descriptor, _READ_BYTES)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Clips of every kind of camera, to be looped into the media server: what real cameras send."""
+"""Clips that are encoded as real cameras encode, to be looped into the media server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMALL, _LARGER = "160x120", "320x240"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipKind:
-    """How a clip is encoded. ``sizes`` follow one another in mid-stream, without a new connection."""
+    """The encoding of a clip. Several ``sizes`` follow one another within one stream."""
 
     video: tuple[str, ...]
     audio: tuple[str, ...] = ()
@@ -48,11 +48,11 @@ KINDS: Final[Mapping[str, ClipKind]] = {
     "MJPEG": ClipKind(video=_MJPEG),
     "VP8": ClipKind(video=_VP8),
 }
-"""What cameras send, by name."""
+"""The kinds by name."""
 
 
 def make_clip(ffmpeg: str, kind: ClipKind, folder: Path) -> LoopedClip:
-    """Encode a clip of ``kind`` into ``folder``; raises CalledProcessError where FFmpeg cannot."""
+    """Encode a clip of ``kind`` into ``folder``; raise CalledProcessError if FFmpeg cannot."""
     parts = [_encode(ffmpeg, kind, size, folder) for size in kind.sizes]
     return LoopedClip(parts[0] if len(parts) == 1 else _joined(ffmpeg, parts, folder))
 
@@ -60,7 +60,7 @@ def make_clip(ffmpeg: str, kind: ClipKind, folder: Path) -> LoopedClip:
 def _encode(ffmpeg: str, kind: ClipKind, size: str, folder: Path) -> Path:
     distance = str(FPS * kind.key_frame_every_s)
     graph = f"testsrc2=size={size}:rate={FPS}[out0]" + (";sine[out1]" if kind.audio else "")
-    # One after the other in one stream: only Annex B (H.264, appendix B) can be put together as bytes.
+    # Concatenated as bytes, which only the Annex B format (H.264, annex B) permits.
     path = folder / (f"{size}.h264" if len(kind.sizes) > 1 else "clip.mkv")
     _run([ffmpeg, "-f", "lavfi", "-i", graph, "-t", str(kind.seconds), *kind.video,
           "-g", distance, "-keyint_min", distance, *kind.audio, str(path)])  # fmt: skip

@@ -1,7 +1,7 @@
 """A clock that FFmpeg draws without a font: seven segments a digit, HH:MM:SS.t of the UTC day.
 
-The same geometry serves who draws (``drawing``) and who reads (``clock_reading``). All lengths are
-multiples of one unit, the picture's width over 160, so a scaled picture can still be read.
+`drawing` and ``clock_reading`` share the geometry. All lengths are multiples of one unit, 1/160 of the
+picture's width, so that a scaled picture is still readable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIT_SEGMENTS = (
     "abcdefg",
     "abcdfg",
 )
-"""Which segments show the digits 0 to 9."""
+"""The segments of the digits 0 to 9."""
 
 
 DIGITS = (
@@ -75,7 +75,7 @@ class Rectangle:
 
 
 def unit_px(width: int) -> int:
-    """Return how many pixels one unit is in a picture ``width`` pixels wide (at least 2)."""
+    """Return the size of one unit in pixels (at least 2) in a picture of ``width`` pixels."""
     return max(2, width // UNITS_ACROSS)
 
 
@@ -85,7 +85,7 @@ def panel(width: int) -> Rectangle:
 
 
 def marks(width: int) -> tuple[Rectangle, ...]:
-    """Return the two colons and the point: always lit, so a reader knows that this is a clock."""
+    """Return the two colons and the point: always lit, so that a clock can be recognised."""
     upper, lower, foot = _DIGIT_TOP + 4, _DIGIT_TOP + 9, _DIGIT_TOP + _DIGIT_HEIGHT - _STROKE
     dots = [Rectangle(x, y, _STROKE, _STROKE) for x in _COLON_LEFTS for y in (upper, lower)]
     return tuple(
@@ -94,7 +94,7 @@ def marks(width: int) -> tuple[Rectangle, ...]:
 
 
 def holes(width: int) -> tuple[Rectangle, ...]:
-    """Return the insides of every digit: never lit."""
+    """Return the areas inside the digits: never lit."""
     return tuple(
         _scaled(Rectangle(left + 3, _DIGIT_TOP + y, 2, 2), width)
         for left in _DIGIT_LEFTS
@@ -103,7 +103,7 @@ def holes(width: int) -> tuple[Rectangle, ...]:
 
 
 def segment_boxes(width: int) -> tuple[dict[str, Rectangle], ...]:
-    """Return where the segments a to g of each of the seven digits are."""
+    """Return the rectangles of the segments a to g for each of the seven digits."""
     return tuple(_digit_boxes(left, width) for left in _DIGIT_LEFTS)
 
 

@@ -1,4 +1,4 @@
-"""Read the burnt-in clock of a decoded frame: when was this picture taken?"""
+"""Reading the burnt-in clock of decoded frames."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from streamwarden.errors import StreamwardenError
 READING_WIDTH, READING_HEIGHT = 640, 360
 _DAY_S = 86400
 _DARK_BELOW, _BRIGHT_FROM = 100, 150
-"""Luma of 0 to 255. Between the two lies doubt: a frame that hits it is not read at all."""
+"""Luma, 0 to 255. A frame with a segment between the two values is not read."""
 
 _DIGIT_OF = {frozenset(lit): digit for digit, lit in enumerate(LIT_SEGMENTS)}
 
 
 class FrameUnreadable(StreamwardenError):
-    """FFmpeg gave no frame at that place of that file."""
+    """FFmpeg decoded no frame at that offset of the file."""
 
 
 def read_clock(frame: bytes | memoryview, width: int, height: int) -> float | None:
-    """Return the time of day, seconds in UTC to the tenth, or None where no clock can be read.
+    """Return the time of day in UTC seconds, to the tenth; None if no clock can be read.
 
-    ``frame`` is one picture of ``width`` x ``height`` bytes of luma (rawvideo ``gray``). Only the
-    middle of each segment is looked at, so the edges that H.264 smears do not matter.
+    ``frame`` holds ``width`` x ``height`` bytes of luma (rawvideo ``gray``). Only the middle of each
+    segment is sampled, because H.264 smears the edges.
     """
     if len(frame) < width * height or not _has_clock(frame, width, height):
         return None
@@ -53,10 +53,10 @@ def moment_of(reading_s: float, *, near: datetime) -> datetime:
 
 
 def clock_in_file(ffmpeg: str, media: str | Path, *, offset_s: float = 0.0) -> float | None:
-    """Return what the clock shows ``offset_s`` into a media file (or at its first frame).
+    """Return the clock's reading ``offset_s`` into a media file, by default at its first frame.
 
     Raises:
-        FrameUnreadable: FFmpeg finds no picture there.
+        FrameUnreadable: FFmpeg decodes no frame there.
     """
     for reading in clocks_in_file(ffmpeg, media, offset_s=offset_s, frames=1):
         return reading
@@ -66,7 +66,7 @@ def clock_in_file(ffmpeg: str, media: str | Path, *, offset_s: float = 0.0) -> f
 def clocks_in_file(
     ffmpeg: str, media: str | Path, *, offset_s: float = 0.0, frames: int | None = None
 ) -> Iterator[float | None]:
-    """Yield what the clock shows in each frame from ``offset_s`` on, at most ``frames`` of them."""
+    """Yield the clock's reading in each frame from ``offset_s`` on, at most ``frames`` of them."""
     argv = _decoding(ffmpeg, str(media), offset_s=offset_s, frames=frames)
     with subprocess.Popen(  # noqa: S603 - the program and its arguments are the developer's own
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
@@ -91,7 +91,7 @@ def _decoding(ffmpeg: str, media: str, *, offset_s: float, frames: int | None) -
     scale = f"scale={READING_WIDTH}:{READING_HEIGHT}"
     quiet = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "quiet", "-threads", "1"]
     raw = ["-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]
-    # Without passthrough FFmpeg repeats frames to fill a constant rate: pictures nobody took.
+    # Without passthrough FFmpeg repeats frames to reach a constant frame rate.
     return [ffmpeg, *quiet, *seek, "-i", media, "-an", "-fps_mode", "passthrough", "-vf", scale,
             *limit, *raw]  # fmt: skip
 
@@ -113,7 +113,7 @@ def _digit(frame: bytes | memoryview, width: int, boxes: dict[str, Rectangle]) -
 
 
 def _lit(frame: bytes | memoryview, width: int, box: Rectangle) -> bool | None:
-    """Return whether the middle half of ``box`` is bright, dark, or (None) in doubt."""
+    """Return whether the middle half of ``box`` is bright or dark; None if neither."""
     inset_x, inset_y = box.width // 4, box.height // 4
     rows = range(box.y + inset_y, box.y + box.height - inset_y)
     left, right = box.x + inset_x, box.x + box.width - inset_x

@@ -1,4 +1,4 @@
-"""The demo: everything on this machine, started in order, recorded as a user would have it."""
+"""The demo: database, media server, cameras and all roles on this machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _API_ANSWERS_WITHIN_S = 60.0
 
 
 _FIRST_SEGMENT_WITHIN_S = 60.0
-"""On top of three segments' length: probing, a key frame, a slow machine."""
+"""In addition to the length of three segments: probing, a key frame, a slow machine."""
 
 
 _CAMERAS_PUBLISH_WITHIN_S = 10.0
@@ -53,16 +53,16 @@ _TONES_HZ = (440, 554, 659, 880)
 
 
 class DemoFailed(StreamwardenError):
-    """The demo cannot go on; the message says what to look at."""
+    """The demo cannot continue; the message gives the reason."""
 
 
 class DemoStopped(Exception):
-    """It was asked to stop before it was ready."""
+    """``stop`` was set before the demo was ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What the command line says."""
+    """Options of the command line."""
 
     data_dir: Path
     ports: DemoPorts
@@ -75,15 +75,15 @@ class DemoRoles(Protocol):
     """The product's roles, running in this process."""
 
     def stop(self, deadline_s: float) -> None:
-        """Stop them in order."""
+        """Stop all roles in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoParts:
-    """What the demo is given: it knows neither the settings nor how roles are put together.
+    """Functions and values that the command gives to the demo.
 
-    ``start_roles`` takes what the settings of the demo are over those of the environment;
-    ``user_token`` signs the demo user's token.
+    ``start_roles`` takes the demo's settings, which override those of the environment; ``user_token``
+    signs the demo user's token.
     """
 
     start_roles: Callable[[Mapping[str, object]], DemoRoles]
@@ -97,7 +97,7 @@ class DemoParts:
 
 
 class Demo:
-    """One demo. ``stop`` is set by whoever wants it to end, also while it starts."""
+    """One demo. Setting ``stop`` ends it, also while it starts."""
 
     def __init__(
         self, options: DemoOptions, secrets: DemoSecrets, parts: DemoParts, stop: threading.Event
@@ -188,7 +188,7 @@ class Demo:
         return ids
 
     def _prepare_cameras(self, api: ApiClient) -> list[UUID]:
-        """Return the cameras of this demo; those of an earlier one that are too many are stopped."""
+        """Return the cameras of this demo; stop surplus cameras of an earlier one."""
         seconds = self._options.segment_seconds
         self._patiently(lambda: api.put_setting("video_segment_seconds", seconds))
         own = [UUID(one["id"]) for one in api.cameras() if one["owner"] == OWNER]
@@ -214,7 +214,7 @@ class Demo:
         return TestPicture(tone_hz=_TONES_HZ[place % len(_TONES_HZ)])
 
     def _await_cameras(self, media: MediaServerProcess, count: int) -> None:
-        """Wait until the cameras publish; one that does not in time is recorded when it does."""
+        """Wait until the cameras publish, or for the timeout; late ones are recorded as soon as they do."""
         deadline = time.monotonic() + _CAMERAS_PUBLISH_WITHIN_S
         while len(media.published()) < count and time.monotonic() < deadline:
             self._go_on(wait_s=_LOOK_EVERY_S)
@@ -230,7 +230,7 @@ class Demo:
             self._go_on(wait_s=_LOOK_EVERY_S if missing else 0)
 
     def _patiently(self, call: Callable[[], object]) -> None:
-        """Repeat ``call`` while the API is not yet there or lacks something that is just starting."""
+        """Repeat ``call`` while the API or a part of it is still starting."""
         deadline = time.monotonic() + _API_ANSWERS_WITHIN_S
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The demo's ports: where they are, and whether they can be had, before anything is started."""
+"""The demo's ports, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DemoPorts:
 
     @property
     def media(self) -> MediaPorts:
-        """The media server's share."""
+        """The ports of the media server."""
         return MediaPorts(
             rtsp=self.rtsp,
             whep=self.whep,
@@ -56,14 +56,14 @@ class PortTaken(ConfigError):
 
 
 def demo_ports(base: int) -> DemoPorts:
-    """Return the ports from ``base`` on, all free just now; any free ones for 0.
+    """Return the ports from ``base`` on, all free at the moment; for 0 any free ones.
 
     Raises:
         PortTaken: One is taken; the message names it and the option that moves them.
     """
     wanted = {name: base + offset if base else 0 for name, offset in _OFFSETS.items()}
     with ExitStack() as held:
-        # All are held at once, so that no two of them come out the same.
+        # All are bound at the same time, so that they differ.
         return DemoPorts(**{name: _free(held, name, port) for name, port in wanted.items()})
 
 
@@ -71,7 +71,7 @@ def _free(held: ExitStack, name: str, port: int) -> int:
     kind = socket.SOCK_DGRAM if name == "webrtc_udp" else socket.SOCK_STREAM
     probe = held.enter_context(socket.socket(socket.AF_INET, kind))
     if kind == socket.SOCK_STREAM:
-        # As the servers do: a port that only old connections linger on is free.
+        # As the servers do: a port with connections in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((_HOST, port))

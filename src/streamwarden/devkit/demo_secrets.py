@@ -1,4 +1,4 @@
-"""The demo's secrets: made once, kept in its data directory for this user only."""
+"""The demo's secrets: created once, stored in its data directory, readable by this user only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _fresh() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSecrets:
-    """What the roles of a demo share. No field is in the repr."""
+    """Secrets that the demo's roles share. No field is in the repr."""
 
     internal_token: str = field(default_factory=_fresh, repr=False)
     user_jwt_secret: str = field(default_factory=_fresh, repr=False)
@@ -28,14 +28,14 @@ class DemoSecrets:
 
 
 _LATER = frozenset({"source_secret_keys"})
-"""Those that a data directory of an earlier version does not have."""
+"""Secrets that the data directory of an earlier version lacks."""
 
 
 def demo_secrets(data_dir: Path) -> DemoSecrets:
-    """Return the secrets in ``data_dir/secrets.json``, made and written (0600) if there are none.
+    """Return the secrets in ``data_dir/secrets.json``; create the file (0600) if it is missing.
 
     Raises:
-        ConfigError: The file is there and cannot be used.
+        ConfigError: The file exists and is invalid.
     """
     path = data_dir / "secrets.json"
     try:

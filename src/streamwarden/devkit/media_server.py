@@ -1,4 +1,4 @@
-"""The demo's media server, MediaMTX or the devkit's relay: one child, started again when it ends."""
+"""The demo's media server, MediaMTX or the devkit's relay: one child process, restarted when it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CONTROL_ANSWERS_WITHIN_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPorts:
-    """Where a media server listens; the relay uses ``rtsp`` and ``control`` only."""
+    """Ports of a media server; the relay uses ``rtsp`` and ``control`` only."""
 
     rtsp: int
     control: int
@@ -44,7 +44,7 @@ class MediaPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaServerPlan:
-    """How one kind of media server is started, and where it is then. ``kind`` is the READY line's."""
+    """Command and addresses of a media server. ``kind`` is shown in the READY line."""
 
     kind: str
     spec: ChildCommand
@@ -64,11 +64,11 @@ class MediaServerPlan:
 
 
 class MediaServerFailed(StreamwardenError):
-    """The media server did not start; the message has its last words."""
+    """The media server did not start; the message has its last output."""
 
 
 def relay_plan(ports: MediaPorts, *, hook_url: str, ffmpeg: str | None = None) -> MediaServerPlan:
-    """Return how the devkit's relay is run as a process of its own; ``ffmpeg`` pulls cameras for it."""
+    """Return the plan for the devkit's relay in its own process; ``ffmpeg`` pulls cameras for it."""
     host = "127.0.0.1"
     argv = (sys.executable, "-m", "streamwarden.devkit.relay", "--host", host,
             "--rtsp-port", str(ports.rtsp), "--control-port", str(ports.control),
@@ -78,7 +78,7 @@ def relay_plan(ports: MediaPorts, *, hook_url: str, ffmpeg: str | None = None) -
 
 
 class MediaServerProcess:
-    """Runs ``plan``. A server that ends without being asked comes back on the same ports."""
+    """Runs ``plan``. A server that ends unexpectedly is started again on the same ports."""
 
     def __init__(self, plan: MediaServerPlan) -> None:
         self.plan = plan
@@ -93,7 +93,7 @@ class MediaServerProcess:
         return child.pid if child is not None and child.running else None
 
     def published(self) -> frozenset[str]:
-        """Return the paths that are published now; none while it does not answer."""
+        """Return the published paths; none while the server does not answer."""
         url = f"http://{self.plan.host}:{self.plan.ports.control}/v3/paths/list"
         try:
             with urlopen(url, timeout=_CONTROL_ANSWERS_WITHIN_S) as answer:
@@ -103,7 +103,7 @@ class MediaServerProcess:
         return frozenset(item["name"] for item in items if item.get("available"))
 
     def start(self) -> None:
-        """Start it and return once it takes connections; raises MediaServerFailed."""
+        """Start it and wait until it accepts connections; raise MediaServerFailed."""
         child = self._spawn()
         _wait_until_listening(child, self.plan)
         self._thread = threading.Thread(
@@ -112,11 +112,11 @@ class MediaServerProcess:
         self._thread.start()
 
     def kill(self) -> None:
-        """End it with SIGKILL, as a crash would; it comes back."""
+        """Kill it with SIGKILL, like a crash; it is started again."""
         self._send(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it for good. Harmless when repeated or never started."""
+        """Stop it. No effect when repeated or never started."""
         self._stopping.set()
         child = self._child
         if child is not None:
@@ -137,7 +137,7 @@ class MediaServerProcess:
 
     def _spawn(self) -> ChildProcess:
         child = self._child = child_spawner().spawn(self.plan.spec)
-        if self._stopping.is_set():  # stop may not have seen this child
+        if self._stopping.is_set():  # stop may have run before this child existed
             child.send(signal.SIGTERM)
         return child
 

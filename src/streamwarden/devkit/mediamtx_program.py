@@ -1,4 +1,4 @@
-"""MediaMTX: where its program is, and how it is run for the demo and the tests."""
+"""MediaMTX's program, from PATH or a pinned download, and its command for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Pin:
 
     @property
     def url(self) -> str:
-        """Where the project publishes it."""
+        """URL of the release."""
         return f"https://github.com/bluenviron/mediamtx/releases/download/{VERSION}/{self.archive}"
 
 
@@ -65,7 +65,7 @@ PINS: Mapping[str, Pin] = {
         "d1689f0bfefb1864e5ed3dcc8495eb2d7ec0a654f90bf3cd48980cb3bd08718a",
     ),
 }
-"""By ``platform.machine()``."""
+"""The archives by ``platform.machine()``."""
 
 
 Open = Callable[[str, float], BinaryIO]
@@ -73,7 +73,7 @@ Open = Callable[[str, float], BinaryIO]
 
 
 class MediaMtxMissing(StreamwardenError):
-    """There is no MediaMTX here and none could be had; the message says why."""
+    """MediaMTX is not installed and cannot be downloaded; the message says why."""
 
 
 def open_url(url: str, timeout_s: float) -> BinaryIO:
@@ -103,10 +103,10 @@ def find_mediamtx(environ: Mapping[str, str], *, open_url: Open = open_url) -> P
 
 
 def download(pin: Pin, target: Path, *, open_url: Open = open_url) -> None:
-    """Put the program of the release ``pin`` at ``target``, whole or not at all.
+    """Download the program of the release ``pin`` to ``target``, atomically.
 
     Raises:
-        MediaMtxMissing: No network, too slow, too large, or not the pinned bytes.
+        MediaMtxMissing: No network, timeout, too large, or the wrong digest.
     """
     log.info("mediamtx_download", url=pin.url)
     try:
@@ -116,14 +116,14 @@ def download(pin: Pin, target: Path, *, open_url: Open = open_url) -> None:
 
 
 def config_file() -> Path:
-    """Return MediaMTX's settings; in the source tree ``deploy/mediamtx.yml`` is a link to them."""
+    """Return MediaMTX's configuration file; ``deploy/mediamtx.yml`` is a link to it."""
     return Path(__file__).with_name("mediamtx.yml")
 
 
 def mediamtx_plan(
     program: Path, ports: MediaPorts, *, hook_url: str, environ: Mapping[str, str]
 ) -> MediaServerPlan:
-    """Return how MediaMTX is run on loopback with ``mediamtx.yml`` and our own ports."""
+    """Return the plan for MediaMTX on loopback, with ``mediamtx.yml`` and the demo's ports."""
     host = "127.0.0.1"
     addresses = {
         "MTX_AUTHHTTPADDRESS": hook_url,
@@ -147,7 +147,7 @@ def mediamtx_plan(
 
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    # What MediaMTX does not need it does not get, and an MTX_ of the user's stays the user's.
+    # MediaMTX gets none of our variables, and the user's MTX_ variables do not reach the demo's server.
     kept = ("MTX_", "PATH", "HOME", "LANG", "LC_", "TMPDIR")
     return {name: value for name, value in environ.items() if name.startswith(kept)}
 
@@ -180,7 +180,7 @@ def _download(pin: Pin, target: Path, open_url: Open) -> None:
 
 
 def _unpack(archive: Path, program: Path) -> None:
-    # Copied, not extracted: so no name in the archive decides where anything goes.
+    # Copied, not extracted, so that no name in the archive determines a path.
     with tarfile.open(archive) as tar, program.open("wb") as file:
         content = tar.extractfile("mediamtx")
         if content is None:

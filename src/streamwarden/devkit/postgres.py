@@ -27,7 +27,7 @@ _PORT = 5432
 """Part of the socket's name; nothing listens on TCP."""
 
 _START_TIMEOUT_S = 60.0
-"""Half a second is usual; recovery after a kill may take longer."""
+"""Usually 0.5 s; recovery after a kill may take longer."""
 
 _KILL_WAIT_S = 10.0
 _STOP_LADDER = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, _KILL_WAIT_S))
@@ -35,11 +35,11 @@ _STOP_LADDER = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, _
 
 
 class EmbeddedPostgres:
-    """A cluster kept under ``data_dir``, served on a Unix socket that only this user reaches.
+    """A cluster in ``data_dir``, served on a Unix socket that only this user can open.
 
-    It may be started, stopped and killed any number of times; the URL stays the same. It ends with
-    this program, however that ends. For root it runs as somebody else, since Postgres refuses root.
-    ``fsync=False`` is for tests: fast, and lost with the machine's power.
+    It can be started, stopped and killed repeatedly; the URL stays the same. It ends with this program,
+    also after ``kill -9``. Root runs it as another user, because Postgres refuses root.
+    ``fsync=False`` is for tests: faster, and not safe against power loss.
     """
 
     def __init__(self, data_dir: Path, *, fsync: bool = True) -> None:
@@ -57,7 +57,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """Where to connect to; it holds no password.
+        """The connection URL, without a password.
 
         Raises:
             PostgresFailed: it was never started.
@@ -68,9 +68,9 @@ class EmbeddedPostgres:
         return f"postgresql://{SUPERUSER}@/postgres?host={host}&port={_PORT}"
 
     def start(self) -> str:
-        """Start the server, wait until it takes connections, and return its URL.
+        """Start the server, wait until it accepts connections, and return its URL.
 
-        Harmless while it runs. The first start creates the cluster.
+        No effect while it runs. The first start creates the cluster.
 
         Raises:
             PostgresFailed: it cannot run here, or the data directory is in use.
@@ -87,21 +87,21 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Stop the server in order, harder when that takes long; then release the directory.
+        """Stop the server, with escalating signals; then release the directory.
 
         Raises:
-            PostgresFailed: it outlasts even being killed.
+            PostgresFailed: it has not ended after SIGKILL.
         """
         if self._process and not any(self._process.end(sig, wait_s=s) for sig, s in _STOP_LADDER):
             raise PostgresFailed("the embedded Postgres cannot be ended")
         self._process = None
         if self._lock.held and self._socket_dir:
-            with suppress(OSError):  # somebody's file is in there: theirs to remove
+            with suppress(OSError):  # there is a file of another user in it
                 self._socket_dir.rmdir()
         self._lock.release()
 
     def kill(self) -> None:
-        """End the server as ``kill -9`` does, and wait for its end; ``start`` brings it back."""
+        """Kill the server with SIGKILL and wait for its end; ``start`` starts it again."""
         if self._process:
             self._process.end(signal.SIGKILL, wait_s=_KILL_WAIT_S)
 

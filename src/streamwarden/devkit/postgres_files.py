@@ -1,4 +1,4 @@
-"""Where an embedded Postgres lives: its folders, its lock, and what an earlier life left there."""
+"""Files of the embedded Postgres: its folders, its lock, and the leftovers of a killed server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEFTOVER_WAIT_S = 10.0
 
 
 class ClusterLock:
-    """One owner of a data directory at a time; the kernel releases it when its process ends."""
+    """An exclusive lock on a data directory; the kernel releases it when the process ends."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "lock"
@@ -36,7 +36,7 @@ class ClusterLock:
         return self._descriptor is not None
 
     def acquire(self) -> None:
-        """Take the lock; harmless while held.
+        """Take the lock; no effect while held.
 
         Raises:
             PostgresFailed: another process, or another object of this one, has it.
@@ -58,14 +58,14 @@ class ClusterLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back; harmless without it."""
+        """Release the lock; no effect if not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def prepare_data_dir(data_dir: Path, user: RunAs) -> None:
-    """Create ``data_dir`` for this user alone; ``user`` may pass through to what is its own.
+    """Create ``data_dir`` for this user alone, with search permission for ``user``.
 
     Raises:
         PostgresFailed: it belongs to another user, or cannot be created.
@@ -85,18 +85,18 @@ def prepare_data_dir(data_dir: Path, user: RunAs) -> None:
 
 
 def private_socket_dir(data_dir: Path, user: RunAs, *, port: int) -> Path:
-    """Return a folder for the socket that only ``user`` may enter, of a length that fits.
+    """Return a folder for the socket, accessible to ``user`` only.
 
-    Below ``data_dir``, or below the temporary folder when that is too deep or holds a comma.
+    It is below ``data_dir``, or below the temporary folder if that path is too long or has a comma.
 
     Raises:
-        PostgresFailed: somebody else made the folder, or no folder is short enough.
+        PostgresFailed: the folder belongs to another user, or every path is too long.
     """
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     outside = f"streamwarden-{os.geteuid()}-{digest}"
     places = (data_dir / "socket", Path(tempfile.gettempdir(), outside), Path("/tmp", outside))  # noqa: S108 - checked below
     for place in places:
-        # libpq takes a comma for the end of one host and the start of the next.
+        # In libpq a comma separates hosts.
         fits = len(os.fsencode(place / f".s.PGSQL.{port}")) <= _SOCKET_PATH_MAX_BYTES
         if fits and "," not in str(place):
             with suppress(FileExistsError):
@@ -115,13 +115,13 @@ def _check_private(place: Path, *, owner: int) -> None:
 
 
 def clear_leftovers(cluster: Path, socket_dir: Path) -> None:
-    """Clear away what a server left whose program was killed; call with the lock held.
+    """Remove the leftovers of a server whose program was killed; call with the lock held.
 
-    Its processes may still be on their way out. Its files name a process id that may since belong
-    to a stranger, which Postgres would take for a running server.
+    Its processes may still be ending. Its pid file may hold the id of an unrelated new process, which
+    Postgres would take for a running server.
 
     Raises:
-        PostgresFailed: a process outlasts being killed.
+        PostgresFailed: a process has not ended after SIGKILL.
     """
     ladder = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
     if not any(_ended(cluster, number) for number in ladder):
@@ -132,7 +132,7 @@ def clear_leftovers(cluster: Path, socket_dir: Path) -> None:
 
 
 def _ended(cluster: Path, number: signal.Signals) -> bool:
-    """Send ``number`` to what works in ``cluster``; return whether it ended within the wait."""
+    """Signal the processes of ``cluster``; return whether they ended within the wait."""
     deadline = time.monotonic() + _LEFTOVER_WAIT_S
     for pid in _working_in(cluster):
         with suppress(ProcessLookupError):
@@ -146,20 +146,20 @@ def _ended(cluster: Path, number: signal.Signals) -> bool:
 
 
 def _working_in(cluster: Path) -> Iterator[int]:
-    """Yield the Postgres processes whose working directory is ``cluster``: all of a server's."""
+    """Yield the Postgres processes whose working directory is ``cluster``."""
     here = str(cluster.resolve())
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with suppress(OSError):  # it has ended, or is another user's
+            with suppress(OSError):  # it has ended, or belongs to another user
                 comm = (entry / "comm").read_text(encoding="utf-8").strip()
                 if comm == "postgres" and str((entry / "cwd").readlink()) == here:
                     yield int(entry.name)
 
 
 def _forget_stranger(pid_file: Path) -> None:
-    """Remove ``pid_file`` if a process has its id: none of the cluster's is left, so not its own.
+    """Remove ``pid_file`` if a process with its id exists: that process is not the cluster's.
 
-    Otherwise it stays: Postgres checks by it that no shared memory is still in use.
+    Otherwise keep it: Postgres uses it to check that the shared memory is no longer in use.
     """
     try:
         os.kill(int(pid_file.read_text(encoding="utf-8").split(maxsplit=1)[0]), 0)

@@ -1,4 +1,4 @@
-"""One run of the embedded Postgres, and the thread that starts it, keeps its log and reaps it."""
+"""One process of the embedded Postgres, with the thread that starts it, writes its log and reaps it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LINE_MAX_BYTES = 8192
 
 
 class PostgresProcess:
-    """A server from its start to its end.
+    """One run of the server.
 
-    The thread lives as long as the server: the kernel signals the server when the thread that
-    started it is gone (``prctl(2)``, PR_SET_PDEATHSIG), which must mean that the program is gone.
+    The thread lives as long as the server, because the kernel signals the server when the thread that
+    started it ends (``prctl(2)``, PR_SET_PDEATHSIG). That must happen only when the program ends.
     """
 
     def __init__(self, command: Sequence[str], *, log_path: Path) -> None:
@@ -35,7 +35,7 @@ class PostgresProcess:
         self._spawned = threading.Event()
         self._settled = threading.Event()
         self._ended = threading.Event()
-        # A daemon: a program that ends without stopping its Postgres still ends.
+        # A daemon thread, so that a program that does not stop its Postgres can end.
         threading.Thread(target=self._live, name="postgres", daemon=True).start()
         self._spawned.wait()
 
@@ -46,10 +46,10 @@ class PostgresProcess:
         return process.pid if process and process.poll() is None else None
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Wait until the server takes connections.
+        """Wait until the server accepts connections.
 
         Raises:
-            PostgresFailed: it ended first, or took too long; the message has its last lines.
+            PostgresFailed: it ended, or took too long; the message has its last lines.
         """
         settled = self._settled.wait(timeout_s)
         if not self._ready:
@@ -85,7 +85,7 @@ class PostgresProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # The terminal's Ctrl-C is for us: we stop Postgres when its clients have stopped.
+            # Ctrl-C of the terminal must not reach it: it is stopped after its clients.
             start_new_session=True,
         ) as process:
             self._process = process
@@ -93,12 +93,12 @@ class PostgresProcess:
             self._listen(process.stdout)
 
     def _listen(self, output: IO[bytes] | None) -> None:
-        # The pipe ends when the last process of this server has ended, not only the first.
+        # The pipe is closed when the last process of the server ends, not the first.
         while output and (line := output.readline(_LINE_MAX_BYTES)):
             self._heard(line)
 
     def _heard(self, line: bytes) -> None:
-        # A full disk must not end this thread, and Postgres with it, over a line of its log.
+        # A full disk must not end this thread, and Postgres with it.
         with suppress(OSError):
             self._log.write(line)
         if _READY in line:

@@ -1,4 +1,4 @@
-"""What a virtual camera sees: FFmpeg's input and encoder arguments for each kind of source."""
+"""Video sources of virtual cameras: FFmpeg's input and encoder arguments for each kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from streamwarden.devkit import clock_picture
 
 TONE_SAMPLE_RATE = 16000
-"""Hz. A tone needs no more, and AAC at 48 kHz would cost as much as the small picture."""
+"""Hz. Enough for a tone; AAC at 48 kHz would cost as much CPU as the small picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class TestPicture:
     about 50 kbit/s.
     """
 
-    __test__ = False  # not a test class, whatever pytest makes of the name
+    __test__ = False  # not a test class, despite its name
 
     width: int = 1280
     height: int = 720
@@ -32,17 +32,16 @@ class TestPicture:
     def arguments(self) -> tuple[str, ...]:
         """Return the input and the encoders.
 
-        Picture and tone come from one graph: its outputs are pulled in step, so ``realtime`` on the
-        picture paces both. (``-re`` sends the first half second at once, and then every frame would
-        carry its clock half a second late; two graphs with ``realtime`` each slow one another down
-        in FFmpeg 5.1.)
+        Video and tone come from one graph, whose outputs advance together, so ``realtime`` on the video
+        paces both. (``-re`` sends the first half second at once, so every frame's clock would be half a
+        second late; two graphs with ``realtime`` slow each other down in FFmpeg 5.1.)
         """
         graph = f"{self._video()}[out0];{self._audio()}[out1]"
         return ("-f", "lavfi", "-i", graph, *self._encoders())
 
     def _video(self) -> str:
-        # RTCTIME is the wall clock in microseconds, taken as the frame is made; the clock is drawn
-        # from it, and then the frames get the even times of a camera again.
+        # RTCTIME is the wall clock in microseconds when the frame is made; the clock is drawn
+        # from it, and then the frames get evenly spaced times, as from a camera.
         return (
             f"smptebars=size={self.width}x{self.height}:rate={self.fps},format=yuv420p,realtime,"
             f"settb=1/1000000,setpts=RTCTIME,{clock_picture.drawing(self.width)},"
@@ -53,12 +52,12 @@ class TestPicture:
         return f"sine=frequency={self.tone_hz}:sample_rate={TONE_SAMPLE_RATE}"
 
     def _encoders(self) -> tuple[str, ...]:
-        # zerolatency would cut each frame into slices for threads: one thread costs less here.
+        # zerolatency uses sliced threads; one thread costs less here.
         distance = str(self.fps * self.key_frame_every_s)
         video = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
                  "-profile:v", "baseline", "-threads", "1",
                  "-g", distance, "-keyint_min", distance, "-sc_threshold", "0")  # fmt: skip
-        # Otherwise each picture waits for the sound that goes with it: 0.15 s later at the reader.
+        # Without it each frame waits for its audio and arrives 0.15 s later.
         prompt = ("-max_interleave_delta", "1")
         return (*video, *self._rate(), "-c:a", "aac", "-b:a", "32k", *prompt)
 
@@ -76,23 +75,23 @@ SMALL_PICTURE = TestPicture(width=640, height=360, fps=15)
 
 @dataclass(frozen=True, slots=True)
 class LoopedClip:
-    """A file, played again and again, its streams copied as they are."""
+    """A file that is played in a loop, without transcoding."""
 
     path: Path
 
     def arguments(self) -> tuple[str, ...]:
-        """Return the input, paced at its own rate, and the copying of at most one stream each."""
+        """Return the input, paced at its own rate, and stream copy of at most one video and one audio."""
         return ("-re", "-stream_loop", "-1", "-i", str(self.path), *_COPY)
 
 
 @dataclass(frozen=True, slots=True)
 class RealCamera:
-    """An RTSP camera that is pulled from and passed on as it is. Its URL may hold a password."""
+    """An RTSP camera that is republished without transcoding. Its URL may hold a password."""
 
     url: str
 
     def arguments(self) -> tuple[str, ...]:
-        """Return the input over TCP, given up after 5 s of silence, and the copying."""
+        """Return the input over TCP, with a timeout of 5 s, and stream copy."""
         return ("-rtsp_transport", "tcp", "-timeout", "5000000", "-i", self.url, *_COPY)
 
     def __repr__(self) -> str:
@@ -106,7 +105,7 @@ _COPY = ("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy")
 
 
 def source_from(text: str) -> VideoSource:
-    """Return the source that ``--camera`` names: an rtsp:// or rtsps:// URL, or else a file."""
+    """Return the source for a ``--camera`` option: an rtsp:// or rtsps:// URL, else a file."""
     if text.startswith(("rtsp://", "rtsps://")):
         return RealCamera(text)
     return LoopedClip(Path(text).expanduser().absolute())

@@ -1,4 +1,4 @@
-"""Virtual cameras: each pushes a picture to the media server, as a camera would, and never gives up."""
+"""Virtual cameras: each publishes to the media server, and starts again when it fails."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _THREAD_ENDS_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPauses:
-    """How long to wait before the next attempt: doubling, capped, spread by ``jitter``.
+    """Exponential backoff with a cap and jitter.
 
-    An attempt that lasted ``settled_s`` was a success and starts the pauses anew. ``jitter`` returns
-    0 to 1; a pause is between half of its length and all of it.
+    An attempt that lasted ``settled_s`` counts as a success. ``jitter`` returns 0 to 1; a pause is
+    between half of its full length and the full length.
     """
 
     first_s: float = 0.5
@@ -40,7 +40,7 @@ class RestartPauses:
     jitter: Callable[[], float] = random.random
 
     def failures_after(self, failures: int, *, lasted_s: float) -> int:
-        """Count one more attempt that has ended; one that had settled starts the count anew."""
+        """Return the number of failures after one more attempt; 1 if that one had settled."""
         return 1 if lasted_s >= self.settled_s else failures + 1
 
     def pause_s(self, failures: int) -> float:
@@ -50,10 +50,10 @@ class RestartPauses:
 
 
 class VirtualCamera:
-    """An FFmpeg that publishes ``source`` to the URL which ``publish_url`` returns.
+    """An FFmpeg that publishes ``source`` to the URL from ``publish_url``.
 
-    ``publish_url`` is called before each attempt, so each has a fresh token; it may raise, which is
-    one more failed attempt. The URL goes into that FFmpeg's arguments and nowhere else.
+    ``publish_url`` is called before each attempt, for a fresh token. If it raises, the attempt has
+    failed. The URL appears only in FFmpeg's arguments.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class VirtualCamera:
         return child.pid if child is not None and child.running else None
 
     def start(self) -> None:
-        """Start publishing, and return at once. Once a camera."""
+        """Start publishing; return at once. Call it once."""
         if self._thread is not None:
             raise RuntimeError("a virtual camera starts once")
         self._thread = threading.Thread(
@@ -91,11 +91,11 @@ class VirtualCamera:
         self._thread.start()
 
     def restart(self) -> None:
-        """End the present attempt; the next one follows after a pause, with a fresh token."""
+        """End the current attempt; the next one follows after a pause, with a fresh token."""
         self._signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Stop publishing and wait for the end. Harmless when repeated or never started."""
+        """Stop publishing and wait for the end. No effect when repeated or never started."""
         self.begin_stop()
         if self._thread is None:
             return
@@ -105,7 +105,7 @@ class VirtualCamera:
             self._thread.join(_THREAD_ENDS_WITHIN_S)
 
     def begin_stop(self) -> None:
-        """Ask it to stop, without waiting: to stop many at once."""
+        """Begin to stop, without waiting."""
         self._stopping.set()
         self._signal(signal.SIGTERM)
 
@@ -131,13 +131,13 @@ class VirtualCamera:
             self._publish()
         except StreamwardenError as error:
             log.warning("camera_not_published", camera=str(self.camera_id), error=str(error))
-        except Exception:  # the edge of this thread: a bug in the caller's function must show
+        except Exception:  # edge of the thread: a bug in the caller's function must be logged
             log.exception("camera_failed", camera=str(self.camera_id))
 
     def _publish(self) -> None:
         child = child_spawner().spawn(self._spec(self._publish_url()))
         self._child = child
-        if self._stopping.is_set():  # begin_stop may not have seen this child
+        if self._stopping.is_set():  # begin_stop may have run before this child existed
             child.send(signal.SIGTERM)
         code = child.wait()
         if not self._stopping.is_set():
@@ -157,7 +157,7 @@ class VirtualCamera:
 
 
 def stop_cameras(cameras: Iterable[VirtualCamera]) -> None:
-    """Stop them all at once and wait for all."""
+    """Stop all cameras in parallel and wait for them."""
     cameras = list(cameras)
     for camera in cameras:
         camera.begin_stop()

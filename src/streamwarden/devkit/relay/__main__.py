@@ -1,9 +1,8 @@
-"""``python -m streamwarden.devkit.relay``: the relay as a process of its own.
+"""``python -m streamwarden.devkit.relay``: the relay as a process.
 
-When it listens it writes one line of JSON, ``{"rtsp_port", "control_port", "pid"}``, on standard
-output or on ``--ready-fd``. SIGTERM and SIGINT end it with code 0, a busy port with code 1.
-With ``--exit-with-stdin`` it also ends when its standard input is closed, and so never outlives
-the program that started it.
+Once it listens it writes one line of JSON, ``{"rtsp_port", "control_port", "pid"}``, to standard output
+or to ``--ready-fd``. SIGTERM and SIGINT end it with code 0, a busy port with code 1. With
+``--exit-with-stdin`` it also ends when its standard input is closed, that is, with its parent.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from streamwarden.errors import ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run until a signal comes; return the exit code."""
+    """Run until a signal; return the exit code."""
     arguments = _parser().parse_args(argv)
     settings = RelaySettings(
         host=arguments.host,
@@ -31,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         auth_url=arguments.auth_url,
         ffmpeg=arguments.ffmpeg,
     )
-    # Standard output is for the one line that says it listens: whoever reads that may read no more.
+    # Standard output is for the ready line only: its reader may read nothing after it.
     logs.configure("text", "warning", sys.stderr, redact=redact)
     try:
         asyncio.run(_serve(settings, arguments.ready_fd, exit_with_stdin=arguments.exit_with_stdin))

@@ -1,4 +1,4 @@
-"""The question whether a client may read or publish, asked over HTTP as MediaMTX asks it."""
+"""Authentication of RTSP clients, by default through the HTTP hook that MediaMTX has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """Who wants what: the fields of MediaMTX v1.20's hook (internal/auth/manager.go)."""
+    """One request for access: the fields of MediaMTX v1.20's hook (internal/auth/manager.go)."""
 
     ip: str
     credentials: RtspCredentials
@@ -40,7 +40,7 @@ class AccessRequest:
     user_agent: str
     method: str = ""
     authorization: str = ""
-    """The request's header as it came, for those who check a digest."""
+    """The request's Authorization header, for a digest check."""
 
     def to_json(self) -> Mapping[str, str]:
         """Return the body of the hook's POST."""
@@ -62,10 +62,10 @@ class AccessRequest:
 
 
 class Authenticator(Protocol):
-    """Says yes or no; any failure to find out is a no.
+    """Decides about access; a failure to decide is a refusal.
 
-    ``challenges`` are what a client that presented nothing is asked for; where ``always_challenges``,
-    one that presented the wrong thing is asked again.
+    ``challenges`` go to a client without credentials. With ``always_challenges`` they also go to a
+    client with wrong ones.
     """
 
     challenges: Sequence[str]
@@ -76,20 +76,20 @@ class Authenticator(Protocol):
 
 
 class AllowAll:
-    """Lets everyone in: a relay without a hook."""
+    """Grants everything: a relay without a hook."""
 
     challenges: Sequence[str] = _BASIC
     always_challenges = False
 
-    async def allows(self, access: AccessRequest) -> bool:  # noqa: ARG002 - the Gate's shape
+    async def allows(self, access: AccessRequest) -> bool:  # noqa: ARG002 - Authenticator's signature
         """Return True."""
         return True
 
 
 class AuthHook:
-    """Asks ``url``: 200 to 299 allow, all else denies, and so does silence for ten seconds.
+    """Calls the hook at ``url``: 200 to 299 grants, anything else or a timeout of 10 s refuses.
 
-    Like MediaMTX's path manager it asks one question at a time: a slow hook holds up everyone.
+    Like MediaMTX's path manager it sends one request at a time, so a slow hook delays all clients.
     """
 
     challenges: Sequence[str] = _BASIC
@@ -114,7 +114,7 @@ class AuthHook:
                 async with asyncio.timeout(self._timeout_s):
                     status = await self._post(json.dumps(access.to_json()).encode())
             except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
-                # Of the error only its kind is told: the hook's address may hold a password.
+                # Only the error's type is logged: its text may hold the hook's URL with a password.
                 _log.warning("auth hook failed for %r: %s", access, type(error).__name__)
                 return False
         return 200 <= status <= 299  # noqa: PLR2004 - MediaMTX's range

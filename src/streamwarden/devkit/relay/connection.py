@@ -1,4 +1,4 @@
-"""One TCP connection: bytes in, requests and frames out of them, answers and frames back."""
+"""One TCP connection: parses requests and interleaved frames, sends answers and frames."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _log = logging.getLogger(__name__)
 _LINGER_S = 2.0  # how long a client has to close its side after our FIN
 
 
-_FLOOD_PAUSE_S = 0.01  # endless headers flood the client, not the machine
+_FLOOD_PAUSE_S = 0.01  # limits the endless headers of a fault
 
 
 _RESET = struct.pack("ii", 1, 0)
 
 
 class RelayConnection(asyncio.Protocol):
-    """A client from its first byte to its last. Used on the event loop's thread only."""
+    """One client's connection. Used only on the event loop's thread."""
 
     def __init__(
         self, hub: Hub, connections: set[RelayConnection], admits: Callable[[], bool]
@@ -61,7 +61,7 @@ class RelayConnection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, unless there are too many or the relay is being stopped."""
+        """Accept the connection, unless there are too many or the relay is stopping."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP's transport is one
         self._transport = transport
         if not self._admits():
@@ -73,7 +73,7 @@ class RelayConnection(asyncio.Protocol):
         self._watch_idleness()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - either way it is gone
-        """Leave everything that this connection took part in."""
+        """Remove the connection from its stream and session."""
         self._finished = True
         self._connections.discard(self)
         if self._idle is not None:
@@ -84,15 +84,15 @@ class RelayConnection(asyncio.Protocol):
         self._hub.changed()
 
     def pause_writing(self) -> None:
-        """Remember that the client is not reading as fast as we write."""
+        """Record that the write buffer is above its high-water mark."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Remember that the client has caught up."""
+        """Record that the write buffer has drained."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Take apart what came: frames go straight on, requests are answered in order."""
+        """Parse the bytes: frames are forwarded at once, requests answered in order."""
         self.inbound.add(len(data))
         if self._finished:
             return
@@ -102,7 +102,7 @@ class RelayConnection(asyncio.Protocol):
             self._respond(Response(error.status, close=True), None)
 
     def deliver(self, batch: FrameBatch) -> None:
-        """Send frames; a reader with too much waiting for it is disconnected."""
+        """Send frames; disconnect a reader whose queue is too long."""
         if self._finished or self._transport.is_closing():
             return
         self._transport.write(batch.data)
@@ -112,12 +112,12 @@ class RelayConnection(asyncio.Protocol):
             self._transport.abort()
 
     def finish(self) -> None:
-        """Send what is queued, then FIN; who keeps the connection open after that is cut off."""
+        """Send the queue, then FIN; abort if the client does not close its side."""
         if self._finished or self._transport.is_closing():
             return
         self._finished = True
         self._transport.write_eof()
-        self._dialogue.end()  # it counts as gone at once, not when the client has noticed
+        self._dialogue.end()  # counts as closed now, not when the client closes its side
         asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 
     def reset(self) -> None:
@@ -132,7 +132,7 @@ class RelayConnection(asyncio.Protocol):
         self._transport.abort()
 
     async def misbehave(self, how: Misbehaviour, request: Request) -> None:
-        """Do what ``how`` says until the client has gone or has been answered wrongly."""
+        """Commit the fault ``how``, until the client disconnects or the wrong answer is sent."""
         match how:
             case Misbehaviour.NOT_RTSP:
                 self._write(b"220 mail.example ESMTP ready\r\n" * 8)
@@ -143,7 +143,7 @@ class RelayConnection(asyncio.Protocol):
             case Misbehaviour.ENDLESS_HEADERS:
                 await self._flood()
             case _:
-                await asyncio.Event().wait()  # ended by connection_lost, which cancels it
+                await asyncio.Event().wait()  # cancelled by connection_lost
 
     async def _flood(self) -> None:
         self._write(b"RTSP/1.0 200 OK\r\n")
@@ -153,7 +153,7 @@ class RelayConnection(asyncio.Protocol):
             await asyncio.sleep(_FLOOD_PAUSE_S)
 
     def _consume(self, data: bytes) -> bytes:
-        """Take whole frames and whole requests off the front; return what is left."""
+        """Consume complete frames and requests; return the rest."""
         while data and not self._finished:
             taken = self._take_frames(data) if data[0] == DOLLAR else self._take_request(data)
             if taken == 0:
@@ -217,7 +217,7 @@ class RelayConnection(asyncio.Protocol):
             self.outbound.add(len(data))
 
     def _widen(self) -> None:
-        """Once a session plays or publishes it may be silent for ever: TCP tells when it ends."""
+        """A session that plays or publishes has no idle timeout; TCP reports its end."""
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -236,6 +236,6 @@ class RelayConnection(asyncio.Protocol):
     def _on_idle(self) -> None:
         self._idle = None
         if self._serving is not None and not self._serving.done():
-            self._watch_idleness()  # it waits for us, not we for it
+            self._watch_idleness()  # we owe it an answer, so it is not idle
         else:
             self._transport.abort()

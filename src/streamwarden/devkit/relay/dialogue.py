@@ -1,4 +1,4 @@
-"""What the relay answers: the state of one RTSP connection (RFC 2326 appendix A)."""
+"""RTSP server state machine of one connection (RFC 2326 appendix A)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from streamwarden.devkit.relay.stream import PublishedStream, StreamClient
 from streamwarden.devkit.relay.tracks import announced_sdp, announced_track
 
 _TEN = 10
-_SESSION_TIMEOUT_S = 60  # announced only: over TCP a session lives as long as its connection
+_SESSION_TIMEOUT_S = (
+    60  # announced but not enforced: over TCP a session lives as long as its connection
+)
 
 
 class Peer(StreamClient, Protocol):
-    """The connection that a dialogue is held on."""
+    """The connection of a dialogue."""
 
     id: UUID
     ip: str
@@ -40,11 +42,11 @@ class Peer(StreamClient, Protocol):
     outbound: Traffic
 
     async def misbehave(self, how: Misbehaviour, request: Request) -> None:
-        """Do to the client what ``how`` says instead of answering."""
+        """Commit the fault ``how`` instead of answering."""
 
 
 class Dialogue:
-    """One connection's requests and answers, at most one session."""
+    """Requests and answers of one connection, with at most one session."""
 
     def __init__(self, hub: Hub, peer: Peer) -> None:
         self._hub = hub
@@ -66,11 +68,11 @@ class Dialogue:
 
     @property
     def established(self) -> bool:
-        """Whether it reads or publishes."""
+        """Whether the session reads or publishes."""
         return self._session is not None and self._session.state is not SessionState.IDLE
 
     async def answer(self, request: Request) -> Response | None:
-        """Answer one request; None where a fault wants silence."""
+        """Answer one request; None if a fault suppresses the answer."""
         if self._is_frozen():
             return None
         method = self._methods.get(request.method)
@@ -82,7 +84,7 @@ class Dialogue:
             return Response(error.status, close=True)
 
     def frames(self, data: bytes, span: WholeFrames) -> None:
-        """Take whole interleaved frames: a publisher's are media, all others are dropped."""
+        """Take complete interleaved frames: a publisher's are forwarded, others dropped."""
         if (
             self._session is not None
             and self._session.state is SessionState.PUBLISH
@@ -91,7 +93,7 @@ class Dialogue:
             self._stream.feed(data, span)
 
     def end(self) -> None:
-        """Leave: readers and paths forget this connection."""
+        """End the session: remove its stream or reader."""
         session, stream = self._session, self._stream
         self._session = self._stream = self._announced = None
         if stream is not None:
@@ -167,7 +169,7 @@ class Dialogue:
         return self._set_up(track, channel)
 
     async def _join(self, request: Request, target: RequestTarget) -> Response | None:
-        """Open a reader's session with its first SETUP, which asks the hook once more."""
+        """Open a reader's session at its first SETUP, which calls the hook once more."""
         if self._session is not None:
             return None if self._session.path == target.path else Response(400, close=True)
         session = self._new_session(request, target)
@@ -196,7 +198,7 @@ class Dialogue:
             return Response(455)
         if session.state is SessionState.IDLE:
             session.state = SessionState.READ
-            # No frame overtakes the answer: it is written before the loop turns again.
+            # No frame overtakes the answer, which is written in this turn of the loop.
             stream.add_reader(self._peer, session)
             self._hub.changed()
         return Response(200, self._session_header())
@@ -221,7 +223,7 @@ class Dialogue:
         return Response(200, self._session_header())
 
     def _may_publish(self, session: RelaySession) -> bool:
-        """Whether the path takes publishers; MediaMTX, too, says so at RECORD and not before."""
+        """Whether the path accepts publishers; like MediaMTX this is checked at RECORD, not earlier."""
         pulls = self._hub.pulls
         if session.inside or session.path in pulls:
             return pulls.admits(session.path, session.query)
@@ -240,7 +242,7 @@ class Dialogue:
         request: Request,
         session: RelaySession | None,
     ) -> Response | None:
-        """Ask the hook: by session where there is one, else by connection and with no agent."""
+        """Check access under the session's id, or the connection's id without a user agent."""
         credentials = credentials_of(request, target.query)
         access = AccessRequest(
             ip=self._peer.ip,

@@ -1,4 +1,4 @@
-"""Faults that the relay commits on demand, so that tests can see what the product makes of them."""
+"""Faults that the relay commits on demand, to test how the product handles them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _D = TypeVar("_D", float, None)
 
 
 class Silence(StrEnum):
-    """What readers no longer get while their connection stays open."""
+    """Data that readers no longer get while their connection stays open."""
 
     NONE = "none"
     MEDIA = "media"
     """No RTP, while sender reports go on."""
     SOUND = "sound"
-    """No RTP of a sound track: a microphone that was switched off."""
+    """No RTP of audio tracks, like a microphone that is switched off."""
     ALL = "all"
     """Nothing at all, not even an answer to a keepalive."""
 
 
 class Misbehaviour(StrEnum):
-    """What comes instead of a proper answer to DESCRIBE."""
+    """Wrong answers to DESCRIBE."""
 
     HANG = "hang"
     NOT_RTSP = "not_rtsp"
@@ -40,7 +40,7 @@ class Misbehaviour(StrEnum):
 
 
 class FaultAction(StrEnum):
-    """What is done once, at once, to those who are connected."""
+    """One-time faults for the current connections."""
 
     RESET_READERS = "reset_readers"
     CLOSE_READERS = "close_readers"
@@ -54,13 +54,13 @@ class FaultAction(StrEnum):
 
     @property
     def hits_readers(self) -> bool:
-        """Whether it is the readers that are hit, and not the publisher."""
+        """Whether it affects the readers, not the publisher."""
         return self in {FaultAction.RESET_READERS, FaultAction.CLOSE_READERS}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a path, for as long as it is set; the parts combine.
+    """The fault of a path while it is set; its fields combine.
 
     Raises:
         InvalidInput: a value is outside its range; the error names the field.
@@ -69,19 +69,19 @@ class Fault:
     silence: Silence = Silence.NONE
     describe: Misbehaviour | None = None
     describe_status: int | None = None
-    """Every DESCRIBE is answered with this status, before the hook is asked."""
+    """Every DESCRIBE is answered with this status, before the hook is called."""
     redirect: str | None = None
     """Every DESCRIBE is answered with 302 and this URL."""
     delay_s: float = 0.0
-    """Each batch of frames leaves this much later."""
+    """Each batch of frames is delayed by this time."""
     bytes_per_s: float = 0.0
-    """Frames leave no faster than this; what does not fit in the queue is lost. 0: no bound."""
+    """Maximum rate of frames; overflow of the queue is lost. 0: unlimited."""
     sender_clock_shift_s: float = 0.0
-    """Added to the NTP time of sender reports: a camera whose clock is wrong."""
+    """Added to the NTP time of sender reports, like a camera with a wrong clock."""
     timestamp_jump_s: float = 0.0
     """Added to every RTP timestamp, and to the sender reports' RTP time with it."""
     picture_jump_s: float = 0.0
-    """The same for the picture alone: an encoder that was started again, while the sound went on."""
+    """The same for video only, like an encoder that restarts while the audio continues."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -93,12 +93,12 @@ class Fault:
 
     @property
     def moves_clocks(self) -> bool:
-        """Whether frames have to be rewritten."""
+        """Whether frames are rewritten."""
         return any((self.sender_clock_shift_s, self.timestamp_jump_s, self.picture_jump_s))
 
     @property
     def slows(self) -> bool:
-        """Whether frames have to wait."""
+        """Whether frames are delayed."""
         return bool(self.delay_s or self.bytes_per_s)
 
     def to_json(self) -> dict[str, object]:
@@ -150,25 +150,25 @@ def _number(body: Mapping[str, object], name: str, default: _D) -> float | _D:
 
 
 class FaultTable:
-    """Which fault a path has: its own, else the one that all paths have, else none."""
+    """The faults by path; a path without one has the fault of all paths, if set."""
 
     def __init__(self) -> None:
         self._everywhere = NO_FAULT
         self._by_path: dict[str, Fault] = {}
 
     def of(self, path: str) -> Fault:
-        """Return the fault of ``path``, which may be the empty one."""
+        """Return the fault of ``path``, an empty one if none is set."""
         return self._by_path.get(path, self._everywhere)
 
     def set(self, path: str | None, fault: Fault) -> None:
-        """Put ``fault`` on one path, or with None on all that have none of their own."""
+        """Set the fault of one path, or with None that of all paths without their own."""
         if path is None:
             self._everywhere = fault
         else:
             self._by_path[path] = fault
 
     def clear(self, path: str | None = None) -> None:
-        """Take the fault off one path, or with None every fault there is."""
+        """Clear the fault of one path, or with None all faults."""
         if path is None:
             self._everywhere = NO_FAULT
             self._by_path.clear()
@@ -176,6 +176,6 @@ class FaultTable:
             self._by_path.pop(path, None)
 
     def to_json(self) -> dict[str, object]:
-        """Return all that is set, for the control API."""
+        """Return all faults, for the control API."""
         paths = {path: fault.to_json() for path, fault in self._by_path.items()}
         return {"all": self._everywhere.to_json(), "paths": paths}

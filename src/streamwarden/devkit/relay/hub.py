@@ -1,4 +1,4 @@
-"""Who is there: the paths that are published and the sessions that are open."""
+"""The registry of published paths and open sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Hub:
-    """The relay's one register. Used on the event loop's thread only."""
+    """The relay's registry. Used only on the event loop's thread."""
 
     def __init__(
         self,
@@ -46,17 +46,17 @@ class Hub:
         )
 
     def open(self, session: RelaySession, client: StreamClient) -> None:
-        """Enter a session."""
+        """Add a session."""
         self._sessions[session.id] = (session, client)
         self.changed()
 
     def close(self, session: RelaySession) -> None:
-        """Strike a session out."""
+        """Remove a session."""
         self._sessions.pop(session.id, None)
         self.changed()
 
     def configured(self, name: str) -> None:
-        """Do what a path's configuration says now: who published there by another is sent away."""
+        """Apply a path's new configuration; a publisher under the old one is disconnected."""
         config = self.configs.of(name)
         if self.pulls.set(name, config.source if config is not None else None):
             if (stream := self.streams.get(name)) is not None:
@@ -65,7 +65,7 @@ class Hub:
             self.changed()
 
     def publish(self, stream: PublishedStream) -> None:
-        """Make ``stream`` the one on its path; whoever published there before is sent away.
+        """Put ``stream`` on its path; the earlier publisher is disconnected.
 
         MediaMTX does so too (``overridePublisher``, on by default).
         """
@@ -78,7 +78,7 @@ class Hub:
         self.changed()
 
     def unpublish(self, stream: PublishedStream) -> None:
-        """End ``stream``; its path is free unless another has taken it already."""
+        """End ``stream``; free its path unless another publisher has taken it."""
         if self.streams.get(stream.path) is stream:
             del self.streams[stream.path]
             _log.info("path %s is no longer published", stream.path)
@@ -86,14 +86,14 @@ class Hub:
         self.changed()
 
     def kick(self, session_id: UUID) -> bool:
-        """Disconnect a session; False when there is none of that id."""
+        """Disconnect a session; False if there is none with that id."""
         entry = self._sessions.get(session_id)
         if entry is not None:
             entry[1].finish()
         return entry is not None
 
     def act(self, path: str | None, action: FaultAction) -> int:
-        """Commit a fault that happens once, on one path or on all; return how many it hit."""
+        """Commit a one-time fault on one path or on all; return the number of connections affected."""
         hit = [
             client
             for stream in tuple(self.streams.values())
@@ -108,13 +108,13 @@ class Hub:
         return len(hit)
 
     def changed(self) -> None:
-        """Wake whoever waits for something to become so."""
+        """Wake all `until` calls."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Return once ``condition`` holds; it is looked at after every change."""
+        """Return once ``condition`` is true; it is evaluated after every change."""
         while not condition():
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.add(waiting)

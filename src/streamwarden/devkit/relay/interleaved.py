@@ -25,7 +25,7 @@ _RTP_HEADER_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class WholeFrames:
-    """The whole frames at the start of a buffer: where they end and how many there are."""
+    """The complete frames at the start of a buffer: their end and their number."""
 
     end: int
     rtp: int
@@ -33,7 +33,7 @@ class WholeFrames:
 
 
 def whole_frames(data: bytes) -> WholeFrames:
-    """Find the end of the last whole frame; it stops early at something that is no frame."""
+    """Find the end of the last complete frame; stop at anything that is not a frame."""
     position = frames = rtcp = 0
     size = len(data)
     while size - position >= _HEADER_BYTES and data[position] == DOLLAR:
@@ -47,7 +47,7 @@ def whole_frames(data: bytes) -> WholeFrames:
 
 
 def renumbered(data: bytes, channels: Mapping[int, int]) -> bytes:
-    """Give each frame its channel in ``channels``; frames of other channels are left out."""
+    """Map each frame's channel through ``channels``; drop frames of other channels."""
     kept = bytearray()
     for start, end in _frames(data):
         channel = channels.get(data[start + 1])
@@ -67,7 +67,7 @@ def without_media(data: bytes, channels: Container[int] = range(256)) -> bytes:
 
 
 def shifted(data: bytes, *, ntp_s: float, rtp_ticks: Mapping[int, int]) -> bytes:
-    """Move the clocks: of sender reports by ``ntp_s``, of RTP by ``rtp_ticks`` of its channel.
+    """Shift the clocks: NTP in sender reports by ``ntp_s``, RTP by ``rtp_ticks`` per channel.
 
     A sender report's RTP timestamp moves with its track's, as in a camera whose clock jumps.
     """

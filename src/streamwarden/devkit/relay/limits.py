@@ -1,4 +1,4 @@
-"""What the relay puts up with from its clients."""
+"""The relay's limits on clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """Bounds of one relay; past each of them the client at fault is refused or disconnected."""
+    """Limits of one relay; a client that exceeds one is refused or disconnected."""
 
     connections: int = 2048
     header_bytes: int = 16 * 1024
@@ -15,10 +15,10 @@ class RelayLimits:
     tracks: int = 16
     pipelined_requests: int = 8
     idle_s: float = 60.0
-    """A connection that neither reads nor publishes is closed after this long without a request."""
+    """Idle timeout of a connection that neither reads nor publishes."""
     reader_queue_bytes: int = 4 * 1024 * 1024
-    """A reader with more than this waiting for it is disconnected."""
+    """A reader with a longer queue is disconnected."""
     reader_socket_bytes: int | None = None
-    """SO_SNDBUF of a reader's socket; None leaves it to the kernel. Tests make it small."""
+    """SO_SNDBUF of a reader's socket; None: the kernel's default. Tests use a small one."""
     batch_s: float = 0.005
-    """Frames of one path are gathered for this long and then written to each reader at once."""
+    """Frames of one path are collected for this time, then written to all readers."""

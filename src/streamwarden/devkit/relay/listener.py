@@ -1,7 +1,7 @@
-"""A listening socket that can be closed at any moment without losing a connection half made.
+"""A listening socket that can be closed at any time without losing a half-made connection.
 
-``asyncio.Server`` (3.11) cannot: a connection accepted in the turn in which it is closed fails
-an assertion, and its socket is never closed.
+In ``asyncio.Server`` (3.11) a connection that is accepted in the turn in which the server is closed
+fails an assertion, and its socket is never closed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 512
-_PAUSE_S = 0.5  # after an accept that failed, most likely for want of descriptors
+_PAUSE_S = 0.5  # after a failed accept, most likely out of descriptors
 
 
 class Listener:
-    """Accepts connections on ``host`` and ``port`` (0 picks one) from its making to its close.
+    """Accepts connections on ``host`` and ``port`` (0: any free one), from construction to ``close``.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: it cannot listen on the address.
     """
 
     def __init__(self, host: str, port: int, protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -35,7 +35,7 @@ class Listener:
         self._watch()
 
     async def close(self) -> None:
-        """Stop listening; who has been accepted by then is connected when this returns."""
+        """Stop listening; connections accepted before are established when this returns."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._socket)

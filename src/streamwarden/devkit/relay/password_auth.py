@@ -1,4 +1,4 @@
-"""Who may watch a camera that serves RTSP: whoever knows its password."""
+"""Password authentication of a camera that serves RTSP."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _REALM = "devkit camera"
 
 
 class PasswordAuth:
-    """Lets in who proves to know ``login``, by the schemes it offers: ``Digest``, ``Basic`` or both.
+    """Grants access with ``login``, by the schemes offered: ``Digest``, ``Basic`` or both.
 
-    As cameras do, it asks again whoever was wrong. ``publish_token`` is for the camera's own picture.
-    With no ``login`` everybody may watch.
+    Like a camera it challenges again after a wrong password. ``publish_token`` is for the camera's own
+    source. Without ``login`` reading is free.
     """
 
     always_challenges = True
@@ -40,7 +40,7 @@ class PasswordAuth:
         self._publish_token = publish_token
 
     async def allows(self, access: AccessRequest) -> bool:
-        """Return whether the request has the password, or the token of the camera's own picture."""
+        """Return whether the request has the password, or the token of the camera's own source."""
         if access.action == "publish":
             return _same(access.credentials.token, self._publish_token)
         if self._login is None:

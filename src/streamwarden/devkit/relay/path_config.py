@@ -1,7 +1,7 @@
-"""The configuration of paths, as MediaMTX v1.20.1's control API takes and shows it.
+"""The configuration of paths in MediaMTX v1.20.1's control API.
 
-Only what a source of RTSP needs is acted upon. The fields beside it are known, checked for their type
-and shown again, so that what works here is not refused there.
+Only the fields for an RTSP source have an effect. All others are type-checked, kept and shown, so that
+a request accepted here is accepted by MediaMTX.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from streamwarden.errors import InvalidInput, NotFound
 
 DEFAULT: Final = "all_others"
-"""Whatever has no configuration of its own: anybody whom the hook allows may publish there."""
+"""The configuration of all other paths: clients may publish there with the hook's permission."""
 PUBLISHER: Final = "publisher"
 _SCHEMES: Final = ("rtsp://", "rtsps://")
 _TRANSPORTS: Final = frozenset({"automatic", "udp", "multicast", "tcp"})
@@ -36,7 +36,7 @@ _FIELDS: Final[Mapping[str, object]] = {
     "rtspRangeType": "",
     "rtspRangeStart": "",
 }
-"""What a path can be told about a source of RTSP, with MediaMTX's defaults."""
+"""The fields for an RTSP source, with MediaMTX's defaults."""
 _GO_TYPES: Final = {bool: "bool", int: "int", str: "string"}
 _JSON_TYPES: Final = {bool: "bool", int: "number", float: "number", str: "string",
                       list: "array", dict: "object"}  # fmt: skip
@@ -44,33 +44,33 @@ _JSON_TYPES: Final = {bool: "bool", int: "number", float: "number", str: "string
 
 @dataclass(frozen=True, slots=True)
 class PathConfig:
-    """One path's configuration; ``values`` holds what was set, and may hold a password."""
+    """One path's configuration; ``values`` are the fields that were set, which may hold a password."""
 
     name: str
     values: Mapping[str, object] = field(repr=False)
 
     @property
     def source(self) -> str | None:
-        """The camera's URL, or None where cameras publish themselves."""
+        """The camera's URL, None if the camera publishes."""
         source = str(self.values.get("source", PUBLISHER))
         return None if source == PUBLISHER else source
 
     def to_json(self) -> dict[str, object]:
-        """Show it as MediaMTX does, with the defaults of what was not set."""
+        """Return MediaMTX's form, with defaults for the fields not set."""
         return {"name": self.name, **_FIELDS, **self.values}
 
 
 class PathConfigs:
-    """All of them. Kept in memory only, as MediaMTX keeps what its control API has set.
+    """The configurations of all paths, in memory only, as in MediaMTX.
 
-    Every method raises InvalidInput, or NotFound, with MediaMTX's own words.
+    Every method raises InvalidInput or NotFound with MediaMTX's error text.
     """
 
     def __init__(self) -> None:
         self._configs = {DEFAULT: PathConfig(DEFAULT, {})}
 
     def of(self, name: str) -> PathConfig | None:
-        """Return the configuration of ``name``'s own; None where it is one of ``all_others``."""
+        """Return the configuration of ``name``; None if it falls under ``all_others``."""
         return self._configs.get(name) if name != DEFAULT else None
 
     def show(self, name: str) -> PathConfig:
@@ -91,17 +91,17 @@ class PathConfigs:
         return self._put(name, body)
 
     def patch(self, name: str, body: Mapping[str, object]) -> PathConfig:
-        """Change what ``body`` names."""
+        """Change the fields in ``body``."""
         _check_fields(body)
         return self._put(name, {**self._known(name).values, **body})
 
     def replace(self, name: str, body: Mapping[str, object]) -> PathConfig:
-        """Configure a path, whatever it was."""
+        """Configure a path, replacing its configuration."""
         _check_fields(body)
         return self._put(name, body)
 
     def delete(self, name: str) -> None:
-        """Forget a path's configuration: it is one of ``all_others`` again."""
+        """Delete a path's configuration; it falls under ``all_others`` again."""
         if self._known(name).name == DEFAULT:
             raise InvalidInput("this relay cannot do without all_others")
         del self._configs[name]

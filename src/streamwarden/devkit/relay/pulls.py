@@ -1,9 +1,8 @@
-"""Cameras that serve RTSP: the relay pulls each with an FFmpeg, and has it publish into itself.
+"""Pulled cameras: one FFmpeg each, which reads the camera and publishes to the relay.
 
-MediaMTX has a client of its own for this, the relay borrows the devkit's camera: it pulls, publishes,
-is started again after a pause that grows to a bound, and dies with the relay, even by ``kill -9``.
-It is simpler in this: over TCP whatever ``rtspTransport`` says, always and not on demand, one picture
-and one sound at most, no look at certificates.
+MediaMTX has its own RTSP client for this; the relay uses the devkit's virtual camera. It is restarted
+with backoff and dies with the relay, even on ``kill -9``. Simpler than MediaMTX: always TCP, always on,
+at most one video and one audio, no certificate check.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera, sto
 
 _PASS: Final = "pull"  # noqa: S105 - the name of a query's parameter
 _PAUSES: Final = RestartPauses(first_s=0.5, most_s=5.0)
-"""MediaMTX waits 5 s after each failure (its static sources' retry pause)."""
+"""MediaMTX waits 5 s after each failure of a static source."""
 
 
 class Pull:
-    """One camera being pulled. ``secret`` lets its FFmpeg in, and nobody else."""
+    """One pulled camera. Only its FFmpeg has ``secret``, with which it may publish."""
 
     def __init__(self, name: str, source: str, *, ffmpeg: str, base_url: Callable[[], str]) -> None:
         self.name = name
@@ -46,9 +45,9 @@ class Pull:
 
 
 class Pulls:
-    """All of them, by path. Used on the event loop's thread only.
+    """The pulled cameras by path. Used only on the event loop's thread.
 
-    ``base_url`` is where the relay itself is; ``ffmpeg`` None looks for one with the first pull.
+    ``base_url`` is the relay's own URL; ``ffmpeg`` None: found at the first pull.
     """
 
     def __init__(self, *, ffmpeg: str | None, base_url: Callable[[], str]) -> None:
@@ -57,7 +56,7 @@ class Pulls:
         self._running: dict[str, Pull] = {}
 
     def __contains__(self, name: object) -> bool:
-        """Whether the path has a camera of its own, be it there or not."""
+        """Whether the path has a pulled camera, connected or not."""
         return name in self._running
 
     def __iter__(self) -> Iterator[str]:
@@ -66,11 +65,11 @@ class Pulls:
 
     @property
     def pids(self) -> Mapping[str, int | None]:
-        """The FFmpeg of each path; None between two attempts."""
+        """The process id of each path's FFmpeg, None between attempts."""
         return {name: pull.camera.pid for name, pull in self._running.items()}
 
     def set(self, name: str, source: str | None) -> bool:
-        """Pull ``source`` for a path from now on, or with None nothing; False: as it was before."""
+        """Set the source of a path, None for no pull; return whether it changed."""
         before = self._running.get(name)
         if (before.source if before is not None else None) == source:
             return False
@@ -84,13 +83,13 @@ class Pulls:
         return True
 
     def admits(self, name: str, query: str) -> bool:
-        """Whether ``query`` shows that it is the path's own FFmpeg that publishes."""
+        """Whether ``query`` identifies the path's own FFmpeg."""
         pull = self._running.get(name)
         shown = parse_qs(query).get(_PASS, [""])[0]
         return pull is not None and hmac.compare_digest(pull.secret.encode(), shown.encode())
 
     async def stop(self) -> None:
-        """End every FFmpeg."""
+        """Stop every FFmpeg."""
         cameras = [pull.camera for pull in self._running.values()]
         self._running.clear()
         await asyncio.to_thread(stop_cameras, cameras)

@@ -1,4 +1,4 @@
-"""The relay itself: its two listeners on one event loop."""
+"""The relay: its RTSP and control listeners on one event loop."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class PortBusy(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """How a relay is run; port 0 picks a free one.
+    """Settings of a relay; port 0: any free one.
 
-    ``auth_url`` is the hook (None lets everyone in); ``auth_failure_delay_s`` stands for the
-    pause that MediaMTX makes at random before it answers a client whose credentials failed.
-    ``ffmpeg`` pulls cameras that serve RTSP; None looks for one when it is needed.
+    ``auth_url`` is the hook, None for no authentication. ``auth_failure_delay_s`` replaces MediaMTX's
+    random pause before it answers wrong credentials. ``ffmpeg`` pulls cameras that serve RTSP; None:
+    found when needed.
     """
 
     host: str = _LOOPBACK
@@ -44,12 +44,12 @@ class RelaySettings:
     limits: RelayLimits = field(default_factory=RelayLimits)
     ffmpeg: str | None = None
     authenticator: Authenticator | None = None
-    """Asked instead of the hook."""
+    """Used instead of the hook."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayPorts:
-    """Where a running relay listens."""
+    """Ports of a running relay."""
 
     rtsp: int
     control: int
@@ -86,7 +86,7 @@ class Relay:
         return RelayPorts(self._rtsp_port, self._control.port)
 
     async def stop(self) -> None:
-        """Stop listening and disconnect everyone; it is not started again."""
+        """Stop listening and disconnect all clients; final."""
         self._stopping = True
         await self.hub.pulls.stop()
         await self.refuse_connections()
@@ -98,7 +98,7 @@ class Relay:
             await self.hub.until(lambda: not self._connections)
 
     async def refuse_connections(self) -> None:
-        """Close the RTSP listener, so that a connect is refused; who is connected stays."""
+        """Close the RTSP listener; new connections are refused, existing ones stay."""
         listener, self._rtsp = self._rtsp, None
         if listener is not None:
             await listener.close()

@@ -1,4 +1,4 @@
-"""The relay as a child process, which a test can kill and start again on the same ports."""
+"""The relay as a child process that tests can kill and restart on the same ports."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _STOP_S = 5.0
 
 
 class RelayProcess:
-    """Runs ``python -m streamwarden.devkit.relay``; the child ends with us, even if we are killed.
+    """Runs ``python -m streamwarden.devkit.relay``; the child ends with this process, even on ``kill -9``.
 
-    Started again after a stop or a kill, it listens on the ports that it had.
+    A restart after ``stop`` or ``kill`` uses the same ports.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class RelayProcess:
         return f"http://127.0.0.1:{self.ports.control}"
 
     def start(self) -> RelayPorts:
-        """Start it and return its ports once it listens; raises Unavailable when it does not."""
+        """Start it and return its ports once it listens; raise Unavailable on failure."""
         child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
             self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -64,13 +64,13 @@ class RelayProcess:
         return self.ports
 
     def kill(self) -> None:
-        """End it with SIGKILL: its clients see what a crashed server looks like."""
+        """Kill it with SIGKILL, like a crash."""
         if self._child is not None:
             self._child.kill()
             self._reap(self._child)
 
     def stop(self) -> int | None:
-        """End it with SIGTERM and return its exit code; None when it was not running."""
+        """Stop it with SIGTERM; return its exit code, None if it was not running."""
         child = self._child
         if child is None:
             return None
@@ -110,7 +110,7 @@ class RelayProcess:
 
 
 def _first_line(child: subprocess.Popen[bytes]) -> bytes:
-    """Return the line that says it listens, or nothing when none came in time."""
+    """Return the ready line, empty on timeout."""
     assert child.stdout is not None  # noqa: S101 - it was given a pipe
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""A relay on a thread of its own, for tests and for the demo."""
+"""A relay on its own thread, for tests and the demo."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _CALL_S = 5.0
 
 
 class RelayServer:
-    """Runs a relay on its own thread and event loop; every method may be called from any thread.
+    """Runs a relay on its own thread and event loop. Thread-safe.
 
-    It can be started again after a stop, on the ports that it had.
+    A restart after ``stop`` uses the same ports.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RelayServer:
         return ports
 
     def stop(self) -> None:
-        """Disconnect everyone and end the thread; harmless when repeated."""
+        """Disconnect all clients and end the thread; no effect when repeated."""
         if self._relay is None:
             return
         try:
@@ -96,7 +96,7 @@ class RelayServer:
 
     @property
     def ports(self) -> RelayPorts:
-        """The ports that it listens on, or did before it was stopped."""
+        """The current ports, or the last ones."""
         return RelayPorts(self._settings.rtsp_port, self._settings.control_port)
 
     @property
@@ -118,19 +118,19 @@ class RelayServer:
         return self.call(lambda hub: [session_item(session) for session in hub.sessions()])
 
     def kick(self, session_id: UUID) -> bool:
-        """Disconnect a session; False when there is none of that id."""
+        """Disconnect a session; False if there is none with that id."""
         return self.call(lambda hub: hub.kick(session_id))
 
     def wait_for_publisher(self, path: str, *, timeout_s: float) -> bool:
-        """Wait until ``path`` is published; False when it was not in time."""
+        """Wait until ``path`` is published; False on timeout."""
         return self.wait_until(lambda hub: path in hub.streams, timeout_s=timeout_s)
 
     def wait_for_readers(self, path: str, count: int, *, timeout_s: float) -> bool:
-        """Wait until exactly ``count`` sessions read ``path``; False when it was not so in time."""
+        """Wait until exactly ``count`` sessions read ``path``; False on timeout."""
         return self.wait_until(lambda hub: _readers(hub, path) == count, timeout_s=timeout_s)
 
     def wait_until(self, condition: Callable[[Hub], bool], *, timeout_s: float) -> bool:
-        """Wait until ``condition`` holds, looked at on the relay's thread after each change."""
+        """Wait until ``condition`` is true; it is evaluated on the relay's thread after each change."""
         hub = self._running().hub
 
         async def wait() -> bool:
@@ -144,7 +144,7 @@ class RelayServer:
         return self._await(wait(), timeout_s + _CALL_S)
 
     def refuse_connections(self) -> None:
-        """Close the RTSP listener, so that a connect is refused; who is connected stays."""
+        """Close the RTSP listener; new connections are refused, existing ones stay."""
         self._await(self._running().refuse_connections())
 
     def accept_connections(self) -> None:
@@ -187,15 +187,15 @@ class Faults:
         self._server = server
 
     def set(self, path: str | None, fault: Fault) -> None:
-        """Put ``fault`` on one path, or with None on all that have none of their own."""
+        """Set the fault of one path, or with None that of all paths without their own."""
         self._server.call(lambda hub: hub.faults.set(path, fault))
 
     def clear(self, path: str | None = None) -> None:
-        """Take the fault off one path, or with None every fault there is."""
+        """Clear the fault of one path, or with None all faults."""
         self._server.call(lambda hub: hub.faults.clear(path))
 
     def act(self, path: str | None, action: FaultAction) -> int:
-        """Reset or close readers or publisher of one path, or with None of all; return how many."""
+        """Disconnect readers or the publisher of one path, or with None of all; return the number."""
         return self._server.call(lambda hub: hub.act(path, action))
 
 
@@ -219,5 +219,5 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     for task in tasks:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    # One more turn: a transport that was closed last closes its socket in it.
+    # One more turn, in which the transports that were closed last close their sockets.
     loop.run_until_complete(asyncio.sleep(0))

@@ -26,7 +26,7 @@ REASONS: Mapping[int, str] = {
 }
 
 
-# The names that MediaMTX takes for a path (internal/conf/path.go).
+# Path names that MediaMTX accepts (internal/conf/path.go).
 _PATH_NAME = re.compile(r"[0-9a-zA-Z_\-/.~:]{1,512}")
 
 
@@ -46,7 +46,7 @@ _INTERLEAVED = re.compile(r"interleaved=(\d{1,3})-(\d{1,3})$")
 
 
 class MalformedRequest(ValueError):
-    """The client must be answered with ``status`` and sent away."""
+    """An unusable request; the client gets ``status`` and is disconnected."""
 
     def __init__(self, detail: str, *, status: int = 400) -> None:
         super().__init__(detail)
@@ -55,12 +55,12 @@ class MalformedRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; its URL may hold a token and so stays out of the repr."""
+    """One request; its URL may hold a token and is not in the repr."""
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """By lower-case name; of a repeated header the last counts."""
+    """By lower-case name; the last of repeated headers counts."""
     body: bytes = field(default=b"", repr=False)
 
 
@@ -70,12 +70,12 @@ class Response:
 
     status: int
     headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    """Several values of one name are as many lines."""
+    """A header with several values is sent as several lines."""
     body: bytes = b""
     close: bool = False
 
     def encode(self, cseq: str | None) -> bytes:
-        """Write it as RFC 2326 section 7, with the request's CSeq."""
+        """Encode it (RFC 2326 section 7), with the request's CSeq."""
         lines = [f"RTSP/1.0 {self.status} {REASONS.get(self.status, 'Status')}"]
         if cseq is not None:
             lines.append(f"CSeq: {cseq}")
@@ -89,7 +89,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """What a URL names: ``path`` without its leading slash, ``query`` as it was sent."""
+    """The target of a request: ``path`` without its leading slash, ``query`` unchanged."""
 
     path: str
     query: str = field(repr=False)
@@ -98,7 +98,7 @@ class RequestTarget:
 
 @dataclass(frozen=True, slots=True)
 class RtspCredentials:
-    """What a client presented; empty where it presented nothing."""
+    """A client's credentials; empty if it sent none."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -106,7 +106,7 @@ class RtspCredentials:
 
     @property
     def absent(self) -> bool:
-        """Whether nothing was presented: then, and only then, MediaMTX asks for credentials."""
+        """Whether there are none; only then MediaMTX sends a challenge."""
         return not (self.user or self.password or self.token)
 
 
@@ -135,10 +135,10 @@ def body_length(request: Request, limit_bytes: int) -> int:
 
 
 def parse_target(url: str) -> RequestTarget:
-    """Read the URL of every method but a reader's SETUP; one slash at the end does not count.
+    """Parse the URL of any method but a reader's SETUP; a trailing slash is ignored.
 
-    FFmpeg appends to the whole URL, query included, GStreamer to the path (as gortsplib's
-    ``getPathAndQuery`` knows).
+    FFmpeg appends to the whole URL, after the query; GStreamer to the path (see gortsplib's
+    ``getPathAndQuery``).
     """
     path, query = _split(url)
     if query.endswith("/"):
@@ -161,9 +161,9 @@ def parse_track_target(url: str) -> RequestTarget:
 
 
 def interleaved_channel(transport: str, default: int) -> int | None:
-    """Choose the RTP channel for a Transport header; RTCP's is the next. None: not TCP.
+    """Return the RTP channel for a Transport header, None if it is not TCP. RTCP has the next channel.
 
-    A pair begins with an even number, as every known client's does: so parity tells RTP from RTCP.
+    The first is even, as in every known client, so that parity distinguishes RTP from RTCP.
     """
     for offer in transport.split(","):
         words = [word.strip() for word in offer.split(";")]
@@ -219,13 +219,13 @@ def _basic(value: str) -> tuple[str, str]:
     try:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        return "", ""  # MediaMTX likewise takes an unreadable header for none
+        return "", ""  # as MediaMTX: an invalid header counts as none
     return user, password
 
 
 def _query_token(query: str) -> str:
     if ";" in query or _BAD_ESCAPE.search(query):
-        return ""  # Go's ParseQuery refuses the whole query, and so MediaMTX finds no token in it
+        return ""  # as MediaMTX: Go's ParseQuery rejects the whole query, so there is no token
     values = parse_qs(query, keep_blank_values=True)
     for name in ("token", "jwt"):
         if len(values.get(name, [])) == 1:

@@ -1,4 +1,4 @@
-"""Session descriptions (RFC 4566): what the relay writes into them, and reads for its lists."""
+"""Session descriptions (RFC 4566): the relay's changes to them, and codec names for its lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streamwarden.probe.rtsp_client import SdpTrack, sections_of, tracks_of
 
-# MediaMTX's own words for codecs (internal/formatlabel).
+# MediaMTX's names of codecs (internal/formatlabel).
 _LABELS = {
     "H264": "H264",
     "H265": "H265",
@@ -23,12 +23,12 @@ _LABELS = {
 
 
 def label_of(track: SdpTrack) -> str:
-    """Return MediaMTX's word for a track's codec."""
+    """Return MediaMTX's name for a track's codec."""
     return _LABELS.get(track.codec.upper(), "Generic")
 
 
 def with_track_controls(sdp: str) -> str:
-    """Replace the publisher's controls by ``trackID=N``, which is what MediaMTX writes."""
+    """Replace the publisher's controls by ``trackID=N``, as MediaMTX does."""
     head, *media = sections_of(sdp)
     lines = list(_without_controls(head))
     for number, section in enumerate(media):
@@ -37,7 +37,7 @@ def with_track_controls(sdp: str) -> str:
 
 
 def padded_with_metadata(sdp: str, count: int) -> str:
-    """Add ONVIF metadata tracks, on which nothing is ever sent, until there are ``count``."""
+    """Add ONVIF metadata tracks without data until there are ``count`` tracks."""
     extra = [
         f"m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n"
         f"a=control:trackID={number}\r\n"
@@ -47,7 +47,7 @@ def padded_with_metadata(sdp: str, count: int) -> str:
 
 
 def absurd() -> str:
-    """Write a description that no camera writes: thousands of tracks and numbers out of range."""
+    """Return an absurd description: thousands of tracks, numbers out of range."""
     head = "v=0\r\no=- 0 0 IN IP4 999.999.999.999\r\ns=" + "x" * 65536 + "\r\nt=-1 -1\r\n"
     track = (
         "m=video 99999999999 RTP/AVP -1 4294967296\r\na=rtpmap:-1 H264/-90000\r\n"

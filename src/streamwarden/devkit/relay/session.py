@@ -1,4 +1,4 @@
-"""One client's session: what is known of it and what went through it."""
+"""One client's session and its traffic counters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 
 class SessionState(StrEnum):
-    """MediaMTX's words: a session is idle until PLAY or RECORD."""
+    """MediaMTX's states; a session is idle until PLAY or RECORD."""
 
     IDLE = "idle"
     READ = "read"
@@ -26,7 +26,7 @@ class Traffic:
     rtcp: int = 0
 
     def add(self, size_bytes: int, rtp: int = 0, rtcp: int = 0) -> None:
-        """Count what has passed."""
+        """Add to the counters."""
         self.size_bytes += size_bytes
         self.rtp += rtp
         self.rtcp += rtcp
@@ -34,7 +34,7 @@ class Traffic:
 
 @dataclass(slots=True, eq=False)
 class RelaySession:
-    """A session over one TCP connection; ``secret`` is what the Session header says."""
+    """A session over one TCP connection; ``secret`` is the value of the Session header."""
 
     connection_id: UUID
     remote: str
@@ -49,6 +49,6 @@ class RelaySession:
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     inside: bool = False
-    """Whether it is the relay's own FFmpeg: MediaMTX's has no session either, so no list shows it."""
+    """Whether it belongs to the relay's own FFmpeg; not listed, because MediaMTX has no session then."""
     channels: dict[int, int] = field(default_factory=dict)
-    """The RTP channel of each track that was set up, by the track's number."""
+    """The RTP channels by number of the track."""

@@ -1,4 +1,4 @@
-"""One published path: what its publisher sends goes out to its readers."""
+"""One published path: copies its publisher's frames to its readers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from streamwarden.devkit.relay.session import RelaySession, Traffic
 from streamwarden.probe.rtsp_client import tracks_of
 
 _Renumbering = tuple[tuple[int, int], ...]
-"""Publisher's channel to reader's channel; empty where all are the same."""
+"""Publisher's channel to reader's channel; empty if all are the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
-    """Whole frames that leave together."""
+    """Complete frames that are sent together."""
 
     data: bytes
     rtp: int
@@ -39,22 +39,22 @@ class StreamClient(Protocol):
     """The other end of a session."""
 
     def deliver(self, batch: FrameBatch) -> None:
-        """Send frames; a client that does not keep up is disconnected instead."""
+        """Send frames; disconnect a client that does not keep up."""
 
     def finish(self) -> None:
-        """Send what is queued, then FIN."""
+        """Send the queue, then FIN."""
 
     def reset(self) -> None:
         """Disconnect with RST, now."""
 
 
 class PublishedStream:
-    """What one publisher sends, copied to any number of readers.
+    """The frames of one publisher, copied to any number of readers.
 
-    Frames are gathered for a few milliseconds and copied as bytes; they are looked into only
-    while a fault asks for it or where a reader chose other channels than the publisher.
-    A reader gets frames from the moment it joins: the SDP holds the parameter sets, and FFmpeg
-    itself drops what comes before the first key frame. Waiting here would only delay probing.
+    Frames are collected for a few milliseconds and copied as bytes. They are parsed only for a fault, or
+    for a reader with other channels than the publisher's. A reader gets frames from the moment it joins,
+    not from the next key frame: the SDP holds the parameter sets, FFmpeg drops earlier frames itself,
+    and waiting would delay its probing.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class PublishedStream:
         self._line = DelayLine(self._deliver, limits.reader_queue_bytes)
 
     def add_reader(self, reader: StreamClient, session: RelaySession) -> None:
-        """Let ``reader`` have every frame from now on."""
+        """Send ``reader`` every frame from now on."""
         self.readers[reader] = session
         self._groups.setdefault(self._renumbering(session), {})[reader] = None
 
     def remove_reader(self, reader: StreamClient) -> None:
-        """Forget ``reader``, if it is one."""
+        """Remove ``reader``, if present."""
         session = self.readers.pop(reader, None)
         if session is None:
             return
@@ -99,14 +99,14 @@ class PublishedStream:
             del self._groups[key]
 
     def feed(self, data: bytes, span: WholeFrames) -> None:
-        """Take whole frames from the publisher."""
+        """Take complete frames from the publisher."""
         self.inbound.add(len(data), span.rtp, span.rtcp)
         self._pending.append(data)
         if self._flush is None:
             self._flush = self._loop.call_later(self._batch_s, self._send_pending)
 
     def end(self) -> None:
-        """Close every reader: there is nothing more to come."""
+        """Finish every reader: the stream has ended."""
         if self._flush is not None:
             self._flush.cancel()
             self._send_pending()
@@ -149,7 +149,7 @@ class PublishedStream:
         return data
 
     def _ticks(self, fault: Fault) -> dict[int, int]:
-        """Return how far each channel's RTP time is moved, in ticks of its own clock."""
+        """Return each channel's RTP time shift, in ticks of its own clock."""
         ticks = {}
         for track, channel in self.session.channels.items():
             picture = self.tracks[track].kind == "video"
@@ -169,13 +169,13 @@ class PublishedStream:
             span = whole_frames(chosen)
             batch = FrameBatch(chosen, span.rtp, span.rtcp)
             self.outbound.add(len(chosen) * len(readers))
-            # A reader that is disconnected here is removed later, by its connection's end.
+            # A reader that is disconnected here is removed by connection_lost.
             for reader in readers:
                 reader.deliver(batch)
 
 
 class DelayLine:
-    """Frames that leave later, in order, and no more of them than ``limit_bytes``."""
+    """A queue of delayed frames, at most ``limit_bytes``."""
 
     def __init__(self, deliver: Callable[[bytes], None], limit_bytes: int) -> None:
         self._deliver = deliver
@@ -187,7 +187,7 @@ class DelayLine:
         self._timer: asyncio.TimerHandle | None = None
 
     def push(self, data: bytes, *, delay_s: float, bytes_per_s: float) -> None:
-        """Queue ``data``; when the queue is full it is lost, as in a router."""
+        """Queue ``data``; drop it if the queue is full, like a router."""
         if self._waiting_bytes + len(data) > self._limit_bytes:
             return
         now = self._loop.time()
@@ -198,7 +198,7 @@ class DelayLine:
         self._arm()
 
     def release(self) -> None:
-        """Let everything go now."""
+        """Send the whole queue now."""
         self._let_go(float("inf"))
         self._busy_until = 0.0
 

@@ -1,4 +1,4 @@
-"""Which tracks a client speaks of: those that it announces, and those that it sets up."""
+"""The tracks of ANNOUNCE and SETUP requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def announced_sdp(request: Request, *, most_tracks: int) -> str:
 
 
 def announced_track(url: str, sdp: str) -> int:
-    """Find a track by its control, which the publisher appends to its URL or sends whole.
+    """Find a track by its control, which the publisher appends to its URL or sends as a whole URL.
 
     Raises:
         MalformedRequest: there is no such track.

@@ -1,4 +1,4 @@
-"""What the control API shows, in MediaMTX v1.20's own shapes (internal/defs, internal/core)."""
+"""The JSON of the control API, as in MediaMTX v1.20 (internal/defs, internal/core)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from streamwarden.errors import InvalidInput
 _DEFAULT_PAGE = 100
 _PULLED: Mapping[str, object] = {"type": "rtspSource", "id": ""}
 _NEVER = "0001-01-01T00:00:00Z"
-"""Go's zero time, which MediaMTX shows of a camera that has not come yet."""
+"""Go's zero time, MediaMTX's value for a camera that has not connected yet."""
 
 
 def session_item(session: RelaySession) -> dict[str, object]:
-    """Show one RTSP session (APIRTSPSession); the query is raw, as MediaMTX shows it."""
+    """Return one RTSP session (APIRTSPSession); the query is raw, as in MediaMTX."""
     inbound, outbound = session.inbound, session.outbound
     active = session.state is not SessionState.IDLE
     counters = {
@@ -52,7 +52,7 @@ def session_item(session: RelaySession) -> dict[str, object]:
 
 
 def path_item(stream: PublishedStream, *, pulled: bool = False) -> dict[str, object]:
-    """Show one published path (APIPath); ``pulled`` where its camera serves RTSP itself."""
+    """Return one published path (APIPath); ``pulled``: its camera serves RTSP."""
     since = rfc3339(stream.since)
     labels = [label_of(track) for track in stream.tracks]
     source = {"type": "rtspSession", "id": str(stream.session.id)}
@@ -81,7 +81,7 @@ def path_item(stream: PublishedStream, *, pulled: bool = False) -> dict[str, obj
 
 
 def waiting_item(name: str) -> dict[str, object]:
-    """Show a path whose camera is pulled and has not come yet."""
+    """Return a path whose pulled camera has not connected yet."""
     return {
         "name": name,
         "confName": name,
@@ -106,7 +106,7 @@ def waiting_item(name: str) -> dict[str, object]:
 def page_of(
     items: Sequence[Mapping[str, object]], query: Mapping[str, Sequence[str]]
 ) -> dict[str, object]:
-    """Cut out the page that ``itemsPerPage`` (default 100) and ``page`` ask for."""
+    """Return one page, by ``itemsPerPage`` (default 100) and ``page``."""
     size = _number(query, "itemsPerPage", _DEFAULT_PAGE)
     if size == 0:
         raise InvalidInput("invalid items per page")
