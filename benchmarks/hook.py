@@ -32,7 +32,7 @@ from streamwarden.auth.revocation import DenialList, links_withdrawn, user_block
 from streamwarden.auth.rtsp_urls import redact
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
-from streamwarden.http.api.api_app import InternalDeps, create_internal_app
+from streamwarden.http.api.api_app import create_internal_app
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer, WsgiApp
@@ -91,16 +91,14 @@ def hook_app(tokens: StreamTokens) -> WsgiApp:
         render=lambda: render(registry),
     )
     return create_internal_app(
-        InternalDeps(
-            shared=shared,
-            tokens=tokens,
-            auth_metrics=AuthMetrics(registry),
-            denied=full_deny_list(),
-            sessions=SessionClaims(Clock()),
-            pulled=PulledPaths(),
-            memory=DesiredCache(cameras, streams, Clock()),
-            rtsp_internal_url="rtsp://mediamtx:8554",
-        )
+        shared,
+        tokens=tokens,
+        auth_metrics=AuthMetrics(registry),
+        denied=full_deny_list(),
+        sessions=SessionClaims(Clock()),
+        pulled=PulledPaths(),
+        desired=DesiredCache(cameras, streams, Clock()),
+        rtsp_internal_url="rtsp://mediamtx:8554",
     )
 
 

@@ -24,15 +24,19 @@ from streamwarden.auth.users import Expected, JwksClient, ProviderKeys, Provider
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
+from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.api_app import (
-    ApiDeps,
-    Guard,
-    InternalDeps,
+    camera_routes,
     create_api_app,
     create_internal_app,
+    operator_routes,
+    recording_routes,
 )
-from streamwarden.http.api.camera_routes import Sources
+from streamwarden.http.api.camera_routes import CameraService, Sources
 from streamwarden.http.api.desired_cache import DesiredCache
+from streamwarden.http.api.ops_routes import SettingService
+from streamwarden.http.api.revocation_routes import Revocations
+from streamwarden.http.api.stream_routes import StreamLocks, StreamService
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.operations import Check
 from streamwarden.http.rate_limit import Proxies, RateLimits
@@ -66,7 +70,7 @@ log = structlog.get_logger(__name__)
 class AccessControl:
     """The deny list with its copy of the tables, the session kicker and the audit sink.
 
-    ``parts`` are for the users' app, ``sessions`` for the hook.
+    The attributes are for the apps: ``sessions`` for the hook, the others for both or for users.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class AccessControl:
         ready: Callable[[], None],
     ) -> None:
         metrics = AccessMetrics(registry)
+        self.denials = DenialRepository(database)
         denied, sessions = DenialList(clock), SessionClaims(clock)
         self._kicker = None
         if settings.mediamtx_api_url is not None:
@@ -95,34 +100,30 @@ class AccessControl:
         wake: Callable[[], None] = self._kicker.wake if self._kicker else _do_nothing
         self._denial_sync = DenialSync(
             listen=listen_at(url),
-            table=DenialRepository(database),
+            table=self.denials,
             denied=denied,
             clock=clock,
             metrics=metrics,
             changed=wake,
             ready=ready,
         )
-        audit_table = AuditRepository(database)
-        self._audit = AuditSink(
-            audit_table,
+        audit_log = AuditRepository(database)
+        self.audit = AuditSink(
+            audit_log,
             clock=clock,
             metrics=metrics,
             keep_days=settings.audit_days,
             ready=ready,
         )
+        self.denied = denied
         self.sessions = sessions
-        self.parts = Guard(
-            denied=denied,
-            denials=DenialRepository(database),
-            wake=wake,
-            audit=self._audit,
-            audit_log=audit_table,
-        )
+        self.audit_log = audit_log
+        self.revocations = Revocations(table=self.denials, denied=denied, wake=wake)
 
     def start(self, started: ExitStack) -> None:
         """Start the threads, and register their stop; the deny list is read first if Postgres answers."""
-        self._audit.start()
-        started.callback(self._audit.stop)
+        self.audit.start()
+        started.callback(self.audit.stop)
         if not self._denial_sync.start():
             log.warning("denials_unknown", cost="live viewing is refused until they are read")
         started.callback(self._denial_sync.stop)
@@ -256,7 +257,7 @@ def _own(settings: Settings) -> Iterator[str]:
 
 
 class PulledCameras:
-    """The loop of `SourcePaths`. ``parts`` are for the users' app, ``pulled`` for the hook."""
+    """The loop of `SourcePaths`. ``sources`` are for the users' app, ``pulled`` for the hook."""
 
     def __init__(
         self,
@@ -282,7 +283,7 @@ class PulledCameras:
                 metrics=SourceMetrics(registry),
                 ready=ready,
             )
-        self.parts = Sources(
+        self.sources = Sources(
             table=table,
             planner=source_planner(settings),
             wake=self._paths.wake if self._paths else _do_nothing,
@@ -378,7 +379,7 @@ class ApiRole:
         port = getattr(self._settings, f"{name}_port")
         return HttpServer(app, self._settings.host, port, threads=threads, name=name)
 
-    def _shared(self, checks: dict[str, Check]) -> AppContext:
+    def _context(self, checks: dict[str, Check]) -> AppContext:
         return AppContext(
             role="api",
             metrics=self._http_metrics,
@@ -390,35 +391,81 @@ class ApiRole:
         )
 
     def _users_app(self) -> WsgiApp:
-        settings, database = self._settings, self._database
-        return create_api_app(
-            ApiDeps(
-                shared=self._shared(
-                    {
-                        "database": database.check,
-                        "migrations": self._migrating.check,
-                        **self._sign_in.checks,
-                    }
+        settings, database, clock = self._settings, self._database, self._clock
+        cameras, grants = CameraRepository(database), GrantRepository(database)
+        desired, segments = StreamRepository(database), SegmentRepository(database)
+        access = CameraAccess(cameras, grants)
+        control = self._access
+        streams = StreamService(
+            access=access,
+            tokens=self._tokens,
+            settings=SettingsRepository(database),
+            desired=desired,
+            cache=self._desired,
+            streaming=self._streaming,
+            clock=clock,
+            rtsp_internal_url=settings.rtsp_internal_url,
+            locks=StreamLocks(),
+            revocations=control.revocations,
+        )
+        routes = {
+            **camera_routes(
+                access=access,
+                cameras=CameraService(
+                    cameras=cameras,
+                    desired=desired,
+                    segments=segments,
+                    streams=streams,
+                    revocations=control.revocations,
+                    sources=self._pulling.sources,
+                    clock=clock,
                 ),
-                users=self._sign_in.users,
+                grants=grants,
+                streams=streams,
+                revocations=control.revocations,
                 tokens=self._tokens,
                 play_tokens=self._play_tokens,
-                cameras=CameraRepository(database),
-                grants=GrantRepository(database),
-                settings=SettingsRepository(database),
-                wishes=StreamRepository(database),
-                segments=SegmentRepository(database),
-                recordings=RecordingsRepository(database),
-                coverage=CoverageRepository(database),
-                guard=self._access.parts,
-                sources=self._pulling.parts,
-                memory=self._desired,
-                streaming=self._streaming,
-                clock=self._clock,
-                rtsp_internal_url=settings.rtsp_internal_url,
                 rtsp_publish_url=settings.rtsp_publish_url,
                 whep_url=settings.whep_url,
-            )
+            ),
+            **recording_routes(
+                access=access,
+                play_tokens=self._play_tokens,
+                denied=control.denied,
+                cameras=cameras,
+                segments=segments,
+                recordings=RecordingsRepository(database),
+                streaming=self._streaming,
+                clock=clock,
+            ),
+            **operator_routes(
+                settings=SettingService(
+                    settings=SettingsRepository(database),
+                    cameras=cameras,
+                    desired=desired,
+                    streams=streams,
+                ),
+                revocations=control.revocations,
+                denials=control.denials,
+                audit_log=control.audit_log,
+                coverage=CoverageRepository(database),
+                streaming=self._streaming,
+                clock=clock,
+            ),
+        }
+        checks = {
+            "database": database.check,
+            "migrations": self._migrating.check,
+            **self._sign_in.checks,
+        }
+        return create_api_app(
+            self._context(checks),
+            routes,
+            users=self._sign_in.users,
+            play_tokens=self._play_tokens,
+            denied=control.denied,
+            audit=control.audit,
+            clock=clock,
         )
 
     def _internal_app(self) -> WsgiApp:
@@ -426,14 +473,12 @@ class ApiRole:
         for kid, end in self._tokens.key_expiries().items():
             metrics.key_expiry(kid, end.timestamp() if end else None)
         return create_internal_app(
-            InternalDeps(
-                shared=self._shared({}),
-                tokens=self._tokens,
-                auth_metrics=metrics,
-                denied=self._access.parts.denied,
-                sessions=self._access.sessions,
-                pulled=self._pulling.pulled,
-                memory=self._desired,
-                rtsp_internal_url=self._settings.rtsp_internal_url,
-            )
+            self._context({}),
+            tokens=self._tokens,
+            auth_metrics=metrics,
+            denied=self._access.denied,
+            sessions=self._access.sessions,
+            pulled=self._pulling.pulled,
+            desired=self._desired,
+            rtsp_internal_url=self._settings.rtsp_internal_url,
         )

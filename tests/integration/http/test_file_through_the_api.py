@@ -12,21 +12,24 @@ import urllib3
 
 from streamwarden.auth.keys import SigningKey
 from streamwarden.auth.play_tokens import PlayTokens
+from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock
-from streamwarden.http.api.api_app import ApiDeps, create_api_app
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.api_app import create_api_app, recording_routes
 from streamwarden.http.api.desired_cache import DesiredCache
+from streamwarden.http.api.revocation_routes import Revocations
+from streamwarden.http.api.stream_routes import Connect, StreamLocks, StreamService
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.recordings.serving import IndexedFiles
-from tests.fakes.guard import a_guard
+from tests.fakes.audit import FakeAudit
 from tests.fakes.http import FakeGateway
-from tests.fakes.ops import FakeCoverage, FakeOps
+from tests.fakes.ops import FakeOps
 from tests.fakes.play import FakeExports, FakePictures, a_live_index
-from tests.fakes.sources import some_sources
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_segment
 from tests.integration.http.conftest import INTERNAL_TOKEN, Serve
@@ -68,27 +71,41 @@ def recorded(shared: AppContext, serve: Serve, tmp_path: Path) -> Iterator[Recor
     )
     users = UserTokens("x" * 40, audience="api", roles_claim="roles", clock=clock)
     with closing(StreamingClient(serve(streaming), INTERNAL_TOKEN)) as client:
+        denied = DenialList(clock)
+        denied.read([])
+        access = CameraAccess(storage.cameras, storage.grants)
+        revocations = Revocations(table=storage.denials, denied=denied, wake=lambda: None)
+        streams = StreamService(
+            access=access,
+            tokens=StreamTokens([KEY], clock),
+            settings=storage.settings,
+            desired=storage.streams,
+            cache=DesiredCache(storage.cameras, storage.streams, clock),
+            streaming=client,
+            clock=clock,
+            rtsp_internal_url="rtsp://media:8554",
+            locks=StreamLocks(),
+            revocations=revocations,
+        )
+        play_tokens = PlayTokens([KEY], clock)
+        routes = recording_routes(
+            access=access,
+            play_tokens=play_tokens,
+            denied=denied,
+            cameras=storage.cameras,
+            segments=storage.segments,
+            recordings=storage.recordings,
+            streaming=client,
+            clock=clock,
+        )
         api = create_api_app(
-            ApiDeps(
-                shared=shared,
-                users=users,
-                tokens=StreamTokens([KEY], clock),
-                play_tokens=PlayTokens([KEY], clock),
-                cameras=storage.cameras,
-                grants=storage.grants,
-                settings=storage.settings,
-                wishes=storage.streams,
-                segments=storage.segments,
-                recordings=storage.recordings,
-                coverage=FakeCoverage(storage),
-                guard=a_guard(storage, clock),
-                sources=some_sources(storage),
-                memory=DesiredCache(storage.cameras, storage.streams, clock),
-                streaming=client,
-                clock=clock,
-                rtsp_internal_url="rtsp://media:8554",
-                rtsp_publish_url="rtsp://media:8554",
-            )
+            shared,
+            {**routes, "/api/v1/camera/{camera_id}/stream/connect": Connect(streams)},
+            users=users,
+            play_tokens=play_tokens,
+            denied=denied,
+            audit=FakeAudit(),
+            clock=clock,
         )
         yield Recorded(
             url=f"{serve(api)}/api/v1/camera/{camera.id}/recordings/{segment.id}",

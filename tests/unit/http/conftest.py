@@ -15,10 +15,22 @@ from prometheus_client import CollectorRegistry
 
 from streamwarden.auth.keys import SigningKey
 from streamwarden.auth.play_tokens import PlayTokens
+from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
-from streamwarden.http.api.api_app import ApiDeps, InternalDeps, create_api_app, create_internal_app
+from streamwarden.http.api.access import CameraAccess
+from streamwarden.http.api.api_app import (
+    camera_routes,
+    create_api_app,
+    create_internal_app,
+    operator_routes,
+    recording_routes,
+)
+from streamwarden.http.api.camera_routes import CameraService
 from streamwarden.http.api.desired_cache import DesiredCache
+from streamwarden.http.api.ops_routes import SettingService
+from streamwarden.http.api.revocation_routes import Revocations
+from streamwarden.http.api.stream_routes import StreamLocks, StreamService
 from streamwarden.http.falcon_app import App, AppContext
 from streamwarden.mediamtx.credentials import CredentialCipher
 from streamwarden.mediamtx.sessions import SessionClaims
@@ -27,7 +39,6 @@ from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, render
 from streamwarden.model import Camera
 from tests.fakes.audit import FakeAudit
-from tests.fakes.guard import a_guard
 from tests.fakes.http import FakeClock, FakeStreaming
 from tests.fakes.ops import FakeCoverage
 from tests.fakes.sources import CIPHER, FakeDoor, FakeNames, a_planner, some_sources
@@ -104,10 +115,8 @@ class Bench:
         self.play_tokens = PlayTokens([KEY], self.clock)
         self.audit = FakeAudit()
         self.wakes: list[None] = []
-        self.guard = a_guard(
-            self.storage, self.clock, audit=self.audit, wake=lambda: self.wakes.append(None)
-        )
-        self.denied = self.guard.denied
+        self.denied = DenialList(self.clock)
+        self.denied.read([])
         self.sessions = SessionClaims(self.clock)
         self.memory = DesiredCache(self.storage.cameras, self.storage.streams, self.clock)
         self.shared = AppContext(
@@ -116,49 +125,94 @@ class Bench:
             render=lambda: render(self.registry),
             internal_token=INTERNAL_TOKEN,
         )
-        self.api = CheckedClient(create_api_app(self._api_deps(self.shared)))
+        self.api = CheckedClient(self._users_app())
         self.internal = CheckedClient(
             create_internal_app(
-                InternalDeps(
-                    shared=self.shared,
-                    tokens=self.tokens,
-                    auth_metrics=AuthMetrics(self.registry),
-                    denied=self.denied,
-                    sessions=self.sessions,
-                    pulled=self.pulled,
-                    memory=self.memory,
-                    rtsp_internal_url="rtsp://mediamtx:8554",
-                )
+                self.shared,
+                tokens=self.tokens,
+                auth_metrics=AuthMetrics(self.registry),
+                denied=self.denied,
+                sessions=self.sessions,
+                pulled=self.pulled,
+                desired=self.memory,
+                rtsp_internal_url="rtsp://mediamtx:8554",
             )
         )
 
-    def _api_deps(self, shared: AppContext) -> ApiDeps:
-        return ApiDeps(
-            shared=shared,
-            users=self.users,
+    def _users_app(self) -> App:
+        storage, clock = self.storage, self.clock
+        access = CameraAccess(storage.cameras, storage.grants)
+        revocations = Revocations(
+            table=storage.denials, denied=self.denied, wake=lambda: self.wakes.append(None)
+        )
+        streams = StreamService(
+            access=access,
             tokens=self.tokens,
-            play_tokens=self.play_tokens,
-            cameras=self.storage.cameras,
-            grants=self.storage.grants,
-            settings=self.storage.settings,
-            wishes=self.storage.streams,
-            segments=self.storage.segments,
-            recordings=self.storage.recordings,
-            coverage=self.coverage,
-            guard=self.guard,
-            sources=some_sources(
-                self.storage,
-                planner=a_planner(
-                    names=self.names, door=self.door, cipher=self.cipher, pulls=self.pulls
-                ),
-                wake=lambda: self.sources_woken.append(None),
-            ),
-            memory=self.memory,
+            settings=storage.settings,
+            desired=storage.streams,
+            cache=self.memory,
             streaming=self.streaming,
-            clock=self.clock,
+            clock=clock,
             rtsp_internal_url="rtsp://mediamtx:8554",
-            rtsp_publish_url="rtsp://media.example:8554",
-            whep_url=self.whep_url,
+            locks=StreamLocks(),
+            revocations=revocations,
+        )
+        planner = a_planner(names=self.names, door=self.door, cipher=self.cipher, pulls=self.pulls)
+        routes = {
+            **camera_routes(
+                access=access,
+                cameras=CameraService(
+                    cameras=storage.cameras,
+                    desired=storage.streams,
+                    segments=storage.segments,
+                    streams=streams,
+                    revocations=revocations,
+                    sources=some_sources(
+                        storage, planner=planner, wake=lambda: self.sources_woken.append(None)
+                    ),
+                    clock=clock,
+                ),
+                grants=storage.grants,
+                streams=streams,
+                revocations=revocations,
+                tokens=self.tokens,
+                play_tokens=self.play_tokens,
+                rtsp_publish_url="rtsp://media.example:8554",
+                whep_url=self.whep_url,
+            ),
+            **recording_routes(
+                access=access,
+                play_tokens=self.play_tokens,
+                denied=self.denied,
+                cameras=storage.cameras,
+                segments=storage.segments,
+                recordings=storage.recordings,
+                streaming=self.streaming,
+                clock=clock,
+            ),
+            **operator_routes(
+                settings=SettingService(
+                    settings=storage.settings,
+                    cameras=storage.cameras,
+                    desired=storage.streams,
+                    streams=streams,
+                ),
+                revocations=revocations,
+                denials=storage.denials,
+                audit_log=storage.audit,
+                coverage=self.coverage,
+                streaming=self.streaming,
+                clock=clock,
+            ),
+        }
+        return create_api_app(
+            self.shared,
+            routes,
+            users=self.users,
+            play_tokens=self.play_tokens,
+            denied=self.denied,
+            audit=self.audit,
+            clock=clock,
         )
 
     def token(self, sub: str, *roles: str) -> str:

@@ -1,9 +1,8 @@
-"""The apps on ports 8081 and 8083."""
+"""The apps of the API role: the users' API (port 8081) and the internal API (8083)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.auth.play_tokens import PlayTokens
@@ -11,13 +10,13 @@ from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.clock import Clock
 from streamwarden.http.api.access import CameraAccess, PlayAccess
-from streamwarden.http.api.audit_routes import Audit, AuditTrail
-from streamwarden.http.api.camera_routes import CameraCollection, CameraItem, CameraService, Sources
+from streamwarden.http.api.audit_routes import CAMERA, Audit, AuditTrail
+from streamwarden.http.api.camera_routes import CameraCollection, CameraItem, CameraService
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.api.export_routes import (
+    ExportAccess,
     ExportCollection,
     ExportFile,
-    Exporting,
     ExportItem,
     ExportProof,
 )
@@ -27,10 +26,9 @@ from streamwarden.http.api.grant_routes import (
     GrantCollection,
     GrantItem,
     RefuseBlocked,
-    Sharing,
 )
 from streamwarden.http.api.hook_routes import CheckStreamPassword, IssueReadToken
-from streamwarden.http.api.link_routes import Links, LivePreview, Publish, WithdrawLinks
+from streamwarden.http.api.link_routes import LivePreview, Publish, WithdrawLinks
 from streamwarden.http.api.ops_routes import (
     RestartChild,
     SettingItem,
@@ -42,7 +40,6 @@ from streamwarden.http.api.ops_routes import (
 from streamwarden.http.api.playback_routes import (
     LiveFile,
     LivePlaylist,
-    Playing,
     RecordingPlaylist,
     SignPlayToken,
     Snapshot,
@@ -53,7 +50,6 @@ from streamwarden.http.api.stream_routes import (
     Connect,
     Disconnect,
     Status,
-    StreamLocks,
     StreamService,
 )
 from streamwarden.http.falcon_app import App, AppContext, build_app
@@ -71,226 +67,130 @@ from streamwarden.storage.recording_index import (
     RecordingsRepository,
     SegmentRepository,
 )
-from streamwarden.storage.streams import SettingsRepository, StreamRepository
-
-CAMERA = "/api/v1/camera/{camera_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """What keeps out who has lost access, and notes who did what. ``wake`` has sessions looked at."""
-
-    denied: DenialList
-    denials: DenialRepository
-    wake: Callable[[], None]
-    audit: AuditSink
-    audit_log: AuditRepository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiDeps:
-    """What the users' app is made of. URLs are bases without a path; WHEP may be missing."""
-
-    shared: AppContext
-    users: UserVerifier
-    tokens: StreamTokens
-    play_tokens: PlayTokens
-    cameras: CameraRepository
-    grants: GrantRepository
-    settings: SettingsRepository
-    wishes: StreamRepository
-    segments: SegmentRepository
-    recordings: RecordingsRepository
-    coverage: CoverageRepository
-    guard: Guard
-    sources: Sources
-    memory: DesiredCache
-    streaming: StreamingClient
-    clock: Clock
-    rtsp_internal_url: str
-    rtsp_publish_url: str
-    whep_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InternalDeps:
-    """What the internal app is made of: no database but behind the wishes' memory."""
-
-    shared: AppContext
-    tokens: StreamTokens
-    auth_metrics: AuthMetrics
-    denied: DenialList
-    sessions: SessionClaims
-    pulled: PulledPaths
-    memory: DesiredCache
-    rtsp_internal_url: str
-
-
-def create_api_app(deps: ApiDeps) -> App:
-    """Return the app that users call through the BFF."""
-    app = build_app(
-        deps.shared,
-        _routes(deps),
-        title="streamwarden: API",
-        users=deps.users,
-        players=deps.play_tokens,
-    )
-    # After the intake, which knows who calls.
-    app.add_middleware(
-        [
-            AuditTrail(deps.guard.audit, deps.clock, deps.shared.proxies),
-            RefuseBlocked(deps.guard.denied),
-        ]
-    )
+def create_api_app(
+    context: AppContext,
+    routes: Mapping[str, Resource],
+    *,
+    users: UserVerifier,
+    play_tokens: PlayTokens,
+    denied: DenialList,
+    audit: AuditSink,
+    clock: Clock,
+) -> App:
+    """Return the users' app with the routes of the functions below."""
+    app = build_app(context, routes, title="streamwarden: API", users=users, players=play_tokens)
+    # After RequestValidator, which identifies the user.
+    app.add_middleware([AuditTrail(audit, clock, context.proxies), RefuseBlocked(denied)])
     return app
 
 
-def create_internal_app(deps: InternalDeps) -> App:
-    """Return the app that MediaMTX and the streaming role call."""
+def create_internal_app(
+    context: AppContext,
+    *,
+    tokens: StreamTokens,
+    auth_metrics: AuthMetrics,
+    denied: DenialList,
+    sessions: SessionClaims,
+    pulled: PulledPaths,
+    desired: DesiredCache,
+    rtsp_internal_url: str,
+) -> App:
+    """Return the app that MediaMTX and the streaming role call. It needs no database."""
     return build_app(
-        deps.shared,
+        context,
         {
             "/api/v1/m2m/check-stream-pwd": CheckStreamPassword(
-                deps.tokens,
-                deps.auth_metrics,
-                denied=deps.denied,
-                sessions=deps.sessions,
-                pulled=deps.pulled,
+                tokens, auth_metrics, denied=denied, sessions=sessions, pulled=pulled
             ),
             "/api/v1/m2m/read-token": IssueReadToken(
-                deps.memory.look_up,
-                deps.tokens,
-                deps.rtsp_internal_url,
-                moment=deps.denied.moment,
+                desired.look_up, tokens, rtsp_internal_url, moment=denied.moment
             ),
         },
         title="streamwarden: internal API",
     )
 
 
-def _routes(deps: ApiDeps) -> dict[str, Resource]:
-    access = CameraAccess(deps.cameras, deps.grants)
-    revocations = Revocations(
-        table=deps.guard.denials,
-        denied=deps.guard.denied,
-        wake=deps.guard.wake,
-    )
-    streams = _stream_service(deps, access, revocations)
-    return {
-        **_camera_routes(deps, access, streams, revocations),
-        **_footage_routes(deps, access),
-        **_operators_routes(deps, streams, revocations),
-    }
-
-
-def _camera_routes(
-    deps: ApiDeps, access: CameraAccess, streams: StreamService, revocations: Revocations
+def camera_routes(
+    *,
+    access: CameraAccess,
+    cameras: CameraService,
+    grants: GrantRepository,
+    streams: StreamService,
+    revocations: Revocations,
+    tokens: StreamTokens,
+    play_tokens: PlayTokens,
+    rtsp_publish_url: str,
+    whep_url: str | None,
 ) -> dict[str, Resource]:
-    """Return what cameras there are, who may do what with them, and what is done with them now."""
-    cameras = _camera_service(deps, streams, revocations)
-    links = _links(deps, access, revocations)
-    sharing = Sharing(access=access, grants=deps.grants, revocations=revocations)
+    """Return the routes of cameras, their grants, streams and links.
+
+    URLs are bases without a path; ``whep_url`` None: the media server has no WebRTC.
+    """
     return {
         "/api/v1/camera": CameraCollection(cameras),
         CAMERA: CameraItem(cameras, access),
         f"{CAMERA}/stream/connect": Connect(streams),
         f"{CAMERA}/stream/disconnect": Disconnect(streams),
         f"{CAMERA}/stream/status": Status(streams),
-        f"{CAMERA}/publish_rtsp_url": Publish(links),
-        f"{CAMERA}/publish_rtsp_url/revoke": WithdrawLinks(links),
-        f"{CAMERA}/grants": GrantCollection(sharing),
-        f"{CAMERA}/grants/{{user}}": GrantItem(sharing),
-        f"{CAMERA}/preview": LivePreview(links),
+        f"{CAMERA}/publish_rtsp_url": Publish(access, tokens, revocations, rtsp_publish_url),
+        f"{CAMERA}/publish_rtsp_url/revoke": WithdrawLinks(access, revocations),
+        f"{CAMERA}/grants": GrantCollection(access, grants),
+        f"{CAMERA}/grants/{{user}}": GrantItem(access, grants, revocations),
+        f"{CAMERA}/preview": LivePreview(access, tokens, play_tokens, revocations, whep_url),
     }
 
 
-def _footage_routes(deps: ApiDeps, access: CameraAccess) -> dict[str, Resource]:
-    """Return what was recorded of a camera, to be listed, played and taken away."""
-    playing = _playing(deps, access)
-    exporting = Exporting(access, playing.play, deps.streaming, deps.cameras)
-    file = RecordingFile(deps.segments, playing.play, deps.streaming)
+def recording_routes(
+    *,
+    access: CameraAccess,
+    play_tokens: PlayTokens,
+    denied: DenialList,
+    cameras: CameraRepository,
+    segments: SegmentRepository,
+    recordings: RecordingsRepository,
+    streaming: StreamingClient,
+    clock: Clock,
+) -> dict[str, Resource]:
+    """Return the routes of recordings: lists, playback, live HLS, snapshots and exports."""
+    play = PlayAccess(access, denied)
+    exports = ExportAccess(access, play, streaming)
+    file = RecordingFile(segments, play, streaming)
     return {
-        f"{CAMERA}/recordings": RecordingCollection(deps.recordings, access, deps.clock),
-        f"{CAMERA}/exports": ExportCollection(exporting),
-        f"{CAMERA}/exports/{{export_id}}": ExportItem(exporting),
-        f"{CAMERA}/exports/{{export_id}}/file": ExportFile(exporting),
-        f"{CAMERA}/exports/{{export_id}}/proof": ExportProof(exporting),
-        f"{CAMERA}/snapshot.jpg": Snapshot(playing),
-        f"{CAMERA}/live.m3u8": LivePlaylist(playing),
-        f"{CAMERA}/live/{{name}}": LiveFile(playing),
-        f"{CAMERA}/recordings/play_token": SignPlayToken(playing),
-        f"{CAMERA}/recordings/playlist.m3u8": RecordingPlaylist(playing),
+        f"{CAMERA}/recordings": RecordingCollection(recordings, access, clock),
+        f"{CAMERA}/exports": ExportCollection(access, streaming),
+        f"{CAMERA}/exports/{{export_id}}": ExportItem(exports, streaming),
+        f"{CAMERA}/exports/{{export_id}}/file": ExportFile(exports, streaming, cameras),
+        f"{CAMERA}/exports/{{export_id}}/proof": ExportProof(exports, streaming, cameras),
+        f"{CAMERA}/snapshot.jpg": Snapshot(play, streaming),
+        f"{CAMERA}/live.m3u8": LivePlaylist(play, streaming),
+        f"{CAMERA}/live/{{name}}": LiveFile(play, streaming),
+        f"{CAMERA}/recordings/play_token": SignPlayToken(access, play_tokens, denied, clock),
+        f"{CAMERA}/recordings/playlist.m3u8": RecordingPlaylist(play, segments, streaming, clock),
         f"{CAMERA}/recordings/{{segment_id}}": file,
-        # The same under a name that players take for a video: FFmpeg refuses others in a playlist.
+        # The same under the ending of a video: FFmpeg refuses other names in a playlist.
         f"{CAMERA}/recordings/{{segment_id}}.mp4": file,
     }
 
 
-def _operators_routes(
-    deps: ApiDeps, streams: StreamService, revocations: Revocations
+def operator_routes(
+    *,
+    settings: SettingService,
+    revocations: Revocations,
+    denials: DenialRepository,
+    audit_log: AuditRepository,
+    coverage: CoverageRepository,
+    streaming: StreamingClient,
+    clock: Clock,
 ) -> dict[str, Resource]:
-    """Return what administrators set, whom they keep out, and what they look at."""
-    settings = SettingService(
-        settings=deps.settings, cameras=deps.cameras, wishes=deps.wishes, streams=streams
-    )
+    """Return the routes of administrators: settings, blocked users, audit, operation."""
     return {
         "/api/v1/settings/{key}": SettingItem(settings),
-        "/api/v1/user/blocked": BlockedUserCollection(deps.guard.denials),
+        "/api/v1/user/blocked": BlockedUserCollection(denials),
         "/api/v1/user/blocked/{user}": BlockedUserItem(revocations),
-        "/api/v1/ops/audit": Audit(deps.guard.audit_log, deps.clock),
-        "/api/v1/ops/summary": Summary(Sums(deps.coverage, deps.clock), deps.streaming, deps.clock),
-        "/api/v1/ops/supervision": Tree(deps.streaming),
-        "/api/v1/ops/supervision/{child}/restart": RestartChild(deps.streaming),
+        "/api/v1/ops/audit": Audit(audit_log, clock),
+        "/api/v1/ops/summary": Summary(Sums(coverage, clock), streaming, clock),
+        "/api/v1/ops/supervision": Tree(streaming),
+        "/api/v1/ops/supervision/{child}/restart": RestartChild(streaming),
     }
-
-
-def _links(deps: ApiDeps, access: CameraAccess, revocations: Revocations) -> Links:
-    return Links(
-        access=access,
-        tokens=deps.tokens,
-        rtsp_publish_url=deps.rtsp_publish_url,
-        whep_url=deps.whep_url,
-        play_tokens=deps.play_tokens,
-        revocations=revocations,
-    )
-
-
-def _playing(deps: ApiDeps, access: CameraAccess) -> Playing:
-    return Playing(
-        access=access,
-        play=PlayAccess(access, deps.guard.denied),
-        tokens=deps.play_tokens,
-        segments=deps.segments,
-        streaming=deps.streaming,
-        clock=deps.clock,
-        moment=deps.guard.denied.moment,
-    )
-
-
-def _stream_service(deps: ApiDeps, access: CameraAccess, revocations: Revocations) -> StreamService:
-    return StreamService(
-        access=access,
-        tokens=deps.tokens,
-        settings=deps.settings,
-        wishes=deps.wishes,
-        memory=deps.memory,
-        streaming=deps.streaming,
-        clock=deps.clock,
-        rtsp_internal_url=deps.rtsp_internal_url,
-        locks=StreamLocks(),
-        revocations=revocations,
-    )
-
-
-def _camera_service(
-    deps: ApiDeps, streams: StreamService, revocations: Revocations
-) -> CameraService:
-    return CameraService(
-        cameras=deps.cameras,
-        desired=deps.wishes,
-        segments=deps.segments,
-        streams=streams,
-        revocations=revocations,
-        sources=deps.sources,
-        clock=deps.clock,
-    )

@@ -260,7 +260,7 @@ class CameraService:
         if after.status != "active":
             self.streams.retire(after, by=by, request_id=request_id, then=_nothing)
         elif wanted:
-            self.streams.memory.remember(after, wanted=True)
+            self.streams.cache.remember(after, wanted=True)
             if after.path != before.path:
                 self.streams.hand_over(after, request_id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import falcon
@@ -17,7 +17,6 @@ from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.relay_file import (
     TokenQuery,
     attachment,
-    file_headers,
     read_answer,
     relay,
 )
@@ -52,14 +51,13 @@ class ExportList(Model):
     items: list[ExportModel]
 
 
-@dataclass(frozen=True, slots=True)
-class Exporting:
-    """What the routes here need."""
+class ExportAccess:
+    """Looks exports up for a user, or for a user's play token."""
 
-    access: CameraAccess
-    play: PlayAccess
-    streaming: StreamingClient
-    cameras: CameraRepository
+    def __init__(self, access: CameraAccess, play: PlayAccess, streaming: StreamingClient) -> None:
+        self._access = access
+        self._play = play
+        self._streaming = streaming
 
     def owned(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
         """Return an export of the user's; the camera's owner and admins have all of it.
@@ -68,8 +66,8 @@ class Exporting:
             ExportNotFound: there is none, or it is another's.
         """
         user = user_of(req)
-        camera, window = self.access.find_recorded(user, camera_id)
-        export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
+        camera, window = self._access.find_recorded(user, camera_id)
+        export = read_answer(OwnedExport, self._streaming.export(camera_id, export_id))
         if not _may(user, camera, export, window):
             raise ExportNotFound("there is no such export")
         return export
@@ -79,8 +77,8 @@ class Exporting:
         claims = claims_of(req)
         if claims is None:
             return self.owned(req, camera_id, export_id)
-        allowed = self.play.recordings(req, camera_id)
-        export = read_answer(OwnedExport, self.streaming.export(camera_id, export_id))
+        allowed = self._play.recordings(req, camera_id)
+        export = read_answer(OwnedExport, self._streaming.export(camera_id, export_id))
         if export.user_id != claims.sub:
             raise ExportNotFound("there is no such export")
         if allowed.range is None or not allowed.range.contains(export.from_, export.to):
@@ -91,8 +89,13 @@ class Exporting:
 class ExportCollection(Resource):
     """``/api/v1/camera/{camera_id}/exports``."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(
+        self,
+        access: CameraAccess,
+        streaming: StreamingClient,
+    ) -> None:
+        self._access = access
+        self._streaming = streaming
 
     @operation(
         "Your exports of a camera",
@@ -104,8 +107,8 @@ class ExportCollection(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with them, newest first."""
         user = user_of(req)
-        camera, window = self._exporting.access.find_recorded(user, camera_id)
-        found = read_answer(OwnedExports, self._exporting.streaming.exports(camera_id))
+        camera, window = self._access.find_recorded(user, camera_id)
+        found = read_answer(OwnedExports, self._streaming.exports(camera_id))
         items = [_shown(one) for one in found.items if _may(user, camera, one, window)]
         respond(resp, ExportList(items=items))
 
@@ -125,10 +128,10 @@ class ExportCollection(Resource):
         body, user = body_of(req, ExportBody), user_of(req)
         if body.from_ >= body.to:
             raise InvalidInput("from: must be before to", field="from")
-        _, window = self._exporting.access.find_recorded(user, camera_id)
+        _, window = self._access.find_recorded(user, camera_id)
         if window is not None and not window.contains(body.from_, body.to):
             raise Denied("this is of a time that you may not see")
-        made = self._exporting.streaming.add_export(
+        made = self._streaming.add_export(
             camera_id,
             user_id=user.sub,
             from_=rfc3339(body.from_),
@@ -142,8 +145,13 @@ class ExportCollection(Resource):
 class ExportItem(Resource):
     """``/api/v1/camera/{camera_id}/exports/{export_id}``."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(
+        self,
+        exports: ExportAccess,
+        streaming: StreamingClient,
+    ) -> None:
+        self._exports = exports
+        self._streaming = streaming
 
     @operation(
         "An export",
@@ -155,7 +163,7 @@ class ExportItem(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer with how far it is."""
-        respond(resp, _shown(self._exporting.owned(req, camera_id, export_id)))
+        respond(resp, _shown(self._exports.owned(req, camera_id, export_id)))
 
     @operation(
         "Cancel an export, or delete its file",
@@ -167,18 +175,23 @@ class ExportItem(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer at once; FFmpeg ends by this."""
-        self._exporting.owned(req, camera_id, export_id)
-        ended = self._exporting.streaming.cancel_export(
-            camera_id, export_id, request_id=name_request(req)
-        )
+        self._exports.owned(req, camera_id, export_id)
+        ended = self._streaming.cancel_export(camera_id, export_id, request_id=name_request(req))
         respond(resp, _shown(read_answer(OwnedExport, ended)))
 
 
 class ExportFile(Resource):
     """``GET /api/v1/camera/{camera_id}/exports/{export_id}/file``."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(
+        self,
+        exports: ExportAccess,
+        streaming: StreamingClient,
+        cameras: CameraRepository,
+    ) -> None:
+        self._exports = exports
+        self._streaming = streaming
+        self._cameras = cameras
 
     @operation(
         "The file of an export",
@@ -193,19 +206,12 @@ class ExportFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Pass the file on, to be saved."""
-        export = self._exporting.fetched(req, camera_id, export_id)
+        export = self._exports.fetched(req, camera_id, export_id)
         if export.state != "done":
             raise ExportNotReady("the export has no file yet, or never will")
-        found = self._exporting.streaming.open_export(
-            camera_id,
-            export_id,
-            method=req.method,
-            headers=file_headers(req),
-            request_id=name_request(req),
-        )
-        relay(req, resp, found)
+        relay(req, resp, partial(self._streaming.open_export, camera_id, export_id))
         private(resp, cached="max-age=3600")
-        camera = self._exporting.cameras.get(camera_id)
+        camera = self._cameras.get(camera_id)
         name = camera.name if camera else ""
         resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
 
@@ -213,8 +219,15 @@ class ExportFile(Resource):
 class ExportProof(Resource):
     """``GET /api/v1/camera/{camera_id}/exports/{export_id}/proof``."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(
+        self,
+        exports: ExportAccess,
+        streaming: StreamingClient,
+        cameras: CameraRepository,
+    ) -> None:
+        self._exports = exports
+        self._streaming = streaming
+        self._cameras = cameras
 
     @operation(
         "The proof of an export",
@@ -232,13 +245,11 @@ class ExportProof(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer with it, to be saved beside the file."""
-        export = self._exporting.fetched(req, camera_id, export_id)
-        resp.data = self._exporting.streaming.export_proof(
-            camera_id, export_id, request_id=name_request(req)
-        )
+        export = self._exports.fetched(req, camera_id, export_id)
+        resp.data = self._streaming.export_proof(camera_id, export_id, request_id=name_request(req))
         resp.content_type = PROOF_TYPE
         private(resp, cached="max-age=3600")
-        camera = self._exporting.cameras.get(camera_id)
+        camera = self._cameras.get(camera_id)
         name = attachment(
             camera.name if camera else "", export.from_, export.to, ending="mp4.proof"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Literal
 from uuid import UUID
@@ -54,30 +53,16 @@ class GrantList(Model):
     items: list[GrantModel]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sharing:
-    """Changes grants."""
-
-    access: CameraAccess
-    grants: GrantRepository
-    revocations: Revocations
-
-    def give(
-        self, req: falcon.Request, camera_id: UUID, user: str, wanted: Sequence[Grant]
-    ) -> list[str]:
-        """Make ``wanted`` all grants of ``user``; return the actions that the user loses."""
-        checked_user(user)
-        camera = self.access.find(user_of(req), camera_id, CameraAction.SHARE)
-        if user == camera.owner:
-            raise InvalidInput("the owner needs no grant", field="user")
-        return self.revocations.give(self.grants, camera, user, wanted)
-
-
 class GrantCollection(Resource):
     """``/api/v1/camera/{camera_id}/grants``."""
 
-    def __init__(self, sharing: Sharing) -> None:
-        self._sharing = sharing
+    def __init__(
+        self,
+        access: CameraAccess,
+        grants: GrantRepository,
+    ) -> None:
+        self._access = access
+        self._grants = grants
 
     @operation(
         "Who may do what with a camera",
@@ -88,16 +73,23 @@ class GrantCollection(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with all grants."""
-        self._sharing.access.find(user_of(req), camera_id, CameraAction.SHARE)
-        rows = self._sharing.grants.of_camera(camera_id)
+        self._access.find(user_of(req), camera_id, CameraAction.SHARE)
+        rows = self._grants.of_camera(camera_id)
         respond(resp, GrantList(items=_by_user(rows)))
 
 
 class GrantItem(Resource):
     """``/api/v1/camera/{camera_id}/grants/{user}``."""
 
-    def __init__(self, sharing: Sharing) -> None:
-        self._sharing = sharing
+    def __init__(
+        self,
+        access: CameraAccess,
+        grants: GrantRepository,
+        revocations: Revocations,
+    ) -> None:
+        self._access = access
+        self._grants = grants
+        self._revocations = revocations
 
     @operation(
         "Give a user exactly these grants",
@@ -116,7 +108,7 @@ class GrantItem(Resource):
         """Answer with the user's new grants."""
         body = body_of(req, GrantBody)
         wanted = _wanted(user, body)
-        lost = self._sharing.give(req, camera_id, user, wanted)
+        lost = self._give(req, camera_id, user, wanted)
         names = [grant.action for grant in wanted]
         describe(req, subject=user, actions=names, **({"withdrawn": lost} if lost else {}))
         respond(resp, _model(user, wanted))
@@ -132,9 +124,19 @@ class GrantItem(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, user: str
     ) -> None:
         """Answer when the user's tokens are denied."""
-        lost = self._sharing.give(req, camera_id, user, [])
+        lost = self._give(req, camera_id, user, [])
         describe(req, subject=user, withdrawn=lost)
         resp.status = falcon.HTTP_204
+
+    def _give(
+        self, req: falcon.Request, camera_id: UUID, user: str, wanted: Sequence[Grant]
+    ) -> list[str]:
+        """Make ``wanted`` all grants of ``user``; return the actions that the user loses."""
+        checked_user(user)
+        camera = self._access.find(user_of(req), camera_id, CameraAction.SHARE)
+        if user == camera.owner:
+            raise InvalidInput("the owner needs no grant", field="user")
+        return self._revocations.give(self._grants, camera, user, wanted)
 
 
 def checked_user(user: str) -> str:

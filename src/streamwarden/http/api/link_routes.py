@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
 
 import falcon
@@ -66,23 +65,20 @@ class Preview(Model):
     expires_at: Timestamp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
-    """What both routes need. ``whep_url`` None: the media server has no WebRTC."""
-
-    access: CameraAccess
-    tokens: StreamTokens
-    play_tokens: PlayTokens
-    revocations: Revocations
-    rtsp_publish_url: str
-    whep_url: str | None
-
-
 class Publish(Resource):
     """``GET /api/v1/camera/{camera_id}/publish_rtsp_url``."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    def __init__(
+        self,
+        access: CameraAccess,
+        tokens: StreamTokens,
+        revocations: Revocations,
+        rtsp_publish_url: str,
+    ) -> None:
+        self._access = access
+        self._tokens = tokens
+        self._revocations = revocations
+        self._rtsp_publish_url = rtsp_publish_url
 
     @operation(
         "The URL that a camera pushes to",
@@ -97,23 +93,26 @@ class Publish(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a publish token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PublishQuery).ttl
-        asked_at = self._links.revocations.moment()
-        camera = self._links.access.find(user, camera_id, CameraAction.PUBLISH)
+        asked_at = self._revocations.moment()
+        camera = self._access.find(user, camera_id, CameraAction.PUBLISH)
         if camera.source_url is not None:
             raise CameraIsPulled("this camera has a source_url: it is pulled, nothing publishes it")
-        signed = self._links.tokens.sign_publish(
-            user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at
-        )
+        signed = self._tokens.sign_publish(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
         describe(req, expires_at=rfc3339(signed.expires_at))
-        url = publish_url(self._links.rtsp_publish_url, camera.path, signed.token)
+        url = publish_url(self._rtsp_publish_url, camera.path, signed.token)
         respond(resp, PublishLink(publish_rtsp_url=url, ttl=ttl_s, expires_at=signed.expires_at))
 
 
 class WithdrawLinks(Resource):
     """``POST /api/v1/camera/{camera_id}/publish_rtsp_url/revoke``."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    def __init__(
+        self,
+        access: CameraAccess,
+        revocations: Revocations,
+    ) -> None:
+        self._access = access
+        self._revocations = revocations
 
     @operation(
         "Withdraw every publish URL of a camera",
@@ -125,16 +124,27 @@ class WithdrawLinks(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the moment up to which they are worthless."""
-        camera = self._links.access.find(user_of(req), camera_id, CameraAction.WITHDRAW_LINKS)
-        at = self._links.revocations.links_withdrawn(camera)
+        camera = self._access.find(user_of(req), camera_id, CameraAction.WITHDRAW_LINKS)
+        at = self._revocations.links_withdrawn(camera)
         respond(resp, Withdrawn(issued_before=at))
 
 
 class LivePreview(Resource):
-    """``GET /api/v1/camera/{camera_id}/preview``."""
+    """``GET /api/v1/camera/{camera_id}/preview``. ``whep_url`` None: the media server has no WebRTC."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    def __init__(
+        self,
+        access: CameraAccess,
+        tokens: StreamTokens,
+        play_tokens: PlayTokens,
+        revocations: Revocations,
+        whep_url: str | None,
+    ) -> None:
+        self._access = access
+        self._tokens = tokens
+        self._play_tokens = play_tokens
+        self._revocations = revocations
+        self._whep_url = whep_url
 
     @operation(
         "What a live preview plays",
@@ -148,12 +158,12 @@ class LivePreview(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Sign a view token in the user's name."""
         user, ttl_s = user_of(req), query_of(req, PreviewQuery).ttl
-        asked_at = self._links.revocations.moment()
-        camera = self._links.access.find(user, camera_id, CameraAction.VIEW)
-        signed = self._links.tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
-        base = self._links.whep_url
+        asked_at = self._revocations.moment()
+        camera = self._access.find(user, camera_id, CameraAction.VIEW)
+        signed = self._tokens.sign_view(user.sub, camera.path, ttl_s=ttl_s, asked_at=asked_at)
+        base = self._whep_url
         whep = None if base is None else f"{base.rstrip('/')}/{camera.path}/whep"
-        played = self._links.play_tokens.sign(
+        played = self._play_tokens.sign(
             user.sub, camera_id, live=True, recorded=None, ttl_s=ttl_s, asked_at=asked_at
         )
         respond(

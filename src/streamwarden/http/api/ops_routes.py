@@ -318,7 +318,7 @@ class SettingService:
 
     settings: SettingsRepository
     cameras: CameraRepository
-    wishes: StreamRepository
+    desired: StreamRepository
     streams: StreamService
 
     def put(self, value: int, *, request_id: str) -> None:
@@ -328,7 +328,7 @@ class SettingService:
         itself when it reconciles.
         """
         self.settings.put(KEY, value)
-        wanted = {wish.camera_id for wish in self.wishes.all() if wish.wanted}
+        wanted = {stream.camera_id for stream in self.desired.all() if stream.wanted}
         for camera in self.cameras.all_active():
             if camera.id in wanted and not self.streams.hand_over(camera, request_id):
                 return

@@ -8,9 +8,9 @@ A camera's last picture.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.play_tokens import PlayTokens
+from streamwarden.auth.revocation import DenialList
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Denied, InvalidInput, NothingRecorded, RangeTooLong, SegmentNotFound
 from streamwarden.http.api.access import Allowed, CameraAccess, PlayAccess, private
@@ -35,7 +36,7 @@ from streamwarden.http.api.playlist import (
     playable,
 )
 from streamwarden.http.api.recording_routes import DEFAULT_SPAN, before
-from streamwarden.http.api.relay_file import TokenQuery, file_headers, read_answer, relay
+from streamwarden.http.api.relay_file import TokenQuery, read_answer, relay
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Media, Resource, operation
@@ -91,24 +92,20 @@ class PlaylistQuery(Model):
     token: str | None = Field(default=None, max_length=2_048)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Playing:
-    """What the routes here need."""
-
-    access: CameraAccess
-    play: PlayAccess
-    tokens: PlayTokens
-    segments: SegmentRepository
-    streaming: StreamingClient
-    clock: Clock
-    moment: Callable[[], datetime]
-
-
 class SignPlayToken(Resource):
     """``POST /api/v1/camera/{camera_id}/recordings/play_token``."""
 
-    def __init__(self, playing: Playing) -> None:
-        self._playing = playing
+    def __init__(
+        self,
+        access: CameraAccess,
+        tokens: PlayTokens,
+        denied: DenialList,
+        clock: Clock,
+    ) -> None:
+        self._access = access
+        self._tokens = tokens
+        self._denied = denied
+        self._clock = clock
 
     @operation(
         "A token for what a player fetches",
@@ -124,14 +121,14 @@ class SignPlayToken(Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Decide what the user may, and sign that."""
-        body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._playing.moment()
+        body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._denied.moment()
         recorded, window = self._stretch(body), None
         if recorded is None:
-            self._playing.access.find(user, camera_id, CameraAction.VIEW)
+            self._access.find(user, camera_id, CameraAction.VIEW)
         else:
-            _, window = self._playing.access.find_recorded(user, camera_id)
+            _, window = self._access.find_recorded(user, camera_id)
             recorded = _within(recorded, window)
-        signed = self._playing.tokens.sign(
+        signed = self._tokens.sign(
             user.sub,
             camera_id,
             live=recorded is None or self._may_view(req, camera_id),
@@ -148,12 +145,12 @@ class SignPlayToken(Resource):
     def _stretch(self, body: PlayTokenBody) -> TimeRange | None:
         if body.from_ is None and body.to is None:
             return None
-        to = body.to or self._playing.clock.now() + timedelta(seconds=body.ttl)
+        to = body.to or self._clock.now() + timedelta(seconds=body.ttl)
         return _stretch(body.from_ or before(to, DEFAULT_SPAN), to)
 
     def _may_view(self, req: falcon.Request, camera_id: UUID) -> bool:
         try:
-            self._playing.access.find(user_of(req), camera_id, CameraAction.VIEW)
+            self._access.find(user_of(req), camera_id, CameraAction.VIEW)
         except Denied:
             return False
         return True
@@ -162,8 +159,17 @@ class SignPlayToken(Resource):
 class RecordingPlaylist(Resource):
     """``GET /api/v1/camera/{camera_id}/recordings/playlist.m3u8``."""
 
-    def __init__(self, playing: Playing) -> None:
-        self._playing = playing
+    def __init__(
+        self,
+        play: PlayAccess,
+        segments: SegmentRepository,
+        streaming: StreamingClient,
+        clock: Clock,
+    ) -> None:
+        self._play = play
+        self._segments = segments
+        self._streaming = streaming
+        self._clock = clock
 
     @operation(
         "Recordings as HLS",
@@ -179,12 +185,12 @@ class RecordingPlaylist(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with a playlist whose URIs carry the token that it was asked with."""
         query = query_of(req, PlaylistQuery)
-        allowed = self._playing.play.recordings(req, camera_id)
+        allowed = self._play.recordings(req, camera_id)
         asked = self._asked(query, allowed)
         if allowed.range is not None and not allowed.range.contains(asked.from_, asked.to):
             raise Denied("this is of a time that you may not see")
         parts = self._parts(camera_id, asked, allowed)
-        kind = "VOD" if asked.to <= self._playing.clock.now() else "EVENT"
+        kind = "VOD" if asked.to <= self._clock.now() else "EVENT"
         resp.content_type = MEDIA_TYPE
         resp.text = Playlist(parts=parts, kind=kind).text(allowed.token)
         private(resp)
@@ -193,16 +199,14 @@ class RecordingPlaylist(Resource):
         limit = allowed.range
         if limit is not None and allowed.token is None:
             # A grant's window may be open at its ends: a user's own default, cut to it.
-            to = query.to or min(limit.to, self._playing.clock.now())
+            to = query.to or min(limit.to, self._clock.now())
             return _stretch(query.from_ or max(limit.from_, before(to, DEFAULT_SPAN)), to)
-        to = query.to or (limit.to if limit else self._playing.clock.now())
+        to = query.to or (limit.to if limit else self._clock.now())
         from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
         return _stretch(from_, to)
 
     def _parts(self, camera_id: UUID, asked: TimeRange, allowed: Allowed) -> list[Part]:
-        found = self._playing.segments.in_range(
-            camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1
-        )
+        found = self._segments.in_range(camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1)
         if len(found) > MAX_SEGMENTS:
             raise RangeTooLong(
                 f"more than {MAX_SEGMENTS} segments; ask for a shorter time", field="to"
@@ -228,7 +232,7 @@ class RecordingPlaylist(Resource):
         return parts
 
     def _pieces(self, camera_id: UUID, segment_id: UUID) -> list[Piece]:
-        found = self._playing.streaming.fragments(camera_id, segment_id)
+        found = self._streaming.fragments(camera_id, segment_id)
         return [Piece(end, media_ms) for end, media_ms in found]
 
 
@@ -251,8 +255,13 @@ _NAME: Final = re.compile(r"r\d{1,15}-\d{6,15}\.mp4", re.ASCII)
 class LivePlaylist(Resource):
     """``GET /api/v1/camera/{camera_id}/live.m3u8``."""
 
-    def __init__(self, playing: Playing) -> None:
-        self._playing = playing
+    def __init__(
+        self,
+        play: PlayAccess,
+        streaming: StreamingClient,
+    ) -> None:
+        self._play = play
+        self._streaming = streaming
 
     @operation(
         "Live HLS",
@@ -267,9 +276,9 @@ class LivePlaylist(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the newest parts."""
-        allowed = self._playing.play.live(req, camera_id)
+        allowed = self._play.live(req, camera_id)
         found = read_answer(
-            LiveModel, self._playing.streaming.live(camera_id, request_id=name_request(req))
+            LiveModel, self._streaming.live(camera_id, request_id=name_request(req))
         )
         resp.content_type = MEDIA_TYPE
         resp.text = _playlist(found).text(allowed.token)
@@ -279,8 +288,13 @@ class LivePlaylist(Resource):
 class LiveFile(Resource):
     """``GET /api/v1/camera/{camera_id}/live/{name}``."""
 
-    def __init__(self, playing: Playing) -> None:
-        self._playing = playing
+    def __init__(
+        self,
+        play: PlayAccess,
+        streaming: StreamingClient,
+    ) -> None:
+        self._play = play
+        self._streaming = streaming
 
     @operation(
         "A file that the live playlist names",
@@ -294,17 +308,10 @@ class LiveFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, name: str
     ) -> None:
         """Pass it on from the streaming role."""
-        self._playing.play.live(req, camera_id)
+        self._play.live(req, camera_id)
         if not _NAME.fullmatch(name):
             raise SegmentNotFound("there is no such file")
-        found = self._playing.streaming.open_live(
-            camera_id,
-            name,
-            method=req.method,
-            headers=file_headers(req),
-            request_id=name_request(req),
-        )
-        relay(req, resp, found)
+        relay(req, resp, partial(self._streaming.open_live, camera_id, name))
 
 
 def _playlist(found: LiveModel) -> Playlist:
@@ -330,8 +337,13 @@ def _playlist(found: LiveModel) -> Playlist:
 class Snapshot(Resource):
     """``GET /api/v1/camera/{camera_id}/snapshot.jpg``."""
 
-    def __init__(self, playing: Playing) -> None:
-        self._playing = playing
+    def __init__(
+        self,
+        play: PlayAccess,
+        streaming: StreamingClient,
+    ) -> None:
+        self._play = play
+        self._streaming = streaming
 
     @operation(
         "A camera's last picture",
@@ -343,8 +355,8 @@ class Snapshot(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Pass it on from the streaming role."""
-        self._playing.play.live(req, camera_id)
-        resp.data = self._playing.streaming.snapshot(
+        self._play.live(req, camera_id)
+        resp.data = self._streaming.snapshot(
             camera_id, query_of(req, PictureQuery).width, request_id=name_request(req)
         )
         resp.content_type = JPEG

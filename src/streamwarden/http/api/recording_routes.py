@@ -6,6 +6,7 @@ Stretches of time as callers leave them out.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -15,8 +16,7 @@ from pydantic import Field
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput, SegmentNotFound
 from streamwarden.http.api.access import CameraAccess, PlayAccess
-from streamwarden.http.api.relay_file import TokenQuery, file_headers, relay
-from streamwarden.http.middleware import name_request
+from streamwarden.http.api.relay_file import TokenQuery, relay
 from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
@@ -139,14 +139,7 @@ class RecordingFile(Resource):
             raise SegmentNotFound("this camera has no such segment")
         if not allowed.plays(segment.started_at, segment.ended_at):
             raise Denied("this is of a time that you may not see")
-        found = self._streaming.open_file(
-            camera_id,
-            segment_id,
-            method=req.method,
-            headers=file_headers(req),
-            request_id=name_request(req),
-        )
-        relay(req, resp, found)
+        relay(req, resp, partial(self._streaming.open_file, camera_id, segment_id))
 
 
 def _shown(row: Segment | Gap, window: TimeRange | None) -> SegmentItem | GapItem | None:

@@ -6,7 +6,7 @@ What a saved file is called: by its camera and its time, safely on every file sy
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -16,6 +16,7 @@ import falcon
 from pydantic import Field, ValidationError
 
 from streamwarden.errors import SegmentNotFound, Unavailable
+from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Model
 from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.role_client import StreamedResponse
@@ -50,13 +51,19 @@ def read_answer(model: type[_M], found: Mapping[str, object]) -> _M:
         raise Unavailable("the StreamingServer's answer cannot be read") from error
 
 
-def file_headers(req: falcon.Request) -> dict[str, str]:
+def _file_headers(req: falcon.Request) -> dict[str, str]:
     """Return the headers that decide which part of a file is meant."""
     return {name: text for name in FILE_HEADERS if (text := req.get_header(name))}
 
 
-def relay(req: falcon.Request, resp: falcon.Response, found: StreamedResponse) -> None:
-    """Answer with a file from the streaming role, or with its refusal."""
+def relay(
+    req: falcon.Request, resp: falcon.Response, open_: Callable[..., StreamedResponse]
+) -> None:
+    """Answer with a file of the streaming role, or with its refusal.
+
+    ``open_`` is one of the client's calls for a file, without ``method``, ``headers``, ``request_id``.
+    """
+    found = open_(method=req.method, headers=_file_headers(req), request_id=name_request(req))
     headers = {name.lower(): value for name, value in found.headers.items()}
     if found.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
         found.close()

@@ -105,8 +105,8 @@ class StreamService:
     access: CameraAccess
     tokens: StreamTokens
     settings: SettingsRepository
-    wishes: StreamRepository
-    memory: DesiredCache
+    desired: StreamRepository
+    cache: DesiredCache
     streaming: StreamingClient
     clock: Clock
     rtsp_internal_url: str
@@ -129,13 +129,13 @@ class StreamService:
             camera = self.access.find_for_connect(user, camera_id)
             url = self._read_url(camera, ttl_s)
             seconds = segment_seconds(self.settings)
-            change = self.wishes.want(camera, requested_by=user.sub, at=self.clock.now())
+            change = self.desired.want(camera, requested_by=user.sub, at=self.clock.now())
             try:
                 info = self._start(camera, url, seconds, request_id)
             except Exception:
                 self._put_back(change)
                 raise
-            self.memory.remember(camera, wanted=True)
+            self.cache.remember(camera, wanted=True)
         return info
 
     def disconnect(self, user: User, camera_id: UUID, *, request_id: str) -> StatusModel:
@@ -146,8 +146,8 @@ class StreamService:
         """
         camera = self.access.find(user, camera_id, CameraAction.CONTROL)
         with self.locks.changing(camera_id):
-            self.wishes.unwant(camera_id, requested_by=user.sub, at=self.clock.now())
-            self.memory.remember(camera, wanted=False)
+            self.desired.unwant(camera_id, requested_by=user.sub, at=self.clock.now())
+            self.cache.remember(camera, wanted=False)
             self.revocations.stopped(camera)
             return checked(self.streaming.stop(camera_id, request_id=request_id))
 
@@ -179,9 +179,9 @@ class StreamService:
         The streaming role is told; if it is away, it stops the camera when it reconciles.
         """
         with self.locks.changing(camera.id):
-            self.wishes.unwant(camera.id, requested_by=by.sub, at=self.clock.now())
+            self.desired.unwant(camera.id, requested_by=by.sub, at=self.clock.now())
             then()
-            self.memory.forget(camera.id)
+            self.cache.forget(camera.id)
             self.revocations.camera_retired(camera)
             try:
                 self.streaming.stop(camera.id, request_id=request_id)
@@ -205,7 +205,7 @@ class StreamService:
 
     def _put_back(self, change: DesiredChange) -> None:
         try:
-            self.wishes.put_back(change, at=self.clock.now())
+            self.desired.put_back(change, at=self.clock.now())
         except Unavailable:
             # The caller hears of the first failure; this one leaves the camera wanted.
             _LOG.warning("wish_not_put_back", exc_info=True)
