@@ -28,21 +28,6 @@ class FakeGrantRepository(FakeRepository, GrantRepository):
         found = [grant for key, grant in self._tables.grants.items() if key[0] == camera_id]
         return sorted(found, key=lambda grant: (grant.user_sub, grant.action))
 
-    def put(
-        self,
-        camera_id: UUID,
-        user_sub: str,
-        action: str,
-        *,
-        from_: datetime | None = None,
-        until: datetime | None = None,
-    ) -> None:
-        grant = Grant(user_sub=user_sub, action=action, from_=from_, until=until)
-        self.replace(camera_id, user_sub, [grant], withdrawing=())
-
-    def remove(self, camera_id: UUID, user_sub: str, action: str) -> bool:
-        return self._tables.grants.pop((camera_id, user_sub, action), None) is not None
-
     def replace(
         self,
         camera_id: UUID,

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from streamwarden.model import Camera, Gap, Segment
+from streamwarden.model import Camera, Gap, Grant, Segment
+from streamwarden.storage.cameras import GrantRepository
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -60,3 +61,17 @@ def a_gap(
         ended_at=None if end is None else at(end),
         cause=cause,
     )
+
+
+def grant(
+    grants: GrantRepository,
+    camera_id: UUID,
+    user: str,
+    action: str,
+    *,
+    from_: datetime | None = None,
+    until: datetime | None = None,
+) -> None:
+    """Grant one more action, or change its time range."""
+    given = Grant(user_sub=user, action=action, from_=from_, until=until)
+    grants.replace(camera_id, user, [given], withdrawing=())

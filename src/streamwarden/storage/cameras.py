@@ -216,29 +216,6 @@ class GrantRepository:
         params = {"camera_id": camera_id, "limit": MOST_GRANTS}
         return self._database.fetch_all(_GRANT_SQL["of_camera"], params, row=Grant)
 
-    def put(
-        self,
-        camera_id: UUID,
-        user_sub: str,
-        action: str,
-        *,
-        from_: datetime | None = None,
-        until: datetime | None = None,
-    ) -> None:
-        """Grant one action, or change its time range. Idempotent.
-
-        Raises:
-            NotFound: no such camera.
-            InvalidInput: no such action, or a time range that it cannot have.
-        """
-        grant = Grant(user_sub=user_sub, action=action, from_=from_, until=until)
-        self.replace(camera_id, user_sub, [grant], withdrawing=())
-
-    def remove(self, camera_id: UUID, user_sub: str, action: str) -> bool:
-        """Withdraw one grant; return False where there was none."""
-        params = {"camera_id": camera_id, "user_sub": user_sub, "action": action}
-        return self._database.execute(_GRANT_SQL["remove"], params) > 0
-
     def replace(
         self,
         camera_id: UUID,
@@ -253,7 +230,8 @@ class GrantRepository:
         ``denials`` are written in the same transaction. Returns the user's grants before the call.
 
         Raises:
-            NotFound, InvalidInput: as ``put``.
+            NotFound: no such camera.
+            InvalidInput: no such action, or a time range that it cannot have.
         """
         key = {"camera_id": camera_id, "user_sub": user_sub}
         try:

@@ -11,6 +11,7 @@ import pytest
 from streamwarden.errors import InvalidInput, NotFound
 from streamwarden.model import AuditEvent, BlockedUser, Camera, Denial, Grant
 from tests.contract.storage.conftest import Storage
+from tests.fakes.storage_samples import grant
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -40,30 +41,30 @@ def all_denials(storage: Storage) -> list[Denial]:
 def test_grants_are_counted_once_and_taken_back_one_by_one(storage: Storage) -> None:
     camera = add(storage)
     for action in ("view", "view", "recordings"):
-        storage.grants.put(camera.id, "bob", action)
+        grant(storage.grants, camera.id, "bob", action)
 
     granted = storage.grants.of_user(camera.id, "bob")
     assert [grant.action for grant in granted] == ["recordings", "view"]
-    assert storage.grants.remove(camera.id, "bob", "view") is True
-    assert storage.grants.remove(camera.id, "bob", "view") is False
+    before = [storage.grants.replace(camera.id, "bob", [], withdrawing=["view"]) for _ in range(2)]
+    assert [len(grants) for grants in before] == [2, 1]
     assert storage.grants.of_user(camera.id, "bob") == [Grant(user_sub="bob", action="recordings")]
 
 
 def test_a_grant_needs_a_camera_and_a_known_action(storage: Storage) -> None:
     with pytest.raises(NotFound):
-        storage.grants.put(uuid4(), "bob", "view")
+        grant(storage.grants, uuid4(), "bob", "view")
     with pytest.raises(InvalidInput):
-        storage.grants.put(add(storage).id, "bob", "burn")
+        grant(storage.grants, add(storage).id, "bob", "burn")
 
 
 def test_only_recordings_have_a_window_and_it_begins_before_it_ends(storage: Storage) -> None:
     camera = add(storage)
     with pytest.raises(InvalidInput):
-        storage.grants.put(camera.id, "bob", "view", from_=AT)
+        grant(storage.grants, camera.id, "bob", "view", from_=AT)
     with pytest.raises(InvalidInput):
-        storage.grants.put(camera.id, "bob", "recordings", from_=AT, until=AT)
-    storage.grants.put(camera.id, "bob", "recordings", from_=AT, until=AT + HOUR)
-    storage.grants.put(camera.id, "bob", "recordings", until=AT + DAY)
+        grant(storage.grants, camera.id, "bob", "recordings", from_=AT, until=AT)
+    grant(storage.grants, camera.id, "bob", "recordings", from_=AT, until=AT + HOUR)
+    grant(storage.grants, camera.id, "bob", "recordings", until=AT + DAY)
 
     assert storage.grants.of_user(camera.id, "bob") == [
         Grant(user_sub="bob", action="recordings", until=AT + DAY)
@@ -72,8 +73,8 @@ def test_only_recordings_have_a_window_and_it_begins_before_it_ends(storage: Sto
 
 def test_replacing_a_users_grants_leaves_others_theirs_and_denies_in_one(storage: Storage) -> None:
     camera = add(storage)
-    storage.grants.put(camera.id, "bob", "view")
-    storage.grants.put(camera.id, "carol", "view")
+    grant(storage.grants, camera.id, "bob", "view")
+    grant(storage.grants, camera.id, "carol", "view")
 
     wanted = [Grant(user_sub="", action="control")]
     before = storage.grants.replace(camera.id, "bob", wanted, denials=[denial()])
@@ -89,7 +90,7 @@ def test_replacing_a_users_grants_leaves_others_theirs_and_denies_in_one(storage
 
 def test_a_refused_replacement_changes_nothing(storage: Storage) -> None:
     camera = add(storage)
-    storage.grants.put(camera.id, "bob", "view")
+    grant(storage.grants, camera.id, "bob", "view")
     wanted = [Grant(user_sub="", action="control"), Grant(user_sub="", action="burn")]
 
     with pytest.raises(InvalidInput):

@@ -10,7 +10,7 @@ from streamwarden.errors import Conflict, InvalidInput
 from streamwarden.model import Camera
 from streamwarden.storage.cameras import PathTaken
 from tests.contract.storage.conftest import Storage
-from tests.fakes.storage_samples import at
+from tests.fakes.storage_samples import at, grant
 
 
 def add(storage: Storage, *, name: str = "Door", owner: str = "alice", age: float = 0) -> Camera:
@@ -89,7 +89,7 @@ def test_a_wish_follows_its_camera_to_a_new_path_and_owner(storage: Storage) -> 
 
 def test_a_removed_camera_takes_its_grants_along(storage: Storage) -> None:
     camera = add(storage)
-    storage.grants.put(camera.id, "bob", "view")
+    grant(storage.grants, camera.id, "bob", "view")
 
     assert storage.cameras.remove(camera.id) is True
 
@@ -101,8 +101,8 @@ def test_a_user_sees_own_and_granted_cameras(storage: Storage) -> None:
     add(storage, name="Alice's", owner="alice", age=0)
     shared = add(storage, name="Bob's, shared", owner="bob", age=1)
     add(storage, name="Bob's", owner="bob", age=2)
-    storage.grants.put(shared.id, "alice", "view")
-    storage.grants.put(shared.id, "alice", "control")
+    grant(storage.grants, shared.id, "alice", "view")
+    grant(storage.grants, shared.id, "alice", "control")
 
     assert names(storage.cameras.list_visible("alice", limit=10).items) == [
         "Alice's",

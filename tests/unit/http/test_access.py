@@ -11,7 +11,7 @@ from falcon import testing
 
 from streamwarden.http.api.audit_routes import AUDIT_RULES
 from tests.fakes.ops import ops_as_json
-from tests.fakes.storage_samples import a_segment
+from tests.fakes.storage_samples import a_segment, grant
 from tests.unit.http.conftest import Bench
 
 CAMERA = "/api/v1/camera/{camera_id}"
@@ -87,7 +87,7 @@ class House:
             "publisher": "publish",
         }
         for user, action in holders.items():
-            bench.storage.grants.put(self.camera.id, user, action)
+            grant(bench.storage.grants, self.camera.id, user, action)
 
     def call(self, method: str, template: str, who: str | None) -> testing.Result:
         export = self.export_of(who or "nobody")

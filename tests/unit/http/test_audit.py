@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from streamwarden.model import AuditEvent, Camera
-from tests.fakes.storage_samples import NOON
+from tests.fakes.storage_samples import NOON, grant
 from tests.unit.http.conftest import Bench
 
 
@@ -25,7 +25,7 @@ def actions(bench: Bench) -> list[tuple[str, str, str]]:
 
 def test_who_starts_stops_watches_and_is_refused_is_noted(bench: Bench, camera: Camera) -> None:
     base = f"/camera/{camera.id}"
-    bench.storage.grants.put(camera.id, "bob", "view")
+    grant(bench.storage.grants, camera.id, "bob", "view")
     bench.call("POST", f"{base}/stream/connect", headers={"X-Request-Id": "id-1"})
     bench.call("GET", f"{base}/preview", who="bob")
     bench.call("POST", f"{base}/stream/disconnect", who="bob")
@@ -82,7 +82,7 @@ def test_watching_is_noted_once_not_for_each_file(bench: Bench, camera: Camera) 
 
 
 def test_a_refusal_that_is_repeated_does_not_fill_the_trail(bench: Bench, camera: Camera) -> None:
-    bench.storage.grants.put(camera.id, "bob", "view")
+    grant(bench.storage.grants, camera.id, "bob", "view")
     for _ in range(5):
         bench.call("POST", f"/camera/{camera.id}/stream/connect", who="bob")
         bench.call("POST", f"/camera/{camera.id}/stream/connect", who="carol")

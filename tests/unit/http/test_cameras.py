@@ -7,7 +7,7 @@ from falcon import testing
 
 from streamwarden.errors import StreamingUnavailable
 from streamwarden.model import Camera
-from tests.fakes.storage_samples import a_segment
+from tests.fakes.storage_samples import a_segment, grant
 from tests.unit.http.conftest import Bench
 
 AWAY = StreamingUnavailable("the StreamingServer does not answer")
@@ -79,7 +79,7 @@ def test_only_an_admin_adds(bench: Bench) -> None:
 
 def test_a_list_holds_what_its_reader_may_see(bench: Bench) -> None:
     own, granted, _hidden = bench.camera(), bench.camera(owner="bob"), bench.camera(owner="bob")
-    bench.storage.grants.put(granted.id, "alice", "view")
+    grant(bench.storage.grants, granted.id, "alice", "view")
     seen = {item["id"] for item in bench.call("GET", "/camera").json["items"]}
     assert seen == {str(own.id), str(granted.id)}
     assert len(bench.call("GET", "/camera", who="root").json["items"]) == 3

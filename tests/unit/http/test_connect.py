@@ -11,6 +11,7 @@ from streamwarden.auth.stream_tokens import StreamAction, StreamUse
 from streamwarden.errors import OtherOwner, StreamingUnavailable
 from streamwarden.model import Camera
 from streamwarden.storage.pool import StorageUnavailable
+from tests.fakes.storage_samples import grant
 from tests.unit.http.conftest import Bench
 
 AWAY = StreamingUnavailable("the StreamingServer does not answer", retry_after_s=5)
@@ -82,7 +83,7 @@ def test_an_admin_connects_in_the_owners_name(bench: Bench, camera: Camera) -> N
 
 
 def test_a_grant_of_control_is_enough(bench: Bench, camera: Camera) -> None:
-    bench.storage.grants.put(camera.id, "bob", "control")
+    grant(bench.storage.grants, camera.id, "bob", "control")
     assert _connect(bench, camera, "bob").status_code == 200
 
 
@@ -93,7 +94,7 @@ def test_a_stranger_is_told_403(bench: Bench, camera: Camera) -> None:
 
 
 def test_a_grant_of_something_else_is_403(bench: Bench, camera: Camera) -> None:
-    bench.storage.grants.put(camera.id, "bob", "view")
+    grant(bench.storage.grants, camera.id, "bob", "view")
     _refused(_connect(bench, camera, "bob"), 403, "permission_denied")
 
 
@@ -248,13 +249,13 @@ def test_a_stranger_finds_no_camera(bench: Bench, camera: Camera, method: str, a
 
 
 def test_disconnect_needs_control(bench: Bench, camera: Camera) -> None:
-    bench.storage.grants.put(camera.id, "bob", "view")
+    grant(bench.storage.grants, camera.id, "bob", "view")
     result = bench.call("POST", f"/camera/{camera.id}/stream/disconnect", who="bob")
     _refused(result, 403, "permission_denied")
 
 
 def test_whoever_sees_a_camera_sees_its_status(bench: Bench, camera: Camera) -> None:
-    bench.storage.grants.put(camera.id, "bob", "view")
+    grant(bench.storage.grants, camera.id, "bob", "view")
     result = bench.call("GET", f"/camera/{camera.id}/stream/status", who="bob")
     assert (result.status_code, result.json["status"]) == (200, "stopped")
 

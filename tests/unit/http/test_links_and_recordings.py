@@ -12,7 +12,7 @@ from streamwarden.clock import rfc3339
 from streamwarden.errors import StreamingUnavailable
 from streamwarden.model import Camera
 from tests.fakes.http import FakeFile
-from tests.fakes.storage_samples import NOON, a_gap, a_segment
+from tests.fakes.storage_samples import NOON, a_gap, a_segment, grant
 from tests.unit.http.conftest import Bench
 
 
@@ -76,9 +76,9 @@ def test_each_link_needs_its_own_grant(
 ) -> None:
     path = f"/camera/{camera.id}/{what}"
     _refused(bench.call("GET", path, who="bob"), 404, "camera_not_found")
-    bench.storage.grants.put(camera.id, "bob", "recordings")
+    grant(bench.storage.grants, camera.id, "bob", "recordings")
     _refused(bench.call("GET", path, who="bob"), 403, "permission_denied")
-    bench.storage.grants.put(camera.id, "bob", needed)
+    grant(bench.storage.grants, camera.id, "bob", needed)
     assert bench.call("GET", path, who="bob").status_code == 200
 
 
@@ -166,9 +166,9 @@ def test_recordings_need_their_grant(bench: Bench, camera: Camera) -> None:
     recordings = f"/camera/{camera.id}/recordings"
     for path in (recordings, f"{recordings}/{segment.id}"):
         _refused(bench.call("GET", path, who="mallory"), 404, "camera_not_found")
-        bench.storage.grants.put(camera.id, "bob", "view")
+        grant(bench.storage.grants, camera.id, "bob", "view")
         _refused(bench.call("GET", path, who="bob"), 403, "permission_denied")
-    bench.storage.grants.put(camera.id, "carol", "recordings")
+    grant(bench.storage.grants, camera.id, "carol", "recordings")
     assert bench.call("GET", f"{recordings}/{segment.id}", who="carol").status_code == 200
 
 

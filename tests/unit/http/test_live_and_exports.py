@@ -14,7 +14,7 @@ from streamwarden.http.api.relay_file import file_stem
 from streamwarden.model import Camera
 from tests.fakes.http import EPOCH, FakeFile
 from tests.fakes.ops import ops_as_json
-from tests.fakes.storage_samples import NOON
+from tests.fakes.storage_samples import NOON, grant
 from tests.unit.http.conftest import Bench
 
 RANGE = {"from": "2026-03-01T12:00:00Z", "to": "2026-03-01T13:00:00Z"}
@@ -65,8 +65,8 @@ def test_what_is_live_needs_view(
     bench: Bench, camera: Camera, what: str, case: tuple[str | None, tuple[str, ...], int]
 ) -> None:
     who, grants, status = case
-    for grant in grants:
-        bench.storage.grants.put(camera.id, "bob", grant)
+    for action in grants:
+        grant(bench.storage.grants, camera.id, "bob", action)
     assert bench.call("GET", f"/camera/{camera.id}/{what}", who=who).status_code == status
 
 
@@ -87,7 +87,7 @@ def test_a_token_shows_live_pictures_of_its_own_camera_alone(
 def test_a_token_for_recordings_alone_shows_nothing_live(
     bench: Bench, camera: Camera, what: str
 ) -> None:
-    bench.storage.grants.put(camera.id, "bob", "recordings")
+    grant(bench.storage.grants, camera.id, "bob", "recordings")
     query = f"token={_token(bench, camera, RANGE, who='bob')}"
     result = bench.call("GET", f"/camera/{camera.id}/{what}", who=None, query=query)
     _refused(result, 403, "permission_denied")
@@ -137,8 +137,8 @@ def _export(bench: Bench, camera: Camera, who: str = "alice") -> str:
 def test_an_export_needs_recordings(
     bench: Bench, camera: Camera, grants: tuple[str, ...], status: int
 ) -> None:
-    for grant in grants:
-        bench.storage.grants.put(camera.id, "bob", grant)
+    for action in grants:
+        grant(bench.storage.grants, camera.id, "bob", action)
     result = bench.call("POST", f"/camera/{camera.id}/exports", who="bob", json=RANGE)
     assert result.status_code == status
 
@@ -150,7 +150,7 @@ def test_an_export_is_for_who_asked_for_it_the_owner_and_admins(
     bench: Bench, camera: Camera, who: str, status: int
 ) -> None:
     for user in ("bob", "carol"):
-        bench.storage.grants.put(camera.id, user, "recordings")
+        grant(bench.storage.grants, camera.id, user, "recordings")
     export_id = _export(bench, camera, who="bob")
     base = f"/camera/{camera.id}/exports"
     assert bench.call("GET", f"{base}/{export_id}", who=who).status_code == status
@@ -188,8 +188,8 @@ def test_a_file_is_saved_under_a_name_and_not_before_it_is_done(
 def test_a_play_token_fetches_its_users_export_of_its_time(
     bench: Bench, camera: Camera, who: str, body: object, status: int
 ) -> None:
-    for grant in ("recordings", "view"):
-        bench.storage.grants.put(camera.id, "bob", grant)
+    for action in ("recordings", "view"):
+        grant(bench.storage.grants, camera.id, "bob", action)
     export_id = _export(bench, camera)
     next(iter(bench.streaming.exported.values()))["state"] = "done"
     query = f"token={_token(bench, camera, body, who=who)}"

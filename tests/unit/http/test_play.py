@@ -11,7 +11,7 @@ from falcon import testing
 
 from streamwarden.http.api import playback_routes
 from streamwarden.model import Camera, Segment, TimeRange
-from tests.fakes.storage_samples import NOON, a_segment, at
+from tests.fakes.storage_samples import NOON, a_segment, at, grant
 from tests.unit.http.conftest import Bench
 
 HOUR = "from=2026-03-01T12:00:00Z&to=2026-03-01T13:00:00Z"
@@ -148,8 +148,8 @@ def test_two_tokens_are_none(bench: Bench, camera: Camera) -> None:
 def test_a_token_needs_the_grant_for_what_it_plays(
     bench: Bench, camera: Camera, grants: tuple[str, ...], body: object, status: int
 ) -> None:
-    for grant in grants:
-        bench.storage.grants.put(camera.id, "bob", grant)
+    for action in grants:
+        grant(bench.storage.grants, camera.id, "bob", action)
     result = bench.call("POST", f"/camera/{camera.id}/recordings/play_token", who="bob", json=body)
     assert result.status_code == status
 
@@ -160,8 +160,8 @@ def test_a_token_needs_the_grant_for_what_it_plays(
 def test_a_token_for_recordings_shows_live_pictures_only_to_who_may_see_them(
     bench: Bench, camera: Camera, grants: tuple[str, ...], live: bool
 ) -> None:
-    for grant in grants:
-        bench.storage.grants.put(camera.id, "bob", grant)
+    for action in grants:
+        grant(bench.storage.grants, camera.id, "bob", action)
     claims = bench.play_tokens.verify(_token(bench, camera, who="bob"))
     assert (claims.live, claims.sub, claims.camera_id) == (live, "bob", camera.id)
     assert claims.recorded == TimeRange(at(0), at(3_600))

@@ -123,7 +123,7 @@ class WithdrawLinks(Resource):
         about="What publishes with one is disconnected. A URL that is fetched later is good again.",
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer with the moment up to which they are worthless."""
+        """Answer with the time up to which issued URLs are denied."""
         camera = self._access.find(user_of(req), camera_id, CameraAction.WITHDRAW_LINKS)
         at = self._revocations.links_withdrawn(camera)
         respond(resp, Withdrawn(issued_before=at))
