@@ -158,11 +158,11 @@ class SealingFailed(StreamwardenError):
 
 
 def orphan_seals(
-    files: SealFiles, numbers: Sequence[int], head: Head | None, ours: SealPublicKey
+    files: SealFiles, numbers: Sequence[int], head: Head | None, key: SealPublicKey
 ) -> Sequence[StoredSeal]:
     """Return the seals that only the files have, after a crash between the file and the row.
 
-    The last must be signed with ``ours`` and continue the chain from ``head``.
+    The last must be signed with ``key`` and continue the chain from ``head``.
 
     Raises:
         SealingFailed: they are not what was signed here.
@@ -176,9 +176,9 @@ def orphan_seals(
             raise SealingFailed(f"seal {number}: does not follow the one before it")
         found.append(sealed)
         head = sealed.head
-    if found and not found[-1].signed.by(ours):
-        words = f"signed with {found[-1].seal.key_id}; if that is yours, seal once with it"
-        raise SealingFailed(f"seal {found[-1].seal.number}: is not signed with this key ({words})")
+    if found and not found[-1].signed.by(key):
+        hint = f"signed with {found[-1].seal.key_id}; if that is yours, seal once with it"
+        raise SealingFailed(f"seal {found[-1].seal.number}: is not signed with this key ({hint})")
     return found
 
 

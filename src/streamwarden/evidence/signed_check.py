@@ -258,7 +258,7 @@ class SignedCheck:
             body = self._files.read_entries(seal.number)
         except OSError as error:
             if seal.last > self._removed_until:
-                detail = f"what it speaks of cannot be read: {error.strerror}"
+                detail = f"its entries cannot be read: {error.strerror}"
                 self._find(SignedFindingKind.ENTRIES_MISSING, detail, seal=seal.number, path=name)
             return ()
         if hashlib.sha256(body).digest() != seal.entries_sha256:
@@ -300,7 +300,7 @@ class SignedCheck:
             not has_no_symlink(self._root, path.parent)
             or parse_stored(path.parent.name, path.name) is None
         ):
-            return "its name leads elsewhere"
+            return "its path is not one of a stored segment"
         if (size := path.lstat().st_size) != entry.size_bytes:
             return f"{size} bytes instead of {entry.size_bytes}"
         if entry.digest is None:
@@ -322,7 +322,7 @@ class SignedCheck:
                 if started_at >= since and name not in self._segments:
                     self._find(
                         SignedFindingKind.FILE_UNSEALED,
-                        "no seal names it, though its time is sealed; what came late is in the next one",
+                        "no seal names it, though its time is sealed; a late file is in the next seal",
                         path=name,
                         started_at=started_at,
                     )

@@ -120,7 +120,7 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
         "Set the camera to H.264.",
     ),
     Cause.STARTING: (
-        "The picture's size cannot be told: no key frame came in time",
+        "The picture's size is unknown: no key frame came in time",
         "Set the distance between key frames (GOP, I-frame interval) to 1 or 2 s.",
     ),
     Cause.UNAUTHORIZED: ("It let us in and then refused the stream itself (401)", _LOGIN),

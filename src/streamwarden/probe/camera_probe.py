@@ -214,13 +214,17 @@ def report(url: CameraUrl, found: ProbeSample) -> ProbeReport:
 
 
 def _tracks(found: ProbeSample) -> Iterable[TrackReport]:
-    said = {one.codec: one for one in reversed(found.sample.descriptions)}
+    descriptions = {one.codec: one for one in reversed(found.sample.descriptions)}
     for kind in ("video", "audio"):
         named = [track for track in found.named if track.kind == kind]
         for place, (name, came) in enumerate(zip_longest(named, found.of_kind(kind))):
             handling = _handling(found, kind, place)
             yield _track(
-                kind, name, came, said=said.get(came.codec if came else ""), handling=handling
+                kind,
+                name,
+                came,
+                description=descriptions.get(came.codec if came else ""),
+                handling=handling,
             )
     for track in found.named:
         if track.kind not in {"video", "audio"}:
@@ -234,7 +238,7 @@ def _track(
     named: SdpTrack | None,
     came: PacketTrack | None,
     *,
-    said: TrackDescription | None,
+    description: TrackDescription | None,
     handling: TrackHandling | None,
 ) -> TrackReport:
     codec = _name(came.codec) if came else _name(named.codec if named else "")
@@ -246,9 +250,9 @@ def _track(
         return TrackReport(
             kind="sound",
             codec=codec,
-            profile=said.profile if said else None,
-            sample_rate_hz=said.sample_rate_hz if said else None,
-            channels=said.channels if said else None,
+            profile=description.profile if description else None,
+            sample_rate_hz=description.sample_rate_hz if description else None,
+            channels=description.channels if description else None,
             bits_per_second=bits,
             handling=handling,
         )
@@ -256,7 +260,7 @@ def _track(
     return TrackReport(
         kind="picture",
         codec=codec,
-        profile=said.profile if said else None,
+        profile=description.profile if description else None,
         width=came.width or None,
         height=came.height or None,
         frames_per_second=None if came.per_second is None else round(came.per_second, 2),

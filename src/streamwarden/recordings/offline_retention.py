@@ -105,7 +105,7 @@ class OfflineRetention:
             path.unlink(missing_ok=True)
         except OSError as error:
             # Pass over it: it is in the log, so its row is marked, and retention tries the file again.
-            log.error("segment_stuck", file=path.name, error=error.strerror)  # noqa: TRY400 - why is said
+            log.error("segment_stuck", file=path.name, error=error.strerror)  # noqa: TRY400 - the error is in the event
             self._stuck.add(path)
             return False
         return True

@@ -40,8 +40,8 @@ class IndexedFiles:
     def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
         """Open the file of a segment.
 
-        Never by a symbolic link or from outside the record root, whatever the row holds. The entity tag
-        is the segment's id: a stored file never changes.
+        A row with a path through a symbolic link or out of the record root opens nothing. The entity tag is
+        the segment's id: a stored file never changes.
 
         Raises:
             SegmentNotFound: no such row, or no such file.

@@ -180,7 +180,7 @@ class Verifier:
                 row.id not in self._deleted
                 and self._segments.get(row.camera_id, row.id) is not None
             ):
-                detail = "the row speaks of a file that is not there"
+                detail = "the row's file is not there"
                 yield _finding(FindingKind.FILE_MISSING, row, detail)
             return
         except OSError as error:
@@ -207,7 +207,7 @@ class Verifier:
                     started_at=started_at,
                     ended_at=None,
                     path=path,
-                    detail="a stored file that no row speaks of",
+                    detail="a stored file without a row",
                 )
 
 
