@@ -1,4 +1,4 @@
-"""Exports and snapshots with real FFmpegs over real files."""
+"""Exports with real FFmpegs over real files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class OneSeal(SealRepository):
         ]
 
 
-class Office:
+class ExportHarness:
     """Exports over a record root with twelve seconds of footage, then a gap, then three more."""
 
     def __init__(
@@ -131,90 +131,92 @@ def jobs() -> Iterator[JobRunner]:
 
 
 @pytest.fixture
-def office(tmp_path: Path, jobs: JobRunner) -> Iterator[Office]:
-    made = Office(tmp_path / "it's a root", jobs)
+def harness(tmp_path: Path, jobs: JobRunner) -> Iterator[ExportHarness]:
+    made = ExportHarness(tmp_path / "it's a root", jobs)
     yield made
     made.exports.stop()
 
 
 @pytest.fixture
-def stuck(tmp_path: Path, jobs: JobRunner) -> Iterator[Office]:
+def stuck(tmp_path: Path, jobs: JobRunner) -> Iterator[ExportHarness]:
     """Exports whose FFmpeg never ends by itself."""
     program = tmp_path / "stuck"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
-    made = Office(tmp_path / "root", jobs, ffmpeg=str(program))
+    made = ExportHarness(tmp_path / "root", jobs, ffmpeg=str(program))
     yield made
     made.exports.stop()
 
 
-def test_a_range_becomes_one_file_from_key_frame_to_key_frame(office: Office) -> None:
-    made = office.add(2.4, 10.3)
-    done = office.ended(made.id)
+def test_a_range_becomes_one_file_from_key_frame_to_key_frame(harness: ExportHarness) -> None:
+    made = harness.add(2.4, 10.3)
+    done = harness.ended(made.id)
     assert (done.state, done.progress, done.error) == ("done", 1.0, None)
     assert [(one.from_, one.to) for one in done.covers] == [(at(2.4), at(10.3))]
-    with office.exports.open(office.camera_id, made.id).stream as file:
+    with harness.exports.open(harness.camera_id, made.id).stream as file:
         content = file.read()
     assert len(content) == done.size_bytes
     # Faststart: what a player needs first stands first.
     assert content.index(b"moov") < content.index(b"mdat")
     assert b"moof" not in content
-    path = office.root / "out.mp4"
+    path = harness.root / "out.mp4"
     path.write_bytes(content)
     seconds, complaints = probe(path)
     assert complaints == ""
     assert seconds == pytest.approx(9.0, abs=0.2)  # 2 to 11, by key frames a second apart
 
 
-def test_a_gap_is_left_out_and_told(office: Office) -> None:
-    made = office.ended(office.add(0, 60).id)
-    first, last = office.rows[3], office.rows[-1]
+def test_a_gap_is_left_out_and_told(harness: ExportHarness) -> None:
+    made = harness.ended(harness.add(0, 60).id)
+    first, last = harness.rows[3], harness.rows[-1]
     expected = [(at(0), first.ended_at), (last.started_at, last.ended_at)]
     assert [(one.from_, one.to) for one in made.covers] == expected
-    with office.exports.open(office.camera_id, made.id).stream as file:
-        (office.root / "out.mp4").write_bytes(file.read())
-    seconds, complaints = probe(office.root / "out.mp4")
+    with harness.exports.open(harness.camera_id, made.id).stream as file:
+        (harness.root / "out.mp4").write_bytes(file.read())
+    seconds, complaints = probe(harness.root / "out.mp4")
     assert (round(seconds), complaints) == (15, "")
 
 
-def test_what_is_not_there_is_not_exported(office: Office) -> None:
+def test_what_is_not_there_is_not_exported(harness: ExportHarness) -> None:
     with pytest.raises(NothingRecorded):
-        office.add(20, 30)
+        harness.add(20, 30)
     with pytest.raises(ExportNotFound):
-        office.exports.get(uuid4(), office.add(0, 3).id)
+        harness.exports.get(uuid4(), harness.add(0, 3).id)
     with pytest.raises(ExportNotFound):
-        office.exports.get(office.camera_id, uuid4())
+        harness.exports.get(harness.camera_id, uuid4())
 
 
-def test_too_many_segments_are_refused(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_segments_are_refused(
+    harness: ExportHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_SEGMENTS", 2)
     with pytest.raises(RangeTooLong):
-        office.add(0, 60)
+        harness.add(0, 60)
 
 
-def test_the_reserve_is_respected(office: Office) -> None:
-    office.reserve_bytes = 1 << 60
+def test_the_reserve_is_respected(harness: ExportHarness) -> None:
+    harness.reserve_bytes = 1 << 60
     with pytest.raises(NoSpace):
-        office.add(0, 3)
+        harness.add(0, 3)
 
 
-def test_a_lost_file_fails_its_export_in_words(office: Office) -> None:
-    for row in office.rows[:4]:
-        (office.root / row.path).unlink()
-    found = office.ended(office.add(0, 12).id)
+def test_a_lost_file_fails_its_export_in_words(harness: ExportHarness) -> None:
+    for row in harness.rows[:4]:
+        (harness.root / row.path).unlink()
+    found = harness.ended(harness.add(0, 12).id)
     assert (found.state, found.error) == ("failed", "nothing of the range is left")
-    assert office.folder() == []
+    assert harness.folder() == []
 
 
-def test_a_row_that_leads_outside_is_left_out(office: Office) -> None:
-    outside = office.root.parent / "outside.mp4"
-    (office.root / office.rows[0].path).rename(outside)
-    (office.root / office.rows[0].path).symlink_to(outside)
-    found = office.ended(office.add(0, 2).id)
+def test_a_row_that_leads_outside_is_left_out(harness: ExportHarness) -> None:
+    outside = harness.root.parent / "outside.mp4"
+    (harness.root / harness.rows[0].path).rename(outside)
+    (harness.root / harness.rows[0].path).symlink_to(outside)
+    found = harness.ended(harness.add(0, 2).id)
     assert found.state == "failed"
 
 
-def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: Office) -> None:
+def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: ExportHarness) -> None:
     made = [stuck.add(0, 3) for _ in range(18)]
     states = [one.state for one in stuck.exports.of_camera(stuck.camera_id)]
     assert (states.count("running"), states.count("queued")) == (2, 16)
@@ -224,7 +226,7 @@ def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: Office) -> 
         stuck.exports.open(stuck.camera_id, made[0].id)
 
 
-def test_cancelling_ends_the_ffmpeg_and_lets_the_next_one_begin(stuck: Office) -> None:
+def test_cancelling_ends_the_ffmpeg_and_lets_the_next_one_begin(stuck: ExportHarness) -> None:
     first, second, third, fourth = (stuck.add(0, 3) for _ in range(4))
     for export in (first, second):
         stuck.until(export.id, lambda _: any(n.endswith(".txt") for n in stuck.folder()))
@@ -235,26 +237,26 @@ def test_cancelling_ends_the_ffmpeg_and_lets_the_next_one_begin(stuck: Office) -
     assert stuck.exports.get(stuck.camera_id, fourth.id).state == "cancelled"
 
 
-def test_what_is_a_day_old_goes(office: Office) -> None:
-    made = office.ended(office.add(0, 3).id)
-    assert office.folder() == [f"{made.id}.mp4"]
-    office.clock.advance(KEPT_FOR.total_seconds() + 1)
-    assert office.exports.of_camera(office.camera_id) == []
-    assert office.folder() == []
+def test_what_is_a_day_old_goes(harness: ExportHarness) -> None:
+    made = harness.ended(harness.add(0, 3).id)
+    assert harness.folder() == [f"{made.id}.mp4"]
+    harness.clock.advance(KEPT_FOR.total_seconds() + 1)
+    assert harness.exports.of_camera(harness.camera_id) == []
+    assert harness.folder() == []
 
 
-def test_what_a_former_process_left_is_removed_at_the_start(office: Office) -> None:
-    (office.root / ".streamwarden" / "exports" / "old.part").write_bytes(b"x")
-    office.exports.start()
-    assert office.folder() == []
+def test_what_a_former_process_left_is_removed_at_the_start(harness: ExportHarness) -> None:
+    (harness.root / ".streamwarden" / "exports" / "old.part").write_bytes(b"x")
+    harness.exports.start()
+    assert harness.folder() == []
 
 
-def test_a_cancelled_export_leaves_no_file(office: Office) -> None:
-    made = office.ended(office.add(0, 3).id)
-    office.exports.cancel(office.camera_id, made.id)
-    assert office.folder() == []
+def test_a_cancelled_export_leaves_no_file(harness: ExportHarness) -> None:
+    made = harness.ended(harness.add(0, 3).id)
+    harness.exports.cancel(harness.camera_id, made.id)
+    assert harness.folder() == []
     with pytest.raises(ExportNotReady):
-        office.exports.open(office.camera_id, made.id)
+        harness.exports.open(harness.camera_id, made.id)
 
 
 # Their proofs
@@ -266,9 +268,9 @@ def key(tmp_path: Path) -> SealKey:
 
 
 @pytest.fixture
-def notary(tmp_path: Path, jobs: JobRunner, key: SealKey) -> Iterator[Office]:
+def notary(tmp_path: Path, jobs: JobRunner, key: SealKey) -> Iterator[ExportHarness]:
     """Exports that are signed, of a camera that was wanted for 45 seconds."""
-    made = Office(tmp_path / "root", jobs, key=key)
+    made = ExportHarness(tmp_path / "root", jobs, key=key)
     camera = a_camera(id=made.camera_id)
     made.storage.streams.want(camera, requested_by="alice", at=at(0))
     last = made.rows[-1]
@@ -282,16 +284,16 @@ def notary(tmp_path: Path, jobs: JobRunner, key: SealKey) -> Iterator[Office]:
     made.exports.stop()
 
 
-def saved(office: Office, export_id: UUID, folder: Path) -> tuple[Path, Path]:
+def saved(harness: ExportHarness, export_id: UUID, folder: Path) -> tuple[Path, Path]:
     file, proof = folder / "out.mp4", folder / "out.mp4.proof"
-    with office.exports.open(office.camera_id, export_id).stream as stream:
+    with harness.exports.open(harness.camera_id, export_id).stream as stream:
         file.write_bytes(stream.read())
-    proof.write_bytes(office.exports.proof(office.camera_id, export_id))
+    proof.write_bytes(harness.exports.proof(harness.camera_id, export_id))
     return file, proof
 
 
 def test_an_export_is_proven_offline_and_a_changed_one_is_not(
-    notary: Office, key: SealKey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    notary: ExportHarness, key: SealKey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = notary.ended(notary.add(2, 60).id)
     assert (made.state, made.proven) == ("done", True)
@@ -324,7 +326,7 @@ def test_an_export_is_proven_offline_and_a_changed_one_is_not(
 
 
 def test_seconds_that_an_export_does_not_account_for_are_found(
-    notary: Office, key: SealKey, tmp_path: Path
+    notary: ExportHarness, key: SealKey, tmp_path: Path
 ) -> None:
     notary.storage.tables.gaps.clear()
     made = notary.ended(notary.add(0, 60).id)
@@ -332,7 +334,7 @@ def test_seconds_that_an_export_does_not_account_for_are_found(
     assert [one.kind for one in findings] == ["second_missing"]
 
 
-def test_a_source_that_is_not_what_was_stored_is_not_signed(notary: Office) -> None:
+def test_a_source_that_is_not_what_was_stored_is_not_signed(notary: ExportHarness) -> None:
     path = notary.root / notary.rows[1].path
     content = bytearray(path.read_bytes())
     content[-200] ^= 1
@@ -344,11 +346,11 @@ def test_a_source_that_is_not_what_was_stored_is_not_signed(notary: Office) -> N
 
 
 def test_without_a_key_there_is_no_proof_and_with_one_it_goes_with_its_export(
-    office: Office, notary: Office
+    harness: ExportHarness, notary: ExportHarness
 ) -> None:
-    plain = office.ended(office.add(0, 3).id)
+    plain = harness.ended(harness.add(0, 3).id)
     with pytest.raises(ProofNotAvailable, match="SEAL_KEY_FILE"):
-        office.exports.proof(office.camera_id, plain.id)
+        harness.exports.proof(harness.camera_id, plain.id)
     made = notary.ended(notary.add(0, 3).id)
     assert notary.folder() == [f"{made.id}.mp4", f"{made.id}.proof"]
     notary.exports.cancel(notary.camera_id, made.id)

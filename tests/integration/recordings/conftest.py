@@ -12,7 +12,7 @@ import pytest
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.storage.migrate import migrate
 from streamwarden.storage.pool import Database
-from tests.integration.recordings.stage import Recordings, make_clips
+from tests.integration.recordings.harness import Recordings, make_clips
 
 _NAME = "recordings"
 

@@ -17,7 +17,7 @@ from streamwarden.recordings.reconcile import StartupReconcile
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.pool import Database
 from streamwarden.workers import WorkerPool
-from tests.integration.recordings.stage import NOON, Recordings, at
+from tests.integration.recordings.harness import NOON, Recordings, at
 from tests.unit.supervision.by_hand import HandTimers
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]

@@ -12,7 +12,7 @@ from streamwarden.recordings import reconcile
 from streamwarden.recordings.reconcile import Repair
 from streamwarden.recordings.verify import FindingKind, VerifyOptions
 from streamwarden.storage.pool import Database
-from tests.integration.recordings.stage import Recordings, at
+from tests.integration.recordings.harness import Recordings, at
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is deleted when, over a real index and real files; and that nothing else ever is."""
+"""Retention over a real index and real files: what is deleted when, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Retention, R
 from streamwarden.recordings.verify import VerifyOptions
 from streamwarden.storage.pool import Database, StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
-from tests.integration.recordings.stage import NOON, Recordings, at
+from tests.integration.recordings.harness import NOON, Recordings, at
 
 DAY_S = 86_400
 
 
-class Hand(Clock):
-    """A clock, a disk and a counter in the test's hand."""
+class FakeWorld(Clock):
+    """A clock, a disk and a counter that the test sets."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -46,10 +46,10 @@ class Hand(Clock):
 
 
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
-    hand = Hand()
-    monkeypatch.setattr(retention, "free_bytes", lambda _root: hand.free_bytes)
-    return hand
+def world(monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
+    world = FakeWorld()
+    monkeypatch.setattr(retention, "free_bytes", lambda _root: world.free_bytes)
+    return world
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ Make = Callable[..., Retention]
 
 
 @pytest.fixture
-def make(made: Recordings, hand: Hand) -> Make:
+def make(made: Recordings, world: FakeWorld) -> Make:
     state = made.root / STATE
-    hand.book = state / DELETION_LOG
+    world.book = state / DELETION_LOG
 
-    def sweeper(**limits: object) -> Retention:
+    def policy(**limits: object) -> Retention:
         given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
         return Retention(
             record_root=made.root,
@@ -80,23 +80,23 @@ def make(made: Recordings, hand: Hand) -> Make:
             segments=made.segments,
             gaps=made.gaps,
             periods=made.periods,
-            on_deleted=hand.deleted,
-            clock=hand,
+            on_deleted=world.deleted,
+            clock=world,
             offline=OfflineRetention(
                 record_root=made.root,
                 state=state,
-                waiting_since=lambda: hand.waiting_since,
-                clock=hand,
+                waiting_since=lambda: world.waiting_since,
+                clock=world,
             ),
         )
 
-    return sweeper
+    return policy
 
 
-def finish(sweeper: Retention) -> int:
+def finish(policy: Retention) -> int:
     """Sweep until there is nothing more to do."""
     sweeps = 0
-    while sweeper.sweep():
+    while policy.sweep():
         sweeps += 1
         assert sweeps < 50
     return sweeps
@@ -116,31 +116,31 @@ def kept(made: Recordings, *cameras: Camera) -> list[list[float]]:
 
 
 def test_nothing_goes_while_no_limit_is_reached(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     assert finish(make(total_bytes=10**9, camera_bytes=10**9, reserve_bytes=10**11)) == 0
     assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
-    assert hand.counted == []
+    assert world.counted == []
 
 
 def test_what_is_too_old_goes_and_nothing_younger(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
-    hand.seconds = DAY_S + 7
+    world.seconds = DAY_S + 7
     finish(make(keep_for=timedelta(days=1)))
     assert kept(made, *two) == [[8], [6, 10]]
-    assert [(reason, count) for reason, count, _ in hand.counted] == [("age", 3)]
+    assert [(reason, count) for reason, count, _ in world.counted] == [("age", 3)]
     assert made.verify() == []
 
 
 def test_over_the_total_quota_the_oldest_of_all_cameras_go_first(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     sizes = [row.size_bytes for camera in two for row in made.rows(camera)]
     rows = sorted((row for camera in two for row in made.rows(camera)), key=lambda r: r.ended_at)
     finish(make(total_bytes=sum(sizes) - sum(row.size_bytes for row in rows[:3])))
     assert kept(made, *two) == [[8], [6, 10]]
-    assert {reason for reason, _, _ in hand.counted} == {"total_quota"}
+    assert {reason for reason, _, _ in world.counted} == {"total_quota"}
     assert made.verify() == []
 
 
@@ -155,14 +155,14 @@ def test_over_its_own_quota_a_camera_loses_its_oldest_alone(
 
 
 def test_below_the_reserve_as_much_goes_as_frees_it_and_no_more(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     first, second = (made.rows(camera)[0].size_bytes for camera in two)
-    hand.free_bytes = 10**6
-    sweeper = make(reserve_bytes=10**6 + first + 1)
-    assert sweeper.sweep()
-    hand.free_bytes += first + second  # what the two marked ones will free
-    finish(sweeper)
+    world.free_bytes = 10**6
+    policy = make(reserve_bytes=10**6 + first + 1)
+    assert policy.sweep()
+    world.free_bytes += first + second  # what the two marked ones will free
+    finish(policy)
     assert kept(made, *two) == [[4, 8], [6, 10]]
 
 
@@ -170,33 +170,35 @@ def test_a_reserve_that_nothing_can_free_is_said_once(
     made: Recordings,
     two: tuple[Camera, Camera],
     make: Make,
-    hand: Hand,
+    world: FakeWorld,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    hand.free_bytes = 0
-    sweeper = make(reserve_bytes=10**15)
-    finish(sweeper)
+    world.free_bytes = 0
+    policy = make(reserve_bytes=10**15)
+    finish(policy)
     assert kept(made, *two) == [[], []]
-    assert not sweeper.sweep()
+    assert not policy.sweep()
     assert capsys.readouterr().out.count("reserve_out_of_reach") == 1
 
 
-def test_a_wanted_open_segment_is_never_touched(made: Recordings, make: Make, hand: Hand) -> None:
+def test_a_wanted_open_segment_is_never_touched(
+    made: Recordings, make: Make, world: FakeWorld
+) -> None:
     camera = made.camera()
     made.record(camera, 0, 2)
     open_file = made.live(camera) / "r1-000001.mp4"
     open_file.write_bytes(b"being written")
-    hand.free_bytes, hand.seconds = 0, 40 * DAY_S
+    world.free_bytes, world.seconds = 0, 40 * DAY_S
     finish(make(reserve_bytes=10**15, total_bytes=0, camera_bytes=0))
     assert kept(made, camera) == [[]]
     assert open_file.read_bytes() == b"being written"
 
 
-def test_more_than_a_batch_goes_in_several(made: Recordings, make: Make, hand: Hand) -> None:
+def test_more_than_a_batch_goes_in_several(made: Recordings, make: Make, world: FakeWorld) -> None:
     camera = made.camera()
     rows = [_row(camera, number) for number in range(BATCH + 5)]
     made.segments.insert_many(rows)
-    hand.seconds = 40 * DAY_S
+    world.seconds = 40 * DAY_S
     assert finish(make()) == 4
     assert made.rows(camera) == []
 
@@ -221,7 +223,7 @@ def _row(camera: Camera, number: int, path: str | None = None) -> Segment:
 
 
 def test_gaps_and_wishes_older_than_all_that_is_kept_are_forgotten(
-    made: Recordings, make: Make, hand: Hand
+    made: Recordings, make: Make, world: FakeWorld
 ) -> None:
     camera = made.camera()
     made.record(camera, 0, 2)
@@ -229,7 +231,7 @@ def test_gaps_and_wishes_older_than_all_that_is_kept_are_forgotten(
     made.unwant(camera, 100)
     made.streams.want(camera, requested_by="bob", at=at(2 * DAY_S))
     made.record(camera, 2 * DAY_S, 2 * DAY_S + 2)
-    hand.seconds = 2 * DAY_S + 10
+    world.seconds = 2 * DAY_S + 10
     finish(make(keep_for=timedelta(days=1)))
     assert made.ledger(camera) == []
     periods = made.periods.in_range(camera.id, at(-1), at(9 * DAY_S))
@@ -238,13 +240,13 @@ def test_gaps_and_wishes_older_than_all_that_is_kept_are_forgotten(
 
 
 def test_a_camera_that_was_away_for_longer_than_is_kept_is_not_missed_then(
-    made: Recordings, make: Make, hand: Hand
+    made: Recordings, make: Make, world: FakeWorld
 ) -> None:
     # Its gaps are forgotten and it has no segment to go: its wish must begin anew all the same.
     camera = made.camera()
     made.miss(camera, 0, DAY_S)
     made.miss(camera, DAY_S, None)
-    hand.seconds = 2.5 * DAY_S
+    world.seconds = 2.5 * DAY_S
     finish(make(keep_for=timedelta(days=1)))
     assert [gap.started_at for gap in made.ledger(camera)] == []
     (gap,) = made.gaps.in_range(camera.id, at(0), at(2.5 * DAY_S))
@@ -274,11 +276,11 @@ def test_a_period_is_cut_where_the_deleted_ends(made: Recordings) -> None:
 
 
 def test_an_empty_day_goes_with_its_last_file(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     day = made.files(two[0])[0].parent
     (made.files(two[1])[0].parent / "note.txt").write_text("somebody's")
-    hand.seconds = 40 * DAY_S
+    world.seconds = 40 * DAY_S
     finish(make())
     assert not day.exists()
     assert (made.folder(two[1]) / day.name / "note.txt").exists()
@@ -320,14 +322,14 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deletion_that_was_cut_off_is_carried_through_and_misses_nothing(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, step: str
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, step: str
 ) -> None:
-    hand.seconds = DAY_S + 11  # all of the first camera's, so that its day becomes empty
-    sweeper = make(keep_for=timedelta(days=1))
+    world.seconds = DAY_S + 11  # all of the first camera's, so that its day becomes empty
+    policy = make(keep_for=timedelta(days=1))
     with pytest.MonkeyPatch.context() as patch:
         crash_at(patch, step)
         with pytest.raises(Crash, match=step):
-            finish(sweeper)
+            finish(policy)
     assert made.verify() == []
     finish(make(keep_for=timedelta(days=1)))
     assert kept(made, *two) == [[], [10]]
@@ -335,20 +337,20 @@ def test_a_deletion_that_was_cut_off_is_carried_through_and_misses_nothing(
 
 
 def test_without_postgres_nothing_is_deleted(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, database: Database
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, database: Database
 ) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/none", wait_s=0.1)
     away.open()
-    sweeper = make()
-    sweeper._segments = SegmentRepository(away)
-    hand.seconds = 40 * DAY_S
+    policy = make()
+    policy._segments = SegmentRepository(away)
+    world.seconds = 40 * DAY_S
     files = [made.files(camera) for camera in two]
     with pytest.raises(Unavailable):
-        sweeper.sweep()
+        policy.sweep()
     assert [made.files(camera) for camera in two] == files
     away.close()
-    sweeper._segments = SegmentRepository(database)
-    finish(sweeper)
+    policy._segments = SegmentRepository(database)
+    finish(policy)
     assert kept(made, *two) == [[], []]
 
 
@@ -371,7 +373,7 @@ def test_without_postgres_nothing_is_deleted(
     ],
 )
 def test_a_row_that_is_no_stored_segment_unlinks_nothing(
-    made: Recordings, make: Make, hand: Hand, tmp_path: Path, path: str
+    made: Recordings, make: Make, world: FakeWorld, tmp_path: Path, path: str
 ) -> None:
     camera = made.camera()
     outside = tmp_path / "outside"
@@ -388,7 +390,7 @@ def test_a_row_that_is_no_stored_segment_unlinks_nothing(
     there = path.format(outside=outside, camera=camera.id)
     made.segments.insert_many([_row(camera, 0, there or " ")])
     before = sorted(tmp_path.rglob("*"))
-    hand.seconds = 40 * DAY_S
+    world.seconds = 40 * DAY_S
     finish(make())
     assert sorted(tmp_path.rglob("*")) == before
     assert precious.read_bytes() == b"precious"
@@ -396,34 +398,34 @@ def test_a_row_that_is_no_stored_segment_unlinks_nothing(
 
 
 def test_a_file_that_is_gone_already_keeps_nothing_up(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     made.files(two[0])[0].unlink()
-    hand.seconds = 40 * DAY_S
+    world.seconds = 40 * DAY_S
     finish(make())
     assert kept(made, *two) == [[], []]
 
 
 def test_one_file_that_cannot_be_unlinked_keeps_no_other(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     stuck = made.files(two[0])[0]
     stuck.unlink()
     stuck.mkdir()
-    hand.seconds = DAY_S + 7
-    sweeper = make(keep_for=timedelta(days=1))
-    finish(sweeper)
+    world.seconds = DAY_S + 7
+    policy = make(keep_for=timedelta(days=1))
+    finish(policy)
     assert made.segments.deleting(limit=9)[0].path == str(stuck.relative_to(made.root))
-    hand.seconds = DAY_S + 9
-    finish(sweeper)
+    world.seconds = DAY_S + 9
+    finish(policy)
     assert kept(made, two[1]) == [[10]]
     stuck.rmdir()
-    finish(sweeper)
+    finish(policy)
     assert made.segments.deleting(limit=9) == []
 
 
 def test_a_disk_that_refuses_everything_has_nothing_more_marked(
-    made: Recordings, make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    made: Recordings, make: Make, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = made.camera()
     made.segments.insert_many([_row(camera, number) for number in range(3 * STUCK_AT_MOST)])
@@ -433,13 +435,13 @@ def test_a_disk_that_refuses_everything_has_nothing_more_marked(
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr(Path, "unlink", read_only)
-    hand.free_bytes = 0
-    sweeper = make(reserve_bytes=100)
+    world.free_bytes = 0
+    policy = make(reserve_bytes=100)
     while not made.segments.deleting(limit=STUCK_AT_MOST + 1)[STUCK_AT_MOST:]:
-        assert sweeper.sweep()
+        assert policy.sweep()
     for _ in range(9):
         with pytest.raises(OSError, match="Read-only"):
-            sweeper.sweep()
+            policy.sweep()
     assert len(made.segments.deleting(limit=999)) <= STUCK_AT_MOST + 10
     assert len(made.rows(camera)) >= STUCK_AT_MOST
 
@@ -478,20 +480,20 @@ class Away:
 
 
 @pytest.fixture
-def away(make: Make, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Retention]:
-    """A sweeper an hour later, with a disk of which too little is free, and no index."""
+def away(make: Make, world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Retention]:
+    """A policy an hour later, with a disk of which too little is free, and no index."""
 
-    def sweeper(*, missing: int) -> Retention:
-        hand.seconds, hand.free_bytes = HOUR_S, 10**6
+    def policy(*, missing: int) -> Retention:
+        world.seconds, world.free_bytes = HOUR_S, 10**6
         made = make(reserve_bytes=10**6 + missing)
         monkeypatch.setattr(made, "_segments", Away())
         return made
 
-    return sweeper
+    return policy
 
 
 def test_without_an_index_the_oldest_files_go_at_the_reserve(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, away: Make
 ) -> None:
     rows = sorted((row for camera in two for row in made.rows(camera)), key=lambda r: r.started_at)
     blind = away(missing=rows[0].size_bytes + 1)
@@ -499,29 +501,29 @@ def test_without_an_index_the_oldest_files_go_at_the_reserve(
     assert [made.root / row.path for row in rows if not (made.root / row.path).exists()] == [
         made.root / row.path for row in rows[:2]
     ]
-    assert hand.counted == [("reserve", 2, sum(row.size_bytes for row in rows[:2]))]
+    assert world.counted == [("reserve", 2, sum(row.size_bytes for row in rows[:2]))]
     finish(make())
     assert kept(made, *two) == [[4, 8], [6, 10]]
     assert made.verify() == []
-    assert not hand.book.exists()
-    assert len(hand.counted) == 1
+    assert not world.book.exists()
+    assert len(world.counted) == 1
 
 
 def test_without_an_index_nothing_goes_above_the_reserve(
-    made: Recordings, two: tuple[Camera, Camera], hand: Hand, away: Make
+    made: Recordings, two: tuple[Camera, Camera], world: FakeWorld, away: Make
 ) -> None:
     blind = away(missing=0)
-    hand.seconds = 100 * DAY_S  # too old as well: that can wait
+    world.seconds = 100 * DAY_S  # too old as well: that can wait
     with pytest.raises(Unavailable):
         blind.sweep()
     assert [len(made.files(camera)) for camera in two] == [3, 3]
 
 
 def test_without_an_index_what_is_young_stays(
-    made: Recordings, two: tuple[Camera, Camera], hand: Hand, away: Make
+    made: Recordings, two: tuple[Camera, Camera], world: FakeWorld, away: Make
 ) -> None:
     blind = away(missing=10**9)
-    hand.seconds = 607
+    world.seconds = 607
     assert blind.sweep()
     with pytest.raises(Unavailable):
         blind.sweep()
@@ -529,23 +531,23 @@ def test_without_an_index_what_is_young_stays(
 
 
 def test_a_row_that_is_still_on_its_way_is_waited_for(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, away: Make
 ) -> None:
     assert away(missing=1).sweep()
-    noted_at = datetime.fromtimestamp(hand.book.stat().st_mtime, UTC)
-    hand.waiting_since = noted_at - timedelta(seconds=1)
+    noted_at = datetime.fromtimestamp(world.book.stat().st_mtime, UTC)
+    world.waiting_since = noted_at - timedelta(seconds=1)
     finish(make())
     assert [len(made.rows(camera)) for camera in two] == [3, 3]
-    hand.waiting_since = noted_at + timedelta(seconds=1)
+    world.waiting_since = noted_at + timedelta(seconds=1)
     finish(make())
     assert [len(made.rows(camera)) for camera in two] == [2, 3]
 
 
 def test_a_crash_before_the_file_is_gone_is_carried_through(
-    made: Recordings, two: tuple[Camera, Camera], make: Make, hand: Hand, away: Make
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, away: Make
 ) -> None:
     oldest = made.rows(two[0])[0]
-    hand.book.write_text(f"{oldest.path}\n{oldest.path[:-9]}")  # and a name that was torn
+    world.book.write_text(f"{oldest.path}\n{oldest.path[:-9]}")  # and a name that was torn
     assert away(missing=1).sweep()
     finish(make())
     assert kept(made, *two) == [[4, 8], [2, 6, 10]]

@@ -1,4 +1,4 @@
-"""Seals: made once, chained, and verified offline, whatever is done to files, rows and chain."""
+"""Seals: made once, chained, and verified offline, with files, rows and chain altered."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.retention import Retention, RetentionLimits
 from streamwarden.storage.pool import Database
 from streamwarden.storage.seal_records import SealRepository
-from tests.integration.recordings.stage import Recordings, at
+from tests.integration.recordings.harness import Recordings, at
 
 YEARS = timedelta(days=36_500)
 WITHIN_S = 60
 
 
-class HandClock(Clock):
-    """It is an hour after noon, unless somebody moves the hands."""
+class ManualClock(Clock):
+    """An hour after noon, until a test sets another time."""
 
     def __init__(self) -> None:
         self.seconds = 3600.0
@@ -62,12 +62,12 @@ class Failing(SealRepository):
 
 
 @dataclass(slots=True)
-class Desk:
-    """Where recordings are sealed and checked."""
+class SealHarness:
+    """A record root whose recordings are sealed and checked."""
 
     made: Recordings
     key: SealKey
-    clock: HandClock = field(default_factory=HandClock)
+    clock: ManualClock = field(default_factory=ManualClock)
     keep_for: timedelta = YEARS
 
     def sealer(self, *, key: SealKey | None = None, table: SealRepository | None = None) -> Sealer:
@@ -110,60 +110,62 @@ class Desk:
 
 
 @pytest.fixture
-def desk(made: Recordings, tmp_path: Path) -> Desk:
-    return Desk(made, new_key(tmp_path / "seal.pem"))
+def sealing(made: Recordings, tmp_path: Path) -> SealHarness:
+    return SealHarness(made, new_key(tmp_path / "seal.pem"))
 
 
 @pytest.fixture
-def camera(desk: Desk) -> Camera:
+def camera(sealing: SealHarness) -> Camera:
     """Three seals: twelve seconds in segments, then a gap, then eight more; wanted throughout."""
-    camera = desk.made.camera()
-    desk.made.record_all(camera, 0, 12)
-    desk.seal(camera, 6)
-    desk.made.miss(camera, 12, 20)
-    desk.made.record_all(camera, 20, 28)
-    desk.seal(camera, 12)
-    desk.made.unwant(camera, 28)
-    desk.seal(camera, 3600)
+    camera = sealing.made.camera()
+    sealing.made.record_all(camera, 0, 12)
+    sealing.seal(camera, 6)
+    sealing.made.miss(camera, 12, 20)
+    sealing.made.record_all(camera, 20, 28)
+    sealing.seal(camera, 12)
+    sealing.made.unwant(camera, 28)
+    sealing.seal(camera, 3600)
     return camera
 
 
-def test_what_is_complete_and_unaltered_is_proven(desk: Desk, camera: Camera) -> None:
-    assert desk.files(camera).numbers() == [0, 1, 2]
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
-    assert desk.check(camera) == []
-    assert desk.check() == []
+def test_what_is_complete_and_unaltered_is_proven(sealing: SealHarness, camera: Camera) -> None:
+    assert sealing.files(camera).numbers() == [0, 1, 2]
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
+    assert sealing.check(camera) == []
+    assert sealing.check() == []
     (proven,), _ = check_chains(
-        desk.made.root, [], SignedCheckOptions(keys=by_id([desk.key.public]))
+        sealing.made.root, [], SignedCheckOptions(keys=by_id([sealing.key.public]))
     )
     assert (proven.seals, proven.files, proven.wanted_s, proven.gap_s) == (3, 10, 28.0, 8.0)
     assert (proven.from_, proven.until) == (at(0), at(3600))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: install it")
-def test_a_seal_can_be_checked_by_hand(desk: Desk, camera: Camera, tmp_path: Path) -> None:
-    """As the design note says it, with nothing of ours."""
-    (tmp_path / "seal.pub").write_text(desk.key.public.pem)
+def test_a_seal_can_be_checked_by_hand(
+    sealing: SealHarness, camera: Camera, tmp_path: Path
+) -> None:
+    """As the design note describes it, without streamwarden."""
+    (tmp_path / "seal.pub").write_text(sealing.key.public.pem)
     script = (
-        f"cd '{desk.files(camera).folder}' && "
+        f"cd '{sealing.files(camera).folder}' && "
         f"head -n 1 00000001.seal >'{tmp_path}/statement' && "
         f"tail -n 1 00000001.seal | base64 -d >'{tmp_path}/signature' && cd '{tmp_path}' && "
         "openssl pkeyutl -verify -pubin -inkey seal.pub -rawin -in statement -sigfile signature "
         ">&2 && sha256sum <statement && "
-        f"sha256sum <'{desk.files(camera).folder}/00000001.entries' && "
+        f"sha256sum <'{sealing.files(camera).folder}/00000001.entries' && "
         "openssl pkey -pubin -in seal.pub -outform DER | sha256sum | cut -c1-16"
     )
     said = subprocess.run(["sh", "-c", script], capture_output=True, check=True, timeout=WITHIN_S)
     statement, entries, key_id = (line.split()[0] for line in said.stdout.decode().splitlines())
-    files = desk.files(camera)
+    files = sealing.files(camera)
     assert statement == read_seal(files.read(2)).previous.hex()
     assert entries == read_seal(files.read(1)).entries_sha256.hex()
-    assert key_id == desk.key.key_id
+    assert key_id == sealing.key.key_id
 
 
-def test_nothing_is_sealed_twice(desk: Desk, camera: Camera) -> None:
-    assert desk.seal(camera, 3600) == 0
-    assert desk.sealer().cameras() == []
+def test_nothing_is_sealed_twice(sealing: SealHarness, camera: Camera) -> None:
+    assert sealing.seal(camera, 3600) == 0
+    assert sealing.sealer().cameras() == []
 
 
 # What somebody does to files and chain
@@ -179,27 +181,27 @@ def lengthen(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"0")
 
 
-def a_segment(desk: Desk, camera: Camera) -> Path:
-    return desk.made.files(camera)[4]
+def a_segment(sealing: SealHarness, camera: Camera) -> Path:
+    return sealing.made.files(camera)[4]
 
 
-def a_seal(desk: Desk, camera: Camera, number: int = 1) -> Path:
-    return desk.files(camera).folder / seal_name(number)
+def a_seal(sealing: SealHarness, camera: Camera, number: int = 1) -> Path:
+    return sealing.files(camera).folder / seal_name(number)
 
 
-def swap(desk: Desk, camera: Camera) -> None:
-    one, other = a_seal(desk, camera, 1), a_seal(desk, camera, 2)
+def swap(sealing: SealHarness, camera: Camera) -> None:
+    one, other = a_seal(sealing, camera, 1), a_seal(sealing, camera, 2)
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
 
 
-def forge(desk: Desk, camera: Camera) -> None:
-    path = desk.made.files(camera)[1]
+def forge(sealing: SealHarness, camera: Camera) -> None:
+    path = sealing.made.files(camera)[1]
     (path.parent / "120013.000Z-r7-1.mp4").write_bytes(path.read_bytes())
 
 
-TAMPERING: list[tuple[str, Callable[[Desk, Camera], object], str]] = [
+TAMPERING: list[tuple[str, Callable[[SealHarness, Camera], object], str]] = [
     ("a byte of a file", lambda d, c: flip(a_segment(d, c)), "file_altered"),
     ("a longer file", lambda d, c: lengthen(a_segment(d, c)), "file_altered"),
     ("a file removed", lambda d, c: a_segment(d, c).unlink(), "file_missing"),
@@ -231,10 +233,10 @@ TAMPERING: list[tuple[str, Callable[[Desk, Camera], object], str]] = [
     ("tamper", "kind"), [one[1:] for one in TAMPERING], ids=[o[0] for o in TAMPERING]
 )
 def test_tampering_is_named(
-    tamper: Callable[[Desk, Camera], object], kind: str, desk: Desk, camera: Camera
+    tamper: Callable[[SealHarness, Camera], object], kind: str, sealing: SealHarness, camera: Camera
 ) -> None:
-    tamper(desk, camera)
-    found = desk.check(camera)
+    tamper(sealing, camera)
+    found = sealing.check(camera)
     assert found
     assert found[0].kind.startswith(kind)
     if kind.startswith("file"):
@@ -242,167 +244,171 @@ def test_tampering_is_named(
         assert found[0].path is not None
 
 
-def test_a_cut_off_end_is_found_by_a_head_that_was_noted(desk: Desk, camera: Camera) -> None:
-    ((_, head),) = chain_heads(desk.made.root, camera.id)
+def test_a_cut_off_end_is_found_by_a_head_that_was_noted(
+    sealing: SealHarness, camera: Camera
+) -> None:
+    ((_, head),) = chain_heads(sealing.made.root, camera.id)
     assert not isinstance(head, str)
-    assert desk.kinds(camera, heads=[head.hash]) == []
-    a_seal(desk, camera, 2).unlink()
-    for path in desk.made.files(camera)[6:]:
+    assert sealing.kinds(camera, heads=[head.hash]) == []
+    a_seal(sealing, camera, 2).unlink()
+    for path in sealing.made.files(camera)[6:]:
         path.unlink()
-    assert desk.kinds(camera) == []  # nobody can tell
-    assert desk.kinds(camera, heads=[head.hash]) == ["head_missing"]
-    assert desk.kinds(camera, to=at(28)) == ["not_sealed"]
+    assert sealing.kinds(camera) == []  # nobody can tell
+    assert sealing.kinds(camera, heads=[head.hash]) == ["head_missing"]
+    assert sealing.kinds(camera, to=at(28)) == ["not_sealed"]
 
 
-def test_a_chain_that_was_removed_whole_is_missed(desk: Desk, camera: Camera) -> None:
-    assert [one.camera_id for one in desk.check()] == []
-    shutil.rmtree(a_seal(desk, camera, 0).parent)
-    assert [(one.kind, one.camera_id) for one in desk.check()] == [("not_sealed", camera.id)]
+def test_a_chain_that_was_removed_whole_is_missed(sealing: SealHarness, camera: Camera) -> None:
+    assert [one.camera_id for one in sealing.check()] == []
+    shutil.rmtree(a_seal(sealing, camera, 0).parent)
+    assert [(one.kind, one.camera_id) for one in sealing.check()] == [("not_sealed", camera.id)]
 
 
-def test_another_key_proves_nothing(desk: Desk, camera: Camera, tmp_path: Path) -> None:
+def test_another_key_proves_nothing(sealing: SealHarness, camera: Camera, tmp_path: Path) -> None:
     other = new_key(tmp_path / "other.pem")
-    assert desk.kinds(camera, keys=[other]) == [*["wrong_key"] * 3, "not_sealed"]
+    assert sealing.kinds(camera, keys=[other]) == [*["wrong_key"] * 3, "not_sealed"]
 
 
 def test_a_chain_goes_on_with_a_new_key_and_needs_both(
-    desk: Desk, camera: Camera, tmp_path: Path
+    sealing: SealHarness, camera: Camera, tmp_path: Path
 ) -> None:
     new = new_key(tmp_path / "new.pem")
-    desk.made.record_all(camera, 100, 104)
-    assert desk.seal(camera, 3600, key=new) == 1
-    assert desk.kinds(camera, keys=[desk.key, new]) == []
-    assert desk.kinds(camera, keys=[desk.key]) == ["wrong_key"]
+    sealing.made.record_all(camera, 100, 104)
+    assert sealing.seal(camera, 3600, key=new) == 1
+    assert sealing.kinds(camera, keys=[sealing.key, new]) == []
+    assert sealing.kinds(camera, keys=[sealing.key]) == ["wrong_key"]
 
 
 def test_a_past_that_was_signed_anew_does_not_fit_what_follows_it(
-    desk: Desk, camera: Camera
+    sealing: SealHarness, camera: Camera
 ) -> None:
     """Somebody has the key, and leaves a segment out of the second seal."""
-    seal = read_seal(desk.files(camera).read(1))
+    seal = read_seal(sealing.files(camera).read(1))
     fields = seal.fields() | {"entries": 0, "entries_sha256": hashlib.sha256(b"").hexdigest()}
-    forged = sign(desk.key, fields | {"first": None, "last": None})
-    a_seal(desk, camera, 1).write_bytes(forged.encoded())
-    found = desk.check(camera)
+    forged = sign(sealing.key, fields | {"first": None, "last": None})
+    a_seal(sealing, camera, 1).write_bytes(forged.encoded())
+    found = sealing.check(camera)
     assert (found[0].kind, found[0].seal) == ("chain_broken", 2)
     assert "follows another seal" in found[0].detail
 
 
 def test_a_second_that_nobody_accounts_for_is_sealed_as_such_and_found(
-    desk: Desk, made: Recordings
+    sealing: SealHarness, made: Recordings
 ) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 4)
     made.record_all(camera, 8, 12)
     made.unwant(camera, 12)
-    desk.seal(camera, 3600)
-    (found,) = desk.check(camera)
+    sealing.seal(camera, 3600)
+    (found,) = sealing.check(camera)
     assert found.kind == "second_missing"
     assert (found.started_at, found.ended_at) == (at(4), at(8))
-    assert desk.kinds(camera, to=at(4)) == []
-    assert desk.kinds(camera, from_=at(8)) == []
+    assert sealing.kinds(camera, to=at(4)) == []
+    assert sealing.kinds(camera, from_=at(8)) == []
 
 
 # What comes late, and what has not ended
 
 
-def test_what_comes_late_is_in_the_next_seal(desk: Desk, made: Recordings) -> None:
+def test_what_comes_late_is_in_the_next_seal(sealing: SealHarness, made: Recordings) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 4)
     late = made.record(camera, 4, 6, indexed=False)
     made.miss(camera, 6, 10, indexed=False)
-    desk.seal(camera, 4)
-    assert desk.kinds(camera) == []
+    sealing.seal(camera, 4)
+    assert sealing.kinds(camera) == []
     made.index()
     made.record_all(camera, 10, 12)
     made.unwant(camera, 12)
-    assert desk.seal(camera, 3600) == 1
-    assert desk.kinds(camera) == []
-    assert str(late.relative_to(made.root)) in desk.sealed_paths(camera)
+    assert sealing.seal(camera, 3600) == 1
+    assert sealing.kinds(camera) == []
+    assert str(late.relative_to(made.root)) in sealing.sealed_paths(camera)
 
 
-def test_a_gap_is_sealed_when_it_has_ended_and_settled(desk: Desk, made: Recordings) -> None:
+def test_a_gap_is_sealed_when_it_has_ended_and_settled(
+    sealing: SealHarness, made: Recordings
+) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 4)
     gap = made.miss(camera, 4, None)
-    desk.seal(camera, 3600)
-    assert desk.kinds(camera, to=at(4)) == []
-    assert desk.kinds(camera, to=at(5)) == ["not_sealed"]
-    desk.clock.seconds = 100
+    sealing.seal(camera, 3600)
+    assert sealing.kinds(camera, to=at(4)) == []
+    assert sealing.kinds(camera, to=at(5)) == ["not_sealed"]
+    sealing.clock.seconds = 100
     made.database.execute(
         b"update gap set ended_at = %(at)s where id = %(id)s", {"at": at(50), "id": gap}
     )
     made.record_all(camera, 50, 52)
-    assert desk.seal(camera, 100) == 0
-    desk.clock.seconds = 171
+    assert sealing.seal(camera, 100) == 0
+    sealing.clock.seconds = 171
     made.unwant(camera, 52)
-    assert desk.seal(camera, 171) == 1
-    assert desk.kinds(camera) == []
+    assert sealing.seal(camera, 171) == 1
+    assert sealing.kinds(camera) == []
 
 
 def test_a_segment_that_goes_over_the_end_is_in_the_seal_and_the_next_goes_on_from_there(
-    desk: Desk, made: Recordings
+    sealing: SealHarness, made: Recordings
 ) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 8)
-    desk.seal(camera, 5)
-    assert desk.kinds(camera, to=at(5)) == []
+    sealing.seal(camera, 5)
+    assert sealing.kinds(camera, to=at(5)) == []
     made.unwant(camera, 8)
-    desk.seal(camera, 3600)
-    assert desk.kinds(camera) == []
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
+    sealing.seal(camera, 3600)
+    assert sealing.kinds(camera) == []
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
 
 
 def test_a_seal_ends_where_the_segment_in_progress_began_however_lately_that_was(
-    desk: Desk, made: Recordings
+    sealing: SealHarness, made: Recordings
 ) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 4)
-    desk.seal(camera, 4)
+    sealing.seal(camera, 4)
     made.record_all(camera, 4, 8)
-    desk.seal(camera, 8.075)  # the next segment has begun, and is in no row yet
+    sealing.seal(camera, 8.075)  # the next segment has begun, and is in no row yet
     made.record(camera, 8, 10)
-    assert desk.kinds(camera) == []
-    assert desk.kinds(camera, to=at(8)) == []
+    assert sealing.kinds(camera) == []
+    assert sealing.kinds(camera, to=at(8)) == []
     made.unwant(camera, 10)
-    desk.seal(camera, 3600)
-    assert desk.kinds(camera) == []
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
+    sealing.seal(camera, 3600)
+    assert sealing.kinds(camera) == []
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
 
 
 def test_many_rows_take_more_than_one_seal(
-    desk: Desk, made: Recordings, monkeypatch: pytest.MonkeyPatch
+    sealing: SealHarness, made: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streamwarden.evidence.sealer.MOST_ROWS", 3)
     camera = made.camera()
     made.record_all(camera, 0, 16)
     made.unwant(camera, 16)
-    assert desk.seal(camera, 3600) == 3
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
-    assert desk.kinds(camera) == []
+    assert sealing.seal(camera, 3600) == 3
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
+    assert sealing.kinds(camera) == []
 
 
 # What breaks
 
 
 def test_a_seal_that_postgres_does_not_know_is_made_up_for_and_not_repeated(
-    desk: Desk, made: Recordings
+    sealing: SealHarness, made: Recordings
 ) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 4)
     with pytest.raises(Unavailable):
-        desk.sealer(table=Failing(made.database)).seal(camera.id, at(4))
-    assert desk.kinds(camera) == []
+        sealing.sealer(table=Failing(made.database)).seal(camera.id, at(4))
+    assert sealing.kinds(camera) == []
     made.record_all(camera, 4, 8)
     made.unwant(camera, 8)
-    assert desk.seal(camera, 3600) == 1
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
-    assert desk.kinds(camera) == []
+    assert sealing.seal(camera, 3600) == 1
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
+    assert sealing.kinds(camera) == []
 
 
 @pytest.mark.parametrize("dies_at", ["entries", "seal"])
 def test_a_disk_that_fills_while_sealing_leaves_no_half_of_a_seal(
-    dies_at: str, desk: Desk, made: Recordings, monkeypatch: pytest.MonkeyPatch
+    dies_at: str, sealing: SealHarness, made: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = made.camera()
     made.record_all(camera, 0, 4)
@@ -416,23 +422,23 @@ def test_a_disk_that_fills_while_sealing_leaves_no_half_of_a_seal(
     with monkeypatch.context() as patched:
         patched.setattr(SealFiles, "_write", full)
         with pytest.raises(OSError, match="No space"):
-            desk.seal(camera, 4)
-    assert desk.files(camera).numbers() == []
+            sealing.seal(camera, 4)
+    assert sealing.files(camera).numbers() == []
     made.record_all(camera, 4, 6)
     made.unwant(camera, 6)
-    assert desk.seal(camera, 3600) == 1
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
-    assert desk.kinds(camera) == []
+    assert sealing.seal(camera, 3600) == 1
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
+    assert sealing.kinds(camera) == []
 
 
 def test_a_database_that_was_lost_learns_from_the_files_what_is_sealed(
-    desk: Desk, camera: Camera, database: Database
+    sealing: SealHarness, camera: Camera, database: Database
 ) -> None:
     forget_seals(database)
-    desk.made.record_all(camera, 100, 102)
-    assert desk.seal(camera, 3600) == 1
-    assert desk.sealed_paths(camera) == desk.stored_paths(camera)
-    assert desk.kinds(camera) == []
+    sealing.made.record_all(camera, 100, 102)
+    assert sealing.seal(camera, 3600) == 1
+    assert sealing.sealed_paths(camera) == sealing.stored_paths(camera)
+    assert sealing.kinds(camera) == []
 
 
 def forget_seals(database: Database) -> None:
@@ -448,54 +454,54 @@ def forget_seals(database: Database) -> None:
 
 
 def test_a_seal_of_another_key_is_believed_only_if_one_of_ours_follows_it(
-    desk: Desk, camera: Camera, database: Database, tmp_path: Path
+    sealing: SealHarness, camera: Camera, database: Database, tmp_path: Path
 ) -> None:
     new = new_key(tmp_path / "new.pem")
     forget_seals(database)
-    desk.made.record_all(camera, 100, 102)
+    sealing.made.record_all(camera, 100, 102)
     with pytest.raises(SealingFailed, match="not signed with this key"):
-        desk.seal(camera, 3600, key=new)  # anybody could have put them there
-    assert desk.seal(camera, 3600) == 1
-    desk.made.record_all(camera, 102, 104)
-    assert desk.seal(camera, 3600, key=new) == 1
+        sealing.seal(camera, 3600, key=new)  # anybody could have put them there
+    assert sealing.seal(camera, 3600) == 1
+    sealing.made.record_all(camera, 102, 104)
+    assert sealing.seal(camera, 3600, key=new) == 1
     forget_seals(database)
-    assert desk.seal(camera, 3600, key=new) == 0
-    assert desk.kinds(camera, keys=[desk.key, new]) == []
+    assert sealing.seal(camera, 3600, key=new) == 0
+    assert sealing.kinds(camera, keys=[sealing.key, new]) == []
 
 
 def test_a_chain_that_was_tampered_with_is_not_gone_on_with_by_a_database_that_lost_it(
-    desk: Desk, camera: Camera, database: Database
+    sealing: SealHarness, camera: Camera, database: Database
 ) -> None:
     forget_seals(database)
-    flip(a_seal(desk, camera, 1).with_suffix(".entries"), 50)
+    flip(a_seal(sealing, camera, 1).with_suffix(".entries"), 50)
     with pytest.raises(SealingFailed, match="entries are not what was signed"):
-        desk.seal(camera, 3600)
-    a_seal(desk, camera, 1).unlink()
+        sealing.seal(camera, 3600)
+    a_seal(sealing, camera, 1).unlink()
     with pytest.raises(SealingFailed, match="does not follow"):
-        desk.seal(camera, 3600)
-    a_seal(desk, camera, 2).write_bytes(b"nothing" * 10_000)
+        sealing.seal(camera, 3600)
+    a_seal(sealing, camera, 2).write_bytes(b"nothing" * 10_000)
     with pytest.raises(SealingFailed, match="not two lines"):
-        desk.seal(camera, 3600)
-    assert desk.kinds(camera)[:2] == ["seal_missing", "seal_damaged"]
+        sealing.seal(camera, 3600)
+    assert sealing.kinds(camera)[:2] == ["seal_missing", "seal_damaged"]
 
 
 def test_bytes_that_a_database_has_otherwise_do_not_count_as_sealed(
-    desk: Desk, camera: Camera, database: Database
+    sealing: SealHarness, camera: Camera, database: Database
 ) -> None:
-    row = desk.made.rows(camera)[0]
+    row = sealing.made.rows(camera)[0]
     forget_seals(database)
     other = {"id": row.id, "digest": bytes(32)}
     database.execute(b"update segment set digest = %(digest)s where id = %(id)s", other)
-    assert desk.seal(camera, 3600) == 1
-    assert desk.kinds(camera) == ["file_altered"]
+    assert sealing.seal(camera, 3600) == 1
+    assert sealing.kinds(camera) == ["file_altered"]
 
 
-def test_seals_that_were_removed_are_not_made_anew(desk: Desk, camera: Camera) -> None:
-    a_seal(desk, camera, 2).unlink()
-    desk.made.record_all(camera, 100, 102)
-    assert desk.seal(camera, 3600) == 1
-    assert desk.files(camera).numbers() == [0, 1, 3]
-    assert desk.kinds(camera) == ["seal_missing"]
+def test_seals_that_were_removed_are_not_made_anew(sealing: SealHarness, camera: Camera) -> None:
+    a_seal(sealing, camera, 2).unlink()
+    sealing.made.record_all(camera, 100, 102)
+    assert sealing.seal(camera, 3600) == 1
+    assert sealing.files(camera).numbers() == [0, 1, 3]
+    assert sealing.kinds(camera) == ["seal_missing"]
 
 
 def test_the_table_of_seals_takes_no_change(camera: Camera, database: Database) -> None:
@@ -508,7 +514,7 @@ def test_the_table_of_seals_takes_no_change(camera: Camera, database: Database) 
 
 
 def test_a_killed_command_seals_nothing_twice(
-    desk: Desk, made: Recordings, shared_url: str, tmp_path: Path
+    sealing: SealHarness, made: Recordings, shared_url: str, tmp_path: Path
 ) -> None:
     cameras = [made.camera() for _ in range(6)]
     for one in cameras:
@@ -530,87 +536,89 @@ def test_a_killed_command_seals_nothing_twice(
     process.wait(WITHIN_S)
     subprocess.run(argv, env=environ, check=True, timeout=WITHIN_S)
     for one in cameras:
-        assert desk.sealed_paths(one) == desk.stored_paths(one)
-    assert desk.kinds() == []
-    assert desk.sealer().cameras() == []
+        assert sealing.sealed_paths(one) == sealing.stored_paths(one)
+    assert sealing.kinds() == []
+    assert sealing.sealer().cameras() == []
 
 
 # What retention does
 
 
-def sweep(desk: Desk, keep_s: float) -> None:
-    """Delete what is older than ``keep_s`` seconds at the hands' time."""
+def sweep(sealing: SealHarness, keep_s: float) -> None:
+    """Delete recordings older than ``keep_s`` seconds at the clock's time."""
     sweeper = Retention(
-        record_root=desk.made.root,
+        record_root=sealing.made.root,
         limits=RetentionLimits(keep_for=timedelta(seconds=keep_s), reserve_bytes=0),
-        segments=desk.made.segments,
-        gaps=desk.made.gaps,
-        periods=desk.made.periods,
+        segments=sealing.made.segments,
+        gaps=sealing.made.gaps,
+        periods=sealing.made.periods,
         on_deleted=lambda _reason, _segments, _size_bytes: None,
-        clock=desk.clock,
+        clock=sealing.clock,
         offline=OfflineRetention(
-            record_root=desk.made.root,
-            state=desk.made.root / ".streamwarden",
+            record_root=sealing.made.root,
+            state=sealing.made.root / ".streamwarden",
             waiting_since=lambda: None,
-            clock=desk.clock,
+            clock=sealing.clock,
         ),
-        announce=desk.sealer().announce,
+        announce=sealing.sealer().announce,
     )
     while sweeper.sweep():
         pass
 
 
 def test_what_retention_deletes_is_signed_away_and_what_others_delete_is_not(
-    desk: Desk, camera: Camera
+    sealing: SealHarness, camera: Camera
 ) -> None:
-    desk.made.record(camera, 1000, 1002)
-    desk.seal(camera, 3600)
-    sweep(desk, 3600 - 5)
-    assert len(desk.made.files(camera)) == 9
-    assert desk.kinds(camera) == []
-    seal = read_seal(desk.files(camera).read(4))
+    sealing.made.record(camera, 1000, 1002)
+    sealing.seal(camera, 3600)
+    sweep(sealing, 3600 - 5)
+    assert len(sealing.made.files(camera)) == 9
+    assert sealing.kinds(camera) == []
+    seal = read_seal(sealing.files(camera).read(4))
     assert (seal.entries, seal.until, seal.from_) == (0, at(3600), at(3600))
     assert seal.removed_until is not None
     assert seal.removed_until >= at(4)
-    desk.made.record(camera, 1010, 1012)
-    desk.seal(camera, 3600)
-    assert read_seal(desk.files(camera).read(5)).removed_until == seal.removed_until
-    desk.made.files(camera)[-1].unlink()
-    assert desk.kinds(camera) == ["file_missing"]
+    sealing.made.record(camera, 1010, 1012)
+    sealing.seal(camera, 3600)
+    assert read_seal(sealing.files(camera).read(5)).removed_until == seal.removed_until
+    sealing.made.files(camera)[-1].unlink()
+    assert sealing.kinds(camera) == ["file_missing"]
 
 
 def test_a_camera_whose_recordings_are_all_deleted_verifies_and_keeps_its_statements(
-    desk: Desk, camera: Camera
+    sealing: SealHarness, camera: Camera
 ) -> None:
-    sweep(desk, 60)
-    assert desk.made.files(camera) == []
-    assert desk.kinds(camera) == []
-    files = desk.files(camera)
+    sweep(sealing, 60)
+    assert sealing.made.files(camera) == []
+    assert sealing.kinds(camera) == []
+    files = sealing.files(camera)
     assert (files.numbers(), files.numbers_of_entries()) == ([0, 1, 2, 3], [])
 
 
 def test_what_goes_by_age_is_announced_a_day_ahead_by_the_daily_seal(
-    desk: Desk, made: Recordings
+    sealing: SealHarness, made: Recordings
 ) -> None:
-    desk.keep_for = timedelta(days=30)
+    sealing.keep_for = timedelta(days=30)
     camera = made.camera()
     made.record_all(camera, 0, 4)
     made.unwant(camera, 4)
-    desk.clock.seconds = 30 * 86_400 - 3600
-    desk.seal(camera, 3600)
-    seal = read_seal(desk.files(camera).read(0))
+    sealing.clock.seconds = 30 * 86_400 - 3600
+    sealing.seal(camera, 3600)
+    seal = read_seal(sealing.files(camera).read(0))
     assert seal.removed_until == at(-3600 + 25 * 3600)
 
 
-def test_a_removal_that_could_not_be_signed_is_in_the_next_seal(desk: Desk, camera: Camera) -> None:
-    sealer = desk.sealer(table=Failing(desk.made.database))
+def test_a_removal_that_could_not_be_signed_is_in_the_next_seal(
+    sealing: SealHarness, camera: Camera
+) -> None:
+    sealer = sealing.sealer(table=Failing(sealing.made.database))
     with pytest.raises(Unavailable):
         sealer.announce(camera.id, at(6))
     # The file was written; Postgres learns of it, and nothing is said twice.
-    assert desk.seal(camera, 3600) == 0
-    desk.made.record_all(camera, 100, 102)
-    desk.seal(camera, 3600)
-    assert desk.kinds(camera) == []
+    assert sealing.seal(camera, 3600) == 0
+    sealing.made.record_all(camera, 100, 102)
+    sealing.seal(camera, 3600)
+    assert sealing.kinds(camera) == []
 
 
 # As commands
@@ -629,7 +637,7 @@ def logs_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def environment(
-    desk: Desk,
+    sealing: SealHarness,
     shared_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -637,22 +645,22 @@ def environment(
 ) -> Path:
     del logs_as_before
     public = tmp_path / "seal.pub"
-    public.write_text(desk.key.public.pem)
+    public.write_text(sealing.key.public.pem)
     monkeypatch.setenv("DATABASE_URL", shared_url)
-    monkeypatch.setenv("STREAMWARDEN_RECORD_ROOT", str(desk.made.root))
+    monkeypatch.setenv("STREAMWARDEN_RECORD_ROOT", str(sealing.made.root))
     monkeypatch.setenv("STREAMWARDEN_SEAL_KEY_FILE", str(tmp_path / "seal.pem"))
     monkeypatch.setenv("STREAMWARDEN_RETENTION_DAYS", "36500")
     return public
 
 
 def test_a_copy_is_verified_without_settings_and_without_a_database(
-    desk: Desk,
+    sealing: SealHarness,
     camera: Camera,
     environment: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    desk.made.record_all(camera, 200, 202)
+    sealing.made.record_all(camera, 200, 202)
     assert main(["recordings", "seal", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"sealed": {str(camera.id): 1}}
     assert main(["recordings", "seals", "--json"]) == 0
@@ -660,7 +668,7 @@ def test_a_copy_is_verified_without_settings_and_without_a_database(
     assert (item["camera_id"], item["number"]) == (str(camera.id), 3)
     for name in ("DATABASE_URL", "STREAMWARDEN_RECORD_ROOT", "STREAMWARDEN_SEAL_KEY_FILE"):
         monkeypatch.delenv(name)
-    copy = desk.made.root.rename(desk.made.root.with_name("copy"))
+    copy = sealing.made.root.rename(sealing.made.root.with_name("copy"))
     command = ["recordings", "verify", "--signed", "--public-key", str(environment)]
     command += ["--record-root", str(copy), "--head", item["head"]]
     assert main(command) == 0

@@ -16,7 +16,7 @@ from streamwarden.model import Camera, Gap
 from streamwarden.recordings.reconcile import verifier
 from streamwarden.recordings.verify import Finding, FindingKind, VerifyOptions
 from streamwarden.storage.recording_index import GapRepository
-from tests.integration.recordings.stage import Recordings, at
+from tests.integration.recordings.harness import Recordings, at
 
 PLAYED = VerifyOptions(to=at(3600), decode=partial(decode, find_ffmpeg(None)))
 

@@ -1,4 +1,4 @@
-"""A camera's files as those who watch it see them, written here as FFmpeg would."""
+"""The live window over files that the test writes as FFmpeg does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings as the product makes them: real files, stored by the real archive, indexed in Postgres."""
+"""Recordings as the product makes them: real files, stored and journalled, indexed in Postgres."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def make_clips(folder: Path) -> list[Path]:
 
 @dataclass(slots=True)
 class Position:
-    """Where a camera's next segment goes."""
+    """The run and number of a camera's next segment."""
 
     run: int = 1
     number: int = 1
 
 
 class Recordings:
-    """A record root and its index, filled by hand."""
+    """A record root and its index, filled by the test."""
 
     def __init__(self, root: Path, database: Database, clips: Sequence[Path]) -> None:
         self.root = root

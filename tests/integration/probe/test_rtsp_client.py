@@ -1,4 +1,4 @@
-"""Asking cameras of the devkit, and worse things, what they send."""
+"""DESCRIBE to cameras of the devkit, and to servers that answer badly."""
 
 from __future__ import annotations
 

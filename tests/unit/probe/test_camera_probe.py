@@ -1,4 +1,4 @@
-"""What a probe means: from a sample to tracks, problems and notes."""
+"""The report of a probe: tracks, problems and notes of a sample."""
 
 from __future__ import annotations
 

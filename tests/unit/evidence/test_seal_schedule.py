@@ -1,4 +1,4 @@
-"""When seals are made: once a day, when the index has all of it, and whatever one camera's disk says."""
+"""The daily schedule of seals: when the index has all rows, also if one camera's disk fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 class FakeSealer:
-    """Notes what it is asked; refuses where it is told to."""
+    """Records its calls; raises the errors that a test sets."""
 
     def __init__(self) -> None:
         self.known = [uuid4(), uuid4()]
@@ -54,15 +54,15 @@ class FakeSealer:
         self.announced.append(camera_id)
 
 
-class Night:
-    """A keeper, its sealer, and the hands of its clock."""
+class ScheduleHarness:
+    """A schedule with a fake sealer and a fake clock."""
 
     def __init__(self) -> None:
         self.sealer = FakeSealer()
         self.clock = FakeClock(MIDNIGHT + timedelta(minutes=6))
         self.registry = CollectorRegistry()
         self.waiting: datetime | None = None
-        self.keeper = SealSchedule(
+        self.schedule = SealSchedule(
             sealer=self.sealer,  # type: ignore[arg-type]  # all that is asked of it
             waiting_since=lambda: self.waiting,
             clock=self.clock,
@@ -77,75 +77,75 @@ class Night:
 
 
 @pytest.fixture
-def night() -> Night:
-    return Night()
+def harness() -> ScheduleHarness:
+    return ScheduleHarness()
 
 
-def test_what_began_before_midnight_is_sealed_once_a_day(night: Night) -> None:
-    assert night.keeper.attempt()
-    assert night.keeper.attempt()
-    assert night.sealer.sealed == [(camera, MIDNIGHT) for camera in night.sealer.known]
-    assert night.figure("seals_total") == 2
-    assert night.figure("sealed_timestamp_seconds") == MIDNIGHT.timestamp()
-    night.at(days=1, minutes=6)
-    assert night.keeper.attempt()
-    assert len(night.sealer.sealed) == 4
+def test_what_began_before_midnight_is_sealed_once_a_day(harness: ScheduleHarness) -> None:
+    assert harness.schedule.attempt()
+    assert harness.schedule.attempt()
+    assert harness.sealer.sealed == [(camera, MIDNIGHT) for camera in harness.sealer.known]
+    assert harness.figure("seals_total") == 2
+    assert harness.figure("sealed_timestamp_seconds") == MIDNIGHT.timestamp()
+    harness.at(days=1, minutes=6)
+    assert harness.schedule.attempt()
+    assert len(harness.sealer.sealed) == 4
 
 
-def test_nothing_is_sealed_before_the_index_can_have_it(night: Night) -> None:
-    night.at(minutes=4)
-    assert not night.keeper.attempt()
-    night.at(hours=3)
-    night.waiting = MIDNIGHT - timedelta(minutes=1)  # Postgres was away over midnight
-    assert not night.keeper.attempt()
-    assert night.sealer.sealed == []
-    night.waiting = MIDNIGHT + timedelta(hours=2)
-    assert night.keeper.attempt()
+def test_nothing_is_sealed_before_the_index_can_have_it(harness: ScheduleHarness) -> None:
+    harness.at(minutes=4)
+    assert not harness.schedule.attempt()
+    harness.at(hours=3)
+    harness.waiting = MIDNIGHT - timedelta(minutes=1)  # Postgres was away over midnight
+    assert not harness.schedule.attempt()
+    assert harness.sealer.sealed == []
+    harness.waiting = MIDNIGHT + timedelta(hours=2)
+    assert harness.schedule.attempt()
 
 
 @pytest.mark.parametrize("error", [SealingFailed("a seal that is none"), OSError(28, "full")])
 def test_one_cameras_trouble_is_not_the_others_and_is_tried_again(
-    error: Exception, night: Night
+    error: Exception, harness: ScheduleHarness
 ) -> None:
-    first, second = night.sealer.known
-    night.sealer.refusals[first] = error
-    assert not night.keeper.attempt()
-    assert night.sealer.sealed == [(second, MIDNIGHT)]
-    assert night.figure("seals_failed_total") == 1
-    assert night.figure("sealed_timestamp_seconds") == 0
-    night.sealer.refusals.clear()
-    assert night.keeper.attempt()
-    assert (first, MIDNIGHT) in night.sealer.sealed
+    first, second = harness.sealer.known
+    harness.sealer.refusals[first] = error
+    assert not harness.schedule.attempt()
+    assert harness.sealer.sealed == [(second, MIDNIGHT)]
+    assert harness.figure("seals_failed_total") == 1
+    assert harness.figure("sealed_timestamp_seconds") == 0
+    harness.sealer.refusals.clear()
+    assert harness.schedule.attempt()
+    assert (first, MIDNIGHT) in harness.sealer.sealed
 
 
-def test_retention_is_never_held_up_by_a_seal_that_fails(night: Night) -> None:
-    first, second = night.sealer.known
-    night.sealer.refusals[first] = Unavailable("the database does not answer")
+def test_retention_is_never_held_up_by_a_seal_that_fails(harness: ScheduleHarness) -> None:
+    first, second = harness.sealer.known
+    harness.sealer.refusals[first] = Unavailable("the database does not answer")
     for camera in (first, second):
-        night.keeper.announce(camera, MIDNIGHT)
-    assert night.sealer.announced == [second]
-    assert night.figure("seals_failed_total") == 1
+        harness.schedule.announce(camera, MIDNIGHT)
+    assert harness.sealer.announced == [second]
+    assert harness.figure("seals_failed_total") == 1
 
 
-def test_the_same_trouble_is_said_once_until_it_is_over(night: Night) -> None:
-    camera = night.sealer.known[0]
-    night.sealer.refusals[camera] = SealingFailed("another's seal")
+def test_the_same_trouble_is_said_once_until_it_is_over(harness: ScheduleHarness) -> None:
+    camera = harness.sealer.known[0]
+    harness.sealer.refusals[camera] = SealingFailed("another's seal")
     with capture_logs() as lines:
         for _ in range(3):
-            night.keeper.announce(camera, MIDNIGHT)
-        night.keeper.attempt()
-        del night.sealer.refusals[camera]
-        night.keeper.attempt()
-        night.sealer.refusals[camera] = SealingFailed("another's seal")
-        night.keeper.announce(camera, MIDNIGHT)
+            harness.schedule.announce(camera, MIDNIGHT)
+        harness.schedule.attempt()
+        del harness.sealer.refusals[camera]
+        harness.schedule.attempt()
+        harness.sealer.refusals[camera] = SealingFailed("another's seal")
+        harness.schedule.announce(camera, MIDNIGHT)
     assert [line["event"] for line in lines].count("sealing_failed") == 2
 
 
-def test_a_role_that_is_being_stopped_makes_no_other_seal(night: Night) -> None:
-    night.keeper.start()
-    night.keeper.stop()
-    assert not night.keeper.attempt()
-    assert night.sealer.sealed == []
+def test_a_role_that_is_being_stopped_makes_no_other_seal(harness: ScheduleHarness) -> None:
+    harness.schedule.start()
+    harness.schedule.stop()
+    assert not harness.schedule.attempt()
+    assert harness.sealer.sealed == []
 
 
 # As the role is put together

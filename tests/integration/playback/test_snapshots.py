@@ -22,7 +22,7 @@ from tests.fakes.storage import FakeStorage
 from tests.integration.playback.footage import FFMPEG, rows_of, write_segments
 
 
-class Studio:
+class SnapshotHarness:
     """A camera whose last segment is on disk, and whose next one may be open."""
 
     def __init__(self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG) -> None:
@@ -60,8 +60,8 @@ def jobs() -> Iterator[JobRunner]:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, jobs: JobRunner) -> Studio:
-    return Studio(tmp_path, jobs)
+def harness(tmp_path: Path, jobs: JobRunner) -> SnapshotHarness:
+    return SnapshotHarness(tmp_path, jobs)
 
 
 def width_of(jpeg: bytes) -> int:
@@ -71,8 +71,8 @@ def width_of(jpeg: bytes) -> int:
     return int(struct.unpack_from(">H", jpeg, place + 7)[0])
 
 
-def test_every_fragment_of_a_recorder_is_known_by_its_key_frame(studio: Studio) -> None:
-    folder = studio.root / "long"
+def test_every_fragment_of_a_recorder_is_known_by_its_key_frame(harness: SnapshotHarness) -> None:
+    folder = harness.root / "long"
     (path,) = write_segments(folder, seconds=4, segment_s=4, gop_s=2)
     fd = os.open(path, os.O_RDONLY)
     fragments = list(FragmentScan().advance(fd, path.stat().st_size))
@@ -81,53 +81,57 @@ def test_every_fragment_of_a_recorder_is_known_by_its_key_frame(studio: Studio) 
     assert sum(one.media_ms for one in fragments) == pytest.approx(4_000, abs=100)
 
 
-def test_without_a_recording_there_is_no_picture(studio: Studio) -> None:
+def test_without_a_recording_there_is_no_picture(harness: SnapshotHarness) -> None:
     with pytest.raises(NoPicture):
-        studio.pictures.take(studio.camera_id, 640)
+        harness.pictures.take(harness.camera_id, 640)
 
 
-def test_the_last_segment_gives_the_picture_of_a_camera_that_is_off(studio: Studio) -> None:
-    studio.store()
-    assert width_of(studio.pictures.take(studio.camera_id, 160)) == 160
+def test_the_last_segment_gives_the_picture_of_a_camera_that_is_off(
+    harness: SnapshotHarness,
+) -> None:
+    harness.store()
+    assert width_of(harness.pictures.take(harness.camera_id, 160)) == 160
 
 
-def test_a_picture_is_never_made_wider_than_it_is(studio: Studio) -> None:
-    studio.store()
-    assert width_of(studio.pictures.take(studio.camera_id, 1920)) == 320
+def test_a_picture_is_never_made_wider_than_it_is(harness: SnapshotHarness) -> None:
+    harness.store()
+    assert width_of(harness.pictures.take(harness.camera_id, 1920)) == 320
 
 
-def test_the_open_file_comes_before_the_stored_one(studio: Studio) -> None:
-    stored = studio.store()
-    live = studio.open_live()
+def test_the_open_file_comes_before_the_stored_one(harness: SnapshotHarness) -> None:
+    stored = harness.store()
+    live = harness.open_live()
     stored.unlink()
     # Torn in the middle of a fragment, as it is while FFmpeg writes.
     os.truncate(live, live.stat().st_size - 2_000)
-    assert width_of(studio.pictures.take(studio.camera_id, 320)) == 320
+    assert width_of(harness.pictures.take(harness.camera_id, 320)) == 320
 
 
-def test_a_lost_file_is_no_picture(studio: Studio) -> None:
-    studio.store().unlink()
+def test_a_lost_file_is_no_picture(harness: SnapshotHarness) -> None:
+    harness.store().unlink()
     with pytest.raises(NoPicture):
-        studio.pictures.take(studio.camera_id, 320)
+        harness.pictures.take(harness.camera_id, 320)
 
 
-def test_a_file_that_is_not_video_is_no_picture(studio: Studio) -> None:
-    studio.store().write_bytes(b"not video" * 100)
+def test_a_file_that_is_not_video_is_no_picture(harness: SnapshotHarness) -> None:
+    harness.store().write_bytes(b"not video" * 100)
     with pytest.raises(NoPicture):
-        studio.pictures.take(studio.camera_id, 320)
+        harness.pictures.take(harness.camera_id, 320)
 
 
-def test_a_picture_is_kept_for_a_moment_and_while_nothing_new_comes(studio: Studio) -> None:
-    stored = studio.store()
-    first = studio.pictures.take(studio.camera_id, 320)
+def test_a_picture_is_kept_for_a_moment_and_while_nothing_new_comes(
+    harness: SnapshotHarness,
+) -> None:
+    stored = harness.store()
+    first = harness.pictures.take(harness.camera_id, 320)
     content = stored.read_bytes()
     stored.write_bytes(b"")
-    assert studio.pictures.take(studio.camera_id, 320) is first
-    studio.clock.advance(FRESH_S + 1)
+    assert harness.pictures.take(harness.camera_id, 320) is first
+    harness.clock.advance(FRESH_S + 1)
     with pytest.raises(NoPicture):
-        studio.pictures.take(studio.camera_id, 320)
+        harness.pictures.take(harness.camera_id, 320)
     stored.write_bytes(content)
-    assert studio.pictures.take(studio.camera_id, 320) is first
+    assert harness.pictures.take(harness.camera_id, 320) is first
 
 
 def test_those_who_wait_are_few(tmp_path: Path, jobs: JobRunner) -> None:
@@ -135,13 +139,13 @@ def test_those_who_wait_are_few(tmp_path: Path, jobs: JobRunner) -> None:
     program.write_text("#!/bin/sh\nread line < '%s/go'\n" % tmp_path)  # noqa: UP031 - a shell's text
     program.chmod(0o755)
     os.mkfifo(tmp_path / "go")
-    studio = Studio(tmp_path, jobs, ffmpeg=str(program))
-    studio.store()
+    harness = SnapshotHarness(tmp_path, jobs, ffmpeg=str(program))
+    harness.store()
     ends: list[str] = []
 
     def ask() -> None:
         try:
-            studio.pictures.take(studio.camera_id, 320)
+            harness.pictures.take(harness.camera_id, 320)
         except (NoPicture, PicturesBusy) as error:
             ends.append(type(error).__name__)
 
