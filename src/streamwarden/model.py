@@ -1,6 +1,6 @@
-"""What the tables hold, as values. Times are aware, in UTC, to the millisecond.
+"""The values of the domain, most of them rows of tables.
 
-Why a wanted second was not recorded: one closed set for status, metrics and the ledger of gaps.
+Times are aware, in UTC, to the millisecond.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class SealRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one camera's stored segments take up."""
+    """The number and size of one camera's stored segments."""
 
     camera_id: UUID
     segments: int
@@ -242,12 +242,12 @@ class Page(Generic[T_co]):
 
 
 class Cause(StrEnum):
-    """What stands in the way, in words that an operator can act on."""
+    """The cause of a gap or of an error: a closed set for status, metrics and the ledger."""
 
     STARTING = "starting"
     """Nothing is wrong: the first frame is on its way."""
     SOURCE_OFFLINE = "source_offline"
-    """Nobody publishes, or the publisher left."""
+    """No publisher, or the publisher left."""
     SERVER_ERROR = "server_error"
     """The media server answered with an error, or not in RTSP."""
     UNAUTHORIZED = "unauthorized"

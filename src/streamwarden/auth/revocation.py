@@ -45,7 +45,7 @@ _PLAY_LIFE_S = 86_400
 
 
 class DeniedUse(StrEnum):
-    """What a token is used for: the uses of stream tokens, and the two of play tokens."""
+    """The uses of tokens: those of stream tokens, and two of play tokens."""
 
     RECORD = "record"
     VIEW = "view"

@@ -36,7 +36,7 @@ RETRY_MOST_S: Final = 60.0
 ASK_AGAIN_S: Final = 10.0
 """The shortest interval between fetches for an unknown ``kid``: any caller can invent one."""
 WAIT_S: Final = 1.0
-"""How long a request waits for a key that is being fetched."""
+"""The longest wait of a request for a key that is being fetched."""
 MAX_WAITING: Final = 4
 """Requests that wait at once; others get 503. They occupy threads of the API."""
 MAX_BYTES: Final = 256 * 1024

@@ -88,7 +88,7 @@ class SourceUrl:
 
     @property
     def is_address(self) -> bool:
-        """Whether the host is an IP address and no name."""
+        """True where the host is an IP address, not a name."""
         return is_address(self.host)
 
     def at(self, address: str) -> str:

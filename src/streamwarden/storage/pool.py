@@ -43,7 +43,7 @@ _NO_PARAMS: Params = {}
 _CONNECT_TIMEOUT_S = 2
 """libpq waits for ever by default; 2 s is the least that it accepts."""
 _PATIENCE_S = 15.0
-"""Longer than every statement timeout of ours: the server's own refusal keeps the session."""
+"""Longer than every statement timeout: the server's own refusal keeps the session."""
 _CHECK_PATIENCE_S = 1.0
 _POLL_S = 0.1
 """psycopg's own interval between checks for interrupts."""

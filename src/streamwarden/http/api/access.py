@@ -99,7 +99,7 @@ def _unless_denied(camera: Camera, verdict: Verdict) -> Camera:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may be played: ``range`` None means everything; ``token`` is put into the URLs.
+    """The segments that may be played: ``range`` None means all; ``token`` is put into the URLs.
 
     ``whole``: only segments that lie entirely inside, not those that overlap its edges.
     """
@@ -109,7 +109,7 @@ class Allowed:
     whole: bool = False
 
     def plays(self, started_at: datetime, ended_at: datetime) -> bool:
-        """Tell whether a segment may be played."""
+        """Return whether a segment may be played."""
         if self.range is None:
             return True
         if self.whole:

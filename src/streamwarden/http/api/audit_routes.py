@@ -34,7 +34,7 @@ _MAX_ADDRESS_CHARS = 500
 
 
 class AuditQuery(Model):
-    """Which events. ``user``: by them, or done to them.
+    """A filter of events. ``user`` is the actor or the subject.
 
     ``to`` defaults to now, ``from`` to a week before.
     """
@@ -120,7 +120,7 @@ _TARGETS: Final = ("child", "key")
 
 @dataclass(frozen=True, slots=True)
 class AuditRule:
-    """How a call is recorded. ``done`` False: only if refused; ``often``: once in `REPEATED_S`."""
+    """The recording of one call. ``done`` False: only if refused; ``often``: once in `REPEATED_S`."""
 
     action: str
     done: bool = True

@@ -47,7 +47,7 @@ Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_CHARS)]
 
 
 class SourceFields(Model):
-    """Where the camera is pulled from, and what it is shown. Null removes; the password never returns."""
+    """The source of a camera and its credentials. Null removes; the password is never returned."""
 
     source_url: SourceUrlText | None = Field(default=None, repr=False)
     source_username: Username | None = Field(
@@ -121,7 +121,7 @@ class CameraList(Model):
 
 
 class ListQuery(Model):
-    """Which cameras."""
+    """The page of a list of cameras."""
 
     limit: QueryInteger = Field(default=100, ge=1, le=1_000)
     cursor: str | None = Field(default=None, max_length=128)
@@ -155,7 +155,7 @@ class CameraChanges(SourceFields):
 
 
 class RemoveQuery(Model):
-    """What becomes of the recordings: kept until retention, or deleted now."""
+    """Whether the recordings are kept until retention or deleted now."""
 
     recordings: Literal["keep", "delete"] = "keep"
 

@@ -267,7 +267,7 @@ class BlockedUserItem(Resource):
         admin = user_of(req)
         require_admin(admin)
         if checked_user(user) == admin.sub:
-            raise InvalidInput("nobody blocks themselves", field="user")
+            raise InvalidInput("an administrator cannot block themselves", field="user")
         note = body_of(req, BlockBody).note
         self._revocations.block(user, by=admin.sub, note=note)
         describe(req, subject=user, **({"note": note} if note else {}))

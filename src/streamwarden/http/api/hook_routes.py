@@ -56,7 +56,7 @@ class ReadTokenModel(Model):
 
 
 class NotWanted(Denied):
-    """The camera is gone, or nobody wants it recorded any more."""
+    """The camera is gone, or is not to be recorded any more."""
 
     code = "not_wanted"
 

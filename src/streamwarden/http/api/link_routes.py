@@ -28,7 +28,7 @@ class CameraIsPulled(Conflict):
 
 
 class PublishQuery(Model):
-    """How long the URL is good for, in seconds."""
+    """The life of the URL, in seconds."""
 
     ttl: QueryInteger = Field(default=86_400, ge=60, le=31_536_000)
 
@@ -48,7 +48,7 @@ class Withdrawn(Model):
 
 
 class PreviewQuery(Model):
-    """How long a preview may be opened, in seconds."""
+    """The life of a preview's tokens, in seconds."""
 
     ttl: QueryInteger = Field(default=300, ge=30, le=3_600)
 
