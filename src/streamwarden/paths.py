@@ -14,7 +14,6 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,21 +145,22 @@ def has_no_symlink(root: Path, path: Path) -> bool:
     """Return whether ``path`` is below ``root``, without ``..`` and without a link on the way."""
     try:
         parts = path.relative_to(root).parts
-        # Called for every segment; Path.resolve would also stat every folder above the root.
-        return ".." not in parts and not _has_link(str(root), parts)
-    except ValueError:  # not below the root, or with a NUL byte
+    except ValueError:  # not below the root
         return False
-
-
-def _has_link(at: str, parts: Iterable[str]) -> bool:
+    if ".." in parts:
+        return False
+    # Called for every segment; Path.resolve would also stat every folder above the root.
+    at = str(root)
     for part in parts:
         at = f"{at}/{part}"
         try:
             if stat.S_ISLNK(os.lstat(at).st_mode):
-                return True
+                return False
         except (FileNotFoundError, NotADirectoryError):
+            return True
+        except ValueError:  # a NUL byte
             return False
-    return False
+    return True
 
 
 def open_nofollow(path: Path, flags: int = os.O_RDONLY) -> int:

@@ -57,7 +57,9 @@ from streamwarden.storage.journal import Journal, encode, read_pending
 from streamwarden.storage.recording_index import GapRepository
 from streamwarden.storage.seal_records import SealRepository
 from streamwarden.storage.streams import PeriodRepository
+from streamwarden.workers import SerialExecutor
 from tests.fakes.http import FakeClock
+from tests.fakes.recording import ManualWorkers
 from tests.golden.stored import same_as_stored
 from tests.unit.app.desk import SECOND
 from tests.unit.media import boxes
@@ -166,15 +168,15 @@ def test_each_kind_of_line_of_the_journal_is_written_as_it_was(tmp_path: Path) -
     same_as_stored("journal.jsonl", written)
 
 
-def test_the_copy_of_the_wishes_is_written_as_it_was() -> None:
-    saved: list[bytes] = []
-    wishes = WantedStreams(load=lambda: b"", save=saved.append)
+def test_the_copy_of_the_wanted_streams_is_written_as_it_was(tmp_path: Path) -> None:
+    path, disk = tmp_path / "streams.json", SerialExecutor(ManualWorkers())
+    wanted = WantedStreams(path, disk)
     for camera_id, owner in ((CAMERA, OWNER), (OTHER, "王小明")):
-        wishes.put(
+        wanted.put(
             WantedStream(camera_id=camera_id, owner=owner, segment_seconds=30, since=after(1))
         )
-    assert WantedStreams(load=lambda: saved[-1], save=saved.append).all() == wishes.all()
-    same_as_stored("streams.json", saved[-1])
+    assert WantedStreams(path, disk).all() == wanted.all()
+    same_as_stored("streams.json", path.read_bytes())
 
 
 # Seals and proofs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -189,7 +190,7 @@ class RecorderActor(SupervisedActor):
     # The folder and the ledger
 
     def _open_folder(self) -> None:
-        files, runs = self._files, set[int]()
+        runs = set[int]()
         for message in self._early or []:
             match message:
                 case RunSpawned(run):
@@ -197,7 +198,7 @@ class RecorderActor(SupervisedActor):
                 case RunEnded(run_exit):
                     runs.add(run_exit.run)
         self._disk.run(
-            lambda: files.open(runs), lambda result: self._tell_self(FolderOpened(result))
+            partial(self._files.open, runs), lambda result: self._tell_self(FolderOpened(result))
         )
 
     def _folder_opened(self, result: object) -> None:

@@ -181,7 +181,7 @@ class Recorders:
     def _status(self, camera_id: UUID, request_id: str | None = None) -> RecorderStatus:
         return RecorderStatus(
             camera_id=camera_id,
-            slot=self._registry.take_over(camera_id),
+            registry=self._registry,
             metrics=self._metrics,
             clock=self._clock,
             request_id=request_id,

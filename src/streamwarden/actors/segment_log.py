@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -108,9 +109,9 @@ class SegmentLog:
         """Store the first segment in the queue, for the first time or again."""
         if not self._waiting:
             return
-        files, segment = self._files, self._waiting[0]
         self._disk.run(
-            lambda: files.publish(segment), lambda result: self._tell(SegmentStored(result))
+            partial(self._files.publish, self._waiting[0]),
+            lambda result: self._tell(SegmentStored(result)),
         )
 
     def stored(self, row: Segment | None) -> None:
@@ -200,8 +201,7 @@ class SegmentLog:
         self._ledger, changes = step
         for change in changes:
             self._meter.changed(self._camera_id, change)
-        files, ledger = self._files, self._ledger
         self._disk.run(
-            lambda: files.write_ledger(ledger, changes),
+            partial(self._files.write_ledger, self._ledger, changes),
             lambda result: self._tell(LedgerWritten(final, result)),
         )

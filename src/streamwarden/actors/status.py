@@ -20,40 +20,23 @@ from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment
 
 
-class StatusSlot:
-    """One camera's slot in the registry, held by the newest incarnation of its recorder."""
-
-    def __init__(self, registry: StatusRegistry, camera_id: UUID) -> None:
-        self._registry = registry
-        self._camera_id = camera_id
-
-    def put(self, status: StreamStatus) -> None:
-        """Replace the status, unless a later incarnation holds the slot."""
-        self._registry.put(self, status)
-
-    def last(self) -> StreamStatus:
-        """Return the present status."""
-        return self._registry.get(self._camera_id)
-
-
 class StatusRegistry:
     """Last known status of each camera. Any thread."""
 
     def __init__(self, clock: Clock) -> None:
-        self._holders: dict[UUID, StatusSlot] = {}
+        self._holders: dict[UUID, RecorderStatus] = {}
         self._statuses: dict[UUID, StreamStatus] = {}
         self._lock = threading.Lock()
         self._since = clock.now()
 
-    def take_over(self, camera_id: UUID) -> StatusSlot:
-        """Return a new slot for the camera; the previous holder can no longer write."""
-        slot = StatusSlot(self, camera_id)
+    def take_over(self, camera_id: UUID, holder: RecorderStatus) -> StreamStatus:
+        """Let only ``holder`` write the camera's status from now on; return the present one."""
         with self._lock:
-            self._holders[camera_id] = slot
-        return slot
+            self._holders[camera_id] = holder
+        return self.get(camera_id)
 
-    def put(self, holder: StatusSlot, status: StreamStatus) -> None:
-        """Replace the status if ``holder`` still holds the camera's slot."""
+    def put(self, holder: RecorderStatus, status: StreamStatus) -> None:
+        """Replace the status, unless a later incarnation has taken over the camera."""
         with self._lock:
             if self._holders.get(status.camera_id) is holder:
                 self._statuses[status.camera_id] = status
@@ -101,18 +84,18 @@ class RecorderStatus:
         self,
         *,
         camera_id: UUID,
-        slot: StatusSlot,
+        registry: StatusRegistry,
         metrics: RecordingMetrics,
         clock: Clock,
         request_id: str | None = None,
     ) -> None:
         self._camera = str(camera_id)
-        self._slot = slot
+        self._registry = registry
         self._metrics = metrics
         self._clock = clock
         self._log = structlog.get_logger(__name__).bind(camera=self._camera, request_id=request_id)
         self._entered: RecorderState | None = None
-        self.shown: StreamStatus = slot.last()
+        self.shown: StreamStatus = registry.take_over(camera_id, self)
 
     def enter(self, state: RecorderState, **changes: Unpack[Changes]) -> None:
         """Go to ``state``."""
@@ -123,12 +106,12 @@ class RecorderStatus:
             self.shown = replace(self.shown, since=self._clock.now())
             self._metrics.state(self._camera, state)
             self._log.info("recorder_state", state=state, before=before, run=self.shown.run)
-        self._slot.put(self.shown)
+        self._registry.put(self, self.shown)
 
     def update(self, **changes: Unpack[Changes]) -> None:
         """Change the status without changing the state."""
         self.shown = replace(self.shown, **changes)
-        self._slot.put(self.shown)
+        self._registry.put(self, self.shown)
 
     def respawned(self, cause: Cause) -> None:
         """Count an FFmpeg that follows one lost to ``cause``."""

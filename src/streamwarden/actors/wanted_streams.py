@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import structlog
 
 from streamwarden.clock import rfc3339
+from streamwarden.recordings.durable import replace_file
+from streamwarden.workers import SerialExecutor
 
 log = structlog.get_logger(__name__)
 
@@ -30,17 +34,19 @@ class WantedStream:
 
 
 class WantedStreams:
-    """The streams to record, by camera. Any thread; every change is handed to ``save``.
+    """The streams to record, by camera, in memory and in a file. Any thread.
 
-    Where ``save`` raises OSError, the change still holds: a full disk must not keep a stream from being
-    started or stopped. The next change saves everything, and so does the same one put once more.
+    Where the file cannot be written, a change still holds: a full disk must not keep a stream from being
+    started or stopped. The next change writes everything, and so does the same one put once more.
     """
 
-    def __init__(self, *, load: Callable[[], bytes], save: Callable[[bytes], None]) -> None:
-        self._save = save
+    def __init__(self, path: Path, disk: SerialExecutor) -> None:
+        self._path = path
+        self._disk = disk
         self._saved = True
         self._lock = threading.Lock()
-        self._streams = {stream.camera_id: stream for stream in _decode(load())}
+        content = path.read_bytes() if path.exists() else b""
+        self._streams = {stream.camera_id: stream for stream in _decode(content)}
 
     def all(self) -> Mapping[UUID, WantedStream]:
         """Return all streams."""
@@ -69,13 +75,15 @@ class WantedStreams:
         return stream
 
     def _write(self) -> None:
-        self._saved = False
-        try:
-            self._save(_encode(self._streams.values()))
-        except OSError as error:
-            log.warning("wanted_streams_not_saved", error=error.strerror)
-        else:
-            self._saved = True
+        self._saved = True
+        content = _encode(self._streams.values())
+        self._disk.run(partial(replace_file, self._path, content), self._written)
+
+    def _written(self, result: object) -> None:
+        if isinstance(result, Exception):
+            # The database has the desired state too; this copy is for when it is away.
+            self._saved = False
+            log.error("wanted_streams_not_saved", error=str(result))
 
 
 def _encode(streams: Iterable[WantedStream]) -> bytes:

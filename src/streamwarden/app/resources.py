@@ -34,7 +34,7 @@ from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
-from streamwarden.recordings.durable import free_bytes, replace_file
+from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
@@ -189,7 +189,7 @@ def open_resources(
         watcher=watcher,
         files=files,
         meter=meter,
-        wanted=_wanted_streams(root.state / "streams.json", SerialExecutor(disk)),
+        wanted=WantedStreams(root.state / "streams.json", SerialExecutor(disk)),
         recorders=Recorders(
             files=files,
             watcher=watcher,
@@ -206,19 +206,6 @@ def open_resources(
             backoff=Backoff(cap_s=settings.respawn_cap_s),
         ),
     )
-
-
-def _wanted_streams(path: Path, disk: SerialExecutor) -> WantedStreams:
-    def save(content: bytes) -> None:
-        disk.run(lambda: replace_file(path, content), _log_unsaved)
-
-    return WantedStreams(load=lambda: path.read_bytes() if path.exists() else b"", save=save)
-
-
-def _log_unsaved(result: object) -> None:
-    if isinstance(result, Exception):
-        # The database has the desired state too; this copy is for when it is away.
-        log.error("wanted_streams_not_saved", error=str(result))
 
 
 EVERY_S: Final = 2.0

@@ -86,31 +86,27 @@ class RunHandle:
 
     def adopt(self) -> None:
         """Take over the camera: every open event of its runs is repeated, then ``adopted``."""
-        self._watcher.enqueue(lambda: self._watcher.take_over(self._camera_id, self._listener))
+        self._watcher.enqueue(partial(self._watcher.take_over, self._camera_id, self._listener))
 
     def spawn(self, order: RunOrder) -> None:
         """Start an FFmpeg; ``spawned`` follows, or ``ended`` when it cannot be started."""
-        self._enqueue(lambda camera: self._watcher.queue_spawn(camera, order))
+        self._enqueue(self._watcher.queue_spawn, order)
 
     def stop(self, run: int) -> None:
         """End a run in order: SIGTERM, then SIGKILL after a grace time; ``ended`` follows."""
-        self._enqueue(lambda camera: self._watcher.stop_run(camera, run))
+        self._enqueue(self._watcher.stop_run, run)
 
     def settled(self, run: int, number: int) -> None:
         """A closed segment is stored: its event is not repeated any more."""
-        self._enqueue(lambda camera: camera.settle(run, number))
+        self._enqueue(WatchedCamera.settle, run, number)
 
     def forget(self, run: int) -> None:
         """An ended run is accounted for: none of its events is repeated any more."""
-        self._enqueue(lambda camera: camera.forget(run))
+        self._enqueue(WatchedCamera.forget, run)
 
-    def _enqueue(self, command: Callable[[WatchedCamera], None]) -> None:
-        self._watcher.enqueue(partial(self._carry_out, command))
-
-    def _carry_out(self, command: Callable[[WatchedCamera], None]) -> None:
-        camera = self._watcher.owned_by(self._camera_id, self._listener)
-        if camera is not None:
-            command(camera)
+    def _enqueue(self, command: Callable[..., None], *args: object) -> None:
+        obey = partial(self._watcher.obey, self._camera_id, self._listener)
+        self._watcher.enqueue(partial(obey, command, *args))
 
 
 C = TypeVar("C")
@@ -275,10 +271,17 @@ class RunWatcher:
 
     # The watching thread
 
-    def owned_by(self, camera_id: UUID, listener: RunListener) -> WatchedCamera | None:
-        """Return the camera if ``listener`` is the one that has adopted it, else None."""
+    def obey(
+        self,
+        camera_id: UUID,
+        listener: RunListener,
+        command: Callable[..., None],
+        *args: object,
+    ) -> None:
+        """Call ``command(camera, *args)`` if ``listener`` is the one that has adopted the camera."""
         camera = self._cameras.get(camera_id)
-        return camera if camera is not None and camera.listener is listener else None
+        if camera is not None and camera.listener is listener:
+            command(camera, *args)
 
     def take_over(self, camera_id: UUID, listener: RunListener) -> None:
         """Make ``listener`` the receiver of a camera's events and repeat the open ones."""

@@ -118,41 +118,33 @@ def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
     covered_until = ledger.covered_until
     if covered_until is None:
         return ledger, ()
-    ledger, mended = _subtract(ledger, started_at, ended_at)
-    following, changes = _stored(ledger, covered_until, started_at, ended_at)
-    return _forget(following), (*mended, *changes)
-
-
-def _stored(
-    ledger: Ledger, covered_until: datetime, started_at: datetime, ended_at: datetime
-) -> Step:
+    ledger, changes = _subtract(ledger, started_at, ended_at)
     gap = ledger.gap
     following = replace(ledger, covered_until=max(covered_until, ended_at))
     if gap is None and started_at - covered_until > _SEAM:
         # Every loss opens a gap; a loss that nothing reported is a bug, and worth a row.
         missed = OpenGap(id=uuid4(), started_at=covered_until, cause=Cause.INTERNAL)
-        return _closed(following, missed, started_at), (_change(missed, ended_at=started_at),)
-    if gap is None:
-        return following, ()
-    if ended_at <= gap.started_at:
-        return ledger, ()
-    if started_at <= gap.started_at:
-        retracted = _change(gap, ended_at=gap.started_at, retracted=True)
-        return replace(following, gap=None), (retracted,)
-    return _closed(following, gap, started_at), (_change(gap, ended_at=started_at),)
+        following = _closed(following, missed, started_at)
+        changes += (_change(missed, ended_at=started_at),)
+    elif gap is not None and ended_at <= gap.started_at:
+        following = ledger
+    elif gap is not None and started_at <= gap.started_at:
+        following = replace(following, gap=None)
+        changes += (_change(gap, ended_at=gap.started_at, retracted=True),)
+    elif gap is not None:
+        following = _closed(following, gap, started_at)
+        changes += (_change(gap, ended_at=started_at),)
+    if following.covered_until is not None and following.closed:
+        since = following.covered_until - _LATE
+        closed = tuple(gap for gap in following.closed if gap.ended_at > since)
+        following = replace(following, closed=closed)
+    return following, changes
 
 
 def _closed(ledger: Ledger, gap: OpenGap, at: datetime) -> Ledger:
     """Return the ledger once ``gap`` has ended, which is remembered for a while."""
     ended = ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=at, cause=gap.cause)
     return replace(ledger, gap=None, closed=(*ledger.closed, ended)[-_REMEMBERED:])
-
-
-def _forget(ledger: Ledger) -> Ledger:
-    if ledger.covered_until is None or not ledger.closed:
-        return ledger
-    since = ledger.covered_until - _LATE
-    return replace(ledger, closed=tuple(gap for gap in ledger.closed if gap.ended_at > since))
 
 
 def _subtract(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
@@ -228,24 +220,8 @@ def _change(
 
 def encode_ledger(ledger: Ledger, last: LastSegment | None) -> bytes:
     """Return the file's content."""
-    return json.dumps(_ledger_json(ledger, last)).encode()
-
-
-def decode_ledger(content: bytes) -> tuple[Ledger, LastSegment | None]:
-    """Return the ledger and the newest segment that a file holds.
-
-    Raises:
-        ValueError: the content is no ledger.
-    """
-    try:
-        return _parse_ledger(json.loads(content))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a ledger: {error}") from error
-
-
-def _ledger_json(ledger: Ledger, last: LastSegment | None) -> dict[str, object]:
     gap = ledger.gap
-    return {
+    content = {
         "covered_until": ledger.covered_until and rfc3339(ledger.covered_until),
         "gap": gap
         and {"id": str(gap.id), "started_at": rfc3339(gap.started_at), "cause": gap.cause},
@@ -265,6 +241,19 @@ def _ledger_json(ledger: Ledger, last: LastSegment | None) -> dict[str, object]:
             "bytes": last.size_bytes,
         },
     }
+    return json.dumps(content).encode()
+
+
+def decode_ledger(content: bytes) -> tuple[Ledger, LastSegment | None]:
+    """Return the ledger and the newest segment that a file holds.
+
+    Raises:
+        ValueError: the content is no ledger.
+    """
+    try:
+        return _parse_ledger(json.loads(content))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a ledger: {error}") from error
 
 
 def _parse_closed(content: Any) -> ClosedGap:  # noqa: ANN401 - any JSON

@@ -79,7 +79,7 @@ class Journal:
         Raises:
             OSError: the disk is full and so is the memory limit.
         """
-        data = b"".join(encode(entry, at) for entry in entries)
+        data = b"".join([encode(entry, at) for entry in entries])
         with self._lock:
             if not self._write(data, entries):
                 self._refused_at = self._refused_at or at

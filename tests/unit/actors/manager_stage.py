@@ -109,12 +109,23 @@ class StagedRecorders(Recorders):
         return self._stage.read_desired()
 
 
+class KeptStreams(WantedStreams):
+    """Wanted streams that are kept in memory; a second one goes on from the first."""
+
+    def __init__(self, before: WantedStreams | None = None) -> None:
+        self._lock = threading.Lock()
+        self._saved = True
+        self._streams = {} if before is None else dict(before.all())
+
+    def _write(self) -> None:
+        """Memory is all there is."""
+
+
 class ManagerStage(World):
     """The tree from the root down, and what HTTP and the database would do to it."""
 
-    def __init__(self, *, saved: bytes = b"") -> None:
+    def __init__(self, *, before: WantedStreams | None = None) -> None:
         super().__init__()
-        self.saved = saved
         self.cameras: dict[UUID, Camera] = {}
         self.rows: dict[UUID, DesiredStream] = {}
         self.segment_seconds = 30
@@ -125,7 +136,7 @@ class ManagerStage(World):
         self.gone: frozenset[UUID] = frozenset()
         self.released: list[tuple[UUID, str, datetime]] = []
         self.watcher = Watcher()
-        self.wanted = WantedStreams(load=lambda: self.saved, save=self._save)
+        self.wanted = KeptStreams(before)
         self.refs: dict[str, list[Ref]] = {}
         self._exits: dict[str, threading.Event] = {}
         self._lock = threading.Condition()
@@ -204,9 +215,6 @@ class ManagerStage(World):
     def _root_told(self, notice: ChildStarted | ChildExited) -> None:
         if isinstance(notice, ChildExited):
             self._down.set()
-
-    def _save(self, content: bytes) -> None:
-        self.saved = content
 
     def read_desired(self) -> DesiredState:
         if self.database_away:

@@ -125,7 +125,7 @@ class World:
             ),
             "status": RecorderStatus(
                 camera_id=stream.camera_id,
-                slot=self.registry.take_over(stream.camera_id),
+                registry=self.registry,
                 metrics=self.metrics,
                 clock=self.clock,
             ),

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from streamwarden.actors.messages import RecorderState
-from streamwarden.actors.status import StatusRegistry
+from streamwarden.actors.status import RecorderStatus, StatusRegistry
+from tests.fakes.recording import FakeRecordingMetrics
 from tests.unit.actors.stage import CAMERA, at
 from tests.unit.supervision.by_hand import HandClock
 
@@ -15,31 +15,45 @@ def test_what_was_never_wanted_is_stopped() -> None:
     assert status.segment_seconds is None
 
 
-def test_an_incarnation_that_was_replaced_shows_nothing_any_more() -> None:
-    board = StatusRegistry(HandClock())
-    old = board.take_over(CAMERA)
-    old.put(replace(old.last(), run=1))
-    new = board.take_over(CAMERA)
-    old.put(replace(old.last(), run=2))
-    assert board.get(CAMERA).run == 1
-    new.put(replace(new.last(), run=3))
-    assert board.get(CAMERA).run == 3
+def holder(registry: StatusRegistry, camera_id: UUID = CAMERA) -> RecorderStatus:
+    """An incarnation's status; it has taken over the camera."""
+    return RecorderStatus(
+        camera_id=camera_id,
+        registry=registry,
+        metrics=FakeRecordingMetrics(),
+        clock=HandClock(),
+    )
+
+
+def test_an_incarnation_that_was_replaced_writes_no_status_any_more() -> None:
+    registry = StatusRegistry(HandClock())
+    old = holder(registry)
+    old.update(run=1)
+    new = holder(registry)
+    old.update(run=2)
+    assert registry.get(CAMERA).run == 1
+    new.update(run=3)
+    assert registry.get(CAMERA).run == 3
+
+
+def test_a_new_incarnation_goes_on_from_the_last_status() -> None:
+    registry = StatusRegistry(HandClock())
+    holder(registry).update(run=7)
+    assert holder(registry).shown.run == 7
 
 
 def test_a_removed_camera_is_not_put_back_by_a_late_word() -> None:
-    board = StatusRegistry(HandClock())
-    entry = board.take_over(CAMERA)
-    status = replace(entry.last(), run=1)
-    entry.put(status)
-    board.remove(CAMERA)
-    entry.put(status)
-    assert board.all() == []
+    registry = StatusRegistry(HandClock())
+    status = holder(registry)
+    status.update(run=1)
+    registry.remove(CAMERA)
+    status.update(run=2)
+    assert registry.all() == []
 
 
 def test_all_are_listed_by_camera() -> None:
-    board = StatusRegistry(HandClock())
+    registry = StatusRegistry(HandClock())
     cameras = sorted(uuid4() for _ in range(5))
     for camera in reversed(cameras):
-        entry = board.take_over(camera)
-        entry.put(entry.last())
-    assert [status.camera_id for status in board.all()] == cameras
+        holder(registry, camera).update(run=1)
+    assert [status.camera_id for status in registry.all()] == cameras

@@ -369,9 +369,8 @@ def test_a_manager_that_fails_costs_no_run(tree: ManagerStage) -> None:
 def test_wishes_are_taken_up_again_after_a_restart_of_the_server() -> None:
     first = ManagerStage()
     first.recording(CAMERA)
-    saved = first.saved
     first.close()
-    second = ManagerStage(saved=saved)
+    second = ManagerStage(before=first.wanted)
     assert second.state(CAMERA) == "starting"
     assert second.cameras[CAMERA].watcher.orders[0].url == "rtsp://media/cam?fetched=1"
     second.close()

@@ -1,57 +1,65 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
+from streamwarden.workers import SerialExecutor
+from tests.fakes.recording import ManualWorkers
 from tests.unit.actors.stage import CAMERA, at
 
 WISH = WantedStream(camera_id=CAMERA, owner="otto", segment_seconds=30, since=at(0))
 
 
 class Disk:
-    def __init__(self, content: bytes = b"") -> None:
-        self.content = content
-        self.saves = 0
-        self.full = False
+    """A file of wanted streams on a disk that may be full."""
 
-    def save(self, content: bytes) -> None:
-        if self.full:
-            raise OSError(28, "No space left on device")
-        self.saves += 1
-        self.content = content
+    def __init__(self, folder: Path, content: bytes | None = None) -> None:
+        self.path = folder / "streams.json"
+        self.workers = ManualWorkers()
+        if content is not None:
+            self.path.write_bytes(content)
 
-    def book(self) -> WantedStreams:
-        return WantedStreams(load=lambda: self.content, save=self.save)
+    def fill(self) -> None:
+        """From now on nothing can be written."""
+        (self.path.parent / "streams.json.new").mkdir()
+
+    def free(self) -> None:
+        (self.path.parent / "streams.json.new").rmdir()
+
+    def wanted(self) -> WantedStreams:
+        return WantedStreams(self.path, SerialExecutor(self.workers))
 
 
-def test_wishes_survive_a_restart() -> None:
-    disk = Disk()
+def test_wishes_survive_a_restart(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
     other = replace(WISH, camera_id=uuid4(), owner="ümläut / 子", since=at(1.5))
-    book = disk.book()
-    book.put(WISH)
-    book.put(other)
-    assert disk.book().all() == {WISH.camera_id: WISH, other.camera_id: other}
-    assert disk.book().get(CAMERA) == WISH
+    wanted = disk.wanted()
+    wanted.put(WISH)
+    wanted.put(other)
+    assert disk.wanted().all() == {WISH.camera_id: WISH, other.camera_id: other}
+    assert disk.wanted().get(CAMERA) == WISH
 
 
-def test_a_wish_that_ended_does_not_come_back() -> None:
-    disk = Disk()
-    book = disk.book()
-    book.put(WISH)
-    assert book.remove(CAMERA) == WISH
-    assert book.remove(CAMERA) is None
-    assert disk.book().all() == {}
+def test_a_wish_that_ended_does_not_come_back(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    wanted = disk.wanted()
+    wanted.put(WISH)
+    assert wanted.remove(CAMERA) == WISH
+    assert wanted.remove(CAMERA) is None
+    assert disk.wanted().all() == {}
 
 
-def test_a_wish_repeated_is_not_written_again() -> None:
-    disk = Disk()
-    book = disk.book()
-    book.put(WISH)
-    book.put(WISH)
-    assert disk.saves == 1
+def test_a_wish_repeated_is_not_written_again(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    wanted = disk.wanted()
+    wanted.put(WISH)
+    disk.path.unlink()
+    wanted.put(WISH)
+    assert not disk.path.exists()
 
 
 @pytest.mark.parametrize(
@@ -69,23 +77,27 @@ def test_a_wish_repeated_is_not_written_again() -> None:
         % str(CAMERA).encode(),
     ],
 )
-def test_a_file_that_cannot_be_read_is_no_wish_and_no_failure(content: bytes) -> None:
-    disk = Disk(content)
-    book = disk.book()
-    assert book.all() == {}
-    book.put(WISH)
-    assert disk.book().all() == {CAMERA: WISH}
+def test_a_file_that_cannot_be_read_is_no_wish_and_no_failure(
+    tmp_path: Path, content: bytes
+) -> None:
+    disk = Disk(tmp_path, content)
+    wanted = disk.wanted()
+    assert wanted.all() == {}
+    wanted.put(WISH)
+    assert disk.wanted().all() == {CAMERA: WISH}
 
 
-def test_a_full_disk_does_not_keep_a_wish_from_being_known_and_is_made_good_later() -> None:
-    disk = Disk()
-    book = disk.book()
-    disk.full = True
-    book.put(WISH)
-    assert book.get(CAMERA) == WISH
-    disk.full = False
-    book.put(WISH)
-    assert disk.book().all() == {CAMERA: WISH}
-    disk.full = True
-    assert book.remove(CAMERA) == WISH
-    assert book.all() == {}
+def test_a_full_disk_does_not_keep_a_wish_from_being_known_and_is_made_good_later(
+    tmp_path: Path,
+) -> None:
+    disk = Disk(tmp_path)
+    wanted = disk.wanted()
+    disk.fill()
+    wanted.put(WISH)
+    assert wanted.get(CAMERA) == WISH
+    disk.free()
+    wanted.put(WISH)
+    assert disk.wanted().all() == {CAMERA: WISH}
+    disk.fill()
+    assert wanted.remove(CAMERA) == WISH
+    assert wanted.all() == {}

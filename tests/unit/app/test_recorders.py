@@ -8,7 +8,7 @@ from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import RecorderState
 from streamwarden.actors.recorders import Recorders
 from streamwarden.actors.spawning import Backoff
-from streamwarden.actors.status import StatusRegistry
+from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.gap_ledger import Ledger
@@ -79,10 +79,14 @@ def test_a_parked_camera_says_so_and_its_books_go_on(site: Site, desk: ArchiveDe
     assert [(gap.started_at, gap.cause) for gap in desk.gaps()] == [(at(30), "actor_parked")]
 
 
-def test_a_recorder_that_was_replaced_by_parking_shows_nothing_any_more(site: Site) -> None:
-    before = site.registry.take_over(CAMERA)
+def test_a_recorder_that_was_replaced_by_parking_shows_nothing_any_more(
+    site: Site, desk: ArchiveDesk
+) -> None:
+    before = RecorderStatus(
+        camera_id=CAMERA, registry=site.registry, metrics=site.metrics, clock=desk.clock
+    )
     site.recorders.park(CAMERA, "otto")
-    before.put(before.last().__class__(camera_id=CAMERA, status=RecorderState.RUNNING, since=at(0)))
+    before.enter(RecorderState.RUNNING)
     assert site.registry.get(CAMERA).status is RecorderState.PARKED
 
 
