@@ -1,7 +1,7 @@
-"""Logs: one line per event, as JSON or as text, without secrets and without control characters.
+"""Logging: one line per event, as JSON or text, without secrets and control characters.
 
-structlog and the standard library's loggers (pykka, waitress, psycopg) go through one handler. Knows
-nothing of ours: what hides secrets is handed in.
+structlog and the standard library's loggers (pykka, waitress, psycopg) share one handler. The function
+that hides secrets is an argument.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _HIDDEN = "***"
 _SECRET_FIELD = re.compile(
     r"(?:^|_)(?:token|password|secret|authorization|cookie|jwt)$", re.IGNORECASE
 )
-# C0 and C1 controls, line and paragraph separators, bidirectional overrides (a log viewer would obey
-# them), surrogates (no encoder takes them).
+# C0 and C1 controls, line and paragraph separators, bidirectional overrides (log viewers interpret
+# them), surrogates (not encodable).
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _QUIET = {"urllib3": logging.WARNING, "waitress.queue": logging.ERROR}
-"""Loggers that say in detail what our own metrics and errors say better."""
+"""Loggers whose details our own metrics and errors already cover."""
 _REPETITIVE = ("psycopg.pool",)
-"""Loggers that say the same at every attempt, a line a second while Postgres is away."""
+"""Loggers that repeat a line at every attempt, once a second while Postgres is away."""
 _REPEATED_EVERY_S = 60.0
 _FIRST = ("timestamp", "level", "logger", "event")
 
@@ -78,33 +78,33 @@ def configure(log_format: LogFormat, level: str, stream: TextIO, *, redact: Reda
 
 
 class Rarely(logging.Filter):
-    """Lets a message that repeats through once a minute, and says how often it was held back.
+    """Passes a repeated message once a minute, with the number of suppressed ones.
 
-    Messages are told apart before their arguments are filled in, so there are only a few.
+    Messages are compared without their arguments, so that there are only a few.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._said: dict[str, tuple[float, int]] = {}
+        self._seen: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write ``record``."""
         key, now_s = str(record.msg), self._now_s()
         with self._lock:
-            said_s, held_back = self._said.get(key, (-math.inf, 0))
-            if now_s - said_s < _REPEATED_EVERY_S:
-                self._said[key] = (said_s, held_back + 1)
+            written_s, suppressed = self._seen.get(key, (-math.inf, 0))
+            if now_s - written_s < _REPEATED_EVERY_S:
+                self._seen[key] = (written_s, suppressed + 1)
                 return False
-            self._said[key] = (now_s, 0)
-        if held_back:
-            record.msg = f"{key} ({held_back} more before)"
+            self._seen[key] = (now_s, 0)
+        if suppressed:
+            record.msg = f"{key} ({suppressed} more before)"
         return True
 
 
 def get_logger(name: str) -> BoundLogger:
-    """Return the logger ``name``; give it an event in words and the rest as fields."""
+    """Return the logger ``name``; log an event name, and everything else as fields."""
     return structlog.stdlib.get_logger(name)
 
 
@@ -132,7 +132,7 @@ def _add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 class _Sanitise:
-    """Turns every value into plain, bounded data and every text into a redacted one."""
+    """Converts every value to plain data of bounded size, and redacts every text."""
 
     def __init__(self, redact: Redact) -> None:
         self._redact = redact
@@ -149,7 +149,7 @@ class _Sanitise:
         match value:
             case None | bool() | int():
                 return value
-            case float() if math.isfinite(value):  # NaN and infinity are no JSON
+            case float() if math.isfinite(value):  # JSON has no NaN and infinity
                 return value
             case Mapping() if depth < MAX_DEPTH:
                 pairs = list(value.items())[:MAX_ITEMS]
@@ -160,7 +160,8 @@ class _Sanitise:
                 return self._text(value)
 
     def _text(self, value: object) -> str:
-        # Cut twice: no pattern runs over megabytes, and none misses a secret at the visible end.
+        # Cut to twice the visible length first: it bounds the cost of the patterns, and a secret at the
+        # visible end is still complete.
         text = self._redact(str(value)[: 2 * MAX_TEXT_CHARS])
         return text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + _CUT
 

@@ -113,12 +113,11 @@ class WantedPeriod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A whole file on disk. ``path`` is relative to the record root.
+    """A stored segment: one file, and its row. ``path`` is relative to the record root.
 
-    ``started_at`` and ``ended_at`` are the server's wall clock, ``media_ms`` the length of the
-    media itself. ``salvaged`` marks a torn tail that was cut at its last whole fragment. ``digest``
-    is BLAKE3 over the file, None where it was not taken. ``init_bytes`` is the size of its header
-    (``ftyp`` and ``moov``), 0 where that could not be read.
+    ``started_at`` and ``ended_at`` are the server's wall clock, ``media_ms`` is the duration of the media.
+    ``salvaged``: a torn segment that was cut after its last complete fragment. ``digest`` is BLAKE3 over
+    the file, None if unknown. ``init_bytes`` is the size of ``ftyp`` and ``moov``, 0 if unknown.
     """
 
     id: UUID
@@ -138,7 +137,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastSegment:
-    """The newest segment of a camera, as the status and the ledger file show it."""
+    """The newest segment of a camera, for the status and the ledger file."""
 
     started_at: datetime
     ended_at: datetime
@@ -147,7 +146,7 @@ class LastSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Time that was wanted and not recorded; still open without an end."""
+    """Time that was wanted and not recorded; ``ended_at`` is None while it lasts."""
 
     id: UUID
     camera_id: UUID
@@ -158,7 +157,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealRow:
-    """A signed statement about a camera's footage; ``hash`` is its SHA-256, ``number`` its place."""
+    """A seal, that is, a signed statement about a camera's footage; ``hash`` is its SHA-256.
+
+    ``number`` counts the camera's seals from 0.
+    """
 
     camera_id: UUID
     number: int
@@ -245,27 +247,27 @@ class Cause(StrEnum):
     """The cause of a gap or of an error: a closed set for status, metrics and the ledger."""
 
     STARTING = "starting"
-    """Nothing is wrong: the first frame is on its way."""
+    """No error: the first frame has not arrived yet."""
     SOURCE_OFFLINE = "source_offline"
     """No publisher, or the publisher left."""
     SERVER_ERROR = "server_error"
-    """The media server answered with an error, or not in RTSP."""
+    """The media server answered with an error, or the answer was not RTSP."""
     UNAUTHORIZED = "unauthorized"
     """The media server refused the read token."""
     CONNECTION_REFUSED = "connection_refused"
     """No media server listens at that address."""
     UNREACHABLE = "unreachable"
-    """The media server's name does not resolve, or no route leads there."""
+    """The media server's name does not resolve, or there is no route to it."""
     TIMEOUT = "timeout"
     """The media server did not answer in time."""
     STALLED = "stalled"
-    """The connection stood and no media came."""
+    """The connection stayed open but no media arrived."""
     FFMPEG_CRASHED = "ffmpeg_crashed"
-    """FFmpeg ended by a signal or an exit code that nothing explains."""
+    """FFmpeg ended by a signal or with an unknown exit code."""
     FFMPEG_MISSING = "ffmpeg_missing"
     """The FFmpeg program cannot be started."""
     UNSUPPORTED_MEDIA = "unsupported_media"
-    """The camera sends what does not fit into MP4."""
+    """MP4 cannot hold the camera's media."""
     DISK_FULL = "disk_full"
     """No space is left under the record root."""
     NOT_WRITABLE = "not_writable"
@@ -273,14 +275,14 @@ class Cause(StrEnum):
     TOKEN_UNAVAILABLE = "token_unavailable"  # noqa: S105 - a cause's name, not a secret
     """The API gave no read token for the spawn."""
     SERVER_DOWN = "server_down"
-    """streamwarden itself did not run."""
+    """streamwarden was not running."""
     ACTOR_PARKED = "actor_parked"
     """The recorder's actor crashed too often and is parked."""
     SHUTDOWN = "shutdown"
-    """streamwarden was stopped in order."""
+    """streamwarden was shut down in order."""
     CLOCK_STEP = "clock_step"
-    """The server's clock jumped forward: these seconds were never lived through."""
+    """The server's clock jumped forward; these seconds did not exist."""
     FILE_LOST = "file_lost"
-    """It was recorded, and its file has since disappeared."""
+    """The file was recorded and has disappeared since."""
     INTERNAL = "internal"
-    """A defect of streamwarden."""
+    """A bug in streamwarden."""

@@ -1,1 +1,1 @@
-"""What can be set, its defaults, and how it is loaded."""
+"""Settings: names, defaults, parsing and loading."""

@@ -1,10 +1,7 @@
-"""Where settings come from: defaults, a TOML file, the environment, a command's options.
+"""Sources of settings: defaults, a TOML file, the environment, a command's options. Later ones win.
 
-Later ones win. A name that nobody reads is an error with a suggestion: a mistyped setting that is
-silently ignored costs a night of recordings.
-
-
-What is wrong with a configuration, in words that hold no secret.
+An unknown name is an error with a suggestion, because a mistyped setting that is ignored goes unnoticed
+until recordings are missing. No message contains a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -23,27 +20,27 @@ PREFIX = "STREAMWARDEN_"
 
 
 BARE = {"DATABASE_URL": "database_url"}
-"""Variables that platforms set by custom; the one with our prefix wins over them."""
+"""Variables without our prefix that platforms set by convention; the prefixed one has precedence."""
 
 
 NOT_SETTINGS = frozenset({"STREAMWARDEN_MEDIAMTX"})
-"""Variables that are ours and are read elsewhere: where the demo finds MediaMTX."""
+"""Variables with our prefix that are not settings: the demo's path of MediaMTX."""
 
 
 NOT_SETTINGS_PREFIXES = ("STREAMWARDEN_TEST_", "STREAMWARDEN_BENCH_")
-"""Variables of the tests and benchmarks, so that a shell that has them can still start the program."""
+"""Variables of the tests and benchmarks; ignored, so that a shell with them can start the program."""
 
 
 @dataclass(slots=True)
 class RawSettings:
-    """Raw values, where each came from, and what is wrong so far."""
+    """Raw values, the source of each, and the faults found so far."""
 
     values: dict[str, object] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     def add(self, values: Mapping[str, object], origin: str) -> None:
-        """Put ``values`` over those that are there."""
+        """Add ``values``, overriding earlier ones."""
         self.values |= values
         self.origins |= dict.fromkeys(values, origin)
 
@@ -60,7 +57,7 @@ def gather(
     environ: Mapping[str, str],
     overrides: Mapping[str, object],
 ) -> RawSettings:
-    """Put the sources over each other; ``names`` are the settings that exist."""
+    """Merge the sources; ``names`` are the known settings."""
     gathered = RawSettings()
     if config_file is not None:
         gathered.add(_from_file(config_file, names, gathered.faults), "file")
@@ -76,7 +73,7 @@ def _from_file(path: Path, names: Collection[str], faults: list[str]) -> dict[st
         faults.append(f"{path}: cannot be read: {error.strerror}")
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{path}: is no TOML: {_toml_place(error)}")
+        faults.append(f"{path}: is not TOML: {_toml_place(error)}")
         return {}
     unknown = sorted(found.keys() - set(names))
     faults += [f"{path}: {key!r}: no such setting{_suggest(key, names)}" for key in unknown]
@@ -84,7 +81,7 @@ def _from_file(path: Path, names: Collection[str], faults: list[str]) -> dict[st
 
 
 def _toml_place(error: ValueError) -> str:
-    """Say where, and only where: the parser's message may quote the line of a secret."""
+    """Return only the position: the parser's message may quote a line with a secret."""
     line, column = getattr(error, "lineno", None), getattr(error, "colno", None)
     if line is not None:
         return f"line {line}, column {column}"
@@ -95,7 +92,7 @@ def _toml_place(error: ValueError) -> str:
 def _from_environment(
     environ: Mapping[str, str], names: Collection[str], faults: list[str]
 ) -> dict[str, object]:
-    """Read our variables. An empty one counts as not set: compose files pass such on."""
+    """Read our variables. An empty one counts as not set, because compose files pass on empty ones."""
     values: dict[str, object] = {}
     for bare, name in BARE.items():
         if environ.get(bare):
@@ -110,7 +107,7 @@ def _from_environment(
 
 
 def _suggest(name: str, known: Collection[str]) -> str:
-    """Compare without our prefix: it would make any two variables look alike."""
+    """Compare without our prefix, which would make any two variables similar."""
     by_core = {_core(candidate): candidate for candidate in known}
     close = difflib.get_close_matches(_core(name), list(by_core), n=1, cutoff=0.7)
     return f"; did you mean {by_core[close[0]]}?" if close else ""
@@ -121,20 +118,20 @@ def _core(name: str) -> str:
 
 
 def failed_checks(settings: object, checks: Mapping[str, Callable[[str], object]]) -> list[str]:
-    """Judge secrets whose grammar another part owns; return what it says of them."""
+    """Check secrets with other rooms' parsers; return their error messages."""
     failed = []
     for name, check in checks.items():
         secret = getattr(settings, name)
         try:
             _ = None if secret is None else check(secret.get_secret_value())
         except (ConfigError, ValueError) as error:
-            said = str(error).removeprefix(f"{name.upper()}: ")
-            failed.append(f"{variable(name)}: {said}")
+            fault = str(error).removeprefix(f"{name.upper()}: ")
+            failed.append(f"{variable(name)}: {fault}")
     return failed
 
 
 def faults_of(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
-    """Return each fault with the variable at fault and where its value came from."""
+    """Return each fault with its variable and the source of the value."""
     return [
         _fault(fault["loc"], fault["msg"], origins)
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
@@ -151,5 +148,5 @@ def _fault(loc: tuple[int | str, ...], message: str, origins: Mapping[str, str])
 
 
 def fault_list(faults: list[str]) -> str:
-    """Return one message with a line for each fault."""
+    """Return one message with one line per fault."""
     return "\n  ".join(["the configuration is not usable:", *faults])

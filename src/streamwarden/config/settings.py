@@ -1,9 +1,4 @@
-"""Every setting of the program, checked as a whole before anything starts.
-
-What each role needs set before it can start, and how to come by it.
-
-The listeners' ports, and the URLs that follow from them.
-"""
+"""All settings of the program, checked as a whole before anything starts."""
 
 from __future__ import annotations
 
@@ -67,7 +62,7 @@ def needed_by(roles: Collection[str]) -> dict[str, str]:
 
 
 def alternatives_to(name: str) -> tuple[str, ...]:
-    """Return the settings of which any does as well as ``name``."""
+    """Return the settings that may be set instead of ``name``."""
     return _ALTERNATIVES.get(name, ())
 
 
@@ -75,7 +70,7 @@ PORT_OFFSETS = {"webui_port": 0, "api_port": 1, "streaming_port": 2, "internal_a
 
 
 def port_of(name: str) -> Callable[[dict[str, Any]], int]:
-    """Return the default of a port: its place after the base, 0 for any free one."""
+    """Return the default of a port: the base plus its offset; 0 (any free one) if the base is 0."""
 
     def default(earlier: dict[str, Any]) -> int:
         base = earlier.get("port_base", 0)
@@ -85,7 +80,7 @@ def port_of(name: str) -> Callable[[dict[str, Any]], int]:
 
 
 def url_at(port_name: str) -> Callable[[dict[str, Any]], str | None]:
-    """Return the default of a role's URL: that port, as this machine reaches it."""
+    """Return the default of a role's URL: that port on this machine."""
 
     def default(earlier: dict[str, Any]) -> str | None:
         port = earlier.get(port_name, 0)
@@ -95,7 +90,7 @@ def url_at(port_name: str) -> Callable[[dict[str, Any]], str | None]:
 
 
 def _reachable(host: str) -> str:
-    """Return how a program on this machine reaches what listens on ``host``."""
+    """Return the address at which this machine reaches a listener on ``host``."""
     if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     if host == "::":
@@ -113,14 +108,14 @@ RtspUrl = Annotated[str, PlainValidator(values.base_url("rtsp", "rtsps", path=Fa
 
 
 FFMPEG_GIVES_UP_S = 10.0
-"""FFmpeg leaves by itself after twice its ``-timeout`` of 5 s without a packet."""
+"""FFmpeg exits by itself after twice its ``-timeout`` of 5 s without a packet."""
 
 
 PROVIDER_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-"""RFC 1918 and RFC 4193: where cameras stand."""
+"""RFC 1918 and RFC 4193."""
 
 
 def _word(value: object) -> object:
@@ -128,10 +123,10 @@ def _word(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """What the program runs with. Names are those of the contract, in lower case; units as there.
+    """The settings. Names are the environment variables' in lower case, without the prefix.
 
-    A port of 0 takes any free one; the URL of its role is then None unless it is set, because nobody
-    knows it before the listener has it.
+    A port of 0 takes any free one. Its role's URL is then None unless it is set, because it is not known
+    before the listener is bound.
     """
 
     model_config = SettingsConfigDict(
@@ -151,71 +146,70 @@ class Settings(BaseSettings):
     internal_api_url: HttpUrl | None = Field(default_factory=url_at("internal_api_port"))
     streaming_url: HttpUrl | None = Field(default_factory=url_at("streaming_port"))
     internal_token: Annotated[SecretStr, BeforeValidator(values.header_secrets)] | None = None
-    """What the roles show each other. Two with a comma while it is changed: the first is shown, both
-    are taken."""
+    """The token between the roles. During a change two, separated by a comma: the first is sent, both are
+    accepted."""
     user_jwt_secret: Annotated[SecretStr, BeforeValidator(values.shared_secret)] | None = None
     """The secret with which users' tokens are signed (HS256); this or ``user_jwks_url``."""
     user_jwks_url: Annotated[str, PlainValidator(values.jwks_url)] | None = None
-    """Where an identity provider publishes the keys that verify users' tokens."""
+    """URL of the identity provider's keys that verify users' tokens."""
     user_jwks_max_age: Annotated[float, PlainValidator(values.duration(60, 604_800))] = 86_400.0
-    """Seconds for which fetched keys are believed while the provider cannot be reached."""
+    """Seconds for which fetched keys stay valid while the provider cannot be reached."""
     user_jwt_algorithms: Annotated[
         tuple[str, ...], PlainValidator(values.choice_of(*PROVIDER_ALGORITHMS))
     ] = PROVIDER_ALGORITHMS
-    """What the provider signs with; with a secret it is always HS256."""
+    """Algorithms accepted from the provider; with a secret it is always HS256."""
     user_jwt_issuer: Annotated[str, PlainValidator(values.issuer)] | None = None
-    """What users' tokens must hold as ``iss``; None: it is not looked at."""
+    """Required ``iss`` of users' tokens; None: not checked."""
     user_jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] = "streamwarden"
     user_roles_claim: Annotated[str, PlainValidator(values.claim_name)] = "roles"
     stream_token_keys: Annotated[SecretStr, BeforeValidator(values.signing_keys)] | None = None
     trusted_proxies: Annotated[tuple[str, ...], PlainValidator(values.networks)] = ()
-    """Proxies, the page's role among them, whose X-Forwarded-For is believed."""
+    """Proxies, including the webui role, whose X-Forwarded-For is trusted."""
     connects_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
     tokens_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
-    """How often each user may connect, and have a token or link signed."""
+    """Limits per user: calls of connect, and signed tokens or links."""
     failed_sign_ins_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 300
-    """How many sign-ins may fail from one address before it is told to wait."""
+    """Failed sign-ins per address before further ones get 429."""
     rtsp_internal_url: RtspUrl = "rtsp://mediamtx:8554"
-    """The media server as the recorders reach it."""
+    """The media server's address for the recorders."""
     rtsp_publish_url: RtspUrl = Field(
         default_factory=lambda earlier: earlier.get("rtsp_internal_url", "")
     )
-    """The media server as cameras reach it; the recorders' address where it is not set."""
+    """The media server's address for cameras; default: the recorders' address."""
     rtsp_allowed_hosts: Annotated[tuple[str, ...], PlainValidator(values.targets)] = ()
-    """Hosts, with or without a port, that a recorder may read from besides ``rtsp_internal_url``; and
-    the addresses and networks that their names may turn into, where those are not public."""
+    """Hosts, with or without a port, that a recorder may read from besides ``rtsp_internal_url``; also
+    the non-public addresses and networks to which their names may resolve."""
     source_networks: Annotated[tuple[str, ...], PlainValidator(values.networks_and_hosts)] = (
         PRIVATE_NETWORKS
     )
-    """Where cameras may be pulled from: networks, addresses and names. Private ones where it is not
-    set; the program's own hosts and special addresses only where they are listed by themselves."""
+    """Networks, addresses and names that cameras may be pulled from; default: private networks. The
+    program's own hosts and special addresses must be listed individually."""
     source_secret_keys: Annotated[SecretStr, BeforeValidator(values.encryption_keys)] | None = None
     """Keys that encrypt cameras' credentials: the first encrypts, each decrypts. None: none are kept."""
     whep_url: HttpUrl | None = None
-    """The media server's WebRTC listener as browsers reach it; None: no live preview."""
+    """The media server's WebRTC address for browsers; None: no live preview."""
     mediamtx_api_url: HttpUrl | None = None
-    """The media server's control API; None: sessions that lost their permission are not ended, and no
-    camera is pulled."""
+    """The media server's control API; None: revoked sessions are not ended, and no camera is pulled."""
     ffmpeg: Annotated[Path, Field(strict=False)] | None = None
-    """The program to use; None: the one on PATH, then the bundled one."""
+    """FFmpeg's path; None: the one on PATH, else the bundled one."""
     ffmpeg_user: Annotated[str, PlainValidator(values.account)] | None = None
-    """The account under which FFmpeg records, where streamwarden itself runs as root."""
+    """The account under which FFmpeg runs, if streamwarden runs as root."""
     stall_after: Annotated[float, PlainValidator(values.duration(2, 60))] = 8.0
-    """Seconds without growth of the open file after which a run counts as stalled."""
+    """Seconds without growth of the open segment after which a run is stalled."""
     stop_timeout_s: Annotated[float, PlainValidator(values.duration(1, 300))] = 10.0
     respawn_cap_s: Annotated[float, PlainValidator(values.duration(1, 3600))] = 30.0
     retention_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 30
     audit_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 365
-    """For how long the audit trail is kept."""
+    """Days for which the audit trail is kept."""
     free_space_reserve: Annotated[values.Reserve, PlainValidator(values.reserve)] = values.Reserve(
         fraction=0.05
     )
     total_quota: Annotated[int, PlainValidator(values.size)] | None = None
-    """Bytes that all recordings together may take; None: as much as the reserve leaves."""
+    """Maximum bytes of all recordings; None: limited by the reserve only."""
     camera_quota: Annotated[int, PlainValidator(values.size)] | None = None
-    """Bytes that one camera's recordings may take."""
+    """Maximum bytes of one camera's recordings."""
     seal_key_file: Annotated[Path, PlainValidator(values.file)] | None = None
-    """The private key (Ed25519, PEM) that seals what was recorded; None: nothing is sealed."""
+    """The private key (Ed25519, PEM) that seals recordings; None: nothing is sealed."""
     node: Annotated[str, PlainValidator(values.node)] = Field(default_factory=socket.gethostname)
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_word)] = "auto"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_word)] = (
@@ -233,12 +227,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what ``load`` has put together: it must know unknown names and origins."""
+        """Use only the values merged by ``load``, which checks for unknown names."""
         return (init_settings,)
 
     @property
     def internal_tokens(self) -> tuple[str, ...]:
-        """The tokens that the roles take from each other; they show the first."""
+        """The tokens that roles accept from each other; they send the first."""
         text = "" if self.internal_token is None else self.internal_token.get_secret_value()
         return tuple(text.split(",")) if text else ()
 
@@ -248,14 +242,14 @@ class Settings(BaseSettings):
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     def secret(self, name: str) -> str:
-        """Return the secret ``name``; raise ConfigError where it is not set."""
+        """Return the secret ``name``; raise ConfigError if it is not set."""
         value: SecretStr | None = getattr(self, name)
         if value is None:
             raise ConfigError(f"{variable(name)} is not set")
         return value.get_secret_value()
 
     def require_for(self, *roles: str) -> None:
-        """Raise ConfigError, which lists every setting that these roles need and that is not set."""
+        """Raise one ConfigError that lists all settings that these roles need and that are not set."""
         lines = [
             f"{variable(name)}: is not set; {how}"
             for name, how in needed_by(roles).items()
@@ -265,11 +259,11 @@ class Settings(BaseSettings):
             raise ConfigError(fault_list(lines))
 
     def origin(self, name: str) -> str:
-        """Return where a value came from: ``default``, ``file``, ``environment`` or ``option``."""
+        """Return the source of a value: ``default``, ``file``, ``environment`` or ``option``."""
         return self._origins.get(name, "default")
 
     def remember_origins(self, origins: Mapping[str, str]) -> None:
-        """Keep where each value came from, for ``describe``."""
+        """Store the source of each value, for ``describe``."""
         self._origins = dict(origins)
 
     @model_validator(mode="after")
@@ -284,14 +278,14 @@ class Settings(BaseSettings):
     def _check_one_way_to_sign_in(self) -> Self:
         if self.user_jwt_secret is not None and self.user_jwks_url is not None:
             raise ValueError(
-                f"{variable('user_jwt_secret')}, {variable('user_jwks_url')}: set one of them; two "
-                "ways to sign in are one too many to watch"
+                f"{variable('user_jwt_secret')}, {variable('user_jwks_url')}: set one of them, "
+                "not both"
             )
         return self
 
     @model_validator(mode="after")
     def _check_secrets_differ(self) -> Self:
-        """Keep whoever holds one secret from having two: each guards another door."""
+        """Refuse equal secrets, because a leak of one would be a leak of both."""
         held = [("internal_token", token) for token in self.internal_tokens]
         others = ("user_jwt_secret", "stream_token_keys", "source_secret_keys")
         held += [(n, each.get_secret_value()) for n in others if (each := getattr(self, n))]
@@ -312,10 +306,10 @@ def load(
     *,
     checks: Mapping[str, Callable[[str], object]] | None = None,
 ) -> Settings:
-    """Put the settings together: options over environment over file over defaults.
+    """Load the settings: options over environment over file over defaults.
 
-    ``checks`` judge secrets whose grammar another part owns (``stream_token_keys``); each raises
-    ConfigError or ValueError. Raises one ConfigError that lists every fault and holds no secret.
+    ``checks`` are parsers of other rooms for secrets such as ``stream_token_keys``; each raises ConfigError
+    or ValueError. All faults are raised as one ConfigError, which contains no secret.
     """
     names = Settings.model_fields.keys()
     gathered = gather(names, config_file=config_file, environ=environ, overrides=overrides or {})
@@ -345,7 +339,7 @@ def describe(settings: Settings) -> dict[str, dict[str, object]]:
 
 
 def warnings(settings: Settings) -> list[str]:
-    """Return what is allowed and probably not meant."""
+    """Return warnings about settings that are valid but probably unintended."""
     found = []
     if settings.stall_after >= FFMPEG_GIVES_UP_S:
         found.append(

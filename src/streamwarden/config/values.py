@@ -1,10 +1,7 @@
-"""How single settings are written: durations, sizes, ports, URLs, names.
+"""Parsers of single settings: durations, sizes, ports, URLs, names and secrets.
 
-Each parser raises ValueError in words that say what would be right and never repeat the value: it may
-be a secret that landed in the wrong variable.
-
-
-Settings that are secrets: what makes one fit, and how one is shown.
+Each raises ValueError with a text that says what is valid and never repeats the value: it may be a secret
+that was assigned to the wrong variable.
 """
 
 from __future__ import annotations
@@ -54,7 +51,7 @@ MAX_RESERVE_FRACTION = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Space that stays free on the recordings' file system: a share of it, or a number of bytes."""
+    """Space to keep free on the recordings' file system: a fraction of it, or a number of bytes."""
 
     fraction: float | None = None
     size_bytes: int | None = None
@@ -78,7 +75,7 @@ def duration(at_least_s: float, at_most_s: float) -> Callable[[object], float]:
     def parse(value: object) -> float:
         found = _DURATION.fullmatch(_plain(value).strip())
         if found is None:
-            raise ValueError(f"is no duration; {wanted}")
+            raise ValueError(f"is not a duration; {wanted}")
         seconds = float(found["number"]) * _SECONDS[found["unit"]]
         if not at_least_s <= seconds <= at_most_s:
             raise ValueError(f"is out of range; {wanted}")
@@ -88,7 +85,7 @@ def duration(at_least_s: float, at_most_s: float) -> Callable[[object], float]:
 
 
 def reserve(value: object) -> Reserve:
-    """Read a free-space reserve: ``"5 %"``, ``0.05`` or ``"10 GiB"``."""
+    """Parse a free-space reserve: ``"5 %"``, ``0.05`` or ``"10 GiB"``."""
     if isinstance(value, Reserve):
         return value
     wanted = "give '5 %', 0.05 or '10 GiB'"
@@ -108,10 +105,10 @@ def reserve(value: object) -> Reserve:
 
 
 def size(value: object) -> int:
-    """Read a number of bytes: ``"500 GiB"`` or ``1073741824``."""
+    """Parse a number of bytes: ``"500 GiB"`` or ``1073741824``."""
     found = _SIZE.fullmatch(_plain(value).strip())
     if found is None or found["unit"] == "%":
-        raise ValueError("is no size; give bytes, or such as '500 GiB'")
+        raise ValueError("is not a size; give bytes, or such as '500 GiB'")
     size_bytes = int(float(found["number"]) * _BYTES[found["unit"] or "B"])
     if size_bytes < MIN_RESERVE_BYTES:
         raise ValueError("is less than 1 MiB; give bytes, or such as '500 GiB'")
@@ -119,7 +116,7 @@ def size(value: object) -> int:
 
 
 def whole(at_least: int, at_most: int) -> Callable[[object], int]:
-    """Return a parser of whole numbers in a range; true and 1.5 are none."""
+    """Return a parser of whole numbers in a range; true and 1.5 are invalid."""
 
     def parse(value: object) -> int:
         text = _plain(value).strip()
@@ -131,7 +128,7 @@ def whole(at_least: int, at_most: int) -> Callable[[object], int]:
 
 
 def base_url(*schemes: str, path: bool = True) -> Callable[[object], str]:
-    """Return a parser of base URLs: a scheme, a host, no user, no query; ``path`` allows a prefix."""
+    """Return a parser of base URLs: scheme and host, no user, no query; ``path`` allows a path prefix."""
     example = f"{schemes[0]}://host:port"
 
     def parse(value: object) -> str:
@@ -148,9 +145,9 @@ def base_url(*schemes: str, path: bool = True) -> Callable[[object], str]:
 
 
 def jwks_url(value: object) -> str:
-    """Read where an identity provider publishes its keys: https, or http on this machine alone.
+    """Parse the URL of an identity provider's keys: https, or http on a loopback address.
 
-    Whoever can change the answer on its way signs in as anybody.
+    Over http an attacker could replace the keys and sign in as any user.
     """
     example = "https://provider/path/jwks.json"
     parts = split_url(value, ("https", "http"), example=example)
@@ -169,23 +166,23 @@ def _is_loopback(host: str) -> bool:
 
 
 def choice_of(*known: str) -> Callable[[object], tuple[str, ...]]:
-    """Return a parser of some of ``known`` from ``"a, b"`` or a list; none is no choice."""
+    """Return a parser of one or more of ``known`` from ``"a, b"`` or a list."""
     wanted = f"give one or more of {', '.join(known)}"
 
     def parse(value: object) -> tuple[str, ...]:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
-            raise ValueError(f"is no list; {wanted}")  # noqa: TRY004 - pydantic's way
+            raise ValueError(f"is not a list; {wanted}")  # noqa: TRY004 - pydantic reports only ValueError
         named = [part.strip() if isinstance(part, str) else "" for part in parts]
         if not named or set(named) - set(known):
-            raise ValueError(f"names what is not known; {wanted}")
+            raise ValueError(f"has an unknown entry; {wanted}")
         return tuple(name for name in known if name in named)
 
     return parse
 
 
 def issuer(value: object) -> str:
-    """Read what tokens name as their issuer, compared as it is (RFC 7519, 4.1.1)."""
+    """Parse an issuer, a case-sensitive text (RFC 7519, 4.1.1)."""
     text = value if isinstance(value, str) else ""
     if not text.isprintable() or text != text.strip() or not 0 < len(text) <= 500:  # noqa: PLR2004 - far above any real one
         raise ValueError("must be the text that tokens hold as iss, usually a URL")
@@ -193,24 +190,26 @@ def issuer(value: object) -> str:
 
 
 def split_url(value: object, schemes: Collection[str], *, example: str) -> SplitResult:
-    """Take a URL apart; raise ValueError, which holds nothing of it, for what is none."""
+    """Split a URL; raise ValueError, without any part of it, if it is invalid."""
     text = value if isinstance(value, str) else ""
     if not _URL_CHARS.fullmatch(text):
-        raise ValueError(f"is no URL; write {example}")
+        raise ValueError(f"is not a URL; write {example}")
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"is no URL; write {example}") from None
+        raise ValueError(f"is not a URL; write {example}") from None
     if parts.scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
-    if not host and not parts.scheme.startswith("postgres"):  # a socket's folder is in the query
-        raise ValueError(f"names no host; write {example}")
+    if not host and not parts.scheme.startswith(
+        "postgres"
+    ):  # the folder of a socket is in the query
+        raise ValueError(f"has no host; write {example}")
     return parts
 
 
 def host(value: object) -> str:
-    """Read a host name or an IP address."""
+    """Parse a host name or an IP address."""
     text = value.strip() if isinstance(value, str) else ""
     if not _HOST.fullmatch(text):
         raise ValueError("must be a host name or an IP address, without a port")
@@ -218,11 +217,11 @@ def host(value: object) -> str:
 
 
 def targets(value: object) -> tuple[str, ...]:
-    """Read hosts, ``host:port`` and networks from ``"a, b:554, 10.0.0.0/8"`` or a list."""
+    """Parse hosts, ``host:port`` and networks from ``"a, b:554, 10.0.0.0/8"`` or a list."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
-        raise ValueError("must be hosts with commas between them")  # noqa: TRY004 - pydantic's way
+        raise ValueError("must be hosts with commas between them")  # noqa: TRY004 - pydantic reports only ValueError
     return tuple(_target(part.strip() if isinstance(part, str) else "") for part in value)
 
 
@@ -236,19 +235,19 @@ def _target(text: str) -> str:
 
 
 def networks_and_hosts(value: object) -> tuple[str, ...]:
-    """Read networks, addresses and names from ``"10.0.0.0/8, camera.example"`` or a list."""
+    """Parse networks, addresses and names from ``"10.0.0.0/8, camera.example"`` or a list."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise ValueError("must be networks and hosts with commas between them")  # noqa: TRY004 - pydantic's way
+        raise ValueError("must be networks and hosts with commas between them")  # noqa: TRY004 - pydantic reports only ValueError
     named = [part.strip() if isinstance(part, str) else "" for part in parts]
     return tuple(networks(part)[0] if "/" in part else host(part) for part in named if part)
 
 
 def networks(value: object) -> tuple[str, ...]:
-    """Read addresses and networks from ``"10.0.0.0/8, 127.0.0.1"`` or a list."""
+    """Parse addresses and networks from ``"10.0.0.0/8, 127.0.0.1"`` or a list."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise ValueError("must be addresses with commas between them")  # noqa: TRY004 - pydantic's way
+        raise ValueError("must be addresses with commas between them")  # noqa: TRY004 - pydantic reports only ValueError
     named = [part.strip() if isinstance(part, str) else "" for part in parts]
     try:
         return tuple(str(ipaddress.ip_network(part)) for part in named if part)
@@ -257,7 +256,7 @@ def networks(value: object) -> tuple[str, ...]:
 
 
 def claim_name(value: object) -> str:
-    """Read the name of a JWT claim, or a dotted path into nested ones."""
+    """Parse the name of a JWT claim, or a dotted path to a nested claim."""
     text = value if isinstance(value, str) else ""
     if not text.isprintable() or not 0 < len(text) <= 200 or "" in text.split("."):  # noqa: PLR2004 - far above any real name
         raise ValueError("must be a claim's name, such as roles or realm_access.roles")
@@ -265,7 +264,7 @@ def claim_name(value: object) -> str:
 
 
 def account(value: object) -> str:
-    """Read the name of an account of this machine."""
+    """Parse the name of an account of this machine."""
     text = value if isinstance(value, str) else ""
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
         raise ValueError("must be the name of an account, such as streamwarden-ffmpeg")
@@ -273,7 +272,7 @@ def account(value: object) -> str:
 
 
 def folder(value: object) -> Path:
-    """Read the path of a folder and make it absolute."""
+    """Parse the path of a folder and make it absolute."""
     text = str(value) if isinstance(value, str | Path) else ""
     if not text or not text.isprintable():
         raise ValueError("must be the path of a folder")
@@ -281,7 +280,7 @@ def folder(value: object) -> Path:
 
 
 def file(value: object) -> Path:
-    """Read the path of a file and make it absolute."""
+    """Parse the path of a file and make it absolute."""
     try:
         return folder(value)
     except ValueError:
@@ -289,7 +288,7 @@ def file(value: object) -> Path:
 
 
 def node(value: object) -> str:
-    """Read the name of this machine."""
+    """Parse the name of this machine."""
     text = value if isinstance(value, str) else ""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", text):
         raise ValueError("must be a machine's name of letters, digits, dots and dashes")
@@ -297,7 +296,7 @@ def node(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """Write a number or a text as text; true, false and the rest become what no pattern matches."""
+    """Return a number or a text as text; anything else as a text that no pattern matches."""
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".") if math.isfinite(value) else "no number"
     return str(value) if isinstance(value, int | str) else "no number"
@@ -325,7 +324,7 @@ _QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
 
 
 def shared_secret(value: object) -> str:
-    """Read a secret of at least 32 bytes; raise ValueError, which holds nothing of it."""
+    """Parse a secret of at least 32 bytes."""
     text = value if isinstance(value, str) else ""
     size_bytes = len(text.encode(errors="replace"))
     if size_bytes < MIN_SECRET_BYTES:
@@ -337,7 +336,7 @@ def shared_secret(value: object) -> str:
 
 
 def header_secret(value: object) -> str:
-    """Read a secret that travels in an HTTP header."""
+    """Parse a secret that is sent in an HTTP header."""
     text = shared_secret(value)
     if not _VISIBLE_ASCII.fullmatch(text):
         raise ValueError(
@@ -348,7 +347,7 @@ def header_secret(value: object) -> str:
 
 
 def header_secrets(value: object) -> str:
-    """Read one or two secrets that travel in an HTTP header, with a comma between them."""
+    """Parse one or two secrets, separated by a comma, that are sent in an HTTP header."""
     text = value if isinstance(value, str) else ""
     tokens = [header_secret(part.strip()) for part in text.split(",")]
     if len(tokens) > MAX_HEADER_SECRETS or len(set(tokens)) < len(tokens):
@@ -357,7 +356,7 @@ def header_secrets(value: object) -> str:
 
 
 def signing_keys(value: object) -> str:
-    """Read the text of the signing keys; what it means is judged where they are used."""
+    """Check the length of the signing keys; ``auth.keys`` parses them."""
     text = value if isinstance(value, str) else ""
     shortest = min((len(part.strip()) for part in text.split(",")), default=0)
     if shortest < MIN_SECRET_BYTES:
@@ -369,7 +368,7 @@ def signing_keys(value: object) -> str:
 
 
 def encryption_keys(value: object) -> str:
-    """Read the text of the sealing keys; what it means is judged where they are used."""
+    """Check that there are encryption keys; ``mediamtx.credentials`` parses them."""
     text = value if isinstance(value, str) else ""
     if not text.strip():
         raise ValueError(f"must hold keys with commas between them; make one with: {HOW_TO_MAKE}")
@@ -377,11 +376,11 @@ def encryption_keys(value: object) -> str:
 
 
 def database_url(value: object) -> str:
-    """Read a Postgres URL; its password may be anything that a URL can hold."""
+    """Parse a Postgres URL; its password may be any text that a URL can hold."""
     split_url(value, ("postgresql", "postgres"), example="postgresql://user:password@host/name")
     return str(value)
 
 
 def without_password(url: str) -> str:
-    """Return ``url`` with its password masked and everything else as it was."""
+    """Return ``url`` with its password masked."""
     return _QUERY_PASSWORD.sub(rf"\g<1>{HIDDEN}", _USER_PASSWORD.sub(rf"\g<1>{HIDDEN}", url))

@@ -1,1 +1,1 @@
-"""What this program tells Prometheus: one set of instruments a part, on an injected registry."""
+"""Prometheus metrics: one class per subject, on an injected registry."""

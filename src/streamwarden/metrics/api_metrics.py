@@ -1,9 +1,4 @@
-"""What was decided about stream tokens, and until when their keys are good.
-
-What was revoked and whom it hit, and how the audit trail fares.
-
-How many cameras are to be pulled, and how many the media server has been told of.
-"""
+"""Metrics of the API role: stream tokens, revocation, the audit trail, and pulled cameras."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class AuthMetrics:
-    """Decisions by action and outcome; both come from the closed sets of ``auth``."""
+    """Decisions about stream tokens by action and outcome (closed sets of ``auth``), and key expiry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._decisions = Counter(
@@ -36,7 +31,7 @@ class AuthMetrics:
         self._decisions.labels(action, outcome).inc()
 
     def key_expiry(self, kid: str, timestamp: float | None) -> None:
-        """Show when the key ``kid`` expires, in seconds since the epoch; None means never."""
+        """Set when the key ``kid`` expires, in seconds since the epoch; None: never."""
         self._expiry.labels(kid).set(math.inf if timestamp is None else timestamp)
 
 
@@ -44,7 +39,7 @@ _USES = ("record", "view", "publish")
 
 
 class AccessMetrics:
-    """Rules, kicked sessions and audit events; every label is from a closed set."""
+    """Deny list, kicked sessions and audit trail; all labels are from closed sets."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._rules = Gauge(
@@ -82,24 +77,24 @@ class AccessMetrics:
             self._kicked.labels(use, "user_blocked")
 
     def denials(self, rules: int, read_at_s: float) -> None:
-        """Show how many rules there are, and when they were known to be all."""
+        """Set the number of rules, and when the list was last known to be complete."""
         self._rules.set(rules)
         self._read_at.set(read_at_s)
 
     def kicked(self, use: str, reason: str) -> None:
-        """Count a session that was ended."""
+        """Count a kicked session."""
         self._kicked.labels(use, reason).inc()
 
     def sweep_failed(self) -> None:
-        """Count a sweep that came to nothing."""
+        """Count a failed pass of the loop."""
         self._failed.inc()
 
     def audit_waiting(self, events: int) -> None:
-        """Show how many events wait."""
+        """Set the number of events that wait for Postgres."""
         self._waiting.set(events)
 
     def audit_dropped(self, events: int) -> None:
-        """Count events that Postgres will never have."""
+        """Count events that were written to the log instead of Postgres."""
         self._dropped.inc(events)
 
 
@@ -107,7 +102,7 @@ REASONS: Final = ("not_allowed", "unresolved", "credentials", "refused", "invali
 
 
 class SourceMetrics:
-    """Sources and what is wrong with them; every label is from a closed set."""
+    """Pulled cameras and their faults; all labels are from closed sets."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._wanted = Gauge(
@@ -135,12 +130,12 @@ class SourceMetrics:
             self._faults.labels(reason)
 
     def show(self, *, wanted: int, are_set: int, faults: Mapping[str, int]) -> None:
-        """Show what a sweep found."""
+        """Set the result of a pass."""
         self._wanted.set(wanted)
         self._set.set(are_set)
         for reason in REASONS:
             self._faults.labels(reason).set(faults.get(reason, 0))
 
     def sweep_failed(self) -> None:
-        """Count a sweep that came to nothing."""
+        """Count a failed pass of the loop."""
         self._failed.inc()

@@ -1,9 +1,4 @@
-"""What a role's HTTP server did.
-
-The text that Prometheus scrapes, and the registry that it is made from.
-
-Figures that are read when Prometheus asks, not pushed when they change.
-"""
+"""Metrics of HTTP servers, values that are read at each scrape, and the text format."""
 
 from __future__ import annotations
 
@@ -25,14 +20,14 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that get a label of their own; any other word a client sends is counted as ``other``."""
+"""Methods with their own label; any other is counted as ``other``."""
 
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class HttpMetrics:
-    """Requests counted and timed by route template, never by the path that was asked for."""
+    """Requests by route template, never by the actual path."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -50,7 +45,7 @@ class HttpMetrics:
         )
 
     def observe(self, *, role: str, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one answer. ``route`` is the template, ``unmatched`` where there is none."""
+        """Count one answer. ``route`` is the template, ``unmatched`` if no route matched."""
         known = method if method in METHODS else "other"
         self._requests.labels(role, route, known, str(status)).inc()
         self._duration.labels(role, route, known).observe(seconds)
@@ -63,12 +58,12 @@ _HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 
 _LABELS_KEPT = 1 << 15
-"""Label sets that are not written anew at each scrape: those of two thousand cameras."""
+"""Size of the cache of formatted label sets: enough for 2,000 cameras."""
 
 
 def new_registry() -> CollectorRegistry:
-    """Return a role's own registry, which already tells the process's figures (``process_*``)."""
-    # A second series for each counter, that nobody asks for.
+    """Return a new registry for one role, with the process's metrics (``process_*``)."""
+    # Without it each counter has a second series, ``_created``.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -76,9 +71,9 @@ def new_registry() -> CollectorRegistry:
 
 
 def render(registry: Collector) -> tuple[bytes, str]:
-    """Return what ``registry`` collects in Prometheus's text format 0.0.4, and its content type.
+    """Return the metrics in Prometheus's text format 0.0.4, and the content type.
 
-    Written here because ``generate_latest`` takes several times as long for hundreds of cameras.
+    For hundreds of cameras ``generate_latest`` takes several times as long.
     """
     lines = [line for metric in registry.collect() for line in _metric(metric)]
     return "".join(lines).encode(), CONTENT_TYPE_PLAIN_0_0_4
@@ -94,7 +89,7 @@ def _metric(metric: Metric) -> Iterator[str]:
 
 @lru_cache(_LABELS_KEPT)
 def _labels(*labels: tuple[str, str]) -> str:
-    """Return what stands between a sample's name and its value."""
+    """Return the formatted labels of a sample."""
     if not labels:
         return ""
     text = ",".join(f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in labels)
@@ -114,19 +109,19 @@ _T = TypeVar("_T")
 
 
 ReadInboxes = Callable[[], Mapping[str, int]]
-"""Returns, for each kind of actor, how many messages wait in the deepest inbox of that kind."""
+"""Returns the length of the longest inbox of each kind of actor."""
 
 
 ReadFfmpeg = Callable[[], tuple[float, int]]
-"""Returns the CPU seconds of every FFmpeg so far, and the bytes resident in those that live."""
+"""Returns the CPU seconds of all FFmpegs so far, and the resident bytes of those running."""
 
 
 ReadIndex = Callable[[], tuple[int, float]]
-"""Returns how many rows wait for the index, and the age of the oldest in seconds, 0 for none."""
+"""Returns the number of rows waiting for the index, and the age of the oldest in seconds, 0 if none."""
 
 
 class ScrapeCollector(Collector):
-    """Calls what it watches at each scrape; one that fails is left out and logged once."""
+    """Values that are read at each scrape; one whose function fails is omitted, and logged once."""
 
     def __init__(self) -> None:
         self._inboxes: ReadInboxes | None = None
@@ -135,19 +130,19 @@ class ScrapeCollector(Collector):
         self._reported: set[str] = set()
 
     def watch_inboxes(self, read: ReadInboxes) -> None:
-        """Take the depths of inboxes from ``read``."""
+        """Read the inbox lengths from ``read``."""
         self._inboxes = read
 
     def watch_ffmpeg(self, read: ReadFfmpeg) -> None:
-        """Take the figures of the FFmpeg processes from ``read``."""
+        """Read the usage of the FFmpeg processes from ``read``."""
         self._ffmpeg = read
 
     def watch_index(self, read: ReadIndex) -> None:
-        """Take what waits for the index from ``read``."""
+        """Read the index's backlog from ``read``."""
         self._index = read
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what could be read. Runs on the thread that serves the scrape."""
+        """Yield the metrics that could be read. Runs on the thread of the scrape."""
         depths = self._read("inboxes", self._inboxes)
         if depths is not None:
             yield _inbox_depth(depths)
@@ -159,7 +154,7 @@ class ScrapeCollector(Collector):
             yield from _waiting(*waiting)
 
     def describe(self) -> Iterator[Metric]:
-        """Name the metrics without reading them, so that a clash of names shows at the start."""
+        """Yield the metrics without values, so that duplicate names fail at registration."""
         yield _inbox_depth({})
         yield from _ffmpeg_use(0.0, 0)
         yield from _waiting(0, 0.0)
@@ -169,7 +164,7 @@ class ScrapeCollector(Collector):
             return None
         try:
             return read()
-        except Exception:  # noqa: BLE001 - an edge: one failing figure must not cost the others
+        except Exception:  # noqa: BLE001 - one failing value must not prevent the others
             if name not in self._reported:
                 self._reported.add(name)
                 _LOG.exception("a figure could not be read; metrics go on without it: %s", name)

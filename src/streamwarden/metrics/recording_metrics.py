@@ -1,9 +1,4 @@
-"""What the streaming role recorded, lost and restarted.
-
-Which state each camera's recorder is in, as one series a state.
-
-How sealing fares. Without a key there are no such series.
-"""
+"""Metrics of the streaming role: recorders, segments, gaps, actors, disk and seals."""
 
 from __future__ import annotations
 
@@ -27,10 +22,10 @@ _NAME: Final = "streamwarden_recorder_state"
 
 
 class RecorderStates(Collector):
-    """Holds the states; any thread may call.
+    """The state of each camera's recorder, as one series per state. Thread-safe.
 
-    The client library's ``Gauge`` would hold each of a camera's series, half of all that there are,
-    for itself, and take several times as long to show them.
+    A ``Gauge`` of the client library would store each series separately, half of all series, and take
+    several times as long to collect them.
     """
 
     def __init__(self) -> None:
@@ -38,19 +33,19 @@ class RecorderStates(Collector):
         self._states: dict[str, str] = {}
 
     def set(self, camera: str, state: str) -> None:
-        """Show that the camera's recorder is in ``state``; raise ValueError if that is none."""
+        """Set the state of the camera's recorder; raise ValueError for an unknown one."""
         if state not in STATES:
             raise ValueError(f"unknown recorder state {state!r}")
         with self._lock:
             self._states[camera] = state
 
     def forget(self, camera: str) -> None:
-        """Show nothing of the camera any more."""
+        """Remove the camera's series."""
         with self._lock:
             self._states.pop(camera, None)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every camera's series."""
+        """Yield all series."""
         with self._lock:
             states = list(self._states.items())
         family = GaugeMetricFamily(_NAME, "1 for the state a recorder is in.")
@@ -63,7 +58,7 @@ class RecorderStates(Collector):
 
 
 class SealMetrics:
-    """Seals made, and when all that was due was last sealed. Any thread."""
+    """Number of seals, failures, and the time up to which everything due is sealed. Thread-safe."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._made = Counter("streamwarden_seals_total", "Seals made.", registry=registry)
@@ -83,11 +78,11 @@ class SealMetrics:
         self._made.inc(seals)
 
     def failed(self) -> None:
-        """Count an attempt that came to nothing."""
+        """Count a failed attempt."""
         self._failed.inc()
 
     def sealed_until(self, timestamp_s: float) -> None:
-        """Show up to when everything due is sealed."""
+        """Set the time up to which everything due is sealed."""
         self._last.set(timestamp_s)
 
 
@@ -107,9 +102,9 @@ _BY_ACTOR = ("actor", "camera")
 
 
 class RecordingMetrics:
-    """One method an event; each may be called from any thread.
+    """One method per event. Thread-safe.
 
-    ``camera`` is the camera's id as text, empty where an event belongs to none.
+    ``camera`` is the camera's id as text, empty for an event without a camera.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -174,18 +169,18 @@ class RecordingMetrics:
         )
 
     def camera_added(self, camera: str) -> None:
-        """Show the camera's counters from 0, so that the first event is seen as an increase."""
+        """Initialise the camera's counters to 0, so that the first event is an increase."""
         for counter in (self._segments, self._bytes, self._recorded):
             counter.labels(camera)
         self.actor_added("recorder", camera)
 
     def actor_added(self, actor: str, camera: str) -> None:
-        """Show that an actor is neither restarted nor parked, before it first is."""
+        """Initialise an actor's series to 0."""
         for metric in (self._restarts, self._abandoned, self._parked):
             metric.labels(actor, camera)
 
     def state(self, camera: str, state: str) -> None:
-        """Show that the camera's recorder is in ``state``, one of `states.STATES`."""
+        """Set the state of the camera's recorder, one of `STATES`."""
         self._states.set(camera, state)
 
     def segment_stored(
@@ -193,8 +188,8 @@ class RecordingMetrics:
     ) -> None:
         """Count a segment that is on disk and in the index.
 
-        ``media_s`` is its media duration, ``wall_s`` the wall-clock time that it covers (with the
-        gaps, these add up to what was wanted), ``ended_at_ts`` seconds since the epoch.
+        ``media_s`` is its media duration, ``wall_s`` the wall-clock time it covers (together with the gaps
+        the wanted time), ``ended_at_ts`` its end in seconds since the epoch.
         """
         self._segments.labels(camera).inc()
         self._bytes.labels(camera).inc(size_bytes)
@@ -203,40 +198,40 @@ class RecordingMetrics:
         self._duration.observe(media_s)
 
     def gap(self, camera: str, cause: str, seconds: float) -> None:
-        """Add ``seconds`` to what the camera lost to ``cause``."""
+        """Add ``seconds`` to the camera's missing time for ``cause``."""
         self._gaps.labels(camera, cause).inc(max(seconds, 0.0))
 
     def respawned(self, camera: str, cause: str) -> None:
-        """Count an FFmpeg that follows one lost to ``cause``."""
+        """Count a respawn after a run was lost to ``cause``."""
         self._respawns.labels(camera, cause).inc()
 
     def first_segment(self, seconds: float) -> None:
-        """Record how long a start took to give its first segment."""
+        """Observe the time from a start request to the first segment."""
         self._first.observe(seconds)
 
     def actor_restarted(self, actor: str, camera: str) -> None:
-        """Count a restart of the kind ``actor``."""
+        """Count a restart of an actor."""
         self._restarts.labels(actor, camera).inc()
 
     def actor_parked(self, actor: str, camera: str, *, parked: bool) -> None:
-        """Show whether an actor is parked."""
+        """Set whether an actor is parked."""
         self._parked.labels(actor, camera).set(1 if parked else 0)
 
     def actor_abandoned(self, actor: str, camera: str) -> None:
-        """A child outlasted its shutdown time; its thread was left behind."""
+        """Count an actor that did not end within its shutdown time."""
         self._abandoned.labels(actor, camera).inc()
 
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
-        """Retention deletes so many segments."""
+        """Count segments that retention deletes."""
         self._deleted.labels(reason).inc(segments)
         self._deleted_bytes.labels(reason).inc(size_bytes)
 
     def free_bytes(self, n: int) -> None:
-        """Show what is free where recordings are kept."""
+        """Set the free space of the record root's file system."""
         self._free.set(n)
 
     def watch_inboxes(self, read: ReadInboxes) -> None:
-        """Read the depths of the actors' inboxes from ``read`` at each scrape."""
+        """Read the inbox lengths from ``read`` at each scrape."""
         self._watched.watch_inboxes(read)
 
     def watch_ffmpeg(self, read: ReadFfmpeg) -> None:
@@ -244,22 +239,22 @@ class RecordingMetrics:
         self._watched.watch_ffmpeg(read)
 
     def watch_index(self, read: ReadIndex) -> None:
-        """Read what waits for the index, and for how long, from ``read`` at each scrape."""
+        """Read the index's backlog from ``read`` at each scrape."""
         self._watched.watch_index(read)
 
     def sealing(self) -> SealMetrics:
-        """Show how sealing fares, from now on; once."""
+        """Return the metrics of sealing; call once. Without a key there are no such series."""
         return SealMetrics(self._registry)
 
     def forget(self, camera: str) -> None:
-        """Remove every series of a camera that no longer exists."""
+        """Remove all series of a deleted camera."""
         self._states.forget(camera)
         for metric in self._per_camera:
             metric.remove_by_labels({"camera": camera})
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = _CAMERA) -> Counter:
         counter = Counter(f"streamwarden_{name}", text, labels, registry=self._registry)
-        if "camera" in labels:  # the others have nothing to forget, and refuse to
+        if "camera" in labels:  # remove_by_labels fails for a label that a metric does not have
             self._per_camera.append(counter)
         return counter
 

@@ -119,7 +119,7 @@ def test_an_unknown_key_of_the_file_is_refused_with_a_suggestion(tmp_path: Path)
 def test_a_file_that_is_no_toml_is_refused_and_not_quoted(tmp_path: Path, text: str) -> None:
     file = tmp_path / "streamwarden.toml"
     file.write_bytes(text.encode("latin-1"))
-    assert f"{file}: is no TOML: " in message({}, file)
+    assert f"{file}: is not TOML: " in message({}, file)
     assert "geheim" not in message({}, file)
 
 
