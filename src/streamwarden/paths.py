@@ -71,6 +71,16 @@ def camera_folder(record_root: Path, owner: str, camera_id: UUID) -> Path:
     return record_root / encode_owner(owner) / str(camera_id)
 
 
+def parse_camera_id(name: str) -> UUID | None:
+    """Return the camera that a folder is named after, None if it is not named after one."""
+    try:
+        camera_id = UUID(name)
+    except ValueError:
+        return None
+    # UUID() accepts several spellings; a folder has one.
+    return camera_id if str(camera_id) == name else None
+
+
 def live_pattern(run: int) -> str:
     """Return the segment muxer's file name pattern: relative, with no other ``%`` in it."""
     return f"r{run}-%06d.mp4"

@@ -17,42 +17,25 @@ from streamwarden.errors import StreamwardenError
 from streamwarden.evidence.seal_keys import SealPublicKey
 from streamwarden.evidence.seals import Head, StoredSeal, read_seal
 from streamwarden.evidence.statements import Damaged, SignedStatement, parse_signed
-from streamwarden.paths import open_nofollow, refuse_symlinks
+from streamwarden.paths import open_nofollow, parse_camera_id, refuse_symlinks
 from streamwarden.recordings.durable import make_folder, sync_folder
 
 SEALS: Final = ".seals"
 """Below the record root; no owner's folder begins with a dot."""
 
-
 _NAME: Final = re.compile(r"(\d{8,15})\.(seal|entries)", re.ASCII)
-
 
 _MODE: Final = 0o640
 
-
 _MOST_SEAL_BYTES: Final = 16 * 1024
-
 
 _MOST_ENTRIES_BYTES: Final = 64 * 1024 * 1024
 
 
-def seal_name(number: int) -> str:
-    """Return the name of a seal's file."""
-    return f"{number:08d}.seal"
+class SealingFailed(StreamwardenError):
+    """A camera's chain cannot be continued; the message says why."""
 
-
-def entries_name(number: int) -> str:
-    """Return the name of the file of a seal's entries."""
-    return f"{number:08d}.entries"
-
-
-def sealed_cameras(record_root: Path) -> list[UUID]:
-    """Return the cameras that have seals."""
-    try:
-        names = [entry.name for entry in os.scandir(record_root / SEALS)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(found for name in names if (found := _camera_id(name)) is not None)
+    code = "sealing_failed"
 
 
 class SealFiles:
@@ -143,18 +126,23 @@ class SealFiles:
         return sorted(number for number, name in found if name == f"{number:08d}.{kind}")
 
 
-def _camera_id(name: str) -> UUID | None:
+def seal_name(number: int) -> str:
+    """Return the name of a seal's file."""
+    return f"{number:08d}.seal"
+
+
+def entries_name(number: int) -> str:
+    """Return the name of the file of a seal's entries."""
+    return f"{number:08d}.entries"
+
+
+def sealed_cameras(record_root: Path) -> list[UUID]:
+    """Return the cameras that have seals."""
     try:
-        found = UUID(name)
-    except ValueError:
-        return None
-    return found if str(found) == name else None
-
-
-class SealingFailed(StreamwardenError):
-    """A camera's chain cannot be continued; the message says why."""
-
-    code = "sealing_failed"
+        names = [entry.name for entry in os.scandir(record_root / SEALS)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found for name in names if (found := parse_camera_id(name)) is not None)
 
 
 def orphan_seals(

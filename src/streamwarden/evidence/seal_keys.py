@@ -24,9 +24,7 @@ from streamwarden.errors import ConfigError
 
 _ID_DIGITS: Final = 16
 
-
 _MOST_BYTES: Final = 16_384
-
 
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 
@@ -35,6 +33,23 @@ class KeyUnusable(ConfigError):
     """A key file is missing, readable by others, or holds no Ed25519 key. The message has none of it."""
 
     code = "key_unusable"
+
+
+class SealKey:
+    """A private key that signs statements. Its repr shows nothing."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public = SealPublicKey(key.public_key())
+
+    @property
+    def key_id(self) -> str:
+        """The id of its public key."""
+        return self.public.key_id
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of ``message``, 64 bytes."""
+        return self._key.sign(message)
 
 
 class SealPublicKey:
@@ -57,23 +72,6 @@ class SealPublicKey:
         except InvalidSignature:
             return False
         return True
-
-
-class SealKey:
-    """A private key that signs statements. Its repr shows nothing."""
-
-    def __init__(self, key: Ed25519PrivateKey) -> None:
-        self._key = key
-        self.public = SealPublicKey(key.public_key())
-
-    @property
-    def key_id(self) -> str:
-        """The id of its public key."""
-        return self.public.key_id
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature of ``message``, 64 bytes."""
-        return self._key.sign(message)
 
 
 def new_key(path: Path) -> SealKey:

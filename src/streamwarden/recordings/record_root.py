@@ -22,7 +22,15 @@ from uuid import UUID
 import structlog
 
 from streamwarden.errors import ConfigError
-from streamwarden.paths import LIVE, STATE, decode_owner, parse_live, parse_stored, refuse_symlinks
+from streamwarden.paths import (
+    LIVE,
+    STATE,
+    decode_owner,
+    parse_camera_id,
+    parse_live,
+    parse_stored,
+    refuse_symlinks,
+)
 from streamwarden.recordings.durable import make_folder
 
 _ALIVE: Final = "alive"
@@ -143,7 +151,7 @@ def camera_folders(record_root: Path) -> Iterator[CameraFolder]:
         except ValueError:
             continue
         for camera in _folders(folder):
-            if (camera_id := _camera_id(camera.name)) is not None:
+            if (camera_id := parse_camera_id(camera.name)) is not None:
                 yield CameraFolder(owner, camera_id, camera)
 
 
@@ -178,15 +186,6 @@ def stored_by_day(cameras: Iterable[Path]) -> Iterator[tuple[Path, datetime]]:
 def in_progress(camera: Path) -> bool:
     """Whether segments of the camera are being written, or wait to be salvaged."""
     return any(parse_live(entry.name) for entry in _entries(camera / LIVE))
-
-
-def _camera_id(name: str) -> UUID | None:
-    try:
-        camera_id = UUID(name)
-    except ValueError:
-        return None
-    # Python reads an id in many spellings; a folder has one.
-    return camera_id if str(camera_id) == name else None
 
 
 def _folders(folder: Path) -> list[Path]:
