@@ -1,14 +1,6 @@
-"""A stream's status as JSON: written by the streaming role, checked and passed on by the API.
+"""JSON between the roles, one model for each document, and what routes on both sides declare alike.
 
-What operators are shown, as JSON: written by the streaming role, completed by the API.
-
-Exports as JSON between the roles.
-
-What is live, as JSON between the roles.
-
-What the routes of snapshots have in common, here and behind the API.
-
-What a route that answers with a recording's file declares, here and behind the API.
+The streaming role writes it from values of the rooms below; the API role checks it and passes it on.
 """
 
 from __future__ import annotations
@@ -24,6 +16,7 @@ from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, UserId
 from streamwarden.http.operations import Content, Media
 from streamwarden.model import LastSegment
 from streamwarden.recordings.exports import Export, ExportState
+from streamwarden.recordings.live import LiveWindow
 from streamwarden.supervision import ChildInfo
 
 
@@ -68,7 +61,7 @@ class StatusList(Model):
 
 
 def status_to_json(status: StreamStatus) -> StatusModel:
-    """Return ``status`` as the contract writes it."""
+    """Return the model of a status."""
     return StatusModel(
         camera_id=status.camera_id,
         status=status.status,
@@ -84,7 +77,7 @@ def status_to_json(status: StreamStatus) -> StatusModel:
 
 
 def status_from_json(value: Mapping[str, object]) -> StatusModel:
-    """Return the status that the streaming role answered; raise ValueError if it is none."""
+    """Return the status in an answer of the streaming role; raise ValueError if it is none."""
     try:
         return StatusModel.model_validate(value)
     except ValidationError as error:
@@ -290,6 +283,26 @@ class LiveModel(Model):
     sequence: int
     discontinuities: int
     target_s: int
+
+
+def live_to_json(window: LiveWindow) -> LiveModel:
+    """Return the model of a live window."""
+    return LiveModel(
+        parts=[
+            LivePartModel(
+                name=part.name,
+                init_bytes=part.init_bytes,
+                offset=part.offset,
+                bytes=part.size_bytes,
+                media_ms=part.media_ms,
+                started_at=part.started_at,
+            )
+            for part in window.parts
+        ],
+        sequence=window.sequence,
+        discontinuities=window.discontinuities,
+        target_s=window.target_s,
+    )
 
 
 JPEG: Final = "image/jpeg"

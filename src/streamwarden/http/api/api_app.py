@@ -18,7 +18,7 @@ from streamwarden.http.api.export_routes import (
     ExportCollection,
     ExportFile,
     ExportItem,
-    ExportProof,
+    ExportProofFile,
 )
 from streamwarden.http.api.grant_routes import (
     BlockedUserCollection,
@@ -30,12 +30,12 @@ from streamwarden.http.api.grant_routes import (
 from streamwarden.http.api.hook_routes import CheckStreamPassword, IssueReadToken
 from streamwarden.http.api.link_routes import LivePreview, Publish, WithdrawLinks
 from streamwarden.http.api.ops_routes import (
-    RestartChild,
+    CoverageCache,
+    OpsRestart,
+    OpsSummary,
+    OpsTree,
     SettingItem,
     SettingService,
-    Summary,
-    Sums,
-    Tree,
 )
 from streamwarden.http.api.playback_routes import (
     LiveFile,
@@ -46,12 +46,7 @@ from streamwarden.http.api.playback_routes import (
 )
 from streamwarden.http.api.recording_routes import RecordingCollection, RecordingFile
 from streamwarden.http.api.revocation_routes import Revocations
-from streamwarden.http.api.stream_routes import (
-    Connect,
-    Disconnect,
-    Status,
-    StreamService,
-)
+from streamwarden.http.api.stream_routes import Connect, Disconnect, Status, StreamService
 from streamwarden.http.falcon_app import App, AppContext, build_app
 from streamwarden.http.operations import Resource
 from streamwarden.http.role_client import StreamingClient
@@ -162,7 +157,7 @@ def recording_routes(
         f"{CAMERA}/exports": ExportCollection(access, streaming),
         f"{CAMERA}/exports/{{export_id}}": ExportItem(exports, streaming),
         f"{CAMERA}/exports/{{export_id}}/file": ExportFile(exports, streaming, cameras),
-        f"{CAMERA}/exports/{{export_id}}/proof": ExportProof(exports, streaming, cameras),
+        f"{CAMERA}/exports/{{export_id}}/proof": ExportProofFile(exports, streaming, cameras),
         f"{CAMERA}/snapshot.jpg": Snapshot(play, streaming),
         f"{CAMERA}/live.m3u8": LivePlaylist(play, streaming),
         f"{CAMERA}/live/{{name}}": LiveFile(play, streaming),
@@ -190,7 +185,7 @@ def operator_routes(
         "/api/v1/user/blocked": BlockedUserCollection(denials),
         "/api/v1/user/blocked/{user}": BlockedUserItem(revocations),
         "/api/v1/ops/audit": Audit(audit_log, clock),
-        "/api/v1/ops/summary": Summary(Sums(coverage, clock), streaming, clock),
-        "/api/v1/ops/supervision": Tree(streaming),
-        "/api/v1/ops/supervision/{child}/restart": RestartChild(streaming),
+        "/api/v1/ops/summary": OpsSummary(CoverageCache(coverage, clock), streaming, clock),
+        "/api/v1/ops/supervision": OpsTree(streaming),
+        "/api/v1/ops/supervision/{child}/restart": OpsRestart(streaming),
     }

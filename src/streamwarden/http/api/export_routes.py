@@ -1,4 +1,4 @@
-"""A range of recordings as one MP4."""
+"""Routes of exports: a time range of recordings as one MP4, and its proof."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from streamwarden.clock import rfc3339
 from streamwarden.errors import Denied, ExportNotFound, ExportNotReady, InvalidInput
 from streamwarden.http.api.access import CameraAccess, PlayAccess, private
 from streamwarden.http.api.audit_routes import describe
-from streamwarden.http.api.relay_file import (
-    TokenQuery,
-    attachment,
-    read_answer,
-    relay,
-)
+from streamwarden.http.api.relay_file import TokenQuery, attachment, read_answer, relay
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
@@ -105,7 +100,7 @@ class ExportCollection(Resource):
         about="The camera's owner and admins see all of them.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer with them, newest first."""
+        """Answer with the exports, newest first."""
         user = user_of(req)
         camera, window = self._access.find_recorded(user, camera_id)
         found = read_answer(OwnedExports, self._streaming.exports(camera_id))
@@ -124,7 +119,7 @@ class ExportCollection(Resource):
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer at once; the export follows."""
+        """Answer at once; the export is made in the background."""
         body, user = body_of(req, ExportBody), user_of(req)
         if body.from_ >= body.to:
             raise InvalidInput("from: must be before to", field="from")
@@ -162,7 +157,7 @@ class ExportItem(Resource):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
-        """Answer with how far it is."""
+        """Answer with its state and progress."""
         respond(resp, _shown(self._exports.owned(req, camera_id, export_id)))
 
     @operation(
@@ -174,7 +169,7 @@ class ExportItem(Resource):
     def on_delete(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
-        """Answer at once; FFmpeg ends by this."""
+        """Answer at once; a running FFmpeg is stopped."""
         self._exports.owned(req, camera_id, export_id)
         ended = self._streaming.cancel_export(camera_id, export_id, request_id=name_request(req))
         respond(resp, _shown(read_answer(OwnedExport, ended)))
@@ -205,7 +200,7 @@ class ExportFile(Resource):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
-        """Pass the file on, to be saved."""
+        """Relay the file, to be saved under a name of camera and time."""
         export = self._exports.fetched(req, camera_id, export_id)
         if export.state != "done":
             raise ExportNotReady("the export has no file yet, or never will")
@@ -216,7 +211,7 @@ class ExportFile(Resource):
         resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
 
 
-class ExportProof(Resource):
+class ExportProofFile(Resource):
     """``GET /api/v1/camera/{camera_id}/exports/{export_id}/proof``."""
 
     def __init__(
@@ -244,7 +239,7 @@ class ExportProof(Resource):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
-        """Answer with it, to be saved beside the file."""
+        """Answer with the proof, to be saved beside the file."""
         export = self._exports.fetched(req, camera_id, export_id)
         resp.data = self._streaming.export_proof(camera_id, export_id, request_id=name_request(req))
         resp.content_type = PROOF_TYPE

@@ -1,9 +1,4 @@
-"""The operators' page: a summary, the supervision tree, a restart by hand. Role admin.
-
-When the disk will be full: pure.
-
-Settings that an administrator changes while the program runs.
-"""
+"""Routes of operators (role admin): summary, supervision tree, restart by hand, settings."""
 
 from __future__ import annotations
 
@@ -40,50 +35,42 @@ from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.recording_index import CoverageRepository
 from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
+log = structlog.get_logger(__name__)
 _DAY: Final = timedelta(days=1)
-
-
-_TOO_SHORT: Final = timedelta(hours=1)
+_HOUR: Final = timedelta(hours=1)
+_SHORTEST: Final = timedelta(hours=1)
+KEPT_S: Final = 15.0
+"""Lifetime of the sums: they read a day's rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What is recorded: so many bytes in the last day, and the oldest that is there."""
+    """Bytes recorded in the last day, and the time of the oldest recording."""
 
     bytes_last_day: int
     oldest: datetime | None
 
     def bytes_per_day(self, now: datetime) -> int:
-        """Return a day's bytes; what is younger than a day is extrapolated, after an hour's wait."""
+        """Return the bytes per day, extrapolated from at least an hour if there is less than a day."""
         if self.oldest is None:
             return 0
-        age = min(max(now - self.oldest, _TOO_SHORT), _DAY)
+        age = min(max(now - self.oldest, _SHORTEST), _DAY)
         return round(self.bytes_last_day * (_DAY / age))
 
 
 def full_at(
     growth: Growth, *, now: datetime, free_bytes: int, reserve_bytes: int, keep_for: timedelta
 ) -> datetime | None:
-    """Return when the reserve will be reached; None where what is old is deleted before that."""
+    """Return when the reserve will be reached, None where retention deletes before that."""
     per_day = growth.bytes_per_day(now)
     if per_day <= 0 or growth.oldest is None:
         return None
     deleted_from = growth.oldest + keep_for
     left_days = max(0, free_bytes - reserve_bytes) / per_day
-    # Compared before it is a time: an empty disk would be full after all dates.
+    # Compared as days: the date of an empty disk may be beyond the last datetime.
     if left_days >= (deleted_from - now) / _DAY:
         return None
     return now + timedelta(days=left_days)
-
-
-log = structlog.get_logger(__name__)
-
-
-KEPT_S: Final = 15.0
-"""The sums are over a day's rows: one asks for all who look."""
-
-
-_HOUR: Final = timedelta(hours=1)
 
 
 class CauseSum(Model):
@@ -140,23 +127,23 @@ class SummaryModel(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sums:
+class _Coverage:
     hour: Window
     day: Window
     cameras: Mapping[str, int]
     growth: Growth
 
 
-class Sums:
-    """What Postgres says, asked again after `KEPT_S`. Any thread; one asks at a time."""
+class CoverageCache:
+    """Sums over all cameras, cached for `KEPT_S`. Any thread; one query at a time."""
 
     def __init__(self, coverage: CoverageRepository, clock: Clock) -> None:
         self._coverage = coverage
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: tuple[float, _Sums] | None = None
+        self._kept: tuple[float, _Coverage] | None = None
 
-    def get(self) -> _Sums:
+    def get(self) -> _Coverage:
         """Return the sums; raise Unavailable while Postgres is away."""
         with self._lock:
             now_s = self._clock.monotonic()
@@ -164,9 +151,9 @@ class Sums:
                 self._kept = (now_s, self._ask(self._clock.now()))
             return self._kept[1]
 
-    def _ask(self, now: datetime) -> _Sums:
+    def _ask(self, now: datetime) -> _Coverage:
         recorded = self._coverage.recorded(now - _DAY)
-        return _Sums(
+        return _Coverage(
             hour=self._window(now, _HOUR, self._coverage.recorded(now - _HOUR).seconds),
             day=self._window(now, _DAY, recorded.seconds),
             cameras=self._coverage.cameras(),
@@ -182,10 +169,10 @@ class Sums:
         )
 
 
-class Summary(Resource):
+class OpsSummary(Resource):
     """``GET /api/v1/ops/summary``."""
 
-    def __init__(self, sums: Sums, streaming: StreamingClient, clock: Clock) -> None:
+    def __init__(self, sums: CoverageCache, streaming: StreamingClient, clock: Clock) -> None:
         self._sums = sums
         self._streaming = streaming
         self._clock = clock
@@ -197,7 +184,7 @@ class Summary(Resource):
         refusals=(403, 503),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with what is known, whether or not the streaming role answers."""
+        """Answer with the parts that are known, also without the streaming role."""
         require_admin(user_of(req))
         sums, role, now = self._sums.get(), self._role(), self._clock.now()
         respond(
@@ -228,13 +215,13 @@ class Summary(Resource):
 
 
 def _by_state(role: RoleSummary, total: int) -> dict[str, int]:
-    """Return the recorders by state; cameras that have none are stopped, as their status says."""
+    """Return cameras by state; those without a recorder are stopped."""
     known = sum(role.by_state.values())
     stopped = role.by_state.get("stopped", 0) + max(0, total - known)
     return role.by_state | ({"stopped": stopped} if stopped else {})
 
 
-class Tree(Resource):
+class OpsTree(Resource):
     """``GET /api/v1/ops/supervision``."""
 
     def __init__(self, streaming: StreamingClient) -> None:
@@ -252,7 +239,7 @@ class Tree(Resource):
         respond(resp, read_answer(Supervision, self._streaming.supervision()))
 
 
-class RestartChild(Resource):
+class OpsRestart(Resource):
     """``POST /api/v1/ops/supervision/{child}/restart``."""
 
     def __init__(self, streaming: StreamingClient) -> None:
@@ -269,7 +256,7 @@ class RestartChild(Resource):
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, child: str) -> None:
-        """Answer with the child as it is then."""
+        """Answer with the child after the restart."""
         user = user_of(req)
         require_admin(user)
         found = self._streaming.restart_child(child, request_id=name_request(req))
@@ -314,7 +301,7 @@ class Setting(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingService:
-    """Reads and changes settings, and tells the running streams."""
+    """Reads and changes settings, and sends them to the running streams."""
 
     settings: SettingsRepository
     cameras: CameraRepository
@@ -322,10 +309,10 @@ class SettingService:
     streams: StreamService
 
     def put(self, value: int, *, request_id: str) -> None:
-        """Set the length of segments; wanted streams take it over, make before break.
+        """Set the length of segments; wanted streams adopt it, make before break.
 
-        The first stream that cannot be told ends the round: the streaming role reads the setting
-        itself when it reconciles.
+        The first call without an answer ends the round: the streaming role reads the setting itself
+        when it reconciles.
         """
         self.settings.put(KEY, value)
         wanted = {stream.camera_id for stream in self.desired.all() if stream.wanted}
@@ -342,7 +329,7 @@ class SettingItem(Resource):
 
     @operation("A setting", access=Access.BEARER, answers={200: Setting}, refusals=(403, 404, 503))
     def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
-        """Answer what is in force; role admin."""
+        """Answer with the value in force; role admin."""
         _admit(user_of(req), key)
         respond(resp, Setting(key=KEY, value=segment_seconds(self._service.settings)))
 
@@ -354,7 +341,7 @@ class SettingItem(Resource):
         refusals=(403, 404, 503),
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
-        """Answer what is in force from now on; role admin."""
+        """Answer with the new value; role admin."""
         _admit(user_of(req), key)
         value = body_of(req, SettingBody).value
         self._service.put(value, request_id=name_request(req))

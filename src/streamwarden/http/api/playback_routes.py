@@ -1,8 +1,6 @@
-"""Play tokens, and recordings as HLS.
+"""Routes of playback: play tokens, recordings and live streams as HLS, snapshots.
 
-Live HLS from the recorder's own files: where there is no WebRTC.
-
-A camera's last picture.
+Live HLS reads the recorder's own files; it is for clients without WebRTC.
 """
 
 from __future__ import annotations
@@ -54,13 +52,10 @@ from streamwarden.model import Segment, TimeRange
 from streamwarden.storage.recording_index import SegmentRepository
 
 MAX_SEGMENTS: Final = 10_000
-"""Of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
-
-
+"""Limit of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
 _MAX_CUTS: Final = 32
-"""Hand-overs between runs that are cut to the fragment; each asks for one file's structure."""
-
-
+"""Overlaps of runs that are cut to the fragment; each needs one request for a file's fragments."""
+_LIVE_NAME: Final = re.compile(r"r\d{1,15}-\d{6,15}\.mp4", re.ASCII)
 PLAYLIST_ANSWER: Final = Media(content_type=MEDIA_TYPE, about="A media playlist (RFC 8216)")
 
 
@@ -120,9 +115,9 @@ class SignPlayToken(Resource):
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Decide what the user may, and sign that."""
+        """Sign a token for the part of the request that the user may play."""
         body, user, asked_at = body_of(req, PlayTokenBody), user_of(req), self._denied.moment()
-        recorded, window = self._stretch(body), None
+        recorded, window = self._asked(body), None
         if recorded is None:
             self._access.find(user, camera_id, CameraAction.VIEW)
         else:
@@ -142,11 +137,11 @@ class SignPlayToken(Resource):
         limits = {} if recorded is None else {"from": recorded.from_, "to": recorded.to}
         respond(resp, PlayToken(token=signed.token, expires_at=signed.expires_at, **limits))
 
-    def _stretch(self, body: PlayTokenBody) -> TimeRange | None:
+    def _asked(self, body: PlayTokenBody) -> TimeRange | None:
         if body.from_ is None and body.to is None:
             return None
         to = body.to or self._clock.now() + timedelta(seconds=body.ttl)
-        return _stretch(body.from_ or before(to, DEFAULT_SPAN), to)
+        return _time_range(body.from_ or before(to, DEFAULT_SPAN), to)
 
     def _may_view(self, req: falcon.Request, camera_id: UUID) -> bool:
         try:
@@ -183,7 +178,7 @@ class RecordingPlaylist(Resource):
         ),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer with a playlist whose URIs carry the token that it was asked with."""
+        """Answer with a playlist whose URIs carry the token of the request."""
         query = query_of(req, PlaylistQuery)
         allowed = self._play.recordings(req, camera_id)
         asked = self._asked(query, allowed)
@@ -198,12 +193,12 @@ class RecordingPlaylist(Resource):
     def _asked(self, query: PlaylistQuery, allowed: Allowed) -> TimeRange:
         limit = allowed.range
         if limit is not None and allowed.token is None:
-            # A grant's window may be open at its ends: a user's own default, cut to it.
+            # A grant's range may be open at its ends: the default range, limited to it.
             to = query.to or min(limit.to, self._clock.now())
-            return _stretch(query.from_ or max(limit.from_, before(to, DEFAULT_SPAN)), to)
+            return _time_range(query.from_ or max(limit.from_, before(to, DEFAULT_SPAN)), to)
         to = query.to or (limit.to if limit else self._clock.now())
         from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
-        return _stretch(from_, to)
+        return _time_range(from_, to)
 
     def _parts(self, camera_id: UUID, asked: TimeRange, allowed: Allowed) -> list[Part]:
         found = self._segments.in_range(camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1)
@@ -236,7 +231,7 @@ class RecordingPlaylist(Resource):
         return [Piece(end, media_ms) for end, media_ms in found]
 
 
-def _stretch(from_: datetime, to: datetime) -> TimeRange:
+def _time_range(from_: datetime, to: datetime) -> TimeRange:
     if from_ >= to:
         raise InvalidInput("from: must be before to", field="from")
     return TimeRange(from_, to)
@@ -247,9 +242,6 @@ def _within(asked: TimeRange, window: TimeRange | None) -> TimeRange:
     if seen is None:
         raise Denied("this is of a time that you may not see")
     return seen
-
-
-_NAME: Final = re.compile(r"r\d{1,15}-\d{6,15}\.mp4", re.ASCII)
 
 
 class LivePlaylist(Resource):
@@ -307,9 +299,9 @@ class LiveFile(Resource):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, name: str
     ) -> None:
-        """Pass it on from the streaming role."""
+        """Relay it from the streaming role."""
         self._play.live(req, camera_id)
-        if not _NAME.fullmatch(name):
+        if not _LIVE_NAME.fullmatch(name):
             raise SegmentNotFound("there is no such file")
         relay(req, resp, partial(self._streaming.open_live, camera_id, name))
 
@@ -354,7 +346,7 @@ class Snapshot(Resource):
         about="The newest key frame. 404 `no_picture`; 503 `pictures_busy` with Retry-After.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Pass it on from the streaming role."""
+        """Relay it from the streaming role."""
         self._play.live(req, camera_id)
         resp.data = self._streaming.snapshot(
             camera_id, query_of(req, PictureQuery).width, request_id=name_request(req)

@@ -1,7 +1,7 @@
 """HLS media playlists over the recorder's own files (RFC 8216). Pure: values in, text out.
 
-Every file starts its decode times anew, so each has its own EXT-X-MAP (its header, as a byte range)
-and begins with EXT-X-DISCONTINUITY. URIs are relative, so that they hold behind the BFF as well.
+The decode times of every file start at zero, so each file has its own EXT-X-MAP (its header, as a byte
+range) and begins with EXT-X-DISCONTINUITY. URIs are relative, so that they also resolve at the BFF.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MEDIA_TYPE = "application/vnd.apple.mpegurl"
 _VERSION = 7
 """EXT-X-MAP outside of I-frame playlists needs 6 (RFC 8216, 7); fragmented MP4 came with 7."""
 SEAM = timedelta(milliseconds=500)
-"""Neighbours' ends are measured apart from each other; less than this is no overlap."""
+"""Tolerance between the measured times of neighbours; less than this is no overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +37,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playlist:
-    """A playlist and how it goes on: ``kind`` is VOD, EVENT, or empty for one that slides."""
+    """A playlist; ``kind`` is VOD, EVENT, or empty for a sliding window."""
 
     parts: Sequence[Part]
     kind: str = ""
     sequence: int = 0
     discontinuities: int = 0
     target: timedelta | None = None
-    """No part, rounded to a second, is longer, now or later; None where all are known."""
+    """Upper bound of the length of all parts, also of later ones; None where all parts are known."""
 
     def text(self, token: str | None) -> str:
-        """Write it; every URI carries ``token``."""
+        """Return the text; every URI carries ``token``."""
         return "\n".join(self._lines("" if token is None else f"?token={quote(token, safe='')}"))
 
     def _target_s(self) -> int:
@@ -92,7 +92,7 @@ def _part(part: Part, query: str) -> Iterator[str]:
 
 
 def part_of(segment: Segment) -> Part:
-    """Return all that a segment's file holds after its header."""
+    """Return the whole media of a segment's file as one part."""
     return Part(
         uri=f"{segment.id}.mp4",
         init_bytes=segment.init_bytes,
@@ -104,16 +104,16 @@ def part_of(segment: Segment) -> Part:
 
 
 def playable(segment: Segment) -> bool:
-    """Tell whether a player can be pointed at the segment's media."""
+    """Return whether a player can play the segment: its header and media are known."""
     return 0 < segment.init_bytes < segment.size_bytes and segment.media_ms > 0
 
 
 def one_line(segments: Iterable[Segment]) -> list[Segment]:
-    """Return segments of which none plays what its neighbours play already.
+    """Return the segments without those that repeat what their neighbours play.
 
-    Runs overlap where one took over from the other (make before break). A segment goes that another
-    covers, or its two neighbours together; of two that cover each other, the later run's stays.
-    What then still overlaps is a neighbour's end, which `cut` takes off.
+    Runs overlap in a make-before-break. A segment is dropped if another one, or its two neighbours
+    together, cover it; of two that cover each other, the later run's stays. An overlap that is left is
+    the end of a segment, which `cut` removes.
     """
     kept: list[Segment] = []
     for segment in sorted(segments, key=lambda one: (one.started_at, one.run, one.id)):
@@ -129,13 +129,13 @@ def one_line(segments: Iterable[Segment]) -> list[Segment]:
 
 def _covers(cover: Segment, other: Segment) -> bool:
     if cover.run == other.run:
-        return False  # one run's segments follow each other, however short they are
+        return False  # the segments of one run follow each other, even very short ones
     return cover.started_at <= other.started_at + SEAM and other.ended_at <= cover.ended_at + SEAM
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a file's media, in the order of the file: where it ends, and how long it plays."""
+    """A piece of a file's media: the offset of its end, and its length."""
 
     end: int
     media_ms: int
@@ -155,7 +155,7 @@ def cut(part: Part, pieces: Iterable[Piece], until: datetime) -> Part | None:
 
 
 def overlapping(segments: Sequence[Segment]) -> dict[str, datetime]:
-    """Return which segments reach into the next one, by URI, and where that one starts."""
+    """Return the URIs of segments that reach into the next one, with the start of that one."""
     return {
         f"{one.id}.mp4": after.started_at
         for one, after in pairwise(segments)

@@ -1,7 +1,4 @@
-"""What was recorded, what was not, and the files.
-
-Stretches of time as callers leave them out.
-"""
+"""Routes of recordings: the list of segments and gaps, and the files of segments."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ DEFAULT_SPAN = timedelta(days=1)
 
 
 def before(to: datetime, span: timedelta) -> datetime:
-    """Return the moment ``span`` before ``to``; raise InvalidInput where there is none."""
+    """Return the time ``span`` before ``to``; raise InvalidInput before year 1."""
     try:
         return to - span
     except OverflowError:
@@ -107,7 +104,7 @@ class RecordingCollection(Resource):
         page = self._recordings.list(
             camera_id, seen.from_, seen.to, limit=query.limit, cursor=query.cursor
         )
-        items = [item for row in page.items if (item := _shown(row, window))]
+        items = [item for row in page.items if (item := _item(row, window))]
         respond(resp, RecordingList(items=items, next_cursor=page.next_cursor))
 
 
@@ -132,7 +129,7 @@ class RecordingFile(Resource):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
-        """Pass the file on from the streaming role, piece by piece."""
+        """Relay the file from the streaming role."""
         allowed = self._play.recordings(req, camera_id)
         segment = self._segments.get(camera_id, segment_id)
         if segment is None:
@@ -142,11 +139,11 @@ class RecordingFile(Resource):
         relay(req, resp, partial(self._streaming.open_file, camera_id, segment_id))
 
 
-def _shown(row: Segment | Gap, window: TimeRange | None) -> SegmentItem | GapItem | None:
+def _item(row: Segment | Gap, window: TimeRange | None) -> SegmentItem | GapItem | None:
     if isinstance(row, Gap):
         return _gap(row, window)
     if window is not None and not window.contains(row.started_at, row.ended_at):
-        return None  # part of it is of a time that this user may not see
+        return None  # part of it is outside the time that this user may see
     return _segment(row)
 
 

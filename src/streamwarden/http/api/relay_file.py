@@ -1,7 +1,4 @@
-"""What the streaming role answered: read as what it should be, or passed on as the file it is.
-
-What a saved file is called: by its camera and its time, safely on every file system.
-"""
+"""Answers of the streaming role, checked or relayed as files, and the names of saved files."""
 
 from __future__ import annotations
 
@@ -23,18 +20,18 @@ from streamwarden.http.role_client import StreamedResponse
 from streamwarden.http.wire import FILE_HEADERS
 
 _M = TypeVar("_M", bound=Model)
-
-
 _VALIDATORS = ("Cache-Control", "ETag", "Last-Modified")
-
-
-_PASSED_HEADERS = (
+_RELAYED_HEADERS = (
     *_VALIDATORS,
     "Accept-Ranges",
     "Content-Length",
     "Content-Range",
     "Content-Type",
 )
+_RESERVED: Final = frozenset('/\\:*?"<>|%')
+"""Characters with a meaning for a file system or a browser (a percent sign is an escape)."""
+_STEM_BYTES: Final = 180
+"""File systems take 255 bytes; the times and the ending need 40 of them."""
 
 
 class TokenQuery(Model):
@@ -44,7 +41,7 @@ class TokenQuery(Model):
 
 
 def read_answer(model: type[_M], found: Mapping[str, object]) -> _M:
-    """Return what the streaming role answered; raise Unavailable if it is something else."""
+    """Return the streaming role's answer as ``model``; raise Unavailable if it is no such document."""
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -52,7 +49,7 @@ def read_answer(model: type[_M], found: Mapping[str, object]) -> _M:
 
 
 def _file_headers(req: falcon.Request) -> dict[str, str]:
-    """Return the headers that decide which part of a file is meant."""
+    """Return the request's headers that select a part of a file."""
     return {name: text for name in FILE_HEADERS if (text := req.get_header(name))}
 
 
@@ -71,7 +68,7 @@ def relay(
         return
     resp.status = found.status
     whole = found.status != HTTPStatus.NOT_MODIFIED
-    for name in _PASSED_HEADERS if whole else _VALIDATORS:
+    for name in _RELAYED_HEADERS if whole else _VALIDATORS:
         if name.lower() in headers:
             resp.set_header(name, headers[name.lower()])
     if whole and req.method != "HEAD":
@@ -90,18 +87,10 @@ def _refuse(
         resp.set_header("Content-Range", headers["content-range"])
 
 
-_RESERVED: Final = frozenset('/\\:*?"<>|%')
-"""What a file system or a browser takes for something else (a percent sign for an escape)."""
-
-
-_STEM_BYTES: Final = 180
-"""File systems take 255 bytes; the times and the ending need 40 of them."""
-
-
 def attachment(camera_name: str, from_: datetime, to: datetime, *, ending: str = "mp4") -> str:
     """Return the Content-Disposition of a file of this time (RFC 6266, with RFC 8187's filename*).
 
-    A name in ASCII goes along for who reads no other.
+    A name in ASCII comes first, for clients that do not read filename*.
     """
     span = f"{_stamp(from_)}-{_stamp(to)}.{ending}"
     stem = file_stem(camera_name)
@@ -113,9 +102,9 @@ def attachment(camera_name: str, from_: datetime, to: datetime, *, ending: str =
 
 
 def file_stem(name: str) -> str:
-    """Return ``name`` without what no file name should hold, or ``camera`` if nothing is left.
+    """Return ``name`` without characters that are unsafe in a file name, ``camera`` if none is left.
 
-    Controls go too, among them those that turn the direction of text: a name must not hide its end.
+    Control characters are removed too: those that reverse the direction of text could hide the ending.
     """
     kept = "".join(char if _is_safe(char) else " " for char in name)
     stem = "-".join(kept.split()).strip(".-")

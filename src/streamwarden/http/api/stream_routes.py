@@ -1,11 +1,4 @@
-"""The routes of one camera's stream.
-
-From the click to the recording: connect, disconnect, status.
-
-One change of a camera's stream at a time.
-
-The setting ``video_segment_seconds``, with the flow's fallback of 30.
-"""
+"""Routes of one camera's stream: connect, disconnect, status; and the service behind them."""
 
 from __future__ import annotations
 
@@ -37,13 +30,25 @@ from streamwarden.http.wire import StatusModel, status_from_json
 from streamwarden.model import Camera, Cause, DesiredChange
 from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
+_LOG = structlog.get_logger(__name__)
 _STRIPES = 256
+KEY = "video_segment_seconds"
+FALLBACK_S = 30
+MIN_S = 1
+MAX_S = 3600
+RECORD_TTL_S = 300
+"""The lifetime of a recorder's read token where no user has set one."""
+_NO_STREAM_FROM_SOURCE = (
+    "the media server gets no stream from the camera: is it on, and are its source_url, user name "
+    "and password right?"
+)
 
 
 class StreamLocks:
-    """A lock a camera, from a fixed number: two cameras that share one only wait for each other.
+    """A lock for each camera, from a fixed number; cameras that share one wait for each other.
 
-    ``put_back`` restores what its own caller has seen, so two callers must not overlap.
+    ``StreamRepository.put_back`` restores the state that its caller has read, so two changes of a
+    camera must not overlap.
     """
 
     def __init__(self, wait_s: float = 2.0) -> None:
@@ -52,7 +57,7 @@ class StreamLocks:
 
     @contextmanager
     def changing(self, camera_id: UUID) -> Iterator[None]:
-        """Hold the camera's lock; raise Unavailable if another change takes long."""
+        """Hold the camera's lock; raise Unavailable if another change holds it too long."""
         lock = self._locks[camera_id.int % _STRIPES]
         if not lock.acquire(timeout=self._wait_s):
             raise Unavailable("another change of this stream is still going on", retry_after_s=2)
@@ -62,23 +67,8 @@ class StreamLocks:
             lock.release()
 
 
-KEY = "video_segment_seconds"
-
-
-FALLBACK_S = 30
-
-
-MIN_S = 1
-
-
-MAX_S = 3600
-
-
-_LOG = structlog.get_logger(__name__)
-
-
 def segment_seconds(settings: SettingsRepository) -> int:
-    """Return the length of segments; the fallback where it is not set, or to nothing usable."""
+    """Return the length of segments, `FALLBACK_S` where the setting is missing or invalid."""
     value = settings.get(KEY)
     if value is None:
         return FALLBACK_S
@@ -88,19 +78,9 @@ def segment_seconds(settings: SettingsRepository) -> int:
     return FALLBACK_S
 
 
-_NO_STREAM_FROM_SOURCE = (
-    "the media server gets no stream from the camera: is it on, and are its source_url, user name "
-    "and password right?"
-)
-
-
-RECORD_TTL_S = 300
-"""The life of a read token that no user asked for by its length."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamService:
-    """What the buttons do. One change of a camera's stream at a time."""
+    """Starts and stops cameras' streams, one change of a camera at a time."""
 
     access: CameraAccess
     tokens: StreamTokens
@@ -114,18 +94,19 @@ class StreamService:
     revocations: Revocations
 
     def connect(self, user: User, camera_id: UUID, *, ttl_s: int, request_id: str) -> StatusModel:
-        """Want the camera recorded and have it started, in the order of the flow.
+        """Set the camera's desired state to wanted, and start it.
 
-        If the streaming role does not answer, the wish is put back as it was: a user who reads 503
-        has changed nothing. Should it have started all the same (its answer was lost), it finds at
-        its next reconciling, within 30 s, that nothing is wanted.
+        If the streaming role does not answer, the desired state is put back: a user who gets 503 has
+        changed nothing. If it has started the camera all the same (its answer was
+        lost), it stops the camera when it next reconciles, within 30 s.
 
         Raises:
             CameraNotFound, Denied, CameraInactive: as ``find_for_connect``.
             Unavailable: ``streaming_unavailable``, or Postgres is away.
             Conflict: ``other_owner``, the camera is recorded for another owner.
         """
-        with self.locks.changing(camera_id):  # from the first look, so that nobody removes it
+        # Locked from the look-up on, so that the camera is not removed meanwhile.
+        with self.locks.changing(camera_id):
             camera = self.access.find_for_connect(user, camera_id)
             url = self._read_url(camera, ttl_s)
             seconds = segment_seconds(self.settings)
@@ -139,10 +120,10 @@ class StreamService:
         return info
 
     def disconnect(self, user: User, camera_id: UUID, *, request_id: str) -> StatusModel:
-        """Want the camera no longer and have it stopped.
+        """Set the camera's desired state to not wanted, and stop it.
 
-        The wish goes first and stays off: if the streaming role is away, the caller hears 503, and
-        the recording ends when that role reconciles. Stopping is never undone.
+        The desired state is changed first and stays: without the streaming role the caller gets 503,
+        and the recording ends when that role reconciles. A stop is never undone.
         """
         camera = self.access.find(user, camera_id, CameraAction.CONTROL)
         with self.locks.changing(camera_id):
@@ -152,15 +133,14 @@ class StreamService:
             return checked(self.streaming.stop(camera_id, request_id=request_id))
 
     def status(self, user: User, camera_id: UUID) -> StatusModel:
-        """Return what the streaming role says of the camera."""
+        """Return the camera's status from the streaming role."""
         camera = self.access.find(user, camera_id, CameraAction.SEE)
         return _of_a_source(checked(self.streaming.status(camera_id)), camera)
 
     def hand_over(self, camera: Camera, request_id: str | None) -> bool:
-        """Tell the streaming role of a changed path or segment length, for a camera that is wanted.
+        """Send a wanted camera's changed path or segment length to the streaming role.
 
-        Nobody waits for this: if the role is away, it reads the same when it reconciles. Returns
-        whether it has heard.
+        Returns False if the role does not answer; it then reads the change when it reconciles.
         """
         url = self._read_url(camera, RECORD_TTL_S)
         try:
@@ -173,10 +153,10 @@ class StreamService:
     def retire(
         self, camera: Camera, *, by: User, request_id: str, then: Callable[[], object]
     ) -> None:
-        """Want the camera no longer, and do ``then`` before anybody can want it again.
+        """Set the camera to not wanted, and run ``then`` before it can be wanted again.
 
-        From then on no token of it counts: nothing reads it and nothing publishes to it.
-        The streaming role is told; if it is away, it stops the camera when it reconciles.
+        All its tokens are denied: nothing can read it or publish to it. The streaming role stops it,
+        if it does not answer now, when it reconciles.
         """
         with self.locks.changing(camera.id):
             self.desired.unwant(camera.id, requested_by=by.sub, at=self.clock.now())
@@ -207,12 +187,12 @@ class StreamService:
         try:
             self.desired.put_back(change, at=self.clock.now())
         except Unavailable:
-            # The caller hears of the first failure; this one leaves the camera wanted.
+            # The caller gets the first failure; after this one the camera stays wanted.
             _LOG.warning("wish_not_put_back", exc_info=True)
 
 
 def _of_a_source(status: StatusModel, camera: Camera) -> StatusModel:
-    """Say what fits a camera that is pulled: the recorder takes every camera for one that publishes."""
+    """Replace the message for a pulled camera: the recorder's is for cameras that publish."""
     error = status.last_error
     if camera.source_url is None or error is None or error.cause != Cause.SOURCE_OFFLINE:
         return status
@@ -260,7 +240,7 @@ class Connect(Resource):
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer once the streaming role has taken it on."""
+        """Answer when the streaming role has accepted the camera."""
         ttl_s = body_of(req, ConnectBody).ttl
         info = self._streams.connect(
             user_of(req), camera_id, ttl_s=ttl_s, request_id=name_request(req)
@@ -286,7 +266,7 @@ class Disconnect(Resource):
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer once the streaming role knows."""
+        """Answer when the streaming role has accepted the stop."""
         respond(
             resp, self._streams.disconnect(user_of(req), camera_id, request_id=name_request(req))
         )
@@ -306,5 +286,5 @@ class Status(Resource):
         about="`stopped` where nothing was ever wanted.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
-        """Answer what the streaming role says."""
+        """Answer with the streaming role's status."""
         respond(resp, self._streams.status(user_of(req), camera_id))

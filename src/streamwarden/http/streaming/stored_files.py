@@ -1,11 +1,7 @@
-"""A segment's file over HTTP.
+"""Stored files over HTTP, whole or one byte range of them (RFC 9110, section 14).
 
-Opens the files of segments, and nothing else that is on the disk.
-
-Byte ranges of RFC 9110, section 14, as far as one range at a time goes.
-
-A request for several ranges, in another unit, or one that cannot be read is answered with the whole
-file, as the RFC allows.
+A request for several ranges, in another unit, or malformed is answered with the whole file, as the
+RFC permits.
 """
 
 from __future__ import annotations
@@ -38,16 +34,16 @@ class ByteRange:
 
     @property
     def length(self) -> int:
-        """How many bytes these are."""
+        """The number of bytes."""
         return self.last - self.first + 1
 
 
 class Unsatisfiable(Exception):
-    """The range begins after the end: 416."""
+    """The range begins after the end of the file (status 416)."""
 
 
 def byte_range(header: str | None, size_bytes: int) -> ByteRange | None:
-    """Return the bytes that a Range header asks of ``size_bytes``; None for the whole file.
+    """Return the range in a Range header for a file of ``size_bytes``; None for the whole file.
 
     Raises Unsatisfiable.
     """
@@ -60,14 +56,14 @@ def byte_range(header: str | None, size_bytes: int) -> ByteRange | None:
     start = int(first)
     end = int(last) if last else size_bytes - 1
     if last and end < start:
-        return None  # no valid range at all (14.1.1): as if there were none
+        return None  # not a valid range (14.1.1): ignored
     if start >= size_bytes:
         raise Unsatisfiable
     return ByteRange(start, min(end, size_bytes - 1))
 
 
 def range_applies(if_range: str | None, *, etag: str, modified_at: datetime) -> bool:
-    """Tell whether a Range counts under an If-Range header (13.1.5)."""
+    """Return whether a Range applies under an If-Range header (13.1.5)."""
     if if_range is None:
         return True
     if '"' in if_range:
@@ -82,7 +78,7 @@ def range_applies(if_range: str | None, *, etag: str, modified_at: datetime) -> 
 
 
 def is_current(if_none_match: str | None, etag: str) -> bool:
-    """Tell whether an If-None-Match header (13.1.2) names what we have: 304."""
+    """Return whether an If-None-Match header (13.1.2) matches: 304."""
     if if_none_match is None:
         return False
     if if_none_match.strip() == "*":
@@ -112,12 +108,12 @@ class SegmentFile(Resource):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
-        """Hand the open file to the server, which sends it without holding a thread."""
+        """Send the file; the server sends it without holding a thread."""
         send_file(req, resp, self._files.open(camera_id, segment_id))
 
 
 def send_file(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> None:
-    """Answer with a file, of which the server takes care from then on."""
+    """Answer with a file; the server closes it once it is sent."""
     try:
         taken = _prepare(req, resp, found)
     except BaseException:
@@ -155,14 +151,14 @@ class SegmentFragments(Resource):
     def on_get(
         self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
-        """Answer with the file's structure."""
+        """Answer with the file's fragments."""
         found = self._files.fragments(camera_id, segment_id)
         items = [FragmentModel(end=one.end, media_ms=one.media_ms) for one in found]
         respond(resp, FragmentList(items=items))
 
 
 def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> bool:
-    """Write status and headers; return whether the answer took over the file."""
+    """Write status and headers; return whether the response owns the file now."""
     resp.etag = found.etag
     resp.last_modified = found.modified_at
     resp.set_header("Accept-Ranges", "bytes")
@@ -180,9 +176,9 @@ def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> boo
 
 
 def _seek(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> int:
-    """Stand at the first byte asked for; return how many bytes follow.
+    """Seek to the first byte of the response; return the length of its body.
 
-    Waitress's file wrapper sends as many as Content-Length says, from where the file stands.
+    waitress's file wrapper sends Content-Length bytes from the file's position.
     """
     counts = req.method == "GET" and range_applies(  # ranges are for GET alone (14.2)
         req.get_header("If-Range"), etag=found.etag, modified_at=found.modified_at

@@ -1,8 +1,7 @@
-"""The app on port 8080.
+"""The app on port 8080: the page with its files, and the proxied routes of the API.
 
-The page and its files, with a policy under which nothing runs that did not come from here.
-
-The page's files: read once, compressed once, told apart by what is in them.
+Files are read and compressed once, at the start. The content security policy permits only scripts and
+styles from this origin.
 """
 
 from __future__ import annotations
@@ -144,7 +143,7 @@ def page_headers(config: PageConfig) -> dict[str, str]:
     }
 
 
-class Page(Resource):
+class PageFile(Resource):
     """``GET /``."""
 
     def __init__(self, asset: Asset, headers: Mapping[str, str]) -> None:
@@ -239,7 +238,7 @@ def create_webui_app(
 ) -> App:
     """Return the app that browsers load the page from and call the API through."""
     routes: dict[str, Resource] = {
-        "/": Page(assets.page, page_headers(config)),
+        "/": PageFile(assets.page, page_headers(config)),
         "/config.json": ConfigFile(config),
         "/assets/{version}/{name:path}": AssetFile(assets),
     }
