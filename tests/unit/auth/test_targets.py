@@ -69,7 +69,7 @@ def test_an_allowed_name_with_public_addresses_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "segment_closed"),
+    ("name", "listed"),
     [
         ("inside", "10.0.0.0/8"),
         ("inside", "10.1.2.3"),
