@@ -29,7 +29,7 @@ from streamwarden.ffmpeg.command import (
     recording_argv,
     require_setpriv,
 )
-from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
+from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
@@ -152,8 +152,8 @@ def open_resources(
         ffmpeg=ffmpeg,
         argv=argv,
         clock=clock,
-        pacer=TokenBucket(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
-        patience=Patience(stall_s=settings.stall_after),
+        spawn_rate=TokenBucket(interval_s=SPAWN_EVERY_CORE_S / cores(), burst=SPAWN_BURST),
+        timeouts=StallTimeouts(silence_s=settings.stall_after),
     )
     closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
 

@@ -66,7 +66,7 @@ _STDERR_TAIL_BYTES: Final = 8192
 
 
 STDERR_BYTES_A_TICK: Final = 262144
-"""How much stderr of one run is read between two ticks; the rest waits in the pipe."""
+"""Maximum stderr of one run that is read between two ticks; the rest waits in the pipe."""
 
 
 _TRAILER: Final = b"mfra"
@@ -162,7 +162,7 @@ class RunClock:
         return self.at_monotonic(self._clock.monotonic())
 
     def at_monotonic(self, monotonic_s: float) -> datetime:
-        """Return the run's time of a moment on the monotonic clock."""
+        """Convert a time on the monotonic clock to the run's wall clock."""
         return to_milliseconds(self._wall + timedelta(seconds=monotonic_s - self._monotonic))
 
     def stepped_by_s(self, offset_s: float | None = None) -> float:
@@ -174,14 +174,14 @@ class RunClock:
         return by_s if abs(by_s) > _STEP_S else 0.0
 
     def at_file_time(self, modified_s: float) -> datetime:
-        """Return the run's time of a file's modification, given as seconds since the epoch."""
+        """Convert a file's modification time, in seconds since the epoch, to the run's wall clock."""
         age_s = max(0.0, self._clock.now().timestamp() - modified_s)
         return to_milliseconds(self.now() - timedelta(seconds=age_s))
 
 
 @dataclass(slots=True)
 class Run:
-    """State of one live run; only the watching thread touches it."""
+    """State of one live run; used only by the watching thread."""
 
     order: RunOrder
     process: Process
@@ -193,8 +193,8 @@ class Run:
     wrote_media: bool = False
     stop_asked: bool = False
     killed: Killed | None = None
-    step_told: bool = False
-    overdue_told: bool = False
+    step_reported: bool = False
+    overdue_reported: bool = False
     opened_s: float = 0.0
     kill_at_s: float | None = None
     open_number: int = 0
@@ -207,7 +207,7 @@ class Run:
     pending: dict[int, ClosedSegment] = field(default_factory=dict)
     spawned_at: datetime = field(init=False)
     open_file: Path = field(init=False)
-    """The file that FFmpeg writes at present."""
+    """The file that FFmpeg is writing."""
 
     def __post_init__(self) -> None:
         self.spawned_at = self.clock.now()
@@ -230,7 +230,7 @@ class Run:
             if size <= self.open_bytes or not (self.wrote_media or self._holds_media(size)):
                 return False
         except OSError:
-            # Not there yet, or the disk refuses: a file that cannot be seen to grow is not recorded.
+            # Not created yet, or unreadable. A file whose growth cannot be observed counts as not recorded.
             return False
         self.open_bytes = size
         self.wrote_media = True
@@ -239,8 +239,8 @@ class Run:
     def overdue(self, now: float) -> bool:
         """Return whether the open segment should have ended long ago, by the monotonic clock.
 
-        FFmpeg holds back pictures whose time stamps are far ahead of the sound's; the file then grows
-        by the sound alone.
+        FFmpeg holds back video whose time stamps are far ahead of the audio's; the file then grows by the
+        audio alone.
         """
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
@@ -258,7 +258,7 @@ class Run:
         ended_at = self.clock.now()
         started_at = self.last_ended_at
         if started_at is None:
-            # No earlier than the spawn: time stamps that jump claim hours, and the time before the
+            # Not before the spawn: a jump of the time stamps may look like hours, and the time before the
             # spawn is already in the ledger with a cause of its own.
             lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
             started_at = to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
@@ -268,7 +268,7 @@ class Run:
         self.pending[number] = segment
         self.last_ended_at = ended_at
         if not self.wrote_media:
-            # FFmpeg also lists a file without media, when the source goes before its first frame.
+            # FFmpeg also lists a file without media, when the source disconnects before its first frame.
             try:
                 self.wrote_media = self._holds_media(self.open_file.stat().st_size)
             except OSError:
@@ -285,7 +285,7 @@ class Run:
         except OSError:
             modified_s = None
         if modified_s is None or self.clock.stepped_by_s():
-            # A file's time is by the machine's clock: once that was set, only our own looks count.
+            # The file's time is by the machine's clock; once that was set, only our own checks count.
             flushed_at = self.clock.at_monotonic(self.grew_s)
         else:
             flushed_at = self.clock.at_file_time(modified_s)

@@ -1,17 +1,9 @@
-"""The one thread that spawns every FFmpeg and watches all of them.
+"""The watcher: one thread that spawns every FFmpeg and watches all of them.
 
-It never ends while streamwarden runs: the kernel's parent-death signal follows the *thread* that
-spawned a child, so a child spawned by a thread that ends would be killed with it. One selector holds a
-pidfd and two pipes per run. What happens is told to whoever has adopted the camera; what nobody has
-yet dealt with is kept and told again to the next one (``docs/design/0003-a-run.md``).
-
-
-Who holds a camera's runs: what is kept for the next holder, and what the present one may do.
-
-How fast processes may be spawned: a token bucket on the monotonic clock, and who waits for it.
-
-A start costs 0.2 s of a core. Fifty at once starve each other and everything that already records;
-spread out, each has its first frame sooner.
+The thread lives as long as streamwarden, because the kernel sends a child's parent-death signal when the
+*thread* that spawned it ends. One selector holds a pidfd and two pipes per run. Events go to the
+listener that has adopted the camera. Events that are still open when it fails are repeated to the next
+one (``docs/design/0003-a-run.md``).
 """
 
 from __future__ import annotations
@@ -40,192 +32,47 @@ from streamwarden.ffmpeg.run import (
 )
 from streamwarden.model import Cause
 
-
-@dataclass(slots=True)
-class WatchedCamera:
-    """A camera's runs by number, their ends, and the listener that has adopted them."""
-
-    listener: RunListener
-    runs: dict[int, Run] = field(default_factory=dict)
-    ended: dict[int, RunExit] = field(default_factory=dict)
-
-    def repeat_events(self) -> None:
-        """Repeat to the listener every event that is still open, then ``adopted``."""
-        for number, run in sorted(self.runs.items()):
-            self.listener.spawned(number, run.spawned_at)
-            if run.recording:
-                self.listener.recording(number, run.clock.now())
-            # A clock that was set and an overdue segment are reported again at the next tick: the
-            # listener that knew has failed.
-            run.step_told = run.overdue_told = False
-            for segment in run.pending.values():
-                self.listener.segment_closed(segment)
-        for _, run_exit in sorted(self.ended.items()):
-            self.listener.ended(run_exit)
-        self.listener.adopted()
-
-    def settle(self, run: int, number: int) -> None:
-        """Drop a stored segment from the events that would be repeated."""
-        if (live := self.runs.get(run)) is not None:
-            live.pending.pop(number, None)
-
-    def forget(self, run: int) -> None:
-        """Drop an ended run."""
-        if run in self.ended:
-            del self.ended[run]
-            self.runs.pop(run, None)
-
-
-class RunHandle:
-    """One listener's control over a camera's runs; without effect once another has adopted them."""
-
-    def __init__(self, watcher: RunWatcher, camera_id: UUID, listener: RunListener) -> None:
-        self._watcher = watcher
-        self._camera_id = camera_id
-        self._listener = listener
-
-    def adopt(self) -> None:
-        """Take over the camera: every open event of its runs is repeated, then ``adopted``."""
-        self._watcher.enqueue(partial(self._watcher.take_over, self._camera_id, self._listener))
-
-    def spawn(self, order: RunOrder) -> None:
-        """Start an FFmpeg; ``spawned`` follows, or ``ended`` when it cannot be started."""
-        self._enqueue(self._watcher.queue_spawn, order)
-
-    def stop(self, run: int) -> None:
-        """End a run in order: SIGTERM, then SIGKILL after a grace time; ``ended`` follows."""
-        self._enqueue(self._watcher.stop_run, run)
-
-    def settled(self, run: int, number: int) -> None:
-        """A closed segment is stored: its event is not repeated any more."""
-        self._enqueue(WatchedCamera.settle, run, number)
-
-    def forget(self, run: int) -> None:
-        """An ended run is accounted for: none of its events is repeated any more."""
-        self._enqueue(WatchedCamera.forget, run)
-
-    def _enqueue(self, command: Callable[..., None], *args: object) -> None:
-        obey = partial(self._watcher.obey, self._camera_id, self._listener)
-        self._watcher.enqueue(partial(obey, command, *args))
-
-
-C = TypeVar("C")
-
-
-class TokenBucket:
-    """Allows ``burst`` spawns at once, and one more every ``interval_s`` seconds."""
-
-    def __init__(self, *, interval_s: float, burst: int) -> None:
-        if interval_s <= 0 or burst < 1:
-            raise ValueError("a pace needs an interval above 0 and a burst of at least 1")
-        self._interval_s = interval_s
-        self._burst = burst
-        self._tokens = float(burst)
-        self._at_s: float | None = None
-
-    def take(self, now: float) -> bool:
-        """Use up one spawn if the pace allows it now."""
-        self._refill(now)
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    def wait_s(self, now: float) -> float:
-        """Return how long it is until ``take`` would succeed."""
-        self._refill(now)
-        return max(0.0, (1 - self._tokens) * self._interval_s)
-
-    def _refill(self, now: float) -> None:
-        if self._at_s is not None:
-            self._tokens = min(self._burst, self._tokens + (now - self._at_s) / self._interval_s)
-        self._at_s = now
-
-
-class SpawnQueue(Generic[C]):
-    """Orders that wait for the pace, first come first served; ``C`` is what a camera is known by."""
-
-    def __init__(self, pacer: TokenBucket) -> None:
-        self._pacer = pacer
-        self._waiting: deque[tuple[C, RunOrder]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, camera: C, order: RunOrder) -> None:
-        """Put an order at the end."""
-        self._waiting.append((camera, order))
-
-    def drop_all(self, camera: C) -> None:
-        """Forget a camera's orders."""
-        self._waiting = deque(item for item in self._waiting if item[0] is not camera)
-
-    def drop(self, camera: C, run: int) -> bool:
-        """Forget one order; False when it does not wait here."""
-        before = len(self._waiting)
-        self._waiting = deque(
-            item for item in self._waiting if item[0] is not camera or item[1].run != run
-        )
-        return len(self._waiting) < before
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._waiting.clear()
-
-    def due(self, now: float) -> Iterator[tuple[C, RunOrder]]:
-        """Take out, in order, what the pace allows at ``now``."""
-        while self._waiting and self._pacer.take(now):
-            yield self._waiting.popleft()
-
-    def wait_s(self, now: float) -> float | None:
-        """Return how long it is until one is due; None when none waits."""
-        return self._pacer.wait_s(now) if self._waiting else None
-
-
 TICK_S: Final = 0.25
 
-
-_LOOK_EVERY_TICKS: Final = 4
-"""A run that records is looked at once a second, one that does not yet at every tick."""
-
+_CHECK_EVERY_TICKS: Final = 4
+"""A run that records is checked once a second, one that does not yet at every tick."""
 
 _DRAIN_READS: Final = 16
 
-
 _STOP_GRACE_S: Final = 4.0
-"""FFmpeg closes its file within 0.4 s of SIGTERM; one that waits for a dead source never does."""
+"""FFmpeg closes its file within 0.4 s of SIGTERM, unless it is blocked reading from a dead source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a run may be silent: before its first fragment, and after."""
+class StallTimeouts:
+    """How long a run may write nothing: before its first fragment, and between fragments."""
 
-    start_s: float = 25.0
-    stall_s: float = 8.0
+    first_fragment_s: float = 25.0
+    silence_s: float = 8.0
 
 
 class RunWatcher:
-    """Spawns and watches every run. All public methods may be called from any thread."""
+    """Spawns and watches every run. Methods under *Any thread* are thread-safe."""
 
     def __init__(
         self,
         *,
         ffmpeg: str,
         clock: Clock,
-        pacer: TokenBucket,
-        patience: Patience | None = None,
+        spawn_rate: TokenBucket,
+        timeouts: StallTimeouts | None = None,
         argv: Callable[[str, RunOrder], list[str]] = recording_argv,
     ) -> None:
         self._ffmpeg = ffmpeg
         self._clock = clock
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or StallTimeouts()
         self._argv = argv
         self._cameras: dict[UUID, WatchedCamera] = {}
-        self._spawns: SpawnQueue[WatchedCamera] = SpawnQueue(pacer)
+        self._spawns: SpawnQueue[WatchedCamera] = SpawnQueue(spawn_rate)
         self._live: dict[int, tuple[WatchedCamera, Run]] = {}
         self._cpu_s_of_ended = 0.0
         self._cpu_s_shown = 0.0
-        self._talked: set[int] = set()
+        self._wrote_stderr: set[int] = set()
         self._ticks = 0
         self._tick_at_s = 0.0
         self._closing = False
@@ -249,23 +96,23 @@ class RunWatcher:
         self.enqueue(lambda: self._stop_camera(camera_id))
 
     def drop(self, camera_id: UUID) -> None:
-        """Forget a camera that has no run any more."""
+        """Drop a camera that has no live run."""
         self.enqueue(lambda: self._drop(camera_id))
 
     def enqueue(self, command: Callable[[], None]) -> None:
-        """Run ``command`` in the watching thread; one that comes after ``close`` is dropped."""
+        """Run ``command`` in the watching thread; dropped after ``close``."""
         self._loop.enqueue(command)
 
     def usage(self) -> tuple[float, int]:
-        """Return the CPU seconds of all runs, ended ones included, and the live ones' memory."""
+        """Return the CPU seconds of all runs, ended ones included, and the live ones' resident bytes."""
         live = [process_usage(pid) for pid in list(self._live)]
         cpu_s = self._cpu_s_of_ended + sum(process.cpu_s for process in live)
-        # A run that ends while we look may count twice or not at all: a counter never goes back.
+        # A run that ends during this call may count twice or not at all; a counter must not decrease.
         self._cpu_s_shown = max(self._cpu_s_shown, cpu_s)
         return self._cpu_s_shown, sum(process.resident_bytes for process in live)
 
     def close(self, deadline_s: float) -> None:
-        """Kill what still runs, and end the thread."""
+        """Kill all live runs, and end the thread."""
         self.enqueue(self._begin_close)
         self._loop.join(deadline_s)
 
@@ -288,7 +135,7 @@ class RunWatcher:
         camera = self._cameras.get(camera_id)
         if camera is None:
             camera = self._cameras[camera_id] = WatchedCamera(listener)
-        # Orders that still wait are dropped with the former listener: the new one decides for itself.
+        # Queued orders of the former listener are dropped: the new one decides for itself.
         self._spawns.drop_all(camera)
         camera.listener = listener
         camera.repeat_events()
@@ -305,11 +152,11 @@ class RunWatcher:
                 self.stop_run(camera, number)
 
     def queue_spawn(self, camera: WatchedCamera, order: RunOrder) -> None:
-        """Spawn as soon as the pace allows."""
+        """Spawn as soon as the spawn rate allows."""
         self._spawns.add(camera, order)
 
     def stop_run(self, camera: WatchedCamera, number: int) -> None:
-        """Ask a run to end; one that is still queued never begins."""
+        """Stop a run, or drop it if it is still queued."""
         if self._spawns.drop(camera, number):
             self._end(camera, self._not_run(number, None, "stopped before it was spawned"))
             return
@@ -322,11 +169,11 @@ class RunWatcher:
             run.kill_at_s = self._clock.monotonic() + _STOP_GRACE_S
 
     def finished(self) -> bool:
-        """Return whether nothing is left to watch."""
+        """Return whether the watcher is closed and every run has ended."""
         return self._closing and not self._live
 
     def wait_s(self) -> float | None:
-        """Return how long neither a look nor a spawn is due."""
+        """Return the time until the next tick or spawn."""
         now = self._clock.monotonic()
         waits_s = [self._tick_at_s - now] if self._live else []
         if (spawn_s := self._spawns.wait_s(now)) is not None:
@@ -334,7 +181,7 @@ class RunWatcher:
         return max(0.0, min(waits_s)) if waits_s else None
 
     def run_once(self) -> None:
-        """Look at the runs and spawn, where the time has come."""
+        """Do the tick and the spawns that are due."""
         self._loop.guarded(self._tick)
         for camera, order in self._spawns.due(self._clock.monotonic()):
             self._loop.guarded(partial(self._spawn, camera, order))
@@ -358,7 +205,7 @@ class RunWatcher:
         except (OSError, ValueError) as error:
             in_folder = str(getattr(error, "filename", "")) == str(order.folder)
             cause = Cause.NOT_WRITABLE if in_folder else Cause.INTERNAL
-            # Only what the system says: another error's text may hold an argument, and so a token.
+            # Only strerror: the text of another error may hold an argument, and so a token.
             text = f"FFmpeg was not spawned: {getattr(error, 'strerror', type(error).__name__)}"
             self._end(camera, self._not_run(order.run, cause, text))
             return
@@ -396,7 +243,7 @@ class RunWatcher:
             open_segment=None,
         )
 
-    # What a run does
+    # Events of a run
 
     def _read_list(self, camera: WatchedCamera, run: Run) -> None:
         chunk = read_pipe(run.process.stdout)
@@ -405,7 +252,7 @@ class RunWatcher:
         self._take_list(camera, run, chunk or b"")
 
     def _take_list(self, camera: WatchedCamera, run: Run, chunk: bytes) -> None:
-        # All are dated before the first is reported: a listener that raises loses no later line.
+        # All are dated before the first is reported, so that no line is lost if the listener raises.
         closed = [run.close_segment(number, media_s) for number, media_s in run.reader.feed(chunk)]
         if closed:
             run.opened_s = self._clock.monotonic()
@@ -417,20 +264,20 @@ class RunWatcher:
     def _read_stderr(self, run: Run) -> None:
         chunk = read_pipe(run.process.stderr)
         run.note_stderr(chunk or b"")
-        self._talked.add(run.process.pid)
+        self._wrote_stderr.add(run.process.pid)
         if chunk == b"" or run.stderr_budget < 0:
-            # A flood is left in its pipe until the next tick: it slows its own FFmpeg, not the others.
+            # A flood of stderr waits in its pipe until the next tick, which slows down only its own FFmpeg.
             self._loop.unregister(run.process.stderr)
             run.stderr_paused = chunk != b""
 
     def _exited(self, camera: WatchedCamera, run: Run) -> None:
-        # Not yet reaped: its times can still be read.
+        # Before it is reaped: a zombie's CPU times can still be read.
         cpu_s = process_usage(run.process.pid).cpu_s
         exit_code = run.process.reap()
         self._cpu_s_of_ended += cpu_s
         self._loop.guarded(partial(self._drain, camera, run))
         self._release(run)
-        self._end(camera, self._judge(run, exit_code))
+        self._end(camera, self._run_exit(run, exit_code))
 
     def _drain(self, camera: WatchedCamera, run: Run) -> None:
         while chunk := read_pipe(run.process.stdout):
@@ -445,7 +292,7 @@ class RunWatcher:
         run.process.close()
         del self._live[run.process.pid]
 
-    def _judge(self, run: Run, exit_code: int) -> RunExit:
+    def _run_exit(self, run: Run, exit_code: int) -> RunExit:
         if run.grown():
             run.grew_s = self._clock.monotonic()
         end = RunEnd(
@@ -472,7 +319,7 @@ class RunWatcher:
         camera.ended[run_exit.run] = run_exit
         camera.listener.ended(run_exit)
 
-    # Looking at all of them
+    # Ticks
 
     def _tick(self) -> None:
         now = self._clock.monotonic()
@@ -482,25 +329,25 @@ class RunWatcher:
         self._ticks += 1
         offset_s = wall_offset_s(self._clock)
         for pid, (camera, run) in list(self._live.items()):
-            if not run.recording or (pid + self._ticks) % _LOOK_EVERY_TICKS == 0:
-                self._loop.guarded(partial(self._look, camera, run, now, offset_s))
-        for pid in self._talked & self._live.keys():
+            if not run.recording or (pid + self._ticks) % _CHECK_EVERY_TICKS == 0:
+                self._loop.guarded(partial(self._check_run, camera, run, now, offset_s))
+        for pid in self._wrote_stderr & self._live.keys():
             self._resume_stderr(self._live[pid][1])
-        self._talked.clear()
+        self._wrote_stderr.clear()
 
-    def _look(self, camera: WatchedCamera, run: Run, now: float, offset_s: float) -> None:
+    def _check_run(self, camera: WatchedCamera, run: Run, now: float, offset_s: float) -> None:
         if run.kill_at_s is not None and now >= run.kill_at_s:
             run.kill_at_s = None
             run.process.signal(signal.SIGKILL)
         if run.grown():
             self._note_growth(camera, run)
         elif not run.stop_asked and run.killed is None:
-            self._judge_silence(camera, run, now)
-        if not run.step_told and (by_s := run.clock.stepped_by_s(offset_s)):
-            run.step_told = True
+            self._check_stall(camera, run, now)
+        if not run.step_reported and (by_s := run.clock.stepped_by_s(offset_s)):
+            run.step_reported = True
             camera.listener.clock_stepped(run.number, by_s)
-        if not run.overdue_told and run.overdue(now):
-            run.overdue_told = True
+        if not run.overdue_reported and run.overdue(now):
+            run.overdue_reported = True
             camera.listener.overdue(run.number)
 
     def _note_growth(self, camera: WatchedCamera, run: Run) -> None:
@@ -510,13 +357,14 @@ class RunWatcher:
             run.opened_s = run.grew_s
             camera.listener.recording(run.number, run.clock.now())
 
-    def _judge_silence(self, camera: WatchedCamera, run: Run, now: float) -> None:
-        patience_s = self._patience.stall_s if run.wrote_media else self._patience.start_s
-        if now - run.grew_s < patience_s:
+    def _check_stall(self, camera: WatchedCamera, run: Run, now: float) -> None:
+        timeouts = self._timeouts
+        timeout_s = timeouts.silence_s if run.wrote_media else timeouts.first_fragment_s
+        if now - run.grew_s < timeout_s:
             return
         run.killed = Killed.STALLED if run.wrote_media else Killed.NEVER_STARTED
         camera.listener.stalled(run.number, run.clock.now())
-        # A stalled FFmpeg does not heed SIGTERM: it waits in a read.
+        # A stalled FFmpeg is blocked in a read and does not react to SIGTERM.
         run.process.signal(signal.SIGKILL)
 
     def _resume_stderr(self, run: Run) -> None:
@@ -524,3 +372,148 @@ class RunWatcher:
         if run.stderr_paused:
             run.stderr_paused = False
             self._loop.register(run.process.stderr, partial(self._read_stderr, run))
+
+
+class RunHandle:
+    """One listener's control over a camera's runs; without effect once another has adopted them."""
+
+    def __init__(self, watcher: RunWatcher, camera_id: UUID, listener: RunListener) -> None:
+        self._watcher = watcher
+        self._camera_id = camera_id
+        self._listener = listener
+
+    def adopt(self) -> None:
+        """Take over the camera: every open event of its runs is repeated, then ``adopted``."""
+        self._watcher.enqueue(partial(self._watcher.take_over, self._camera_id, self._listener))
+
+    def spawn(self, order: RunOrder) -> None:
+        """Start an FFmpeg; ``spawned`` follows, or ``ended`` when it cannot be started."""
+        self._enqueue(self._watcher.queue_spawn, order)
+
+    def stop(self, run: int) -> None:
+        """End a run in order: SIGTERM, then SIGKILL after a grace time; ``ended`` follows."""
+        self._enqueue(self._watcher.stop_run, run)
+
+    def settled(self, run: int, number: int) -> None:
+        """A closed segment is stored: its event is not repeated any more."""
+        self._enqueue(WatchedCamera.settle, run, number)
+
+    def forget(self, run: int) -> None:
+        """An ended run is accounted for: none of its events is repeated any more."""
+        self._enqueue(WatchedCamera.forget, run)
+
+    def _enqueue(self, command: Callable[..., None], *args: object) -> None:
+        obey = partial(self._watcher.obey, self._camera_id, self._listener)
+        self._watcher.enqueue(partial(obey, command, *args))
+
+
+@dataclass(slots=True)
+class WatchedCamera:
+    """A camera's runs by number, their ends, and the listener that has adopted them."""
+
+    listener: RunListener
+    runs: dict[int, Run] = field(default_factory=dict)
+    ended: dict[int, RunExit] = field(default_factory=dict)
+
+    def repeat_events(self) -> None:
+        """Repeat to the listener every event that is still open, then ``adopted``."""
+        for number, run in sorted(self.runs.items()):
+            self.listener.spawned(number, run.spawned_at)
+            if run.recording:
+                self.listener.recording(number, run.clock.now())
+            # The next tick reports a clock step and an overdue segment again: the listener that got the
+            # first report has failed.
+            run.step_reported = run.overdue_reported = False
+            for segment in run.pending.values():
+                self.listener.segment_closed(segment)
+        for _, run_exit in sorted(self.ended.items()):
+            self.listener.ended(run_exit)
+        self.listener.adopted()
+
+    def settle(self, run: int, number: int) -> None:
+        """Drop a stored segment from the events that would be repeated."""
+        if (live := self.runs.get(run)) is not None:
+            live.pending.pop(number, None)
+
+    def forget(self, run: int) -> None:
+        """Drop an ended run."""
+        if run in self.ended:
+            del self.ended[run]
+            self.runs.pop(run, None)
+
+
+C = TypeVar("C")
+
+
+class SpawnQueue(Generic[C]):
+    """A FIFO queue of orders that wait for the spawn rate; ``C`` identifies a camera."""
+
+    def __init__(self, spawn_rate: TokenBucket) -> None:
+        self._spawn_rate = spawn_rate
+        self._waiting: deque[tuple[C, RunOrder]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, camera: C, order: RunOrder) -> None:
+        """Append an order."""
+        self._waiting.append((camera, order))
+
+    def drop_all(self, camera: C) -> None:
+        """Drop a camera's orders."""
+        self._waiting = deque(item for item in self._waiting if item[0] is not camera)
+
+    def drop(self, camera: C, run: int) -> bool:
+        """Drop one order; False if it is not queued."""
+        before = len(self._waiting)
+        self._waiting = deque(
+            item for item in self._waiting if item[0] is not camera or item[1].run != run
+        )
+        return len(self._waiting) < before
+
+    def clear(self) -> None:
+        """Drop all orders."""
+        self._waiting.clear()
+
+    def due(self, now: float) -> Iterator[tuple[C, RunOrder]]:
+        """Remove and yield, in order, the orders that the spawn rate allows at ``now``."""
+        while self._waiting and self._spawn_rate.take(now):
+            yield self._waiting.popleft()
+
+    def wait_s(self, now: float) -> float | None:
+        """Return the time until one is due, None if the queue is empty."""
+        return self._spawn_rate.wait_s(now) if self._waiting else None
+
+
+class TokenBucket:
+    """Allows ``burst`` spawns at once, and one more every ``interval_s`` of the monotonic clock.
+
+    A start costs 0.2 s of a core. Fifty at once would starve each other and all running recorders; spread
+    out, each has its first frame sooner.
+    """
+
+    def __init__(self, *, interval_s: float, burst: int) -> None:
+        if interval_s <= 0 or burst < 1:
+            raise ValueError("interval_s must be above 0 and burst at least 1")
+        self._interval_s = interval_s
+        self._burst = burst
+        self._tokens = float(burst)
+        self._at_s: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Take a token; False if there is none."""
+        self._refill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def wait_s(self, now: float) -> float:
+        """Return the time until ``take`` would succeed."""
+        self._refill(now)
+        return max(0.0, (1 - self._tokens) * self._interval_s)
+
+    def _refill(self, now: float) -> None:
+        if self._at_s is not None:
+            self._tokens = min(self._burst, self._tokens + (now - self._at_s) / self._interval_s)
+        self._at_s = now

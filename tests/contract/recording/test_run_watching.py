@@ -83,7 +83,7 @@ class RealStage:
         self._watcher = RunWatcher(
             ffmpeg="/bin/sh",
             clock=Clock(),
-            pacer=TokenBucket(interval_s=0.01, burst=10),
+            spawn_rate=TokenBucket(interval_s=0.01, burst=10),
             argv=stand_in,
         )
 

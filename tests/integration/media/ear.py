@@ -14,7 +14,7 @@ from typing import TypeVar
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder, recording_argv
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
-from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
+from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 
 DEADLINE_S = 30.0
 T = TypeVar("T")
@@ -119,16 +119,16 @@ def watching(
     ffmpeg: str = "/bin/true",
     *,
     argv: Callable[[str, RunOrder], list[str]] = twisted,
-    patience: Patience | None = None,
+    timeouts: StallTimeouts | None = None,
     clock: Clock | None = None,
-    pacer: TokenBucket | None = None,
+    spawn_rate: TokenBucket | None = None,
 ) -> Iterator[RunWatcher]:
     """A watcher that is closed in the end, with every process of it gone."""
     watcher = RunWatcher(
         ffmpeg=ffmpeg,
         clock=clock or Clock(),
-        pacer=pacer or TokenBucket(interval_s=0.005, burst=50),
-        patience=patience,
+        spawn_rate=spawn_rate or TokenBucket(interval_s=0.005, burst=50),
+        timeouts=timeouts,
         argv=argv,
     )
     try:

@@ -22,7 +22,7 @@ from streamwarden.devkit.relay.faults import Fault, FaultAction, Misbehaviour, S
 from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.run import ClosedSegment
-from streamwarden.ffmpeg.watcher import Patience, RunHandle, RunWatcher
+from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher, StallTimeouts
 from streamwarden.model import Cause
 from streamwarden.recordings.segment_store import SegmentStore
 from tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
@@ -37,7 +37,7 @@ from tests.integration.media.sources import (
 IS_ROOT = os.geteuid() == 0
 FULL, READ_ONLY = "disk full", "read-only"
 NO_FAULT = Fault()
-PATIENT = Patience(start_s=40, stall_s=40)
+PATIENT = StallTimeouts(first_fragment_s=40, silence_s=40)
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Row:
     cause: Cause | None
     fault: Fault = NO_FAULT
     live: bool = False
-    patience: Patience = PATIENT
+    timeouts: StallTimeouts = PATIENT
     url: str | None = None
     twist: Callable[[list[str]], list[str]] = list
     before: Callable[[Case], None] | None = None
@@ -136,7 +136,9 @@ ROWS = {
     "connect hangs": Row(Cause.TIMEOUT, url="rtsp://127.0.0.1:{full}/x"),
     "describe hangs": Row(Cause.TIMEOUT, Fault(describe=Misbehaviour.HANG)),
     "never started": Row(
-        Cause.TIMEOUT, Fault(describe=Misbehaviour.HANG), patience=Patience(start_s=1.0)
+        Cause.TIMEOUT,
+        Fault(describe=Misbehaviour.HANG),
+        timeouts=StallTimeouts(first_fragment_s=1.0),
     ),
     "reading times out": Row(
         Cause.STALLED, live=True, after=lambda case: case.fault(Fault(silence=Silence.ALL))
@@ -144,7 +146,7 @@ ROWS = {
     "rtcp only": Row(
         Cause.STALLED,
         live=True,
-        patience=Patience(start_s=40, stall_s=2.5),
+        timeouts=StallTimeouts(first_fragment_s=40, silence_s=2.5),
         after=lambda case: case.fault(Fault(silence=Silence.MEDIA)),
     ),
     "fin": Row(
@@ -236,17 +238,17 @@ def cases(
     camera.faults.clear()
     with ExitStack() as stack:
         ports = {"refused": _refused_port(stack), "full": _full_listener(stack)}
-        watchers: dict[Patience, RunWatcher] = {}
+        watchers: dict[StallTimeouts, RunWatcher] = {}
         begun = {}
         for name, row in ROWS.items():
             if name in skipped:
                 continue
-            if row.patience not in watchers:
+            if row.timeouts not in watchers:
                 ffmpeg = ffmpeg_of(request.param)
-                watchers[row.patience] = stack.enter_context(
-                    watching(ffmpeg, patience=row.patience)
+                watchers[row.timeouts] = stack.enter_context(
+                    watching(ffmpeg, timeouts=row.timeouts)
                 )
-            begun[name] = _begin(camera, root, name, watchers[row.patience], ports)
+            begun[name] = _begin(camera, root, name, watchers[row.timeouts], ports)
             if name in NEEDS_MOUNT:
                 folder = str(begun[name].store.live.parent)
                 stack.callback(subprocess.run, ["umount", folder], check=True)

@@ -20,7 +20,7 @@ from streamwarden.ffmpeg import watcher as watcher_module
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.process import process_usage
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
-from streamwarden.ffmpeg.watcher import Patience, RunWatcher, TokenBucket
+from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.model import Cause
 from tests.integration.media.ear import (
     Ear,
@@ -93,7 +93,7 @@ def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path
 
 def test_what_is_queued_dies_with_its_holder(tmp_path: Path) -> None:
     first, second = Ear(), Ear()
-    with watching(pacer=TokenBucket(interval_s=600, burst=1)) as watcher:
+    with watching(spawn_rate=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, first)
         runs.spawn(shell(SLEEPS, tmp_path))
         first.wait("spawned")
@@ -106,7 +106,7 @@ def test_what_is_queued_dies_with_its_holder(tmp_path: Path) -> None:
 
 def test_a_run_that_is_stopped_while_it_waits_never_begins(tmp_path: Path) -> None:
     ear, other = Ear(), Ear()
-    with watching(pacer=TokenBucket(interval_s=600, burst=1)) as watcher:
+    with watching(spawn_rate=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, ear)
         runs.spawn(shell(SLEEPS, tmp_path))
         ear.wait("spawned")
@@ -123,7 +123,7 @@ def test_a_run_that_is_stopped_while_it_waits_never_begins(tmp_path: Path) -> No
 
 def test_a_parked_cameras_runs_end_the_queued_ones_too(tmp_path: Path) -> None:
     ear = Ear()
-    with watching(pacer=TokenBucket(interval_s=600, burst=1)) as watcher:
+    with watching(spawn_rate=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, ear)
         runs.spawn(shell(SLEEPS, tmp_path))
         runs.spawn(shell(SLEEPS, tmp_path, run=2))
@@ -290,7 +290,7 @@ def test_a_program_around_ffmpeg_that_dies_leaves_no_ffmpeg(tmp_path: Path) -> N
 def test_a_run_that_never_starts_is_killed_and_called_a_timeout(tmp_path: Path) -> None:
     _write(tmp_path, boxes.header())
     ear = Ear()
-    with watching(patience=Patience(start_s=0.5)) as watcher:
+    with watching(timeouts=StallTimeouts(first_fragment_s=0.5)) as watcher:
         watcher.adopt(CAMERA, ear).spawn(shell(SLEEPS, tmp_path))
         end = ear.end()
     assert (end.cause, end.recorded) == (Cause.TIMEOUT, False)
@@ -300,7 +300,7 @@ def test_a_run_that_never_starts_is_killed_and_called_a_timeout(tmp_path: Path) 
 def test_a_file_that_grows_is_left_alone_and_one_that_stops_is_a_stall(tmp_path: Path) -> None:
     _write(tmp_path, boxes.header() + FRAGMENT)
     ear = Ear()
-    with watching(patience=Patience(start_s=60, stall_s=2.0)) as watcher:
+    with watching(timeouts=StallTimeouts(first_fragment_s=60, silence_s=2.0)) as watcher:
         watcher.adopt(CAMERA, ear).spawn(shell(SLEEPS, tmp_path))
         ear.wait("recording")
         for _ in range(3):
@@ -317,7 +317,7 @@ def test_a_file_that_grows_is_left_alone_and_one_that_stops_is_a_stall(tmp_path:
 
 def test_the_segment_after_a_listed_one_has_the_whole_patience_again(tmp_path: Path) -> None:
     ear = Ear()
-    with watching(patience=Patience(start_s=0.9, stall_s=60)) as watcher:
+    with watching(timeouts=StallTimeouts(first_fragment_s=0.9, silence_s=60)) as watcher:
         script = f"sleep 0.3; echo r1-000000.mp4,0,1; {SLEEPS}"
         watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
         ear.wait("recording")

@@ -17,7 +17,7 @@ from streamwarden.devkit.relay.faults import Fault, Silence
 from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.ffmpeg.run import ClosedSegment
-from streamwarden.ffmpeg.watcher import Patience
+from streamwarden.ffmpeg.watcher import StallTimeouts
 from streamwarden.recordings.segment_store import SegmentStore
 from tests.integration.media.ear import Ear, Order, eventually, pids_in, watching
 from tests.integration.media.sources import (
@@ -112,7 +112,9 @@ def test_a_microphone_that_is_switched_off_holds_no_picture_back(
     ear, sizes = Ear(), set[int]()
     open_file = store.live / "r1-000000.mp4"
     relay.faults.clear()
-    with watching(ffmpeg_of(build), patience=Patience(start_s=40, stall_s=8)) as watcher:
+    with watching(
+        ffmpeg_of(build), timeouts=StallTimeouts(first_fragment_s=40, silence_s=8)
+    ) as watcher:
         runs = watcher.adopt(UUID(int=1), ear)
         url = f"{relay.rtsp_url}/good/mute"
         runs.spawn(Order(folder=store.live, url=url, segment_seconds=600))
@@ -196,7 +198,6 @@ import sys
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
 from uuid import UUID
-from streamwarden.media import run as run_module
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.recordings.segment_store import SegmentStore
 store = SegmentStore(Path(sys.argv[1]), "alice", UUID(int=5))

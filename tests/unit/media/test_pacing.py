@@ -8,23 +8,23 @@ from streamwarden.ffmpeg.watcher import SpawnQueue, TokenBucket
 from tests.unit.media.hands import Order
 
 
-def _taken(pacer: TokenBucket, now: float) -> int:
-    return sum(1 for _ in iter(lambda: pacer.take(now), False))
+def _taken(spawn_rate: TokenBucket, now: float) -> int:
+    return sum(1 for _ in iter(lambda: spawn_rate.take(now), False))
 
 
 def test_a_burst_goes_at_once_and_then_one_an_interval() -> None:
-    pacer = TokenBucket(interval_s=0.2, burst=4)
-    assert _taken(pacer, 10.0) == 4
-    assert pacer.wait_s(10.0) == pytest.approx(0.2)
-    assert _taken(pacer, 10.1999) == 0
-    assert _taken(pacer, 10.2001) == 1
-    assert _taken(pacer, 10.6002) == 2
+    spawn_rate = TokenBucket(interval_s=0.2, burst=4)
+    assert _taken(spawn_rate, 10.0) == 4
+    assert spawn_rate.wait_s(10.0) == pytest.approx(0.2)
+    assert _taken(spawn_rate, 10.1999) == 0
+    assert _taken(spawn_rate, 10.2001) == 1
+    assert _taken(spawn_rate, 10.6002) == 2
 
 
 def test_a_long_rest_saves_up_no_more_than_the_burst() -> None:
-    pacer = TokenBucket(interval_s=0.2, burst=4)
-    assert _taken(pacer, 0.0) == 4
-    assert _taken(pacer, 10_000.0) == 4
+    spawn_rate = TokenBucket(interval_s=0.2, burst=4)
+    assert _taken(spawn_rate, 0.0) == 4
+    assert _taken(spawn_rate, 10_000.0) == 4
 
 
 @given(
@@ -35,23 +35,23 @@ def test_a_long_rest_saves_up_no_more_than_the_burst() -> None:
 def test_no_stretch_of_time_sees_more_than_the_pace(
     interval_s: float, burst: int, pauses: list[float]
 ) -> None:
-    pacer, now, taken = TokenBucket(interval_s=interval_s, burst=burst), 100.0, 0
+    spawn_rate, now, taken = TokenBucket(interval_s=interval_s, burst=burst), 100.0, 0
     for pause in pauses:
         now += pause
-        taken += pacer.take(now)
+        taken += spawn_rate.take(now)
     assert taken <= burst + (now - 100.0) / interval_s + 1e-6
 
 
 @given(st.floats(0.01, 5), st.integers(1, 5))
 def test_after_the_wait_the_pace_allows_one(interval_s: float, burst: int) -> None:
-    pacer = TokenBucket(interval_s=interval_s, burst=burst)
-    _taken(pacer, 1.0)
-    assert pacer.take(1.0 + pacer.wait_s(1.0) + 1e-6)
+    spawn_rate = TokenBucket(interval_s=interval_s, burst=burst)
+    _taken(spawn_rate, 1.0)
+    assert spawn_rate.take(1.0 + spawn_rate.wait_s(1.0) + 1e-6)
 
 
 @pytest.mark.parametrize(("interval_s", "burst"), [(0, 1), (-1, 1), (1, 0)])
 def test_a_pace_that_never_allows_one_is_refused(interval_s: float, burst: int) -> None:
-    with pytest.raises(ValueError, match="pace"):
+    with pytest.raises(ValueError, match="interval_s"):
         TokenBucket(interval_s=interval_s, burst=burst)
 
 
