@@ -1,4 +1,4 @@
-"""What the streaming role works with: files, threads, journal, watcher; opened in order.
+"""The resources of the streaming role: files, threads, journal, watcher; opened in order.
 
 ``open_resources`` registers the close of each with an ExitStack, so they close in the reverse order.
 """

@@ -1,4 +1,4 @@
-"""Roles started in order and stopped in the reverse order, each on its own ports."""
+"""The roles of one process: started in order, stopped in reverse, each on its own ports."""
 
 from __future__ import annotations
 
@@ -17,20 +17,7 @@ from streamwarden.app.webui_role import WebUiRole
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 
-
-def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard one: a camera takes three."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def keep_files_private() -> None:
-    """Let nothing that this process makes be read by other users."""
-    os.umask(0o027)
-
-
 log = structlog.get_logger(__name__)
-
 
 ROLES: Final = ("api", "streaming", "webui")
 
@@ -52,7 +39,7 @@ class RunningRoles:
         self.stop_within_s = 10.0
 
     def adopt(self, started: ExitStack) -> None:
-        """Take over what has been started."""
+        """Take over the stack that stops the started roles."""
         self._started = started
 
     def stop(self, deadline_s: float) -> None:
@@ -96,6 +83,17 @@ def run_roles(
             running.ports.update(webui.ports)
         running.adopt(starting.pop_all())
     return running
+
+
+def raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard one: a camera takes three."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def keep_files_private() -> None:
+    """Make the files of this process unreadable for other users."""
+    os.umask(0o027)
 
 
 def with_ports(settings: Settings) -> Settings:

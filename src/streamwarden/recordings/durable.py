@@ -1,4 +1,4 @@
-"""What is forced to disk: recorded files, folders, and small files that are replaced as a whole."""
+"""Durable files: recorded files synced, folders synced, small files replaced as a whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamwarden.paths import SymlinkRefused, open_nofollow
 
 
 def free_bytes(folder: Path) -> int:
-    """Return what an ordinary user may still write under ``folder``."""
+    """Return the bytes that an unprivileged user may still write under ``folder``."""
     free = os.statvfs(folder)
     return free.f_bavail * free.f_frsize
 
@@ -26,16 +26,16 @@ _FOLDER_MODE: Final = 0o750
 
 
 _DIGEST_BYTES: Final = 128 * 1024
-"""Read at a time: what stays in a core's own cache until it is digested."""
+"""Read size: small enough to stay in a core's cache until it is digested."""
 
 
 Look = Callable[[int, int], FileSummary]
-"""Reads the structure of an open file of so many bytes; raises NotFragmentedMp4."""
+"""Function of file descriptor and size in bytes; returns the structure or raises NotFragmentedMp4."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncedFile:
-    """A file that is whole and on disk; ``summary`` is None where its structure cannot be read."""
+    """A complete file on disk; ``summary`` is None where its structure cannot be read."""
 
     summary: FileSummary | None
     size_bytes: int
@@ -43,22 +43,22 @@ class SyncedFile:
 
 
 def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
-    """Cut what is torn off a file, force it to disk and describe it; None where nothing can be played.
+    """Cut a file at its last whole fragment, sync it and describe it; None where nothing can be played.
 
-    ``ours``: make the server own it.
+    ``ours``: make the server its owner.
     """
     try:
         fd = open_nofollow(path)
     except SymlinkRefused:
-        return None  # FFmpeg makes none: what it leads to is none of ours
+        return None  # FFmpeg makes no links, so this is not its file
     with os.fdopen(fd, "rb", buffering=0) as file:
         size = os.fstat(fd).st_size
         try:
             summary = look(fd, size)
         except NotFragmentedMp4:
             summary = None
-        # A source that goes at once may have left sound before its first picture. What cannot be read
-        # stays, to be found.
+        # A source that ends at once may have left sound before its first picture. A file that cannot
+        # be parsed is kept.
         if size == 0 or (summary is not None and summary.media_ms == 0):
             return None
         if summary is not None and not summary.complete and size > summary.whole_bytes:
@@ -104,7 +104,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to disk."""
+    """Sync a folder's entries to disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -115,7 +115,7 @@ def sync_folder(folder: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a small file so that a crash leaves the old one or the new one, never a mixture.
 
-    Not synced: what is kept this way can be rebuilt from the recordings.
+    Not synced: its contents can be rebuilt from the recordings.
     """
     staged = path.with_name(path.name + ".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -1,9 +1,7 @@
-"""The record root has one owner at a time, and no FFmpeg of a former one.
+"""The record root: its lock, its heartbeat, and walks over the files below it.
 
-What is on disk below the record root, read so that nothing strange there stops the reader.
-
-Strangers' files and folders are passed over, links are not followed, and what retention removes in the
-meantime is simply not there.
+One server at a time holds the lock; it first kills the FFmpegs that a killed server has left. The walks
+pass over foreign files and folders, follow no link, and bear that retention removes files meanwhile.
 """
 
 from __future__ import annotations
@@ -33,6 +31,8 @@ from streamwarden.paths import (
 )
 from streamwarden.recordings.durable import make_folder
 
+log = structlog.get_logger(__name__)
+
 _ALIVE: Final = "alive"
 
 
@@ -47,7 +47,7 @@ class RecordRootInUse(ConfigError):
 
 
 class RecordRoot:
-    """Holds the lock of a record root; ends what a killed server has left running in it."""
+    """The lock of a record root, and the state folder in it. ``fresh`` if no server has used it before."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,11 +56,11 @@ class RecordRoot:
         self._lock_fd: int | None = None
 
     def take(self) -> None:
-        """Make the folder and lock it; ``fresh`` says that no server had ever recorded there.
+        """Make the folder and lock it.
 
         Raises:
-            RecordRootInUse: another server holds it.
-            ConfigError: it cannot be made or written.
+            RecordRootInUse: another server holds the lock.
+            ConfigError: the folder cannot be made or written.
         """
         self.fresh = not self.state.exists()
         try:
@@ -80,13 +80,13 @@ class RecordRoot:
         self._lock_fd = fd
 
     def release(self) -> None:
-        """Let another server have the record root."""
+        """Release the lock."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
     def end_orphans(self) -> list[int]:
-        """Kill processes that still record into this root; return their ids. Hold the lock."""
+        """Kill the processes that still record into this root; return their ids. Needs the lock."""
         orphans = list(self._orphans())
         for pid in orphans:
             try:
@@ -103,19 +103,19 @@ class RecordRoot:
             try:
                 folder = (process / "cwd").readlink()
             except OSError:
-                # It has ended meanwhile, or belongs to a user whose processes we may not look at.
+                # It has ended meanwhile, or belongs to a user whose processes may not be read.
                 continue
-            # An operator's shell that stands in the folder is nobody's orphan.
+            # A shell of an operator that stands in the folder is no orphan.
             if folder.is_relative_to(root) and folder.name == LIVE and _records(process):
                 yield int(process.name)
 
     def heartbeat(self) -> None:
-        """Note that the server is alive."""
+        """Touch the file whose time says until when the server was alive."""
         path = self.state / _ALIVE
         path.touch(mode=0o600)
 
     def alive_until(self) -> datetime | None:
-        """Return when the last server noted that it was alive; None where there was none."""
+        """Return the time of the last heartbeat; None where there was none."""
         try:
             return datetime.fromtimestamp((self.state / _ALIVE).stat().st_mtime, UTC)
         except FileNotFoundError:
@@ -123,7 +123,7 @@ class RecordRoot:
 
 
 def _records(process: Path) -> bool:
-    """Whether a process was given the names of a run's segments to write."""
+    """Return whether a process has the segment names of a run as an argument."""
     try:
         arguments = (process / "cmdline").read_bytes()
     except OSError:
@@ -131,12 +131,9 @@ def _records(process: Path) -> bool:
     return _SEGMENTS.search(arguments) is not None
 
 
-log = structlog.get_logger(__name__)
-
-
 @dataclass(frozen=True, slots=True)
 class CameraFolder:
-    """Where a camera's files are; its owner is known by the folder above."""
+    """A camera's folder; the folder above it is its owner's."""
 
     owner: str
     camera_id: UUID
@@ -144,7 +141,7 @@ class CameraFolder:
 
 
 def camera_folders(record_root: Path) -> Iterator[CameraFolder]:
-    """Yield the folders that are named as owner and camera; strangers' folders are passed over."""
+    """Yield the folders that are named as owner and camera; others are passed over."""
     for folder in _folders(record_root):
         try:
             owner = decode_owner(folder.name)
@@ -184,7 +181,7 @@ def stored_by_day(cameras: Iterable[Path]) -> Iterator[tuple[Path, datetime]]:
 
 
 def in_progress(camera: Path) -> bool:
-    """Whether segments of the camera are being written, or wait to be salvaged."""
+    """Return whether segments of the camera are being written, or wait to be salvaged."""
     return any(parse_live(entry.name) for entry in _entries(camera / LIVE))
 
 
