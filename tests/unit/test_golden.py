@@ -39,7 +39,7 @@ from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
 from tests.fakes.play import FakeExports, FakePictures, a_live_index
 from tests.golden.stored import FOLDER, same_as_stored
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 SOURCE = Path(streamwarden.__file__).parent
 
@@ -63,16 +63,18 @@ def document_of(client: testing.TestClient) -> str:
 
 
 def test_the_document_of_the_api_is_as_released() -> None:
-    same_as_stored("openapi-api.json", document_of(testing.TestClient(Bench().api.app)))
+    same_as_stored("openapi-api.json", document_of(testing.TestClient(ApiHarness().api.app)))
 
 
 def test_the_document_of_the_internal_api_is_as_released() -> None:
-    same_as_stored("openapi-internal.json", document_of(testing.TestClient(Bench().internal.app)))
+    same_as_stored(
+        "openapi-internal.json", document_of(testing.TestClient(ApiHarness().internal.app))
+    )
 
 
 def test_the_document_of_the_streaming_role_is_as_released() -> None:
     app = create_streaming_app(
-        Bench().shared,
+        ApiHarness().shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), Path("/nowhere")),
         live=a_live_index(),
@@ -87,7 +89,7 @@ def test_the_document_of_the_streaming_role_is_as_released() -> None:
 def test_the_document_of_the_web_ui_is_as_released(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("a page")
     app = create_webui_app(
-        Bench().shared,
+        ApiHarness().shared,
         api=cast("ApiProxy", None),  # nothing is passed on here
         assets=load_assets(tmp_path),
         config=PageConfig(whep_url=None, roles_claim="roles"),

@@ -36,41 +36,41 @@ class AppContext:
 
 
 def build_app(
-    shared: AppContext,
+    context: AppContext,
     routes: Mapping[str, Resource],
     *,
     title: str,
     users: UserVerifier | None = None,
     players: PlayTokens | None = None,
 ) -> App:
-    """Return an app with ``routes`` and what every port serves beside them."""
+    """Return an app with ``routes`` and the routes that every port has."""
     app: App = falcon.App(
         middleware=[
-            *common(shared.role, shared.metrics),
+            *common(context.role, context.metrics),
             RequestValidator(
                 users=users,
                 players=players,
-                internal_tokens=[t for t in (shared.internal_token or "").split(",") if t],
-                rate_limits=shared.rate_limits,
-                proxies=shared.proxies,
+                internal_tokens=[t for t in (context.internal_token or "").split(",") if t],
+                rate_limits=context.rate_limits,
+                proxies=context.proxies,
             ),
         ]
     )
     add_error_handlers(app)
-    described = OpenApiDocument()
-    every = {**routes, **_everywhere(shared, described)}
-    for template, resource in every.items():
+    document = OpenApiDocument()
+    all_routes = {**routes, **_common_routes(context, document)}
+    for template, resource in all_routes.items():
         app.add_route(template, resource)
-    described.describe(every, title=title)
+    document.describe(all_routes, title=title)
     return app
 
 
-def _everywhere(shared: AppContext, described: OpenApiDocument) -> dict[str, Resource]:
+def _common_routes(context: AppContext, document: OpenApiDocument) -> dict[str, Resource]:
     return {
         "/healthz": Liveness(),
-        "/readyz": Readiness(shared.checks),
-        "/metrics": Metrics(shared.render),
-        "/openapi.json": described,
+        "/readyz": Readiness(context.checks),
+        "/metrics": Metrics(context.render),
+        "/openapi.json": document,
         "/docs": DocsPage(),
         "/docs/{name}": DocsFile(),
     }

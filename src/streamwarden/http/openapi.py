@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of an app, made from what its responders declare.
+"""The OpenAPI 3.1 document of an app, made from its responders' declarations, and its Swagger UI.
 
-The OpenAPI document made readable: Swagger UI from files of the package, no network needed.
+Swagger UI's files are part of the package: the page needs no other server.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ProblemDetails(Model):
 
 
 class OpenApiDocument(Resource):
-    """Serves the document; it is written once, when the app is made."""
+    """Serves the document, which is written once, when the app is made."""
 
     def __init__(self) -> None:
         self._body = b""
@@ -173,12 +173,12 @@ def _headers(declared: Operation) -> list[dict[str, Any]]:
 
 
 def refusals_of(path: str, declared: Operation) -> frozenset[int]:
-    """Return every status that a problem of this operation can have."""
+    """Return the statuses of all problems that this operation can answer with."""
     implied = {500}
     if declared.access is not Access.OPEN:
         implied.add(401)
     if declared.access in (Access.BEARER, Access.PLAYER):
-        # Too many sign-ins that failed; an identity provider whose keys cannot be had.
+        # Too many failed sign-ins; an identity provider without reachable keys.
         implied |= {429, 503}
     if declared.query is not None or declared.body is not None or _PARAMETER.search(path):
         implied.add(400)
@@ -211,7 +211,7 @@ def _answer(status: int, answer: Content, schemas: dict[str, Any]) -> dict[str, 
 
 
 def _collect(model: type[Model], schemas: dict[str, Any], *, answered: bool) -> dict[str, str]:
-    """Put the schema of ``model`` and those it refers to among ``schemas``; return a reference."""
+    """Add the schemas of ``model`` and of the models that it refers to; return a reference."""
     schema = schema_of(model, answered=answered)
     for name, part in schema.pop("$defs", {}).items():
         _put(schemas, name, part)
@@ -272,7 +272,7 @@ class DocsPage(Resource):
 
 
 class DocsFile(Resource):
-    """What the page loads: Swagger UI's own files, and what starts it.
+    """The files of the page: Swagger UI's own, and the script that starts it.
 
     They are read from disk each time: they are 2 MB, few ask for them, and each port has its own.
 

@@ -93,7 +93,7 @@ class CheckedClient:
 
 
 @dataclass
-class Bench:
+class ApiHarness:
     """An API role over fakes."""
 
     storage: FakeStorage = field(default_factory=FakeStorage)
@@ -258,5 +258,5 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def harness() -> ApiHarness:
+    return ApiHarness()

@@ -12,7 +12,7 @@ from falcon import testing
 from streamwarden.http.api.audit_routes import AUDIT_RULES
 from tests.fakes.ops import ops_as_json
 from tests.fakes.storage_samples import a_segment, grant
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 CAMERA = "/api/v1/camera/{camera_id}"
 SEE = {"viewer", "historian", "controller", "publisher", "owner", "root"}
@@ -73,13 +73,13 @@ WITH_TOKEN = [path for path in LET_IN if "live" in path[1] or "snapshot" in path
 class House:
     """A camera of the owner's, somebody for each grant, and a segment and an export to ask for."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        bench.clock.wall = bench.clock.wall.replace(month=6)
-        bench.streaming.ops = ops_as_json()
-        self.camera = bench.camera(owner="owner", path="house/door")
+    def __init__(self, harness: ApiHarness) -> None:
+        self.harness = harness
+        harness.clock.wall = harness.clock.wall.replace(month=6)
+        harness.streaming.ops = ops_as_json()
+        self.camera = harness.camera(owner="owner", path="house/door")
         self.segment = a_segment(self.camera.id, start=60, end=90, init_bytes=100)
-        bench.storage.segments.insert_many([self.segment])
+        harness.storage.segments.insert_many([self.segment])
         holders = {
             "viewer": "view",
             "historian": "recordings",
@@ -87,7 +87,7 @@ class House:
             "publisher": "publish",
         }
         for user, action in holders.items():
-            grant(bench.storage.grants, self.camera.id, user, action)
+            grant(harness.storage.grants, self.camera.id, user, action)
 
     def call(self, method: str, template: str, who: str | None) -> testing.Result:
         export = self.export_of(who or "nobody")
@@ -104,19 +104,19 @@ class House:
         query = "from=2026-03-01T12:00:00Z&to=2026-03-01T13:00:00Z"
         asks = template.endswith(("recordings", ".m3u8")) and "live" not in template
         body = BODIES.get((method, template))
-        return self.bench.call(method, path, who=who, json=body, query=query if asks else None)
+        return self.harness.call(method, path, who=who, json=body, query=query if asks else None)
 
     def export_of(self, who: str) -> UUID:
-        made = self.bench.streaming.add_export(
+        made = self.harness.streaming.add_export(
             self.camera.id, user_id=who, from_=RANGE["from"], to=RANGE["to"], request_id=None
         )
-        self.bench.streaming.exported[UUID(str(made["id"]))]["state"] = "done"
+        self.harness.streaming.exported[UUID(str(made["id"]))]["state"] = "done"
         return UUID(str(made["id"]))
 
 
 @pytest.fixture
-def house(bench: Bench) -> House:
-    return House(bench)
+def house(harness: ApiHarness) -> House:
+    return House(harness)
 
 
 def described(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -125,8 +125,8 @@ def described(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((method.upper(), path) for method in item)
 
 
-def test_the_table_has_every_route_and_the_audit_trail_a_name_for_each(bench: Bench) -> None:
-    routes = set(described(bench.api.document))
+def test_the_table_has_every_route_and_the_audit_trail_a_name_for_each(harness: ApiHarness) -> None:
+    routes = set(described(harness.api.document))
     assert routes == LET_IN.keys()
     assert routes == AUDIT_RULES.keys()
 
@@ -145,7 +145,7 @@ def test_each_route_lets_in_whom_the_table_says(
     if route[1].endswith("/connect"):
         expected = (403, "permission_denied")
     assert (result.status_code, result.json["code"]) == expected
-    noted = [event.outcome for event in house.bench.audit.events]
+    noted = [event.outcome for event in house.harness.audit.events]
     assert noted == ([] if expected[0] == 404 else ["refused"])
 
 
@@ -154,22 +154,22 @@ def test_each_route_lets_in_whom_the_table_says(
 def test_a_blocked_user_gets_in_nowhere_whoever_they_are(
     house: House, route: tuple[str, str], who: str
 ) -> None:
-    house.bench.denied.set_blocked(who, blocked=True)
+    house.harness.denied.set_blocked(who, blocked=True)
     result = house.call(*route, who)
     assert (result.status_code, result.json["code"]) == (403, "user_blocked")
-    (event,) = house.bench.audit.events
+    (event,) = house.harness.audit.events
     assert (event.who, event.outcome) == (who, "refused")
 
 
 @pytest.mark.parametrize("route", sorted(LET_IN), ids=" ".join)
 def test_nobody_gets_in_nowhere(house: House, route: tuple[str, str]) -> None:
     assert house.call(*route, None).status_code == 401
-    assert house.bench.audit.events == []
+    assert house.harness.audit.events == []
 
 
 @pytest.mark.parametrize("who", ["owner", "root", "viewer", "publisher", "controller"])
 def test_an_inactive_camera_shows_and_takes_nothing_live(house: House, who: str) -> None:
-    house.bench.storage.cameras.update(house.camera.id, status="inactive")
+    house.harness.storage.cameras.update(house.camera.id, status="inactive")
     for route in sorted(LET_IN):
         live = route in WITH_TOKEN or route[1].endswith(("/preview", "/publish_rtsp_url"))
         if who in LET_IN[route] and (live or route[1].endswith("/connect")):
@@ -178,10 +178,10 @@ def test_an_inactive_camera_shows_and_takes_nothing_live(house: House, who: str)
 
 
 def test_a_camera_that_is_not_there_is_so_for_everybody(house: House) -> None:
-    house.camera = house.bench.storage.cameras.add(
-        name="x", owner="owner", created_at=house.bench.clock.now(), camera_id=uuid4()
+    house.camera = house.harness.storage.cameras.add(
+        name="x", owner="owner", created_at=house.harness.clock.now(), camera_id=uuid4()
     )
-    house.bench.storage.cameras.remove(house.camera.id)
+    house.harness.storage.cameras.remove(house.camera.id)
     for method, template in LET_IN:
         if template.startswith(CAMERA):
             result = house.call(method, template, "root")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamwarden.http.problems import Problem
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 PREFIX = "/api/v1"
@@ -42,11 +42,11 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
-def test_it_lists_every_call_of_the_api_and_no_other(bench: Bench) -> None:
+def test_it_lists_every_call_of_the_api_and_no_other(harness: ApiHarness) -> None:
     listed = {row[0].strip("`") for row in table("Every call")}
     served = {
         f"{method.upper()} {path.removeprefix(PREFIX)}"
-        for path, item in bench.api.document["paths"].items()
+        for path, item in harness.api.document["paths"].items()
         if path.startswith(PREFIX)
         for method in item
         if method in {"get", "post", "put", "patch", "delete"}
@@ -72,10 +72,10 @@ def test_it_explains_what_a_status_alone_is_answered_with(status: int) -> None:
     assert f"`{Problem.of_status(status).code}`" in " ".join(row[1] for row in rows)
 
 
-def test_the_parameters_that_it_names_are_those_of_the_document(bench: Bench) -> None:
+def test_the_parameters_that_it_names_are_those_of_the_document(harness: ApiHarness) -> None:
     for call, does, _ in table("Every call"):
         method, path = call.strip("`").split(" ", 1)
-        operation = bench.api.document["paths"][PREFIX + path][method.lower()]
+        operation = harness.api.document["paths"][PREFIX + path][method.lower()]
         known = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
         named = re.search(r"\((`[^)]*)\)", does)
         if method == "GET" and named:

@@ -10,42 +10,44 @@ import pytest
 
 from streamwarden.model import AuditEvent, Camera
 from tests.fakes.storage_samples import NOON, grant
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 
 @pytest.fixture
-def camera(bench: Bench) -> Camera:
-    bench.clock.wall = NOON
-    return bench.camera()
+def camera(harness: ApiHarness) -> Camera:
+    harness.clock.wall = NOON
+    return harness.camera()
 
 
-def actions(bench: Bench) -> list[tuple[str, str, str]]:
-    return [(event.who, event.action, event.outcome) for event in bench.audit.events]
+def actions(harness: ApiHarness) -> list[tuple[str, str, str]]:
+    return [(event.who, event.action, event.outcome) for event in harness.audit.events]
 
 
-def test_who_starts_stops_watches_and_is_refused_is_noted(bench: Bench, camera: Camera) -> None:
+def test_who_starts_stops_watches_and_is_refused_is_noted(
+    harness: ApiHarness, camera: Camera
+) -> None:
     base = f"/camera/{camera.id}"
-    grant(bench.storage.grants, camera.id, "bob", "view")
-    bench.call("POST", f"{base}/stream/connect", headers={"X-Request-Id": "id-1"})
-    bench.call("GET", f"{base}/preview", who="bob")
-    bench.call("POST", f"{base}/stream/disconnect", who="bob")
-    bench.call("GET", f"{base}/stream/status")
-    assert actions(bench) == [
+    grant(harness.storage.grants, camera.id, "bob", "view")
+    harness.call("POST", f"{base}/stream/connect", headers={"X-Request-Id": "id-1"})
+    harness.call("GET", f"{base}/preview", who="bob")
+    harness.call("POST", f"{base}/stream/disconnect", who="bob")
+    harness.call("GET", f"{base}/stream/status")
+    assert actions(harness) == [
         ("alice", "start", "done"),
         ("bob", "watch_live", "done"),
         ("bob", "stop", "refused"),
     ]
-    first = bench.audit.events[0]
+    first = harness.audit.events[0]
     assert (first.camera_id, first.request_id, first.address) == (camera.id, "id-1", "127.0.0.1")
 
 
-def test_what_was_granted_to_whom_is_noted(bench: Bench, camera: Camera) -> None:
+def test_what_was_granted_to_whom_is_noted(harness: ApiHarness, camera: Camera) -> None:
     path = f"/camera/{camera.id}/grants/bob"
-    bench.call("PUT", path, json={"actions": ["view", "publish"]})
-    bench.call("PUT", path, json={"actions": ["view"]})
-    bench.call("DELETE", path)
+    harness.call("PUT", path, json={"actions": ["view", "publish"]})
+    harness.call("PUT", path, json={"actions": ["view"]})
+    harness.call("DELETE", path)
     assert [
-        (event.action, event.subject, json.loads(event.detail)) for event in bench.audit.events
+        (event.action, event.subject, json.loads(event.detail)) for event in harness.audit.events
     ] == [
         ("grant", "bob", {"actions": ["publish", "view"]}),
         ("grant", "bob", {"actions": ["view"], "withdrawn": ["publish"]}),
@@ -53,12 +55,14 @@ def test_what_was_granted_to_whom_is_noted(bench: Bench, camera: Camera) -> None
     ]
 
 
-def test_a_link_an_export_and_a_setting_say_what_they_were(bench: Bench, camera: Camera) -> None:
-    bench.call("GET", f"/camera/{camera.id}/publish_rtsp_url", query="ttl=60")
+def test_a_link_an_export_and_a_setting_say_what_they_were(
+    harness: ApiHarness, camera: Camera
+) -> None:
+    harness.call("GET", f"/camera/{camera.id}/publish_rtsp_url", query="ttl=60")
     body = {"from": "2026-03-01T11:00:00Z", "to": "2026-03-01T12:00:00Z"}
-    bench.call("POST", f"/camera/{camera.id}/exports", json=body)
-    bench.call("PUT", "/settings/video_segment_seconds", who="root", json={"value": 5})
-    details = [json.loads(event.detail) for event in bench.audit.events]
+    harness.call("POST", f"/camera/{camera.id}/exports", json=body)
+    harness.call("PUT", "/settings/video_segment_seconds", who="root", json={"value": 5})
+    details = [json.loads(event.detail) for event in harness.audit.events]
     assert details == [
         {"expires_at": "2026-03-01T12:01:00.000Z"},
         {"from": "2026-03-01T11:00:00.000Z", "to": "2026-03-01T12:00:00.000Z"},
@@ -66,41 +70,47 @@ def test_a_link_an_export_and_a_setting_say_what_they_were(bench: Bench, camera:
     ]
 
 
-def test_watching_is_noted_once_not_for_each_file(bench: Bench, camera: Camera) -> None:
+def test_watching_is_noted_once_not_for_each_file(harness: ApiHarness, camera: Camera) -> None:
     live = f"/camera/{camera.id}/live.m3u8"
-    token = bench.call("POST", f"/camera/{camera.id}/recordings/play_token", json={}).json["token"]
+    token = harness.call("POST", f"/camera/{camera.id}/recordings/play_token", json={}).json[
+        "token"
+    ]
     for _ in range(3):
-        bench.call("GET", live, who=None, query=f"token={token}")
-        bench.call("GET", live)
-    assert actions(bench) == [
+        harness.call("GET", live, who=None, query=f"token={token}")
+        harness.call("GET", live)
+    assert actions(harness) == [
         ("alice", "watch_recordings", "done"),
         ("alice", "watch_live", "done"),
     ]
-    bench.clock.advance(61)
-    bench.call("GET", live)
-    assert len(actions(bench)) == 3
+    harness.clock.advance(61)
+    harness.call("GET", live)
+    assert len(actions(harness)) == 3
 
 
-def test_a_refusal_that_is_repeated_does_not_fill_the_trail(bench: Bench, camera: Camera) -> None:
-    grant(bench.storage.grants, camera.id, "bob", "view")
+def test_a_refusal_that_is_repeated_does_not_fill_the_trail(
+    harness: ApiHarness, camera: Camera
+) -> None:
+    grant(harness.storage.grants, camera.id, "bob", "view")
     for _ in range(5):
-        bench.call("POST", f"/camera/{camera.id}/stream/connect", who="bob")
-        bench.call("POST", f"/camera/{camera.id}/stream/connect", who="carol")
-    assert actions(bench) == [("bob", "start", "refused"), ("carol", "start", "refused")]
+        harness.call("POST", f"/camera/{camera.id}/stream/connect", who="bob")
+        harness.call("POST", f"/camera/{camera.id}/stream/connect", who="carol")
+    assert actions(harness) == [("bob", "start", "refused"), ("carol", "start", "refused")]
 
 
-def test_a_play_token_that_is_refused_is_noted_for_its_user(bench: Bench, camera: Camera) -> None:
-    token = bench.play_tokens.sign(
-        "bob", UUID(int=7), live=True, recorded=None, ttl_s=60, asked_at=bench.clock.now()
+def test_a_play_token_that_is_refused_is_noted_for_its_user(
+    harness: ApiHarness, camera: Camera
+) -> None:
+    token = harness.play_tokens.sign(
+        "bob", UUID(int=7), live=True, recorded=None, ttl_s=60, asked_at=harness.clock.now()
     ).token
-    bench.call("GET", f"/camera/{camera.id}/live.m3u8", who=None, query=f"token={token}")
-    assert actions(bench) == [("bob", "watch_live", "refused")]
+    harness.call("GET", f"/camera/{camera.id}/live.m3u8", who=None, query=f"token={token}")
+    assert actions(harness) == [("bob", "watch_live", "refused")]
 
 
-def test_what_came_to_nothing_is_noted_as_failed(bench: Bench, camera: Camera) -> None:
-    bench.storage.down = True
-    bench.call("POST", f"/camera/{camera.id}/stream/connect")
-    assert actions(bench) == [("alice", "start", "failed")]
+def test_what_came_to_nothing_is_noted_as_failed(harness: ApiHarness, camera: Camera) -> None:
+    harness.storage.down = True
+    harness.call("POST", f"/camera/{camera.id}/stream/connect")
+    assert actions(harness) == [("alice", "start", "failed")]
 
 
 def event(number: int, **more: object) -> AuditEvent:
@@ -116,27 +126,27 @@ def event(number: int, **more: object) -> AuditEvent:
     return AuditEvent(**{**fields, **more})  # type: ignore[arg-type]  # the test names real fields
 
 
-def test_an_admin_reads_the_trail_newest_first_and_page_by_page(bench: Bench) -> None:
-    bench.clock.wall = NOON + timedelta(hours=1)
-    bench.storage.audit.insert_many([event(n) for n in range(3)])
-    first = bench.call("GET", "/ops/audit", who="root", query="limit=2").json
+def test_an_admin_reads_the_trail_newest_first_and_page_by_page(harness: ApiHarness) -> None:
+    harness.clock.wall = NOON + timedelta(hours=1)
+    harness.storage.audit.insert_many([event(n) for n in range(3)])
+    first = harness.call("GET", "/ops/audit", who="root", query="limit=2").json
     assert [item["at"] for item in first["items"]] == [
         "2026-03-01T12:00:02.000Z",
         "2026-03-01T12:00:01.000Z",
     ]
     assert first["items"][0]["detail"] == {"a": 1}
     query = f"limit=2&cursor={first['next_cursor']}"
-    second = bench.call("GET", "/ops/audit", who="root", query=query).json
+    second = harness.call("GET", "/ops/audit", who="root", query=query).json
     assert [len(second["items"]), second["next_cursor"]] == [1, None]
 
 
-def test_the_trail_is_read_by_camera_user_and_time(bench: Bench, camera: Camera) -> None:
-    bench.clock.wall = NOON + timedelta(days=8)
+def test_the_trail_is_read_by_camera_user_and_time(harness: ApiHarness, camera: Camera) -> None:
+    harness.clock.wall = NOON + timedelta(days=8)
     rows = [event(1, camera_id=camera.id), event(2, who="bob"), event(3, subject="bob")]
-    bench.storage.audit.insert_many(rows)
+    harness.storage.audit.insert_many(rows)
 
     def seconds(query: str) -> list[str]:
-        items = bench.call("GET", "/ops/audit", who="root", query=query).json["items"]
+        items = harness.call("GET", "/ops/audit", who="root", query=query).json["items"]
         return [item["at"][17:19] for item in items]
 
     since = "from=2026-03-01T00:00:00Z"
@@ -151,5 +161,5 @@ def test_the_trail_is_read_by_camera_user_and_time(bench: Bench, camera: Camera)
     "query",
     ["limit=0", "camera=x", "cursor=x", "from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z"],
 )
-def test_a_question_that_makes_no_sense_is_refused(bench: Bench, query: str) -> None:
-    assert bench.call("GET", "/ops/audit", who="root", query=query).status_code == 400
+def test_a_question_that_makes_no_sense_is_refused(harness: ApiHarness, query: str) -> None:
+    assert harness.call("GET", "/ops/audit", who="root", query=query).status_code == 400

@@ -16,12 +16,12 @@ from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.http import FakeGateway, FakeIndex
 from tests.fakes.ops import FakeOps
 from tests.fakes.play import FakeExports, FakePictures, a_live_index
-from tests.unit.http.conftest import Bench, CheckedClient
+from tests.unit.http.conftest import ApiHarness, CheckedClient
 
 
-def _apps(bench: Bench) -> dict[str, CheckedClient]:
+def _apps(harness: ApiHarness) -> dict[str, CheckedClient]:
     streaming = create_streaming_app(
-        bench.shared,
+        harness.shared,
         gateway=FakeGateway(),
         files=IndexedFiles(FakeIndex(), Path("/nowhere")),
         live=a_live_index(),
@@ -30,7 +30,7 @@ def _apps(bench: Bench) -> dict[str, CheckedClient]:
         ops=FakeOps(),
         rtsp_targets=RtspTargets("rtsp://media:8554"),
     )
-    return {"api": bench.api, "internal": bench.internal, "streaming": CheckedClient(streaming)}
+    return {"api": harness.api, "internal": harness.internal, "streaming": CheckedClient(streaming)}
 
 
 def _routed(app: App) -> set[tuple[str, str]]:
@@ -47,21 +47,21 @@ def _described(document: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", ["api", "internal", "streaming"])
-def test_the_document_has_every_route_and_no_other(bench: Bench, name: str) -> None:
-    client = _apps(bench)[name]
+def test_the_document_has_every_route_and_no_other(harness: ApiHarness, name: str) -> None:
+    client = _apps(harness)[name]
     assert _described(client.document) == _routed(client.app)
 
 
 @pytest.mark.parametrize("name", ["api", "internal", "streaming"])
-def test_every_reference_leads_somewhere(bench: Bench, name: str) -> None:
-    document = _apps(bench)[name].document
+def test_every_reference_leads_somewhere(harness: ApiHarness, name: str) -> None:
+    document = _apps(harness)[name].document
     referred = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
     assert referred <= set(document["components"]["schemas"])
 
 
 @pytest.mark.parametrize("name", ["api", "internal", "streaming"])
-def test_only_what_must_be_open_is_open(bench: Bench, name: str) -> None:
-    document = _apps(bench)[name].document
+def test_only_what_must_be_open_is_open(harness: ApiHarness, name: str) -> None:
+    document = _apps(harness)[name].document
     opened = {
         path
         for path, methods in document["paths"].items()
@@ -73,8 +73,8 @@ def test_only_what_must_be_open_is_open(bench: Bench, name: str) -> None:
     assert opened == allowed
 
 
-def test_the_contracts_calls_are_there(bench: Bench) -> None:
-    apps = _apps(bench)
+def test_the_contracts_calls_are_there(harness: ApiHarness) -> None:
+    apps = _apps(harness)
     camera = "/api/v1/camera/{camera_id}"
     assert _described(apps["api"].document) >= {
         ("/api/v1/camera", "GET"),
@@ -119,23 +119,23 @@ def test_the_contracts_calls_are_there(bench: Bench) -> None:
     }
 
 
-def test_a_malformed_id_is_400_on_every_route_that_has_one(bench: Bench) -> None:
-    for path, method in _described(bench.api.document):
+def test_a_malformed_id_is_400_on_every_route_that_has_one(harness: ApiHarness) -> None:
+    for path, method in _described(harness.api.document):
         if "{camera_id}" in path:
             asked = path.replace("{camera_id}", "not-an-id").replace("{segment_id}", "x")
-            result = bench.call(method, asked.removeprefix("/api/v1"), who="root")
+            result = harness.call(method, asked.removeprefix("/api/v1"), who="root")
             assert (result.status_code, result.json["field"]) == (400, "camera_id"), path
 
 
-def test_no_token_is_401_on_every_route_of_users(bench: Bench) -> None:
-    for path, method in _described(bench.api.document):
+def test_no_token_is_401_on_every_route_of_users(harness: ApiHarness) -> None:
+    for path, method in _described(harness.api.document):
         if path.startswith("/api/"):
-            result = bench.call(method, path.removeprefix("/api/v1"), who=None)
+            result = harness.call(method, path.removeprefix("/api/v1"), who=None)
             assert result.status_code == 401, path
 
 
-def test_postgres_away_is_503_on_every_route_of_users(bench: Bench) -> None:
-    camera = bench.camera()
+def test_postgres_away_is_503_on_every_route_of_users(harness: ApiHarness) -> None:
+    camera = harness.camera()
     bodies: dict[tuple[str, str], object] = {
         ("/api/v1/camera", "POST"): {"name": "x", "owner": "y"},
         ("/api/v1/settings/{key}", "PUT"): {"value": 5},
@@ -145,13 +145,13 @@ def test_postgres_away_is_503_on_every_route_of_users(bench: Bench) -> None:
         },
         ("/api/v1/camera/{camera_id}/grants/{user}", "PUT"): {"actions": ["view"]},
     }
-    bench.storage.down = True
-    for path, method in _described(bench.api.document):
+    harness.storage.down = True
+    for path, method in _described(harness.api.document):
         if not path.startswith("/api/") or path.startswith("/api/v1/ops/supervision"):
             continue
         asked = path.removeprefix("/api/v1").replace("{key}", "video_segment_seconds")
         asked = re.sub(r"{\w+}", str(camera.id), asked)
         body = bodies.get((path, method))
-        result = bench.call(method, asked, who="root", json=body)
+        result = harness.call(method, asked, who="root", json=body)
         assert (result.status_code, result.json["code"]) == (503, "storage_unavailable"), path
         assert result.headers["retry-after"]

@@ -13,12 +13,12 @@ from streamwarden.errors import StreamingUnavailable
 from streamwarden.model import Camera
 from tests.fakes.http import FakeFile
 from tests.fakes.storage_samples import NOON, a_gap, a_segment, grant
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 
 @pytest.fixture
-def camera(bench: Bench) -> Camera:
-    return bench.camera(path="front/door")
+def camera(harness: ApiHarness) -> Camera:
+    return harness.camera(path="front/door")
 
 
 def _refused(result: testing.Result, status: int, code: str, field: str | None = None) -> None:
@@ -26,38 +26,40 @@ def _refused(result: testing.Result, status: int, code: str, field: str | None =
     assert result.json.get("field") == field
 
 
-def test_the_publish_url_holds_the_users_publish_token(bench: Bench, camera: Camera) -> None:
-    result = bench.call("GET", f"/camera/{camera.id}/publish_rtsp_url", query="ttl=3600")
+def test_the_publish_url_holds_the_users_publish_token(harness: ApiHarness, camera: Camera) -> None:
+    result = harness.call("GET", f"/camera/{camera.id}/publish_rtsp_url", query="ttl=3600")
     assert (result.status_code, result.json["ttl"]) == (200, 3600)
     url = urlsplit(result.json["publish_rtsp_url"])
     assert (url.netloc, url.path) == ("media.example:8554", "/front/door")
     (token,) = parse_qs(url.query)["token"]
-    claims = bench.tokens.verify(token, path="front/door", action=StreamAction.PUBLISH)
+    claims = harness.tokens.verify(token, path="front/door", action=StreamAction.PUBLISH)
     assert (claims.use, claims.sub) == (StreamUse.PUBLISH, "alice")
     assert rfc3339(claims.expires_at) == result.json["expires_at"]
 
 
-def test_the_preview_holds_the_users_view_token(bench: Bench, camera: Camera) -> None:
-    result = bench.call("GET", f"/camera/{camera.id}/preview")
+def test_the_preview_holds_the_users_view_token(harness: ApiHarness, camera: Camera) -> None:
+    result = harness.call("GET", f"/camera/{camera.id}/preview")
     assert result.json["whep_url"] == "https://media.example:8889/front/door/whep"
     name, _, token = result.json["hls_url"].partition("?token=")
-    played = bench.play_tokens.verify(token)
+    played = harness.play_tokens.verify(token)
     assert (name, played.live, played.recorded) == ("live.m3u8", True, None)
-    claims = bench.tokens.verify(result.json["token"], path="front/door", action=StreamAction.READ)
+    claims = harness.tokens.verify(
+        result.json["token"], path="front/door", action=StreamAction.READ
+    )
     assert (claims.use, claims.sub) == (StreamUse.VIEW, "alice")
 
 
-def test_a_token_never_outlives_what_was_asked_for(bench: Bench, camera: Camera) -> None:
-    token = bench.call("GET", f"/camera/{camera.id}/preview", query="ttl=30").json["token"]
-    bench.clock.advance(31)
+def test_a_token_never_outlives_what_was_asked_for(harness: ApiHarness, camera: Camera) -> None:
+    token = harness.call("GET", f"/camera/{camera.id}/preview", query="ttl=30").json["token"]
+    harness.clock.advance(31)
     body = {"action": "read", "protocol": "rtsp", "path": "front/door", "token": token}
-    assert bench.m2m("check-stream-pwd", body).status_code == 401
+    assert harness.m2m("check-stream-pwd", body).status_code == 401
 
 
 def test_without_webrtc_there_is_no_whep_url(camera: Camera) -> None:
-    bench = Bench(whep_url=None)
-    camera = bench.camera()
-    assert bench.call("GET", f"/camera/{camera.id}/preview").json["whep_url"] is None
+    harness = ApiHarness(whep_url=None)
+    camera = harness.camera()
+    assert harness.call("GET", f"/camera/{camera.id}/preview").json["whep_url"] is None
 
 
 @pytest.mark.parametrize(
@@ -65,41 +67,41 @@ def test_without_webrtc_there_is_no_whep_url(camera: Camera) -> None:
     [("publish_rtsp_url", t) for t in ("59", "31536001", "x", "60.0", "true")]
     + [("preview", t) for t in ("29", "3601", "", "1e3")],
 )
-def test_a_bad_ttl_is_400(bench: Bench, camera: Camera, what: str, ttl: str) -> None:
-    result = bench.call("GET", f"/camera/{camera.id}/{what}", query=f"ttl={ttl}")
+def test_a_bad_ttl_is_400(harness: ApiHarness, camera: Camera, what: str, ttl: str) -> None:
+    result = harness.call("GET", f"/camera/{camera.id}/{what}", query=f"ttl={ttl}")
     _refused(result, 400, "invalid_request", "ttl")
 
 
 @pytest.mark.parametrize(("what", "needed"), [("publish_rtsp_url", "publish"), ("preview", "view")])
 def test_each_link_needs_its_own_grant(
-    bench: Bench, camera: Camera, what: str, needed: str
+    harness: ApiHarness, camera: Camera, what: str, needed: str
 ) -> None:
     path = f"/camera/{camera.id}/{what}"
-    _refused(bench.call("GET", path, who="bob"), 404, "camera_not_found")
-    grant(bench.storage.grants, camera.id, "bob", "recordings")
-    _refused(bench.call("GET", path, who="bob"), 403, "permission_denied")
-    grant(bench.storage.grants, camera.id, "bob", needed)
-    assert bench.call("GET", path, who="bob").status_code == 200
+    _refused(harness.call("GET", path, who="bob"), 404, "camera_not_found")
+    grant(harness.storage.grants, camera.id, "bob", "recordings")
+    _refused(harness.call("GET", path, who="bob"), 403, "permission_denied")
+    grant(harness.storage.grants, camera.id, "bob", needed)
+    assert harness.call("GET", path, who="bob").status_code == 200
 
 
 @pytest.mark.parametrize("what", ["publish_rtsp_url", "preview"])
-def test_an_inactive_camera_gives_no_link(bench: Bench, what: str) -> None:
-    camera = bench.camera(status="inactive")
-    _refused(bench.call("GET", f"/camera/{camera.id}/{what}"), 403, "camera_inactive")
+def test_an_inactive_camera_gives_no_link(harness: ApiHarness, what: str) -> None:
+    camera = harness.camera(status="inactive")
+    _refused(harness.call("GET", f"/camera/{camera.id}/{what}"), 403, "camera_inactive")
 
 
-def _recordings(bench: Bench, camera: Camera, query: str) -> testing.Result:
-    return bench.call("GET", f"/camera/{camera.id}/recordings", query=query)
+def _recordings(harness: ApiHarness, camera: Camera, query: str) -> testing.Result:
+    return harness.call("GET", f"/camera/{camera.id}/recordings", query=query)
 
 
-def test_segments_and_gaps_come_in_time_order(bench: Bench, camera: Camera) -> None:
+def test_segments_and_gaps_come_in_time_order(harness: ApiHarness, camera: Camera) -> None:
     segment = a_segment(camera.id, start=0, end=30)
-    bench.storage.segments.insert_many([segment])
-    bench.storage.gaps.upsert_many(
+    harness.storage.segments.insert_many([segment])
+    harness.storage.gaps.upsert_many(
         [a_gap(camera.id, start=30, end=33), a_gap(camera.id, start=60, end=None, cause="timeout")]
     )
     query = "from=2026-03-01T12:00:00Z&to=2026-03-01T13:00:00%2B00:00"
-    assert _recordings(bench, camera, query).json["items"] == [
+    assert _recordings(harness, camera, query).json["items"] == [
         {
             "kind": "segment",
             "id": str(segment.id),
@@ -125,20 +127,22 @@ def test_segments_and_gaps_come_in_time_order(bench: Bench, camera: Camera) -> N
     ]
 
 
-def test_the_last_day_is_what_comes_unasked(bench: Bench, camera: Camera) -> None:
-    bench.clock.wall = NOON + timedelta(hours=25)
-    bench.storage.segments.insert_many(
+def test_the_last_day_is_what_comes_unasked(harness: ApiHarness, camera: Camera) -> None:
+    harness.clock.wall = NOON + timedelta(hours=25)
+    harness.storage.segments.insert_many(
         [a_segment(camera.id, start=0, end=30), a_segment(camera.id, start=7200, end=7230)]
     )
-    items = _recordings(bench, camera, "").json["items"]
+    items = _recordings(harness, camera, "").json["items"]
     assert [item["started_at"] for item in items] == ["2026-03-01T14:00:00.000Z"]
 
 
-def test_recordings_are_read_page_by_page(bench: Bench, camera: Camera) -> None:
-    bench.clock.wall = NOON + timedelta(hours=1)
-    bench.storage.segments.insert_many([a_segment(camera.id, start=n, end=n + 1) for n in range(5)])
-    first = _recordings(bench, camera, "limit=3").json
-    second = _recordings(bench, camera, f"limit=3&cursor={first['next_cursor']}").json
+def test_recordings_are_read_page_by_page(harness: ApiHarness, camera: Camera) -> None:
+    harness.clock.wall = NOON + timedelta(hours=1)
+    harness.storage.segments.insert_many(
+        [a_segment(camera.id, start=n, end=n + 1) for n in range(5)]
+    )
+    first = _recordings(harness, camera, "limit=3").json
+    second = _recordings(harness, camera, f"limit=3&cursor={first['next_cursor']}").json
     assert (len(first["items"]), len(second["items"])) == (3, 2)
     assert second["next_cursor"] is None
 
@@ -156,68 +160,72 @@ def test_recordings_are_read_page_by_page(bench: Bench, camera: Camera) -> None:
         ("cursor=nonsense", "cursor"),
     ],
 )
-def test_a_bad_range_is_400_and_named(bench: Bench, camera: Camera, query: str, field: str) -> None:
-    _refused(_recordings(bench, camera, query), 400, "invalid_request", field)
+def test_a_bad_range_is_400_and_named(
+    harness: ApiHarness, camera: Camera, query: str, field: str
+) -> None:
+    _refused(_recordings(harness, camera, query), 400, "invalid_request", field)
 
 
-def test_recordings_need_their_grant(bench: Bench, camera: Camera) -> None:
+def test_recordings_need_their_grant(harness: ApiHarness, camera: Camera) -> None:
     segment = a_segment(camera.id, start=0, end=30)
-    bench.storage.segments.insert_many([segment])
+    harness.storage.segments.insert_many([segment])
     recordings = f"/camera/{camera.id}/recordings"
     for path in (recordings, f"{recordings}/{segment.id}"):
-        _refused(bench.call("GET", path, who="mallory"), 404, "camera_not_found")
-        grant(bench.storage.grants, camera.id, "bob", "view")
-        _refused(bench.call("GET", path, who="bob"), 403, "permission_denied")
-    grant(bench.storage.grants, camera.id, "carol", "recordings")
-    assert bench.call("GET", f"{recordings}/{segment.id}", who="carol").status_code == 200
+        _refused(harness.call("GET", path, who="mallory"), 404, "camera_not_found")
+        grant(harness.storage.grants, camera.id, "bob", "view")
+        _refused(harness.call("GET", path, who="bob"), 403, "permission_denied")
+    grant(harness.storage.grants, camera.id, "carol", "recordings")
+    assert harness.call("GET", f"{recordings}/{segment.id}", who="carol").status_code == 200
 
 
 @pytest.fixture
-def segment_path(bench: Bench, camera: Camera) -> str:
+def segment_path(harness: ApiHarness, camera: Camera) -> str:
     segment = a_segment(camera.id, start=0, end=30)
-    bench.storage.segments.insert_many([segment])
+    harness.storage.segments.insert_many([segment])
     return f"/camera/{camera.id}/recordings/{segment.id}"
 
 
-def test_a_file_is_passed_on_with_its_headers(bench: Bench, segment_path: str) -> None:
-    bench.streaming.file = FakeFile(
+def test_a_file_is_passed_on_with_its_headers(harness: ApiHarness, segment_path: str) -> None:
+    harness.streaming.file = FakeFile(
         206, headers={"Content-Range": "bytes 0-4/9", "ETag": '"x"', "X-Request-Id": "other"}
     )
     asked = {"Range": "bytes=0-4", "If-Range": '"x"', "Cookie": "secret"}
-    result = bench.call("GET", segment_path, headers=asked)
+    result = harness.call("GET", segment_path, headers=asked)
     assert (result.status_code, result.content) == (206, b"video")
     assert result.headers["content-range"] == "bytes 0-4/9"
     assert result.headers["etag"] == '"x"'
     assert result.headers["x-request-id"] != "other"
-    assert bench.streaming.calls[0][1]["headers"] == {"Range": "bytes=0-4", "If-Range": '"x"'}
-    assert bench.streaming.file.closed
+    assert harness.streaming.calls[0][1]["headers"] == {"Range": "bytes=0-4", "If-Range": '"x"'}
+    assert harness.streaming.file.closed
 
 
 @pytest.mark.parametrize("status", [304, 404, 416])
-def test_a_file_that_does_not_come_is_closed(bench: Bench, segment_path: str, status: int) -> None:
-    bench.streaming.file = FakeFile(status, headers={"Content-Range": "bytes */9"})
-    result = bench.call("GET", segment_path)
+def test_a_file_that_does_not_come_is_closed(
+    harness: ApiHarness, segment_path: str, status: int
+) -> None:
+    harness.streaming.file = FakeFile(status, headers={"Content-Range": "bytes */9"})
+    result = harness.call("GET", segment_path)
     assert result.status_code == status
-    assert bench.streaming.file.closed
+    assert harness.streaming.file.closed
     if status == 404:
         _refused(result, 404, "segment_not_found")
     if status == 416:
         assert result.headers["content-range"] == "bytes */9"
 
 
-def test_head_of_a_file_asks_for_its_head(bench: Bench, segment_path: str) -> None:
-    result = bench.call("HEAD", segment_path)
+def test_head_of_a_file_asks_for_its_head(harness: ApiHarness, segment_path: str) -> None:
+    result = harness.call("HEAD", segment_path)
     assert (result.content, result.headers["content-length"]) == (b"", "5")
-    assert bench.streaming.calls[0][1]["method"] == "HEAD"
-    assert bench.streaming.file.closed
+    assert harness.streaming.calls[0][1]["method"] == "HEAD"
+    assert harness.streaming.file.closed
 
 
-def test_an_unknown_segment_is_404_and_nobody_is_asked(bench: Bench, camera: Camera) -> None:
-    result = bench.call("GET", f"/camera/{camera.id}/recordings/{uuid4()}")
+def test_an_unknown_segment_is_404_and_nobody_is_asked(harness: ApiHarness, camera: Camera) -> None:
+    result = harness.call("GET", f"/camera/{camera.id}/recordings/{uuid4()}")
     _refused(result, 404, "segment_not_found")
-    assert bench.streaming.calls == []
+    assert harness.streaming.calls == []
 
 
-def test_a_file_with_streaming_away_is_503(bench: Bench, segment_path: str) -> None:
-    bench.streaming.failure = StreamingUnavailable("the StreamingServer does not answer")
-    _refused(bench.call("GET", segment_path), 503, "streaming_unavailable")
+def test_a_file_with_streaming_away_is_503(harness: ApiHarness, segment_path: str) -> None:
+    harness.streaming.failure = StreamingUnavailable("the StreamingServer does not answer")
+    _refused(harness.call("GET", segment_path), 503, "streaming_unavailable")

@@ -15,31 +15,33 @@ from streamwarden.model import Camera
 from tests.fakes.http import EPOCH, FakeFile
 from tests.fakes.ops import ops_as_json
 from tests.fakes.storage_samples import NOON, grant
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 RANGE = {"from": "2026-03-01T12:00:00Z", "to": "2026-03-01T13:00:00Z"}
 LIVE = ("live.m3u8", "live/r3-000004.mp4", "snapshot.jpg")
 
 
 @pytest.fixture
-def camera(bench: Bench) -> Camera:
-    bench.clock.wall = NOON + timedelta(days=1)
-    bench.streaming.ops = ops_as_json()
-    return bench.camera()
+def camera(harness: ApiHarness) -> Camera:
+    harness.clock.wall = NOON + timedelta(days=1)
+    harness.streaming.ops = ops_as_json()
+    return harness.camera()
 
 
-def _token(bench: Bench, camera: Camera, body: object, who: str = "alice") -> str:
+def _token(harness: ApiHarness, camera: Camera, body: object, who: str = "alice") -> str:
     path = f"/camera/{camera.id}/recordings/play_token"
-    return str(bench.call("POST", path, who=who, json=body).json["token"])
+    return str(harness.call("POST", path, who=who, json=body).json["token"])
 
 
 def _refused(result: testing.Result, status: int, code: str) -> None:
     assert (result.status_code, result.json["code"]) == (status, code)
 
 
-def test_a_live_playlist_slides_and_its_uris_are_relative(bench: Bench, camera: Camera) -> None:
-    token = _token(bench, camera, {})
-    result = bench.call("GET", f"/camera/{camera.id}/live.m3u8", who=None, query=f"token={token}")
+def test_a_live_playlist_slides_and_its_uris_are_relative(
+    harness: ApiHarness, camera: Camera
+) -> None:
+    token = _token(harness, camera, {})
+    result = harness.call("GET", f"/camera/{camera.id}/live.m3u8", who=None, query=f"token={token}")
     lines = result.text.splitlines()
     assert "#EXT-X-MEDIA-SEQUENCE:77" in lines
     assert "#EXT-X-DISCONTINUITY-SEQUENCE:3" in lines
@@ -62,70 +64,70 @@ def test_a_live_playlist_slides_and_its_uris_are_relative(bench: Bench, camera: 
     ],
 )
 def test_what_is_live_needs_view(
-    bench: Bench, camera: Camera, what: str, case: tuple[str | None, tuple[str, ...], int]
+    harness: ApiHarness, camera: Camera, what: str, case: tuple[str | None, tuple[str, ...], int]
 ) -> None:
     who, grants, status = case
     for action in grants:
-        grant(bench.storage.grants, camera.id, "bob", action)
-    assert bench.call("GET", f"/camera/{camera.id}/{what}", who=who).status_code == status
+        grant(harness.storage.grants, camera.id, "bob", action)
+    assert harness.call("GET", f"/camera/{camera.id}/{what}", who=who).status_code == status
 
 
 @pytest.mark.parametrize("what", LIVE)
 def test_a_token_shows_live_pictures_of_its_own_camera_alone(
-    bench: Bench, camera: Camera, what: str
+    harness: ApiHarness, camera: Camera, what: str
 ) -> None:
-    query = f"token={_token(bench, camera, {})}"
-    result = bench.call("GET", f"/camera/{camera.id}/{what}", who=None, query=query)
+    query = f"token={_token(harness, camera, {})}"
+    result = harness.call("GET", f"/camera/{camera.id}/{what}", who=None, query=query)
     assert result.status_code == 200
     assert result.headers["referrer-policy"] == "no-referrer"
-    for other in (bench.camera().id, uuid4()):
-        result = bench.call("GET", f"/camera/{other}/{what}", who=None, query=query)
+    for other in (harness.camera().id, uuid4()):
+        result = harness.call("GET", f"/camera/{other}/{what}", who=None, query=query)
         _refused(result, 403, "permission_denied")
 
 
 @pytest.mark.parametrize("what", LIVE)
 def test_a_token_for_recordings_alone_shows_nothing_live(
-    bench: Bench, camera: Camera, what: str
+    harness: ApiHarness, camera: Camera, what: str
 ) -> None:
-    grant(bench.storage.grants, camera.id, "bob", "recordings")
-    query = f"token={_token(bench, camera, RANGE, who='bob')}"
-    result = bench.call("GET", f"/camera/{camera.id}/{what}", who=None, query=query)
+    grant(harness.storage.grants, camera.id, "bob", "recordings")
+    query = f"token={_token(harness, camera, RANGE, who='bob')}"
+    result = harness.call("GET", f"/camera/{camera.id}/{what}", who=None, query=query)
     _refused(result, 403, "permission_denied")
 
 
 @pytest.mark.parametrize("what", LIVE)
-def test_an_inactive_camera_shows_nothing_live(bench: Bench, what: str) -> None:
-    camera = bench.camera(status="inactive")
-    _refused(bench.call("GET", f"/camera/{camera.id}/{what}"), 403, "camera_inactive")
+def test_an_inactive_camera_shows_nothing_live(harness: ApiHarness, what: str) -> None:
+    camera = harness.camera(status="inactive")
+    _refused(harness.call("GET", f"/camera/{camera.id}/{what}"), 403, "camera_inactive")
 
 
 @pytest.mark.parametrize(
     "name", ["ledger.json", "r1-1.mp4", "run", "r1-000000.mp4.new", "..", "%2e"]
 )
-def test_only_a_recorders_name_is_asked_for(bench: Bench, camera: Camera, name: str) -> None:
-    result = bench.call("GET", f"/camera/{camera.id}/live/{name}")
+def test_only_a_recorders_name_is_asked_for(harness: ApiHarness, camera: Camera, name: str) -> None:
+    result = harness.call("GET", f"/camera/{camera.id}/live/{name}")
     assert result.status_code == 404
-    assert not bench.streaming.calls
+    assert not harness.streaming.calls
 
 
-def test_nothing_live_is_404_in_words(bench: Bench, camera: Camera) -> None:
-    bench.streaming.failure = NotLive("nothing is being recorded of this camera now")
-    _refused(bench.call("GET", f"/camera/{camera.id}/live.m3u8"), 404, "not_live")
+def test_nothing_live_is_404_in_words(harness: ApiHarness, camera: Camera) -> None:
+    harness.streaming.failure = NotLive("nothing is being recorded of this camera now")
+    _refused(harness.call("GET", f"/camera/{camera.id}/live.m3u8"), 404, "not_live")
 
 
-def test_an_answer_that_is_no_window_is_503(bench: Bench, camera: Camera) -> None:
-    bench.streaming.nonsense = {"parts": "none"}
-    _refused(bench.call("GET", f"/camera/{camera.id}/live.m3u8"), 503, "unavailable")
+def test_an_answer_that_is_no_window_is_503(harness: ApiHarness, camera: Camera) -> None:
+    harness.streaming.nonsense = {"parts": "none"}
+    _refused(harness.call("GET", f"/camera/{camera.id}/live.m3u8"), 503, "unavailable")
 
 
 @pytest.mark.parametrize("width", ["63", "1921", "x", "-1", "1e3"])
-def test_a_width_out_of_bounds_is_400(bench: Bench, camera: Camera, width: str) -> None:
-    result = bench.call("GET", f"/camera/{camera.id}/snapshot.jpg", query=f"width={width}")
+def test_a_width_out_of_bounds_is_400(harness: ApiHarness, camera: Camera, width: str) -> None:
+    result = harness.call("GET", f"/camera/{camera.id}/snapshot.jpg", query=f"width={width}")
     assert (result.status_code, result.json["field"]) == (400, "width")
 
 
-def _export(bench: Bench, camera: Camera, who: str = "alice") -> str:
-    result = bench.call("POST", f"/camera/{camera.id}/exports", who=who, json=RANGE)
+def _export(harness: ApiHarness, camera: Camera, who: str = "alice") -> str:
+    result = harness.call("POST", f"/camera/{camera.id}/exports", who=who, json=RANGE)
     assert result.status_code == 202, result.text
     assert "user_id" not in result.json
     return str(result.json["id"])
@@ -135,11 +137,11 @@ def _export(bench: Bench, camera: Camera, who: str = "alice") -> str:
     ("grants", "status"), [((), 404), (("view",), 403), (("recordings",), 202)]
 )
 def test_an_export_needs_recordings(
-    bench: Bench, camera: Camera, grants: tuple[str, ...], status: int
+    harness: ApiHarness, camera: Camera, grants: tuple[str, ...], status: int
 ) -> None:
     for action in grants:
-        grant(bench.storage.grants, camera.id, "bob", action)
-    result = bench.call("POST", f"/camera/{camera.id}/exports", who="bob", json=RANGE)
+        grant(harness.storage.grants, camera.id, "bob", action)
+    result = harness.call("POST", f"/camera/{camera.id}/exports", who="bob", json=RANGE)
     assert result.status_code == status
 
 
@@ -147,29 +149,29 @@ def test_an_export_needs_recordings(
     ("who", "status"), [("bob", 200), ("alice", 200), ("root", 200), ("carol", 404), ("dave", 404)]
 )
 def test_an_export_is_for_who_asked_for_it_the_owner_and_admins(
-    bench: Bench, camera: Camera, who: str, status: int
+    harness: ApiHarness, camera: Camera, who: str, status: int
 ) -> None:
     for user in ("bob", "carol"):
-        grant(bench.storage.grants, camera.id, user, "recordings")
-    export_id = _export(bench, camera, who="bob")
+        grant(harness.storage.grants, camera.id, user, "recordings")
+    export_id = _export(harness, camera, who="bob")
     base = f"/camera/{camera.id}/exports"
-    assert bench.call("GET", f"{base}/{export_id}", who=who).status_code == status
-    bench.streaming.exported[next(iter(bench.streaming.exported))]["state"] = "done"
-    assert bench.call("GET", f"{base}/{export_id}/file", who=who).status_code == status
-    listed = bench.call("GET", base, who=who)
+    assert harness.call("GET", f"{base}/{export_id}", who=who).status_code == status
+    harness.streaming.exported[next(iter(harness.streaming.exported))]["state"] = "done"
+    assert harness.call("GET", f"{base}/{export_id}/file", who=who).status_code == status
+    listed = harness.call("GET", base, who=who)
     if who != "dave":
         assert len(listed.json["items"]) == (status == 200)
-    assert bench.call("DELETE", f"{base}/{export_id}", who=who).status_code == status
+    assert harness.call("DELETE", f"{base}/{export_id}", who=who).status_code == status
 
 
 def test_a_file_is_saved_under_a_name_and_not_before_it_is_done(
-    bench: Bench, camera: Camera
+    harness: ApiHarness, camera: Camera
 ) -> None:
-    export_id = _export(bench, camera)
+    export_id = _export(harness, camera)
     path = f"/camera/{camera.id}/exports/{export_id}/file"
-    _refused(bench.call("GET", path), 404, "export_not_ready")
-    next(iter(bench.streaming.exported.values()))["state"] = "done"
-    result = bench.call("GET", path)
+    _refused(harness.call("GET", path), 404, "export_not_ready")
+    next(iter(harness.streaming.exported.values()))["state"] = "done"
+    result = harness.call("GET", path)
     assert result.status_code == 200
     assert result.headers["content-disposition"].startswith(
         f'attachment; filename="{file_stem(camera.name)}-2026'
@@ -186,25 +188,25 @@ def test_a_file_is_saved_under_a_name_and_not_before_it_is_done(
     ],
 )
 def test_a_play_token_fetches_its_users_export_of_its_time(
-    bench: Bench, camera: Camera, who: str, body: object, status: int
+    harness: ApiHarness, camera: Camera, who: str, body: object, status: int
 ) -> None:
     for action in ("recordings", "view"):
-        grant(bench.storage.grants, camera.id, "bob", action)
-    export_id = _export(bench, camera)
-    next(iter(bench.streaming.exported.values()))["state"] = "done"
-    query = f"token={_token(bench, camera, body, who=who)}"
+        grant(harness.storage.grants, camera.id, "bob", action)
+    export_id = _export(harness, camera)
+    next(iter(harness.streaming.exported.values()))["state"] = "done"
+    query = f"token={_token(harness, camera, body, who=who)}"
     path = f"/camera/{camera.id}/exports/{export_id}"
-    assert bench.call("GET", f"{path}/file", who=None, query=query).status_code == status
-    assert bench.call("GET", path, who=None, query=query).status_code == 401
+    assert harness.call("GET", f"{path}/file", who=None, query=query).status_code == status
+    assert harness.call("GET", path, who=None, query=query).status_code == 401
 
 
-def test_refusals_of_an_export_are_passed_on(bench: Bench, camera: Camera) -> None:
+def test_refusals_of_an_export_are_passed_on(harness: ApiHarness, camera: Camera) -> None:
     path = f"/camera/{camera.id}/exports"
     turned = {"from": RANGE["to"], "to": RANGE["from"]}
-    assert bench.call("POST", path, json=turned).json["field"] == "from"
-    assert bench.call("POST", path, json={}).json["field"] == "from"
-    bench.streaming.failure = NothingRecorded("nothing was recorded then")
-    _refused(bench.call("POST", path, json=RANGE), 404, "nothing_recorded")
+    assert harness.call("POST", path, json=turned).json["field"] == "from"
+    assert harness.call("POST", path, json={}).json["field"] == "from"
+    harness.streaming.failure = NothingRecorded("nothing was recorded then")
+    _refused(harness.call("POST", path, json=RANGE), 404, "nothing_recorded")
 
 
 OPS = (("GET", "/ops/summary"), ("GET", "/ops/supervision"), ("POST", "/ops/supervision/c/restart"))
@@ -212,29 +214,29 @@ OPS = (("GET", "/ops/summary"), ("GET", "/ops/supervision"), ("POST", "/ops/supe
 
 @pytest.mark.parametrize(("method", "path"), OPS)
 def test_operators_calls_need_the_role_admin(
-    bench: Bench, camera: Camera, method: str, path: str
+    harness: ApiHarness, camera: Camera, method: str, path: str
 ) -> None:
     assert camera
-    _refused(bench.call(method, path), 403, "permission_denied")
-    _refused(bench.call(method, path, who=None), 401, "unauthenticated")
-    query = f"token={_token(bench, camera, {})}"
-    _refused(bench.call(method, path, who=None, query=query), 401, "unauthenticated")
-    assert bench.call(method, path, who="root").status_code == 200
+    _refused(harness.call(method, path), 403, "permission_denied")
+    _refused(harness.call(method, path, who=None), 401, "unauthenticated")
+    query = f"token={_token(harness, camera, {})}"
+    _refused(harness.call(method, path, who=None, query=query), 401, "unauthenticated")
+    assert harness.call(method, path, who="root").status_code == 200
 
 
-def test_a_camera_without_a_recorder_counts_as_stopped(bench: Bench, camera: Camera) -> None:
+def test_a_camera_without_a_recorder_counts_as_stopped(harness: ApiHarness, camera: Camera) -> None:
     assert camera
     for _ in range(6):
-        bench.camera()
-    found = bench.call("GET", "/ops/summary", who="root").json["cameras"]
+        harness.camera()
+    found = harness.call("GET", "/ops/summary", who="root").json["cameras"]
     assert found["by_state"] == {"running": 3, "backoff": 1, "stopped": 3}
     assert sum(found["by_state"].values()) == found["total"]
 
 
-def test_the_summary_says_what_it_knows(bench: Bench, camera: Camera) -> None:
+def test_the_summary_says_what_it_knows(harness: ApiHarness, camera: Camera) -> None:
     assert camera
-    bench.coverage.oldest_end = bench.clock.now() - timedelta(days=2)
-    found = bench.call("GET", "/ops/summary", who="root").json
+    harness.coverage.oldest_end = harness.clock.now() - timedelta(days=2)
+    found = harness.call("GET", "/ops/summary", who="root").json
     assert found["cameras"] == {"total": 1, "active": 1, "by_state": {"running": 3, "backoff": 1}}
     assert found["day"]["missing_seconds"] == 100.0
     assert found["day"]["causes"] == [{"cause": "source_offline", "seconds": 100.0}]
@@ -245,24 +247,24 @@ def test_the_summary_says_what_it_knows(bench: Bench, camera: Camera) -> None:
 
 
 def test_without_the_streaming_role_the_summary_is_what_postgres_says(
-    bench: Bench, camera: Camera
+    harness: ApiHarness, camera: Camera
 ) -> None:
     assert camera
-    bench.streaming.failure = StreamingUnavailable("the StreamingServer does not answer")
-    found = bench.call("GET", "/ops/summary", who="root").json
+    harness.streaming.failure = StreamingUnavailable("the StreamingServer does not answer")
+    found = harness.call("GET", "/ops/summary", who="root").json
     assert found["streaming"] == {"reachable": False}
     assert (found["disk"], found["index"], found["respawns"]) == (None, None, None)
     assert found["hour"]["recorded_seconds"] == 3500.0
 
 
-def test_many_who_look_cost_one_question(bench: Bench, camera: Camera) -> None:
+def test_many_who_look_cost_one_question(harness: ApiHarness, camera: Camera) -> None:
     assert camera
     for _ in range(5):
-        bench.call("GET", "/ops/summary", who="root")
-    assert bench.coverage.asked == 2
-    bench.clock.advance(16)
-    bench.call("GET", "/ops/summary", who="root")
-    assert bench.coverage.asked == 4
+        harness.call("GET", "/ops/summary", who="root")
+    assert harness.coverage.asked == 2
+    harness.clock.advance(16)
+    harness.call("GET", "/ops/summary", who="root")
+    assert harness.coverage.asked == 4
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,7 @@ def test_when_the_disk_will_be_full(
     assert found == (None if expected_days is None else EPOCH + timedelta(days=expected_days))
 
 
-def test_a_file_that_is_gone_meanwhile_is_404(bench: Bench, camera: Camera) -> None:
-    bench.streaming.file = FakeFile(404)
-    result = bench.call("GET", f"/camera/{camera.id}/live/r3-000004.mp4")
+def test_a_file_that_is_gone_meanwhile_is_404(harness: ApiHarness, camera: Camera) -> None:
+    harness.streaming.file = FakeFile(404)
+    result = harness.call("GET", f"/camera/{camera.id}/live/r3-000004.mp4")
     _refused(result, 404, "segment_not_found")

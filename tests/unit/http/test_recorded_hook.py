@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 RECORDED = json.loads(
     (Path(__file__).parents[2] / "recorded" / "hook_requests.json").read_text(encoding="utf-8")
@@ -24,42 +24,42 @@ REQUESTS = [
 ]
 
 
-def replay(bench: Bench, request: Mapping[str, Any], *, path: str) -> testing.Result:
+def replay(harness: ApiHarness, request: Mapping[str, Any], *, path: str) -> testing.Result:
     tokens = {
-        "{publish}": bench.tokens.sign_publish("alice", path, ttl_s=60).token,
-        "{read}": bench.tokens.sign_view("alice", path, ttl_s=60).token,
+        "{publish}": harness.tokens.sign_publish("alice", path, ttl_s=60).token,
+        "{read}": harness.tokens.sign_view("alice", path, ttl_s=60).token,
     }
     body = str(request["body"])
     for template, token in tokens.items():
         body = body.replace(template, token)
-    client = testing.TestClient(bench.internal.app)
+    client = testing.TestClient(harness.internal.app)
     return client.simulate_post(
         "/api/v1/m2m/check-stream-pwd", body=body.encode(), headers=RECORDED["headers"]
     )
 
 
-def counted(bench: Bench, request: Mapping[str, Any], outcome: str) -> float | None:
+def counted(harness: ApiHarness, request: Mapping[str, Any], outcome: str) -> float | None:
     action = json.loads(request["body"])["action"]
-    return bench.registry.get_sample_value(
+    return harness.registry.get_sample_value(
         "streamwarden_stream_auth_total", {"action": action, "outcome": outcome}
     )
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_recorded_request_is_answered_as_it_was_meant(
-    bench: Bench, request_: Mapping[str, Any]
+    harness: ApiHarness, request_: Mapping[str, Any]
 ) -> None:
     path = json.loads(request_["body"])["path"] or "yard/door"
-    answer = replay(bench, request_, path=path)
+    answer = replay(harness, request_, path=path)
     assert answer.status_code == (200 if request_["outcome"] == "allowed" else 401)
-    assert counted(bench, request_, request_["outcome"]) == 1
+    assert counted(harness, request_, request_["outcome"]) == 1
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_with_tokens_for_another_camera_none_is_let_in(
-    bench: Bench, request_: Mapping[str, Any]
+    harness: ApiHarness, request_: Mapping[str, Any]
 ) -> None:
-    assert replay(bench, request_, path="somebody/else").status_code == 401
+    assert replay(harness, request_, path="somebody/else").status_code == 401
 
 
 def test_mediamtx_sends_the_fields_that_we_rely_on() -> None:
@@ -68,10 +68,10 @@ def test_mediamtx_sends_the_fields_that_we_rely_on() -> None:
 
 
 def test_a_first_call_without_credentials_is_told_that_there_are_some_to_show(
-    bench: Bench,
+    harness: ApiHarness,
 ) -> None:
     """Or no client would come again with those of its URL."""
     request = next(one for one in RECORDED["requests"] if one["outcome"] == "no_credentials")
-    answer = replay(bench, request, path="yard/door")
+    answer = replay(harness, request, path="yard/door")
     assert answer.status_code == 401
     assert "www-authenticate" in answer.headers

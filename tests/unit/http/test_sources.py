@@ -14,7 +14,7 @@ from streamwarden.mediamtx.camera_source import CameraAnswer
 from streamwarden.mediamtx.credentials import CameraCredentials
 from streamwarden.model import Camera, Source
 from tests.fakes.sources import CIPHER
-from tests.unit.http.conftest import Bench
+from tests.unit.http.conftest import ApiHarness
 
 URL = "rtsp://10.0.0.7/stream1"
 SHOWN = {"source_username": "viewer", "source_password": "geheim-x"}
@@ -26,73 +26,73 @@ def refused(result: testing.Result, status: int, code: str, field: str | None = 
     assert "geheim" not in result.text
 
 
-def add(bench: Bench, **source: object) -> testing.Result:
+def add(harness: ApiHarness, **source: object) -> testing.Result:
     new = {"name": "Door", "owner": "alice", "path": "door", **source}
-    return bench.call("POST", "/camera", who="root", json=new)
+    return harness.call("POST", "/camera", who="root", json=new)
 
 
-def change(bench: Bench, camera: Camera, **changes: object) -> testing.Result:
-    return bench.call("PATCH", f"/camera/{camera.id}", who="root", json=changes)
+def change(harness: ApiHarness, camera: Camera, **changes: object) -> testing.Result:
+    return harness.call("PATCH", f"/camera/{camera.id}", who="root", json=changes)
 
 
-def stored(bench: Bench) -> Source | None:
-    (camera,) = bench.storage.cameras.all_active()
-    return bench.storage.sources.get(camera.id)
+def stored(harness: ApiHarness) -> Source | None:
+    (camera,) = harness.storage.cameras.all_active()
+    return harness.storage.sources.get(camera.id)
 
 
-def opened(bench: Bench) -> CameraCredentials | None:
-    (camera,) = bench.storage.cameras.all_active()
-    source = bench.storage.sources.get(camera.id)
+def opened(harness: ApiHarness) -> CameraCredentials | None:
+    (camera,) = harness.storage.cameras.all_active()
+    source = harness.storage.sources.get(camera.id)
     if source is None or source.encrypted is None:
         return None
     return CIPHER.decrypt(camera.id, source.encrypted)
 
 
 @pytest.fixture
-def pulled(bench: Bench) -> Camera:
-    add(bench, source_url=URL, **SHOWN)
-    (camera,) = bench.storage.cameras.all_active()
+def pulled(harness: ApiHarness) -> Camera:
+    add(harness, source_url=URL, **SHOWN)
+    (camera,) = harness.storage.cameras.all_active()
     return camera
 
 
-def test_a_camera_without_a_source_pushes(bench: Bench) -> None:
-    added = add(bench).json
+def test_a_camera_without_a_source_pushes(harness: ApiHarness) -> None:
+    added = add(harness).json
     assert (added["source_url"], added["source_credentials"]) == (None, False)
-    assert bench.door.asked == []
+    assert harness.door.asked == []
 
 
-def test_a_camera_is_added_with_its_source(bench: Bench) -> None:
-    result = add(bench, source_url=URL)
+def test_a_camera_is_added_with_its_source(harness: ApiHarness) -> None:
+    result = add(harness, source_url=URL)
     assert result.status_code == 201
     assert (result.json["source_url"], result.json["source_credentials"]) == (URL, False)
-    assert bench.door.asked == [("10.0.0.7", URL)]
-    assert bench.sources_woken == [None]
+    assert harness.door.asked == [("10.0.0.7", URL)]
+    assert harness.sources_woken == [None]
 
 
-def test_credentials_are_sealed_and_never_shown_again(bench: Bench) -> None:
-    answers = [add(bench, source_url=URL, **SHOWN), bench.call("GET", "/camera", who="root")]
-    answers.append(bench.call("GET", f"/camera/{answers[0].json['id']}"))
+def test_credentials_are_sealed_and_never_shown_again(harness: ApiHarness) -> None:
+    answers = [add(harness, source_url=URL, **SHOWN), harness.call("GET", "/camera", who="root")]
+    answers.append(harness.call("GET", f"/camera/{answers[0].json['id']}"))
     assert answers[2].json["source_credentials"] is True
     for answer in answers:
         assert "geheim" not in answer.text
         assert "viewer" not in answer.text
-    assert opened(bench) == CameraCredentials("viewer", "geheim-x")
-    found = stored(bench)
+    assert opened(harness) == CameraCredentials("viewer", "geheim-x")
+    found = stored(harness)
     assert found is not None
     assert "geheim" not in repr(found)
 
 
-def test_credentials_in_the_url_are_moved_into_their_fields(bench: Bench) -> None:
-    result = add(bench, source_url="rtsp://viewer:geheim%2Dx@10.0.0.7:554/stream1")
+def test_credentials_in_the_url_are_moved_into_their_fields(harness: ApiHarness) -> None:
+    result = add(harness, source_url="rtsp://viewer:geheim%2Dx@10.0.0.7:554/stream1")
     assert (result.json["source_url"], result.json["source_credentials"]) == (URL, True)
-    assert opened(bench) == CameraCredentials("viewer", "geheim-x")
-    assert bench.door.asked == [("10.0.0.7", URL)], "it is asked without them"
+    assert opened(harness) == CameraCredentials("viewer", "geheim-x")
+    assert harness.door.asked == [("10.0.0.7", URL)], "it is asked without them"
 
 
-def test_credentials_in_both_places_are_refused(bench: Bench) -> None:
-    result = add(bench, source_url="rtsp://a:geheim@10.0.0.7/x", **SHOWN)
+def test_credentials_in_both_places_are_refused(harness: ApiHarness) -> None:
+    result = add(harness, source_url="rtsp://a:geheim@10.0.0.7/x", **SHOWN)
     refused(result, 400, "invalid_request", "source_url")
-    assert bench.storage.cameras.all_active() == []
+    assert harness.storage.cameras.all_active() == []
 
 
 @pytest.mark.parametrize(
@@ -148,24 +148,24 @@ def test_credentials_in_both_places_are_refused(bench: Bench) -> None:
     ],
 )
 def test_a_bad_source_is_400_its_field_named_and_nothing_repeated_or_added(
-    bench: Bench, source: dict[str, Any], code: str, field: str
+    harness: ApiHarness, source: dict[str, Any], code: str, field: str
 ) -> None:
-    bench.names.found = {"rebound.lan": ["10.0.0.7", "127.0.0.1"]}
-    refused(add(bench, **source), 400, code, field)
-    assert bench.storage.cameras.all_active() == []
-    assert bench.door.asked == []
+    harness.names.found = {"rebound.lan": ["10.0.0.7", "127.0.0.1"]}
+    refused(add(harness, **source), 400, code, field)
+    assert harness.storage.cameras.all_active() == []
+    assert harness.door.asked == []
 
 
 @pytest.mark.parametrize("says", [CameraAnswer.REDIRECTS, CameraAnswer.OTHER])
-def test_what_redirects_or_is_no_camera_is_refused(bench: Bench, says: CameraAnswer) -> None:
-    bench.door.says = says
-    refused(add(bench, source_url=URL, **SHOWN), 400, "source_refused", "source_url")
-    assert bench.storage.cameras.all_active() == []
+def test_what_redirects_or_is_no_camera_is_refused(harness: ApiHarness, says: CameraAnswer) -> None:
+    harness.door.says = says
+    refused(add(harness, source_url=URL, **SHOWN), 400, "source_refused", "source_url")
+    assert harness.storage.cameras.all_active() == []
 
 
-def test_a_camera_that_is_off_is_taken(bench: Bench) -> None:
-    bench.door.says = CameraAnswer.NONE
-    assert add(bench, source_url=URL).status_code == 201
+def test_a_camera_that_is_off_is_taken(harness: ApiHarness) -> None:
+    harness.door.says = CameraAnswer.NONE
+    assert add(harness, source_url=URL).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -178,32 +178,32 @@ def test_a_camera_that_is_off_is_taken(bench: Bench) -> None:
 def test_a_setting_that_is_missing_is_named(
     part: str, setting: str, source: dict[str, str]
 ) -> None:
-    bench = Bench(pulls=part != "pulls", cipher=None if part == "cipher" else CIPHER)
-    result = add(bench, **source)
+    harness = ApiHarness(pulls=part != "pulls", cipher=None if part == "cipher" else CIPHER)
+    result = add(harness, **source)
     refused(result, 409, "sources_not_configured")
     assert setting in result.json["detail"]
 
 
 def test_without_a_key_an_address_alone_works() -> None:
-    bench = Bench(cipher=None)
-    assert add(bench, source_url=URL).status_code == 201
+    harness = ApiHarness(cipher=None)
+    assert add(harness, source_url=URL).status_code == 201
 
 
-def test_null_removes_the_source_and_its_credentials(bench: Bench, pulled: Camera) -> None:
-    result = change(bench, pulled, source_url=None)
+def test_null_removes_the_source_and_its_credentials(harness: ApiHarness, pulled: Camera) -> None:
+    result = change(harness, pulled, source_url=None)
     assert (result.json["source_url"], result.json["source_credentials"]) == (None, False)
-    assert stored(bench) is None
-    assert len(bench.sources_woken) == 2
+    assert stored(harness) is None
+    assert len(harness.sources_woken) == 2
 
 
-def test_null_for_both_removes_the_credentials_alone(bench: Bench, pulled: Camera) -> None:
-    result = change(bench, pulled, source_username=None, source_password=None)
+def test_null_for_both_removes_the_credentials_alone(harness: ApiHarness, pulled: Camera) -> None:
+    result = change(harness, pulled, source_username=None, source_password=None)
     assert (result.json["source_url"], result.json["source_credentials"]) == (URL, False)
 
 
-def test_new_credentials_replace_the_old_ones(bench: Bench, pulled: Camera) -> None:
-    change(bench, pulled, source_username="admin", source_password="neu")
-    assert opened(bench) == CameraCredentials("admin", "neu")
+def test_new_credentials_replace_the_old_ones(harness: ApiHarness, pulled: Camera) -> None:
+    change(harness, pulled, source_username="admin", source_password="neu")
+    assert opened(harness) == CameraCredentials("admin", "neu")
 
 
 @pytest.mark.parametrize(
@@ -217,116 +217,120 @@ def test_new_credentials_replace_the_old_ones(bench: Bench, pulled: Camera) -> N
     ],
 )
 def test_credentials_stay_with_the_place_that_they_were_given_for(
-    bench: Bench, pulled: Camera, url: str, kept: bool
+    harness: ApiHarness, pulled: Camera, url: str, kept: bool
 ) -> None:
-    result = change(bench, pulled, source_url=url)
+    result = change(harness, pulled, source_url=url)
     assert result.json["source_credentials"] is kept
-    assert opened(bench) == (CameraCredentials("viewer", "geheim-x") if kept else None)
+    assert opened(harness) == (CameraCredentials("viewer", "geheim-x") if kept else None)
 
 
-def test_another_change_leaves_the_source_as_it_is(bench: Bench, pulled: Camera) -> None:
-    before = stored(bench)
-    result = change(bench, pulled, name="Gate")
+def test_another_change_leaves_the_source_as_it_is(harness: ApiHarness, pulled: Camera) -> None:
+    before = stored(harness)
+    result = change(harness, pulled, name="Gate")
     assert (result.json["name"], result.json["source_url"]) == ("Gate", URL)
-    assert stored(bench) == before
-    assert len(bench.door.asked) == 1
+    assert stored(harness) == before
+    assert len(harness.door.asked) == 1
 
 
-def test_a_refused_change_leaves_the_source_as_it_is(bench: Bench, pulled: Camera) -> None:
-    before = stored(bench)
+def test_a_refused_change_leaves_the_source_as_it_is(harness: ApiHarness, pulled: Camera) -> None:
+    before = stored(harness)
     refused(
-        change(bench, pulled, name="Gate", source_url="rtsp://127.0.0.1/"),
+        change(harness, pulled, name="Gate", source_url="rtsp://127.0.0.1/"),
         400,
         "source_not_allowed",
         "source_url",
     )
-    assert stored(bench) == before
-    assert bench.storage.cameras.get(pulled.id) == pulled
+    assert stored(harness) == before
+    assert harness.storage.cameras.get(pulled.id) == pulled
 
 
-def test_a_camera_that_is_pulled_cannot_take_every_path(bench: Bench, pulled: Camera) -> None:
-    refused(change(bench, pulled, path="all"), 400, "invalid_request", "path")
+def test_a_camera_that_is_pulled_cannot_take_every_path(
+    harness: ApiHarness, pulled: Camera
+) -> None:
+    refused(change(harness, pulled, path="all"), 400, "invalid_request", "path")
 
 
 @pytest.mark.parametrize("changes", [{"path": "gate"}, {"status": "inactive"}])
 def test_what_moves_the_path_wakes_the_keeper(
-    bench: Bench, pulled: Camera, changes: dict[str, str]
+    harness: ApiHarness, pulled: Camera, changes: dict[str, str]
 ) -> None:
-    change(bench, pulled, **changes)
-    assert len(bench.sources_woken) == 2
+    change(harness, pulled, **changes)
+    assert len(harness.sources_woken) == 2
 
 
-def test_removing_the_camera_wakes_the_keeper(bench: Bench, pulled: Camera) -> None:
-    bench.call("DELETE", f"/camera/{pulled.id}", who="root")
-    assert len(bench.sources_woken) == 2
-    assert bench.storage.sources.all() == []
+def test_removing_the_camera_wakes_the_keeper(harness: ApiHarness, pulled: Camera) -> None:
+    harness.call("DELETE", f"/camera/{pulled.id}", who="root")
+    assert len(harness.sources_woken) == 2
+    assert harness.storage.sources.all() == []
 
 
-def test_only_an_admin_sets_a_source(bench: Bench, pulled: Camera) -> None:
+def test_only_an_admin_sets_a_source(harness: ApiHarness, pulled: Camera) -> None:
     for who in ("alice", "mallory"):
-        result = bench.call("PATCH", f"/camera/{pulled.id}", who=who, json={"source_url": None})
+        result = harness.call("PATCH", f"/camera/{pulled.id}", who=who, json={"source_url": None})
         assert result.status_code == (403 if who == "alice" else 404)
-    assert stored(bench) is not None
+    assert stored(harness) is not None
 
 
 def test_the_audit_trail_has_the_host_and_nothing_that_is_shown(
-    bench: Bench, pulled: Camera
+    harness: ApiHarness, pulled: Camera
 ) -> None:
-    change(bench, pulled, source_url="rtsp://10.0.0.8/x", **SHOWN)
-    change(bench, pulled, name="Gate")
-    change(bench, pulled, source_url=None)
-    noted = [(event.action, json.loads(event.detail)) for event in bench.audit.events]
+    change(harness, pulled, source_url="rtsp://10.0.0.8/x", **SHOWN)
+    change(harness, pulled, name="Gate")
+    change(harness, pulled, source_url=None)
+    noted = [(event.action, json.loads(event.detail)) for event in harness.audit.events]
     assert noted == [
         ("add_camera", {"source": "10.0.0.7"}),
         ("change_camera", {"source": "10.0.0.8"}),
         ("change_camera", {}),
         ("change_camera", {"source": None}),
     ]
-    assert "geheim" not in str(bench.audit.events)
+    assert "geheim" not in str(harness.audit.events)
 
 
-def test_nobody_gets_a_link_to_publish_to_it(bench: Bench, pulled: Camera) -> None:
+def test_nobody_gets_a_link_to_publish_to_it(harness: ApiHarness, pulled: Camera) -> None:
     path = f"/camera/{pulled.id}/publish_rtsp_url"
-    refused(bench.call("GET", path), 409, "camera_is_pulled")
-    change(bench, pulled, source_url=None)
-    assert bench.call("GET", path).status_code == 200
+    refused(harness.call("GET", path), 409, "camera_is_pulled")
+    change(harness, pulled, source_url=None)
+    assert harness.call("GET", path).status_code == 200
 
 
 def test_a_camera_that_sends_nothing_is_spoken_of_as_one_that_is_pulled(
-    bench: Bench, pulled: Camera
+    harness: ApiHarness, pulled: Camera
 ) -> None:
     path = f"/camera/{pulled.id}/stream"
-    status = bench.call("POST", f"{path}/connect").json["info"]
+    status = harness.call("POST", f"{path}/connect").json["info"]
     for cause, said in (("source_offline", "source_url"), ("disk_full", "as it was")):
         error = {"cause": cause, "message": "as it was", "at": "2026-01-02T03:04:05.678Z"}
-        bench.streaming.nonsense = {**status, "last_error": error}
-        assert said in bench.call("GET", f"{path}/status").json["last_error"]["message"]
-    bench.streaming.nonsense = {**status, "last_error": {**error, "cause": "source_offline"}}
-    change(bench, pulled, source_url=None)
-    assert bench.call("GET", f"{path}/status").json["last_error"]["message"] == "as it was"
+        harness.streaming.nonsense = {**status, "last_error": error}
+        assert said in harness.call("GET", f"{path}/status").json["last_error"]["message"]
+    harness.streaming.nonsense = {**status, "last_error": {**error, "cause": "source_offline"}}
+    change(harness, pulled, source_url=None)
+    assert harness.call("GET", f"{path}/status").json["last_error"]["message"] == "as it was"
 
 
 Hook = Callable[[str], int]
 
 
 @pytest.fixture
-def hook(bench: Bench) -> Hook:
+def hook(harness: ApiHarness) -> Hook:
     def ask(use: str) -> int:
-        sign = bench.tokens.sign_publish if use == "publish" else bench.tokens.sign_view
+        sign = harness.tokens.sign_publish if use == "publish" else harness.tokens.sign_view
         token = sign("alice", "door", ttl_s=60).token
         body = {"action": "read" if use == "view" else use, "path": "door", "protocol": "rtsp"}
-        return bench.m2m("check-stream-pwd", {**body, "token": token}).status_code
+        return harness.m2m("check-stream-pwd", {**body, "token": token}).status_code
 
     return ask
 
 
-def test_the_hook_refuses_to_publish_to_a_path_that_is_pulled(bench: Bench, hook: Hook) -> None:
+def test_the_hook_refuses_to_publish_to_a_path_that_is_pulled(
+    harness: ApiHarness, hook: Hook
+) -> None:
     assert hook("publish") == 200
-    bench.pulled.replace(["door"])
+    harness.pulled.replace(["door"])
     assert hook("publish") == 401
     assert hook("view") == 200
     counted = {"action": "publish", "outcome": "path_pulled"}
-    assert bench.registry.get_sample_value("streamwarden_stream_auth_total", counted) == 1
+    assert harness.registry.get_sample_value("streamwarden_stream_auth_total", counted) == 1
 
 
 def test_no_model_shows_what_was_sent_in_its_repr() -> None:

@@ -97,8 +97,8 @@ class StreamService:
         """Set the camera's desired state to wanted, and start it.
 
         If the streaming role does not answer, the desired state is put back: a user who gets 503 has
-        changed nothing. If it has started the camera all the same (its answer was
-        lost), it stops the camera when it next reconciles, within 30 s.
+        changed nothing. If it has started the camera all the same (its answer was lost), it stops the
+        camera when it next reconciles, within 30 s.
 
         Raises:
             CameraNotFound, Denied, CameraInactive: as ``find_for_connect``.
@@ -188,7 +188,7 @@ class StreamService:
             self.desired.put_back(change, at=self.clock.now())
         except Unavailable:
             # The caller gets the first failure; after this one the camera stays wanted.
-            _LOG.warning("wish_not_put_back", exc_info=True)
+            _LOG.warning("desired_state_not_put_back", exc_info=True)
 
 
 def _of_a_source(status: StatusModel, camera: Camera) -> StatusModel:
@@ -235,8 +235,8 @@ class Connect(Resource):
         refusals=(403, 404, 409, 503),
         rate_limit="connect",
         about=(
-            "Harmless when repeated. 503 `streaming_unavailable`: nothing has changed, the wish is "
-            "put back as it was."
+            "Harmless when repeated. 503 `streaming_unavailable`: nothing has changed, the desired "
+            "state is put back as it was."
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:

@@ -98,7 +98,7 @@ class ApiUnreachable(Unavailable):
 
 
 class ApiTimeout(Unavailable):
-    """The API is there and has not answered in time."""
+    """The API is reachable and has not answered in time."""
 
     code = "api_timeout"
 
@@ -172,7 +172,7 @@ class ApiProxy:
 
 
 def _failure(error: Exception) -> Unavailable:
-    # A connection that cannot be made in time is an API that is away, not one that is slow.
+    # A connect timeout means that the API is away, not that it is slow.
     if isinstance(error, ReadTimeoutError) and not isinstance(error, ConnectTimeoutError):
         return ApiTimeout("the API did not answer in time")
     return ApiUnreachable("the API does not answer")
@@ -230,7 +230,7 @@ def _headers(req: falcon.Request, proxies: Proxies) -> dict[str, str]:
     headers = {name: text for name in _REQUEST_HEADERS if (text := req.get_header(name))}
     return headers | {
         REQUEST_ID_HEADER: name_request(req),
-        # One address, as this role judges it: the API believes it if it trusts this role.
+        # One address, as this role determines it: the API uses it if it trusts this role.
         "X-Forwarded-For": client_address(req, proxies),
     }
 
@@ -245,10 +245,10 @@ def _gateway_problem(error: Unavailable) -> Problem:
 
 
 class _Body:
-    """The body as WSGI wants it: waitress iterates it, and closes it however that ends.
+    """The body for WSGI: waitress iterates it, and closes it in every case.
 
-    A body that breaks off ends early: waitress sees that Content-Length has more and closes the
-    connection, so that nobody takes it for whole. Without a Content-Length the failure goes up.
+    A body that breaks off ends early: waitress then closes the connection before Content-Length is
+    reached, so that the client sees it is incomplete. Without a Content-Length the failure is raised.
     """
 
     def __init__(self, found: StreamedResponse, *, length_known: bool) -> None:

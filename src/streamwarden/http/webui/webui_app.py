@@ -37,16 +37,16 @@ _PAGE: Final = "index.html"
 
 
 _ELSEWHERE: Final = "vendor/swagger-ui"
-"""What begins so is the API's page (``/docs``, on every port), which this one never loads."""
+"""Files of the API's page (``/docs``, on every port), which this page does not load."""
 
 
-_UNNAMED: Final = b"/assets/-/"
-"""What the page writes where the version of its files goes."""
+_PLACEHOLDER: Final = b"/assets/-/"
+"""The placeholder for the version of the files in the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One file. ``etag`` names its content, with its quotes."""
+    """One file. ``etag`` identifies its content, with the quotes."""
 
     content: bytes = field(repr=False)
     gzipped: bytes = field(repr=False)
@@ -56,7 +56,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assets:
-    """All files by their path below the folder; ``version`` changes when any of them does.
+    """All files by their path below the folder; ``version`` changes with any of them.
 
     The page loads them from ``/assets/{version}/``, so that a browser may keep them for good.
     """
@@ -67,7 +67,7 @@ class Assets:
 
     @property
     def gzipped_bytes(self) -> int:
-        """How much a browser loads that loads everything."""
+        """The size of all files as a browser loads them."""
         return sum(len(each.gzipped) for each in (self.page, *self.files.values()))
 
 
@@ -85,7 +85,7 @@ def load_assets(folder: Path) -> Assets:
     version = digest.hexdigest()[:16]
     return Assets(
         version=version,
-        page=_asset(_PAGE, page.replace(_UNNAMED, f"/assets/{version}/".encode())),
+        page=_asset(_PAGE, page.replace(_PLACEHOLDER, f"/assets/{version}/".encode())),
         files={name: _asset(name, content) for name, content in found.items()},
     )
 
@@ -99,22 +99,22 @@ def _asset(name: str, content: bytes) -> Asset:
     )
 
 
-_FOR_GOOD: Final = "public, max-age=31536000, immutable"
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
-_ASK_FIRST: Final = "no-cache"
+_REVALIDATE: Final = "no-cache"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfig:
-    """What the page is told before anyone has signed in. ``whep_url`` None: no WebRTC."""
+    """Configuration of the page, readable without sign-in. ``whep_url`` None: no WebRTC."""
 
     whep_url: str | None
     roles_claim: str
 
     @property
     def whep_origin(self) -> str | None:
-        """Where the media server takes WHEP: scheme, host and port."""
+        """Scheme, host and port of the media server's WHEP."""
         if self.whep_url is None:
             return None
         parts = urlsplit(self.whep_url)
@@ -122,7 +122,7 @@ class PageConfig:
 
 
 def page_headers(config: PageConfig) -> dict[str, str]:
-    """Return what goes with the page (CSP level 3; WHEP is the one address that is not here)."""
+    """Return the page's headers (CSP level 3); WHEP is the only other origin that it may connect to."""
     connect = " ".join(filter(None, ("'self'", config.whep_origin)))
     policy = (
         "default-src 'none'",
@@ -157,9 +157,9 @@ class PageFile(Resource):
         answers={200: Media(content_type="text/html", about="The page"), 304: None},
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with the page; its version is asked for each time."""
+        """Answer with the page, which browsers must revalidate each time."""
         resp.set_headers(self._headers)
-        _send(req, resp, self._asset, cache=_ASK_FIRST)
+        _send(req, resp, self._asset, cache=_REVALIDATE)
 
 
 class AssetFile(Resource):
@@ -176,12 +176,12 @@ class AssetFile(Resource):
         refusals=(404,),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, version: str, name: str) -> None:
-        """Answer with the file. One of another version is not to be kept under that name."""
+        """Answer with the file; under an outdated version it must be revalidated."""
         asset = self._assets.files.get(name)
         if asset is None:
             raise falcon.HTTPNotFound
         current = version == self._assets.version
-        _send(req, resp, asset, cache=_FOR_GOOD if current else _ASK_FIRST)
+        _send(req, resp, asset, cache=_IMMUTABLE if current else _REVALIDATE)
 
 
 class ConfigFile(Resource):
@@ -198,9 +198,9 @@ class ConfigFile(Resource):
         answers={200: Media(content_type="application/json", about="Names, no secrets")},
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with it."""
+        """Answer with the configuration."""
         resp.content_type = falcon.MEDIA_JSON
-        resp.cache_control = [_ASK_FIRST]
+        resp.cache_control = [_REVALIDATE]
         resp.data = self._body
 
 
@@ -209,23 +209,23 @@ def _send(req: falcon.Request, resp: falcon.Response, asset: Asset, *, cache: st
     resp.set_header("Vary", "Accept-Encoding")
     resp.set_header("Cache-Control", cache)
     resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
-    if _has_it(req, asset):
+    if _is_current(req, asset):
         resp.status = falcon.HTTP_304
         return
     resp.content_type = asset.content_type
-    if _takes_gzip(req):
+    if _accepts_gzip(req):
         resp.set_header("Content-Encoding", "gzip")
         resp.data = asset.gzipped
     else:
         resp.data = asset.content
 
 
-def _has_it(req: falcon.Request, asset: Asset) -> bool:
+def _is_current(req: falcon.Request, asset: Asset) -> bool:
     known = (req.get_header("If-None-Match") or "").split(",")
     return any(tag.strip().removeprefix("W/") in (asset.etag, "*") for tag in known)
 
 
-def _takes_gzip(req: falcon.Request) -> bool:
+def _accepts_gzip(req: falcon.Request) -> bool:
     for entry in (req.get_header("Accept-Encoding") or "").lower().split(","):
         coding, _, weight = entry.replace(" ", "").partition(";q=")
         if coding == "gzip":
