@@ -160,7 +160,7 @@ def test_a_hook_that_hangs_denies_in_the_end_and_holds_up_no_frame() -> None:
 
     with _relay(decide) as (relay, _), RtspClient(relay.ports.rtsp) as camera:
         camera.publish("a")
-        relay._relay.hub.gate._timeout_s = 0.3  # type: ignore[union-attr] # its own is 10 s
+        relay._relay.hub.authenticator._timeout_s = 0.3  # type: ignore[union-attr] # its own is 10 s
         with RtspClient(relay.ports.rtsp) as reader:
             reader.send("DESCRIBE", "a?token=x")
             assert asked.wait(5)

@@ -202,7 +202,9 @@ from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.recordings.segment_store import SegmentStore
 store = SegmentStore(Path(sys.argv[1]), "alice", UUID(int=5))
 at = datetime(2026, 1, 1, tzinfo=UTC)
-store.salvage(run=1, number=0, started_at=at, ended_at=at + timedelta(seconds=1))
+store.publish(
+    ClosedSegment(run=1, number=0, started_at=at, ended_at=at + timedelta(seconds=1), torn=True)
+)
 """
 
 
