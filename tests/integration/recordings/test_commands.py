@@ -18,7 +18,7 @@ from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.pool import Database
 from streamwarden.workers import WorkerPool
 from tests.integration.recordings.harness import NOON, Recordings, at
-from tests.unit.supervision.by_hand import HandTimers
+from tests.unit.supervision.manual_time import ManualTimers
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 
@@ -184,7 +184,7 @@ class LateClock(Clock):
         return at(60)
 
 
-def start(made: Recordings, database: Database, timers: HandTimers) -> None:
+def start(made: Recordings, database: Database, timers: ManualTimers) -> None:
     pool = WorkerPool("test", threads=1)
     StartupReconcile(
         record_root=made.root,
@@ -201,7 +201,7 @@ def test_a_server_indexes_at_its_start_what_a_power_cut_took_from_the_index(
 ) -> None:
     before = made.rows(camera)
     made.forget_rows(before[1].id, before[3].id)
-    start(made, database, HandTimers())
+    start(made, database, ManualTimers())
     assert made.rows(camera) == before
 
 
@@ -216,7 +216,7 @@ def test_a_server_that_is_being_stopped_looks_at_no_further_camera(
         database=database,
         clock=LateClock(),
         workers=pool,
-        timers=HandTimers(),
+        timers=ManualTimers(),
     )
     check.stop()
     check.begin()
@@ -229,12 +229,12 @@ def test_only_the_last_two_hours_are_looked_at(made: Recordings, database: Datab
     made.record(camera, -7300, -7298)
     made.unwant(camera, -7298)
     made.forget_rows(made.rows(camera)[0].id)
-    start(made, database, HandTimers())
+    start(made, database, ManualTimers())
     assert made.rows(camera) == []
 
 
 def test_while_postgres_is_away_it_tries_again_later(made: Recordings, camera: Camera) -> None:
-    away, timers = Database("postgresql://nobody@127.0.0.1:1/none", wait_s=0.1), HandTimers()
+    away, timers = Database("postgresql://nobody@127.0.0.1:1/none", wait_s=0.1), ManualTimers()
     away.open()
     made.forget_rows(made.rows(camera)[0].id)
     start(made, away, timers)

@@ -33,7 +33,7 @@ from streamwarden.supervision import (
 )
 from streamwarden.supervision._actor import Exit
 from tests.unit.actors.stage import URL, Camera, Crash, World, at
-from tests.unit.supervision.by_hand import DEADLINE_S, Watcher
+from tests.unit.supervision.manual_time import DEADLINE_S, RecordingObserver
 
 Ref = pykka.ActorRef[Any]
 
@@ -135,7 +135,7 @@ class ManagerStage(World):
         self.forgotten: list[UUID] = []
         self.gone: frozenset[UUID] = frozenset()
         self.released: list[tuple[UUID, str, datetime]] = []
-        self.watcher = Watcher()
+        self.watcher = RecordingObserver()
         self.wanted = KeptStreams(before)
         self.refs: dict[str, list[Ref]] = {}
         self._exits: dict[str, threading.Event] = {}

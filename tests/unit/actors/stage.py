@@ -30,7 +30,7 @@ from tests.fakes.recording import (
     FakeWatcher,
     ManualWorkers,
 )
-from tests.unit.supervision.by_hand import DEADLINE_S, HandClock, HandTimers
+from tests.unit.supervision.manual_time import DEADLINE_S, ManualClock, ManualTimers
 
 CAMERA: Final = UUID("11111111-1111-1111-1111-111111111111")
 START_S: Final = 1000.0
@@ -82,7 +82,7 @@ class StagedRecorder(RecorderActor):
 class Camera:
     """All that outlives a recorder's incarnations."""
 
-    def __init__(self, clock: HandClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.owner = "otto"
         self.files = FakeCameraFiles()
         self.tokens = FakeTokens()
@@ -93,8 +93,8 @@ class World:
     """What every recorder of a test shares."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
-        self.timers = HandTimers()
+        self.clock = ManualClock()
+        self.timers = ManualTimers()
         self.disk = ManualWorkers()
         self.callers = ManualWorkers()
         self.registry = StatusRegistry(self.clock)
@@ -103,7 +103,7 @@ class World:
 
     def renew_meter(self) -> None:
         """Begin to count as a new process does."""
-        self.meter_timers = HandTimers()
+        self.meter_timers = ManualTimers()
         self.meter = GapMeter(metrics=self.metrics, clock=self.clock, timers=self.meter_timers)
 
     def arguments(

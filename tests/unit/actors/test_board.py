@@ -6,11 +6,11 @@ from streamwarden.actors.messages import RecorderState
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from tests.fakes.recording import FakeRecordingMetrics
 from tests.unit.actors.stage import CAMERA, at
-from tests.unit.supervision.by_hand import HandClock
+from tests.unit.supervision.manual_time import ManualClock
 
 
 def test_what_was_never_wanted_is_stopped() -> None:
-    status = StatusRegistry(HandClock()).get(CAMERA)
+    status = StatusRegistry(ManualClock()).get(CAMERA)
     assert (status.status, status.run, status.since) == (RecorderState.STOPPED, 0, at(0))
     assert status.segment_seconds is None
 
@@ -21,12 +21,12 @@ def holder(registry: StatusRegistry, camera_id: UUID = CAMERA) -> RecorderStatus
         camera_id=camera_id,
         registry=registry,
         metrics=FakeRecordingMetrics(),
-        clock=HandClock(),
+        clock=ManualClock(),
     )
 
 
 def test_an_incarnation_that_was_replaced_writes_no_status_any_more() -> None:
-    registry = StatusRegistry(HandClock())
+    registry = StatusRegistry(ManualClock())
     old = holder(registry)
     old.update(run=1)
     new = holder(registry)
@@ -37,13 +37,13 @@ def test_an_incarnation_that_was_replaced_writes_no_status_any_more() -> None:
 
 
 def test_a_new_incarnation_goes_on_from_the_last_status() -> None:
-    registry = StatusRegistry(HandClock())
+    registry = StatusRegistry(ManualClock())
     holder(registry).update(run=7)
     assert holder(registry).shown.run == 7
 
 
 def test_a_removed_camera_is_not_put_back_by_a_late_word() -> None:
-    registry = StatusRegistry(HandClock())
+    registry = StatusRegistry(ManualClock())
     status = holder(registry)
     status.update(run=1)
     registry.remove(CAMERA)
@@ -52,7 +52,7 @@ def test_a_removed_camera_is_not_put_back_by_a_late_word() -> None:
 
 
 def test_all_are_listed_by_camera() -> None:
-    registry = StatusRegistry(HandClock())
+    registry = StatusRegistry(ManualClock())
     cameras = sorted(uuid4() for _ in range(5))
     for camera in reversed(cameras):
         holder(registry, camera).update(run=1)

@@ -11,14 +11,14 @@ from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import GapChange
 from tests.fakes.recording import FakeRecordingMetrics
 from tests.unit.actors.stage import CAMERA, START_S, at
-from tests.unit.supervision.by_hand import HandClock, HandTimers
+from tests.unit.supervision.manual_time import ManualClock, ManualTimers
 
 OTHER = uuid4()
 
 
 class Meter:
     def __init__(self) -> None:
-        self.clock, self.timers = HandClock(), HandTimers()
+        self.clock, self.timers = ManualClock(), ManualTimers()
         self.counter = FakeRecordingMetrics()
         self.meter = GapMeter(metrics=self.counter, clock=self.clock, timers=self.timers)
 

@@ -13,7 +13,7 @@ from streamwarden.storage.journal import Journal
 from streamwarden.supervision import ChildExited, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
+from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
 class HeardJournal(Journal):
@@ -45,7 +45,7 @@ class Desk:
         self.away = False
         self.meanwhile: Callable[[], None] | None = None
         self.attempts = 0
-        self.timers = HandTimers()
+        self.timers = ManualTimers()
         self.workers = ManualWorkers()
         self.workers.hold()
         self.told: Callable[[], None] = lambda: None

@@ -19,7 +19,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
+from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
 class Disk:
@@ -42,7 +42,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.disk = Disk()
-        self.timers = HandTimers()
+        self.timers = ManualTimers()
         self.workers = ManualWorkers()
         self.ended = threading.Event()
         self._refs: list[pykka.ActorRef[Any]] = []
@@ -129,7 +129,7 @@ def test_the_next_incarnation_sweeps_again(pace: Pace) -> None:
     pace.tell(Exit())
     assert pace.ended.wait(DEADLINE_S)
     before = pace.disk.sweeps
-    pace.timers = HandTimers()
+    pace.timers = ManualTimers()
     pace.start()
     pace.timers.expire(SWEEP_EVERY_S)
     assert pace.disk.sweeps > before

@@ -8,12 +8,12 @@ from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.supervision import ActorRef, Link, tell
 from streamwarden.supervision._actor import Exit
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.by_hand import DEADLINE_S, HandTimers
+from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
 class Desk:
     def __init__(self) -> None:
-        self.timers, self.workers = HandTimers(), ManualWorkers()
+        self.timers, self.workers = ManualTimers(), ManualWorkers()
         self.workers.hold()
         self.more: list[bool] = []
         self.sweeps = 0

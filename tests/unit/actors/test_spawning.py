@@ -9,7 +9,7 @@ from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CannotStore
 from tests.fakes.recording import FakeCameraFiles, FakeTokens
 from tests.unit.actors.stage import CAMERA, START_S, URL
-from tests.unit.supervision.by_hand import HandClock
+from tests.unit.supervision.manual_time import ManualClock
 
 FRESH = "rtsp://media/cam?fetched=1"
 
@@ -27,7 +27,7 @@ class Desk:
             camera_id=CAMERA,
             files=self.files,
             tokens=self.tokens,
-            clock=HandClock(),
+            clock=ManualClock(),
             backoff=Backoff(),
             chance=lambda: 1.0,
         )

@@ -8,7 +8,7 @@ import pytest
 
 from streamwarden.workers import SerialExecutor, WorkerPool
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.by_hand import DEADLINE_S
+from tests.unit.supervision.manual_time import DEADLINE_S
 
 
 @pytest.fixture

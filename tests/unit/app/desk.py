@@ -17,7 +17,7 @@ from streamwarden.recordings.live import LiveIndex
 from streamwarden.storage.journal import Journal
 from tests.unit.actors.stage import at
 from tests.unit.media import boxes
-from tests.unit.supervision.by_hand import HandClock
+from tests.unit.supervision.manual_time import ManualClock
 
 CAMERA: Final = UUID("22222222-2222-2222-2222-222222222222")
 SECOND: Final = boxes.fragment(boxes.run([500, 500]))
@@ -54,7 +54,7 @@ class ArchiveDesk:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root with a space"
         self.root.mkdir()
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.ends = KnownEnds()
         self.indexed = self.ends.by_id
         self._journals: list[Journal] = []

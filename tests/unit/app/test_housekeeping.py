@@ -14,13 +14,13 @@ from streamwarden.recordings.record_root import RecordRoot
 from tests.fakes.recording import ManualWorkers
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import ArchiveDesk, whole
-from tests.unit.supervision.by_hand import HandTimers
+from tests.unit.supervision.manual_time import ManualTimers
 
 
 class Round:
     def __init__(self, desk: ArchiveDesk) -> None:
         self.registry = CollectorRegistry()
-        self.timers = HandTimers()
+        self.timers = ManualTimers()
         self.metrics = RecordingMetrics(self.registry)
         self.metrics.watch_index(lambda: index_waiting(desk.journal, desk.clock))
         self.root = RecordRoot(desk.root)

@@ -16,7 +16,7 @@ from streamwarden.storage.pool import StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, ArchiveDesk, whole
-from tests.unit.supervision.by_hand import HandClock
+from tests.unit.supervision.manual_time import ManualClock
 
 
 class Index(SegmentRepository):
@@ -51,7 +51,7 @@ def rows(desk: ArchiveDesk) -> list[Segment]:
     return desk.rows()
 
 
-def ends(journal: Journal, index: Index, clock: HandClock) -> IndexedEnds:
+def ends(journal: Journal, index: Index, clock: ManualClock) -> IndexedEnds:
     return IndexedEnds(journal=journal, segments=index, clock=clock)
 
 

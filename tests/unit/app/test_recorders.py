@@ -16,7 +16,7 @@ from streamwarden.storage.pool import Database
 from tests.fakes.recording import FakeRecordingMetrics, FakeWatcher, ManualWorkers
 from tests.unit.actors.stage import at
 from tests.unit.app.desk import CAMERA, ArchiveDesk
-from tests.unit.supervision.by_hand import HandTimers
+from tests.unit.supervision.manual_time import ManualTimers
 
 
 class Watcher(FakeWatcher):
@@ -52,10 +52,10 @@ class Site:
             database=Database("postgresql://", application_name="none"),
             disk=ManualWorkers(),
             callers=ManualWorkers(),
-            timers=HandTimers(),
+            timers=ManualTimers(),
             clock=desk.clock,
             metrics=self.metrics,
-            meter=GapMeter(metrics=self.metrics, clock=desk.clock, timers=HandTimers()),
+            meter=GapMeter(metrics=self.metrics, clock=desk.clock, timers=ManualTimers()),
             node="here",
             backoff=Backoff(),
         )

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.supervision import ChildSpec, Intensity, SupervisedActor, SupervisorSpec
-from tests.unit.supervision.by_hand import DEADLINE_S, HandClock, HandTimers
+from tests.unit.supervision.manual_time import DEADLINE_S, ManualClock, ManualTimers
 
 
 class Idle(SupervisedActor):
@@ -23,8 +23,8 @@ def test_each_of_the_trees_actors_is_shown_before_anything_happens_to_it() -> No
     registry = CollectorRegistry()
     root = SupervisionTree(
         spec=spec("indexer", "retention"),
-        timers=HandTimers(),
-        clock=HandClock(),
+        timers=ManualTimers(),
+        clock=ManualClock(),
         metrics=RecordingMetrics(registry),
         on_failure=pytest.fail,
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
-from tests.unit.media.hands import Order
+from tests.unit.media.fake_clock import Order
 
 FRAGMENTS = (
     "movflags=+frag_keyframe+empty_moov+default_base_moof"

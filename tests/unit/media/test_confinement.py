@@ -12,7 +12,7 @@ from streamwarden.ffmpeg.command import (
     ffmpeg_account,
     recording_argv,
 )
-from tests.unit.media.hands import Order
+from tests.unit.media.fake_clock import Order
 
 
 def test_no_account_means_our_own() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.ffmpeg.watcher import SpawnQueue, TokenBucket
-from tests.unit.media.hands import Order
+from tests.unit.media.fake_clock import Order
 
 
 def _taken(spawn_rate: TokenBucket, now: float) -> int:

@@ -13,7 +13,7 @@ import pytest
 from streamwarden.errors import ConfigError
 from streamwarden.ffmpeg.command import recording_argv
 from streamwarden.recordings.record_root import RecordRoot, RecordRootInUse
-from tests.unit.media.hands import Order
+from tests.unit.media.fake_clock import Order
 
 
 def test_a_second_server_is_refused_in_words_until_the_first_lets_go(tmp_path: Path) -> None:

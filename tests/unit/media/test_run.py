@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from streamwarden.ffmpeg.process import Process
 from streamwarden.ffmpeg.run import Run, RunClock, SegmentListReader
 from tests.unit.media import boxes
-from tests.unit.media.hands import NOON, HandClock, Order
+from tests.unit.media.fake_clock import NOON, ManualClock, Order
 
 HOUR_S = 3600.0
 STEPS = st.sampled_from([-HOUR_S, HOUR_S, -2.5, 2.5, 0.0])
 
 
-def _run(clock: HandClock, folder: Path = Path("/nowhere")) -> Run:
+def _run(clock: ManualClock, folder: Path = Path("/nowhere")) -> Run:
     return Run(
         order=Order(folder=folder),
         process=cast("Process", None),
@@ -33,7 +33,7 @@ def _run(clock: HandClock, folder: Path = Path("/nowhere")) -> Run:
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
 def test_a_runs_clock_goes_on_when_the_machines_is_set(step_s: float) -> None:
-    hands = HandClock()
+    hands = ManualClock()
     clock = RunClock(hands)
     hands.pass_by(10)
     hands.set_by(step_s)
@@ -44,7 +44,7 @@ def test_a_runs_clock_goes_on_when_the_machines_is_set(step_s: float) -> None:
 
 @pytest.mark.parametrize("step_s", [1.9, -1.9, 0.0])
 def test_a_clock_that_is_slewed_has_not_been_set(step_s: float) -> None:
-    hands = HandClock()
+    hands = ManualClock()
     clock = RunClock(hands)
     hands.set_by(step_s)
     assert clock.stepped_by_s() == 0.0
@@ -52,7 +52,7 @@ def test_a_clock_that_is_slewed_has_not_been_set(step_s: float) -> None:
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
 def test_a_files_time_is_the_runs_whatever_was_set_before_it(step_s: float) -> None:
-    hands = HandClock()
+    hands = ManualClock()
     clock = RunClock(hands)
     hands.set_by(step_s)
     hands.pass_by(60)
@@ -62,7 +62,7 @@ def test_a_files_time_is_the_runs_whatever_was_set_before_it(step_s: float) -> N
 
 
 def test_a_file_from_the_future_was_written_now() -> None:
-    hands = HandClock()
+    hands = ManualClock()
     clock = RunClock(hands)
     assert clock.at_file_time(hands.now().timestamp() + HOUR_S) == NOON
 
@@ -71,7 +71,7 @@ def test_a_file_from_the_future_was_written_now() -> None:
 def test_segments_follow_each_other_without_hole_or_overlap_whatever_the_clocks_do(
     segments: list[tuple[float, float, float]],
 ) -> None:
-    hands = HandClock()
+    hands = ManualClock()
     run = _run(hands)
     ends = [NOON - timedelta(seconds=10)]
     for number, (lasted_s, media_s, step_s) in enumerate(segments):
@@ -87,14 +87,14 @@ def test_segments_follow_each_other_without_hole_or_overlap_whatever_the_clocks_
 
 
 def test_the_first_segment_began_its_medias_length_before_its_end() -> None:
-    hands = HandClock()
+    hands = ManualClock()
     run = _run(hands)
     hands.pass_by(20)
     assert run.close_segment(0, 18.5).started_at == NOON + timedelta(seconds=1.5)
 
 
 def test_time_stamps_that_jump_date_no_segment_hours_back() -> None:
-    hands = HandClock()
+    hands = ManualClock()
     run = _run(hands)
     hands.pass_by(20)
     assert run.close_segment(0, HOUR_S).started_at == NOON
@@ -107,7 +107,7 @@ def _fragments(folder: Path, count: int, number: int = 0) -> Path:
 
 
 def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
-    run = _run(HandClock(), tmp_path)
+    run = _run(ManualClock(), tmp_path)
     assert not run.grown()
     path = tmp_path / "r1-000000.mp4"
     for header in (boxes.header()[:10], boxes.header()):
@@ -123,7 +123,7 @@ def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
 
 
 def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Path) -> None:
-    run = _run(HandClock(), tmp_path)
+    run = _run(ManualClock(), tmp_path)
     path = tmp_path / "r1-000000.mp4"
     path.write_bytes(boxes.header() + boxes.box(b"mfra", bytes(16)))
     assert not run.grown()
@@ -132,7 +132,7 @@ def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Pat
 
 
 def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> None:
-    run = _run(HandClock(), tmp_path)
+    run = _run(ManualClock(), tmp_path)
     _fragments(tmp_path, 3)
     assert run.grown()
     run.close_segment(0, 1.0)
@@ -143,7 +143,7 @@ def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
 def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
-    hands = HandClock()
+    hands = ManualClock()
     run = _run(hands, tmp_path)
     path = _fragments(tmp_path, 1)
     hands.pass_by(30)
@@ -158,7 +158,7 @@ def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
 
 
 def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
-    hands = HandClock()
+    hands = ManualClock()
     run = _run(hands, tmp_path)
     hands.pass_by(30)
     run.close_segment(0, 15.0)
@@ -169,12 +169,12 @@ def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
 
 
 def test_without_an_open_file_there_is_no_tail(tmp_path: Path) -> None:
-    assert _run(HandClock(), tmp_path).open_segment() is None
+    assert _run(ManualClock(), tmp_path).open_segment() is None
 
 
 def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    hands = HandClock()
+    hands = ManualClock()
     run = _run(hands, tmp_path / "file")
     hands.pass_by(3)
     assert not run.grown()
@@ -186,7 +186,7 @@ def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: 
 def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread(
     tmp_path: Path,
 ) -> None:
-    run = _run(HandClock(), tmp_path)
+    run = _run(ManualClock(), tmp_path)
     os.mkfifo(run.open_file)
     assert not run.grown()
     assert run.close_segment(0, 1.0).number == 0
@@ -194,7 +194,7 @@ def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread
 
 @given(st.lists(st.binary(max_size=20_000), max_size=20))
 def test_the_end_of_what_was_said_is_kept_and_no_more(chunks: list[bytes]) -> None:
-    run = _run(HandClock())
+    run = _run(ManualClock())
     for chunk in chunks:
         run.note_stderr(chunk)
     said = b"".join(chunks)
@@ -207,7 +207,7 @@ def test_the_end_of_what_was_said_is_kept_and_no_more(chunks: list[bytes]) -> No
 
 
 def test_a_flood_of_tiny_or_empty_pieces_is_bounded_too() -> None:
-    run = _run(HandClock())
+    run = _run(ManualClock())
     for _ in range(20_000):
         run.note_stderr(b"x")
         run.note_stderr(b"")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from streamwarden.supervision import Intensity
 from streamwarden.supervision._spec import Restart, Strategy
-from tests.unit.supervision.stage import Event
+from tests.unit.supervision.harness import Event
 
 
 @dataclass(frozen=True)

@@ -16,30 +16,30 @@ from streamwarden.supervision import (
     tell,
 )
 from streamwarden.supervision._actor import Exit, ExitKind, ExitReason
-from tests.unit.supervision.by_hand import DEADLINE_S
-from tests.unit.supervision.stage import (
+from tests.unit.supervision.harness import (
     Crash,
+    Harness,
     Hold,
     Leave,
     Ref,
-    Stage,
     Worker,
 )
+from tests.unit.supervision.manual_time import DEADLINE_S
 
 
 class Lone:
     """One actor and its notices."""
 
-    def __init__(self, stage: Stage, kind: type[SupervisedActor] = Worker) -> None:
-        self.stage = stage
-        link = stage.link("lone", 7, lambda _: None)
-        self.ref: Ref = stage.cast("lone", kind.start(link=link, stage=stage))
+    def __init__(self, harness: Harness, kind: type[SupervisedActor] = Worker) -> None:
+        self.harness = harness
+        link = harness.link("lone", 7, lambda _: None)
+        self.ref: Ref = harness.cast("lone", kind.start(link=link, harness=harness))
 
     def notices(self) -> list[str]:
         """Return the notices once the actor's thread is done with everything."""
-        self.stage.wait("down", "lone")
-        self.stage.join("lone")
-        events = [event for event in self.stage.events("up", "down") if event[1] == "lone"]
+        self.harness.wait("down", "lone")
+        self.harness.join("lone")
+        events = [event for event in self.harness.events("up", "down") if event[1] == "lone"]
         return ["up" if event[0] == "up" else event[2] for event in events]
 
 
@@ -78,12 +78,12 @@ ENDS: list[tuple[str, Callable[[Ref], object], ExitKind]] = [
 
 @pytest.mark.parametrize(("end", "kind"), [e[1:] for e in ENDS], ids=[e[0] for e in ENDS])
 def test_every_end_after_the_start_gives_exactly_one_notice(
-    stage: Stage, end: Callable[[Ref], object], kind: ExitKind
+    harness: Harness, end: Callable[[Ref], object], kind: ExitKind
 ) -> None:
-    lone = Lone(stage)
+    lone = Lone(harness)
     end(lone.ref)
     assert lone.notices() == ["up", kind]
-    assert [(e.child_id, e.incarnation) for e in stage.exits] == [("lone", 7)]
+    assert [(e.child_id, e.incarnation) for e in harness.exits] == [("lone", 7)]
 
 
 class FinishesAndRaises(Worker):
@@ -110,16 +110,18 @@ class FinishesInCleanUp(Worker):
 
 
 @pytest.mark.parametrize("kind", [FinishesAndRaises, FinishesTwice, FinishesInCleanUp])
-def test_the_first_of_two_ends_within_one_message_counts(stage: Stage, kind: type[Worker]) -> None:
-    lone = Lone(stage, kind)
+def test_the_first_of_two_ends_within_one_message_counts(
+    harness: Harness, kind: type[Worker]
+) -> None:
+    lone = Lone(harness, kind)
     tell(lone.ref, "end")
     assert lone.notices() == ["up", ExitKind.NORMAL]
 
 
-def test_an_init_that_raises_gives_one_notice_of_a_failed_start(stage: Stage) -> None:
-    stage.failures["lone"] = 1
-    assert Lone(stage).notices() == [ExitKind.START_FAILED]
-    assert stage.exits[0].reason.error == "OSError: scripted"
+def test_an_init_that_raises_gives_one_notice_of_a_failed_start(harness: Harness) -> None:
+    harness.failures["lone"] = 1
+    assert Lone(harness).notices() == [ExitKind.START_FAILED]
+    assert harness.exits[0].reason.error == "OSError: scripted"
 
 
 class ExitsInInit(Worker):
@@ -146,9 +148,9 @@ class FailsToAnnounce(Worker):
     ],
 )
 def test_an_end_within_the_start_gives_one_notice_and_no_announcement(
-    stage: Stage, kind: type[Worker], notice: ExitKind
+    harness: Harness, kind: type[Worker], notice: ExitKind
 ) -> None:
-    assert Lone(stage, kind).notices() == [notice]
+    assert Lone(harness, kind).notices() == [notice]
 
 
 class FailsToCleanUp(Worker):
@@ -166,11 +168,11 @@ class ExitsInCleanUp(FailsToCleanUp):
 @pytest.mark.parametrize("kind", [FailsToCleanUp, ExitsInCleanUp])
 @pytest.mark.parametrize(("end", "notice"), [e[1:] for e in ENDS], ids=[e[0] for e in ENDS])
 def test_a_terminate_that_raises_changes_nothing_of_the_notice(
-    stage: Stage, kind: type[Worker], end: Callable[[Ref], object], notice: ExitKind
+    harness: Harness, kind: type[Worker], end: Callable[[Ref], object], notice: ExitKind
 ) -> None:
-    other = Worker.start(link=stage.link("other", 1, lambda _: None), stage=stage)
-    stage.cast("other", other)
-    lone = Lone(stage, kind)
+    other = Worker.start(link=harness.link("other", 1, lambda _: None), harness=harness)
+    harness.cast("other", other)
+    lone = Lone(harness, kind)
     end(lone.ref)
     assert lone.notices() == ["up", notice]
     assert other.ask("still there", timeout=DEADLINE_S) == "still there"
@@ -178,26 +180,26 @@ def test_a_terminate_that_raises_changes_nothing_of_the_notice(
 
 class CleansUp(Worker):
     def terminate(self, reason: ExitReason) -> None:
-        self.stage.note(("cleaned", reason.kind))
+        self.harness.note(("cleaned", reason.kind))
 
 
 @pytest.mark.parametrize(("end", "kind"), [e[1:] for e in ENDS], ids=[e[0] for e in ENDS])
 def test_terminate_runs_once_before_the_notice(
-    stage: Stage, end: Callable[[Ref], object], kind: ExitKind
+    harness: Harness, end: Callable[[Ref], object], kind: ExitKind
 ) -> None:
-    lone = Lone(stage, CleansUp)
+    lone = Lone(harness, CleansUp)
     end(lone.ref)
     lone.notices()
-    assert stage.events("cleaned", "down") == [("cleaned", kind), ("down", "lone", kind)]
+    assert harness.events("cleaned", "down") == [("cleaned", kind), ("down", "lone", kind)]
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
 def test_a_system_exit_in_a_handler_stops_no_other_actor(
-    stage: Stage, error: BaseException
+    harness: Harness, error: BaseException
 ) -> None:
-    other = Worker.start(link=stage.link("other", 1, lambda _: None), stage=stage)
-    stage.cast("other", other)
-    lone = Lone(stage)
+    other = Worker.start(link=harness.link("other", 1, lambda _: None), harness=harness)
+    harness.cast("other", other)
+    lone = Lone(harness)
     tell(lone.ref, Crash(error))
     assert lone.notices() == ["up", ExitKind.FAILED]
     assert other.ask("still there", timeout=DEADLINE_S) == "still there"
@@ -205,22 +207,22 @@ def test_a_system_exit_in_a_handler_stops_no_other_actor(
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1)])
 def test_an_exception_in_an_ask_goes_to_the_asker_and_ends_nothing(
-    stage: Stage, error: BaseException
+    harness: Harness, error: BaseException
 ) -> None:
-    lone = Lone(stage)
+    lone = Lone(harness)
     with pytest.raises(
         Exception, match=type(error).__name__ if isinstance(error, SystemExit) else "x"
     ):
         lone.ref.ask(Crash(error), timeout=DEADLINE_S)
     assert lone.ref.ask("still there", timeout=DEADLINE_S) == "still there"
-    assert stage.events("down") == []
+    assert harness.events("down") == []
 
 
-def test_no_message_is_handled_after_the_end_and_askers_are_told(stage: Stage) -> None:
-    lone = Lone(stage)
+def test_no_message_is_handled_after_the_end_and_askers_are_told(harness: Harness) -> None:
+    lone = Lone(harness)
     gate = threading.Event()
     tell(lone.ref, Hold(gate))
-    stage.wait("held", "lone")
+    harness.wait("held", "lone")
     tell(lone.ref, Exit())
     tell(lone.ref, "too late")
     asked = lone.ref.ask("too late", block=False)
@@ -228,37 +230,37 @@ def test_no_message_is_handled_after_the_end_and_askers_are_told(stage: Stage) -
     with pytest.raises(pykka.ActorDeadError):
         asked.get(timeout=DEADLINE_S)
     lone.notices()
-    assert stage.events("got") == []
+    assert harness.events("got") == []
     assert not tell(lone.ref, "dead")
 
 
-def test_an_unknown_message_is_a_failure(stage: Stage) -> None:
-    link = stage.link("lone", 1, lambda _: None)
-    ref = stage.cast("lone", SupervisedActor.start(link=link))
+def test_an_unknown_message_is_a_failure(harness: Harness) -> None:
+    link = harness.link("lone", 1, lambda _: None)
+    ref = harness.cast("lone", SupervisedActor.start(link=link))
     tell(ref, "what")
-    stage.wait("down", "lone", ExitKind.FAILED)
-    assert stage.exits[0].reason.error == "TypeError: SupervisedActor takes no str"
+    harness.wait("down", "lone", ExitKind.FAILED)
+    assert harness.exits[0].reason.error == "TypeError: SupervisedActor takes no str"
 
 
-def test_an_error_text_is_cut(stage: Stage) -> None:
-    lone = Lone(stage)
+def test_an_error_text_is_cut(harness: Harness) -> None:
+    lone = Lone(harness)
     tell(lone.ref, Crash(ValueError("x" * 10_000)))
     lone.notices()
-    assert len(stage.exits[0].reason.error or "") == 300
+    assert len(harness.exits[0].reason.error or "") == 300
 
 
-def test_a_lingering_child_ends_when_it_says_so(stage: Stage) -> None:
-    stage.lingering.add("lone")
-    lone = Lone(stage)
+def test_a_lingering_child_ends_when_it_says_so(harness: Harness) -> None:
+    harness.lingering.add("lone")
+    lone = Lone(harness)
     assert not lone.ref.proxy().stopping.get(timeout=DEADLINE_S)
     tell(lone.ref, Shutdown())
-    stage.wait("asked", "lone")
+    harness.wait("asked", "lone")
     assert lone.ref.proxy().stopping.get(timeout=DEADLINE_S)
     assert lone.ref.ask("finishing", timeout=DEADLINE_S) == "finishing"
     tell(lone.ref, Shutdown())
     tell(lone.ref, Leave(ExitReason(ExitKind.SHUTDOWN)))
     assert lone.notices() == ["up", ExitKind.SHUTDOWN]
-    assert stage.events("asked") == [("asked", "lone")]
+    assert harness.events("asked") == [("asked", "lone")]
 
 
 def test_notices_carry_what_the_link_says() -> None:
@@ -276,11 +278,11 @@ def test_notices_carry_what_the_link_says() -> None:
     assert notices == [ChildStarted("cam", 3), ChildExited("cam", 3, ExitReason(ExitKind.SHUTDOWN))]
 
 
-def test_the_deepest_inbox_of_a_class_is_measured(stage: Stage) -> None:
-    lone = Lone(stage)
+def test_the_deepest_inbox_of_a_class_is_measured(harness: Harness) -> None:
+    lone = Lone(harness)
     gate = threading.Event()
     tell(lone.ref, Hold(gate))
-    stage.wait("held", "lone")
+    harness.wait("held", "lone")
     for _ in range(3):
         tell(lone.ref, "waiting")
     assert inbox_depths()["Worker"] == 3

@@ -18,8 +18,8 @@ from streamwarden.supervision._supervisor import (
     StartChild,
     TerminateChild,
 )
+from tests.unit.supervision.harness import ROOT, Crash, Harness, Leave
 from tests.unit.supervision.model import Boss, Node, Shape, World, cast
-from tests.unit.supervision.stage import ROOT, Crash, Leave, Stage
 
 PERIOD_S = 5.0
 
@@ -60,28 +60,28 @@ ACTIONS = st.tuples(
 class Twins:
     """A real tree and its model, and the same things done to both."""
 
-    def __init__(self, stage: Stage, shape: Shape, unlucky: str | None) -> None:
-        self.stage = stage
+    def __init__(self, harness: Harness, shape: Shape, unlucky: str | None) -> None:
+        self.harness = harness
         self.world = World()
         if unlucky is not None:
-            self.world.failures[unlucky] = self.stage.failures[unlucky] = 1
+            self.world.failures[unlucky] = self.harness.failures[unlucky] = 1
         self.root = cast(shape, self.world, None)
         assert isinstance(self.root, Boss)
         self.dynamic = 0
         self.root.start()
         children = [self.spec(child) for child in shape.children]
-        stage.supervisor(*children, strategy=shape.strategy, limit=shape.limit, ready=False)
+        harness.supervisor(*children, strategy=shape.strategy, limit=shape.limit, ready=False)
         self.compare()
 
     def spec(self, shape: Shape) -> ChildSpec:
         if shape.strategy is None:
-            return self.stage.worker(shape.name, restart=shape.restart)
+            return self.harness.worker(shape.name, restart=shape.restart)
         inner = SupervisorSpec(
             strategy=shape.strategy,
             limit=shape.limit,
             children=[self.spec(child) for child in shape.children],
         )
-        return self.stage.nested(shape.name, inner, restart=shape.restart)
+        return self.harness.nested(shape.name, inner, restart=shape.restart)
 
     def nodes(self, node: Node | None = None) -> Iterator[Node]:
         """Return all nodes whose supervisors live."""
@@ -102,11 +102,11 @@ class Twins:
             case "fail next":
                 if node := self.pick(number, lambda node: not isinstance(node, Boss)):
                     self.world.failures[node.shape.name] += times
-                    self.stage.failures[node.shape.name] += times
+                    self.harness.failures[node.shape.name] += times
             case "wait" | "edge":
                 moved_s = times * 2.0 if action == "wait" else PERIOD_S
                 self.world.now += moved_s
-                self.stage.clock.seconds += moved_s
+                self.harness.clock.seconds += moved_s
             case _:
                 self.call(action, number)
         self.compare()
@@ -115,7 +115,7 @@ class Twins:
         if worker is None:
             return
         leave = Leave(ExitReason(ExitKind.NORMAL))
-        self.stage.tell(worker.shape.name, Crash(ValueError("bug")) if abnormal else leave)
+        self.harness.tell(worker.shape.name, Crash(ValueError("bug")) if abnormal else leave)
         worker.crash(abnormal=abnormal)
 
     def call(self, action: str, number: int) -> None:
@@ -146,23 +146,23 @@ class Twins:
 
     def ask(self, message: object, boss: Boss) -> Any:  # noqa: ANN401 - as pykka's own ask
         try:
-            return self.stage.ask(message, boss.shape.name)
+            return self.harness.ask(message, boss.shape.name)
         except RuntimeError:  # a scripted failure to start; the traces are compared
             return None
 
     def compare(self) -> None:
         expected = self.world.events
-        self.stage.wait_delivered(len(expected))
+        self.harness.wait_delivered(len(expected))
         bosses = [node for node in [self.root, *self.nodes()] if is_live_boss(node)]
         for boss in bosses:
             assert isinstance(boss, Boss)
-            real = self.stage.children(boss.shape.name)
+            real = self.harness.children(boss.shape.name)
             assert real == {node.shape.name: status(node) for node in boss.children}
-        assert self.stage.lives() == expected
+        assert self.harness.lives() == expected
 
     def shut_down(self) -> None:
         if self.root.alive:
-            self.stage.tell(ROOT, Shutdown())
+            self.harness.tell(ROOT, Shutdown())
             self.root.stop()
         self.compare()
 
@@ -195,13 +195,13 @@ def status(node: Node) -> ChildStatus:
 def test_a_real_tree_does_what_the_model_does(
     shape: Shape, actions: list[tuple[str, int, int]], unlucky: str | None
 ) -> None:
-    stage = Stage()
+    harness = Harness()
     try:
-        twins = Twins(stage, shape, unlucky)
+        twins = Twins(harness, shape, unlucky)
         for action, number, times in actions:
             twins.act(action, number, times)
         twins.shut_down()
-        assert not stage.watcher.left_behind
-        assert stage.timers.pending() == []
+        assert not harness.observer.left_behind
+        assert harness.timers.pending() == []
     finally:
-        stage.close()
+        harness.close()

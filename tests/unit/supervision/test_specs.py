@@ -22,7 +22,7 @@ from streamwarden.supervision._spec import (
     Strategy,
     check_specs,
 )
-from tests.unit.supervision.stage import Ref
+from tests.unit.supervision.harness import Ref
 
 
 def nothing(link: Link) -> Ref:

@@ -1,4 +1,4 @@
-"""What a supervisor is given to work with, moved and read by hand."""
+"""Clock and timers that a test advances, and an observer that records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamwarden.timers import Timer, Timers
 DEADLINE_S = 10.0
 
 
-class HandClock(Clock):
+class ManualClock(Clock):
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class HandClock(Clock):
         return self.seconds
 
 
-class HandTimers(Timers):
+class ManualTimers(Timers):
     """Timers that go off only when told to."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class HandTimers(Timers):
         )
 
 
-class Watcher:
+class RecordingObserver:
     """An observer that remembers."""
 
     def __init__(self) -> None:

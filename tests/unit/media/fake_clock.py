@@ -1,4 +1,4 @@
-"""A clock with hands that a test moves, and an order that records nowhere in particular."""
+"""A clock that a test advances, and an order of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamwarden.ffmpeg.command import RunOrder
 NOON = datetime(2026, 3, 29, 12, 0, 0, tzinfo=UTC)
 
 
-class HandClock(Clock):
+class ManualClock(Clock):
     """Both clocks; ``pass_by`` moves both, ``set_by`` the wall clock alone."""
 
     def __init__(self, now: datetime = NOON) -> None:

@@ -1,4 +1,4 @@
-"""A stage for supervisors: real actors, a clock and timers moved by hand, and a trace of all notices."""
+"""Test harness for supervisors: real actors, manual clock and timers, and a trace of all notices."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from streamwarden.supervision import (
     tell,
 )
 from streamwarden.supervision._actor import Exit, ExitReason
-from tests.unit.supervision.by_hand import (
+from tests.unit.supervision.manual_time import (
     DEADLINE_S,
-    HandClock,
-    HandTimers,
-    Watcher,
+    ManualClock,
+    ManualTimers,
+    RecordingObserver,
 )
 
 ROOT = "root"
@@ -64,21 +64,21 @@ class Hold:
 class Worker(SupervisedActor):
     """A child that does as its script says."""
 
-    def __init__(self, *, link: Link, stage: Stage) -> None:
+    def __init__(self, *, link: Link, harness: Harness) -> None:
         super().__init__(link=link)
-        self.stage = stage
+        self.harness = harness
 
     def on_start(self) -> None:
-        self.stage.threads.append((self.link.child_id, threading.current_thread()))
+        self.harness.threads.append((self.link.child_id, threading.current_thread()))
         super().on_start()
 
     def init(self) -> None:
-        hold = self.stage.holds.get(self.link.child_id)
+        hold = self.harness.holds.get(self.link.child_id)
         if hold is not None:
-            self.stage.note(("held", self.link.child_id))
+            self.harness.note(("held", self.link.child_id))
             assert hold.wait(DEADLINE_S)
-        if self.stage.failures[self.link.child_id] > 0:
-            self.stage.failures[self.link.child_id] -= 1
+        if self.harness.failures[self.link.child_id] > 0:
+            self.harness.failures[self.link.child_id] -= 1
             raise OSError("scripted")
 
     def receive(self, message: object) -> object:
@@ -88,50 +88,50 @@ class Worker(SupervisedActor):
             case Leave(reason):
                 self.finish(reason)
             case Hold(gate):
-                self.stage.note(("held", self.link.child_id))
+                self.harness.note(("held", self.link.child_id))
                 assert gate.wait(DEADLINE_S)
             case _:
-                self.stage.note(("got", self.link.child_id, str(message)))
+                self.harness.note(("got", self.link.child_id, str(message)))
         return message
 
     def shutting_down(self) -> None:
-        self.stage.note(("asked", self.link.child_id))
-        if self.link.child_id not in self.stage.lingering:
+        self.harness.note(("asked", self.link.child_id))
+        if self.link.child_id not in self.harness.lingering:
             super().shutting_down()
 
 
 class WatchedSupervisor(Supervisor):
     """A supervisor that notes each change of a child."""
 
-    def __init__(self, *, stage: Stage, **fields: Any) -> None:  # noqa: ANN401 - Supervisor's own
+    def __init__(self, *, harness: Harness, **fields: Any) -> None:  # noqa: ANN401 - Supervisor's own
         super().__init__(**fields)
-        self.stage = stage
+        self.harness = harness
 
     def on_start(self) -> None:
-        self.stage.threads.append((self.link.child_id, threading.current_thread()))
+        self.harness.threads.append((self.link.child_id, threading.current_thread()))
         super().on_start()
 
     def child_changed(self, info: ChildInfo) -> None:
-        self.stage.note(("status", info.child_id, info.status, str(info.incarnation)))
+        self.harness.note(("status", info.child_id, info.status, str(info.incarnation)))
 
     def receive(self, message: object) -> object:
         match message:
             case Crash(error):
                 raise error
             case Hold(gate):
-                self.stage.note(("held", self.link.child_id))
+                self.harness.note(("held", self.link.child_id))
                 assert gate.wait(DEADLINE_S)
                 return None
         return super().receive(message)
 
 
-class Stage:
+class Harness:
     """Everything that a test needs, and the end of it."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
-        self.timers = HandTimers()
-        self.watcher = Watcher()
+        self.clock = ManualClock()
+        self.timers = ManualTimers()
+        self.observer = RecordingObserver()
         self.holds: dict[str, threading.Event] = {}
         self.failures: dict[str, int] = defaultdict(int)
         self.lingering: set[str] = set()
@@ -206,7 +206,7 @@ class Stage:
     def worker(self, child_id: str, **fields: Any) -> ChildSpec:  # noqa: ANN401 - ChildSpec's own fields
         def start(link: Link) -> Ref:
             traced = self.link(link.child_id, link.incarnation, link.notify)
-            return self.cast(child_id, Worker.start(link=traced, stage=self))
+            return self.cast(child_id, Worker.start(link=traced, harness=self))
 
         return ChildSpec(id=child_id, start=start, **fields)
 
@@ -227,12 +227,12 @@ class Stage:
 
     def _start_supervisor(self, link: Link, spec: SupervisorSpec) -> Ref:
         return WatchedSupervisor.start(
-            stage=self,
+            harness=self,
             link=link,
             spec=spec,
             timers=self.timers,
             clock=self.clock,
-            observer=self.watcher,
+            observer=self.observer,
         )
 
     def cast(self, child_id: str, ref: Ref) -> Ref:
@@ -279,7 +279,7 @@ class Stage:
                 assert not thread.is_alive()
 
 
-def shut_down(stage: Stage) -> None:
+def shut_down(harness: Harness) -> None:
     """Stop the root in order and wait for its end."""
-    stage.tell(ROOT, Shutdown())
-    stage.wait("down", ROOT)
+    harness.tell(ROOT, Shutdown())
+    harness.wait("down", ROOT)
