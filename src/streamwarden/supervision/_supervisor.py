@@ -98,7 +98,7 @@ class Purpose(Enum):
 
 
 @dataclass(slots=True)
-class Operation:
+class OrderedOperation:
     """Children to stop, then children to start, one after the other; both lists are consumed."""
 
     purpose: Purpose
@@ -122,7 +122,9 @@ def affected_by(strategy: Strategy, order: Sequence[str], failed: str) -> list[s
             return list(order[order.index(failed) :])
 
 
-def restart_operation(strategy: Strategy, specs: Iterable[ChildSpec], failed: str) -> Operation:
+def restart_operation(
+    strategy: Strategy, specs: Iterable[ChildSpec], failed: str
+) -> OrderedOperation:
     """Return the operation that restarts ``failed`` among ``specs``, which are in start order.
 
     OTP: stopped from right to left, started from left to right. Temporary children are stopped and
@@ -130,7 +132,7 @@ def restart_operation(strategy: Strategy, specs: Iterable[ChildSpec], failed: st
     """
     by_id = {spec.id: spec for spec in specs}
     affected = affected_by(strategy, list(by_id), failed)
-    return Operation(
+    return OrderedOperation(
         Purpose.RESTART,
         to_stop=[id_ for id_ in reversed(affected) if id_ != failed],
         to_start=[id_ for id_ in affected if by_id[id_].restart is not Restart.TEMPORARY],
@@ -161,7 +163,7 @@ class Supervisor(SupervisedActor):
             limit=spec.limit, timers=timers, notify=self._tell_self, changed=self.child_changed
         )
         self._log = RestartLog(spec.limit)
-        self._operation: Operation | None = None
+        self._operation: OrderedOperation | None = None
         # Queued during an operation: children that ended, and children whose start was requested.
         self._to_restart: list[str] = []
         self._start_requests: list[str] = []
@@ -176,7 +178,9 @@ class Supervisor(SupervisedActor):
         """Prepare the operation that starts the static children; ``started`` begins it."""
         for spec in self._spec.children:
             self._children.add(spec)
-        self._operation = Operation(Purpose.INITIAL, [], [spec.id for spec in self._spec.children])
+        self._operation = OrderedOperation(
+            Purpose.INITIAL, [], [spec.id for spec in self._spec.children]
+        )
 
     def started(self) -> None:
         """Start the static children; the supervisor is announced after the last of them."""
@@ -468,7 +472,7 @@ class Supervisor(SupervisedActor):
         self._to_restart.clear()
         self._start_requests.clear()
         to_stop = [child.spec.id for child in self._children]
-        self._operation = Operation(Purpose.FINAL, to_stop[::-1], [])
+        self._operation = OrderedOperation(Purpose.FINAL, to_stop[::-1], [])
         if self._spec.stop_together:
             for child in self._children:
                 if child.alive:
@@ -496,7 +500,7 @@ class Supervisor(SupervisedActor):
             return True
         return False
 
-    def _continue(self, operation: Operation) -> bool:
+    def _continue(self, operation: OrderedOperation) -> bool:
         if operation.to_stop:
             child = self._children.get(operation.to_stop[0])
             if child is not None and child.alive:
@@ -514,7 +518,7 @@ class Supervisor(SupervisedActor):
             self._operation_done(operation)
         return True
 
-    def _operation_done(self, operation: Operation) -> None:
+    def _operation_done(self, operation: OrderedOperation) -> None:
         self._operation = None
         if operation.purpose is Purpose.INITIAL:
             self.announce_started()
