@@ -27,9 +27,10 @@ _LONGEST_FIRST = (
     "test_upgrade.py",
     "test_looks.py",
     "test_cameras.py",
+    "test_virtual_cameras.py",
     "test_runs_of_ffmpeg.py",
     "test_relay_ffmpeg.py",
-    "test_causes_of_ffmpeg.py",
+    "test_exit_causes_of_ffmpeg.py",
 )
 """Files that take long begin first, so that none runs alone at the end; the rest in any order."""
 _numbers = count(1)

@@ -14,7 +14,7 @@ from typing import Any
 from tests.acceptance.calls import Caller
 from tests.acceptance.program import clean_environment, free_port_base
 from tests.acceptance.waiting import wait_for
-from tests.unit.deploy.boards import PROMETHEUS as RULES
+from tests.unit.deploy.dashboards import PROMETHEUS as RULES
 
 PROGRAM = shutil.which("prometheus")
 _UP_WITHIN_S = 60.0

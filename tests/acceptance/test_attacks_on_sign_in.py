@@ -17,7 +17,7 @@ from tests.acceptance.program import programs
 from tests.acceptance.set_stage import Provider, SetStage
 from tests.acceptance.stage import database_with_password
 from tests.acceptance.waiting import wait_for
-from tests.unit.auth.keys_of_a_provider import jwk, private_key, sign
+from tests.unit.auth.provider_keys import jwk, private_key, sign
 
 ISSUER = "https://issuer.example/a"
 LIMIT = 5

@@ -12,7 +12,7 @@ from tests.acceptance.demo import DemoProgram
 from tests.acceptance.prometheus import PROGRAM, Prometheus, prometheus
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import NotSeen, wait_for
-from tests.unit.deploy.boards import queries
+from tests.unit.deploy.dashboards import queries
 
 SHOWN_WITHIN_S = 90.0
 

@@ -61,8 +61,8 @@ from streamwarden.workers import SerialExecutor
 from tests.fakes.http import FakeClock
 from tests.fakes.recording import ManualWorkers
 from tests.golden.stored import same_as_stored
-from tests.unit.app.desk import SECOND
-from tests.unit.media import boxes
+from tests.unit.mp4 import box_writer as boxes
+from tests.unit.recordings.camera_files_harness import SECOND
 
 CAMERA: Final = UUID("01234567-89ab-cdef-0123-456789abcdef")
 OTHER: Final = UUID("11111111-2222-3333-4444-555555555555")

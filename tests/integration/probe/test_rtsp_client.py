@@ -31,7 +31,7 @@ from streamwarden.probe.rtsp_client import (
     parse_challenge,
     tracks_of,
 )
-from tests.integration.relay_client import RtspClient
+from tests.integration.devkit.relay_client import RtspClient
 
 LOGIN = Login("viewer", 'p@ss: "word"/%')
 WITHIN_S = 30.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from streamwarden.auth.jwts import ALGORITHMS, MAX_KEYS, JwksInvalid, parse_jwks
-from tests.unit.auth.keys_of_a_provider import document, jwk, private_key
+from tests.unit.auth.provider_keys import document, jwk, private_key
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -22,7 +22,7 @@ from streamwarden.auth.users import (
     UserTokens,
 )
 from tests.unit.auth.hands import SECRET, HeldClock
-from tests.unit.auth.keys_of_a_provider import PublishedKeys, document, jwk, private_key, sign
+from tests.unit.auth.provider_keys import PublishedKeys, document, jwk, private_key, sign
 
 ISSUER = "https://issuer.example/realms/a"
 NOW_S = int(HeldClock().now().timestamp())

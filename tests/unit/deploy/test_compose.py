@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from streamwarden.config.settings import Settings, load
-from tests.unit.deploy.tree import DEPLOY, ROOT, needs_checkout, read_yaml
+from tests.unit.deploy.deploy_files import DEPLOY, ROOT, needs_checkout, read_yaml
 
 OURS = ("api", "streaming", "webui")
 WITHOUT_A_SHELL = {"mediamtx"}

@@ -9,7 +9,7 @@ import pytest
 from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
-from tests.unit.deploy.boards import GRAFANA, PROMETHEUS, boards, panels, queries
+from tests.unit.deploy.dashboards import GRAFANA, PROMETHEUS, boards, panels, queries
 
 PROMETHEUS_OWN = {"up", "ALERTS"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamwarden.devkit.mediamtx_program import config_file
-from tests.unit.deploy.tree import DEPLOY, needs_checkout, read_yaml
+from tests.unit.deploy.deploy_files import DEPLOY, needs_checkout, read_yaml
 
 
 @pytest.fixture(scope="module")

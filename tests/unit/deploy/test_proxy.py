@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.unit.deploy.tree import DEPLOY, needs_checkout
+from tests.unit.deploy.deploy_files import DEPLOY, needs_checkout
 
 TEMPLATE = DEPLOY / "nginx" / "streamwarden.conf.template"
 VALUES = {"PUBLIC_HOST": "cameras.example", "WEBUI": "127.0.0.1:8080", "WHEP": "127.0.0.1:8889"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.deploy.tree import DEPLOY, needs_checkout
+from tests.unit.deploy.deploy_files import DEPLOY, needs_checkout
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 MOST_EXPOSED = 2.0

@@ -17,7 +17,7 @@ from streamwarden.model import Segment
 from streamwarden.paths import stored_name
 from streamwarden.recordings.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveIndex, LiveWindow
 from tests.fakes.http import FakeClock
-from tests.unit.media import boxes
+from tests.unit.mp4 import box_writer as boxes
 
 NOT_KEY = 0x10000
 

@@ -1,0 +1,359 @@
+"""Exports with real FFmpegs over real files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from streamwarden.cli.main import main
+from streamwarden.errors import (
+    ExportNotFound,
+    ExportNotReady,
+    ExportsBusy,
+    NoSpace,
+    NothingRecorded,
+    ProofNotAvailable,
+    RangeTooLong,
+)
+from streamwarden.evidence.export_proof import ExportProver, check_export
+from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
+from streamwarden.ffmpeg.jobs import JobRunner
+from streamwarden.model import Gap, SealRow, Segment
+from streamwarden.recordings import exports as module
+from streamwarden.recordings.durable import file_digest
+from streamwarden.recordings.exports import KEPT_FOR, Export, Exports
+from streamwarden.storage.seal_records import SealRepository
+from tests.fakes.http import FakeClock
+from tests.fakes.storage import FakeStorage
+from tests.fakes.storage_samples import a_camera, at
+from tests.integration.recordings.footage import (
+    FFMPEG,
+    probe,
+    rows_of,
+    write_segments,
+)
+
+WITHIN_S = 20.0
+
+
+class OneSeal(SealRepository):
+    """Every segment is in the same seal."""
+
+    def __init__(self) -> None:
+        pass
+
+    def that_hold(self, camera_id: UUID, segments: Collection[UUID]) -> list[SealRow]:
+        assert segments
+        return [
+            SealRow(
+                camera_id=camera_id,
+                number=4,
+                hash=bytes(32),
+                until=at(3_000),
+                removed_until=None,
+                statement="",
+                signature=b"",
+            )
+        ]
+
+
+class ExportHarness:
+    """Exports over a record root with twelve seconds of footage, then a gap, then three more."""
+
+    def __init__(
+        self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG, key: SealKey | None = None
+    ) -> None:
+        self.root, self.camera_id, self.clock = root, uuid4(), FakeClock(at(3_600))
+        folder = root / "alice" / str(self.camera_id) / "2026-03-01"
+        self.rows = rows_of(root, self.camera_id, write_segments(folder, seconds=15, segment_s=3))
+        late = timedelta(seconds=30)
+        last = self.rows[-1]
+        self.rows[-1] = moved(last, by=late)
+        self.rows = [replace(row, digest=file_digest(root / row.path)) for row in self.rows]
+        self.storage = FakeStorage()
+        self.storage.segments.insert_many(self.rows)
+        self.reserve_bytes = 0
+        self.exports = Exports(
+            jobs=jobs,
+            ffmpeg=lambda: ffmpeg,
+            segments=self.storage.segments,
+            record_root=root,
+            reserve_bytes=lambda _: self.reserve_bytes,
+            clock=self.clock,
+            prove=None if key is None else self.prover(key).prove,
+        )
+        self.exports.start()
+
+    def prover(self, key: SealKey) -> ExportProver:
+        return ExportProver(
+            record_root=self.root,
+            key=key,
+            seals=OneSeal(),
+            gaps=self.storage.gaps,
+            periods=self.storage.periods,
+            clock=self.clock,
+        )
+
+    def add(self, start: float, end: float) -> Export:
+        return self.exports.add(self.camera_id, "alice", at(start), at(end))
+
+    def ended(self, export_id: UUID) -> Export:
+        return self.until(export_id, lambda one: one.state not in {"queued", "running"})
+
+    def until(self, export_id: UUID, so: Callable[[Export], bool]) -> Export:
+        deadline = time.monotonic() + WITHIN_S
+        while not so(found := self.exports.get(self.camera_id, export_id)):
+            assert time.monotonic() < deadline, found
+            os.sched_yield()
+        return found
+
+    def folder(self) -> list[str]:
+        return sorted(one.name for one in (self.root / ".streamwarden" / "exports").iterdir())
+
+
+def moved(row: Segment, *, by: timedelta) -> Segment:
+    return replace(row, started_at=row.started_at + by, ended_at=row.ended_at + by)
+
+
+@pytest.fixture
+def jobs() -> Iterator[JobRunner]:
+    runner = JobRunner()
+    runner.start()
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def harness(tmp_path: Path, jobs: JobRunner) -> Iterator[ExportHarness]:
+    made = ExportHarness(tmp_path / "it's a root", jobs)
+    yield made
+    made.exports.stop()
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, jobs: JobRunner) -> Iterator[ExportHarness]:
+    """Exports whose FFmpeg never ends by itself."""
+    program = tmp_path / "stuck"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    made = ExportHarness(tmp_path / "root", jobs, ffmpeg=str(program))
+    yield made
+    made.exports.stop()
+
+
+def test_a_range_becomes_one_file_from_key_frame_to_key_frame(harness: ExportHarness) -> None:
+    made = harness.add(2.4, 10.3)
+    done = harness.ended(made.id)
+    assert (done.state, done.progress, done.error) == ("done", 1.0, None)
+    assert [(one.from_, one.to) for one in done.covers] == [(at(2.4), at(10.3))]
+    with harness.exports.open(harness.camera_id, made.id).stream as file:
+        content = file.read()
+    assert len(content) == done.size_bytes
+    # Faststart: what a player needs first stands first.
+    assert content.index(b"moov") < content.index(b"mdat")
+    assert b"moof" not in content
+    path = harness.root / "out.mp4"
+    path.write_bytes(content)
+    seconds, complaints = probe(path)
+    assert complaints == ""
+    assert seconds == pytest.approx(9.0, abs=0.2)  # 2 to 11, by key frames a second apart
+
+
+def test_a_gap_is_left_out_and_told(harness: ExportHarness) -> None:
+    made = harness.ended(harness.add(0, 60).id)
+    first, last = harness.rows[3], harness.rows[-1]
+    expected = [(at(0), first.ended_at), (last.started_at, last.ended_at)]
+    assert [(one.from_, one.to) for one in made.covers] == expected
+    with harness.exports.open(harness.camera_id, made.id).stream as file:
+        (harness.root / "out.mp4").write_bytes(file.read())
+    seconds, complaints = probe(harness.root / "out.mp4")
+    assert (round(seconds), complaints) == (15, "")
+
+
+def test_what_is_not_there_is_not_exported(harness: ExportHarness) -> None:
+    with pytest.raises(NothingRecorded):
+        harness.add(20, 30)
+    with pytest.raises(ExportNotFound):
+        harness.exports.get(uuid4(), harness.add(0, 3).id)
+    with pytest.raises(ExportNotFound):
+        harness.exports.get(harness.camera_id, uuid4())
+
+
+def test_too_many_segments_are_refused(
+    harness: ExportHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_SEGMENTS", 2)
+    with pytest.raises(RangeTooLong):
+        harness.add(0, 60)
+
+
+def test_the_reserve_is_respected(harness: ExportHarness) -> None:
+    harness.reserve_bytes = 1 << 60
+    with pytest.raises(NoSpace):
+        harness.add(0, 3)
+
+
+def test_a_lost_file_fails_its_export_in_words(harness: ExportHarness) -> None:
+    for row in harness.rows[:4]:
+        (harness.root / row.path).unlink()
+    found = harness.ended(harness.add(0, 12).id)
+    assert (found.state, found.error) == ("failed", "nothing of the range is left")
+    assert harness.folder() == []
+
+
+def test_a_row_that_leads_outside_is_left_out(harness: ExportHarness) -> None:
+    outside = harness.root.parent / "outside.mp4"
+    (harness.root / harness.rows[0].path).rename(outside)
+    (harness.root / harness.rows[0].path).symlink_to(outside)
+    found = harness.ended(harness.add(0, 2).id)
+    assert found.state == "failed"
+
+
+def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: ExportHarness) -> None:
+    made = [stuck.add(0, 3) for _ in range(18)]
+    states = [one.state for one in stuck.exports.of_camera(stuck.camera_id)]
+    assert (states.count("running"), states.count("queued")) == (2, 16)
+    with pytest.raises(ExportsBusy):
+        stuck.add(0, 3)
+    with pytest.raises(ExportNotReady):
+        stuck.exports.open(stuck.camera_id, made[0].id)
+
+
+def test_cancelling_ends_the_ffmpeg_and_lets_the_next_one_begin(stuck: ExportHarness) -> None:
+    first, second, third, fourth = (stuck.add(0, 3) for _ in range(4))
+    for export in (first, second):
+        stuck.until(export.id, lambda _: any(n.endswith(".txt") for n in stuck.folder()))
+    assert stuck.exports.cancel(stuck.camera_id, fourth.id).state == "cancelled"
+    assert stuck.exports.cancel(stuck.camera_id, first.id).state == "cancelled"
+    stuck.until(third.id, lambda one: one.state == "running")
+    assert stuck.exports.get(stuck.camera_id, second.id).state == "running"
+    assert stuck.exports.get(stuck.camera_id, fourth.id).state == "cancelled"
+
+
+def test_what_is_a_day_old_goes(harness: ExportHarness) -> None:
+    made = harness.ended(harness.add(0, 3).id)
+    assert harness.folder() == [f"{made.id}.mp4"]
+    harness.clock.advance(KEPT_FOR.total_seconds() + 1)
+    assert harness.exports.of_camera(harness.camera_id) == []
+    assert harness.folder() == []
+
+
+def test_what_a_former_process_left_is_removed_at_the_start(harness: ExportHarness) -> None:
+    (harness.root / ".streamwarden" / "exports" / "old.part").write_bytes(b"x")
+    harness.exports.start()
+    assert harness.folder() == []
+
+
+def test_a_cancelled_export_leaves_no_file(harness: ExportHarness) -> None:
+    made = harness.ended(harness.add(0, 3).id)
+    harness.exports.cancel(harness.camera_id, made.id)
+    assert harness.folder() == []
+    with pytest.raises(ExportNotReady):
+        harness.exports.open(harness.camera_id, made.id)
+
+
+# Their proofs
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SealKey:
+    return new_key(tmp_path / "seal.pem")
+
+
+@pytest.fixture
+def notary(tmp_path: Path, jobs: JobRunner, key: SealKey) -> Iterator[ExportHarness]:
+    """Exports that are signed, of a camera that was wanted for 45 seconds."""
+    made = ExportHarness(tmp_path / "root", jobs, key=key)
+    camera = a_camera(id=made.camera_id)
+    made.storage.streams.want(camera, requested_by="alice", at=at(0))
+    last = made.rows[-1]
+    made.storage.streams.unwant(made.camera_id, requested_by="alice", at=last.ended_at)
+    gap = (made.rows[-2].ended_at, last.started_at)
+    row = Gap(
+        id=uuid4(), camera_id=made.camera_id, started_at=gap[0], ended_at=gap[1], cause="timeout"
+    )
+    made.storage.gaps.upsert_many([row])
+    yield made
+    made.exports.stop()
+
+
+def saved(harness: ExportHarness, export_id: UUID, folder: Path) -> tuple[Path, Path]:
+    file, proof = folder / "out.mp4", folder / "out.mp4.proof"
+    with harness.exports.open(harness.camera_id, export_id).stream as stream:
+        file.write_bytes(stream.read())
+    proof.write_bytes(harness.exports.proof(harness.camera_id, export_id))
+    return file, proof
+
+
+def test_an_export_is_proven_offline_and_a_changed_one_is_not(
+    notary: ExportHarness, key: SealKey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = notary.ended(notary.add(2, 60).id)
+    assert (made.state, made.proven) == ("done", True)
+    file, proof = saved(notary, made.id, tmp_path)
+    said, findings = check_export(file, proof, by_id([key.public]))
+    assert findings == []
+    assert said is not None
+    assert (said.camera_id, said.from_, said.to, said.until) == (
+        *(notary.camera_id, at(2), at(60), at(60)),
+    )
+    assert [seal.number for seal in said.seals] == [4]
+    public = tmp_path / "seal.pub"
+    public.write_text(key.public.pem)
+    command = ["recordings", "verify", "--signed", "--public-key", str(public)]
+    command += ["--export", str(file), "--proof", str(proof)]
+    assert main(command) == 0
+    file.write_bytes(file.read_bytes() + b"0")
+    assert main(command) == 1
+    assert "export_altered" in capsys.readouterr().out
+    other = new_key(tmp_path / "other.pem").public
+    assert [one.kind for one in check_export(file, proof, by_id([other]))[1]] == ["wrong_key"]
+    proof.write_bytes(proof.read_bytes().replace(b'"timeout"', b'"shutdown"'))
+    assert [one.kind for one in check_export(file, proof, by_id([key.public]))[1]] == [
+        "seal_altered"
+    ]
+    proof.write_bytes(b"nothing")
+    assert [one.kind for one in check_export(file, proof, by_id([key.public]))[1]] == [
+        "seal_damaged"
+    ]
+
+
+def test_seconds_that_an_export_does_not_account_for_are_found(
+    notary: ExportHarness, key: SealKey, tmp_path: Path
+) -> None:
+    notary.storage.tables.gaps.clear()
+    made = notary.ended(notary.add(0, 60).id)
+    _, findings = check_export(*saved(notary, made.id, tmp_path), by_id([key.public]))
+    assert [one.kind for one in findings] == ["second_missing"]
+
+
+def test_a_source_that_is_not_what_was_stored_is_not_signed(notary: ExportHarness) -> None:
+    path = notary.root / notary.rows[1].path
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    made = notary.ended(notary.add(0, 9).id)
+    assert (made.state, made.proven) == ("done", False)
+    with pytest.raises(ProofNotAvailable, match="sources"):
+        notary.exports.proof(notary.camera_id, made.id)
+
+
+def test_without_a_key_there_is_no_proof_and_with_one_it_goes_with_its_export(
+    harness: ExportHarness, notary: ExportHarness
+) -> None:
+    plain = harness.ended(harness.add(0, 3).id)
+    with pytest.raises(ProofNotAvailable, match="SEAL_KEY_FILE"):
+        harness.exports.proof(harness.camera_id, plain.id)
+    made = notary.ended(notary.add(0, 3).id)
+    assert notary.folder() == [f"{made.id}.mp4", f"{made.id}.proof"]
+    notary.exports.cancel(notary.camera_id, made.id)
+    assert notary.folder() == []
+    with pytest.raises(ExportNotReady):
+        notary.exports.proof(notary.camera_id, made.id)

@@ -1,0 +1,215 @@
+"""A run's own times and what it keeps, without a process."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamwarden.ffmpeg.process import Process
+from streamwarden.ffmpeg.run import Run, RunClock, SegmentListReader
+from tests.unit.ffmpeg.run_order import NOON, ManualClock, Order
+from tests.unit.mp4 import box_writer as boxes
+
+HOUR_S = 3600.0
+STEPS = st.sampled_from([-HOUR_S, HOUR_S, -2.5, 2.5, 0.0])
+
+
+def _run(clock: ManualClock, folder: Path = Path("/nowhere")) -> Run:
+    return Run(
+        order=Order(folder=folder),
+        process=cast("Process", None),
+        clock=RunClock(clock),
+        reader=SegmentListReader(1),
+        born_s=clock.monotonic(),
+        grew_s=clock.monotonic(),
+    )
+
+
+@pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
+def test_a_runs_clock_goes_on_when_the_machines_is_set(step_s: float) -> None:
+    hands = ManualClock()
+    clock = RunClock(hands)
+    hands.pass_by(10)
+    hands.set_by(step_s)
+    hands.pass_by(5)
+    assert clock.now() == NOON + timedelta(seconds=15)
+    assert clock.stepped_by_s() == pytest.approx(step_s)
+
+
+@pytest.mark.parametrize("step_s", [1.9, -1.9, 0.0])
+def test_a_clock_that_is_slewed_has_not_been_set(step_s: float) -> None:
+    hands = ManualClock()
+    clock = RunClock(hands)
+    hands.set_by(step_s)
+    assert clock.stepped_by_s() == 0.0
+
+
+@pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
+def test_a_files_time_is_the_runs_whatever_was_set_before_it(step_s: float) -> None:
+    hands = ManualClock()
+    clock = RunClock(hands)
+    hands.set_by(step_s)
+    hands.pass_by(60)
+    written = hands.now().timestamp()
+    hands.pass_by(4)
+    assert clock.at_file_time(written) == NOON + timedelta(seconds=60)
+
+
+def test_a_file_from_the_future_was_written_now() -> None:
+    hands = ManualClock()
+    clock = RunClock(hands)
+    assert clock.at_file_time(hands.now().timestamp() + HOUR_S) == NOON
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 40), st.floats(0, 1e308), STEPS), max_size=12))
+def test_segments_follow_each_other_without_hole_or_overlap_whatever_the_clocks_do(
+    segments: list[tuple[float, float, float]],
+) -> None:
+    hands = ManualClock()
+    run = _run(hands)
+    ends = [NOON - timedelta(seconds=10)]
+    for number, (lasted_s, media_s, step_s) in enumerate(segments):
+        hands.pass_by(lasted_s)
+        hands.set_by(step_s)
+        listed = run.close_segment(number, media_s)
+        assert listed.started_at is not None
+        assert listed.started_at <= listed.ended_at
+        assert listed.started_at >= ends[-1]
+        assert number == 0 or listed.started_at == ends[-1]
+        ends.append(listed.ended_at)
+    assert list(run.pending) == list(range(len(segments)))
+
+
+def test_the_first_segment_began_its_medias_length_before_its_end() -> None:
+    hands = ManualClock()
+    run = _run(hands)
+    hands.pass_by(20)
+    assert run.close_segment(0, 18.5).started_at == NOON + timedelta(seconds=1.5)
+
+
+def test_time_stamps_that_jump_date_no_segment_hours_back() -> None:
+    hands = ManualClock()
+    run = _run(hands)
+    hands.pass_by(20)
+    assert run.close_segment(0, HOUR_S).started_at == NOON
+
+
+def _fragments(folder: Path, count: int, number: int = 0) -> Path:
+    path = folder / f"r1-{number:06d}.mp4"
+    path.write_bytes(boxes.header() + boxes.fragment(boxes.run([40])) * count)
+    return path
+
+
+def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
+    run = _run(ManualClock(), tmp_path)
+    assert not run.grown()
+    path = tmp_path / "r1-000000.mp4"
+    for header in (boxes.header()[:10], boxes.header()):
+        path.write_bytes(header)
+        assert not run.grown()
+    assert run.open_segment() is not None
+    assert not run.wrote_media
+    _fragments(tmp_path, 1)
+    assert run.grown()
+    assert not run.grown()
+    _fragments(tmp_path, 2)
+    assert run.grown()
+
+
+def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Path) -> None:
+    run = _run(ManualClock(), tmp_path)
+    path = tmp_path / "r1-000000.mp4"
+    path.write_bytes(boxes.header() + boxes.box(b"mfra", bytes(16)))
+    assert not run.grown()
+    run.close_segment(0, 0.0)
+    assert not run.wrote_media
+
+
+def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> None:
+    run = _run(ManualClock(), tmp_path)
+    _fragments(tmp_path, 3)
+    assert run.grown()
+    run.close_segment(0, 1.0)
+    assert not run.grown()
+    _fragments(tmp_path, 1, number=1)
+    assert run.grown()
+
+
+@pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
+def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
+    hands = ManualClock()
+    run = _run(hands, tmp_path)
+    path = _fragments(tmp_path, 1)
+    hands.pass_by(30)
+    os.utime(path, (0, hands.now().timestamp()))
+    assert run.grown()
+    run.grew_s = hands.monotonic()
+    hands.pass_by(5)
+    hands.set_by(step_s)
+    tail = run.open_segment()
+    assert tail is not None
+    assert (tail.number, tail.started_at, tail.ended_at) == (0, NOON, NOON + timedelta(seconds=30))
+
+
+def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
+    hands = ManualClock()
+    run = _run(hands, tmp_path)
+    hands.pass_by(30)
+    run.close_segment(0, 15.0)
+    os.utime(_fragments(tmp_path, 1, number=1), (0, 0))
+    tail = run.open_segment()
+    assert tail is not None
+    assert tail.started_at == tail.ended_at == NOON + timedelta(seconds=30)
+
+
+def test_without_an_open_file_there_is_no_tail(tmp_path: Path) -> None:
+    assert _run(ManualClock(), tmp_path).open_segment() is None
+
+
+def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    hands = ManualClock()
+    run = _run(hands, tmp_path / "file")
+    hands.pass_by(3)
+    assert not run.grown()
+    tail = run.open_segment()
+    assert tail is not None
+    assert tail.ended_at == NOON
+
+
+def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread(
+    tmp_path: Path,
+) -> None:
+    run = _run(ManualClock(), tmp_path)
+    os.mkfifo(run.open_file)
+    assert not run.grown()
+    assert run.close_segment(0, 1.0).number == 0
+
+
+@given(st.lists(st.binary(max_size=20_000), max_size=20))
+def test_the_end_of_what_was_said_is_kept_and_no_more(chunks: list[bytes]) -> None:
+    run = _run(ManualClock())
+    for chunk in chunks:
+        run.note_stderr(chunk)
+    said = b"".join(chunks)
+    assert (
+        run.stderr_tail().encode("utf-8", "replace")[-20:]
+        == (said[-8192:].decode("utf-8", "replace").encode("utf-8", "replace")[-20:])
+    )
+    assert sum(len(kept) for kept in run.stderr) <= 2 * 8192
+    assert len(run.stderr) <= 8193
+
+
+def test_a_flood_of_tiny_or_empty_pieces_is_bounded_too() -> None:
+    run = _run(ManualClock())
+    for _ in range(20_000):
+        run.note_stderr(b"x")
+        run.note_stderr(b"")
+    assert len(run.stderr) <= 8192
+    assert run.stderr_tail() == "x" * 8192

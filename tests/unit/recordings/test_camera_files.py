@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streamwarden.model import Cause
+from streamwarden.recordings import camera_files, segment_store
+from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings.camera_files import CannotStore
+from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
+from tests.unit.actors.stage import at
+from tests.unit.recordings.camera_files_harness import CAMERA, SECOND, ArchiveDesk, torn, whole
+
+
+def recording(start_s: float = 0) -> Ledger:
+    """A ledger that is covered up to a moment, with no gap open."""
+    ledger, _ = book.wanted(Ledger(), at(start_s))
+    ledger, _ = book.stored(ledger, at(start_s), at(start_s))
+    return ledger
+
+
+# A new camera
+
+
+def test_a_camera_that_was_never_recorded_has_an_empty_folder_and_no_ledger(
+    desk: ArchiveDesk,
+) -> None:
+    opened = desk.files().open(())
+    assert desk.live().is_dir()
+    assert opened.ledger == Ledger()
+    assert (opened.last_run, opened.first_time, opened.last_segment) == (0, True, None)
+
+
+def test_only_the_first_opening_since_the_servers_start_says_so(desk: ArchiveDesk) -> None:
+    desk.serve(alive_until=at(50))
+    first, second = desk.files().open(()), desk.files().open(())
+    assert (first.first_time, first.alive_until) == (True, at(50))
+    assert (second.first_time, second.alive_until) == (False, None)
+
+
+def test_there_is_one_object_a_camera_and_owner(desk: ArchiveDesk) -> None:
+    files = desk.files()
+    assert desk.files() is files
+    assert desk.files("anna") is not files
+
+
+# Runs
+
+
+def test_a_runs_number_is_on_disk_before_it_begins(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    assert desk.files().next_run() == (desk.live(), 1)
+    assert desk.files().next_run() == (desk.live(), 2)
+    desk.serve()
+    assert desk.files().open(()).last_run == 2
+    assert desk.files().next_run()[1] == 3
+
+
+def test_a_lost_run_file_is_made_good_from_the_recordings(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    desk.write(7, 0)
+    desk.files().publish(whole(7, 0, 0, 30))
+    (desk.live() / "run").unlink()
+    assert desk.files().next_run()[1] == 8
+    (desk.live() / "run").write_text("nonsense")
+    assert desk.files().next_run()[1] == 8
+
+
+def test_no_run_is_given_the_number_of_one_that_lives(desk: ArchiveDesk) -> None:
+    desk.files().open({4, 9})
+    assert desk.files().next_run()[1] == 10
+
+
+def test_a_new_owner_goes_on_with_the_cameras_run_numbers(desk: ArchiveDesk) -> None:
+    for owner, run in (("otto", 1), ("anna", 2), ("otto", 3)):
+        files = desk.files(owner)
+        files.open(())
+        assert files.next_run()[1] == run
+        desk.write(run, 0, owner=owner)
+        files.publish(whole(run, 0, 30 * run, 30 * run + 30))
+    assert len({row.id for row in desk.rows()}) == 3
+    assert [row.owner for row in desk.rows()] == ["otto", "anna", "otto"]
+
+
+def test_without_room_no_run_begins(desk: ArchiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.files().open(())
+    monkeypatch.setattr(camera_files, "_MIN_FREE_BYTES", 2**62)
+    with pytest.raises(CannotStore) as refusal:
+        desk.files().next_run()
+    assert refusal.value.cause is Cause.DISK_FULL
+
+
+# Segments
+
+
+def test_a_finished_segment_gets_its_place_its_row_and_its_count(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    source = desk.write(1, 1, seconds=30)
+    size = source.stat().st_size
+    stored = desk.files().publish(whole(1, 1, 0.125, 30.25))
+    assert stored is not None
+    assert (stored.started_at, stored.ended_at, stored.size_bytes) == (at(0.125), at(30.25), size)
+    (row,) = desk.rows()
+    assert row.path == f"otto/{CAMERA}/1970-01-01/001640.125Z-r1-1.mp4"
+    assert (desk.root / row.path).stat().st_size == size
+    assert (row.media_ms, row.salvaged, row.run, row.number) == (30_000, False, 1, 1)
+    assert (row.owner, row.camera_id) == ("otto", CAMERA)
+    assert not source.exists()
+    assert desk.metrics.segments == [(30.0, 30.125, size, at(30.25).timestamp())]
+
+
+def test_storing_again_writes_the_same_row_and_counts_nothing(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    desk.write(1, 0)
+    first = desk.files().publish(whole(1, 0, 0, 30))
+    assert desk.files().publish(whole(1, 0, 0, 30)) == first
+    one, two = desk.rows()
+    assert one == two
+    assert len(desk.metrics.segments) == 1
+
+
+def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    source = desk.write(1, 1)
+    taken = desk.root / f"otto/{CAMERA}/1970-01-01/001640.000Z-r1-1.mp4"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"somebody else's")
+
+    assert desk.files().publish(whole(1, 1, 0, 30)) is None
+
+    assert taken.read_bytes() == b"somebody else's"
+    assert not source.exists()
+    assert source.with_suffix(".mp4.aside").exists()
+    assert desk.rows() == []
+
+
+def test_a_torn_segment_is_cut_and_marked(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    desk.write(1, 0, seconds=2, torn=SECOND[:-9])
+    stored = desk.files().publish(torn(1, 0, None, 30))
+    assert stored is not None
+    assert (stored.started_at, stored.ended_at) == (at(28), at(30))
+    (row,) = desk.rows()
+    assert (row.salvaged, row.media_ms) == (True, 2000)
+
+
+def test_a_torn_segment_without_a_whole_fragment_leaves_nothing(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    path = desk.write(1, 0, seconds=0, torn=SECOND[:20])
+    assert desk.files().publish(torn(1, 0, 0, 30)) is None
+    assert not path.exists()
+    assert desk.rows() == []
+    assert desk.metrics.segments == []
+
+
+def test_a_file_that_has_vanished_is_no_segment(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    assert desk.files().publish(whole(1, 0, 0, 30)) is None
+    assert desk.rows() == []
+
+
+def test_a_length_that_the_index_cannot_hold_is_cut(
+    desk: ArchiveDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_store, "MAX_MEDIA_MS", 1500)
+    desk.files().open(())
+    desk.write(1, 0, seconds=3)
+    desk.files().publish(whole(1, 0, 0, 3))
+    assert [row.media_ms for row in desk.rows()] == [1500]
+
+
+REFUSALS = [
+    (errno.ENOSPC, Cause.DISK_FULL),
+    (errno.EDQUOT, Cause.DISK_FULL),
+    (errno.EROFS, Cause.NOT_WRITABLE),
+    (errno.EACCES, Cause.NOT_WRITABLE),
+    (errno.EIO, Cause.NOT_WRITABLE),
+]
+
+
+@pytest.mark.parametrize(("number", "cause"), REFUSALS)
+@pytest.mark.parametrize("call", ["open", "next_run", "store", "note"])
+def test_what_the_disk_refuses_is_named_and_loses_nothing(
+    desk: ArchiveDesk,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    cause: Cause,
+) -> None:
+    desk.files().open(())
+    desk.write(1, 0)
+    calls: dict[str, Callable[[], object]] = {
+        "open": lambda: desk.files().open(()),
+        "next_run": desk.files().next_run,
+        "store": lambda: desk.files().publish(whole(1, 0, 0, 30)),
+        "note": lambda: desk.files().write_ledger(Ledger(), ()),
+    }
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "scripted")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "fsync", refuse)
+        refusing.setattr(Path, "replace", refuse)
+        with pytest.raises(CannotStore) as refusal:
+            calls[call]()
+    assert refusal.value.cause is cause
+    if call == "open":
+        desk.files().open(())
+    else:
+        assert desk.files().publish(whole(1, 0, 0, 30)) is not None
+    assert {(row.run, row.number) for row in desk.rows()} == {(1, 0)}
+
+
+# The ledger
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_the_ledger_survives_the_server(desk: ArchiveDesk, gap: bool) -> None:
+    desk.files().open(())
+    desk.write(1, 0)
+    desk.files().publish(whole(1, 0, 0, 30))
+    ledger = recording(30)
+    changes: tuple[book.GapChange, ...] = ()
+    if gap:
+        ledger, changes = book.lost(ledger, Cause.STALLED, at(31))
+    desk.files().write_ledger(ledger, changes)
+    desk.serve()
+    opened = desk.files().open(())
+    assert opened.ledger == ledger
+    assert opened.last_segment is not None
+    assert opened.last_segment.ended_at == at(30)
+    assert desk.files().read_ledger() == ledger
+
+
+def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    ledger, opened = book.lost(recording(30), Cause.STALLED, at(31))
+    desk.files().write_ledger(ledger, opened)
+    ledger, void = book.stored(ledger, at(29), at(60))
+    desk.files().write_ledger(ledger, void)
+    one, two = desk.gaps()
+    assert (one.started_at, one.ended_at, one.cause) == (at(30), None, "stalled")
+    assert (two.id, two.started_at, two.ended_at) == (one.id, at(30), at(30))
+
+
+def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    path = desk.write(1, 0)
+    desk.files().read_ledger()
+    assert path.exists()
+    assert desk.rows() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"7",
+        b"{}",
+        b"\xff",
+        b'{"covered_until": 7, "gap": null, "last_segment": null}',
+        b'{"covered_until": "yesterday", "gap": null, "last_segment": null}',
+        b'{"covered_until": null, "gap": {"id": 7}, "last_segment": null}',
+        b'{"covered_until": null, "gap": null, "last_segment": {"started_at": null}}',
+    ],
+)
+def test_a_ledger_that_cannot_be_read_is_rebuilt_from_the_recordings(
+    desk: ArchiveDesk, content: bytes
+) -> None:
+    desk.files().open(())
+    (desk.live() / "ledger.json").write_bytes(content)
+    opened = desk.files().open(())
+    assert (opened.ledger, opened.rebuilt) == (Ledger(), True)
+    for number, start_s in ((0, 87), (1, 90)):
+        desk.write(1, number, seconds=3)
+        desk.files().publish(whole(1, number, start_s, start_s + 3))
+    (desk.live() / "ledger.json").write_bytes(content)
+    opened = desk.files().open(())
+    assert (opened.ledger, opened.rebuilt) == (Ledger(covered_until=at(93)), True)
+    desk.files().write_ledger(recording(95), ())
+    assert not desk.files().open(()).rebuilt
+
+
+@pytest.mark.parametrize("lost", ["missing", "empty"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_lost_ledger_goes_on_where_the_newest_segment_ends(
+    desk: ArchiveDesk, lost: str, indexed: bool
+) -> None:
+    desk.files().open(())
+    desk.files().write_ledger(recording(60), ())
+    for number, start_s in ((0, 57), (1, 60)):
+        desk.write(1, number, seconds=3)
+        desk.files().publish(whole(1, number, start_s, start_s + 3.4))
+    if lost == "missing":
+        (desk.live() / "ledger.json").unlink()
+    else:
+        (desk.live() / "ledger.json").write_bytes(b"")
+    if indexed:
+        desk.indexed.update({row.id: row.ended_at for row in desk.rows()})
+    desk.serve()
+    expected = Ledger(covered_until=at(63.4 if indexed else 63))
+    assert desk.files().read_ledger() == expected
+    opened = desk.files().open(())
+    assert (opened.ledger, opened.rebuilt) == (expected, True)
+
+
+def test_a_camera_without_recordings_has_lost_no_ledger(desk: ArchiveDesk) -> None:
+    assert desk.files().read_ledger() == Ledger()
+    assert not desk.files().open(()).rebuilt
+
+
+def test_a_ledger_comes_out_as_it_went_in() -> None:
+    ledger, _ = book.lost(recording(1.234), Cause.CLOCK_STEP, at(9))
+    assert decode_ledger(encode_ledger(ledger, None)) == (ledger, None)
+    assert decode_ledger(encode_ledger(Ledger(), None)) == (Ledger(), None)
+    later, _ = book.stored(ledger, at(50), at(60))
+    assert later.closed
+    assert decode_ledger(encode_ledger(later, None)) == (later, None)
+
+
+def test_a_ledger_of_a_version_that_remembered_no_closed_gaps_is_read() -> None:
+    fields = json.loads(encode_ledger(Ledger(covered_until=at(30)), None))
+    del fields["closed"]
+    found, _ = decode_ledger(json.dumps(fields).encode())
+    assert found == Ledger(covered_until=at(30))
+
+
+# What an earlier server has left
+
+
+def test_what_a_killed_server_has_left_is_stored_and_accounted_for(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    desk.files().next_run()
+    desk.files().write_ledger(recording(90), ())
+    desk.write(1, 3, seconds=10, torn=SECOND[:-3], flushed_s=100)
+    desk.serve(alive_until=at(101))
+    opened = desk.files().open(())
+    (row,) = desk.rows()
+    assert (row.started_at, row.ended_at, row.salvaged) == (at(90), at(100), True)
+    assert opened.ledger == Ledger(covered_until=at(100))
+    assert opened.last_segment is not None
+    assert opened.last_segment.ended_at == at(100)
+    assert opened.last_run == 1
+    assert list(desk.live().glob("*.mp4")) == []
+
+
+def test_a_leftover_that_follows_with_a_rounding_joins_the_segment_before(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    desk.files().write_ledger(recording(88.5), ())
+    desk.write(1, 3, seconds=10, flushed_s=100)
+    assert desk.files().open(()).ledger.gap is None
+    assert [row.started_at for row in desk.rows()] == [at(88.5)]
+
+
+def test_a_leftover_that_begins_later_leaves_the_hole_to_the_ledger(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    ledger, changes = book.lost(recording(30), Cause.SOURCE_OFFLINE, at(31))
+    desk.files().write_ledger(ledger, changes)
+    desk.write(2, 0, seconds=10, flushed_s=100)
+    desk.files().open(())
+    closed = desk.gaps()[-1]
+    assert (closed.started_at, closed.ended_at, closed.cause) == (at(30), at(90), "source_offline")
+
+
+def test_a_leftover_whose_time_stamps_have_jumped_is_not_dated_hours_back(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    desk.files().write_ledger(recording(98), ())
+    desk.write(1, 0, seconds=3000, flushed_s=100)
+    desk.files().open(())
+    assert [(row.started_at, row.ended_at) for row in desk.rows()] == [(at(88), at(100))]
+
+
+def test_a_torn_first_segment_whose_time_stamps_have_jumped_is_not_dated_hours_back(
+    desk: ArchiveDesk,
+) -> None:
+    desk.files().open(())
+    desk.write(1, 0, seconds=3000)
+    desk.files().publish(torn(1, 0, 88, 100))
+    desk.write(2, 0, seconds=3)
+    desk.files().publish(torn(2, 0, 88, 100))
+    assert [row.started_at for row in desk.rows()] == [at(88), at(97)]
+
+
+def test_what_a_living_run_writes_is_no_leftover(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    path = desk.write(5, 0)
+    desk.write(4, 0)
+    desk.files().open({5})
+    assert path.exists()
+    assert [row.run for row in desk.rows()] == [4]
+
+
+def test_leftovers_are_stored_in_the_order_in_which_they_were_recorded(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    for run, number, flushed_s in [(10, 0, 90), (9, 1, 60), (9, 0, 30)]:
+        desk.write(run, number, flushed_s=flushed_s)
+    desk.files().open(())
+    assert [(row.run, row.number) for row in desk.rows()] == [(9, 0), (9, 1), (10, 0)]
+
+
+def test_a_leftover_that_holds_nothing_is_cleared_away(desk: ArchiveDesk) -> None:
+    desk.files().open(())
+    path = desk.write(3, 0, seconds=0, torn=SECOND[:5])
+    assert desk.files().open(()).last_run == 3
+    assert not path.exists()
+    assert desk.rows() == []
+
+
+def test_a_camera_that_was_forgotten_is_opened_as_new(desk: ArchiveDesk) -> None:
+    files = desk.files()
+    files.open(())
+    desk.store.forget(CAMERA)
+    assert desk.files() is not files
+    assert desk.files().open(()).first_time

@@ -1,0 +1,85 @@
+"""Where segments end by their rows: wherever the row is on its way, and without waiting for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from streamwarden.model import Segment
+from streamwarden.recordings.camera_files import IndexedEnds
+from streamwarden.storage.journal import Journal
+from streamwarden.storage.pool import StorageUnavailable
+from streamwarden.storage.recording_index import SegmentRepository
+from tests.unit.actors.stage import at
+from tests.unit.recordings.camera_files_harness import CAMERA, ArchiveDesk, whole
+from tests.unit.supervision.manual_time import ManualClock
+
+
+class Index(SegmentRepository):
+    """A table of segments that answers, or does not."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[UUID, UUID], Segment] = {}
+        self.away = False
+        self.asked = 0
+
+    def get(self, camera_id: UUID, segment_id: UUID, /) -> Segment | None:
+        self.asked += 1
+        if self.away:
+            raise StorageUnavailable("the database does not answer")
+        return self.rows.get((camera_id, segment_id))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[ArchiveDesk]:
+    desk = ArchiveDesk(tmp_path)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def rows(desk: ArchiveDesk) -> list[Segment]:
+    """Two rows that wait in the journal."""
+    desk.files().open(())
+    for number in (0, 1):
+        desk.write(1, number)
+        desk.files().publish(whole(1, number, 3 * number, 3 * number + 3.4))
+    return desk.rows()
+
+
+def ends(journal: Journal, index: Index, clock: ManualClock) -> IndexedEnds:
+    return IndexedEnds(journal=journal, segments=index, clock=clock)
+
+
+def test_a_row_that_waits_in_the_journal_is_known(desk: ArchiveDesk, rows: list[Segment]) -> None:
+    index = Index()
+    known = ends(desk.journal, index, desk.clock)
+    assert known.end_of(CAMERA, rows[1].id) == at(6.4)
+    assert index.asked == 0
+    assert desk.journal.waiting == 2
+
+
+def test_a_row_that_is_indexed_is_known(desk: ArchiveDesk, rows: list[Segment]) -> None:
+    desk.journal.done(desk.journal.take(10))
+    index = Index()
+    index.rows[CAMERA, rows[0].id] = replace(rows[0], ended_at=at(3.2))
+    known = ends(desk.journal, index, desk.clock)
+    assert known.end_of(CAMERA, rows[0].id) == at(3.2)
+    assert known.end_of(CAMERA, rows[1].id) is None
+
+
+def test_an_index_that_is_away_is_waited_for_once(desk: ArchiveDesk, rows: list[Segment]) -> None:
+    desk.journal.done(desk.journal.take(10))
+    index = Index()
+    index.rows[CAMERA, rows[0].id] = rows[0]
+    index.away = True
+    known = ends(desk.journal, index, desk.clock)
+    assert [known.end_of(CAMERA, rows[0].id) for _ in range(3)] == [None] * 3
+    assert index.asked == 1
+    index.away = False
+    desk.clock.seconds += 120
+    assert known.end_of(CAMERA, rows[0].id) == at(3.4)
