@@ -145,7 +145,7 @@ class CheckResult(Model):
 
 
 class Ready(Model):
-    """What is needed, by name."""
+    """The readiness checks by name."""
 
     ready: bool
     checks: dict[str, CheckResult]

@@ -118,7 +118,7 @@ class RoleClient:
         *,
         request_id: str | None = None,
     ) -> JsonResponse:
-        """Return the answer whatever its status; raise NoAnswer if it is no JSON object."""
+        """Return the answer with any status; raise NoAnswer if it is no JSON object."""
         try:
             status, data = self._read(method, path, body, request_id, limit=_JSON_LIMIT_BYTES + 1)
         except (HTTPError, OSError) as error:
@@ -177,7 +177,7 @@ class RoleClient:
 
 def _json_object(data: bytes) -> Mapping[str, object]:
     if len(data) > _JSON_LIMIT_BYTES:
-        raise NoAnswer("an answer larger than any of ours")
+        raise NoAnswer("an answer that is too large")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -199,7 +199,7 @@ class StreamingClient(RoleClient):
         segment_seconds: int,
         request_id: str | None = None,
     ) -> Mapping[str, object]:
-        """Have the camera recorded; return its status as the contract has it.
+        """Start to record the camera; return its status.
 
         Raises:
             StreamingUnavailable: no answer, or not now. It may have started all the same.
@@ -214,16 +214,16 @@ class StreamingClient(RoleClient):
         return self._object("POST", "/streams/start", body, request_id=request_id)
 
     def stop(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
-        """Have the camera recorded no more; return its status."""
+        """Stop recording the camera; return its status."""
         body = {"camera_id": str(camera_id)}
         return self._object("POST", "/streams/stop", body, request_id=request_id)
 
     def restart(self, camera_id: UUID, *, request_id: str | None = None) -> Mapping[str, object]:
-        """Have the camera's FFmpeg replaced, make before break; return its status."""
+        """Replace the camera's FFmpeg, make before break; return its status."""
         return self._object("POST", f"/streams/{camera_id}/restart", {}, request_id=request_id)
 
     def status(self, camera_id: UUID) -> Mapping[str, object]:
-        """Return the camera's status, ``stopped`` where nothing was ever wanted."""
+        """Return the camera's status, ``stopped`` for one that was never wanted."""
         return self._object("GET", f"/streams/{camera_id}")
 
     def statuses(self) -> list[Mapping[str, object]]:
@@ -315,7 +315,7 @@ class StreamingClient(RoleClient):
         return self._bytes(path, request_id, timeout_s=_PROOF_TIMEOUT_S)
 
     def summary(self) -> Mapping[str, object]:
-        """Return what operators are shown of the role."""
+        """Return the role's summary for operators."""
         return self._object("GET", "/summary")
 
     def supervision(self) -> Mapping[str, object]:
@@ -410,7 +410,7 @@ def _truncated(_error: Exception) -> StreamingUnavailable:
 
 
 def _unavailable(method: str, path: str, why: str) -> StreamingUnavailable:
-    # Why is for the operator; a user can only try again.
+    # The reason is for the operator; a user can only try again.
     _LOG.warning("streaming_call_failed", method=method, path=path, why=why)
     return StreamingUnavailable("the StreamingServer does not answer")
 

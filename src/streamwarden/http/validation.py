@@ -148,7 +148,7 @@ class RequestValidator:
         try:
             req.context.user = self._users.verify(token)
         except Unauthenticated:
-            # Counted after the token was checked: a valid one passes whatever its neighbours send.
+            # Counted after the token was checked: a valid one passes in any case.
             if self._rate_limits is not None:
                 self._rate_limits.failed_sign_in(client_address(req, self._proxies))
             raise

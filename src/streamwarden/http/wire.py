@@ -37,7 +37,7 @@ class LastSegmentModel(Model):
 
 
 class StatusModel(Model):
-    """One camera's recording. ``run`` counts its FFmpeg lives from 1, 0 before the first.
+    """One camera's recording. ``run`` counts its FFmpeg runs from 1, 0 before the first.
 
     ``respawns`` counts FFmpegs that followed a loss, ``restarts`` recorders that followed a bug.
     """
@@ -108,21 +108,21 @@ class DiskModel(Model):
 
 
 class IndexModel(Model):
-    """What waits to be written to the index, and since when."""
+    """Rows that wait to be written to the index, and the age of the oldest."""
 
     journal_segments: int
     lag_seconds: float
 
 
 class CauseCount(Model):
-    """How often something happened for one cause."""
+    """The number of events of one cause."""
 
     cause: str
     count: int
 
 
 class RoleSummary(Model):
-    """The streaming role's part: its cameras by state, and what it stands on.
+    """The streaming role's part: its cameras by state, its disk and its index.
 
     ``respawns`` are counted since the role has started.
     """
@@ -202,16 +202,16 @@ PROOF_ANSWERS: Final[Mapping[int, Content]] = {
 
 
 class Stretch(Model):
-    """A stretch of time without a gap."""
+    """A time range without a gap."""
 
     from_: Timestamp = Field(alias="from")
     to: Timestamp
 
 
 class ExportModel(Model):
-    """A range on its way to one MP4. ``progress`` is 0 to 1, ``expires_at`` when it is deleted.
+    """A time range exported to one MP4. ``progress`` is 0 to 1, ``expires_at`` when it is deleted.
 
-    ``covers`` are the stretches that were recorded: the file plays one after the other. ``proven``:
+    ``covers`` are the ranges that were recorded: the file plays one after the other. ``proven``:
     it has a proof, with which others can check it.
     """
 
@@ -229,7 +229,7 @@ class ExportModel(Model):
 
 
 class OwnedExport(ExportModel):
-    """And who asked for it."""
+    """An export and the user who asked for it."""
 
     user_id: UserId
 
@@ -258,7 +258,7 @@ class OwnedExports(Model):
 
 
 class ExportOrder(Model):
-    """Which time, and for whom."""
+    """The time range to export, and the user who asks for it."""
 
     user_id: UserId
     from_: Timestamp = Field(alias="from")
@@ -312,13 +312,13 @@ PICTURE_ANSWER: Final = Media(content_type=JPEG, about="The last picture")
 
 
 class WidthQuery(Model):
-    """How wide the picture is at most, in pixels."""
+    """The greatest width of the picture in pixels."""
 
     width: QueryInteger = Field(default=640, ge=64, le=1_920)
 
 
 class PictureQuery(WidthQuery):
-    """And a play token, where no header can be sent."""
+    """The width, and a play token for players that send no header."""
 
     token: str | None = Field(default=None, max_length=2_048)
 

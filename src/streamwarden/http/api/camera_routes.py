@@ -141,7 +141,7 @@ def _optional(schema: dict[str, Any]) -> None:
 
 
 class CameraChanges(SourceFields):
-    """What is given is changed; nothing but the source and its credentials can be set to null."""
+    """The given fields are changed; only the source and its credentials can be set to null."""
 
     # The defaults only make the fields optional: `given` leaves them out.
     name: Name = Field(default="", json_schema_extra=_optional)
@@ -155,7 +155,7 @@ class CameraChanges(SourceFields):
 
 
 class RemoveQuery(Model):
-    """Whether the recordings are kept until retention or deleted now."""
+    """Recordings are kept until retention, or deleted now."""
 
     recordings: Literal["keep", "delete"] = "keep"
 

@@ -34,7 +34,7 @@ from streamwarden.storage.cameras import CameraRepository
 
 
 class ExportBody(Model):
-    """Which time."""
+    """The time range to export."""
 
     from_: Timestamp = Field(alias="from")
     to: Timestamp

@@ -28,7 +28,7 @@ GrantedAction = Literal["view", "recordings", "control", "publish"]
 
 
 class GrantBody(Model):
-    """All that the user may do from now on; what is not named is taken back.
+    """All actions that the user may do from now on; others are withdrawn.
 
     ``recordings_from`` and ``recordings_until`` limit what was recorded when; null: no limit.
     """
@@ -39,7 +39,7 @@ class GrantBody(Model):
 
 
 class GrantModel(Model):
-    """What a user may do with the camera."""
+    """A user's permitted actions on the camera."""
 
     user: str
     actions: list[GrantedAction]
@@ -192,7 +192,7 @@ class BlockBody(Model):
 
 
 class BlockedModel(Model):
-    """Somebody who is blocked."""
+    """A blocked user."""
 
     user: str
     blocked_by: str
@@ -201,7 +201,7 @@ class BlockedModel(Model):
 
 
 class BlockedList(Model):
-    """Everybody who is blocked, by name."""
+    """All blocked users, by name."""
 
     items: list[BlockedModel]
 

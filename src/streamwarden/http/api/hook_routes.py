@@ -37,7 +37,7 @@ LookUp = Callable[[UUID], CachedCamera | None]
 
 
 class HookBody(Model):
-    """What MediaMTX sends; whatever a later release adds is no reason to refuse."""
+    """The body that MediaMTX sends; fields of later releases are accepted."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
@@ -49,7 +49,7 @@ class ReadTokenBody(Model):
 
 
 class ReadTokenModel(Model):
-    """What FFmpeg reads from now on."""
+    """The URL that FFmpeg reads from now on."""
 
     rtsp_url: str
     expires_at: Timestamp

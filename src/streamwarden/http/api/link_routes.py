@@ -34,7 +34,7 @@ class PublishQuery(Model):
 
 
 class PublishLink(Model):
-    """Where the camera pushes to; the token in it is checked when the camera connects."""
+    """The URL that the camera publishes to; its token is checked when the camera connects."""
 
     publish_rtsp_url: str
     ttl: int
@@ -42,7 +42,7 @@ class PublishLink(Model):
 
 
 class Withdrawn(Model):
-    """URLs that were handed out at this moment or earlier are worthless."""
+    """URLs that were issued at this time or earlier are refused."""
 
     issued_before: Timestamp
 
@@ -54,7 +54,7 @@ class PreviewQuery(Model):
 
 
 class Preview(Model):
-    """Where to watch live. ``whep_url`` takes ``token`` as a bearer; null without WebRTC.
+    """URLs of the live stream. ``whep_url`` takes ``token`` as a bearer; null without WebRTC.
 
     ``hls_url`` is relative to the address that was asked (RFC 3986, 5), and holds its own token.
     """

@@ -81,7 +81,7 @@ class CauseSum(Model):
 
 
 class Window(Model):
-    """What was recorded and what is missing, over all cameras."""
+    """Recorded and missing time of all cameras."""
 
     recorded_seconds: float
     missing_seconds: float
@@ -89,13 +89,13 @@ class Window(Model):
 
 
 class Reachable(Model):
-    """Whether the streaming role answers."""
+    """``reachable`` is false while the streaming role does not answer."""
 
     reachable: bool
 
 
 class CameraCounts(Model):
-    """How many cameras there are; ``by_state`` is null while the streaming role does not answer."""
+    """Numbers of cameras; ``by_state`` is null while the streaming role does not answer."""
 
     total: int
     active: int
@@ -103,7 +103,7 @@ class CameraCounts(Model):
 
 
 class DiskForecast(Model):
-    """The disk, and when its reserve will be reached; null where retention comes first."""
+    """The disk, and the time its reserve will be reached; null where retention comes first."""
 
     total_bytes: int
     free_bytes: int
@@ -293,7 +293,7 @@ class SettingBody(Model):
 
 
 class Setting(Model):
-    """A setting as it is in force."""
+    """A setting and the value in force."""
 
     key: str
     value: int

@@ -60,7 +60,7 @@ PLAYLIST_ANSWER: Final = Media(content_type=MEDIA_TYPE, about="A media playlist 
 
 
 class PlayTokenBody(Model):
-    """Which time. Without ``from`` and ``to``: what is live alone. ``ttl`` in seconds."""
+    """The time range; without ``from`` and ``to`` live streams only. ``ttl`` in seconds."""
 
     from_: Timestamp | None = Field(default=None, alias="from")
     to: Timestamp | None = None
@@ -68,9 +68,9 @@ class PlayTokenBody(Model):
 
 
 class PlayToken(Model):
-    """Goes into ``?token=`` of what a player fetches of this camera.
+    """A token for ``?token=`` in a player's requests for this camera.
 
-    ``from`` and ``to`` are the time that it is for, which a grant may have cut; null without one.
+    ``from`` and ``to`` are its time range, which a grant may have limited; null for live streams only.
     """
 
     token: str
@@ -80,7 +80,7 @@ class PlayToken(Model):
 
 
 class PlaylistQuery(Model):
-    """Which time, by default all that the token is for."""
+    """The time range, by default that of the token."""
 
     from_: Timestamp | None = Field(default=None, alias="from")
     to: Timestamp | None = None

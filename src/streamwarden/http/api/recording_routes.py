@@ -34,7 +34,7 @@ def before(to: datetime, span: timedelta) -> datetime:
 
 
 class RangeQuery(Model):
-    """Which time. ``to`` defaults to now, ``from`` to a day before ``to``."""
+    """The time range. ``to`` defaults to now, ``from`` to a day before ``to``."""
 
     from_: Timestamp | None = Field(default=None, alias="from")
     to: Timestamp | None = None

@@ -35,7 +35,7 @@ _STEM_BYTES: Final = 180
 
 
 class TokenQuery(Model):
-    """A play token, where no header can be sent."""
+    """A play token, for players that send no header."""
 
     token: str | None = Field(default=None, max_length=2_048)
 

@@ -209,13 +209,13 @@ def checked(answer: Mapping[str, object]) -> StatusModel:
 
 
 class ConnectBody(Model):
-    """``ttl`` is the life of the read token in seconds."""
+    """``ttl`` is the lifetime of the read token in seconds."""
 
     ttl: BodyInteger = Field(default=300, ge=30, le=86_400)
 
 
 class Connected(Model):
-    """The token's life, and the stream's status whatever it really is."""
+    """The token's lifetime, and the stream's present status."""
 
     ttl: int
     info: StatusModel

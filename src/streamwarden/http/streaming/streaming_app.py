@@ -53,7 +53,7 @@ _RtspUrl = Annotated[
 
 
 class StartBody(Model):
-    """What to record. ``user_id`` is the camera's owner, whoever asked for it."""
+    """A camera to record. ``user_id`` is its owner, also if another user has connected it."""
 
     user_id: UserId
     camera_id: Id
@@ -62,7 +62,7 @@ class StartBody(Model):
 
 
 class StopBody(Model):
-    """What to record no more."""
+    """A camera to stop recording."""
 
     camera_id: Id
 

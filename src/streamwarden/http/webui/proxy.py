@@ -82,7 +82,7 @@ _RESPONSE_HEADERS: Final = (
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_:~-][A-Za-z0-9_.:~-]{0,199}")
 """One part of a path: no server could take it for more than one."""
 _USER: Final = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]{1,255}")
-"""A user's id, in whatever characters the identity provider uses: every one is quoted."""
+"""A user's id, in the identity provider's characters; all of them are quoted."""
 _PATTERNS: Final = {"user": _USER}
 _STATUS_OF: Final = {"api_timeout": 504}
 _BAD_GATEWAY: Final = 502
