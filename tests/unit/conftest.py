@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.unit.recordings.camera_files_harness import ArchiveDesk
+from tests.unit.recordings.camera_files_harness import CameraFilesHarness
 
 # No deadline for one example: it would measure the machine's other work.
 # No database of failures: a failing example belongs into a test, not onto one machine's disk.
@@ -17,7 +17,7 @@ settings.load_profile("streamwarden")
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[ArchiveDesk]:
-    desk = ArchiveDesk(tmp_path)
-    yield desk
-    desk.close()
+def files_harness(tmp_path: Path) -> Iterator[CameraFilesHarness]:
+    files_harness = CameraFilesHarness(tmp_path)
+    yield files_harness
+    files_harness.close()

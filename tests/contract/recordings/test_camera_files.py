@@ -12,8 +12,8 @@ from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.camera_files import CameraFiles
 from streamwarden.recordings.gap_ledger import Ledger
 from tests.fakes.recording import FakeCameraFiles
-from tests.unit.actors.stage import at
-from tests.unit.recordings.camera_files_harness import ArchiveDesk, torn, whole
+from tests.unit.actors.recorder_harness import at
+from tests.unit.recordings.camera_files_harness import CameraFilesHarness, torn, whole
 
 
 class FakeFolder:
@@ -31,7 +31,7 @@ class FakeFolder:
 
 class RealFolder:
     def __init__(self, folder: Path) -> None:
-        self._desk = ArchiveDesk(folder)
+        self._desk = CameraFilesHarness(folder)
         self.files: CameraFiles = self._desk.files()
 
     def write(self, run: int, number: int, *, seconds: int) -> None:

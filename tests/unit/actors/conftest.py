@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.actors.manager_stage import ManagerStage
-from tests.unit.actors.stage import RecorderStage
+from tests.unit.actors.manager_harness import ManagerHarness
+from tests.unit.actors.recorder_harness import RecorderHarness
 
 
 @pytest.fixture
-def stage() -> Iterator[RecorderStage]:
-    stage = RecorderStage()
-    yield stage
-    stage.close()
+def harness() -> Iterator[RecorderHarness]:
+    harness = RecorderHarness()
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
-def tree() -> Iterator[ManagerStage]:
-    tree = ManagerStage()
+def tree() -> Iterator[ManagerHarness]:
+    tree = ManagerHarness()
     yield tree
     tree.close()

@@ -10,13 +10,13 @@ from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import GapChange
 from tests.fakes.recording import FakeRecordingMetrics
-from tests.unit.actors.stage import CAMERA, START_S, at
+from tests.unit.actors.recorder_harness import CAMERA, START_S, at
 from tests.unit.supervision.manual_time import ManualClock, ManualTimers
 
 OTHER = uuid4()
 
 
-class Meter:
+class MeterHarness:
     def __init__(self) -> None:
         self.clock, self.timers = ManualClock(), ManualTimers()
         self.counter = FakeRecordingMetrics()
@@ -41,7 +41,7 @@ def closed(gap: GapChange, end_s: float, *, retracted: bool = False) -> GapChang
 
 
 def test_what_is_left_of_a_gap_that_gave_way_is_not_counted_again() -> None:
-    meter = Meter()
+    meter = MeterHarness()
     gap = change()
     meter.meter.changed(CAMERA, gap)
     meter.meter.changed(CAMERA, closed(gap, 9))
@@ -51,13 +51,13 @@ def test_what_is_left_of_a_gap_that_gave_way_is_not_counted_again() -> None:
 
 
 def test_a_gap_is_counted_while_it_is_open_with_a_little_lag() -> None:
-    meter = Meter()
+    meter = MeterHarness()
     meter.meter.changed(CAMERA, change())
     assert [meter.tick_at(s) for s in (1, 3, 10)] == [0, 1.0, 8.0]
 
 
 def test_at_its_end_a_gap_is_counted_exactly() -> None:
-    meter, gap = Meter(), change()
+    meter, gap = MeterHarness(), change()
     meter.meter.changed(CAMERA, gap)
     meter.tick_at(10)
     meter.meter.changed(CAMERA, closed(gap, 10.25))
@@ -66,13 +66,13 @@ def test_at_its_end_a_gap_is_counted_exactly() -> None:
 
 
 def test_a_gap_that_is_only_heard_of_at_its_end_is_counted_whole() -> None:
-    meter = Meter()
+    meter = MeterHarness()
     meter.meter.changed(CAMERA, closed(change(), 7.5))
     assert meter.total_s == 7.5
 
 
 def test_a_gap_that_turned_out_to_be_none_is_counted_no_further() -> None:
-    meter, gap = Meter(), change()
+    meter, gap = MeterHarness(), change()
     meter.meter.changed(CAMERA, gap)
     meter.tick_at(1.5)
     meter.meter.changed(CAMERA, closed(gap, 5, retracted=True))
@@ -80,7 +80,7 @@ def test_a_gap_that_turned_out_to_be_none_is_counted_no_further() -> None:
 
 
 def test_when_frames_come_the_count_waits_for_the_segment() -> None:
-    meter, gap = Meter(), change()
+    meter, gap = MeterHarness(), change()
     meter.meter.changed(CAMERA, gap)
     meter.meter.frames_again(CAMERA, at(10))
     assert meter.tick_at(60) == 8.0
@@ -89,14 +89,14 @@ def test_when_frames_come_the_count_waits_for_the_segment() -> None:
 
 
 def test_frames_of_one_camera_are_nothing_to_another() -> None:
-    meter = Meter()
+    meter = MeterHarness()
     meter.meter.changed(OTHER, change())
     meter.meter.frames_again(CAMERA, at(1))
     assert meter.tick_at(10) == 8.0
 
 
 def test_a_gap_that_gets_another_name_is_counted_once() -> None:
-    meter, gap = Meter(), change(Cause.STARTING)
+    meter, gap = MeterHarness(), change(Cause.STARTING)
     meter.meter.changed(CAMERA, gap)
     meter.tick_at(5)
     renamed = replace(gap, cause=Cause.SOURCE_OFFLINE)
@@ -106,13 +106,13 @@ def test_a_gap_that_gets_another_name_is_counted_once() -> None:
 
 
 def test_a_gap_that_begins_in_the_future_counts_nothing() -> None:
-    meter = Meter()
+    meter = MeterHarness()
     meter.meter.changed(CAMERA, change(start_s=100))
     assert meter.tick_at(50) == 0
 
 
 def test_a_closed_meter_counts_no_more() -> None:
-    meter = Meter()
+    meter = MeterHarness()
     meter.meter.changed(CAMERA, change())
     meter.meter.close()
     assert meter.timers.pending() == []
@@ -125,7 +125,7 @@ moments = st.lists(st.floats(min_value=0, max_value=300), min_size=1, max_size=3
 def test_the_counter_never_goes_back_whatever_the_clock_does(
     ticks: list[float], end_s: float
 ) -> None:
-    meter, gap = Meter(), change()
+    meter, gap = MeterHarness(), change()
     meter.meter.changed(CAMERA, gap)
     totals = [meter.tick_at(moment) for moment in ticks]
     meter.meter.changed(CAMERA, closed(gap, end_s))

@@ -19,8 +19,8 @@ from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 class HeardJournal(Journal):
     """A journal that only has a listener."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, harness: IndexerHarness) -> None:
+        self._desk = harness
 
     def tell(self, listener: Callable[[], None]) -> None:
         self._desk.told = listener
@@ -29,14 +29,14 @@ class HeardJournal(Journal):
 class CountedWriter(IndexWriter):
     """A writer whose rows are a number."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, harness: IndexerHarness) -> None:
+        self._desk = harness
 
     def write_batch(self) -> int:
         return self._desk.write()
 
 
-class Desk:
+class IndexerHarness:
     """An indexer over a journal that is a number, and a Postgres that may be away."""
 
     def __init__(self) -> None:
@@ -94,126 +94,126 @@ class Desk:
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexerHarness]:
     monkeypatch.setattr(indexer, "BATCH", 10)
-    desk = Desk()
-    yield desk
-    desk.close()
+    harness = IndexerHarness()
+    yield harness
+    harness.close()
 
 
-def test_what_an_earlier_life_has_left_is_written_first(desk: Desk) -> None:
-    desk.rows = 25
-    desk.start()
+def test_what_an_earlier_life_has_left_is_written_first(harness: IndexerHarness) -> None:
+    harness.rows = 25
+    harness.start()
     for _ in range(3):
-        desk.workers.do_next()
-    assert desk.written == [10, 10, 5]
+        harness.workers.do_next()
+    assert harness.written == [10, 10, 5]
 
 
-def test_one_batch_at_a_time_and_none_is_forgotten(desk: Desk) -> None:
-    desk.start()
-    desk.workers.wait_held()
+def test_one_batch_at_a_time_and_none_is_forgotten(harness: IndexerHarness) -> None:
+    harness.start()
+    harness.workers.wait_held()
     for _ in range(5):
-        desk.append(1)
-    assert desk.workers.waiting == 1
-    desk.workers.do_next()
-    assert desk.rows == 0
+        harness.append(1)
+    assert harness.workers.waiting == 1
+    harness.workers.do_next()
+    assert harness.rows == 0
 
 
-def test_what_comes_soon_after_a_batch_is_gathered(desk: Desk) -> None:
-    desk.start()
-    desk.workers.do_next()
-    desk.append(1)
-    desk.append(1)
-    desk.timers.expire(1.0)
-    desk.workers.do_next()
-    desk.timers.expire(1.0)
-    desk.handled()
-    assert desk.workers.waiting == 0, "nothing came, so nothing is looked for"
-    assert desk.written == [0, 2]
-    desk.append(1)
-    desk.workers.do_next()
-    assert desk.written == [0, 2, 1], "a row that comes after a while waits for nothing"
+def test_what_comes_soon_after_a_batch_is_gathered(harness: IndexerHarness) -> None:
+    harness.start()
+    harness.workers.do_next()
+    harness.append(1)
+    harness.append(1)
+    harness.timers.expire(1.0)
+    harness.workers.do_next()
+    harness.timers.expire(1.0)
+    harness.handled()
+    assert harness.workers.waiting == 0, "nothing came, so nothing is looked for"
+    assert harness.written == [0, 2]
+    harness.append(1)
+    harness.workers.do_next()
+    assert harness.written == [0, 2, 1], "a row that comes after a while waits for nothing"
 
 
-def test_a_row_that_comes_while_nothing_was_found_is_written_too(desk: Desk) -> None:
-    desk.start()
-    desk.workers.wait_held()
-    desk.meanwhile = lambda: desk.append(1)
-    desk.workers.do_next()
-    desk.timers.expire(1.0)
-    desk.workers.do_next()
-    assert desk.rows == 0
+def test_a_row_that_comes_while_nothing_was_found_is_written_too(harness: IndexerHarness) -> None:
+    harness.start()
+    harness.workers.wait_held()
+    harness.meanwhile = lambda: harness.append(1)
+    harness.workers.do_next()
+    harness.timers.expire(1.0)
+    harness.workers.do_next()
+    assert harness.rows == 0
 
 
-def test_while_postgres_is_away_the_pauses_grow_to_ten_seconds(desk: Desk) -> None:
-    desk.away = True
-    desk.rows = 5
-    desk.start()
+def test_while_postgres_is_away_the_pauses_grow_to_ten_seconds(harness: IndexerHarness) -> None:
+    harness.away = True
+    harness.rows = 5
+    harness.start()
     for pause_s in [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]:
-        desk.workers.do_next()
-        desk.timers.expire(pause_s)
-    desk.away = False
-    desk.workers.do_next()
-    assert desk.rows == 0
-    desk.timers.expire(1.0)
-    desk.away = True
-    desk.append(1)
-    desk.workers.do_next()
-    desk.timers.expire(0.5)
+        harness.workers.do_next()
+        harness.timers.expire(pause_s)
+    harness.away = False
+    harness.workers.do_next()
+    assert harness.rows == 0
+    harness.timers.expire(1.0)
+    harness.away = True
+    harness.append(1)
+    harness.workers.do_next()
+    harness.timers.expire(0.5)
 
 
-def test_rows_that_come_during_a_pause_do_not_shorten_it(desk: Desk) -> None:
-    desk.away = True
-    desk.start()
-    desk.workers.do_next()
-    desk.append(1)
-    desk.append(1)
-    desk.handled()
-    assert desk.workers.waiting == 0
-    desk.timers.expire(0.5)
-    desk.workers.do_next()
-    assert desk.attempts == 2
+def test_rows_that_come_during_a_pause_do_not_shorten_it(harness: IndexerHarness) -> None:
+    harness.away = True
+    harness.start()
+    harness.workers.do_next()
+    harness.append(1)
+    harness.append(1)
+    harness.handled()
+    assert harness.workers.waiting == 0
+    harness.timers.expire(0.5)
+    harness.workers.do_next()
+    assert harness.attempts == 2
 
 
-def test_an_orderly_stop_writes_all_that_waits(desk: Desk) -> None:
-    desk.start()
-    desk.workers.do_next()
-    desk.rows = 15
-    tell(desk.refs[0], Shutdown())
+def test_an_orderly_stop_writes_all_that_waits(harness: IndexerHarness) -> None:
+    harness.start()
+    harness.workers.do_next()
+    harness.rows = 15
+    tell(harness.refs[0], Shutdown())
     for _ in range(3):
-        desk.workers.do_next()
-    assert desk.exited.wait(DEADLINE_S)
-    assert desk.rows == 0
+        harness.workers.do_next()
+    assert harness.exited.wait(DEADLINE_S)
+    assert harness.rows == 0
 
 
-def test_an_orderly_stop_while_a_batch_is_written_waits_for_it(desk: Desk) -> None:
-    desk.rows = 10
-    desk.start()
-    desk.workers.wait_held()
-    tell(desk.refs[0], Shutdown())
-    desk.workers.do_next()
-    desk.workers.do_next()
-    assert desk.exited.wait(DEADLINE_S)
-    assert desk.rows == 0
+def test_an_orderly_stop_while_a_batch_is_written_waits_for_it(harness: IndexerHarness) -> None:
+    harness.rows = 10
+    harness.start()
+    harness.workers.wait_held()
+    tell(harness.refs[0], Shutdown())
+    harness.workers.do_next()
+    harness.workers.do_next()
+    assert harness.exited.wait(DEADLINE_S)
+    assert harness.rows == 0
 
 
-def test_an_orderly_stop_during_a_pause_tries_once_more_and_ends(desk: Desk) -> None:
-    desk.away = True
-    desk.rows = 3
-    desk.start()
-    desk.workers.do_next()
-    tell(desk.refs[0], Shutdown())
-    desk.workers.do_next()
-    assert desk.exited.wait(DEADLINE_S)
-    assert desk.attempts == 2
+def test_an_orderly_stop_during_a_pause_tries_once_more_and_ends(harness: IndexerHarness) -> None:
+    harness.away = True
+    harness.rows = 3
+    harness.start()
+    harness.workers.do_next()
+    tell(harness.refs[0], Shutdown())
+    harness.workers.do_next()
+    assert harness.exited.wait(DEADLINE_S)
+    assert harness.attempts == 2
 
 
-def test_a_new_incarnation_goes_on_where_the_last_one_failed(desk: Desk) -> None:
-    desk.start()
-    desk.workers.do_next()
-    tell(desk.refs[0], "nonsense")
-    assert desk.exited.wait(DEADLINE_S)
-    desk.append(5)
-    desk.start()
-    desk.workers.do_next()
-    assert desk.rows == 0
+def test_a_new_incarnation_goes_on_where_the_last_one_failed(harness: IndexerHarness) -> None:
+    harness.start()
+    harness.workers.do_next()
+    tell(harness.refs[0], "nonsense")
+    assert harness.exited.wait(DEADLINE_S)
+    harness.append(5)
+    harness.start()
+    harness.workers.do_next()
+    assert harness.rows == 0

@@ -7,31 +7,31 @@ from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.workers import SerialExecutor
-from tests.unit.actors.stage import CAMERA, RecorderStage, at, closed
+from tests.unit.actors.recorder_harness import CAMERA, RecorderHarness, at, closed
 
 
 @pytest.fixture
-def parked(stage: RecorderStage) -> RecorderStage:
+def parked(harness: RecorderHarness) -> RecorderHarness:
     """A recorder that has recorded half a minute and will not be started again."""
-    stage.started()
-    stage.finish(1, 0, 0, 30)
-    stage.crash()
-    return stage
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.crash()
+    return harness
 
 
-def care(stage: RecorderStage) -> None:
+def care(harness: RecorderHarness) -> None:
     caretaker = ParkedCamera(
         camera_id=CAMERA,
-        files=stage.files,
-        disk=SerialExecutor(stage.disk),
-        meter=stage.meter,
-        clock=stage.clock,
+        files=harness.files,
+        disk=SerialExecutor(harness.disk),
+        meter=harness.meter,
+        clock=harness.clock,
     )
-    stage.watcher.adopt(CAMERA, caretaker)
+    harness.watcher.adopt(CAMERA, caretaker)
 
 
 def test_what_the_stopped_run_still_lists_is_stored_and_then_the_gap_begins(
-    parked: RecorderStage,
+    parked: RecorderHarness,
 ) -> None:
     care(parked)
     assert parked.files.opened_with[-1] == {1}
@@ -43,30 +43,30 @@ def test_what_the_stopped_run_still_lists_is_stored_and_then_the_gap_begins(
     assert parked.gaps == [(33, None, "actor_parked")]
 
 
-def test_a_torn_tail_is_stored_before_the_gap_begins(parked: RecorderStage) -> None:
+def test_a_torn_tail_is_stored_before_the_gap_begins(parked: RecorderHarness) -> None:
     care(parked)
     parked.go_to(34)
     parked.lose(1, None, tail=(1, 30, 32))
     assert parked.gaps == [(32, None, "actor_parked")]
 
 
-def test_without_a_run_the_gap_begins_at_once(stage: RecorderStage) -> None:
-    stage.files.ledger, _ = book.stored(Ledger(covered_until=at(0)), at(0), at(30))
-    care(stage)
-    assert stage.gaps == [(30, None, "actor_parked")]
+def test_without_a_run_the_gap_begins_at_once(harness: RecorderHarness) -> None:
+    harness.files.ledger, _ = book.stored(Ledger(covered_until=at(0)), at(0), at(30))
+    care(harness)
+    assert harness.gaps == [(30, None, "actor_parked")]
 
 
-def test_a_gap_that_was_open_ends_where_the_parking_begins(stage: RecorderStage) -> None:
-    stage.start()
-    stage.lose(1, Cause.SOURCE_OFFLINE, recorded=False)
-    stage.crash()
-    stage.go_to(20)
-    care(stage)
-    assert stage.gaps == [(0, 20, "source_offline"), (20, None, "actor_parked")]
+def test_a_gap_that_was_open_ends_where_the_parking_begins(harness: RecorderHarness) -> None:
+    harness.start()
+    harness.lose(1, Cause.SOURCE_OFFLINE, recorded=False)
+    harness.crash()
+    harness.go_to(20)
+    care(harness)
+    assert harness.gaps == [(0, 20, "source_offline"), (20, None, "actor_parked")]
 
 
 def test_the_next_incarnation_takes_over_without_storing_or_losing_anything(
-    parked: RecorderStage,
+    parked: RecorderHarness,
 ) -> None:
     care(parked)
     parked.finish(1, 1, 30, 33)
@@ -80,7 +80,7 @@ def test_the_next_incarnation_takes_over_without_storing_or_losing_anything(
     assert parked.gaps == [(33, 3601, "actor_parked")]
 
 
-def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderStage) -> None:
+def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderHarness) -> None:
     care(parked)
     parked.files.refuse("publish")
     parked.finish(1, 1, 30, 33)
@@ -90,18 +90,18 @@ def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderS
     assert (1, 1) in parked.files.rows
 
 
-def test_closing_the_books_ends_the_open_gap_and_twice_is_once(stage: RecorderStage) -> None:
+def test_closing_the_books_ends_the_open_gap_and_twice_is_once(harness: RecorderHarness) -> None:
     ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.ACTOR_PARKED, at(31))
-    stage.files.write_ledger(ledger, changes)
+    harness.files.write_ledger(ledger, changes)
     for moment in (at(60), at(90)):
-        close_ledger(camera_id=CAMERA, files=stage.files, meter=stage.meter, at=moment)
-    assert stage.gaps == [(30, 60, "actor_parked")]
-    assert stage.files.ledger == Ledger()
-    assert stage.files.opened_with == []
-    assert stage.metrics.gap_s == {"actor_parked": 30.0}
+        close_ledger(camera_id=CAMERA, files=harness.files, meter=harness.meter, at=moment)
+    assert harness.gaps == [(30, 60, "actor_parked")]
+    assert harness.files.ledger == Ledger()
+    assert harness.files.opened_with == []
+    assert harness.metrics.gap_s == {"actor_parked": 30.0}
 
 
-def test_a_segment_of_an_earlier_life_is_not_accounted_twice(parked: RecorderStage) -> None:
+def test_a_segment_of_an_earlier_life_is_not_accounted_twice(parked: RecorderHarness) -> None:
     parked.watcher.runs[1].pending[0] = closed(1, 0, 0, 30)
     care(parked)
     parked.lose(1, None)

@@ -11,10 +11,10 @@ from streamwarden.ffmpeg.run import RunExit
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import FakeRun
-from tests.unit.actors.stage import CAMERA, RecorderStage, at, closed, torn
+from tests.unit.actors.recorder_harness import CAMERA, RecorderHarness, at, closed, torn
 
 
-class CareStage(RecorderStage):
+class ParkedHarness(RecorderHarness):
     """A camera that has recorded up to second 10 when its recorder is parked."""
 
     def __init__(self) -> None:
@@ -51,20 +51,20 @@ class CareStage(RecorderStage):
 
 
 @pytest.fixture
-def care() -> Iterator[CareStage]:
-    stage = CareStage()
-    yield stage
-    stage.meter.close()
+def care() -> Iterator[ParkedHarness]:
+    harness = ParkedHarness()
+    yield harness
+    harness.meter.close()
 
 
-def test_while_its_run_still_records_nothing_is_missing(care: CareStage) -> None:
+def test_while_its_run_still_records_nothing_is_missing(care: ParkedHarness) -> None:
     care.live_run()
     care.park()
     care.go_to(13)
     assert not care.gaps
 
 
-def test_what_was_listed_and_not_stored_before_the_parking_is_stored(care: CareStage) -> None:
+def test_what_was_listed_and_not_stored_before_the_parking_is_stored(care: ParkedHarness) -> None:
     care.live_run().pending[5] = closed(1, 5, 10, 12)
     care.park()
     care.end(1, 12.25)
@@ -72,7 +72,7 @@ def test_what_was_listed_and_not_stored_before_the_parking_is_stored(care: CareS
     assert care.gaps == [(12, None, "actor_parked")]
 
 
-def test_a_run_that_had_ended_before_the_parking_has_its_tail_stored(care: CareStage) -> None:
+def test_a_run_that_had_ended_before_the_parking_has_its_tail_stored(care: ParkedHarness) -> None:
     care.live_run().run_exit = RunExit(
         run=1,
         at=at(13),
@@ -86,7 +86,7 @@ def test_a_run_that_had_ended_before_the_parking_has_its_tail_stored(care: CareS
     assert care.gaps == [(12.5, None, "actor_parked")]
 
 
-def test_two_runs_that_end_one_after_the_other_leave_one_gap(care: CareStage) -> None:
+def test_two_runs_that_end_one_after_the_other_leave_one_gap(care: ParkedHarness) -> None:
     care.live_run(1)
     care.live_run(2)
     care.park()
@@ -97,7 +97,7 @@ def test_two_runs_that_end_one_after_the_other_leave_one_gap(care: CareStage) ->
     assert care.gaps == [(14, None, "actor_parked")]
 
 
-def test_all_is_done_in_order_when_the_disk_is_slow(care: CareStage) -> None:
+def test_all_is_done_in_order_when_the_disk_is_slow(care: ParkedHarness) -> None:
     care.disk.hold()
     care.live_run()
     care.park()
@@ -109,7 +109,7 @@ def test_all_is_done_in_order_when_the_disk_is_slow(care: CareStage) -> None:
     assert care.gaps == [(12.25, None, "actor_parked")]
 
 
-def test_parked_again_it_stores_nothing_twice_and_the_gap_goes_on(care: CareStage) -> None:
+def test_parked_again_it_stores_nothing_twice_and_the_gap_goes_on(care: ParkedHarness) -> None:
     care.live_run()
     care.park()
     care.list_segment(1, 5, 10, 14)
@@ -121,14 +121,16 @@ def test_parked_again_it_stores_nothing_twice_and_the_gap_goes_on(care: CareStag
     assert care.files.rows == {(1, 5): row}
 
 
-def test_the_gap_is_counted_while_it_is_open(care: CareStage) -> None:
+def test_the_gap_is_counted_while_it_is_open(care: ParkedHarness) -> None:
     care.park()
     care.go_to(20)
     care.meter_timers.expire(1.0)
     assert care.metrics.gap_s["actor_parked"] == pytest.approx(8.0)
 
 
-def test_a_run_that_ends_after_the_books_were_closed_opens_them_no_more(care: CareStage) -> None:
+def test_a_run_that_ends_after_the_books_were_closed_opens_them_no_more(
+    care: ParkedHarness,
+) -> None:
     # Disconnected while the parked camera's FFmpeg still closed its file.
     care.live_run()
     care.park()

@@ -14,16 +14,16 @@ from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.storage.pool import Database
 from tests.fakes.recording import FakeRecordingMetrics, FakeWatcher, ManualWorkers
-from tests.unit.actors.stage import at
-from tests.unit.recordings.camera_files_harness import CAMERA, ArchiveDesk
+from tests.unit.actors.recorder_harness import at
+from tests.unit.recordings.camera_files_harness import CAMERA, CameraFilesHarness
 from tests.unit.supervision.manual_time import ManualTimers
 
 
-class Watcher(FakeWatcher):
+class StoppingWatcher(FakeWatcher):
     """A fake watcher that also stops cameras."""
 
-    def __init__(self, desk: ArchiveDesk) -> None:
-        super().__init__(desk.clock.now)
+    def __init__(self, files_harness: CameraFilesHarness) -> None:
+        super().__init__(files_harness.clock.now)
         self.stopped: list[object] = []
 
     def stop_camera(self, camera_id: object) -> None:
@@ -37,15 +37,15 @@ class NoTokens:
         raise AssertionError(camera_id)
 
 
-class Site:
+class RecordersHarness:
     """A factory of recorders over a real folder and a fake watcher."""
 
-    def __init__(self, desk: ArchiveDesk) -> None:
+    def __init__(self, files_harness: CameraFilesHarness) -> None:
         self.metrics = FakeRecordingMetrics()
-        self.registry = StatusRegistry(desk.clock)
-        self.watcher = Watcher(desk)
+        self.registry = StatusRegistry(files_harness.clock)
+        self.watcher = StoppingWatcher(files_harness)
         self.recorders = Recorders(
-            files=desk.store,
+            files=files_harness.store,
             watcher=self.watcher,
             tokens=NoTokens(),
             registry=self.registry,
@@ -53,50 +53,59 @@ class Site:
             disk=ManualWorkers(),
             callers=ManualWorkers(),
             timers=ManualTimers(),
-            clock=desk.clock,
+            clock=files_harness.clock,
             metrics=self.metrics,
-            meter=GapMeter(metrics=self.metrics, clock=desk.clock, timers=ManualTimers()),
+            meter=GapMeter(metrics=self.metrics, clock=files_harness.clock, timers=ManualTimers()),
             node="here",
             backoff=Backoff(),
         )
 
 
 @pytest.fixture
-def site(desk: ArchiveDesk) -> Site:
-    desk.files().open(())
-    desk.files().write_ledger(Ledger(covered_until=at(30)), ())
-    return Site(desk)
+def harness(files_harness: CameraFilesHarness) -> RecordersHarness:
+    files_harness.files().open(())
+    files_harness.files().write_ledger(Ledger(covered_until=at(30)), ())
+    return RecordersHarness(files_harness)
 
 
-def test_a_parked_camera_says_so_and_its_books_go_on(site: Site, desk: ArchiveDesk) -> None:
-    site.recorders.park(CAMERA, "otto")
-    status = site.registry.get(CAMERA)
+def test_a_parked_camera_says_so_and_its_books_go_on(
+    harness: RecordersHarness, files_harness: CameraFilesHarness
+) -> None:
+    harness.recorders.park(CAMERA, "otto")
+    status = harness.registry.get(CAMERA)
     assert status.status is RecorderState.PARKED
     assert status.last_error is not None
     assert status.last_error.cause == "actor_parked"
-    assert site.metrics.states == ["parked"]
-    assert site.watcher.stopped == [CAMERA]
-    assert [(gap.started_at, gap.cause) for gap in desk.gaps()] == [(at(30), "actor_parked")]
+    assert harness.metrics.states == ["parked"]
+    assert harness.watcher.stopped == [CAMERA]
+    assert [(gap.started_at, gap.cause) for gap in files_harness.gaps()] == [
+        (at(30), "actor_parked")
+    ]
 
 
 def test_a_recorder_that_was_replaced_by_parking_shows_nothing_any_more(
-    site: Site, desk: ArchiveDesk
+    harness: RecordersHarness, files_harness: CameraFilesHarness
 ) -> None:
     before = RecorderStatus(
-        camera_id=CAMERA, registry=site.registry, metrics=site.metrics, clock=desk.clock
+        camera_id=CAMERA,
+        registry=harness.registry,
+        metrics=harness.metrics,
+        clock=files_harness.clock,
     )
-    site.recorders.park(CAMERA, "otto")
+    harness.recorders.park(CAMERA, "otto")
     before.enter(RecorderState.RUNNING)
-    assert site.registry.get(CAMERA).status is RecorderState.PARKED
+    assert harness.registry.get(CAMERA).status is RecorderState.PARKED
 
 
 def test_a_released_camera_is_stopped_and_its_books_are_closed(
-    site: Site, desk: ArchiveDesk
+    harness: RecordersHarness, files_harness: CameraFilesHarness
 ) -> None:
     ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.STALLED, at(31))
-    desk.files().write_ledger(ledger, changes)
-    site.recorders.park(CAMERA, "otto")
-    site.recorders.release(CAMERA, "otto", at(60))
-    assert site.registry.get(CAMERA).status is RecorderState.STOPPED
-    assert desk.files().read_ledger() == Ledger()
-    assert all(gap.ended_at is not None for gap in {gap.id: gap for gap in desk.gaps()}.values())
+    files_harness.files().write_ledger(ledger, changes)
+    harness.recorders.park(CAMERA, "otto")
+    harness.recorders.release(CAMERA, "otto", at(60))
+    assert harness.registry.get(CAMERA).status is RecorderState.STOPPED
+    assert files_harness.files().read_ledger() == Ledger()
+    assert all(
+        gap.ended_at is not None for gap in {gap.id: gap for gap in files_harness.gaps()}.values()
+    )

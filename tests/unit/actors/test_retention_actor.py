@@ -11,7 +11,7 @@ from tests.fakes.recording import ManualWorkers
 from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
-class Desk:
+class RetentionHarness:
     def __init__(self) -> None:
         self.timers, self.workers = ManualTimers(), ManualWorkers()
         self.workers.hold()
@@ -32,37 +32,37 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    tell(desk.ref, Exit())
-    assert desk.ref.actor_stopped.wait(DEADLINE_S)
+def harness() -> Iterator[RetentionHarness]:
+    harness = RetentionHarness()
+    yield harness
+    tell(harness.ref, Exit())
+    assert harness.ref.actor_stopped.wait(DEADLINE_S)
 
 
-def test_it_sweeps_at_the_start_and_every_five_seconds(desk: Desk) -> None:
-    desk.more = [False, False]
-    desk.workers.do_next()
-    desk.timers.expire(5.0)
-    desk.workers.do_next()
-    assert desk.sweeps == 2
+def test_it_sweeps_at_the_start_and_every_five_seconds(harness: RetentionHarness) -> None:
+    harness.more = [False, False]
+    harness.workers.do_next()
+    harness.timers.expire(5.0)
+    harness.workers.do_next()
+    assert harness.sweeps == 2
 
 
-def test_while_there_is_more_to_delete_it_does_not_wait(desk: Desk) -> None:
-    desk.more = [True, False]
-    desk.workers.do_next()
-    desk.timers.expire(0.0)
-    desk.workers.do_next()
-    assert desk.sweeps == 2
+def test_while_there_is_more_to_delete_it_does_not_wait(harness: RetentionHarness) -> None:
+    harness.more = [True, False]
+    harness.workers.do_next()
+    harness.timers.expire(0.0)
+    harness.workers.do_next()
+    assert harness.sweeps == 2
 
 
-def test_a_sweep_that_fails_is_followed_by_another(desk: Desk) -> None:
-    desk.workers.do_next()
-    desk.timers.expire(30.0)
-    desk.workers.do_next()
-    assert desk.sweeps == 2
+def test_a_sweep_that_fails_is_followed_by_another(harness: RetentionHarness) -> None:
+    harness.workers.do_next()
+    harness.timers.expire(30.0)
+    harness.workers.do_next()
+    assert harness.sweeps == 2
 
 
-def test_one_sweep_at_a_time(desk: Desk) -> None:
-    desk.workers.wait_held()
-    assert desk.workers.waiting == 1
-    assert desk.timers.pending() == []
+def test_one_sweep_at_a_time(harness: RetentionHarness) -> None:
+    harness.workers.wait_held()
+    assert harness.workers.waiting == 1
+    assert harness.timers.pending() == []

@@ -22,7 +22,7 @@ from tests.fakes.recording import ManualWorkers
 from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
-class Disk:
+class ScriptedRetention:
     """Answers sweeps with what the test has laid out, then with: nothing more."""
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Disk:
         return answer
 
 
-class Pace:
+class PaceHarness:
     """The actor with its timers and its worker in the test's hand."""
 
     def __init__(self) -> None:
-        self.disk = Disk()
+        self.disk = ScriptedRetention()
         self.timers = ManualTimers()
         self.workers = ManualWorkers()
         self.ended = threading.Event()
@@ -72,20 +72,20 @@ class Pace:
 
 
 @pytest.fixture
-def pace() -> Iterator[Pace]:
-    pace = Pace()
+def pace() -> Iterator[PaceHarness]:
+    pace = PaceHarness()
     yield pace
     pace.close()
 
 
-def test_it_sweeps_at_its_start_and_then_every_few_seconds(pace: Pace) -> None:
+def test_it_sweeps_at_its_start_and_then_every_few_seconds(pace: PaceHarness) -> None:
     pace.start()
     for sweeps in (1, 2, 3):
         pace.timers.expire(SWEEP_EVERY_S)
         assert pace.disk.sweeps >= sweeps
 
 
-def test_while_there_is_more_to_delete_it_goes_on_at_once(pace: Pace) -> None:
+def test_while_there_is_more_to_delete_it_goes_on_at_once(pace: PaceHarness) -> None:
     pace.disk.answers.extend([True, True])
     pace.start()
     pace.timers.expire(0.0)
@@ -95,7 +95,7 @@ def test_while_there_is_more_to_delete_it_goes_on_at_once(pace: Pace) -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError(30, "Read-only file system")])
-def test_after_a_failure_it_tries_again_later(pace: Pace, error: Exception) -> None:
+def test_after_a_failure_it_tries_again_later(pace: PaceHarness, error: Exception) -> None:
     pace.disk.answers.extend([error, error])
     pace.start()
     pace.timers.expire(AFTER_FAILURE_S)
@@ -104,7 +104,7 @@ def test_after_a_failure_it_tries_again_later(pace: Pace, error: Exception) -> N
     assert not pace.ended.is_set()
 
 
-def test_one_sweep_at_a_time(pace: Pace) -> None:
+def test_one_sweep_at_a_time(pace: PaceHarness) -> None:
     pace.workers.hold()
     pace.start()
     pace.workers.do_next()
@@ -114,7 +114,7 @@ def test_one_sweep_at_a_time(pace: Pace) -> None:
     assert pace.disk.sweeps == 2
 
 
-def test_a_sweep_that_ends_after_the_actor_concerns_nobody(pace: Pace) -> None:
+def test_a_sweep_that_ends_after_the_actor_concerns_nobody(pace: PaceHarness) -> None:
     pace.workers.hold()
     pace.start()
     pace.tell(Shutdown())
@@ -123,7 +123,7 @@ def test_a_sweep_that_ends_after_the_actor_concerns_nobody(pace: Pace) -> None:
     assert pace.timers.pending() == []
 
 
-def test_the_next_incarnation_sweeps_again(pace: Pace) -> None:
+def test_the_next_incarnation_sweeps_again(pace: PaceHarness) -> None:
     pace.start()
     pace.timers.expire(SWEEP_EVERY_S)
     pace.tell(Exit())

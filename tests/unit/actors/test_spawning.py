@@ -8,7 +8,7 @@ from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CannotStore
 from tests.fakes.recording import FakeCameraFiles, FakeTokens
-from tests.unit.actors.stage import CAMERA, START_S, URL
+from tests.unit.actors.recorder_harness import CAMERA, START_S, URL
 from tests.unit.supervision.manual_time import ManualClock
 
 FRESH = "rtsp://media/cam?fetched=1"
@@ -19,7 +19,7 @@ def url_that_ends_at(seconds: float) -> str:
     return f"rtsp://media/cam?token={jwt.encode({'exp': seconds}, 'k' * 32)}"
 
 
-class Desk:
+class SpawningHarness:
     def __init__(self) -> None:
         self.files = FakeCameraFiles()
         self.tokens = FakeTokens()
@@ -38,78 +38,78 @@ class Desk:
 
 @pytest.mark.parametrize(("ends_in_s", "used"), [(20.0, True), (19.9, False), (-5.0, False)])
 def test_an_offered_url_is_used_while_twenty_seconds_remain(ends_in_s: float, used: bool) -> None:
-    desk = Desk()
+    harness = SpawningHarness()
     offered = url_that_ends_at(START_S + ends_in_s)
-    desk.spawning.offer(offered)
-    assert desk.order().url == (offered if used else FRESH)
+    harness.spawning.offer(offered)
+    assert harness.order().url == (offered if used else FRESH)
 
 
 def test_a_url_without_an_expiry_is_used() -> None:
-    desk = Desk()
-    desk.spawning.offer(URL)
-    assert desk.order().url == URL
+    harness = SpawningHarness()
+    harness.spawning.offer(URL)
+    assert harness.order().url == URL
 
 
 def test_an_offered_url_is_used_once() -> None:
-    desk = Desk()
-    desk.spawning.offer(URL)
-    assert [desk.order().url, desk.order().url] == [URL, FRESH]
+    harness = SpawningHarness()
+    harness.spawning.offer(URL)
+    assert [harness.order().url, harness.order().url] == [URL, FRESH]
 
 
 def test_offering_nothing_takes_nothing_away() -> None:
-    desk = Desk()
-    desk.spawning.offer(URL)
-    desk.spawning.offer(None)
-    assert desk.order().url == URL
+    harness = SpawningHarness()
+    harness.spawning.offer(URL)
+    harness.spawning.offer(None)
+    assert harness.order().url == URL
 
 
 def test_the_newest_offer_counts() -> None:
-    desk = Desk()
-    desk.spawning.offer("rtsp://media/cam?older")
-    desk.spawning.offer(URL)
-    assert desk.order().url == URL
+    harness = SpawningHarness()
+    harness.spawning.offer("rtsp://media/cam?older")
+    harness.spawning.offer(URL)
+    assert harness.order().url == URL
 
 
 def test_each_order_has_a_run_number_of_its_own() -> None:
-    desk = Desk()
-    assert [desk.order().run, desk.order().run] == [1, 2]
+    harness = SpawningHarness()
+    assert [harness.order().run, harness.order().run] == [1, 2]
 
 
 def test_a_full_disk_is_the_disks_fault() -> None:
-    desk = Desk()
-    desk.files.refuse("next_run")
+    harness = SpawningHarness()
+    harness.files.refuse("next_run")
     with pytest.raises(CannotStore) as refusal:
-        desk.order()
+        harness.order()
     assert refusal.value.cause is Cause.DISK_FULL
 
 
 def test_no_token_costs_no_run_number() -> None:
-    desk = Desk()
-    desk.tokens.refusals.append(OSError("scripted"))
+    harness = SpawningHarness()
+    harness.tokens.refusals.append(OSError("scripted"))
     with pytest.raises(OSError, match="scripted"):
-        desk.order()
-    assert desk.order().run == 1
+        harness.order()
+    assert harness.order().run == 1
 
 
 def test_what_was_learned_of_audio_and_probe_outlives_a_recording() -> None:
-    desk = Desk()
-    desk.spawning.lost(Cause.UNSUPPORTED_MEDIA, recorded=False)
-    desk.spawning.lost(Cause.STARTING, recorded=False)
-    desk.spawning.recorded()
-    order = desk.order()
+    harness = SpawningHarness()
+    harness.spawning.lost(Cause.UNSUPPORTED_MEDIA, recorded=False)
+    harness.spawning.lost(Cause.STARTING, recorded=False)
+    harness.spawning.recorded()
+    order = harness.order()
     assert (order.audio, order.probe_s) == ("aac", 5.0)
 
 
 def test_a_closed_segment_begins_the_pauses_anew() -> None:
-    desk = Desk()
+    harness = SpawningHarness()
     for _ in range(6):
-        desk.spawning.lost(Cause.TIMEOUT, recorded=False)
-    desk.spawning.recorded()
-    assert desk.spawning.lost(Cause.TIMEOUT, recorded=True) == 0.0
-    assert desk.spawning.lost(Cause.TIMEOUT, recorded=True) == 0.5
+        harness.spawning.lost(Cause.TIMEOUT, recorded=False)
+    harness.spawning.recorded()
+    assert harness.spawning.lost(Cause.TIMEOUT, recorded=True) == 0.0
+    assert harness.spawning.lost(Cause.TIMEOUT, recorded=True) == 0.5
 
 
 def test_no_url_is_in_an_orders_repr() -> None:
-    desk = Desk()
-    desk.spawning.offer(URL)
-    assert "rtsp" not in repr(desk.order())
+    harness = SpawningHarness()
+    harness.spawning.offer(URL)
+    assert "rtsp" not in repr(harness.order())

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 from streamwarden.actors.messages import RecorderState
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from tests.fakes.recording import FakeRecordingMetrics
-from tests.unit.actors.stage import CAMERA, at
+from tests.unit.actors.recorder_harness import CAMERA, at
 from tests.unit.supervision.manual_time import ManualClock
 
 

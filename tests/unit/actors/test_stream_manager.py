@@ -11,20 +11,20 @@ from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import StartStream
 from streamwarden.errors import OtherOwner, Unavailable
 from streamwarden.supervision import tell
-from tests.unit.actors.manager_stage import Hold, ManagerStage
-from tests.unit.actors.stage import URL, at
+from tests.unit.actors.manager_harness import Hold, ManagerHarness
+from tests.unit.actors.recorder_harness import URL, at
 
 CAMERA, OTHER = uuid4(), uuid4()
 
 
-def spawned(tree: ManagerStage, camera_id: UUID = CAMERA) -> list[int]:
+def spawned(tree: ManagerHarness, camera_id: UUID = CAMERA) -> list[int]:
     return [order.run for order in tree.cameras[camera_id].watcher.orders]
 
 
 # What HTTP asks
 
 
-def test_a_started_stream_records_and_a_stopped_one_does_not(tree: ManagerStage) -> None:
+def test_a_started_stream_records_and_a_stopped_one_does_not(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     assert tree.state(CAMERA) == "running"
     tree.clock.seconds += 60
@@ -37,7 +37,7 @@ def test_a_started_stream_records_and_a_stopped_one_does_not(tree: ManagerStage)
     assert tree.cameras[CAMERA].files.ledger.covered_until is None
 
 
-def test_starting_again_is_harmless(tree: ManagerStage) -> None:
+def test_starting_again_is_harmless(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     since = tree.wanted.all()[CAMERA].since
     tree.clock.seconds += 10
@@ -46,21 +46,21 @@ def test_starting_again_is_harmless(tree: ManagerStage) -> None:
     assert tree.wanted.all()[CAMERA].since == since
 
 
-def test_starting_with_another_length_replaces_the_run(tree: ManagerStage) -> None:
+def test_starting_with_another_length_replaces_the_run(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.start(CAMERA, seconds=10)
     orders = tree.cameras[CAMERA].watcher.orders
     assert [order.segment_seconds for order in orders] == [30, 10]
 
 
-def test_the_answer_to_a_start_is_the_status_and_does_not_wait_for_it(tree: ManagerStage) -> None:
+def test_the_answer_to_a_start_is_the_status_and_does_not_wait_for_it(tree: ManagerHarness) -> None:
     tree.callers.hold()
     start = StartStream(camera_id=CAMERA, owner="otto", rtsp_url=URL, segment_seconds=30)
     assert tree.gateway.start(start).camera_id == CAMERA
     tree.callers.release()
 
 
-def test_a_camera_is_recorded_for_one_owner(tree: ManagerStage) -> None:
+def test_a_camera_is_recorded_for_one_owner(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     with pytest.raises(OtherOwner) as refusal:
         tree.start(CAMERA, owner="anna")
@@ -69,12 +69,12 @@ def test_a_camera_is_recorded_for_one_owner(tree: ManagerStage) -> None:
     assert tree.state(CAMERA) == "running"
 
 
-def test_a_stop_of_what_was_never_started_is_harmless(tree: ManagerStage) -> None:
+def test_a_stop_of_what_was_never_started_is_harmless(tree: ManagerHarness) -> None:
     assert str(tree.gateway.stop(CAMERA).status) == "stopped"
     assert tree.released == []
 
 
-def test_a_stop_is_answered_with_what_comes_of_it(tree: ManagerStage) -> None:
+def test_a_stop_is_answered_with_what_comes_of_it(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     before = tree.gateway.status(CAMERA)
     answered = tree.gateway.stop(CAMERA)
@@ -83,7 +83,7 @@ def test_a_stop_is_answered_with_what_comes_of_it(tree: ManagerStage) -> None:
     assert answered.since >= before.since
 
 
-def test_a_stop_twice_is_one_stop(tree: ManagerStage) -> None:
+def test_a_stop_twice_is_one_stop(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
     tree.stop(CAMERA)
@@ -91,7 +91,7 @@ def test_a_stop_twice_is_one_stop(tree: ManagerStage) -> None:
     assert len(tree.released) == 1
 
 
-def test_a_start_while_it_is_stopping_begins_once_it_has_stopped(tree: ManagerStage) -> None:
+def test_a_start_while_it_is_stopping_begins_once_it_has_stopped(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
     tree.start(CAMERA)
@@ -103,7 +103,7 @@ def test_a_start_while_it_is_stopping_begins_once_it_has_stopped(tree: ManagerSt
     assert CAMERA in tree.wanted.all()
 
 
-def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: ManagerStage) -> None:
+def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
     again = StartStream(
@@ -123,7 +123,7 @@ def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: Manag
     assert tree.metrics.first_segments[-1] == 3
 
 
-def test_another_owner_may_start_once_the_first_one_has_stopped(tree: ManagerStage) -> None:
+def test_another_owner_may_start_once_the_first_one_has_stopped(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
     tree.start(CAMERA, owner="anna")
@@ -132,7 +132,7 @@ def test_another_owner_may_start_once_the_first_one_has_stopped(tree: ManagerSta
     assert tree.state(CAMERA) == "starting"
 
 
-def test_a_restart_is_a_make_before_break(tree: ManagerStage) -> None:
+def test_a_restart_is_a_make_before_break(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.gateway.restart(CAMERA)
     tree.settle()
@@ -140,11 +140,11 @@ def test_a_restart_is_a_make_before_break(tree: ManagerStage) -> None:
     assert tree.cameras[CAMERA].watcher.stops == []
 
 
-def test_a_restart_of_what_is_not_there_is_harmless(tree: ManagerStage) -> None:
+def test_a_restart_of_what_is_not_there_is_harmless(tree: ManagerHarness) -> None:
     assert str(tree.gateway.restart(CAMERA).status) == "stopped"
 
 
-def test_all_statuses_come_from_the_board(tree: ManagerStage) -> None:
+def test_all_statuses_come_from_the_board(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.recording(OTHER)
     assert [status.camera_id for status in tree.gateway.statuses()] == sorted([CAMERA, OTHER])
@@ -155,7 +155,7 @@ def test_all_statuses_come_from_the_board(tree: ManagerStage) -> None:
 
 
 def test_a_manager_that_is_busy_is_unavailable_and_still_does_it(
-    tree: ManagerStage, monkeypatch: pytest.MonkeyPatch
+    tree: ManagerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway_module, "ASK_S", 0.02)
     gate = threading.Event()
@@ -169,7 +169,7 @@ def test_a_manager_that_is_busy_is_unavailable_and_still_does_it(
     assert tree.state(CAMERA) == "starting"
 
 
-def test_a_manager_that_has_ended_is_unavailable(tree: ManagerStage) -> None:
+def test_a_manager_that_has_ended_is_unavailable(tree: ManagerHarness) -> None:
     ended = tree.manager()
     tree.crash(ended)
     gateway = StreamGateway(manager=lambda: ended, registry=tree.registry)
@@ -179,13 +179,13 @@ def test_a_manager_that_has_ended_is_unavailable(tree: ManagerStage) -> None:
         assert refusal.value.retry_after_s == 1
 
 
-def test_a_manager_that_was_never_there_is_unavailable(tree: ManagerStage) -> None:
+def test_a_manager_that_was_never_there_is_unavailable(tree: ManagerHarness) -> None:
     gateway = StreamGateway(manager=lambda: None, registry=tree.registry)
     with pytest.raises(Unavailable):
         gateway.stop(CAMERA)
 
 
-def test_while_the_server_is_stopped_nothing_is_started(tree: ManagerStage) -> None:
+def test_while_the_server_is_stopped_nothing_is_started(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.shut_down()
     tree.settle()
@@ -201,7 +201,7 @@ def test_while_the_server_is_stopped_nothing_is_started(tree: ManagerStage) -> N
     assert gap.cause == "shutdown"
 
 
-def test_all_recorders_stop_together(tree: ManagerStage) -> None:
+def test_all_recorders_stop_together(tree: ManagerHarness) -> None:
     cameras = [uuid4() for _ in range(5)]
     for camera in cameras:
         tree.recording(camera)
@@ -216,7 +216,7 @@ def test_all_recorders_stop_together(tree: ManagerStage) -> None:
 # What the database says
 
 
-def test_a_wish_whose_call_was_lost_is_found_in_the_database(tree: ManagerStage) -> None:
+def test_a_wish_whose_call_was_lost_is_found_in_the_database(tree: ManagerHarness) -> None:
     tree.row(CAMERA, wanted=True, changed_s=-20)
     tree.reconcile()
     assert tree.state(CAMERA) == "starting"
@@ -224,7 +224,7 @@ def test_a_wish_whose_call_was_lost_is_found_in_the_database(tree: ManagerStage)
     assert tree.cameras[CAMERA].files.ledger.covered_until == at(-20)
 
 
-def test_the_database_is_asked_at_the_start_and_every_half_minute(tree: ManagerStage) -> None:
+def test_the_database_is_asked_at_the_start_and_every_half_minute(tree: ManagerHarness) -> None:
     tree.row(CAMERA, wanted=True)
     tree.timers.expire(30.0)
     tree.settle()
@@ -237,14 +237,14 @@ def test_the_database_is_asked_at_the_start_and_every_half_minute(tree: ManagerS
     assert tree.released == [(CAMERA, "otto", at(7))]
 
 
-def test_a_stream_that_the_database_does_not_know_is_left_alone(tree: ManagerStage) -> None:
+def test_a_stream_that_the_database_does_not_know_is_left_alone(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.clock.seconds += 60
     tree.reconcile()
     assert tree.state(CAMERA) == "running"
 
 
-def test_a_database_that_is_away_changes_nothing_and_is_asked_again(tree: ManagerStage) -> None:
+def test_a_database_that_is_away_changes_nothing_and_is_asked_again(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.database_away = True
     tree.timers.expire(30.0)
@@ -259,7 +259,7 @@ def test_a_database_that_is_away_changes_nothing_and_is_asked_again(tree: Manage
 
 
 def test_what_was_asked_for_while_the_rows_were_read_is_newer_than_the_rows(
-    tree: ManagerStage,
+    tree: ManagerHarness,
 ) -> None:
     tree.recording(CAMERA)
     tree.row(CAMERA, wanted=True)
@@ -283,7 +283,7 @@ def test_what_was_asked_for_while_the_rows_were_read_is_newer_than_the_rows(
     assert CAMERA in tree.wanted.all()
 
 
-def test_a_new_segment_length_reaches_every_stream(tree: ManagerStage) -> None:
+def test_a_new_segment_length_reaches_every_stream(tree: ManagerHarness) -> None:
     for camera in (CAMERA, OTHER):
         tree.recording(camera)
         tree.row(camera, wanted=True)
@@ -296,7 +296,7 @@ def test_a_new_segment_length_reaches_every_stream(tree: ManagerStage) -> None:
 
 
 def test_a_camera_that_changed_its_owner_is_recorded_for_the_new_one_from_then_on(
-    tree: ManagerStage,
+    tree: ManagerHarness,
 ) -> None:
     tree.recording(CAMERA)
     before = tree.cameras[CAMERA]
@@ -311,7 +311,7 @@ def test_a_camera_that_changed_its_owner_is_recorded_for_the_new_one_from_then_o
     assert tree.released == [(CAMERA, "otto", at(50))]
 
 
-def test_rows_that_change_nothing_touch_nothing(tree: ManagerStage) -> None:
+def test_rows_that_change_nothing_touch_nothing(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.row(CAMERA, wanted=True)
     tree.row(OTHER, wanted=False)
@@ -322,7 +322,7 @@ def test_rows_that_change_nothing_touch_nothing(tree: ManagerStage) -> None:
 
 
 def test_a_camera_that_no_longer_exists_is_forgotten_once_nothing_of_it_is_left(
-    tree: ManagerStage,
+    tree: ManagerHarness,
 ) -> None:
     tree.recording(CAMERA)
     tree.gone = frozenset({CAMERA, OTHER})
@@ -341,7 +341,7 @@ def test_a_camera_that_no_longer_exists_is_forgotten_once_nothing_of_it_is_left(
 # When actors fail
 
 
-def test_a_recorder_that_fails_is_restarted_and_the_others_go_on(tree: ManagerStage) -> None:
+def test_a_recorder_that_fails_is_restarted_and_the_others_go_on(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.recording(OTHER)
     tree.crash(tree.recorder(CAMERA))
@@ -352,7 +352,7 @@ def test_a_recorder_that_fails_is_restarted_and_the_others_go_on(tree: ManagerSt
     assert tree.watcher.restarts == {str(CAMERA): 1}
 
 
-def test_a_manager_that_fails_costs_no_run(tree: ManagerStage) -> None:
+def test_a_manager_that_fails_costs_no_run(tree: ManagerHarness) -> None:
     for camera in (CAMERA, OTHER):
         tree.recording(camera)
     tree.crash(tree.manager())
@@ -367,17 +367,17 @@ def test_a_manager_that_fails_costs_no_run(tree: ManagerStage) -> None:
 
 
 def test_wishes_are_taken_up_again_after_a_restart_of_the_server() -> None:
-    first = ManagerStage()
+    first = ManagerHarness()
     first.recording(CAMERA)
     first.close()
-    second = ManagerStage(before=first.wanted)
+    second = ManagerHarness(before=first.wanted)
     assert second.state(CAMERA) == "starting"
     assert second.cameras[CAMERA].watcher.orders[0].url == "rtsp://media/cam?fetched=1"
     second.close()
 
 
 def test_a_recorder_that_fails_too_often_is_parked_and_the_others_go_on(
-    tree: ManagerStage,
+    tree: ManagerHarness,
 ) -> None:
     tree.recording(OTHER)
     tree.recording(CAMERA)
@@ -391,13 +391,13 @@ def test_a_recorder_that_fails_too_often_is_parked_and_the_others_go_on(
     assert len(tree.refs[str(CAMERA)]) == 6
 
 
-def test_a_recorder_that_cannot_start_is_parked_too(tree: ManagerStage) -> None:
+def test_a_recorder_that_cannot_start_is_parked_too(tree: ManagerHarness) -> None:
     tree.recorders_fail = True
     tree.start(CAMERA)
     assert tree.parked == [(CAMERA, "otto")]
 
 
-def test_a_parked_recorder_is_tried_again_by_hand_and_after_an_hour(tree: ManagerStage) -> None:
+def test_a_parked_recorder_is_tried_again_by_hand_and_after_an_hour(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     for _ in range(6):
         tree.crash(tree.recorder(CAMERA))
@@ -413,7 +413,7 @@ def test_a_parked_recorder_is_tried_again_by_hand_and_after_an_hour(tree: Manage
     assert spawned(tree) == [1]
 
 
-def test_a_parked_stream_that_is_stopped_has_its_books_closed(tree: ManagerStage) -> None:
+def test_a_parked_stream_that_is_stopped_has_its_books_closed(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     for _ in range(6):
         tree.crash(tree.recorder(CAMERA))
@@ -424,7 +424,7 @@ def test_a_parked_stream_that_is_stopped_has_its_books_closed(tree: ManagerStage
     assert len(tree.refs[str(CAMERA)]) == 7
 
 
-def test_a_recorder_that_fails_while_it_stops_has_its_books_closed(tree: ManagerStage) -> None:
+def test_a_recorder_that_fails_while_it_stops_has_its_books_closed(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
     tree.crash(tree.recorder(CAMERA))
@@ -433,7 +433,7 @@ def test_a_recorder_that_fails_while_it_stops_has_its_books_closed(tree: Manager
 
 
 def test_a_recorder_that_outlasts_its_time_is_left_behind_and_shows_nothing_more(
-    tree: ManagerStage,
+    tree: ManagerHarness,
 ) -> None:
     tree.recording(CAMERA)
     gate = threading.Event()

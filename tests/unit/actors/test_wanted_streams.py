@@ -9,12 +9,12 @@ import pytest
 from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
 from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import ManualWorkers
-from tests.unit.actors.stage import CAMERA, at
+from tests.unit.actors.recorder_harness import CAMERA, at
 
 WISH = WantedStream(camera_id=CAMERA, owner="otto", segment_seconds=30, since=at(0))
 
 
-class Disk:
+class FillableDisk:
     """A file of wanted streams on a disk that may be full."""
 
     def __init__(self, folder: Path, content: bytes | None = None) -> None:
@@ -35,7 +35,7 @@ class Disk:
 
 
 def test_wishes_survive_a_restart(tmp_path: Path) -> None:
-    disk = Disk(tmp_path)
+    disk = FillableDisk(tmp_path)
     other = replace(WISH, camera_id=uuid4(), owner="ümläut / 子", since=at(1.5))
     wanted = disk.wanted()
     wanted.put(WISH)
@@ -45,7 +45,7 @@ def test_wishes_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_wish_that_ended_does_not_come_back(tmp_path: Path) -> None:
-    disk = Disk(tmp_path)
+    disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
     wanted.put(WISH)
     assert wanted.remove(CAMERA) == WISH
@@ -54,7 +54,7 @@ def test_a_wish_that_ended_does_not_come_back(tmp_path: Path) -> None:
 
 
 def test_a_wish_repeated_is_not_written_again(tmp_path: Path) -> None:
-    disk = Disk(tmp_path)
+    disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
     wanted.put(WISH)
     disk.path.unlink()
@@ -80,7 +80,7 @@ def test_a_wish_repeated_is_not_written_again(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_no_wish_and_no_failure(
     tmp_path: Path, content: bytes
 ) -> None:
-    disk = Disk(tmp_path, content)
+    disk = FillableDisk(tmp_path, content)
     wanted = disk.wanted()
     assert wanted.all() == {}
     wanted.put(WISH)
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_is_no_wish_and_no_failure(
 def test_a_full_disk_does_not_keep_a_wish_from_being_known_and_is_made_good_later(
     tmp_path: Path,
 ) -> None:
-    disk = Disk(tmp_path)
+    disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
     disk.fill()
     wanted.put(WISH)

@@ -12,18 +12,18 @@ from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.record_root import RecordRoot
 from tests.fakes.recording import ManualWorkers
-from tests.unit.actors.stage import at
-from tests.unit.recordings.camera_files_harness import ArchiveDesk, whole
+from tests.unit.actors.recorder_harness import at
+from tests.unit.recordings.camera_files_harness import CameraFilesHarness, whole
 from tests.unit.supervision.manual_time import ManualTimers
 
 
-class Round:
-    def __init__(self, desk: ArchiveDesk) -> None:
+class HeartbeatHarness:
+    def __init__(self, files_harness: CameraFilesHarness) -> None:
         self.registry = CollectorRegistry()
         self.timers = ManualTimers()
         self.metrics = RecordingMetrics(self.registry)
-        self.metrics.watch_index(lambda: index_waiting(desk.journal, desk.clock))
-        self.root = RecordRoot(desk.root)
+        self.metrics.watch_index(lambda: index_waiting(files_harness.journal, files_harness.clock))
+        self.root = RecordRoot(files_harness.root)
         self.root.take()
         Heartbeat(
             root=self.root,
@@ -37,21 +37,23 @@ class Round:
 
 
 @pytest.fixture
-def first(desk: ArchiveDesk) -> Round:
-    return Round(desk)
+def first(files_harness: CameraFilesHarness) -> HeartbeatHarness:
+    return HeartbeatHarness(files_harness)
 
 
-def test_that_the_server_lives_is_noted_at_once(first: Round) -> None:
+def test_that_the_server_lives_is_noted_at_once(first: HeartbeatHarness) -> None:
     assert first.root.alive_until() is not None
     first.root.release()
 
 
-def test_what_waits_for_the_index_is_shown_at_each_scrape(first: Round, desk: ArchiveDesk) -> None:
+def test_what_waits_for_the_index_is_shown_at_each_scrape(
+    first: HeartbeatHarness, files_harness: CameraFilesHarness
+) -> None:
     assert (first.value("index_journal_segments"), first.value("index_lag_seconds")) == (0, 0)
-    desk.files().open(())
-    desk.write(1, 0)
-    desk.files().publish(whole(1, 0, 0, 30))
-    desk.clock.seconds += 12
+    files_harness.files().open(())
+    files_harness.write(1, 0)
+    files_harness.files().publish(whole(1, 0, 0, 30))
+    files_harness.clock.seconds += 12
     assert (first.value("index_journal_segments"), first.value("index_lag_seconds")) == (1, 12)
     free = first.value("record_root_free_bytes")
     assert free is not None
@@ -60,11 +62,11 @@ def test_what_waits_for_the_index_is_shown_at_each_scrape(first: Round, desk: Ar
 
 
 def test_a_round_that_fails_is_followed_by_the_next(
-    first: Round, desk: ArchiveDesk, caplog: pytest.LogCaptureFixture
+    first: HeartbeatHarness, files_harness: CameraFilesHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     (first.root.state / "alive").unlink()
-    state = first.root.state.rename(desk.root / "away")
+    state = first.root.state.rename(files_harness.root / "away")
     first.timers.expire(2.0)
     state.rename(first.root.state)
     first.timers.expire(2.0)
@@ -72,11 +74,13 @@ def test_a_round_that_fails_is_followed_by_the_next(
     first.root.release()
 
 
-def test_a_clock_set_back_shows_no_negative_lag(first: Round, desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    desk.write(1, 0)
-    desk.files().publish(whole(1, 0, 0, 30))
-    desk.clock.seconds = (at(0) - timedelta(hours=1)).timestamp()
+def test_a_clock_set_back_shows_no_negative_lag(
+    first: HeartbeatHarness, files_harness: CameraFilesHarness
+) -> None:
+    files_harness.files().open(())
+    files_harness.write(1, 0)
+    files_harness.files().publish(whole(1, 0, 0, 30))
+    files_harness.clock.seconds = (at(0) - timedelta(hours=1)).timestamp()
     assert first.value("index_lag_seconds") == 0
     first.root.release()
 

@@ -24,7 +24,7 @@ PATH = "alice/door"
 SECOND = timedelta(seconds=1)
 
 
-class Desk:
+class DenialHarness:
     """Tokens of every kind, issued now, and a list of what is denied."""
 
     def __init__(self) -> None:
@@ -104,87 +104,91 @@ EVENTS: list[tuple[str, Revoke, set[str]]] = [
 def test_each_revocation_denies_what_was_held_and_nothing_else(
     event: Revoke, left: set[str]
 ) -> None:
-    desk = Desk()
-    held = desk.issue()
-    of_carol = desk.issue(sub="carol")
-    elsewhere = desk.issue(path="alice/other", camera=OTHER)
-    users_own = event(desk.now)[:1] and event(desk.now)[0].sub != ""
+    harness = DenialHarness()
+    held = harness.issue()
+    of_carol = harness.issue(sub="carol")
+    elsewhere = harness.issue(path="alice/other", camera=OTHER)
+    users_own = event(harness.now)[:1] and event(harness.now)[0].sub != ""
 
-    assert desk.good(held) == ALL
-    desk.denied.add(event(desk.now))
+    assert harness.good(held) == ALL
+    harness.denied.add(event(harness.now))
 
-    assert desk.good(held) == left
-    assert desk.good(of_carol) == (ALL if users_own else left)
-    blocked_everywhere = {"record"} if left == {"record"} and event(desk.now)[0].path == "" else ALL
-    assert desk.good(elsewhere, path="alice/other") == blocked_everywhere
-    desk.clock.pass_s(0.001)
-    assert desk.good(desk.issue()) == ALL, "what is signed afterwards is good"
+    assert harness.good(held) == left
+    assert harness.good(of_carol) == (ALL if users_own else left)
+    blocked_everywhere = (
+        {"record"} if left == {"record"} and event(harness.now)[0].path == "" else ALL
+    )
+    assert harness.good(elsewhere, path="alice/other") == blocked_everywhere
+    harness.clock.pass_s(0.001)
+    assert harness.good(harness.issue()) == ALL, "what is signed afterwards is good"
 
 
 def test_a_denied_token_is_refused_for_just_that() -> None:
-    desk = Desk()
-    token = desk.issue()["view"]
-    desk.denied.add(rules.camera_retired(CAMERA, PATH, desk.now))
-    assert desk.hook("view", token) is HookOutcome.REVOKED
+    harness = DenialHarness()
+    token = harness.issue()["view"]
+    harness.denied.add(rules.camera_retired(CAMERA, PATH, harness.now))
+    assert harness.hook("view", token) is HookOutcome.REVOKED
 
 
 def test_a_token_signed_on_an_older_permission_is_covered() -> None:
     """The request asked before the grant went, and signs after."""
-    desk = Desk()
-    asked_at = desk.now
-    desk.clock.pass_s(1)
-    desk.denied.add(rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=desk.now))
-    desk.clock.pass_s(1)
-    late = desk.tokens.sign_view("bob", PATH, ttl_s=60, asked_at=asked_at).token
-    assert desk.hook("view", late) is HookOutcome.REVOKED
+    harness = DenialHarness()
+    asked_at = harness.now
+    harness.clock.pass_s(1)
+    harness.denied.add(
+        rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=harness.now)
+    )
+    harness.clock.pass_s(1)
+    late = harness.tokens.sign_view("bob", PATH, ttl_s=60, asked_at=asked_at).token
+    assert harness.hook("view", late) is HookOutcome.REVOKED
 
 
 def test_while_a_user_is_blocked_nothing_of_theirs_counts_whenever_it_was_issued() -> None:
-    desk = Desk()
-    desk.denied.set_blocked("bob", blocked=True)
-    desk.clock.pass_s(10)
-    assert desk.good(desk.issue()) == {"record"}
-    assert desk.good(desk.issue(sub="carol")) == ALL
-    desk.denied.set_blocked("bob", blocked=False)
-    assert desk.good(desk.issue()) == ALL
+    harness = DenialHarness()
+    harness.denied.set_blocked("bob", blocked=True)
+    harness.clock.pass_s(10)
+    assert harness.good(harness.issue()) == {"record"}
+    assert harness.good(harness.issue(sub="carol")) == ALL
+    harness.denied.set_blocked("bob", blocked=False)
+    assert harness.good(harness.issue()) == ALL
 
 
 def test_a_user_who_is_called_like_a_recorder_blocks_no_recording() -> None:
-    desk = Desk()
+    harness = DenialHarness()
     name = f"recorder:{CAMERA}"
-    desk.denied.set_blocked(name, blocked=True)
-    desk.denied.add(rules.user_blocked(name, desk.now))
-    assert "record" in desk.good(desk.issue())
+    harness.denied.set_blocked(name, blocked=True)
+    harness.denied.add(rules.user_blocked(name, harness.now))
+    assert "record" in harness.good(harness.issue())
 
 
 def test_nobody_watches_while_it_is_unknown_what_is_denied_and_recording_goes_on() -> None:
-    desk = Desk()
-    held = desk.issue()
-    desk.denied = DenialList(desk.clock)
-    assert desk.hook("view", held["view"]) is HookOutcome.DENIALS_UNKNOWN
-    assert desk.good({use: held[use] for use in ("record", "publish")}) == {"record", "publish"}
-    desk.denied.read([])
-    assert desk.hook("view", held["view"]) is HookOutcome.ALLOWED
+    harness = DenialHarness()
+    held = harness.issue()
+    harness.denied = DenialList(harness.clock)
+    assert harness.hook("view", held["view"]) is HookOutcome.DENIALS_UNKNOWN
+    assert harness.good({use: held[use] for use in ("record", "publish")}) == {"record", "publish"}
+    harness.denied.read([])
+    assert harness.hook("view", held["view"]) is HookOutcome.ALLOWED
 
 
 def test_a_rule_is_kept_for_as_long_as_a_token_that_it_covers_can_live() -> None:
-    desk = Desk()
-    token = desk.tokens.sign_publish("bob", PATH, ttl_s=366 * 86_400).token
-    desk.denied.add(rules.links_withdrawn(PATH, desk.now))
-    desk.clock.pass_s(366 * 86_400 - 1)
-    assert desk.denied.forget_expired() == 0
-    assert desk.hook("publish", token) is HookOutcome.REVOKED
-    desk.clock.pass_s(1)
-    assert desk.denied.forget_expired() == 1
-    assert len(desk.denied) == 0
-    assert desk.hook("publish", token) is HookOutcome.EXPIRED
+    harness = DenialHarness()
+    token = harness.tokens.sign_publish("bob", PATH, ttl_s=366 * 86_400).token
+    harness.denied.add(rules.links_withdrawn(PATH, harness.now))
+    harness.clock.pass_s(366 * 86_400 - 1)
+    assert harness.denied.forget_expired() == 0
+    assert harness.hook("publish", token) is HookOutcome.REVOKED
+    harness.clock.pass_s(1)
+    assert harness.denied.forget_expired() == 1
+    assert len(harness.denied) == 0
+    assert harness.hook("publish", token) is HookOutcome.EXPIRED
 
 
 def test_a_rule_that_has_ended_is_not_taken_in() -> None:
-    desk = Desk()
-    old = rules.stopped(PATH, desk.now - timedelta(days=2))
-    desk.denied.add(old)
-    assert len(desk.denied) == 0
+    harness = DenialHarness()
+    old = rules.stopped(PATH, harness.now - timedelta(days=2))
+    harness.denied.add(old)
+    assert len(harness.denied) == 0
 
 
 MOMENTS = st.integers(0, 5).map(lambda n: HeldClock().now() + n * SECOND)
@@ -228,30 +232,30 @@ def test_order_and_repetition_of_what_is_heard_do_not_matter(
 
 
 def test_moments_only_go_forward_whatever_the_clock_does() -> None:
-    desk = Desk()
-    seen = [desk.denied.moment()]
+    harness = DenialHarness()
+    seen = [harness.denied.moment()]
     for step_s in (0, 0, 3600, -7200, 0, 1):
-        desk.clock.pass_s(step_s)
-        seen.append(desk.denied.moment())
-    desk.denied.add(rules.stopped(PATH, seen[-1] + timedelta(hours=1)))
-    seen.append(desk.denied.moment())
+        harness.clock.pass_s(step_s)
+        seen.append(harness.denied.moment())
+    harness.denied.add(rules.stopped(PATH, seen[-1] + timedelta(hours=1)))
+    seen.append(harness.denied.moment())
     assert seen == sorted(set(seen))
-    desk.clock.pass_s(86_400)
-    assert desk.denied.moment() == desk.now
+    harness.clock.pass_s(86_400)
+    assert harness.denied.moment() == harness.now
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_of_two_rules_for_the_same_tokens_the_later_one_counts(newest_first: bool) -> None:
-    desk = Desk()
-    older = rules.links_withdrawn(PATH, desk.now)
-    desk.clock.pass_s(10)
-    token = desk.issue()["publish"]
-    desk.clock.pass_s(10)
-    newer = rules.links_withdrawn(PATH, desk.now)
+    harness = DenialHarness()
+    older = rules.links_withdrawn(PATH, harness.now)
+    harness.clock.pass_s(10)
+    token = harness.issue()["publish"]
+    harness.clock.pass_s(10)
+    newer = rules.links_withdrawn(PATH, harness.now)
     for rule in (newer, older) if newest_first else (older, newer):
-        desk.denied.add(rule)
-    assert desk.hook("publish", token) is HookOutcome.REVOKED
-    claims = desk.tokens.recall(token)
+        harness.denied.add(rule)
+    assert harness.hook("publish", token) is HookOutcome.REVOKED
+    claims = harness.tokens.recall(token)
     assert claims is not None
-    assert desk.denied.kick(claims) == (newer[0].kicked_before, "link_withdrawn")
-    assert desk.denied.kick_unknown(claims.use, PATH, desk.now) is not None
+    assert harness.denied.kick(claims) == (newer[0].kicked_before, "link_withdrawn")
+    assert harness.denied.kick_unknown(claims.use, PATH, harness.now) is not None

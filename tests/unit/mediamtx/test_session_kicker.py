@@ -32,7 +32,7 @@ class EmptyServer(MediaMtxClient):
         pass
 
 
-class Door:
+class KickerHarness:
     """A session kicker whose pauses are read."""
 
     def __init__(self) -> None:
@@ -53,24 +53,24 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def harness() -> KickerHarness:
+    return KickerHarness()
 
 
-def test_a_wake_makes_it_look_soon_a_few_times(door: Door) -> None:
-    assert door.pauses_s(2) == [EVERY_S] * 2
-    door.kicker.wake()
-    assert door.pauses_s(SOON_TIMES + 2) == [SOON_S] * SOON_TIMES + [EVERY_S] * 2
+def test_a_wake_makes_it_look_soon_a_few_times(harness: KickerHarness) -> None:
+    assert harness.pauses_s(2) == [EVERY_S] * 2
+    harness.kicker.wake()
+    assert harness.pauses_s(SOON_TIMES + 2) == [SOON_S] * SOON_TIMES + [EVERY_S] * 2
 
 
-def test_a_wake_in_between_begins_the_count_anew(door: Door) -> None:
-    door.kicker.wake()
-    door.pauses_s(SOON_TIMES - 1)
-    door.kicker.wake()
-    assert door.pauses_s(SOON_TIMES + 1) == [SOON_S] * SOON_TIMES + [EVERY_S]
+def test_a_wake_in_between_begins_the_count_anew(harness: KickerHarness) -> None:
+    harness.kicker.wake()
+    harness.pauses_s(SOON_TIMES - 1)
+    harness.kicker.wake()
+    assert harness.pauses_s(SOON_TIMES + 1) == [SOON_S] * SOON_TIMES + [EVERY_S]
 
 
-def test_very_many_sessions_take_no_more_than_a_part_of_the_time(door: Door) -> None:
-    door.server.takes_s = 1.0
-    door.kicker.wake()
-    assert door.pauses_s(1) == [20.0]
+def test_very_many_sessions_take_no_more_than_a_part_of_the_time(harness: KickerHarness) -> None:
+    harness.server.takes_s = 1.0
+    harness.kicker.wake()
+    assert harness.pauses_s(1) == [20.0]

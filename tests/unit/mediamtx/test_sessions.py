@@ -25,7 +25,7 @@ def a_session(
     )
 
 
-class Hall:
+class SessionHarness:
     """The values by which sessions are judged."""
 
     def __init__(self) -> None:
@@ -60,114 +60,116 @@ class Hall:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_view_session_ends_with_its_token_and_no_other_does(known: bool) -> None:
-    hall = Hall()
-    view, record, publish = (hall.open(use, known=False) for use in ("view", "record", "publish"))
+    harness = SessionHarness()
+    view, record, publish = (
+        harness.open(use, known=False) for use in ("view", "record", "publish")
+    )
     if known:
-        view = hall.open("view", known=True)
-    assert hall.why(view) is None
-    hall.clock.pass_s(59)
-    assert hall.why(view) is None
-    hall.clock.pass_s(1)
-    assert hall.why(view) == "expired"
+        view = harness.open("view", known=True)
+    assert harness.why(view) is None
+    harness.clock.pass_s(59)
+    assert harness.why(view) is None
+    harness.clock.pass_s(1)
+    assert harness.why(view) == "expired"
     if not known:
-        assert [hall.why(one) for one in (record, publish)] == [None, None]
+        assert [harness.why(one) for one in (record, publish)] == [None, None]
 
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("use", ["view", "publish", "record"])
 def test_a_retired_cameras_sessions_end_the_recorders_last(use: str, known: bool) -> None:
-    hall = Hall()
-    session = hall.open(use, known=known)
-    hall.denied.add(rules.camera_retired(CAMERA, PATH, hall.clock.now()))
-    assert hall.why(session) == ("camera_retired" if use == "view" else None)
-    hall.clock.pass_s(1.4)
-    assert hall.why(session) == ("camera_retired" if use == "view" else None)
-    hall.clock.pass_s(0.1)
-    assert hall.why(session) == "camera_retired"
+    harness = SessionHarness()
+    session = harness.open(use, known=known)
+    harness.denied.add(rules.camera_retired(CAMERA, PATH, harness.clock.now()))
+    assert harness.why(session) == ("camera_retired" if use == "view" else None)
+    harness.clock.pass_s(1.4)
+    assert harness.why(session) == ("camera_retired" if use == "view" else None)
+    harness.clock.pass_s(0.1)
+    assert harness.why(session) == "camera_retired"
 
 
 def test_a_recorder_and_a_camera_outlive_a_change_of_the_path() -> None:
-    hall = Hall()
-    sessions = [hall.open(use, known=False) for use in ("view", "record", "publish")]
-    hall.denied.add(rules.path_changed(PATH, hall.clock.now()))
-    hall.clock.pass_s(10)
-    assert [hall.why(one) for one in sessions] == ["path_changed", None, None]
+    harness = SessionHarness()
+    sessions = [harness.open(use, known=False) for use in ("view", "record", "publish")]
+    harness.denied.add(rules.path_changed(PATH, harness.clock.now()))
+    harness.clock.pass_s(10)
+    assert [harness.why(one) for one in sessions] == ["path_changed", None, None]
 
 
 def test_a_users_loss_never_ends_a_recorders_session() -> None:
-    hall = Hall()
-    record, view = hall.open("record", known=False), hall.open("view", known=False)
-    hall.denied.add(rules.user_blocked("bob", hall.clock.now()))
-    hall.denied.set_blocked("bob", blocked=True)
-    hall.clock.pass_s(5)
-    assert (hall.why(record), hall.why(view)) == (None, "user_blocked")
+    harness = SessionHarness()
+    record, view = harness.open("record", known=False), harness.open("view", known=False)
+    harness.denied.add(rules.user_blocked("bob", harness.clock.now()))
+    harness.denied.set_blocked("bob", blocked=True)
+    harness.clock.pass_s(5)
+    assert (harness.why(record), harness.why(view)) == (None, "user_blocked")
 
 
 def test_a_blocked_users_session_ends_also_if_it_was_opened_later() -> None:
-    hall = Hall()
-    hall.denied.set_blocked("bob", blocked=True)
-    hall.clock.pass_s(5)
-    assert hall.why(hall.open("publish", known=True)) == "user_blocked"
+    harness = SessionHarness()
+    harness.denied.set_blocked("bob", blocked=True)
+    harness.clock.pass_s(5)
+    assert harness.why(harness.open("publish", known=True)) == "user_blocked"
 
 
 def test_a_session_that_is_opened_after_the_rule_goes_on() -> None:
-    hall = Hall()
-    hall.denied.add(rules.links_withdrawn(PATH, hall.clock.now()))
-    hall.clock.pass_s(1)
-    assert hall.why(hall.open("publish", known=False)) is None
+    harness = SessionHarness()
+    harness.denied.add(rules.links_withdrawn(PATH, harness.clock.now()))
+    harness.clock.pass_s(1)
+    assert harness.why(harness.open("publish", known=False)) is None
 
 
 @pytest.mark.parametrize("query", ["", "token=nonsense", "token=a&token=b", "&" * 100])
 def test_a_reader_of_unknown_name_is_a_viewer_who_may_stay_an_hour(query: str) -> None:
-    hall = Hall()
-    session = a_session(hall.clock.now(), query=query)
-    hall.clock.pass_s(3599)
-    assert hall.why(session) is None
-    hall.clock.pass_s(1)
-    assert hall.why(session) == "expired"
+    harness = SessionHarness()
+    session = a_session(harness.clock.now(), query=query)
+    harness.clock.pass_s(3599)
+    assert harness.why(session) is None
+    harness.clock.pass_s(1)
+    assert harness.why(session) == "expired"
 
 
 def test_a_session_of_unknown_name_ends_by_any_rule_that_could_mean_it() -> None:
-    hall = Hall()
-    reader = a_session(hall.clock.now())
-    publisher = a_session(hall.clock.now(), state="publish")
-    elsewhere = a_session(hall.clock.now(), path="alice/other")
+    harness = SessionHarness()
+    reader = a_session(harness.clock.now())
+    publisher = a_session(harness.clock.now(), state="publish")
+    elsewhere = a_session(harness.clock.now(), path="alice/other")
     gone = rules.grants_withdrawn(
-        CAMERA, PATH, sub="carol", actions=["view", "publish"], at=hall.clock.now()
+        CAMERA, PATH, sub="carol", actions=["view", "publish"], at=harness.clock.now()
     )
-    hall.denied.add(gone)
-    whys = [hall.why(one) for one in (reader, publisher, elsewhere)]
+    harness.denied.add(gone)
+    whys = [harness.why(one) for one in (reader, publisher, elsewhere)]
     assert whys == ["grant_withdrawn", "grant_withdrawn", None]
-    hall.denied.add(rules.user_blocked("dave", hall.clock.now()))
-    assert hall.why(elsewhere) == "user_blocked"
+    harness.denied.add(rules.user_blocked("dave", harness.clock.now()))
+    assert harness.why(elsewhere) == "user_blocked"
 
 
 def test_a_session_that_does_nothing_yet_is_left_alone() -> None:
-    hall = Hall()
-    session = hall.open("view", known=False)
-    hall.clock.pass_s(100)
-    assert hall.why(a_session(session.created, state="idle", query=session.query)) is None
+    harness = SessionHarness()
+    session = harness.open("view", known=False)
+    harness.clock.pass_s(100)
+    assert harness.why(a_session(session.created, state="idle", query=session.query)) is None
 
 
 def test_the_book_is_bounded_and_forgets_what_is_gone() -> None:
-    hall = Hall()
-    claims = hall.tokens.verify(hall.sign("view"), path=PATH, action=StreamAction.READ)
+    harness = SessionHarness()
+    claims = harness.tokens.verify(harness.sign("view"), path=PATH, action=StreamAction.READ)
     for number in range(5):
-        hall.claims.note(f"s{number}", claims)
-    assert len(hall.claims) == 3
-    assert hall.claims.claims_of("s1") is None
-    assert hall.claims.claims_of("s4") == claims
-    hall.claims.keep({"s3"})
-    assert len(hall.claims) == 3, "the hook is asked before a session is listed"
-    hall.clock.pass_s(timedelta(minutes=2).total_seconds())
-    hall.claims.keep({"s3"})
-    assert len(hall.claims) == 1
+        harness.claims.note(f"s{number}", claims)
+    assert len(harness.claims) == 3
+    assert harness.claims.claims_of("s1") is None
+    assert harness.claims.claims_of("s4") == claims
+    harness.claims.keep({"s3"})
+    assert len(harness.claims) == 3, "the hook is asked before a session is listed"
+    harness.clock.pass_s(timedelta(minutes=2).total_seconds())
+    harness.claims.keep({"s3"})
+    assert len(harness.claims) == 1
 
 
 def test_two_tokens_in_a_query_say_nothing() -> None:
-    hall = Hall()
-    record, view = hall.sign("record"), hall.sign("view")
-    hall.denied.add(rules.stopped(PATH, hall.clock.now()))
-    hall.clock.pass_s(61)
-    session = a_session(hall.clock.now(), query=f"token={record}&token={view}")
-    assert hall.why(session) is None, "a viewer of unknown name, who came just now"
+    harness = SessionHarness()
+    record, view = harness.sign("record"), harness.sign("view")
+    harness.denied.add(rules.stopped(PATH, harness.clock.now()))
+    harness.clock.pass_s(61)
+    session = a_session(harness.clock.now(), query=f"token={record}&token={view}")
+    assert harness.why(session) is None, "a viewer of unknown name, who came just now"

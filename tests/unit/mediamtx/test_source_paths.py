@@ -74,7 +74,7 @@ class FakeMediaServer(MediaMtxClient):
             raise MediaServerUnavailable("away")
 
 
-class Post:
+class SourcePathsHarness:
     """Keepers of one database and one media server."""
 
     def __init__(self) -> None:
@@ -135,135 +135,143 @@ class Post:
 
 
 @pytest.fixture
-def post() -> Post:
-    return Post()
+def harness() -> SourcePathsHarness:
+    return SourcePathsHarness()
 
 
-def test_active_cameras_with_a_source_are_pulled_and_nothing_else(post: Post) -> None:
-    post.camera()
-    post.camera("off", status="inactive")
-    post.storage.cameras.add(
-        name="x", owner="alice", created_at=post.clock.now(), path="pushes", status="active"
+def test_active_cameras_with_a_source_are_pulled_and_nothing_else(
+    harness: SourcePathsHarness,
+) -> None:
+    harness.camera()
+    harness.camera("off", status="inactive")
+    harness.storage.cameras.add(
+        name="x", owner="alice", created_at=harness.clock.now(), path="pushes", status="active"
     )
-    post.keeper.sweep()
-    assert post.server.configured == {"all_others": "publisher", "door": URL}
-    assert (post.sampled("sources_wanted"), post.sampled("sources_set")) == (1, 1)
-    assert ("door" in post.pulled, "off" in post.pulled, "pushes" in post.pulled) == (
+    harness.keeper.sweep()
+    assert harness.server.configured == {"all_others": "publisher", "door": URL}
+    assert (harness.sampled("sources_wanted"), harness.sampled("sources_set")) == (1, 1)
+    assert ("door" in harness.pulled, "off" in harness.pulled, "pushes" in harness.pulled) == (
         True,
         True,
         False,
     )
 
 
-def test_what_is_as_it_should_be_is_left_alone(post: Post) -> None:
-    post.camera()
+def test_what_is_as_it_should_be_is_left_alone(harness: SourcePathsHarness) -> None:
+    harness.camera()
     for _ in range(3):
-        post.keeper.sweep()
-    assert post.server.told == [("pull", "door")]
+        harness.keeper.sweep()
+    assert harness.server.told == [("pull", "door")]
 
 
-def test_several_keepers_do_not_disturb_each_other(post: Post) -> None:
-    post.names.found = {"cam.lan": ["10.0.0.8", "10.0.0.7"]}
-    post.camera(url="rtsp://cam.lan/x")
-    other = post.another()
+def test_several_keepers_do_not_disturb_each_other(harness: SourcePathsHarness) -> None:
+    harness.names.found = {"cam.lan": ["10.0.0.8", "10.0.0.7"]}
+    harness.camera(url="rtsp://cam.lan/x")
+    other = harness.another()
     for found in (["10.0.0.8", "10.0.0.7"], ["10.0.0.7", "10.0.0.6"]):
-        post.names.found = {"cam.lan": found}
-        post.keeper.sweep()
+        harness.names.found = {"cam.lan": found}
+        harness.keeper.sweep()
         other.sweep()
-        post.clock.advance(FRESH_S)
-    assert post.server.told == [("pull", "door")]
-    assert post.server.configured["door"] == URL
+        harness.clock.advance(FRESH_S)
+    assert harness.server.told == [("pull", "door")]
+    assert harness.server.configured["door"] == URL
 
 
-def test_a_name_that_moves_is_followed(post: Post) -> None:
-    post.names.found = {"cam.lan": ["10.0.0.7"]}
-    post.camera(url="rtsp://cam.lan/x")
-    post.keeper.sweep()
-    post.names.found = {"cam.lan": ["10.0.0.9"]}
-    post.after(FRESH_S)
-    assert post.server.configured["door"] == "rtsp://10.0.0.9/x"
+def test_a_name_that_moves_is_followed(harness: SourcePathsHarness) -> None:
+    harness.names.found = {"cam.lan": ["10.0.0.7"]}
+    harness.camera(url="rtsp://cam.lan/x")
+    harness.keeper.sweep()
+    harness.names.found = {"cam.lan": ["10.0.0.9"]}
+    harness.after(FRESH_S)
+    assert harness.server.configured["door"] == "rtsp://10.0.0.9/x"
 
 
-def test_a_media_server_that_was_restarted_has_its_paths_back(post: Post) -> None:
-    post.camera()
-    post.camera("gate", "rtsp://10.0.0.8/x")
-    post.keeper.sweep()
-    post.server.restart()
-    post.keeper.sweep()
-    assert post.server.configured["door"] == URL
-    assert post.server.configured["gate"] == "rtsp://10.0.0.8/x"
+def test_a_media_server_that_was_restarted_has_its_paths_back(harness: SourcePathsHarness) -> None:
+    harness.camera()
+    harness.camera("gate", "rtsp://10.0.0.8/x")
+    harness.keeper.sweep()
+    harness.server.restart()
+    harness.keeper.sweep()
+    assert harness.server.configured["door"] == URL
+    assert harness.server.configured["gate"] == "rtsp://10.0.0.8/x"
 
 
 @pytest.mark.parametrize("how", ["removed", "deactivated", "source dropped", "moved"])
-def test_a_path_that_is_no_longer_wanted_goes_after_a_while(post: Post, how: str) -> None:
-    camera = post.camera()
-    post.keeper.sweep()
+def test_a_path_that_is_no_longer_wanted_goes_after_a_while(
+    harness: SourcePathsHarness, how: str
+) -> None:
+    camera = harness.camera()
+    harness.keeper.sweep()
     match how:
         case "removed":
-            post.storage.cameras.remove(camera.id)
+            harness.storage.cameras.remove(camera.id)
         case "deactivated":
-            post.storage.cameras.update(camera.id, status="inactive")
+            harness.storage.cameras.update(camera.id, status="inactive")
         case "source dropped":
-            post.storage.cameras.update(camera.id, drop_source=True)
+            harness.storage.cameras.update(camera.id, drop_source=True)
         case _:
-            post.storage.cameras.update(camera.id, path="gate")
-    post.keeper.sweep()
-    assert "door" in post.server.configured, "its recorder ends the last segment"
-    post.after(LEAVE_S)
-    assert "door" not in post.server.configured
-    assert ("gate" in post.server.configured) is (how == "moved")
-    assert post.storage.sources.paths_set() == ({"gate"} if how == "moved" else set())
+            harness.storage.cameras.update(camera.id, path="gate")
+    harness.keeper.sweep()
+    assert "door" in harness.server.configured, "its recorder ends the last segment"
+    harness.after(LEAVE_S)
+    assert "door" not in harness.server.configured
+    assert ("gate" in harness.server.configured) is (how == "moved")
+    assert harness.storage.sources.paths_set() == ({"gate"} if how == "moved" else set())
 
 
-def test_a_keeper_that_was_started_anew_removes_what_its_predecessor_has_set(post: Post) -> None:
-    camera = post.camera()
-    post.keeper.sweep()
-    post.storage.cameras.remove(camera.id)
-    post.keeper = post.another()
-    post.keeper.sweep()
-    post.after(LEAVE_S)
-    assert post.server.configured == {"all_others": "publisher"}
+def test_a_keeper_that_was_started_anew_removes_what_its_predecessor_has_set(
+    harness: SourcePathsHarness,
+) -> None:
+    camera = harness.camera()
+    harness.keeper.sweep()
+    harness.storage.cameras.remove(camera.id)
+    harness.keeper = harness.another()
+    harness.keeper.sweep()
+    harness.after(LEAVE_S)
+    assert harness.server.configured == {"all_others": "publisher"}
 
 
-def test_what_an_operator_has_configured_is_left_alone(post: Post) -> None:
+def test_what_an_operator_has_configured_is_left_alone(harness: SourcePathsHarness) -> None:
     theirs = {"all_others": "publisher", "roof": "rtsp://10.9.9.9/y", "~^x": "publisher"}
-    post.server.configured = dict(theirs)
-    camera = post.camera()
-    post.keeper.sweep()
-    post.storage.cameras.remove(camera.id)
-    post.keeper.sweep()
-    post.after(LEAVE_S)
-    assert post.server.configured == theirs
+    harness.server.configured = dict(theirs)
+    camera = harness.camera()
+    harness.keeper.sweep()
+    harness.storage.cameras.remove(camera.id)
+    harness.keeper.sweep()
+    harness.after(LEAVE_S)
+    assert harness.server.configured == theirs
 
 
-def test_credentials_are_opened_for_the_media_server_alone(post: Post) -> None:
-    post.encrypt(post.camera())
-    post.keeper.sweep()
-    assert post.server.configured["door"] == "rtsp://viewer:geheim@10.0.0.7/x"
-    assert "geheim" not in repr(post.server.paths())
+def test_credentials_are_opened_for_the_media_server_alone(harness: SourcePathsHarness) -> None:
+    harness.encrypt(harness.camera())
+    harness.keeper.sweep()
+    assert harness.server.configured["door"] == "rtsp://viewer:geheim@10.0.0.7/x"
+    assert "geheim" not in repr(harness.server.paths())
 
 
 @pytest.mark.parametrize("fault", ["another camera's", "an unknown key", "no key"])
 def test_credentials_that_cannot_be_opened_are_said_so_and_change_nothing(
-    post: Post, fault: str
+    harness: SourcePathsHarness, fault: str
 ) -> None:
-    camera = post.camera()
-    post.keeper.sweep()
-    post.encrypt(camera, key=OLD if fault == "an unknown key" else NEW)
+    camera = harness.camera()
+    harness.keeper.sweep()
+    harness.encrypt(camera, key=OLD if fault == "an unknown key" else NEW)
     if fault == "another camera's":
-        post.encrypt(camera, for_=UUID(int=9))
+        harness.encrypt(camera, for_=UUID(int=9))
     if fault == "no key":
-        post.keeper = post.another(keys=())
-    post.keeper.sweep()
-    assert post.server.configured["door"] == URL
-    assert post.server.told == [("pull", "door")]
+        harness.keeper = harness.another(keys=())
+    harness.keeper.sweep()
+    assert harness.server.configured["door"] == URL
+    assert harness.server.told == [("pull", "door")]
 
 
-def test_credentials_of_an_older_key_are_encrypted_anew_at_the_start(post: Post) -> None:
-    camera = post.camera()
-    post.encrypt(camera, key=OLD)
-    post.another(keys=(NEW, OLD)).sweep()
-    stored = post.storage.sources.get(camera.id)
+def test_credentials_of_an_older_key_are_encrypted_anew_at_the_start(
+    harness: SourcePathsHarness,
+) -> None:
+    camera = harness.camera()
+    harness.encrypt(camera, key=OLD)
+    harness.another(keys=(NEW, OLD)).sweep()
+    stored = harness.storage.sources.get(camera.id)
     assert stored is not None
     assert stored.encrypted is not None
     found = CredentialCipher([NEW]).decrypt(camera.id, stored.encrypted)
@@ -274,96 +282,102 @@ def test_credentials_of_an_older_key_are_encrypted_anew_at_the_start(post: Post)
     "found", [["127.0.0.1"], ["10.0.0.7", "169.254.169.254"], ["10.0.0.2"], ["203.0.113.7"]]
 )
 def test_a_name_that_turns_into_what_is_not_allowed_is_pulled_no_longer(
-    post: Post, found: list[str]
+    harness: SourcePathsHarness, found: list[str]
 ) -> None:
-    post.names.found = {"cam.lan": ["10.0.0.7"]}
-    post.camera(url="rtsp://cam.lan/x")
-    post.keeper.sweep()
-    post.names.found = {"cam.lan": found}
-    post.after(FRESH_S)
-    post.after(LEAVE_S)
-    assert "door" not in post.server.configured
-    assert post.faults() == {"not_allowed": 1}
-    assert post.sampled("sources_set") == 0
+    harness.names.found = {"cam.lan": ["10.0.0.7"]}
+    harness.camera(url="rtsp://cam.lan/x")
+    harness.keeper.sweep()
+    harness.names.found = {"cam.lan": found}
+    harness.after(FRESH_S)
+    harness.after(LEAVE_S)
+    assert "door" not in harness.server.configured
+    assert harness.faults() == {"not_allowed": 1}
+    assert harness.sampled("sources_set") == 0
 
 
-def test_a_row_that_nobody_judged_is_judged(post: Post) -> None:
-    post.camera("a", "rtsp://127.0.0.1/x")
-    post.camera("all_others", "rtsp://10.0.0.8/x")
-    post.camera("b", "rtsp://10.0.0.9/$MTX_QUERY")
-    post.keeper.sweep()
-    assert post.server.configured == {"all_others": "publisher"}
-    assert post.faults() == {"not_allowed": 1, "invalid": 2}
+def test_a_row_that_nobody_judged_is_judged(harness: SourcePathsHarness) -> None:
+    harness.camera("a", "rtsp://127.0.0.1/x")
+    harness.camera("all_others", "rtsp://10.0.0.8/x")
+    harness.camera("b", "rtsp://10.0.0.9/$MTX_QUERY")
+    harness.keeper.sweep()
+    assert harness.server.configured == {"all_others": "publisher"}
+    assert harness.faults() == {"not_allowed": 1, "invalid": 2}
 
 
-def test_a_name_server_that_is_away_stops_no_camera(post: Post) -> None:
-    post.names.found = {"cam.lan": ["10.0.0.7"]}
-    post.camera(url="rtsp://cam.lan/x")
-    post.keeper.sweep()
-    post.names.found = {}
-    post.after(FRESH_S)
-    post.server.restart()
-    post.after(FAILED_S)
-    assert post.server.configured["door"] == URL, "what it was last counts"
+def test_a_name_server_that_is_away_stops_no_camera(harness: SourcePathsHarness) -> None:
+    harness.names.found = {"cam.lan": ["10.0.0.7"]}
+    harness.camera(url="rtsp://cam.lan/x")
+    harness.keeper.sweep()
+    harness.names.found = {}
+    harness.after(FRESH_S)
+    harness.server.restart()
+    harness.after(FAILED_S)
+    assert harness.server.configured["door"] == URL, "what it was last counts"
 
 
-def test_a_keeper_that_never_knew_the_name_leaves_the_path_as_it_is(post: Post) -> None:
-    post.names.found = {"cam.lan": ["10.0.0.7"]}
-    post.camera(url="rtsp://cam.lan/x")
-    post.keeper.sweep()
-    post.names.found = {}
-    post.keeper = post.another(registry := CollectorRegistry())
-    post.keeper.sweep()
-    post.after(LEAVE_S)
-    assert post.server.configured["door"] == URL
+def test_a_keeper_that_never_knew_the_name_leaves_the_path_as_it_is(
+    harness: SourcePathsHarness,
+) -> None:
+    harness.names.found = {"cam.lan": ["10.0.0.7"]}
+    harness.camera(url="rtsp://cam.lan/x")
+    harness.keeper.sweep()
+    harness.names.found = {}
+    harness.keeper = harness.another(registry := CollectorRegistry())
+    harness.keeper.sweep()
+    harness.after(LEAVE_S)
+    assert harness.server.configured["door"] == URL
     unresolved = {"reason": "unresolved"}
     assert registry.get_sample_value("streamwarden_source_faults", unresolved) == 1
 
 
-def test_while_postgres_is_away_paths_are_mended_and_none_removed(post: Post) -> None:
-    camera = post.camera()
-    post.keeper.sweep()
-    post.storage.cameras.remove(camera.id)
-    post.storage.down = True
-    post.server.restart()
-    post.keeper.sweep()
-    post.after(LEAVE_S)
-    assert post.server.configured["door"] == URL
-    post.storage.down = False
-    post.keeper.sweep()
-    post.after(LEAVE_S)
-    assert "door" not in post.server.configured
+def test_while_postgres_is_away_paths_are_mended_and_none_removed(
+    harness: SourcePathsHarness,
+) -> None:
+    camera = harness.camera()
+    harness.keeper.sweep()
+    harness.storage.cameras.remove(camera.id)
+    harness.storage.down = True
+    harness.server.restart()
+    harness.keeper.sweep()
+    harness.after(LEAVE_S)
+    assert harness.server.configured["door"] == URL
+    harness.storage.down = False
+    harness.keeper.sweep()
+    harness.after(LEAVE_S)
+    assert "door" not in harness.server.configured
 
 
-def test_a_path_that_is_on_its_way_out_stays_while_postgres_is_away(post: Post) -> None:
-    camera = post.camera()
-    post.keeper.sweep()
-    post.storage.cameras.remove(camera.id)
-    post.keeper.sweep()
-    post.storage.down = True
-    post.after(LEAVE_S)
-    assert post.server.configured["door"] == URL
-    post.storage.down = False
-    post.keeper.sweep()
-    assert "door" not in post.server.configured
+def test_a_path_that_is_on_its_way_out_stays_while_postgres_is_away(
+    harness: SourcePathsHarness,
+) -> None:
+    camera = harness.camera()
+    harness.keeper.sweep()
+    harness.storage.cameras.remove(camera.id)
+    harness.keeper.sweep()
+    harness.storage.down = True
+    harness.after(LEAVE_S)
+    assert harness.server.configured["door"] == URL
+    harness.storage.down = False
+    harness.keeper.sweep()
+    assert "door" not in harness.server.configured
 
 
-def test_a_keeper_that_knows_nothing_yet_touches_nothing(post: Post) -> None:
-    post.storage.down = True
+def test_a_keeper_that_knows_nothing_yet_touches_nothing(harness: SourcePathsHarness) -> None:
+    harness.storage.down = True
     with pytest.raises(StorageUnavailable):
-        post.keeper.sweep()
-    assert post.server.told == []
+        harness.keeper.sweep()
+    assert harness.server.told == []
 
 
-def test_a_cameras_trouble_is_logged_once_and_its_end_too(post: Post) -> None:
-    post.camera()
-    post.server.refuses = {"door"}
+def test_a_cameras_trouble_is_logged_once_and_its_end_too(harness: SourcePathsHarness) -> None:
+    harness.camera()
+    harness.server.refuses = {"door"}
     with capture_logs() as logs:
         for _ in range(3):
-            post.keeper.sweep()
-        post.server.refuses = set()
+            harness.keeper.sweep()
+        harness.server.refuses = set()
         for _ in range(3):
-            post.keeper.sweep()
+            harness.keeper.sweep()
     said = [(one["event"], one.get("why")) for one in logs]
     assert said == [
         ("source_not_set", "refused"),
@@ -372,23 +386,25 @@ def test_a_cameras_trouble_is_logged_once_and_its_end_too(post: Post) -> None:
     ]
 
 
-def test_one_path_that_is_refused_keeps_no_other_from_being_set(post: Post) -> None:
-    post.camera("a")
-    post.camera("b", "rtsp://10.0.0.8/x")
-    post.server.refuses = {"a", "b"}
-    post.keeper.sweep()
-    assert post.faults() == {"refused": 2}
-    post.server.refuses = {"a"}
-    post.keeper.sweep()
-    assert "b" in post.server.configured
-    assert post.faults() == {"refused": 1}
+def test_one_path_that_is_refused_keeps_no_other_from_being_set(
+    harness: SourcePathsHarness,
+) -> None:
+    harness.camera("a")
+    harness.camera("b", "rtsp://10.0.0.8/x")
+    harness.server.refuses = {"a", "b"}
+    harness.keeper.sweep()
+    assert harness.faults() == {"refused": 2}
+    harness.server.refuses = {"a"}
+    harness.keeper.sweep()
+    assert "b" in harness.server.configured
+    assert harness.faults() == {"refused": 1}
 
 
-def test_a_media_server_that_is_away_is_no_bug(post: Post) -> None:
-    post.camera()
-    post.server.away = True
+def test_a_media_server_that_is_away_is_no_bug(harness: SourcePathsHarness) -> None:
+    harness.camera()
+    harness.server.away = True
     with pytest.raises(Unavailable):
-        post.keeper.sweep()
-    post.server.away = False
-    post.keeper.sweep()
-    assert "door" in post.server.configured
+        harness.keeper.sweep()
+    harness.server.away = False
+    harness.keeper.sweep()
+    assert "door" in harness.server.configured

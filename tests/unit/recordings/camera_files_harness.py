@@ -15,7 +15,7 @@ from streamwarden.model import Gap, Segment
 from streamwarden.recordings.camera_files import CameraFiles, CameraFileStore, IndexedEnds
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.storage.journal import Journal
-from tests.unit.actors.stage import at
+from tests.unit.actors.recorder_harness import at
 from tests.unit.mp4 import box_writer as boxes
 from tests.unit.supervision.manual_time import ManualClock
 
@@ -48,7 +48,7 @@ class KnownEnds(IndexedEnds):
         return self.by_id.get(segment_id)
 
 
-class ArchiveDesk:
+class CameraFilesHarness:
     """A record root, and one server after the other over it."""
 
     def __init__(self, folder: Path) -> None:

@@ -13,8 +13,14 @@ from streamwarden.recordings import camera_files, segment_store
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.camera_files import CannotStore
 from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
-from tests.unit.actors.stage import at
-from tests.unit.recordings.camera_files_harness import CAMERA, SECOND, ArchiveDesk, torn, whole
+from tests.unit.actors.recorder_harness import at
+from tests.unit.recordings.camera_files_harness import (
+    CAMERA,
+    SECOND,
+    CameraFilesHarness,
+    torn,
+    whole,
+)
 
 
 def recording(start_s: float = 0) -> Ledger:
@@ -28,152 +34,166 @@ def recording(start_s: float = 0) -> Ledger:
 
 
 def test_a_camera_that_was_never_recorded_has_an_empty_folder_and_no_ledger(
-    desk: ArchiveDesk,
+    files_harness: CameraFilesHarness,
 ) -> None:
-    opened = desk.files().open(())
-    assert desk.live().is_dir()
+    opened = files_harness.files().open(())
+    assert files_harness.live().is_dir()
     assert opened.ledger == Ledger()
     assert (opened.last_run, opened.first_time, opened.last_segment) == (0, True, None)
 
 
-def test_only_the_first_opening_since_the_servers_start_says_so(desk: ArchiveDesk) -> None:
-    desk.serve(alive_until=at(50))
-    first, second = desk.files().open(()), desk.files().open(())
+def test_only_the_first_opening_since_the_servers_start_says_so(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.serve(alive_until=at(50))
+    first, second = files_harness.files().open(()), files_harness.files().open(())
     assert (first.first_time, first.alive_until) == (True, at(50))
     assert (second.first_time, second.alive_until) == (False, None)
 
 
-def test_there_is_one_object_a_camera_and_owner(desk: ArchiveDesk) -> None:
-    files = desk.files()
-    assert desk.files() is files
-    assert desk.files("anna") is not files
+def test_there_is_one_object_a_camera_and_owner(files_harness: CameraFilesHarness) -> None:
+    files = files_harness.files()
+    assert files_harness.files() is files
+    assert files_harness.files("anna") is not files
 
 
 # Runs
 
 
-def test_a_runs_number_is_on_disk_before_it_begins(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    assert desk.files().next_run() == (desk.live(), 1)
-    assert desk.files().next_run() == (desk.live(), 2)
-    desk.serve()
-    assert desk.files().open(()).last_run == 2
-    assert desk.files().next_run()[1] == 3
+def test_a_runs_number_is_on_disk_before_it_begins(files_harness: CameraFilesHarness) -> None:
+    files_harness.files().open(())
+    assert files_harness.files().next_run() == (files_harness.live(), 1)
+    assert files_harness.files().next_run() == (files_harness.live(), 2)
+    files_harness.serve()
+    assert files_harness.files().open(()).last_run == 2
+    assert files_harness.files().next_run()[1] == 3
 
 
-def test_a_lost_run_file_is_made_good_from_the_recordings(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    desk.write(7, 0)
-    desk.files().publish(whole(7, 0, 0, 30))
-    (desk.live() / "run").unlink()
-    assert desk.files().next_run()[1] == 8
-    (desk.live() / "run").write_text("nonsense")
-    assert desk.files().next_run()[1] == 8
+def test_a_lost_run_file_is_made_good_from_the_recordings(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    files_harness.write(7, 0)
+    files_harness.files().publish(whole(7, 0, 0, 30))
+    (files_harness.live() / "run").unlink()
+    assert files_harness.files().next_run()[1] == 8
+    (files_harness.live() / "run").write_text("nonsense")
+    assert files_harness.files().next_run()[1] == 8
 
 
-def test_no_run_is_given_the_number_of_one_that_lives(desk: ArchiveDesk) -> None:
-    desk.files().open({4, 9})
-    assert desk.files().next_run()[1] == 10
+def test_no_run_is_given_the_number_of_one_that_lives(files_harness: CameraFilesHarness) -> None:
+    files_harness.files().open({4, 9})
+    assert files_harness.files().next_run()[1] == 10
 
 
-def test_a_new_owner_goes_on_with_the_cameras_run_numbers(desk: ArchiveDesk) -> None:
+def test_a_new_owner_goes_on_with_the_cameras_run_numbers(
+    files_harness: CameraFilesHarness,
+) -> None:
     for owner, run in (("otto", 1), ("anna", 2), ("otto", 3)):
-        files = desk.files(owner)
+        files = files_harness.files(owner)
         files.open(())
         assert files.next_run()[1] == run
-        desk.write(run, 0, owner=owner)
+        files_harness.write(run, 0, owner=owner)
         files.publish(whole(run, 0, 30 * run, 30 * run + 30))
-    assert len({row.id for row in desk.rows()}) == 3
-    assert [row.owner for row in desk.rows()] == ["otto", "anna", "otto"]
+    assert len({row.id for row in files_harness.rows()}) == 3
+    assert [row.owner for row in files_harness.rows()] == ["otto", "anna", "otto"]
 
 
-def test_without_room_no_run_begins(desk: ArchiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.files().open(())
+def test_without_room_no_run_begins(
+    files_harness: CameraFilesHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files_harness.files().open(())
     monkeypatch.setattr(camera_files, "_MIN_FREE_BYTES", 2**62)
     with pytest.raises(CannotStore) as refusal:
-        desk.files().next_run()
+        files_harness.files().next_run()
     assert refusal.value.cause is Cause.DISK_FULL
 
 
 # Segments
 
 
-def test_a_finished_segment_gets_its_place_its_row_and_its_count(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    source = desk.write(1, 1, seconds=30)
+def test_a_finished_segment_gets_its_place_its_row_and_its_count(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    source = files_harness.write(1, 1, seconds=30)
     size = source.stat().st_size
-    stored = desk.files().publish(whole(1, 1, 0.125, 30.25))
+    stored = files_harness.files().publish(whole(1, 1, 0.125, 30.25))
     assert stored is not None
     assert (stored.started_at, stored.ended_at, stored.size_bytes) == (at(0.125), at(30.25), size)
-    (row,) = desk.rows()
+    (row,) = files_harness.rows()
     assert row.path == f"otto/{CAMERA}/1970-01-01/001640.125Z-r1-1.mp4"
-    assert (desk.root / row.path).stat().st_size == size
+    assert (files_harness.root / row.path).stat().st_size == size
     assert (row.media_ms, row.salvaged, row.run, row.number) == (30_000, False, 1, 1)
     assert (row.owner, row.camera_id) == ("otto", CAMERA)
     assert not source.exists()
-    assert desk.metrics.segments == [(30.0, 30.125, size, at(30.25).timestamp())]
+    assert files_harness.metrics.segments == [(30.0, 30.125, size, at(30.25).timestamp())]
 
 
-def test_storing_again_writes_the_same_row_and_counts_nothing(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    desk.write(1, 0)
-    first = desk.files().publish(whole(1, 0, 0, 30))
-    assert desk.files().publish(whole(1, 0, 0, 30)) == first
-    one, two = desk.rows()
+def test_storing_again_writes_the_same_row_and_counts_nothing(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    files_harness.write(1, 0)
+    first = files_harness.files().publish(whole(1, 0, 0, 30))
+    assert files_harness.files().publish(whole(1, 0, 0, 30)) == first
+    one, two = files_harness.rows()
     assert one == two
-    assert len(desk.metrics.segments) == 1
+    assert len(files_harness.metrics.segments) == 1
 
 
 def test_a_segment_whose_place_is_taken_is_kept_aside_and_holds_up_nothing(
-    desk: ArchiveDesk,
+    files_harness: CameraFilesHarness,
 ) -> None:
-    desk.files().open(())
-    source = desk.write(1, 1)
-    taken = desk.root / f"otto/{CAMERA}/1970-01-01/001640.000Z-r1-1.mp4"
+    files_harness.files().open(())
+    source = files_harness.write(1, 1)
+    taken = files_harness.root / f"otto/{CAMERA}/1970-01-01/001640.000Z-r1-1.mp4"
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody else's")
 
-    assert desk.files().publish(whole(1, 1, 0, 30)) is None
+    assert files_harness.files().publish(whole(1, 1, 0, 30)) is None
 
     assert taken.read_bytes() == b"somebody else's"
     assert not source.exists()
     assert source.with_suffix(".mp4.aside").exists()
-    assert desk.rows() == []
+    assert files_harness.rows() == []
 
 
-def test_a_torn_segment_is_cut_and_marked(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    desk.write(1, 0, seconds=2, torn=SECOND[:-9])
-    stored = desk.files().publish(torn(1, 0, None, 30))
+def test_a_torn_segment_is_cut_and_marked(files_harness: CameraFilesHarness) -> None:
+    files_harness.files().open(())
+    files_harness.write(1, 0, seconds=2, torn=SECOND[:-9])
+    stored = files_harness.files().publish(torn(1, 0, None, 30))
     assert stored is not None
     assert (stored.started_at, stored.ended_at) == (at(28), at(30))
-    (row,) = desk.rows()
+    (row,) = files_harness.rows()
     assert (row.salvaged, row.media_ms) == (True, 2000)
 
 
-def test_a_torn_segment_without_a_whole_fragment_leaves_nothing(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    path = desk.write(1, 0, seconds=0, torn=SECOND[:20])
-    assert desk.files().publish(torn(1, 0, 0, 30)) is None
+def test_a_torn_segment_without_a_whole_fragment_leaves_nothing(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    path = files_harness.write(1, 0, seconds=0, torn=SECOND[:20])
+    assert files_harness.files().publish(torn(1, 0, 0, 30)) is None
     assert not path.exists()
-    assert desk.rows() == []
-    assert desk.metrics.segments == []
+    assert files_harness.rows() == []
+    assert files_harness.metrics.segments == []
 
 
-def test_a_file_that_has_vanished_is_no_segment(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    assert desk.files().publish(whole(1, 0, 0, 30)) is None
-    assert desk.rows() == []
+def test_a_file_that_has_vanished_is_no_segment(files_harness: CameraFilesHarness) -> None:
+    files_harness.files().open(())
+    assert files_harness.files().publish(whole(1, 0, 0, 30)) is None
+    assert files_harness.rows() == []
 
 
 def test_a_length_that_the_index_cannot_hold_is_cut(
-    desk: ArchiveDesk, monkeypatch: pytest.MonkeyPatch
+    files_harness: CameraFilesHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segment_store, "MAX_MEDIA_MS", 1500)
-    desk.files().open(())
-    desk.write(1, 0, seconds=3)
-    desk.files().publish(whole(1, 0, 0, 3))
-    assert [row.media_ms for row in desk.rows()] == [1500]
+    files_harness.files().open(())
+    files_harness.write(1, 0, seconds=3)
+    files_harness.files().publish(whole(1, 0, 0, 3))
+    assert [row.media_ms for row in files_harness.rows()] == [1500]
 
 
 REFUSALS = [
@@ -188,19 +208,19 @@ REFUSALS = [
 @pytest.mark.parametrize(("number", "cause"), REFUSALS)
 @pytest.mark.parametrize("call", ["open", "next_run", "store", "note"])
 def test_what_the_disk_refuses_is_named_and_loses_nothing(
-    desk: ArchiveDesk,
+    files_harness: CameraFilesHarness,
     monkeypatch: pytest.MonkeyPatch,
     call: str,
     number: int,
     cause: Cause,
 ) -> None:
-    desk.files().open(())
-    desk.write(1, 0)
+    files_harness.files().open(())
+    files_harness.write(1, 0)
     calls: dict[str, Callable[[], object]] = {
-        "open": lambda: desk.files().open(()),
-        "next_run": desk.files().next_run,
-        "store": lambda: desk.files().publish(whole(1, 0, 0, 30)),
-        "note": lambda: desk.files().write_ledger(Ledger(), ()),
+        "open": lambda: files_harness.files().open(()),
+        "next_run": files_harness.files().next_run,
+        "store": lambda: files_harness.files().publish(whole(1, 0, 0, 30)),
+        "note": lambda: files_harness.files().write_ledger(Ledger(), ()),
     }
 
     def refuse(*_: object, **__: object) -> None:
@@ -213,50 +233,54 @@ def test_what_the_disk_refuses_is_named_and_loses_nothing(
             calls[call]()
     assert refusal.value.cause is cause
     if call == "open":
-        desk.files().open(())
+        files_harness.files().open(())
     else:
-        assert desk.files().publish(whole(1, 0, 0, 30)) is not None
-    assert {(row.run, row.number) for row in desk.rows()} == {(1, 0)}
+        assert files_harness.files().publish(whole(1, 0, 0, 30)) is not None
+    assert {(row.run, row.number) for row in files_harness.rows()} == {(1, 0)}
 
 
 # The ledger
 
 
 @pytest.mark.parametrize("gap", [True, False])
-def test_the_ledger_survives_the_server(desk: ArchiveDesk, gap: bool) -> None:
-    desk.files().open(())
-    desk.write(1, 0)
-    desk.files().publish(whole(1, 0, 0, 30))
+def test_the_ledger_survives_the_server(files_harness: CameraFilesHarness, gap: bool) -> None:
+    files_harness.files().open(())
+    files_harness.write(1, 0)
+    files_harness.files().publish(whole(1, 0, 0, 30))
     ledger = recording(30)
     changes: tuple[book.GapChange, ...] = ()
     if gap:
         ledger, changes = book.lost(ledger, Cause.STALLED, at(31))
-    desk.files().write_ledger(ledger, changes)
-    desk.serve()
-    opened = desk.files().open(())
+    files_harness.files().write_ledger(ledger, changes)
+    files_harness.serve()
+    opened = files_harness.files().open(())
     assert opened.ledger == ledger
     assert opened.last_segment is not None
     assert opened.last_segment.ended_at == at(30)
-    assert desk.files().read_ledger() == ledger
+    assert files_harness.files().read_ledger() == ledger
 
 
-def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(desk: ArchiveDesk) -> None:
-    desk.files().open(())
+def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
     ledger, opened = book.lost(recording(30), Cause.STALLED, at(31))
-    desk.files().write_ledger(ledger, opened)
+    files_harness.files().write_ledger(ledger, opened)
     ledger, void = book.stored(ledger, at(29), at(60))
-    desk.files().write_ledger(ledger, void)
-    one, two = desk.gaps()
+    files_harness.files().write_ledger(ledger, void)
+    one, two = files_harness.gaps()
     assert (one.started_at, one.ended_at, one.cause) == (at(30), None, "stalled")
     assert (two.id, two.started_at, two.ended_at) == (one.id, at(30), at(30))
 
 
-def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    path = desk.write(1, 0)
-    desk.files().read_ledger()
+def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    path = files_harness.write(1, 0)
+    files_harness.files().read_ledger()
     assert path.exists()
-    assert desk.rows() == []
+    assert files_harness.rows() == []
 
 
 @pytest.mark.parametrize(
@@ -276,48 +300,48 @@ def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(desk: Arch
     ],
 )
 def test_a_ledger_that_cannot_be_read_is_rebuilt_from_the_recordings(
-    desk: ArchiveDesk, content: bytes
+    files_harness: CameraFilesHarness, content: bytes
 ) -> None:
-    desk.files().open(())
-    (desk.live() / "ledger.json").write_bytes(content)
-    opened = desk.files().open(())
+    files_harness.files().open(())
+    (files_harness.live() / "ledger.json").write_bytes(content)
+    opened = files_harness.files().open(())
     assert (opened.ledger, opened.rebuilt) == (Ledger(), True)
     for number, start_s in ((0, 87), (1, 90)):
-        desk.write(1, number, seconds=3)
-        desk.files().publish(whole(1, number, start_s, start_s + 3))
-    (desk.live() / "ledger.json").write_bytes(content)
-    opened = desk.files().open(())
+        files_harness.write(1, number, seconds=3)
+        files_harness.files().publish(whole(1, number, start_s, start_s + 3))
+    (files_harness.live() / "ledger.json").write_bytes(content)
+    opened = files_harness.files().open(())
     assert (opened.ledger, opened.rebuilt) == (Ledger(covered_until=at(93)), True)
-    desk.files().write_ledger(recording(95), ())
-    assert not desk.files().open(()).rebuilt
+    files_harness.files().write_ledger(recording(95), ())
+    assert not files_harness.files().open(()).rebuilt
 
 
 @pytest.mark.parametrize("lost", ["missing", "empty"])
 @pytest.mark.parametrize("indexed", [True, False])
 def test_a_lost_ledger_goes_on_where_the_newest_segment_ends(
-    desk: ArchiveDesk, lost: str, indexed: bool
+    files_harness: CameraFilesHarness, lost: str, indexed: bool
 ) -> None:
-    desk.files().open(())
-    desk.files().write_ledger(recording(60), ())
+    files_harness.files().open(())
+    files_harness.files().write_ledger(recording(60), ())
     for number, start_s in ((0, 57), (1, 60)):
-        desk.write(1, number, seconds=3)
-        desk.files().publish(whole(1, number, start_s, start_s + 3.4))
+        files_harness.write(1, number, seconds=3)
+        files_harness.files().publish(whole(1, number, start_s, start_s + 3.4))
     if lost == "missing":
-        (desk.live() / "ledger.json").unlink()
+        (files_harness.live() / "ledger.json").unlink()
     else:
-        (desk.live() / "ledger.json").write_bytes(b"")
+        (files_harness.live() / "ledger.json").write_bytes(b"")
     if indexed:
-        desk.indexed.update({row.id: row.ended_at for row in desk.rows()})
-    desk.serve()
+        files_harness.indexed.update({row.id: row.ended_at for row in files_harness.rows()})
+    files_harness.serve()
     expected = Ledger(covered_until=at(63.4 if indexed else 63))
-    assert desk.files().read_ledger() == expected
-    opened = desk.files().open(())
+    assert files_harness.files().read_ledger() == expected
+    opened = files_harness.files().open(())
     assert (opened.ledger, opened.rebuilt) == (expected, True)
 
 
-def test_a_camera_without_recordings_has_lost_no_ledger(desk: ArchiveDesk) -> None:
-    assert desk.files().read_ledger() == Ledger()
-    assert not desk.files().open(()).rebuilt
+def test_a_camera_without_recordings_has_lost_no_ledger(files_harness: CameraFilesHarness) -> None:
+    assert files_harness.files().read_ledger() == Ledger()
+    assert not files_harness.files().open(()).rebuilt
 
 
 def test_a_ledger_comes_out_as_it_went_in() -> None:
@@ -339,91 +363,97 @@ def test_a_ledger_of_a_version_that_remembered_no_closed_gaps_is_read() -> None:
 # What an earlier server has left
 
 
-def test_what_a_killed_server_has_left_is_stored_and_accounted_for(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    desk.files().next_run()
-    desk.files().write_ledger(recording(90), ())
-    desk.write(1, 3, seconds=10, torn=SECOND[:-3], flushed_s=100)
-    desk.serve(alive_until=at(101))
-    opened = desk.files().open(())
-    (row,) = desk.rows()
+def test_what_a_killed_server_has_left_is_stored_and_accounted_for(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    files_harness.files().next_run()
+    files_harness.files().write_ledger(recording(90), ())
+    files_harness.write(1, 3, seconds=10, torn=SECOND[:-3], flushed_s=100)
+    files_harness.serve(alive_until=at(101))
+    opened = files_harness.files().open(())
+    (row,) = files_harness.rows()
     assert (row.started_at, row.ended_at, row.salvaged) == (at(90), at(100), True)
     assert opened.ledger == Ledger(covered_until=at(100))
     assert opened.last_segment is not None
     assert opened.last_segment.ended_at == at(100)
     assert opened.last_run == 1
-    assert list(desk.live().glob("*.mp4")) == []
+    assert list(files_harness.live().glob("*.mp4")) == []
 
 
 def test_a_leftover_that_follows_with_a_rounding_joins_the_segment_before(
-    desk: ArchiveDesk,
+    files_harness: CameraFilesHarness,
 ) -> None:
-    desk.files().open(())
-    desk.files().write_ledger(recording(88.5), ())
-    desk.write(1, 3, seconds=10, flushed_s=100)
-    assert desk.files().open(()).ledger.gap is None
-    assert [row.started_at for row in desk.rows()] == [at(88.5)]
+    files_harness.files().open(())
+    files_harness.files().write_ledger(recording(88.5), ())
+    files_harness.write(1, 3, seconds=10, flushed_s=100)
+    assert files_harness.files().open(()).ledger.gap is None
+    assert [row.started_at for row in files_harness.rows()] == [at(88.5)]
 
 
-def test_a_leftover_that_begins_later_leaves_the_hole_to_the_ledger(desk: ArchiveDesk) -> None:
-    desk.files().open(())
+def test_a_leftover_that_begins_later_leaves_the_hole_to_the_ledger(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
     ledger, changes = book.lost(recording(30), Cause.SOURCE_OFFLINE, at(31))
-    desk.files().write_ledger(ledger, changes)
-    desk.write(2, 0, seconds=10, flushed_s=100)
-    desk.files().open(())
-    closed = desk.gaps()[-1]
+    files_harness.files().write_ledger(ledger, changes)
+    files_harness.write(2, 0, seconds=10, flushed_s=100)
+    files_harness.files().open(())
+    closed = files_harness.gaps()[-1]
     assert (closed.started_at, closed.ended_at, closed.cause) == (at(30), at(90), "source_offline")
 
 
 def test_a_leftover_whose_time_stamps_have_jumped_is_not_dated_hours_back(
-    desk: ArchiveDesk,
+    files_harness: CameraFilesHarness,
 ) -> None:
-    desk.files().open(())
-    desk.files().write_ledger(recording(98), ())
-    desk.write(1, 0, seconds=3000, flushed_s=100)
-    desk.files().open(())
-    assert [(row.started_at, row.ended_at) for row in desk.rows()] == [(at(88), at(100))]
+    files_harness.files().open(())
+    files_harness.files().write_ledger(recording(98), ())
+    files_harness.write(1, 0, seconds=3000, flushed_s=100)
+    files_harness.files().open(())
+    assert [(row.started_at, row.ended_at) for row in files_harness.rows()] == [(at(88), at(100))]
 
 
 def test_a_torn_first_segment_whose_time_stamps_have_jumped_is_not_dated_hours_back(
-    desk: ArchiveDesk,
+    files_harness: CameraFilesHarness,
 ) -> None:
-    desk.files().open(())
-    desk.write(1, 0, seconds=3000)
-    desk.files().publish(torn(1, 0, 88, 100))
-    desk.write(2, 0, seconds=3)
-    desk.files().publish(torn(2, 0, 88, 100))
-    assert [row.started_at for row in desk.rows()] == [at(88), at(97)]
+    files_harness.files().open(())
+    files_harness.write(1, 0, seconds=3000)
+    files_harness.files().publish(torn(1, 0, 88, 100))
+    files_harness.write(2, 0, seconds=3)
+    files_harness.files().publish(torn(2, 0, 88, 100))
+    assert [row.started_at for row in files_harness.rows()] == [at(88), at(97)]
 
 
-def test_what_a_living_run_writes_is_no_leftover(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    path = desk.write(5, 0)
-    desk.write(4, 0)
-    desk.files().open({5})
+def test_what_a_living_run_writes_is_no_leftover(files_harness: CameraFilesHarness) -> None:
+    files_harness.files().open(())
+    path = files_harness.write(5, 0)
+    files_harness.write(4, 0)
+    files_harness.files().open({5})
     assert path.exists()
-    assert [row.run for row in desk.rows()] == [4]
+    assert [row.run for row in files_harness.rows()] == [4]
 
 
-def test_leftovers_are_stored_in_the_order_in_which_they_were_recorded(desk: ArchiveDesk) -> None:
-    desk.files().open(())
+def test_leftovers_are_stored_in_the_order_in_which_they_were_recorded(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
     for run, number, flushed_s in [(10, 0, 90), (9, 1, 60), (9, 0, 30)]:
-        desk.write(run, number, flushed_s=flushed_s)
-    desk.files().open(())
-    assert [(row.run, row.number) for row in desk.rows()] == [(9, 0), (9, 1), (10, 0)]
+        files_harness.write(run, number, flushed_s=flushed_s)
+    files_harness.files().open(())
+    assert [(row.run, row.number) for row in files_harness.rows()] == [(9, 0), (9, 1), (10, 0)]
 
 
-def test_a_leftover_that_holds_nothing_is_cleared_away(desk: ArchiveDesk) -> None:
-    desk.files().open(())
-    path = desk.write(3, 0, seconds=0, torn=SECOND[:5])
-    assert desk.files().open(()).last_run == 3
+def test_a_leftover_that_holds_nothing_is_cleared_away(files_harness: CameraFilesHarness) -> None:
+    files_harness.files().open(())
+    path = files_harness.write(3, 0, seconds=0, torn=SECOND[:5])
+    assert files_harness.files().open(()).last_run == 3
     assert not path.exists()
-    assert desk.rows() == []
+    assert files_harness.rows() == []
 
 
-def test_a_camera_that_was_forgotten_is_opened_as_new(desk: ArchiveDesk) -> None:
-    files = desk.files()
+def test_a_camera_that_was_forgotten_is_opened_as_new(files_harness: CameraFilesHarness) -> None:
+    files = files_harness.files()
     files.open(())
-    desk.store.forget(CAMERA)
-    assert desk.files() is not files
-    assert desk.files().open(()).first_time
+    files_harness.store.forget(CAMERA)
+    assert files_harness.files() is not files
+    assert files_harness.files().open(()).first_time

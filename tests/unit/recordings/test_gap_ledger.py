@@ -26,7 +26,7 @@ def milliseconds(moment: datetime) -> int:
 
 
 @dataclass
-class Replay:
+class ReplayedIndex:
     """What the index makes of a ledger's changes: one row a gap; a closed one can only be removed."""
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -76,7 +76,7 @@ events = st.lists(
 )
 
 
-def play(replay: Replay, story: list[tuple[int, str, Cause, float]]) -> int:
+def play(replay: ReplayedIndex, story: list[tuple[int, str, Cause, float]]) -> int:
     """Play a story in growing time; return when it ended."""
     now = 0
     for pause, kind, cause, share in story:
@@ -98,7 +98,7 @@ def play(replay: Replay, story: list[tuple[int, str, Cause, float]]) -> int:
 def test_segments_and_gaps_cover_every_wanted_second(
     story: list[tuple[int, str, Cause, float]], pause: int
 ) -> None:
-    replay = Replay()
+    replay = ReplayedIndex()
     replay.take(book.wanted(replay.ledger, at(0)))
     end = play(replay, story) + pause
     replay.take(book.unwanted(replay.ledger, at(end)))
@@ -115,7 +115,7 @@ def test_segments_and_gaps_cover_every_wanted_second(
 def test_what_is_recorded_is_not_also_missing(
     story: list[tuple[int, str, Cause, float]],
 ) -> None:
-    replay = Replay()
+    replay = ReplayedIndex()
     replay.take(book.wanted(replay.ledger, at(0)))
     end = play(replay, story)
     replay.take(book.unwanted(replay.ledger, at(end)))
@@ -127,8 +127,8 @@ def test_what_is_recorded_is_not_also_missing(
         assert stop <= start
 
 
-def wanted_at_0() -> Replay:
-    replay = Replay()
+def wanted_at_0() -> ReplayedIndex:
+    replay = ReplayedIndex()
     replay.take(book.wanted(replay.ledger, at(0)))
     return replay
 

@@ -14,8 +14,8 @@ from streamwarden.recordings.camera_files import IndexedEnds
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
-from tests.unit.actors.stage import at
-from tests.unit.recordings.camera_files_harness import CAMERA, ArchiveDesk, whole
+from tests.unit.actors.recorder_harness import at
+from tests.unit.recordings.camera_files_harness import CAMERA, CameraFilesHarness, whole
 from tests.unit.supervision.manual_time import ManualClock
 
 
@@ -35,51 +35,57 @@ class Index(SegmentRepository):
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[ArchiveDesk]:
-    desk = ArchiveDesk(tmp_path)
-    yield desk
-    desk.close()
+def files_harness(tmp_path: Path) -> Iterator[CameraFilesHarness]:
+    files_harness = CameraFilesHarness(tmp_path)
+    yield files_harness
+    files_harness.close()
 
 
 @pytest.fixture
-def rows(desk: ArchiveDesk) -> list[Segment]:
+def rows(files_harness: CameraFilesHarness) -> list[Segment]:
     """Two rows that wait in the journal."""
-    desk.files().open(())
+    files_harness.files().open(())
     for number in (0, 1):
-        desk.write(1, number)
-        desk.files().publish(whole(1, number, 3 * number, 3 * number + 3.4))
-    return desk.rows()
+        files_harness.write(1, number)
+        files_harness.files().publish(whole(1, number, 3 * number, 3 * number + 3.4))
+    return files_harness.rows()
 
 
 def ends(journal: Journal, index: Index, clock: ManualClock) -> IndexedEnds:
     return IndexedEnds(journal=journal, segments=index, clock=clock)
 
 
-def test_a_row_that_waits_in_the_journal_is_known(desk: ArchiveDesk, rows: list[Segment]) -> None:
+def test_a_row_that_waits_in_the_journal_is_known(
+    files_harness: CameraFilesHarness, rows: list[Segment]
+) -> None:
     index = Index()
-    known = ends(desk.journal, index, desk.clock)
+    known = ends(files_harness.journal, index, files_harness.clock)
     assert known.end_of(CAMERA, rows[1].id) == at(6.4)
     assert index.asked == 0
-    assert desk.journal.waiting == 2
+    assert files_harness.journal.waiting == 2
 
 
-def test_a_row_that_is_indexed_is_known(desk: ArchiveDesk, rows: list[Segment]) -> None:
-    desk.journal.done(desk.journal.take(10))
+def test_a_row_that_is_indexed_is_known(
+    files_harness: CameraFilesHarness, rows: list[Segment]
+) -> None:
+    files_harness.journal.done(files_harness.journal.take(10))
     index = Index()
     index.rows[CAMERA, rows[0].id] = replace(rows[0], ended_at=at(3.2))
-    known = ends(desk.journal, index, desk.clock)
+    known = ends(files_harness.journal, index, files_harness.clock)
     assert known.end_of(CAMERA, rows[0].id) == at(3.2)
     assert known.end_of(CAMERA, rows[1].id) is None
 
 
-def test_an_index_that_is_away_is_waited_for_once(desk: ArchiveDesk, rows: list[Segment]) -> None:
-    desk.journal.done(desk.journal.take(10))
+def test_an_index_that_is_away_is_waited_for_once(
+    files_harness: CameraFilesHarness, rows: list[Segment]
+) -> None:
+    files_harness.journal.done(files_harness.journal.take(10))
     index = Index()
     index.rows[CAMERA, rows[0].id] = rows[0]
     index.away = True
-    known = ends(desk.journal, index, desk.clock)
+    known = ends(files_harness.journal, index, files_harness.clock)
     assert [known.end_of(CAMERA, rows[0].id) for _ in range(3)] == [None] * 3
     assert index.asked == 1
     index.away = False
-    desk.clock.seconds += 120
+    files_harness.clock.seconds += 120
     assert known.end_of(CAMERA, rows[0].id) == at(3.4)

@@ -19,7 +19,13 @@ from streamwarden.supervision._supervisor import (
     TerminateChild,
 )
 from tests.unit.supervision.harness import ROOT, Crash, Harness, Leave
-from tests.unit.supervision.model import Boss, Node, Shape, World, cast
+from tests.unit.supervision.reference_model import (
+    ModelSupervisor,
+    ModelWorker,
+    ModelWorld,
+    Shape,
+    cast,
+)
 
 PERIOD_S = 5.0
 
@@ -62,11 +68,11 @@ class Twins:
 
     def __init__(self, harness: Harness, shape: Shape, unlucky: str | None) -> None:
         self.harness = harness
-        self.world = World()
+        self.world = ModelWorld()
         if unlucky is not None:
             self.world.failures[unlucky] = self.harness.failures[unlucky] = 1
         self.root = cast(shape, self.world, None)
-        assert isinstance(self.root, Boss)
+        assert isinstance(self.root, ModelSupervisor)
         self.dynamic = 0
         self.root.start()
         children = [self.spec(child) for child in shape.children]
@@ -83,15 +89,15 @@ class Twins:
         )
         return self.harness.nested(shape.name, inner, restart=shape.restart)
 
-    def nodes(self, node: Node | None = None) -> Iterator[Node]:
+    def nodes(self, node: ModelWorker | None = None) -> Iterator[ModelWorker]:
         """Return all nodes whose supervisors live."""
         node = node or self.root
-        if isinstance(node, Boss) and node.alive:
+        if isinstance(node, ModelSupervisor) and node.alive:
             for child in node.children:
                 yield child
                 yield from self.nodes(child)
 
-    def pick(self, number: int, fits: Callable[[Node], bool]) -> Node | None:
+    def pick(self, number: int, fits: Callable[[ModelWorker], bool]) -> ModelWorker | None:
         fitting = [node for node in self.nodes() if fits(node)]
         return fitting[number % len(fitting)] if fitting else None
 
@@ -100,7 +106,7 @@ class Twins:
             case "crash" | "leave":
                 self.end(self.pick(number, is_live_worker), abnormal=action == "crash")
             case "fail next":
-                if node := self.pick(number, lambda node: not isinstance(node, Boss)):
+                if node := self.pick(number, lambda node: not isinstance(node, ModelSupervisor)):
                     self.world.failures[node.shape.name] += times
                     self.harness.failures[node.shape.name] += times
             case "wait" | "edge":
@@ -111,7 +117,7 @@ class Twins:
                 self.call(action, number)
         self.compare()
 
-    def end(self, worker: Node | None, *, abnormal: bool) -> None:
+    def end(self, worker: ModelWorker | None, *, abnormal: bool) -> None:
         if worker is None:
             return
         leave = Leave(ExitReason(ExitKind.NORMAL))
@@ -136,15 +142,15 @@ class Twins:
         else:
             boss.children.remove(node)
 
-    def start(self, boss: Node, restart: Restart) -> None:
-        if not isinstance(boss, Boss) or not boss.alive:
+    def start(self, boss: ModelWorker, restart: Restart) -> None:
+        if not isinstance(boss, ModelSupervisor) or not boss.alive:
             return
         self.dynamic += 1
         shape = Shape(f"d{self.dynamic}", restart)
         self.ask(StartChild(self.spec(shape)), boss)
         boss.add(shape)
 
-    def ask(self, message: object, boss: Boss) -> Any:  # noqa: ANN401 - as pykka's own ask
+    def ask(self, message: object, boss: ModelSupervisor) -> Any:  # noqa: ANN401 - as pykka's own ask
         try:
             return self.harness.ask(message, boss.shape.name)
         except RuntimeError:  # a scripted failure to start; the traces are compared
@@ -155,7 +161,7 @@ class Twins:
         self.harness.wait_delivered(len(expected))
         bosses = [node for node in [self.root, *self.nodes()] if is_live_boss(node)]
         for boss in bosses:
-            assert isinstance(boss, Boss)
+            assert isinstance(boss, ModelSupervisor)
             real = self.harness.children(boss.shape.name)
             assert real == {node.shape.name: status(node) for node in boss.children}
         assert self.harness.lives() == expected
@@ -167,15 +173,15 @@ class Twins:
         self.compare()
 
 
-def is_live_worker(node: Node) -> bool:
-    return node.alive and not isinstance(node, Boss)
+def is_live_worker(node: ModelWorker) -> bool:
+    return node.alive and not isinstance(node, ModelSupervisor)
 
 
-def is_live_boss(node: Node) -> bool:
-    return node.alive and isinstance(node, Boss)
+def is_live_boss(node: ModelWorker) -> bool:
+    return node.alive and isinstance(node, ModelSupervisor)
 
 
-def status(node: Node) -> ChildStatus:
+def status(node: ModelWorker) -> ChildStatus:
     return ChildStatus.RUNNING if node.alive else ChildStatus.STOPPED
 
 

@@ -1,4 +1,4 @@
-"""A stage for the stream manager: real actors under a real root, everything about them by hand."""
+"""Test harness for the stream manager: real actors under a real root; clock, timers and workers by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from streamwarden.supervision import (
     tell,
 )
 from streamwarden.supervision._actor import Exit
-from tests.unit.actors.stage import URL, Camera, Crash, World, at
+from tests.unit.actors.recorder_harness import URL, Crash, FakeCamera, FakeSurroundings, at
 from tests.unit.supervision.manual_time import DEADLINE_S, RecordingObserver
 
 Ref = pykka.ActorRef[Any]
@@ -50,10 +50,10 @@ class Hold:
     gate: threading.Event
 
 
-class Staged:
+class Controlled:
     """Counts what an actor handles, and fails or waits on demand."""
 
-    stage: ManagerStage
+    harness: ManagerHarness
 
     def on_receive(self, message: object) -> object:
         match message:
@@ -64,52 +64,52 @@ class Staged:
             case Hold(gate):
                 assert gate.wait(DEADLINE_S)
                 return None
-        self.stage.handled()
+        self.harness.handled()
         return super().on_receive(message)  # type: ignore[misc]
 
 
-class StagedRecorder(Staged, RecorderActor):
-    def __init__(self, *, stage: ManagerStage, **fields: Any) -> None:  # noqa: ANN401 - RecorderActor's own
+class ControlledRecorder(Controlled, RecorderActor):
+    def __init__(self, *, harness: ManagerHarness, **fields: Any) -> None:  # noqa: ANN401 - RecorderActor's own
         super().__init__(**fields)
-        self.stage = stage
+        self.harness = harness
 
     def init(self) -> None:
-        if self.stage.recorders_fail:
+        if self.harness.recorders_fail:
             raise ValueError("scripted")
         super().init()
 
 
-class StagedManager(Staged, StreamManager):
-    def __init__(self, *, stage: ManagerStage, **fields: Any) -> None:  # noqa: ANN401 - StreamManager's own
+class ControlledManager(Controlled, StreamManager):
+    def __init__(self, *, harness: ManagerHarness, **fields: Any) -> None:  # noqa: ANN401 - StreamManager's own
         super().__init__(**fields)
-        self.stage = stage
+        self.harness = harness
 
 
-class StagedRecorders(Recorders):
-    """Starts staged recorders, and remembers which cameras were parked, released and forgotten."""
+class ControlledRecorders(Recorders):
+    """Starts controlled recorders, and remembers which cameras were parked, released and forgotten."""
 
-    def __init__(self, stage: ManagerStage) -> None:
-        self._stage = stage
+    def __init__(self, harness: ManagerHarness) -> None:
+        self._harness = harness
 
     def start(
         self, link: Link, stream: WantedStream, request: StartRequest, *, restarts: int
     ) -> Ref:
-        return self._stage.start_recorder(link, stream, request, restarts=restarts)
+        return self._harness.start_recorder(link, stream, request, restarts=restarts)
 
     def park(self, camera_id: UUID, owner: str) -> None:
-        self._stage.parked.append((camera_id, owner))
+        self._harness.parked.append((camera_id, owner))
 
     def release(self, camera_id: UUID, owner: str, at: datetime) -> None:
-        self._stage.released.append((camera_id, owner, at))
+        self._harness.released.append((camera_id, owner, at))
 
     def forget(self, camera_id: UUID) -> None:
-        self._stage.forgotten.append(camera_id)
+        self._harness.forgotten.append(camera_id)
 
     def read_desired(self) -> DesiredState:
-        return self._stage.read_desired()
+        return self._harness.read_desired()
 
 
-class KeptStreams(WantedStreams):
+class InMemoryWantedStreams(WantedStreams):
     """Wanted streams that are kept in memory; a second one goes on from the first."""
 
     def __init__(self, before: WantedStreams | None = None) -> None:
@@ -121,12 +121,12 @@ class KeptStreams(WantedStreams):
         """Memory is all there is."""
 
 
-class ManagerStage(World):
+class ManagerHarness(FakeSurroundings):
     """The tree from the root down, and what HTTP and the database would do to it."""
 
     def __init__(self, *, before: WantedStreams | None = None) -> None:
         super().__init__()
-        self.cameras: dict[UUID, Camera] = {}
+        self.cameras: dict[UUID, FakeCamera] = {}
         self.rows: dict[UUID, DesiredStream] = {}
         self.segment_seconds = 30
         self.database_away = False
@@ -136,7 +136,7 @@ class ManagerStage(World):
         self.gone: frozenset[UUID] = frozenset()
         self.released: list[tuple[UUID, str, datetime]] = []
         self.watcher = RecordingObserver()
-        self.wanted = KeptStreams(before)
+        self.wanted = InMemoryWantedStreams(before)
         self.refs: dict[str, list[Ref]] = {}
         self._exits: dict[str, threading.Event] = {}
         self._lock = threading.Condition()
@@ -168,10 +168,10 @@ class ManagerStage(World):
         return self._cast(
             "manager",
             link,
-            lambda traced: StagedManager.start(
-                stage=self,
+            lambda traced: ControlledManager.start(
+                harness=self,
                 link=traced,
-                recorders=StagedRecorders(self),
+                recorders=ControlledRecorders(self),
                 wanted=self.wanted,
                 registry=self.registry,
                 callers=self.callers,
@@ -190,8 +190,8 @@ class ManagerStage(World):
         return self._cast(
             str(stream.camera_id),
             link,
-            lambda traced: StagedRecorder.start(
-                stage=self, link=traced, restarts=restarts, **arguments
+            lambda traced: ControlledRecorder.start(
+                harness=self, link=traced, restarts=restarts, **arguments
             ),
         )
 
@@ -221,11 +221,11 @@ class ManagerStage(World):
             raise OSError("scripted")
         return DesiredState(tuple(self.rows.values()), self.segment_seconds, self.gone)
 
-    def camera(self, camera_id: UUID, owner: str = "otto") -> Camera:
+    def camera(self, camera_id: UUID, owner: str = "otto") -> FakeCamera:
         """Return what lies beneath a camera's recorders; each owner's folder is another one."""
         known = self.cameras.get(camera_id)
         if known is None or known.owner != owner:
-            known = self.cameras[camera_id] = Camera(self.clock)
+            known = self.cameras[camera_id] = FakeCamera(self.clock)
             known.owner = owner
         return known
 

@@ -1,4 +1,4 @@
-"""A stage for one recorder: the real actor, everything about it moved by hand."""
+"""Test harness for one recorder: the real actor; clock, timers and workers moved by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ URL: Final = "rtsp://media/cam?offered"
 
 
 def at(seconds: float) -> datetime:
-    """Return the moment so many seconds after the stage's clock began."""
+    """Return the moment so many seconds after the harness's clock began."""
     return datetime.fromtimestamp(START_S + seconds, UTC)
 
 
@@ -62,7 +62,7 @@ class Crash:
     """Raise in the handler."""
 
 
-class StagedRecorder(RecorderActor):
+class ControlledRecorder(RecorderActor):
     """The real recorder, which also says when it has nothing left to do, and crashes on demand."""
 
     def receive(self, message: object) -> object:
@@ -79,7 +79,7 @@ class StagedRecorder(RecorderActor):
         return super().receive(message)
 
 
-class Camera:
+class FakeCamera:
     """All that outlives a recorder's incarnations."""
 
     def __init__(self, clock: ManualClock) -> None:
@@ -89,7 +89,7 @@ class Camera:
         self.watcher = FakeWatcher(clock.now)
 
 
-class World:
+class FakeSurroundings:
     """What every recorder of a test shares."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class World:
         self.meter = GapMeter(metrics=self.metrics, clock=self.clock, timers=self.meter_timers)
 
     def arguments(
-        self, stream: WantedStream, camera: Camera, request: StartRequest
+        self, stream: WantedStream, camera: FakeCamera, request: StartRequest
     ) -> dict[str, Any]:
         """What a recorder is constructed with, but for its link and its restarts."""
         return {
@@ -138,12 +138,12 @@ class World:
         }
 
 
-class RecorderStage(World):
+class RecorderHarness(FakeSurroundings):
     """One camera, and one incarnation of its recorder after the other."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.camera = Camera(self.clock)
+        self.camera = FakeCamera(self.clock)
         self.files, self.watcher = self.camera.files, self.camera.watcher
         self.tokens = self.camera.tokens
         self.exits: list[ChildExited] = []
@@ -160,7 +160,7 @@ class RecorderStage(World):
         request = StartRequest(url=url, asked_s=self.clock.monotonic())
         link = Link(str(CAMERA), len(self._refs) + 1, self._notified)
         arguments = self.arguments(stream, self.camera, request)
-        self._refs.append(StagedRecorder.start(link=link, restarts=0, **arguments))
+        self._refs.append(ControlledRecorder.start(link=link, restarts=0, **arguments))
         if settle:
             self.settle()
 
@@ -262,7 +262,7 @@ class RecorderStage(World):
 
     @property
     def gaps(self) -> list[tuple[float, float | None, str]]:
-        """The ledger's gaps in time order: start and end in the stage's seconds, and cause."""
+        """The ledger's gaps in time order: start and end in the harness's seconds, and cause."""
         shown = [gap for gap in self.files.gaps.values() if not gap.retracted]
         rows = [(seconds(gap.started_at), gap.ended_at, gap.cause) for gap in shown]
         return sorted(
@@ -285,5 +285,5 @@ class RecorderStage(World):
 
 
 def seconds(moment: datetime) -> float:
-    """Return a moment in the stage's seconds."""
+    """Return a moment in the harness's seconds."""
     return moment.timestamp() - START_S

@@ -25,7 +25,7 @@ class Shape:
     children: tuple[Shape, ...] = ()
 
 
-class World:
+class ModelWorld:
     """The time, what is going to fail, and what has happened."""
 
     def __init__(self) -> None:
@@ -34,10 +34,10 @@ class World:
         self.events: list[Event] = []
 
 
-class Node:
+class ModelWorker:
     """A worker."""
 
-    def __init__(self, shape: Shape, world: World, parent: Boss | None) -> None:
+    def __init__(self, shape: Shape, world: ModelWorld, parent: ModelSupervisor | None) -> None:
         self.shape = shape
         self.world = world
         self.parent = parent
@@ -69,12 +69,12 @@ class Node:
         self.world.events.append(("down", self.shape.name))
 
 
-class Boss(Node):
+class ModelSupervisor(ModelWorker):
     """A supervisor."""
 
-    def __init__(self, shape: Shape, world: World, parent: Boss | None) -> None:
+    def __init__(self, shape: Shape, world: ModelWorld, parent: ModelSupervisor | None) -> None:
         super().__init__(shape, world, parent)
-        self.children: list[Node] = []
+        self.children: list[ModelWorker] = []
         self.restarts: list[float] = []
 
     def start(self) -> bool:
@@ -92,7 +92,7 @@ class Boss(Node):
             self._stop_children()
             self._down()
 
-    def lost(self, child: Node, *, abnormal: bool) -> None:
+    def lost(self, child: ModelWorker, *, abnormal: bool) -> None:
         """React to a child's end."""
         match child.shape.restart:
             case Restart.TEMPORARY:
@@ -102,7 +102,7 @@ class Boss(Node):
             case _:
                 self.revive(child)
 
-    def revive(self, child: Node) -> None:
+    def revive(self, child: ModelWorker) -> None:
         """Restart a child as the strategy says, or give up."""
         kept = [at for at in self.restarts if at >= self.world.now - self.shape.limit.period_s]
         self.restarts = [*kept, self.world.now]
@@ -124,7 +124,7 @@ class Boss(Node):
                 self.revive(sibling)
                 return
 
-    def drop_temporary(self, stopped: list[Node]) -> None:
+    def drop_temporary(self, stopped: list[ModelWorker]) -> None:
         """Forget the temporary children among ``stopped``."""
         self.children = [
             child
@@ -138,7 +138,7 @@ class Boss(Node):
         if child.start():
             self.children.append(child)
 
-    def terminate(self, child: Node) -> None:
+    def terminate(self, child: ModelWorker) -> None:
         """Stop a child by hand."""
         child.stop()
         self.drop_temporary([child])
@@ -149,6 +149,6 @@ class Boss(Node):
         self.drop_temporary(self.children)
 
 
-def cast(shape: Shape, world: World, parent: Boss | None) -> Node:
+def cast(shape: Shape, world: ModelWorld, parent: ModelSupervisor | None) -> ModelWorker:
     """Make the node that a shape describes."""
-    return (Node if shape.strategy is None else Boss)(shape, world, parent)
+    return (ModelWorker if shape.strategy is None else ModelSupervisor)(shape, world, parent)
