@@ -9,9 +9,9 @@ import pytest
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.demo import DemoProgram, real_mediamtx, relay_only
+from tests.acceptance.installation import Installation, database_with_password
 from tests.acceptance.pressure import watched
 from tests.acceptance.program import programs
-from tests.acceptance.stage import Stage, database_with_password
 
 DATABASE_PASSWORD = "open-sesame-of-the-database"
 MEDIA_SERVERS = ("devkit", "mediamtx")
@@ -62,40 +62,40 @@ def own_demo(
 
 
 @pytest.fixture(scope="session")
-def shared_stage(
+def shared_installation(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[Stage]:
+) -> Iterator[Installation]:
     """Both roles running as two programs, with segments of two seconds."""
-    for stage in _stages(tmp_path_factory, postgres_server, ffmpeg):
-        answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+    for installation in _installations(tmp_path_factory, postgres_server, ffmpeg):
+        answer = installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
         assert answer.status == 200
-        yield stage
+        yield installation
 
 
 @pytest.fixture
-def stage(shared_stage: Stage) -> Iterator[Stage]:
-    """The shared stage. Each test adds cameras of its own, which end with it."""
-    yield shared_stage
-    shared_stage.end_cameras()
+def installation(shared_installation: Installation) -> Iterator[Installation]:
+    """The shared installation. Each test adds cameras of its own, which end with it."""
+    yield shared_installation
+    shared_installation.end_cameras()
 
 
 @pytest.fixture
-def own_stage(
+def own_installation(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[Stage]:
-    """As ``stage``, for one test alone."""
-    yield from _stages(tmp_path_factory, postgres_server, ffmpeg)
+) -> Iterator[Installation]:
+    """As ``installation``, for one test alone."""
+    yield from _installations(tmp_path_factory, postgres_server, ffmpeg)
 
 
-def _stages(
+def _installations(
     folders: pytest.TempPathFactory, server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[Stage]:
+) -> Iterator[Installation]:
     folder = folders.mktemp("stage")
     url = database_with_password(server, DATABASE_PASSWORD)
     with programs(folder) as make:
-        stage = Stage(folder, make, database_url=url, ffmpeg=ffmpeg)
+        installation = Installation(folder, make, database_url=url, ffmpeg=ffmpeg)
         try:
-            stage.start()
-            yield stage
+            installation.start()
+            yield installation
         finally:
-            stage.close()
+            installation.close()

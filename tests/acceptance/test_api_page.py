@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.installation import Installation
 from tests.acceptance.program import clean_environment
-from tests.acceptance.stage import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 NEEDS = ("bash", "curl", "python3")
@@ -35,14 +35,17 @@ def example(api: str, token: str) -> str:
     return script
 
 
-def test_the_flow_in_curl_works_as_it_is_written(stage: Stage, tmp_path: Path) -> None:
-    camera = stage.camera(owner="developer")
-    stage.publish(camera)
-    stage.await_published(camera)
+def test_the_flow_in_curl_works_as_it_is_written(
+    installation: Installation, tmp_path: Path
+) -> None:
+    camera = installation.camera(owner="developer")
+    installation.publish(camera)
+    installation.await_published(camera)
     assert camera.connect().status == 200
     camera.await_segments(1, within_s=90)
+    script = example(installation.api_url, installation.token_of("developer"))
     done = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", example(stage.api_url, stage.token_of("developer"))],
+        ["bash", "-euxo", "pipefail", "-c", script],
         cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=200,
         check=False,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.attacks import FAR_S, forged, now_s, raw, resigned
 from tests.acceptance.calls import Answer, Caller, bearer
-from tests.acceptance.stage import OWNER, Stage
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.user import CameraUser
 
 PATH = "attacked/front-door"
@@ -17,24 +17,24 @@ HS = {"alg": "HS256", "typ": "JWT"}
 
 
 @pytest.fixture(scope="module")
-def camera(shared_stage: Stage) -> CameraUser:
-    return shared_stage.camera()
+def camera(shared_installation: Installation) -> CameraUser:
+    return shared_installation.camera()
 
 
-def hook(stage: Stage, **fields: object) -> Answer:
+def hook(installation: Installation, **fields: object) -> Answer:
     body = {"action": "read", "protocol": "rtsp", "path": PATH, "token": "", **fields}
-    return Caller(stage.internal_url).post("/api/v1/m2m/check-stream-pwd", body)
+    return Caller(installation.internal_url).post("/api/v1/m2m/check-stream-pwd", body)
 
 
-def refused_by_hook(stage: Stage, **fields: object) -> None:
-    answer = hook(stage, **fields)
+def refused_by_hook(installation: Installation, **fields: object) -> None:
+    answer = hook(installation, **fields)
     # 400 for what no JSON of ours can hold, such as a NUL; MediaMTX takes either for a no.
     assert answer.status in {400, 401}, fields
     assert answer.code in {"invalid_request", "unauthenticated"}
 
 
-def refused_by_api(stage: Stage, token: str) -> None:
-    answer = bearer(stage.api_url, token).get("/api/v1/camera")
+def refused_by_api(installation: Installation, token: str) -> None:
+    answer = bearer(installation.api_url, token).get("/api/v1/camera")
     assert (answer.status, answer.code) == (401, "unauthenticated")
     assert token[-20:] not in answer.body.decode()
 
@@ -56,18 +56,20 @@ def claims(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     "alg", ["none", "None", "NONE", "nOnE", "", None, 0, "HS512", "RS256", "ES256"]
 )
-def test_a_users_token_does_not_choose_its_algorithm(stage: Stage, alg: object) -> None:
-    key = stage.user_secret.encode()
-    refused_by_api(stage, forged({**HS, "alg": alg}, claims()))
-    refused_by_api(stage, forged({**HS, "alg": alg}, claims(), key))
+def test_a_users_token_does_not_choose_its_algorithm(
+    installation: Installation, alg: object
+) -> None:
+    key = installation.user_secret.encode()
+    refused_by_api(installation, forged({**HS, "alg": alg}, claims()))
+    refused_by_api(installation, forged({**HS, "alg": alg}, claims(), key))
 
 
 @pytest.mark.parametrize(
     "key",
     [b"", b"secret", b"streamwarden", b"\0" * 32, b"null", b"-----BEGIN PUBLIC KEY-----"],
 )
-def test_a_users_token_of_another_key_is_refused(stage: Stage, key: bytes) -> None:
-    refused_by_api(stage, forged(HS, claims(), key))
+def test_a_users_token_of_another_key_is_refused(installation: Installation, key: bytes) -> None:
+    refused_by_api(installation, forged(HS, claims(), key))
 
 
 @pytest.mark.parametrize(
@@ -80,77 +82,87 @@ def test_a_users_token_of_another_key_is_refused(stage: Stage, key: bytes) -> No
     ids=str,
 )  # fmt: skip
 def test_a_well_signed_users_token_with_a_claim_that_is_wrong_is_refused(
-    stage: Stage, changes: dict[str, object]
+    installation: Installation, changes: dict[str, object]
 ) -> None:
-    refused_by_api(stage, forged(HS, claims(**changes), stage.user_secret.encode()))
+    refused_by_api(installation, forged(HS, claims(**changes), installation.user_secret.encode()))
 
 
-def test_an_expired_users_token_is_refused(stage: Stage) -> None:
-    expired = forged(HS, claims(exp=now_s() - 10), stage.user_secret.encode())
-    refused_by_api(stage, expired)
+def test_an_expired_users_token_is_refused(installation: Installation) -> None:
+    expired = forged(HS, claims(exp=now_s() - 10), installation.user_secret.encode())
+    refused_by_api(installation, expired)
 
 
 @pytest.mark.parametrize(
     "header", [{"crit": ["exp"]}, {"b64": False}, {"crit": ["b64"], "b64": False}], ids=str
 )
 def test_a_users_token_with_an_extension_that_must_be_understood_is_refused(
-    stage: Stage, header: dict[str, object]
+    installation: Installation, header: dict[str, object]
 ) -> None:
-    refused_by_api(stage, forged({**HS, **header}, claims(), stage.user_secret.encode()))
+    refused_by_api(
+        installation, forged({**HS, **header}, claims(), installation.user_secret.encode())
+    )
 
 
-def test_roles_that_are_no_list_of_texts_give_no_role(stage: Stage) -> None:
+def test_roles_that_are_no_list_of_texts_give_no_role(installation: Installation) -> None:
     for roles in ({"admin": True}, [["admin"]], 1, "Admin", "admin ", None):
-        token = forged(HS, claims(sub="nobody", roles=roles), stage.user_secret.encode())
-        answer = bearer(stage.api_url, token).post("/api/v1/camera", {"name": "x", "owner": "x"})
+        token = forged(HS, claims(sub="nobody", roles=roles), installation.user_secret.encode())
+        answer = bearer(installation.api_url, token).post(
+            "/api/v1/camera", {"name": "x", "owner": "x"}
+        )
         assert answer.status == 403, roles
 
 
-def test_each_kind_of_token_opens_only_its_own_door(stage: Stage, camera: CameraUser) -> None:
-    signer = stage.stream_tokens
+def test_each_kind_of_token_opens_only_its_own_door(
+    installation: Installation, camera: CameraUser
+) -> None:
+    signer = installation.stream_tokens
     view = signer.sign_view(OWNER, PATH, ttl_s=60).token
     publish = signer.sign_publish(OWNER, PATH, ttl_s=60).token
     record = signer.sign_record(UUID(camera.camera_id), PATH, ttl_s=60).token
     play = camera.api.post(f"{camera.path}/recordings/play_token", {}).json()["token"]
-    user = stage.token_of(OWNER, "admin")
-    for token in (view, publish, record, play, stage.internal_token):
-        refused_by_api(stage, token)
-    for token in (play, user, stage.internal_token, publish):
-        refused_by_hook(stage, token=token)
+    user = installation.token_of(OWNER, "admin")
+    for token in (view, publish, record, play, installation.internal_token):
+        refused_by_api(installation, token)
+    for token in (play, user, installation.internal_token, publish):
+        refused_by_hook(installation, token=token)
     for token in (view, record, user):
-        refused_by_hook(stage, token=token, action="publish")
+        refused_by_hook(installation, token=token, action="publish")
     for token in (view, publish, record, user):
-        answer = Caller(stage.api_url).get(f"{camera.path}/live.m3u8?token={token}")
+        answer = Caller(installation.api_url).get(f"{camera.path}/live.m3u8?token={token}")
         assert answer.status == 401
     for token in (view, user, play):
         headers = {"X-Internal-Token": token}
-        assert Caller(stage.streaming_url, headers).get("/streams").status == 401
+        assert Caller(installation.streaming_url, headers).get("/streams").status == 401
 
 
 # Stream tokens, shown to the hook
 
 
-def stream_key(stage: Stage) -> bytes:
-    return stage.stream_keys.partition(":")[2].encode()
+def stream_key(installation: Installation) -> bytes:
+    return installation.stream_keys.partition(":")[2].encode()
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "", None, "HS384", "RS256", "EdDSA"])
-def test_a_stream_token_does_not_choose_its_algorithm(stage: Stage, alg: object) -> None:
-    good = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
-    assert hook(stage, token=good).status == 200
-    for key in (b"", stream_key(stage)):
-        refused_by_hook(stage, token=resigned(good, key, header={"alg": alg}))
+def test_a_stream_token_does_not_choose_its_algorithm(
+    installation: Installation, alg: object
+) -> None:
+    good = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    assert hook(installation, token=good).status == 200
+    for key in (b"", stream_key(installation)):
+        refused_by_hook(installation, token=resigned(good, key, header={"alg": alg}))
     head, body, _ = good.split(".")
-    refused_by_hook(stage, token=f"{head}.{body}.")
+    refused_by_hook(installation, token=f"{head}.{body}.")
 
 
 @pytest.mark.parametrize(
     "kid",
     ["", None, "other", "STAGE", "stage\0", "../../dev/null", ["stage"], {"a": 1}, 0, "x" * 999],
 )
-def test_a_kid_that_is_no_key_of_ours_is_refused(stage: Stage, kid: object) -> None:
-    good = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
-    refused_by_hook(stage, token=resigned(good, stream_key(stage), header={"kid": kid}))
+def test_a_kid_that_is_no_key_of_ours_is_refused(installation: Installation, kid: object) -> None:
+    good = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    refused_by_hook(
+        installation, token=resigned(good, stream_key(installation), header={"kid": kid})
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,10 +177,10 @@ def test_a_kid_that_is_no_key_of_ours_is_refused(stage: Stage, kid: object) -> N
     ids=str,
 )  # fmt: skip
 def test_a_well_signed_stream_token_with_a_claim_that_is_wrong_is_refused(
-    stage: Stage, changes: dict[str, object]
+    installation: Installation, changes: dict[str, object]
 ) -> None:
-    good = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
-    refused_by_hook(stage, token=resigned(good, stream_key(stage), claims=changes))
+    good = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    refused_by_hook(installation, token=resigned(good, stream_key(installation), claims=changes))
 
 
 PATH_TRICKS: list[Callable[[str], str]] = [
@@ -186,33 +198,37 @@ PATH_TRICKS: list[Callable[[str], str]] = [
 
 @pytest.mark.parametrize("trick", PATH_TRICKS)
 def test_a_stream_token_opens_its_path_letter_by_letter(
-    stage: Stage, trick: Callable[[str], str]
+    installation: Installation, trick: Callable[[str], str]
 ) -> None:
-    token = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
-    refused_by_hook(stage, token=token, path=trick(PATH))
+    token = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    refused_by_hook(installation, token=token, path=trick(PATH))
 
 
-def test_another_cameras_path_is_refused_however_the_token_is_shown(stage: Stage) -> None:
-    token = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+def test_another_cameras_path_is_refused_however_the_token_is_shown(
+    installation: Installation,
+) -> None:
+    token = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
     for shown in ({"token": token}, {"password": token}, {"query": f"token={token}"}):
-        assert hook(stage, **shown).status == 200
-        refused_by_hook(stage, path="attacked/other", **shown)
+        assert hook(installation, **shown).status == 200
+        refused_by_hook(installation, path="attacked/other", **shown)
 
 
-def test_a_request_that_says_two_things_is_refused_or_read_in_one_way(stage: Stage) -> None:
-    good = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
-    bad = stage.stream_tokens.sign_view(OWNER, "attacked/other", ttl_s=60).token
+def test_a_request_that_says_two_things_is_refused_or_read_in_one_way(
+    installation: Installation,
+) -> None:
+    good = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    bad = installation.stream_tokens.sign_view(OWNER, "attacked/other", ttl_s=60).token
     for query in (
         f"token={good}&token={good}",
         f"token={bad}&token={good}",
         f"token={good}&token=",
     ):
-        refused_by_hook(stage, query=query)
-        refused_by_hook(stage, token=good, query=query)
+        refused_by_hook(installation, query=query)
+        refused_by_hook(installation, token=good, query=query)
     # The first place counts (token, password, query), and a bad one there is not mended by the next.
-    refused_by_hook(stage, token=bad, password=good)
-    refused_by_hook(stage, token=bad, query=f"token={good}")
-    refused_by_hook(stage, password=bad, query=f"token={good}")
+    refused_by_hook(installation, token=bad, password=good)
+    refused_by_hook(installation, token=bad, query=f"token={good}")
+    refused_by_hook(installation, password=bad, query=f"token={good}")
 
 
 @pytest.mark.parametrize(
@@ -226,10 +242,10 @@ def test_a_request_that_says_two_things_is_refused_or_read_in_one_way(stage: Sta
     ids=str,
 )  # fmt: skip
 def test_a_good_token_opens_nothing_but_reading_by_a_protocol_of_ours(
-    stage: Stage, fields: dict[str, object]
+    installation: Installation, fields: dict[str, object]
 ) -> None:
-    good = stage.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
-    refused_by_hook(stage, **{"token": good, **fields})
+    good = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    refused_by_hook(installation, **{"token": good, **fields})
 
 
 # Paths of the HTTP API
@@ -249,20 +265,22 @@ ADDRESS_TRICKS = [
 
 @pytest.mark.parametrize("address", ADDRESS_TRICKS)
 def test_no_spelling_of_an_address_leads_anywhere_else(
-    stage: Stage, camera: CameraUser, address: str
+    installation: Installation, camera: CameraUser, address: str
 ) -> None:
     """Without a token nothing answers 2xx but what is open to all, and nothing answers 5xx."""
     spelled = address.format(id=camera.camera_id).encode()
-    for base in (stage.api_url, stage.streaming_url, stage.internal_url):
+    for base in (installation.api_url, installation.streaming_url, installation.internal_url):
         for method in (b"GET", b"POST", b"DELETE"):
             line = b"%s %s HTTP/1.1" % (method, spelled)
             found = raw(base, line + b"\r\nHost: h\r\nConnection: close\r\n\r\n")
             assert 400 <= int(found.split()[1]) < 500, (base, line, found)
 
 
-def test_a_stranger_learns_nothing_of_a_camera(stage: Stage, camera: CameraUser) -> None:
+def test_a_stranger_learns_nothing_of_a_camera(
+    installation: Installation, camera: CameraUser
+) -> None:
     """A camera of others and one that is not there answer alike, but on connect, as the flow has it."""
-    mallory, there, nowhere = stage.user("mallory"), camera.path, f"/api/v1/camera/{uuid4()}"
+    mallory, there, nowhere = installation.user("mallory"), camera.path, f"/api/v1/camera/{uuid4()}"
     for method, rest in (
         ("GET", ""), ("GET", "/stream/status"), ("GET", "/preview"), ("GET", "/publish_rtsp_url"),
         ("GET", "/recordings"), ("GET", f"/recordings/{uuid4()}"), ("GET", "/live.m3u8"),

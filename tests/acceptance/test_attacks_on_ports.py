@@ -14,7 +14,7 @@ from streamwarden.http.middleware import SECURITY_HEADERS
 from tests.acceptance.attacks import held_open, raw
 from tests.acceptance.calls import Caller, internal
 from tests.acceptance.demo import DemoProgram
-from tests.acceptance.stage import OWNER, Stage
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.waiting import wait_for
 
 SLOW_ON_USERS, SLOW_ON_HOOK = 1000, 200
@@ -43,8 +43,8 @@ RAW_REQUESTS = {
 
 
 @pytest.mark.parametrize("kind", RAW_REQUESTS)
-def test_no_bytes_make_any_port_answer_5xx_or_twice(stage: Stage, kind: str) -> None:
-    for base in (stage.api_url, stage.streaming_url, stage.internal_url):
+def test_no_bytes_make_any_port_answer_5xx_or_twice(installation: Installation, kind: str) -> None:
+    for base in (installation.api_url, installation.streaming_url, installation.internal_url):
         found = raw(base, RAW_REQUESTS[kind])
         assert found.count(b"HTTP/1.") == 1, (base, kind, found)
         assert 400 <= int(found.split()[1]) < 500, (base, kind, found)
@@ -66,25 +66,25 @@ BODIES: Mapping[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_no_body_makes_any_role_answer_5xx(stage: Stage, kind: str) -> None:
-    camera = stage.camera()
+def test_no_body_makes_any_role_answer_5xx(installation: Installation, kind: str) -> None:
+    camera = installation.camera()
     headers = {"Content-Type": "application/json"}
     for caller, path in (
         (camera.api, f"{camera.path}/stream/connect"),
         (camera.api, f"{camera.path}/exports"),
-        (stage.admin, "/api/v1/camera"),
-        (stage.to_streaming, "/streams/start"),
-        (Caller(stage.internal_url), "/api/v1/m2m/check-stream-pwd"),
-        (stage.to_internal_api, "/api/v1/m2m/read-token"),
+        (installation.admin, "/api/v1/camera"),
+        (installation.to_streaming, "/streams/start"),
+        (Caller(installation.internal_url), "/api/v1/m2m/check-stream-pwd"),
+        (installation.to_internal_api, "/api/v1/m2m/read-token"),
     ):
         answer = caller.call("POST", path, body=BODIES[kind], headers=headers)
         assert 400 <= answer.status < 500, (path, kind, answer)
 
 
-def _ask_hook(stage: Stage, token: str) -> float:
+def _ask_hook(installation: Installation, token: str) -> float:
     body = {"action": "read", "protocol": "rtsp", "path": "slow", "token": token}
     began = time.monotonic()
-    answer = Caller(stage.internal_url).post("/api/v1/m2m/check-stream-pwd", body)
+    answer = Caller(installation.internal_url).post("/api/v1/m2m/check-stream-pwd", body)
     assert answer.status == 200
     return time.monotonic() - began
 
@@ -92,11 +92,13 @@ def _ask_hook(stage: Stage, token: str) -> float:
 @pytest.mark.parametrize(
     ("port", "count"), [("api_url", SLOW_ON_USERS), ("internal_url", SLOW_ON_HOOK)]
 )
-def test_slow_clients_do_not_stop_the_hook(stage: Stage, port: str, count: int) -> None:
-    token = stage.stream_tokens.sign_view(OWNER, "slow", ttl_s=600).token
-    with held_open(getattr(stage, port), count, b"GET / HTTP/1.1\r\nX-Slow: "):
-        taken_s = [_ask_hook(stage, token) for _ in range(50)]
-        assert Caller(getattr(stage, port)).get("/healthz").status == 200
+def test_slow_clients_do_not_stop_the_hook(
+    installation: Installation, port: str, count: int
+) -> None:
+    token = installation.stream_tokens.sign_view(OWNER, "slow", ttl_s=600).token
+    with held_open(getattr(installation, port), count, b"GET / HTTP/1.1\r\nX-Slow: "):
+        taken_s = [_ask_hook(installation, token) for _ in range(50)]
+        assert Caller(getattr(installation, port)).get("/healthz").status == 200
     assert sorted(taken_s)[len(taken_s) // 2] < ANSWERS_WITHIN_S
 
 
@@ -129,14 +131,14 @@ class _Filled(dict[str, str]):
 
 
 def test_every_route_of_users_wants_a_token_and_every_internal_one_the_internal_token(
-    stage: Stage,
+    installation: Installation,
 ) -> None:
     """Nobody forgot one: what the OpenAPI documents list is asked, without and with a wrong token."""
     open_to_all = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/{name}",
                    "/api/v1/m2m/check-stream-pwd"}  # fmt: skip
     wrong = {"Authorization": "Bearer wrong", "X-Internal-Token": "wrong"}
     asked = 0
-    for base in (stage.api_url, stage.streaming_url, stage.internal_url):
+    for base in (installation.api_url, installation.streaming_url, installation.internal_url):
         for path, methods in _paths(base).items():
             for method in {*methods} - ({*methods} if path in open_to_all else set()):
                 for headers in ({}, wrong):
@@ -155,30 +157,32 @@ def test_every_port_says_how_its_answers_may_be_used(demo: DemoProgram) -> None:
             assert "server" not in headers
 
 
-def test_what_comes_from_outside_breaks_no_line_of_a_log(stage: Stage) -> None:
+def test_what_comes_from_outside_breaks_no_line_of_a_log(installation: Installation) -> None:
     marked = "marked\x1b[31m\u202e\x85\u2028end"
     forged_line = '{"level": "critical", "event": "forged"}'
-    camera = stage.camera()
+    camera = installation.camera()
     camera.api.get(f"{camera.path}?x={forged_line}".replace(" ", "%20").replace('"', "%22"))
-    stage.admin.post("/api/v1/camera", {"name": f"{marked}\n{forged_line}", "owner": OWNER})
-    stage.to_streaming.post("/streams/stop", {"camera_id": f"{marked}\n{forged_line}"})
+    installation.admin.post("/api/v1/camera", {"name": f"{marked}\n{forged_line}", "owner": OWNER})
+    installation.to_streaming.post("/streams/stop", {"camera_id": f"{marked}\n{forged_line}"})
     hook = {"action": f"{marked}\n{forged_line}", "path": marked, "userAgent": marked}
-    Caller(stage.internal_url).post("/api/v1/m2m/check-stream-pwd", hook)
-    raw(stage.api_url, f"GET /\r\nX-Request-Id: {marked}\r\n{forged_line}\r\n\r\n".encode())
+    Caller(installation.internal_url).post("/api/v1/m2m/check-stream-pwd", hook)
+    raw(installation.api_url, f"GET /\r\nX-Request-Id: {marked}\r\n{forged_line}\r\n\r\n".encode())
     asked = "log-injection-is-over"
-    wait_for("the log", lambda: _logged(stage, asked), within_s=30)
-    for program in (stage.api, stage.streaming):
+    wait_for("the log", lambda: _logged(installation, asked), within_s=30)
+    for program in (installation.api, installation.streaming):
         assert not program.events("forged")
         for line in program.stderr.splitlines():
             assert isinstance(json.loads(line), dict), line
             assert line.isprintable(), line
 
 
-def _logged(stage: Stage, request_id: str) -> bool:
-    Caller(stage.api_url, {"X-Request-Id": request_id}).get("/api/v1/camera")
-    return request_id in stage.api.stderr
+def _logged(installation: Installation, request_id: str) -> bool:
+    Caller(installation.api_url, {"X-Request-Id": request_id}).get("/api/v1/camera")
+    return request_id in installation.api.stderr
 
 
-def test_the_programs_listen_on_the_addresses_that_are_set_and_no_others(stage: Stage) -> None:
-    for base in (stage.api_url, stage.streaming_url, stage.internal_url):
+def test_the_programs_listen_on_the_addresses_that_are_set_and_no_others(
+    installation: Installation,
+) -> None:
+    for base in (installation.api_url, installation.streaming_url, installation.internal_url):
         assert urlsplit(base).hostname == "127.0.0.1"

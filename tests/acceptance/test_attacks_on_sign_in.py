@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from tests.acceptance.attacks import FAR_S, forged, now_s
 from tests.acceptance.calls import Answer, Caller
+from tests.acceptance.configured_installation import ConfiguredInstallation, FakeProvider
 from tests.acceptance.conftest import DATABASE_PASSWORD
+from tests.acceptance.installation import database_with_password
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import Provider, SetStage
-from tests.acceptance.stage import database_with_password
 from tests.acceptance.waiting import wait_for
 from tests.unit.auth.provider_keys import jwk, private_key, sign
 
@@ -24,16 +24,18 @@ LIMIT = 5
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider().serving() as made:
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider().serving() as made:
         made.document = {"keys": [jwk("RS256", "rsa"), jwk("ES256", "ec"), jwk("EdDSA", "ed")]}
         yield made
 
 
 @pytest.fixture(scope="module")
 def site(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, provider: Provider
-) -> Iterator[SetStage]:
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: EmbeddedPostgres,
+    provider: FakeProvider,
+) -> Iterator[ConfiguredInstallation]:
     folder = tmp_path_factory.mktemp("sign-in")
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     changed = {
@@ -42,12 +44,14 @@ def site(
         "TOKENS_PER_MINUTE": str(LIMIT), "FAILED_SIGN_INS_PER_MINUTE": str(LIMIT),
     }  # fmt: skip
     with programs(folder) as make:
-        stage = SetStage(folder, make, database_url=url, ffmpeg="ffmpeg", changed=changed)
+        installation = ConfiguredInstallation(
+            folder, make, database_url=url, ffmpeg="ffmpeg", changed=changed
+        )
         try:
-            stage.start_api()
-            yield stage
+            installation.start_api()
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
 ADDRESSES = iter(f"198.51.100.{n}" for n in range(1, 255))
@@ -64,7 +68,7 @@ def token(kid: str, algorithm: str, **changes: object) -> str:
     return sign({k: v for k, v in claims.items() if v is not None}, algorithm=algorithm, kid=kid)
 
 
-def ask(site: SetStage, shown: str, address: str | None = None) -> Answer:
+def ask(site: ConfiguredInstallation, shown: str, address: str | None = None) -> Answer:
     """Call as somebody behind a trusted proxy, from an address that nobody else has."""
     headers = {
         "Authorization": f"Bearer {shown}",
@@ -74,7 +78,9 @@ def ask(site: SetStage, shown: str, address: str | None = None) -> Answer:
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")])
-def test_the_providers_tokens_are_believed(site: SetStage, kid: str, algorithm: str) -> None:
+def test_the_providers_tokens_are_believed(
+    site: ConfiguredInstallation, kid: str, algorithm: str
+) -> None:
     assert ask(site, token(kid, algorithm)).status == 200
 
 
@@ -87,12 +93,12 @@ def test_the_providers_tokens_are_believed(site: SetStage, kid: str, algorithm: 
     ids=str,
 )  # fmt: skip
 def test_the_providers_token_with_a_claim_that_is_wrong_is_refused(
-    site: SetStage, changes: dict[str, object]
+    site: ConfiguredInstallation, changes: dict[str, object]
 ) -> None:
     assert ask(site, token("rsa", "RS256", **changes)).status == 401
 
 
-def test_the_public_key_signs_nothing_that_is_believed(site: SetStage) -> None:
+def test_the_public_key_signs_nothing_that_is_believed(site: ConfiguredInstallation) -> None:
     public = private_key("RS256", "rsa").public_key()
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
     claims = {"sub": "alice", "aud": "streamwarden", "iss": ISSUER, "exp": now_s() + FAR_S}
@@ -106,7 +112,7 @@ def test_the_public_key_signs_nothing_that_is_believed(site: SetStage) -> None:
         assert ask(site, forged({"alg": alg, "kid": "rsa"}, claims)).status == 401
 
 
-def test_a_stranger_key_is_refused_by_whatever_name(site: SetStage) -> None:
+def test_a_stranger_key_is_refused_by_whatever_name(site: ConfiguredInstallation) -> None:
     claims = {"sub": "alice", "aud": "streamwarden", "iss": ISSUER, "exp": now_s() + FAR_S}
     stranger = private_key("RS256", "stranger")
     for headers in (
@@ -117,7 +123,7 @@ def test_a_stranger_key_is_refused_by_whatever_name(site: SetStage) -> None:
 
 
 def test_a_key_that_is_new_is_found_and_an_outage_costs_nobody_anything(
-    site: SetStage, provider: Provider
+    site: ConfiguredInstallation, provider: FakeProvider
 ) -> None:
     before = provider.document
     provider.document = {"keys": [*list(before["keys"]), jwk("EdDSA", "next")]}  # type: ignore[call-overload]  # a list of ours
@@ -138,7 +144,9 @@ def test_a_key_that_is_new_is_found_and_an_outage_costs_nobody_anything(
         provider.document = before
 
 
-def test_sign_ins_that_fail_are_limited_by_address_and_good_ones_are_not(site: SetStage) -> None:
+def test_sign_ins_that_fail_are_limited_by_address_and_good_ones_are_not(
+    site: ConfiguredInstallation,
+) -> None:
     address = next(ADDRESSES)
     statuses = [ask(site, "wrong", address).status for _ in range(LIMIT + 3)]
     assert statuses[:LIMIT] == [401] * LIMIT
@@ -149,7 +157,9 @@ def test_sign_ins_that_fail_are_limited_by_address_and_good_ones_are_not(site: S
     assert ask(site, "wrong", f"{next(ADDRESSES)}, {next(ADDRESSES)}").status == 401
 
 
-def test_what_a_client_forwards_for_itself_gives_it_no_other_address(site: SetStage) -> None:
+def test_what_a_client_forwards_for_itself_gives_it_no_other_address(
+    site: ConfiguredInstallation,
+) -> None:
     address = next(ADDRESSES)
     for n in range(LIMIT + 1):
         last = ask(site, "wrong", f"10.0.0.{n}, {address}")
@@ -157,7 +167,9 @@ def test_what_a_client_forwards_for_itself_gives_it_no_other_address(site: SetSt
 
 
 @pytest.mark.parametrize("path", ["/stream/connect", "/publish_rtsp_url"])
-def test_a_user_who_connects_or_signs_too_often_is_told_to_wait(site: SetStage, path: str) -> None:
+def test_a_user_who_connects_or_signs_too_often_is_told_to_wait(
+    site: ConfiguredInstallation, path: str
+) -> None:
     name = f"user{path.replace('/', '-')}"
     headers = {"Authorization": f"Bearer {token('ed', 'EdDSA', sub=name)}"}
     target = f"/api/v1/camera/00000000-0000-4000-8000-000000000000{path}"
@@ -168,7 +180,7 @@ def test_a_user_who_connects_or_signs_too_often_is_told_to_wait(site: SetStage, 
     assert Caller(site.api_url, headers).get("/api/v1/camera").status == 200
 
 
-def test_internal_routes_are_never_limited(site: SetStage) -> None:
+def test_internal_routes_are_never_limited(site: ConfiguredInstallation) -> None:
     body = {"action": "read", "protocol": "rtsp", "path": "x", "token": "wrong"}
     for _ in range(10 * LIMIT):
         hook = Caller(site.internal_url).post("/api/v1/m2m/check-stream-pwd", body)

@@ -12,7 +12,7 @@ import pytest
 from streamwarden.model import Segment
 from streamwarden.storage.recording_index import SegmentRepository
 from tests.acceptance.calls import Answer, Caller
-from tests.acceptance.stage import OWNER, Stage
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -22,8 +22,8 @@ PROBLEM_FIELDS = {"status", "title", "detail", "code"}
 
 
 @pytest.fixture
-def camera(stage: Stage) -> CameraUser:
-    return stage.camera()
+def camera(installation: Installation) -> CameraUser:
+    return installation.camera()
 
 
 def refused(answer: Answer, status: int, code: str, field: str | None = None) -> None:
@@ -81,14 +81,14 @@ def test_a_query_that_is_wrong_is_400_and_named(
     ["1", "not-a-uuid", "%2e%2e", "..%2f..%2fetc", "%00", "{}", "0" * 300, "%F0%9F%93%B7",
      "00000000000000000000000000000000", "%25s%25n"],
 )  # fmt: skip
-def test_what_is_no_uuid_leads_nowhere(stage: Stage, identifier: str) -> None:
-    api = stage.user(OWNER)
+def test_what_is_no_uuid_leads_nowhere(installation: Installation, identifier: str) -> None:
+    api = installation.user(OWNER)
     answer = api.post(f"/api/v1/camera/{identifier}/stream/connect")
     if answer.status == 404:  # a slash in it makes it another address
         refused(answer, 404, "not_found")
     else:
         refused(answer, 400, "invalid_request", "camera_id")
-    answer = stage.to_streaming.post("/streams/stop", {"camera_id": identifier})
+    answer = installation.to_streaming.post("/streams/stop", {"camera_id": identifier})
     refused(answer, 400, "invalid_request", "camera_id")
 
 
@@ -110,12 +110,14 @@ def test_another_content_type_is_415(camera: CameraUser) -> None:
 
 
 @pytest.mark.parametrize("size_bytes", [65537, 200_000, 3_000_000])
-def test_a_body_over_64_kib_is_413(stage: Stage, camera: CameraUser, size_bytes: int) -> None:
+def test_a_body_over_64_kib_is_413(
+    installation: Installation, camera: CameraUser, size_bytes: int
+) -> None:
     body = b'{"ttl": 60' + b" " * (size_bytes - 11) + b"}"
     for caller, path in (
         (camera.api, f"{camera.path}/stream/connect"),
-        (stage.to_streaming, "/streams/start"),
-        (Caller(stage.internal_url), "/api/v1/m2m/check-stream-pwd"),
+        (installation.to_streaming, "/streams/start"),
+        (Caller(installation.internal_url), "/api/v1/m2m/check-stream-pwd"),
     ):
         refused(caller.call("POST", path, body=body, headers=JSON), 413, "payload_too_large")
 
@@ -128,9 +130,9 @@ def test_a_body_of_64_kib_is_read(camera: CameraUser) -> None:
 
 
 def test_unknown_cameras_addresses_and_methods_are_problems_too(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
-    api, unknown = stage.user(OWNER), f"/api/v1/camera/{uuid4()}"
+    api, unknown = installation.user(OWNER), f"/api/v1/camera/{uuid4()}"
     refused(api.post(f"{unknown}/stream/connect"), 404, "camera_not_found")
     refused(api.get(f"{unknown}/stream/status"), 404, "camera_not_found")
     refused(api.get(f"{camera.path}/recordings/{uuid4()}"), 404, "segment_not_found")
@@ -159,23 +161,31 @@ def test_the_callers_request_id_comes_back_and_a_bad_one_does_not(camera: Camera
         "rtsp://2130706433/x", "rtsp://127.0.0.1/" + "x" * 9000, "",
     ],
 )  # fmt: skip
-def test_an_rtsp_url_with_another_scheme_or_host_is_refused(stage: Stage, url: str) -> None:
+def test_an_rtsp_url_with_another_scheme_or_host_is_refused(
+    installation: Installation, url: str
+) -> None:
     body = {
         "user_id": OWNER, "camera_id": str(uuid4()), "rtsp_url": url, "segment_seconds": 2,
     }  # fmt: skip
-    refused(stage.to_streaming.post("/streams/start", body), 400, "invalid_request", "rtsp_url")
-    assert stage.to_streaming.get(f"/streams/{body['camera_id']}").json()["status"] == "stopped"
+    refused(
+        installation.to_streaming.post("/streams/start", body), 400, "invalid_request", "rtsp_url"
+    )
+    assert (
+        installation.to_streaming.get(f"/streams/{body['camera_id']}").json()["status"] == "stopped"
+    )
 
 
 @pytest.mark.parametrize("seconds", [0, 3601, -1, "2", 2.5, None, True])
-def test_a_segment_length_out_of_range_is_refused(stage: Stage, seconds: object) -> None:
+def test_a_segment_length_out_of_range_is_refused(
+    installation: Installation, seconds: object
+) -> None:
     body = {
         "user_id": OWNER, "camera_id": str(uuid4()), "segment_seconds": seconds,
-        "rtsp_url": f"{stage.relay.rtsp_url}/x",
+        "rtsp_url": f"{installation.relay.rtsp_url}/x",
     }  # fmt: skip
-    answer = stage.to_streaming.post("/streams/start", body)
+    answer = installation.to_streaming.post("/streams/start", body)
     refused(answer, 400, "invalid_request", "segment_seconds")
-    answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": seconds})
+    answer = installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": seconds})
     refused(answer, 400, "invalid_request", "value")
 
 
@@ -186,23 +196,27 @@ HARMFUL_OWNERS = [
 
 
 @pytest.mark.parametrize("owner", HARMFUL_OWNERS)
-def test_no_owners_name_leads_out_of_the_record_root(stage: Stage, owner: str) -> None:
-    camera = stage.camera(owner=owner)
-    before = set(stage.record_root.parent.iterdir())
+def test_no_owners_name_leads_out_of_the_record_root(
+    installation: Installation, owner: str
+) -> None:
+    camera = installation.camera(owner=owner)
+    before = set(installation.record_root.parent.iterdir())
     camera.connect()
-    found = wait_for("the folder", lambda: list(stage.record_root.glob(f"*/{camera.camera_id}")),
+    found = wait_for("the folder", lambda: list(installation.record_root.glob(f"*/{camera.camera_id}")),
                      within_s=10)  # fmt: skip
     folder = found[0].parent
-    assert folder.parent == stage.record_root
+    assert folder.parent == installation.record_root
     assert "%" not in folder.name
     assert not folder.name.startswith(".")
     assert folder.name.isascii()
-    assert set(stage.record_root.parent.iterdir()) == before
+    assert set(installation.record_root.parent.iterdir()) == before
     camera.disconnect()
 
 
-def test_two_owners_whose_names_look_alike_as_folders_have_each_their_own(stage: Stage) -> None:
-    cameras = [stage.camera(owner=owner) for owner in ("a/b", "a~2Fb", "A/b")]
+def test_two_owners_whose_names_look_alike_as_folders_have_each_their_own(
+    installation: Installation,
+) -> None:
+    cameras = [installation.camera(owner=owner) for owner in ("a/b", "a~2Fb", "A/b")]
     for camera in cameras:
         camera.connect()
 
@@ -210,7 +224,7 @@ def test_two_owners_whose_names_look_alike_as_folders_have_each_their_own(stage:
         return {
             folder.parent.name
             for camera in cameras
-            for folder in stage.record_root.glob(f"*/{camera.camera_id}")
+            for folder in installation.record_root.glob(f"*/{camera.camera_id}")
         }
 
     wait_for("three folders", lambda: len(folders()) == len(cameras), within_s=10)
@@ -219,60 +233,66 @@ def test_two_owners_whose_names_look_alike_as_folders_have_each_their_own(stage:
 
 
 @pytest.mark.parametrize("owner", ["nul\0", "new\nline", "", "x" * 256])
-def test_an_owner_that_is_no_text_for_people_is_refused(stage: Stage, owner: str) -> None:
-    answer = stage.admin.post("/api/v1/camera", {"name": "Test", "owner": owner})
+def test_an_owner_that_is_no_text_for_people_is_refused(
+    installation: Installation, owner: str
+) -> None:
+    answer = installation.admin.post("/api/v1/camera", {"name": "Test", "owner": owner})
     refused(answer, 400, "invalid_request")
     body = {
         "user_id": owner, "camera_id": str(uuid4()), "segment_seconds": 2,
-        "rtsp_url": f"{stage.relay.rtsp_url}/x",
+        "rtsp_url": f"{installation.relay.rtsp_url}/x",
     }  # fmt: skip
     if owner != "new\nline":
-        refused(stage.to_streaming.post("/streams/start", body), 400, "invalid_request")
+        refused(installation.to_streaming.post("/streams/start", body), 400, "invalid_request")
 
 
 @pytest.mark.parametrize("owner", ["名" * 100, "/" * 200], ids=["hundred signs", "slashes"])
 def test_an_owner_whose_folder_name_would_be_too_long_is_refused_at_once(
-    stage: Stage, owner: str
+    installation: Installation, owner: str
 ) -> None:
-    answer = stage.admin.post("/api/v1/camera", {"name": "Test", "owner": owner})
+    answer = installation.admin.post("/api/v1/camera", {"name": "Test", "owner": owner})
     refused(answer, 400, "invalid_request", "owner")
     body = {
         "user_id": owner, "camera_id": str(uuid4()), "segment_seconds": 2,
-        "rtsp_url": f"{stage.relay.rtsp_url}/x",
+        "rtsp_url": f"{installation.relay.rtsp_url}/x",
     }  # fmt: skip
-    answer = stage.to_streaming.post("/streams/start", body)
+    answer = installation.to_streaming.post("/streams/start", body)
     refused(answer, 400, "invalid_request", "user_id")
 
 
 @pytest.mark.parametrize(
     "path", ["..", "a/../b", "a//b", "/a", "a/", "a b", "é", "a/b/c/d/e", "x" * 65, "a?b", "a%2fb"]
 )
-def test_a_path_that_is_none_is_refused(stage: Stage, path: str) -> None:
-    answer = stage.admin.post("/api/v1/camera", {"name": "Test", "owner": OWNER, "path": path})
+def test_a_path_that_is_none_is_refused(installation: Installation, path: str) -> None:
+    answer = installation.admin.post(
+        "/api/v1/camera", {"name": "Test", "owner": OWNER, "path": path}
+    )
     refused(answer, 400, "invalid_request", "path")
 
 
-def test_a_row_that_points_out_of_the_record_root_serves_no_file(stage: Stage) -> None:
-    camera = stage.camera()
-    secret = stage.record_root.parent / "secret.mp4"
+def test_a_row_that_points_out_of_the_record_root_serves_no_file(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    secret = installation.record_root.parent / "secret.mp4"
     secret.write_text("secret")
     for path in (str(secret), "../secret.mp4", f"{OWNER}/../../secret.mp4"):
-        segment = _add_segment(stage, camera, path)
+        segment = _add_segment(installation, camera, path)
         answer = camera.api.get(f"{camera.path}/recordings/{segment}")
         refused(answer, 404, "segment_not_found")
-    link = stage.record_root / OWNER / f"{uuid4()}.mp4"
+    link = installation.record_root / OWNER / f"{uuid4()}.mp4"
     link.parent.mkdir(mode=0o750, exist_ok=True)
     link.symlink_to(secret)
-    segment = _add_segment(stage, camera, f"{OWNER}/{link.name}")
+    segment = _add_segment(installation, camera, f"{OWNER}/{link.name}")
     refused(camera.api.get(f"{camera.path}/recordings/{segment}"), 404, "segment_not_found")
 
 
-def _add_segment(stage: Stage, camera: CameraUser, path: str) -> UUID:
+def _add_segment(installation: Installation, camera: CameraUser, path: str) -> UUID:
     now = datetime.now(UTC)
     segment = Segment(
         id=uuid4(), camera_id=UUID(camera.camera_id), owner=OWNER, run=1, number=next(_NUMBERS),
         started_at=now, ended_at=now, media_ms=0, size_bytes=6, path=path,
     )  # fmt: skip
-    with stage.database() as database:
+    with installation.database() as database:
         assert SegmentRepository(database).insert_many([segment]) == 1
     return segment.id

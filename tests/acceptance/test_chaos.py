@@ -22,15 +22,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.breaking import (
-    BreakableStage,
-    breakable_stage,
+from tests.acceptance.calls import Caller
+from tests.acceptance.faults import (
+    BreakableInstallation,
+    breakable_installation,
     none,
     rows_and_files,
     started,
     unexplained_losses,
 )
-from tests.acceptance.calls import Caller
 from tests.acceptance.footage import file_of, moment
 from tests.acceptance.program import await_gone, working_in
 from tests.acceptance.user import CameraUser
@@ -50,7 +50,9 @@ SPARE_DESCRIPTORS, SPARE_THREADS = 6, 2
 class Chaos:
     """Breaks things, and mends what does not come back by itself."""
 
-    def __init__(self, site: BreakableStage, cameras: Sequence[CameraUser], seed: int) -> None:
+    def __init__(
+        self, site: BreakableInstallation, cameras: Sequence[CameraUser], seed: int
+    ) -> None:
         self._site, self._cameras = site, cameras
         self._chance = random.Random(seed)  # noqa: S311 - chance that can be had again
         self.done: list[str] = []
@@ -131,14 +133,14 @@ class Chaos:
 
     def kill_postgres(self, _: CameraUser) -> None:
         self._site.postgres.kill()
-        before = self._site.figure("index_journal_segments")
+        before = self._site.metric_value("index_journal_segments")
         with suppress(NotSeen):
             wait_for("rows that wait", lambda: self._waiting() > before + CAMERAS, within_s=10)
         self._site.postgres.start()
         self._site.await_api()
 
     def _waiting(self) -> float:
-        return self._site.figure("index_journal_segments")
+        return self._site.metric_value("index_journal_segments")
 
     def restart_by_hand(self, camera: CameraUser) -> None:
         self._site.to_streaming.post(f"/streams/{camera.camera_id}/restart")
@@ -164,9 +166,9 @@ class Chaos:
 
 
 @pytest.fixture
-def site(tmp_path: Path, ffmpeg: str) -> Iterator[BreakableStage]:
-    with breakable_stage(tmp_path, ffmpeg) as stage:
-        yield started(stage)
+def site(tmp_path: Path, ffmpeg: str) -> Iterator[BreakableInstallation]:
+    with breakable_installation(tmp_path, ffmpeg) as installation:
+        yield started(installation)
 
 
 def all_record(cameras: Sequence[CameraUser]) -> None:
@@ -180,14 +182,14 @@ def all_record(cameras: Sequence[CameraUser]) -> None:
         wait_for("a new segment", partial(recorded, camera), within_s=60)
 
 
-def held(site: BreakableStage) -> tuple[int, int]:
+def held(site: BreakableInstallation) -> tuple[int, int]:
     """Return how many descriptors and threads the streaming role has."""
     process = psutil.Process(site.streaming.pid)
     return process.num_fds(), process.num_threads()
 
 
 @pytest.mark.timeout(LASTS_S + 240)
-def test_whatever_breaks_every_wanted_second_is_accounted_for(site: BreakableStage) -> None:
+def test_whatever_breaks_every_wanted_second_is_accounted_for(site: BreakableInstallation) -> None:
     faulthandler.cancel_dump_traceback_later()  # it lasts longer than what would look stuck
     print(f"STREAMWARDEN_TEST_CHAOS_SEED={SEED}")  # noqa: T201 - how to see it again
     cameras = site.recorded_cameras(CAMERAS)
@@ -207,7 +209,7 @@ def test_whatever_breaks_every_wanted_second_is_accounted_for(site: BreakableSta
         print("\n".join(chaos.done))  # noqa: T201 - what was broken
 
 
-def check_nothing_leaks(site: BreakableStage, before: tuple[int, int]) -> None:
+def check_nothing_leaks(site: BreakableInstallation, before: tuple[int, int]) -> None:
     def quiet() -> bool:
         descriptors, threads = held(site)
         few = len(site.streaming.recorders(site.record_root)) == CAMERAS
@@ -220,7 +222,7 @@ def check_nothing_leaks(site: BreakableStage, before: tuple[int, int]) -> None:
         raise NotSeen(f"before {before}, after {held(site)}") from None
 
 
-def is_cut_off_picture(site: BreakableStage, camera: CameraUser, found: str) -> bool:
+def is_cut_off_picture(site: BreakableInstallation, camera: CameraUser, found: str) -> bool:
     """Return whether a finding is of a run's last file, in which a picture is damaged.
 
     A source that is reset in the middle of a picture has sent half of it, and that is recorded.
@@ -233,7 +235,7 @@ def is_cut_off_picture(site: BreakableStage, camera: CameraUser, found: str) -> 
     return site.record_root / finding["path"] in paths
 
 
-def check_accounts(site: BreakableStage, cameras: Sequence[CameraUser]) -> None:
+def check_accounts(site: BreakableInstallation, cameras: Sequence[CameraUser]) -> None:
     for camera in cameras:
         site.settle(camera)
     recorders = site.streaming.recorders(site.record_root)

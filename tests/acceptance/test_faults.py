@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.breaking import (
-    BreakableStage,
-    breakable_stage,
+from tests.acceptance.faults import (
+    BreakableInstallation,
+    breakable_installation,
     instant,
     labels,
     missing_pictures,
@@ -30,17 +30,17 @@ LOST_WITH_THE_SERVER = {"source_offline", "connection_refused", "server_error", 
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableStage]:
-    with breakable_stage(tmp_path_factory.mktemp("faults"), ffmpeg) as stage:
-        yield started(stage)
+def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableInstallation]:
+    with breakable_installation(tmp_path_factory.mktemp("faults"), ffmpeg) as installation:
+        yield started(installation)
 
 
 @pytest.fixture
-def camera(site: BreakableStage) -> CameraUser:
+def camera(site: BreakableInstallation) -> CameraUser:
     return site.recorded_camera()
 
 
-def recorder(site: BreakableStage, camera: CameraUser) -> psutil.Process:
+def recorder(site: BreakableInstallation, camera: CameraUser) -> psutil.Process:
     def look() -> psutil.Process | None:
         return site.streaming.recorder(site.record_root, camera.camera_id)
 
@@ -56,7 +56,7 @@ def open_bytes(folder: Path) -> int:
 
 
 def test_a_killed_ffmpeg_costs_a_short_gap_that_brackets_the_kill(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     run = camera.status()["run"]
     killed = instant()
@@ -71,7 +71,9 @@ def test_a_killed_ffmpeg_costs_a_short_gap_that_brackets_the_kill(
     assert causes(camera) == ["ffmpeg_crashed"]
 
 
-def test_a_killed_media_server_is_waited_for(site: BreakableStage, camera: CameraUser) -> None:
+def test_a_killed_media_server_is_waited_for(
+    site: BreakableInstallation, camera: CameraUser
+) -> None:
     run, respawns = camera.status()["run"], camera.status()["respawns"]
     site.relay.kill()
     try:
@@ -86,7 +88,7 @@ def test_a_killed_media_server_is_waited_for(site: BreakableStage, camera: Camer
 
 
 def test_a_respawn_without_the_api_waits_for_its_token_and_is_accounted_for(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     run = camera.status()["run"]
 
@@ -106,7 +108,7 @@ def test_a_respawn_without_the_api_waits_for_its_token_and_is_accounted_for(
 
 
 def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterwards(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     folder = site.folder_of(camera)
     site.await_empty_journal()
@@ -115,7 +117,7 @@ def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterward
     try:
         wait_for(
             "segments in the journal",
-            lambda: site.figure("index_journal_segments") > OUTAGE_SEGMENTS, within_s=40,
+            lambda: site.metric_value("index_journal_segments") > OUTAGE_SEGMENTS, within_s=40,
         )  # fmt: skip
         assert len(stored_files(folder)) >= before + OUTAGE_SEGMENTS
         status = site.to_streaming.get(f"/streams/{camera.camera_id}").json()
@@ -131,7 +133,9 @@ def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterward
     assert missing_pictures(site, camera) == []
 
 
-def test_a_restart_by_hand_costs_no_picture(site: BreakableStage, camera: CameraUser) -> None:
+def test_a_restart_by_hand_costs_no_picture(
+    site: BreakableInstallation, camera: CameraUser
+) -> None:
     run = camera.status()["run"]
     answer = site.to_streaming.post(f"/streams/{camera.camera_id}/restart")
     assert answer.status == 200
@@ -141,7 +145,9 @@ def test_a_restart_by_hand_costs_no_picture(site: BreakableStage, camera: Camera
     assert missing_pictures(site, camera) == []
 
 
-def test_another_segment_length_costs_no_picture(site: BreakableStage, camera: CameraUser) -> None:
+def test_another_segment_length_costs_no_picture(
+    site: BreakableInstallation, camera: CameraUser
+) -> None:
     run = camera.status()["run"]
     site.set_segment_seconds(1)
     try:
@@ -156,7 +162,7 @@ def test_another_segment_length_costs_no_picture(site: BreakableStage, camera: C
 
 
 def test_killed_streaming_and_what_a_power_cut_leaves_is_found_and_mended(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     """The processes are killed; then the disk is made to look as after a loss of power."""
     folder, run = site.folder_of(camera), camera.status()["run"]
@@ -185,10 +191,12 @@ def test_killed_streaming_and_what_a_power_cut_leaves_is_found_and_mended(
 
 
 def test_a_file_that_lost_its_row_in_a_power_cut_is_indexed_at_the_next_start(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     site.postgres.kill()
-    wait_for("a row that waits", lambda: site.figure("index_journal_segments") >= 2, within_s=20)
+    wait_for(
+        "a row that waits", lambda: site.metric_value("index_journal_segments") >= 2, within_s=20
+    )
     site.streaming.kill()
     (site.record_root / ".streamwarden" / "journal.jsonl").write_bytes(b"")
     site.postgres.start()
@@ -202,7 +210,7 @@ def test_a_file_that_lost_its_row_in_a_power_cut_is_indexed_at_the_next_start(
 
 
 def test_an_ffmpeg_that_outlived_its_server_is_ended_at_start_up(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     live = site.folder_of(camera) / ".live"
     site.streaming.kill()
@@ -224,14 +232,14 @@ def test_an_ffmpeg_that_outlived_its_server_is_ended_at_start_up(
 
 
 @pytest.fixture
-def cameras(site: BreakableStage) -> list[CameraUser]:
+def cameras(site: BreakableInstallation) -> list[CameraUser]:
     """Several of them, for what befalls all at once."""
     return site.recorded_cameras(3)
 
 
 @pytest.mark.parametrize("silence", ["media", "all"])
 def test_many_that_fall_silent_are_found_within_ten_seconds_and_make_no_storm(
-    site: BreakableStage, cameras: list[CameraUser], silence: str
+    site: BreakableInstallation, cameras: list[CameraUser], silence: str
 ) -> None:
     spawned = {camera.camera_id: camera.status()["run"] for camera in cameras}
     fell_silent = instant()
@@ -249,7 +257,7 @@ def test_many_that_fall_silent_are_found_within_ten_seconds_and_make_no_storm(
     for camera in cameras:
         camera.await_segments(1, run_after=spawned[camera.camera_id])
         site.check_account(camera)
-        count = site.figure("ffmpeg_respawns_total", **labels(camera))
+        count = site.metric_value("ffmpeg_respawns_total", **labels(camera))
         assert count <= 3
 
 

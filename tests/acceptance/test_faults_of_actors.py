@@ -23,15 +23,15 @@ from streamwarden.cli.environment import load_settings
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.supervision import tell
-from tests.acceptance.breaking import (
-    BreakableStage,
-    breakable_stage,
+from tests.acceptance.calls import Caller
+from tests.acceptance.faults import (
+    BreakableInstallation,
+    breakable_installation,
     labels,
     missing_pictures,
     none,
     rows_and_files,
 )
-from tests.acceptance.calls import Caller
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -40,18 +40,18 @@ _REPORTED = 4
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableStage]:
-    with breakable_stage(tmp_path_factory.mktemp("bugs"), ffmpeg) as stage:
-        stage.start_api()
+def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableInstallation]:
+    with breakable_installation(tmp_path_factory.mktemp("bugs"), ffmpeg) as installation:
+        installation.start_api()
         failures: list[str] = []
         before = _threads()
         role = StreamingRole(
-            load_settings(None, stage.environment), clock=Clock(), on_failure=failures.append
+            load_settings(None, installation.environment), clock=Clock(), on_failure=failures.append
         )
         role.start()
         try:
-            stage.shorten_segments()
-            yield stage
+            installation.shorten_segments()
+            yield installation
         finally:
             role.stop(10.0)
         assert failures == []
@@ -65,7 +65,7 @@ def _threads() -> set[str]:
 
 
 @pytest.fixture
-def camera(site: BreakableStage) -> CameraUser:
+def camera(site: BreakableInstallation) -> CameraUser:
     return site.recorded_camera()
 
 
@@ -110,11 +110,11 @@ BUGS = (
 """Between a file in its place and its account; fewer than a recorder may fail before it is parked."""
 
 
-def restarts(site: BreakableStage, kind: str, **others: str) -> float:
-    return site.figure("actor_restarts_total", actor=kind, **others)
+def restarts(site: BreakableInstallation, kind: str, **others: str) -> float:
+    return site.metric_value("actor_restarts_total", actor=kind, **others)
 
 
-def check_nothing_was_lost(site: BreakableStage, camera: CameraUser, *, run: int) -> None:
+def check_nothing_was_lost(site: BreakableInstallation, camera: CameraUser, *, run: int) -> None:
     """Check that one run has recorded all of it."""
     assert (camera.status()["run"], camera.status()["respawns"]) == (run, 0)
     site.check_account(camera)
@@ -122,7 +122,9 @@ def check_nothing_was_lost(site: BreakableStage, camera: CameraUser, *, run: int
     none("missing", missing_pictures(site, camera))
 
 
-def test_a_bug_in_a_recorder_costs_no_picture(site: BreakableStage, camera: CameraUser) -> None:
+def test_a_bug_in_a_recorder_costs_no_picture(
+    site: BreakableInstallation, camera: CameraUser
+) -> None:
     run = camera.status()["run"]
     for owner, name, after in BUGS:
         before = restarts(site, "recorder", **labels(camera))
@@ -135,7 +137,7 @@ def test_a_bug_in_a_recorder_costs_no_picture(site: BreakableStage, camera: Came
 
 
 def test_a_bug_in_the_stream_manager_costs_no_picture(
-    site: BreakableStage, camera: CameraUser
+    site: BreakableInstallation, camera: CameraUser
 ) -> None:
     run, before = camera.status()["run"], restarts(site, "stream_manager")
     first = actor(StreamManager)
@@ -147,7 +149,7 @@ def test_a_bug_in_the_stream_manager_costs_no_picture(
     check_nothing_was_lost(site, camera, run=run)
 
 
-def test_a_bug_in_the_indexer_loses_no_row(site: BreakableStage, camera: CameraUser) -> None:
+def test_a_bug_in_the_indexer_loses_no_row(site: BreakableInstallation, camera: CameraUser) -> None:
     run, before = camera.status()["run"], restarts(site, "indexer")
     for _ in range(2):
         first = actor(SegmentIndexer)
@@ -160,7 +162,7 @@ def test_a_bug_in_the_indexer_loses_no_row(site: BreakableStage, camera: CameraU
 
 
 def test_a_recorder_that_fails_too_often_is_parked_and_the_others_record_on(
-    site: BreakableStage,
+    site: BreakableInstallation,
 ) -> None:
     other, parked = site.recorded_cameras(2)
     run = other.status()["run"]
@@ -174,22 +176,22 @@ def test_a_recorder_that_fails_too_often_is_parked_and_the_others_record_on(
         return bool(parked.status()["status"] == "parked")
 
     wait_for("parked", crash, within_s=20)
-    assert site.figure("actor_parked", actor="recorder", **labels(parked)) == 1
-    assert site.figure("recorder_state", state="parked", **labels(parked)) == 1
+    assert site.metric_value("actor_parked", actor="recorder", **labels(parked)) == 1
+    assert site.metric_value("recorder_state", state="parked", **labels(parked)) == 1
     assert parked.status()["last_error"]["cause"] == "actor_parked"
     parked.await_gap(lambda gap: gap["cause"] == "actor_parked" and gap["ended_at"] is None)
     other.await_segments(len(other.segments()) + 1)
     assert internal.post(f"/streams/{parked.camera_id}/restart").status == 200
     parked.await_status("running")
     parked.await_segments(1, run_after=1)
-    assert site.figure("actor_parked", actor="recorder", **labels(parked)) == 0
+    assert site.metric_value("actor_parked", actor="recorder", **labels(parked)) == 0
     site.check_account(parked)
     assert "actor_parked" in [gap["cause"] for gap in parked.gaps()]
     check_nothing_was_lost(site, other, run=run)
 
 
 def test_pictures_that_ffmpeg_holds_back_are_stored_when_its_run_is_replaced(
-    site: BreakableStage, camera: CameraUser, monkeypatch: pytest.MonkeyPatch
+    site: BreakableInstallation, camera: CameraUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No bug of an actor's; here its patience can be shortened."""
     run = camera.status()["run"]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.footage import stored_files
+from tests.acceptance.installation import database_with_password
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import SetStage
-from tests.acceptance.stage import database_with_password
 from tests.acceptance.waiting import wait_for
 
 ACCOUNT = "nobody"
@@ -29,7 +29,7 @@ def _everyone_may_run(program: str) -> bool:
 @pytest.fixture
 def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[SetStage]:
+) -> Iterator[ConfiguredInstallation]:
     if os.geteuid() != 0:
         pytest.skip("only root can start FFmpeg as somebody else")
     if not _everyone_may_run(ffmpeg):
@@ -38,20 +38,26 @@ def site(
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     with programs(folder) as make:
         changed = {"FFMPEG_USER": ACCOUNT}
-        stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed)
+        installation = ConfiguredInstallation(
+            folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed
+        )
         try:
-            stage.start()
+            installation.start()
             assert (
-                stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2}).status
+                installation.admin.put(
+                    "/api/v1/settings/video_segment_seconds", {"value": 2}
+                ).status
                 == 200
             )
-            yield stage
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
 @pytest.mark.timeout(300)
-def test_another_account_records_and_owns_nothing_that_is_stored(site: SetStage) -> None:
+def test_another_account_records_and_owns_nothing_that_is_stored(
+    site: ConfiguredInstallation,
+) -> None:
     camera = site.camera()
     site.publish(camera)
     site.await_published(camera)

@@ -15,7 +15,7 @@ from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock
 from tests.acceptance.calls import Caller, bearer, internal
 from tests.acceptance.footage import complaints, moment, stored_files, tracks
-from tests.acceptance.stage import OWNER, Stage
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -26,11 +26,11 @@ STATUS_FIELDS = {
 }  # fmt: skip
 
 
-def recorder(stage: Stage, camera: CameraUser) -> psutil.Process:
+def recorder(installation: Installation, camera: CameraUser) -> psutil.Process:
     """Return the camera's FFmpeg as soon as there is one."""
 
     def look() -> psutil.Process | None:
-        return stage.streaming.recorder(stage.record_root, camera.camera_id)
+        return installation.streaming.recorder(installation.record_root, camera.camera_id)
 
     return wait_for("an FFmpeg", look, within_s=10)
 
@@ -40,9 +40,11 @@ def url_of(process: psutil.Process) -> str:
     return argv[argv.index("-i") + 1]
 
 
-def test_connect_answers_ttl_and_info_and_the_recording_comes_to_run(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_connect_answers_ttl_and_info_and_the_recording_comes_to_run(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     answer = camera.connect({"ttl": 120})
     assert answer.status == 200
     assert set(answer.json()) == {"ttl", "info"}
@@ -54,49 +56,49 @@ def test_connect_answers_ttl_and_info_and_the_recording_comes_to_run(stage: Stag
     assert camera.await_status("running")["run"] >= 1
 
 
-def test_connect_without_a_body_signs_for_300_seconds(stage: Stage) -> None:
-    camera = stage.camera()
+def test_connect_without_a_body_signs_for_300_seconds(installation: Installation) -> None:
+    camera = installation.camera()
     assert camera.connect().json()["ttl"] == 300
 
 
-def test_connect_is_harmless_when_repeated(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_connect_is_harmless_when_repeated(installation: Installation) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     camera.connect()
     run = camera.await_status("running")["run"]
     for _ in range(3):
         answer = camera.connect()
         assert (answer.status, answer.json()["info"]["run"]) == (200, run)
-    assert len([r for r in stage.streaming.recorders(stage.record_root)
+    assert len([r for r in installation.streaming.recorders(installation.record_root)
                 if camera.camera_id in r.cwd()]) == 1  # fmt: skip
 
 
-def _none(_: Stage) -> dict[str, str]:
+def _none(_: Installation) -> dict[str, str]:
     return {}
 
 
-def _garbage(_: Stage) -> dict[str, str]:
+def _garbage(_: Installation) -> dict[str, str]:
     return {"Authorization": "Bearer not.a.token"}
 
 
-def _basic(stage: Stage) -> dict[str, str]:
-    return {"Authorization": f"Basic {stage.token_of(OWNER)}"}
+def _basic(installation: Installation) -> dict[str, str]:
+    return {"Authorization": f"Basic {installation.token_of(OWNER)}"}
 
 
-def _foreign(_: Stage) -> dict[str, str]:
+def _foreign(_: Installation) -> dict[str, str]:
     return {"Authorization": f"Bearer {_signed('another secret' * 3)}"}
 
 
-def _other_audience(stage: Stage) -> dict[str, str]:
-    return {"Authorization": f"Bearer {_signed(stage.user_secret, audience='elsewhere')}"}
+def _other_audience(installation: Installation) -> dict[str, str]:
+    return {"Authorization": f"Bearer {_signed(installation.user_secret, audience='elsewhere')}"}
 
 
-def _expired(stage: Stage) -> dict[str, str]:
+def _expired(installation: Installation) -> dict[str, str]:
     past = {"aud": "streamwarden", "sub": OWNER, "exp": int(time.time()) - 600}
-    return {"Authorization": f"Bearer {jwt.encode(past, stage.user_secret, 'HS256')}"}
+    return {"Authorization": f"Bearer {jwt.encode(past, installation.user_secret, 'HS256')}"}
 
 
-def _unsigned(_: Stage) -> dict[str, str]:
+def _unsigned(_: Installation) -> dict[str, str]:
     claims = {"aud": "streamwarden", "sub": OWNER, "exp": int(time.time()) + 600}
     return {"Authorization": f"Bearer {jwt.encode(claims, '', 'none')}"}
 
@@ -110,25 +112,27 @@ def _signed(secret: str, audience: str = "streamwarden") -> str:
     "headers", [_none, _garbage, _basic, _foreign, _other_audience, _expired, _unsigned]
 )
 def test_without_a_good_bearer_token_connect_is_401(
-    stage: Stage, headers: Callable[[Stage], dict[str, str]]
+    installation: Installation, headers: Callable[[Installation], dict[str, str]]
 ) -> None:
-    camera = stage.camera()
-    answer = CameraUser(Caller(stage.api_url, headers(stage)), camera.camera_id).connect()
+    camera = installation.camera()
+    answer = CameraUser(
+        Caller(installation.api_url, headers(installation)), camera.camera_id
+    ).connect()
     assert (answer.status, answer.code) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert camera.status()["status"] == "stopped"
 
 
-def test_a_stream_token_is_no_users_token(stage: Stage) -> None:
-    camera = stage.camera()
-    token = stage.stream_tokens.sign_view(OWNER, "any", ttl_s=300).token
-    answer = CameraUser(bearer(stage.api_url, token), camera.camera_id).connect()
+def test_a_stream_token_is_no_users_token(installation: Installation) -> None:
+    camera = installation.camera()
+    token = installation.stream_tokens.sign_view(OWNER, "any", ttl_s=300).token
+    answer = CameraUser(bearer(installation.api_url, token), camera.camera_id).connect()
     assert answer.status == 401
 
 
-def test_a_stranger_is_refused_with_403_and_nothing_starts(stage: Stage) -> None:
-    camera = stage.camera()
-    stranger = CameraUser(stage.user("mallory"), camera.camera_id)
+def test_a_stranger_is_refused_with_403_and_nothing_starts(installation: Installation) -> None:
+    camera = installation.camera()
+    stranger = CameraUser(installation.user("mallory"), camera.camera_id)
     answer = stranger.connect()
     assert (answer.status, answer.code) == (403, "permission_denied")
     assert camera.status()["status"] == "stopped"
@@ -137,36 +141,38 @@ def test_a_stranger_is_refused_with_403_and_nothing_starts(stage: Stage) -> None
 @pytest.mark.parametrize(
     "path", ["", "/stream/status", "/publish_rtsp_url", "/preview", "/recordings"]
 )
-def test_elsewhere_a_stranger_learns_of_no_camera(stage: Stage, path: str) -> None:
-    camera = stage.camera()
-    answer = stage.user("mallory").get(f"{camera.path}{path}")
+def test_elsewhere_a_stranger_learns_of_no_camera(installation: Installation, path: str) -> None:
+    camera = installation.camera()
+    answer = installation.user("mallory").get(f"{camera.path}{path}")
     assert (answer.status, answer.code) == (404, "camera_not_found")
 
 
-def test_an_inactive_camera_is_refused_with_403(stage: Stage) -> None:
-    camera = stage.camera(status="inactive")
+def test_an_inactive_camera_is_refused_with_403(installation: Installation) -> None:
+    camera = installation.camera(status="inactive")
     answer = camera.connect()
     assert (answer.status, answer.code) == (403, "camera_inactive")
 
 
-def test_an_unknown_camera_is_404(stage: Stage) -> None:
-    answer = CameraUser(stage.user(OWNER), str(uuid4())).connect()
+def test_an_unknown_camera_is_404(installation: Installation) -> None:
+    answer = CameraUser(installation.user(OWNER), str(uuid4())).connect()
     assert (answer.status, answer.code) == (404, "camera_not_found")
 
 
-def test_the_internal_url_holds_a_read_token_for_this_camera_only(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+def test_the_internal_url_holds_a_read_token_for_this_camera_only(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     before = time.time()
     camera.connect({"ttl": 600})
-    url = urlsplit(url_of(recorder(stage, camera)))
-    path = stage.path_of(camera)
-    assert f"{url.scheme}://{url.netloc}" == stage.relay.rtsp_url
+    url = urlsplit(url_of(recorder(installation, camera)))
+    path = installation.path_of(camera)
+    assert f"{url.scheme}://{url.netloc}" == installation.relay.rtsp_url
     assert url.path == f"/{path}"
     token = parse_qs(url.query)["token"][0]
     claims = jwt.decode(
-        token, stage.stream_keys.partition(":")[2], algorithms=["HS256"], audience="rtsp"
+        token, installation.stream_keys.partition(":")[2], algorithms=["HS256"], audience="rtsp"
     )
     assert claims["action"] == "read"
     assert claims["use"] == "record"
@@ -180,54 +186,61 @@ def test_the_internal_url_holds_a_read_token_for_this_camera_only(stage: Stage) 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "é"])
 def test_streams_start_without_the_internal_token_is_refused(
-    stage: Stage, token: str | None
+    installation: Installation, token: str | None
 ) -> None:
-    camera = stage.camera()
+    camera = installation.camera()
     headers = {} if token is None else {"X-Internal-Token": token.encode().decode("latin-1")}
-    answer = Caller(stage.streaming_url, headers).post("/streams/start", _start(stage, camera))
+    answer = Caller(installation.streaming_url, headers).post(
+        "/streams/start", _start(installation, camera)
+    )
     assert (answer.status, answer.code) == (401, "unauthenticated")
     assert camera.status()["status"] == "stopped"
 
 
-def test_a_users_token_does_not_open_the_streaming_role(stage: Stage) -> None:
-    admin = Caller(stage.streaming_url, stage.admin.headers)
+def test_a_users_token_does_not_open_the_streaming_role(installation: Installation) -> None:
+    admin = Caller(installation.streaming_url, installation.admin.headers)
     assert admin.get("/streams").status == 401
-    assert internal(stage.streaming_url, stage.internal_token).get("/streams").status == 200
+    assert (
+        internal(installation.streaming_url, installation.internal_token).get("/streams").status
+        == 200
+    )
 
 
-def _start(stage: Stage, camera: CameraUser) -> dict[str, object]:
-    url = f"{stage.relay.rtsp_url}/{stage.path_of(camera)}"
+def _start(installation: Installation, camera: CameraUser) -> dict[str, object]:
+    url = f"{installation.relay.rtsp_url}/{installation.path_of(camera)}"
     return {
         "user_id": OWNER, "camera_id": camera.camera_id, "rtsp_url": url, "segment_seconds": 2,
     }  # fmt: skip
 
 
-def test_streams_start_answers_409_for_another_owner(stage: Stage) -> None:
-    camera = stage.camera()
+def test_streams_start_answers_409_for_another_owner(installation: Installation) -> None:
+    camera = installation.camera()
     camera.connect()
-    body = _start(stage, camera) | {"user_id": "mallory"}
-    answer = stage.to_streaming.post("/streams/start", body)
+    body = _start(installation, camera) | {"user_id": "mallory"}
+    answer = installation.to_streaming.post("/streams/start", body)
     assert (answer.status, answer.code) == (409, "other_owner")
 
 
-def test_two_whole_segments_come_to_lie_in_the_folder_of_owner_and_camera(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_two_whole_segments_come_to_lie_in_the_folder_of_owner_and_camera(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     camera.connect()
     camera.await_segments(2)
-    folder = stage.record_root / OWNER / camera.camera_id
+    folder = installation.record_root / OWNER / camera.camera_id
     files = stored_files(folder)
     assert len(files) >= 2
     for file in files[:2]:
-        assert sorted(tracks(stage.ffmpeg, file)) == ["audio", "video"]
-        assert complaints(stage.ffmpeg, file) == ""
+        assert sorted(tracks(installation.ffmpeg, file)) == ["audio", "video"]
+        assert complaints(installation.ffmpeg, file) == ""
 
 
-def test_polling_sees_starting_before_running(stage: Stage) -> None:
-    camera = stage.camera()
+def test_polling_sees_starting_before_running(installation: Installation) -> None:
+    camera = installation.camera()
     assert camera.status()["status"] == "stopped"
     seen = [camera.connect().json()["info"]["status"]]
-    stage.publish(camera)
+    installation.publish(camera)
 
     def look() -> bool:
         seen.append(camera.status()["status"])
@@ -238,87 +251,91 @@ def test_polling_sees_starting_before_running(stage: Stage) -> None:
     assert set(seen) <= {"starting", "backoff", "running"}
 
 
-def test_the_publish_url_takes_a_real_publisher(stage: Stage) -> None:
-    camera = stage.camera()
+def test_the_publish_url_takes_a_real_publisher(installation: Installation) -> None:
+    camera = installation.camera()
     answer = camera.api.get(f"{camera.path}/publish_rtsp_url", {"ttl": 60})
     assert set(answer.json()) == {"publish_rtsp_url", "ttl", "expires_at"}
     assert answer.json()["ttl"] == 60
     assert 50 < moment(answer.json()["expires_at"]).timestamp() - time.time() <= 61
-    stage.publish(camera)
-    stage.await_published(camera)
+    installation.publish(camera)
+    installation.await_published(camera)
 
 
-def test_disconnect_stops_and_leaves_the_last_segment_whole_and_indexed(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_disconnect_stops_and_leaves_the_last_segment_whole_and_indexed(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     camera.connect()
     camera.await_segments(1)
-    pid = recorder(stage, camera)
+    pid = recorder(installation, camera)
     answer = camera.disconnect()
     assert answer.status == 200
     camera.await_status("stopped", within_s=10)
     assert not pid.is_running()
-    folder = stage.record_root / OWNER / camera.camera_id
+    folder = installation.record_root / OWNER / camera.camera_id
     files = stored_files(folder)
     wait_for("every row", lambda: len(camera.segments()) == len(files), within_s=30)
     assert not list((folder / ".live").glob("*.mp4"))
-    assert [complaints(stage.ffmpeg, file) for file in files] == [""] * len(files)
+    assert [complaints(installation.ffmpeg, file) for file in files] == [""] * len(files)
     assert not any(segment["salvaged"] for segment in camera.segments())
     wait_for("closed gaps", lambda: all(gap["ended_at"] for gap in camera.gaps()), within_s=30)
 
 
-def test_a_camera_that_is_set_to_inactive_is_recorded_no_longer(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_a_camera_that_is_set_to_inactive_is_recorded_no_longer(installation: Installation) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     camera.connect()
     camera.await_status("running")
-    assert stage.admin.patch(camera.path, {"status": "inactive"}).status == 200
+    assert installation.admin.patch(camera.path, {"status": "inactive"}).status == 200
     camera.await_status("stopped", within_s=10)
-    wait_for("no FFmpeg", lambda: _unrecorded(stage, camera), within_s=5)
+    wait_for("no FFmpeg", lambda: _unrecorded(installation, camera), within_s=5)
     answer = camera.api.get(f"{camera.path}/publish_rtsp_url")
     assert (answer.status, answer.code) == (403, "camera_inactive")
 
 
-def test_a_removed_camera_is_recorded_no_longer_and_keeps_its_files(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_a_removed_camera_is_recorded_no_longer_and_keeps_its_files(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     camera.connect()
     camera.await_segments(1)
-    assert stage.admin.call("DELETE", camera.path).status in {200, 204}
-    wait_for("no FFmpeg", lambda: _unrecorded(stage, camera), within_s=10)
-    assert stored_files(stage.record_root / OWNER / camera.camera_id)
-    answer = stage.to_internal_api.post(
+    assert installation.admin.call("DELETE", camera.path).status in {200, 204}
+    wait_for("no FFmpeg", lambda: _unrecorded(installation, camera), within_s=10)
+    assert stored_files(installation.record_root / OWNER / camera.camera_id)
+    answer = installation.to_internal_api.post(
         "/api/v1/m2m/read-token", {"camera_id": camera.camera_id}
     )  # fmt: skip
     assert answer.status == 403
 
 
-def _unrecorded(stage: Stage, camera: CameraUser) -> bool:
-    return stage.streaming.recorder(stage.record_root, camera.camera_id) is None
+def _unrecorded(installation: Installation, camera: CameraUser) -> bool:
+    return installation.streaming.recorder(installation.record_root, camera.camera_id) is None
 
 
-def test_a_preview_token_opens_this_camera_for_reading_only(stage: Stage) -> None:
-    camera = stage.camera()
+def test_a_preview_token_opens_this_camera_for_reading_only(installation: Installation) -> None:
+    camera = installation.camera()
     answer = camera.api.get(f"{camera.path}/preview")
     assert set(answer.json()) == {"whep_url", "token", "hls_url", "expires_at"}
     assert answer.json()["whep_url"] is None  # the relay has no WebRTC
     claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
     assert (claims["use"], claims["action"], claims["sub"]) == ("view", "read", OWNER)
-    assert claims["path"] == stage.path_of(camera)
+    assert claims["path"] == installation.path_of(camera)
 
 
 def test_without_a_setting_segments_are_30_seconds_and_a_changed_one_is_taken_over(
-    own_stage: Stage,
+    own_installation: Installation,
 ) -> None:
-    camera = own_stage.camera()
-    own_stage.publish(camera)
-    own_stage.await_published(camera)
+    camera = own_installation.camera()
+    own_installation.publish(camera)
+    own_installation.await_published(camera)
     key = "/api/v1/settings/video_segment_seconds"
-    assert own_stage.admin.get(key).json()["value"] == 30
+    assert own_installation.admin.get(key).json()["value"] == 30
     assert camera.connect().json()["info"]["segment_seconds"] == 30
     before = camera.await_status("running")
-    assert _segment_time(recorder(own_stage, camera)) == "30"
-    assert own_stage.admin.put(key, {"value": 2}).status == 200
+    assert _segment_time(recorder(own_installation, camera)) == "30"
+    assert own_installation.admin.put(key, {"value": 2}).status == 200
     camera.await_status(lambda s: s["status"] == "running" and s["run"] > before["run"])
     assert camera.status()["segment_seconds"] == 2
     made = camera.await_segments(2, run_after=before["run"])

@@ -15,8 +15,8 @@ from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.verify import VerifyOptions
 from tests.acceptance.conftest import DATABASE_PASSWORD
+from tests.acceptance.installation import Installation, database_with_password
 from tests.acceptance.program import programs
-from tests.acceptance.stage import Stage, database_with_password
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -68,31 +68,31 @@ def small(
     tmp_path: Path,
     postgres_server: EmbeddedPostgres,
     ffmpeg: str,
-) -> Iterator[Stage]:
+) -> Iterator[Installation]:
     """Both roles, recording to the small disk; the reserve is the test's parameter."""
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     with pytest.MonkeyPatch.context() as patch, programs(tmp_path) as make:
-        real = Stage.environ
+        real = Installation.environ
 
-        def environ(stage: Stage, database_url: str) -> dict[str, str]:
-            return real(stage, database_url) | {
+        def environ(installation: Installation, database_url: str) -> dict[str, str]:
+            return real(installation, database_url) | {
                 "STREAMWARDEN_FREE_SPACE_RESERVE": str(request.param)
             }
 
-        patch.setattr(Stage, "environ", environ)
-        stage = Stage(disk.folder, make, database_url=url, ffmpeg=ffmpeg)
+        patch.setattr(Installation, "environ", environ)
+        installation = Installation(disk.folder, make, database_url=url, ffmpeg=ffmpeg)
         try:
-            stage.start()
-            stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 1})
-            yield stage
+            installation.start()
+            installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 1})
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
-def recording(stage: Stage) -> CameraUser:
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+def recording(installation: Installation) -> CameraUser:
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     camera.connect()
     camera.await_status("running")
     camera.await_segments(3)
@@ -103,21 +103,23 @@ def ids(camera: CameraUser) -> set[str]:
     return {segment["id"] for segment in camera.segments()}
 
 
-def kept(stage: Stage, camera: CameraUser, before: set[str]) -> bool:
+def kept(installation: Installation, camera: CameraUser, before: set[str]) -> bool:
     """Whether nothing of ``before`` is gone but what retention says that it has deleted."""
     gone = len(before - ids(camera))
-    deleted = [int(event["segments"]) for event in stage.streaming.events("segments_expired")]
+    deleted = [
+        int(event["segments"]) for event in installation.streaming.events("segments_expired")
+    ]
     return gone <= sum(deleted)
 
 
-def verified(stage: Stage, camera: CameraUser) -> list[str]:
+def verified(installation: Installation, camera: CameraUser) -> list[str]:
     camera.disconnect()
     camera.await_status("stopped")
     scope = VerifyOptions(to=datetime.now(UTC))
 
     def settled() -> list[str] | None:
-        with stage.database() as database:
-            root, camera_id = stage.record_root, UUID(camera.camera_id)
+        with installation.database() as database:
+            root, camera_id = installation.record_root, UUID(camera.camera_id)
             found = list(reconcile.verify(root, database, [camera_id], scope))
             gaps = [one for one in found if one.kind == "gap_left_open"]
         return None if gaps else [str(one.as_json()) for one in found] or ["nothing"]
@@ -128,7 +130,7 @@ def verified(stage: Stage, camera: CameraUser) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("small", ["0.00001 %"], indirect=True)
 def test_a_full_disk_is_named_and_recording_comes_back_with_the_first_free_space(
-    small: Stage, disk: SmallDisk
+    small: Installation, disk: SmallDisk
 ) -> None:
     # Any reserve has a few bytes of a full disk freed by deleting; this one asks for no more.
     camera = recording(small)
@@ -150,7 +152,7 @@ def test_a_full_disk_is_named_and_recording_comes_back_with_the_first_free_space
 @pytest.mark.slow
 @pytest.mark.parametrize("small", [RESERVE_BYTES], indirect=True)
 def test_at_the_reserve_recording_goes_on_by_deleting_the_oldest(
-    small: Stage, disk: SmallDisk
+    small: Installation, disk: SmallDisk
 ) -> None:
     camera = recording(small)
     before = camera.await_segments(8)

@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.breaking import (
-    BreakableStage,
-    breakable_stage,
+from tests.acceptance.faults import (
+    BreakableInstallation,
+    breakable_installation,
     missing_pictures,
     none,
     started,
@@ -31,30 +31,30 @@ exec {ffmpeg} "$@"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableStage]:
+def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableInstallation]:
     folder = tmp_path_factory.mktemp("hostile")
     program = folder / "ffmpeg"
     program.write_text(_FLOOD.format(flooded=folder / "flooded", ffmpeg=ffmpeg))
     program.chmod(0o755)
     (folder / "flooded").write_text("nobody")
-    with breakable_stage(folder, str(program)) as stage:
-        stage.ffmpeg = ffmpeg  # the cameras' own, and the one that decodes
-        yield started(stage)
+    with breakable_installation(folder, str(program)) as installation:
+        installation.ffmpeg = ffmpeg  # the cameras' own, and the one that decodes
+        yield started(installation)
 
 
-def flood(site: BreakableStage, camera: CameraUser) -> None:
+def flood(site: BreakableInstallation, camera: CameraUser) -> None:
     (site.record_root.parent / "flooded").write_text(camera.camera_id)
 
 
-def log_bytes(site: BreakableStage) -> int:
+def log_bytes(site: BreakableInstallation) -> int:
     return len(site.streaming.stderr.encode())
 
 
-def descriptors(site: BreakableStage) -> int:
+def descriptors(site: BreakableInstallation) -> int:
     return psutil.Process(site.streaming.pid).num_fds()
 
 
-def resident(site: BreakableStage) -> int:
+def resident(site: BreakableInstallation) -> int:
     size: int = psutil.Process(site.streaming.pid).memory_info().rss
     return size
 
@@ -68,7 +68,7 @@ def files_after(folder: Path, count: int) -> None:
 MISBEHAVIOUR = ("hang", "not_rtsp", "endless_headers", "absurd_sdp", "ten_tracks")
 
 
-def test_hostile_servers_and_floods_harm_nobody_else(site: BreakableStage) -> None:
+def test_hostile_servers_and_floods_harm_nobody_else(site: BreakableInstallation) -> None:
     good, flooding = site.recorded_camera(), site.camera()
     flood(site, flooding)
     hostile = {kind: site.camera() for kind in MISBEHAVIOUR}

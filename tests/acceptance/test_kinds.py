@@ -14,11 +14,11 @@ from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
 from streamwarden.devkit.video_source import LoopedClip
 from streamwarden.probe.rtsp_client import Login
+from tests.acceptance.camera_kinds import METADATA, SENT, assert_recorded
+from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD
-from tests.acceptance.kinds import METADATA, SENT, assert_recorded
+from tests.acceptance.installation import OWNER, Installation, database_with_password
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import SetStage
-from tests.acceptance.stage import OWNER, Stage, database_with_password
 from tests.acceptance.user import CameraUser
 
 LOGIN = Login("viewer", "open-sesame/of:the@camera")
@@ -26,8 +26,8 @@ PLAIN = "H.264, no sound"
 BACK_WITHIN_S = 90.0
 
 
-class PullingStage(SetStage):
-    """A stage that may pull cameras of this machine."""
+class PullingInstallation(ConfiguredInstallation):
+    """An installation that may pull cameras of this machine."""
 
     def environ(self, database_url: str) -> dict[str, str]:
         """Return the settings, with those that pulling takes."""
@@ -39,22 +39,24 @@ class PullingStage(SetStage):
 
 
 @pytest.fixture(scope="module")
-def pulling_stage(
+def pulling_installation(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[PullingStage]:
+) -> Iterator[PullingInstallation]:
     """Both roles, with segments of two seconds."""
     folder = tmp_path_factory.mktemp("pulling")
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     changed = {"SOURCE_SECRET_KEYS": secrets.token_hex(32)}
     with programs(folder) as make:
-        stage = PullingStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed)
+        installation = PullingInstallation(
+            folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed
+        )
         try:
-            stage.start()
-            length = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+            installation.start()
+            length = installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
             assert length.status == 200
-            yield stage
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,47 +82,50 @@ def path_of(kind: str) -> str:
     return "".join(char for char in kind if char.isalnum())
 
 
-def pushing(stage: Stage, clips: Mapping[str, LoopedClip]) -> dict[str, CameraUser]:
+def pushing(installation: Installation, clips: Mapping[str, LoopedClip]) -> dict[str, CameraUser]:
     """All of them, publishing and wanted."""
     found = {}
     for kind, clip in clips.items():
-        found[kind] = stage.camera()
-        stage.publish(found[kind], clip)
+        found[kind] = installation.camera()
+        installation.publish(found[kind], clip)
     for kind, camera in found.items():
-        stage.await_published(camera)
+        installation.await_published(camera)
         if kind == METADATA:
-            stage.fault(camera, describe="ten_tracks")
+            installation.fault(camera, describe="ten_tracks")
         assert camera.connect().status == 200
     return found
 
 
-def pulled(stage: Stage, url: str, login: Login) -> CameraUser:
+def pulled(installation: Installation, url: str, login: Login) -> CameraUser:
     """Add a camera that is pulled."""
     source = {"source_url": url, "source_username": login.user, "source_password": login.password}
     body = {"name": "Pulled", "owner": OWNER, "path": f"pulled/{uuid4().hex}", **source}
-    answer = stage.admin.post("/api/v1/camera", body)
+    answer = installation.admin.post("/api/v1/camera", body)
     assert answer.status in {200, 201}, answer
     assert LOGIN.password not in answer.body.decode()
-    return CameraUser(stage.user(OWNER), answer.json()["id"])
+    return CameraUser(installation.user(OWNER), answer.json()["id"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_camera_of_each_kind_pushed_and_pulled_is_recorded_indexed_and_played(
-    pulling_stage: PullingStage, clips: dict[str, LoopedClip], served: CameraServer, ffmpeg: str
+    pulling_installation: PullingInstallation,
+    clips: dict[str, LoopedClip],
+    served: CameraServer,
+    ffmpeg: str,
 ) -> None:
-    stage = pulling_stage
-    pulls = {kind: pulled(stage, served.url(path_of(kind)), LOGIN) for kind in SENT}
+    installation = pulling_installation
+    pulls = {kind: pulled(installation, served.url(path_of(kind)), LOGIN) for kind in SENT}
     for camera in pulls.values():
-        stage.await_published(camera)
+        installation.await_published(camera)
         assert camera.connect().status == 200
-    pushes = pushing(stage, clips)
-    assert_recorded(stage, pushes, ffmpeg)
-    assert_recorded(stage, pulls, ffmpeg, looked_into=1)
+    pushes = pushing(installation, clips)
+    assert_recorded(installation, pushes, ffmpeg)
+    assert_recorded(installation, pulls, ffmpeg, looked_into=1)
 
     runs = pulls[PLAIN].status()["run"]
-    stage.relay.kill()
-    stage.relay.start()
+    installation.relay.kill()
+    installation.relay.start()
     pulls[PLAIN].await_segments(1, run_after=runs, within_s=BACK_WITHIN_S)
     for camera in (*pushes.values(), *pulls.values()):
         camera.disconnect()
@@ -128,15 +133,15 @@ def test_a_camera_of_each_kind_pushed_and_pulled_is_recorded_indexed_and_played(
 
 @pytest.mark.slow
 def test_a_pulled_camera_with_a_wrong_password_is_offline_until_it_has_the_right_one(
-    pulling_stage: PullingStage, served: CameraServer
+    pulling_installation: PullingInstallation, served: CameraServer
 ) -> None:
-    stage = pulling_stage
-    camera = pulled(stage, served.url(path_of(PLAIN)), Login(LOGIN.user, "guess"))
+    installation = pulling_installation
+    camera = pulled(installation, served.url(path_of(PLAIN)), Login(LOGIN.user, "guess"))
     assert camera.connect().status == 200
     offline = camera.await_status(lambda status: status["last_error"] is not None)
     assert offline["last_error"]["cause"] == "source_offline"
     right = {"source_username": LOGIN.user, "source_password": LOGIN.password}
-    answer = stage.admin.patch(camera.path, right)
+    answer = installation.admin.patch(camera.path, right)
     assert answer.status == 200, answer
     camera.await_segments(1, within_s=BACK_WITHIN_S)
     assert camera.disconnect().status == 200

@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from tests.acceptance.demo import DemoProgram
-from tests.acceptance.figures import figure
 from tests.acceptance.footage import (
     clock_bound_s,
     complaints,
@@ -23,6 +22,7 @@ from tests.acceptance.footage import (
     open_bytes,
     seconds_between,
 )
+from tests.acceptance.metrics_of import metric_value
 from tests.acceptance.program import await_gone
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
@@ -71,7 +71,7 @@ def test_a_killed_ffmpeg_is_followed_by_another_with_a_fresh_token(
 ) -> None:
     before = camera.status()
     labels = {"camera": camera.camera_id, "cause": "ffmpeg_crashed"}
-    counted = figure(demo.ready["streaming"], "ffmpeg_respawns_total", **labels)
+    counted = metric_value(demo.ready["streaming"], "ffmpeg_respawns_total", **labels)
     killed = _recorder(demo, camera)
     old = _token_of(killed)
     began = now()
@@ -81,7 +81,7 @@ def test_a_killed_ffmpeg_is_followed_by_another_with_a_fresh_token(
     new = _token_of(_recorder(demo, camera))
     assert new["jti"] != old["jti"]
     assert new["iat"] >= int(moment(began).timestamp())
-    assert figure(demo.ready["streaming"], "ffmpeg_respawns_total", **labels) == counted + 1
+    assert metric_value(demo.ready["streaming"], "ffmpeg_respawns_total", **labels) == counted + 1
     gap = camera.await_gap(lambda g: _since(g, began) and g["cause"] == "ffmpeg_crashed")
     camera.await_segments(2, run_after=before["run"])
     gap = next(g for g in camera.gaps() if g["started_at"] == gap["started_at"])

@@ -17,11 +17,11 @@ from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
 from streamwarden.probe.rtsp_client import Login
 from tests.acceptance.calls import Answer, Caller
+from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD
-from tests.acceptance.figures import exposition
+from tests.acceptance.installation import OWNER, database_with_password
+from tests.acceptance.metrics_of import exposition
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import SetStage
-from tests.acceptance.stage import OWNER, database_with_password
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -34,23 +34,25 @@ WITHIN_S = 90.0
 @pytest.fixture(scope="module")
 def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[SetStage]:
+) -> Iterator[ConfiguredInstallation]:
     folder = tmp_path_factory.mktemp("pulled")
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     with programs(folder) as make:
-        stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed={})
-        stage.changed |= {
-            "MEDIAMTX_API_URL": stage.relay.control_url,
+        installation = ConfiguredInstallation(
+            folder, make, database_url=url, ffmpeg=ffmpeg, changed={}
+        )
+        installation.changed |= {
+            "MEDIAMTX_API_URL": installation.relay.control_url,
             "SOURCE_NETWORKS": "127.0.0.1",
             "SOURCE_SECRET_KEYS": secrets.token_hex(32),
         }
-        stage.move_to(url)
+        installation.move_to(url)
         try:
-            stage.start()
-            stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
-            yield stage
+            installation.start()
+            installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def served(ffmpeg: str) -> Iterator[CameraServer]:
         yield server
 
 
-def add(site: SetStage, **source: str) -> Answer:
+def add(site: ConfiguredInstallation, **source: str) -> Answer:
     body = {"name": "Yard", "owner": OWNER, "path": f"test/{uuid4().hex}", **source}
     return site.admin.post("/api/v1/camera", body)
 
@@ -76,7 +78,7 @@ def leaks(text: str) -> list[str]:
 
 
 def test_a_camera_is_pulled_recorded_and_back_after_the_media_server_was_killed(
-    site: SetStage, served: CameraServer
+    site: ConfiguredInstallation, served: CameraServer
 ) -> None:
     answers = [add(site, source_url=served.url("yard"), **shown())]
     assert answers[0].status == 201, answers[0]
@@ -116,7 +118,7 @@ def test_a_camera_is_pulled_recorded_and_back_after_the_media_server_was_killed(
     camera.disconnect()
 
 
-def assert_nothing_shows_the_password(site: SetStage) -> None:
+def assert_nothing_shows_the_password(site: ConfiguredInstallation) -> None:
     for program in (site.api, site.streaming):
         assert program.stderr  # at level debug
         assert leaks(program.stdout + program.stderr) == []
@@ -140,7 +142,7 @@ def assert_nothing_shows_the_password(site: SetStage) -> None:
     "fault", [Fault(redirect="rtsp://10.0.0.7/x"), Fault(describe=Misbehaviour.NOT_RTSP)]
 )
 def test_what_redirects_or_answers_garbage_is_refused_with_a_word(
-    site: SetStage, served: CameraServer, fault: Fault
+    site: ConfiguredInstallation, served: CameraServer, fault: Fault
 ) -> None:
     served.fault("odd", fault)
     refused = add(site, source_url=served.url("odd"), **shown())
@@ -149,7 +151,7 @@ def test_what_redirects_or_answers_garbage_is_refused_with_a_word(
 
 
 def test_what_may_not_be_pulled_is_refused_and_credentials_in_the_url_are_cleaned(
-    site: SetStage, served: CameraServer
+    site: ConfiguredInstallation, served: CameraServer
 ) -> None:
     port = urlsplit(served.url("yard")).port
     for url in (f"rtsp://localhost.:{port}/x", f"rtsp://127.0.0.2:{port}/x", "rtsp://10.0.0.7/x"):

@@ -14,7 +14,6 @@ import pytest
 
 from tests.acceptance.calls import Caller
 from tests.acceptance.demo import SEGMENT_S, DemoProgram
-from tests.acceptance.figures import exposition, figure
 from tests.acceptance.footage import (
     clock_bound_s,
     complaints,
@@ -25,6 +24,7 @@ from tests.acceptance.footage import (
     stored_files,
     tracks,
 )
+from tests.acceptance.metrics_of import exposition, metric_value
 from tests.acceptance.program import FROM_THE_CHECKOUT, clean_environment
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
@@ -87,7 +87,9 @@ def test_metric_rows_and_files_are_the_same_number(demo: DemoProgram, camera: Ca
     def look() -> bool:
         # A segment may be stored between two of the three looks; then the next round agrees.
         nonlocal seen
-        counted = int(figure(demo.ready["streaming"], "segments_total", camera=camera.camera_id))
+        counted = int(
+            metric_value(demo.ready["streaming"], "segments_total", camera=camera.camera_id)
+        )
         rows = len(camera.segments())
         seen = (counted, rows, len(stored_files(demo.folder_of(camera))))
         return len(set(seen)) == 1
@@ -105,8 +107,11 @@ def test_the_counted_bytes_and_seconds_are_those_of_the_index(
         segments = camera.segments()
         size = sum(segment["bytes"] for segment in segments)
         wall = sum(seconds_between(s["started_at"], s["ended_at"]) for s in segments)
-        seconds = figure(base, "recorded_seconds_total", **labels)
-        return figure(base, "segment_bytes_total", **labels) == size and abs(seconds - wall) < 0.1
+        seconds = metric_value(base, "recorded_seconds_total", **labels)
+        return (
+            metric_value(base, "segment_bytes_total", **labels) == size
+            and abs(seconds - wall) < 0.1
+        )
 
     wait_for("agreement", look, within_s=10)
 
@@ -168,8 +173,8 @@ def test_the_state_is_one_of_the_metrics_and_only_one_is_on(
     demo: DemoProgram, camera: CameraUser
 ) -> None:
     base, labels = demo.ready["streaming"], {"camera": camera.camera_id}
-    assert figure(base, "recorder_state", state="running", **labels) == 1
-    assert figure(base, "recorder_state", **labels) == 1
+    assert metric_value(base, "recorder_state", state="running", **labels) == 1
+    assert metric_value(base, "recorder_state", **labels) == 1
 
 
 def test_nobody_else_on_this_machine_can_read_the_recordings(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.calls import Answer, Caller
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.program import Program, free_port_base, programs
-from tests.acceptance.stage import OWNER, Stage
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.slow
 
 
 class Page:
-    """The role ``webui`` as a third program beside the stage's two, and a browser's calls to it."""
+    """The role ``webui`` as a third program beside the installation's two, and a browser's calls to it."""
 
-    def __init__(self, program: Program, port: int, stage: Stage) -> None:
+    def __init__(self, program: Program, port: int, installation: Installation) -> None:
         self.program = program
         self._bff = f"http://127.0.0.1:{port}"
-        self._token = stage.token_of(OWNER)
+        self._token = installation.token_of(OWNER)
 
     def post(self, camera: CameraUser, call: str, request_id: str) -> Answer:
         """Press a button of the page."""
@@ -33,10 +33,10 @@ class Page:
 
 
 @pytest.fixture
-def page(stage: Stage, tmp_path: Path) -> Iterator[Page]:
+def page(installation: Installation, tmp_path: Path) -> Iterator[Page]:
     port = free_port_base()
     settings = {
-        "API_URL": stage.api_url,
+        "API_URL": installation.api_url,
         "WEBUI_PORT": str(port),
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "debug",
@@ -45,7 +45,7 @@ def page(stage: Stage, tmp_path: Path) -> Iterator[Page]:
     with programs(tmp_path) as make:
         program = make("serve", "--role", "webui", environ=environ)
         program.start().await_listening(port)
-        yield Page(program, port, stage)
+        yield Page(program, port, installation)
 
 
 def lines(program: Program, event: str, request_id: str) -> list[dict[str, Any]]:
@@ -61,55 +61,57 @@ def states(program: Program, request_id: str) -> list[str]:
 
 
 def test_the_id_that_the_browser_sends_is_in_every_line_up_to_the_run_that_records(
-    stage: Stage, page: Page
+    installation: Installation, page: Page
 ) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     answer = page.post(camera, "connect", "from-the-browser")
     assert (answer.status, answer.headers["x-request-id"]) == (200, "from-the-browser")
     camera.await_status("running")
     connect = "/v1/camera/{camera}/stream/connect"
     assert answered(page.program, "from-the-browser") == [f"/bff{connect}"]
     through = connect.replace("{camera}", "{camera_id}")
-    assert answered(stage.api, "from-the-browser") == [f"/api{through}"]
-    assert answered(stage.streaming, "from-the-browser") == ["/streams/start"]
-    assert len(lines(stage.streaming, "run_ordered", "from-the-browser")) == 1
-    assert states(stage.streaming, "from-the-browser")[-1] == "running"
+    assert answered(installation.api, "from-the-browser") == [f"/api{through}"]
+    assert answered(installation.streaming, "from-the-browser") == ["/streams/start"]
+    assert len(lines(installation.streaming, "run_ordered", "from-the-browser")) == 1
+    assert states(installation.streaming, "from-the-browser")[-1] == "running"
 
 
 def test_the_lines_of_later_runs_still_name_who_asked_for_the_recording(
-    stage: Stage, page: Page
+    installation: Installation, page: Page
 ) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     page.post(camera, "connect", "asked-first")
     run = camera.await_status("running")["run"]
-    recorder = stage.streaming.recorder(stage.record_root, camera.camera_id)
+    recorder = installation.streaming.recorder(installation.record_root, camera.camera_id)
     assert recorder is not None
     recorder.kill()
     camera.await_status(lambda status: status["run"] > run and status["status"] == "running")
-    runs = [line["run"] for line in lines(stage.streaming, "run_ordered", "asked-first")]
+    runs = [line["run"] for line in lines(installation.streaming, "run_ordered", "asked-first")]
     assert runs == [run, run + 1]
-    (ended,) = lines(stage.streaming, "run_ended", "asked-first")
+    (ended,) = lines(installation.streaming, "run_ended", "asked-first")
     assert (ended["run"], ended["cause"]) == (run, "ffmpeg_crashed")
-    (error,) = lines(stage.streaming, "recorder_error", "asked-first")
+    (error,) = lines(installation.streaming, "recorder_error", "asked-first")
     assert "SIGKILL" in error["detail"]
 
 
-def test_a_start_right_after_a_stop_is_logged_under_its_own_id(stage: Stage, page: Page) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+def test_a_start_right_after_a_stop_is_logged_under_its_own_id(
+    installation: Installation, page: Page
+) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     page.post(camera, "connect", "once")
     camera.await_status("running")
     page.post(camera, "disconnect", "enough")
     page.post(camera, "connect", "once-more")
     wait_for(
         "the second run in the log",
-        lambda: lines(stage.streaming, "run_ordered", "once-more"),
+        lambda: lines(installation.streaming, "run_ordered", "once-more"),
         within_s=30,
     )
-    assert answered(stage.streaming, "enough") == ["/streams/stop"]
-    assert len(lines(stage.streaming, "run_ordered", "once")) == 1
+    assert answered(installation.streaming, "enough") == ["/streams/stop"]
+    assert len(lines(installation.streaming, "run_ordered", "once")) == 1

@@ -22,8 +22,8 @@ from tests.acceptance.footage import (
     seconds_between,
     stored_files,
 )
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.program import await_gone, working_in
-from tests.acceptance.stage import OWNER, Stage
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
 
@@ -31,44 +31,44 @@ RECONCILED_WITHIN_S = 32.0
 
 
 @pytest.fixture
-def camera(stage: Stage) -> CameraUser:
+def camera(installation: Installation) -> CameraUser:
     """A camera that publishes and is not yet recorded."""
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     return camera
 
 
 @contextmanager
-def streaming_down(stage: Stage) -> Iterator[None]:
+def streaming_down(installation: Installation) -> Iterator[None]:
     """Kill the streaming role; start it again at the end."""
-    stage.streaming.kill()
+    installation.streaming.kill()
     try:
         yield
     finally:
-        stage.start_streaming()
+        installation.start_streaming()
 
 
 @contextmanager
-def api_down(stage: Stage) -> Iterator[None]:
+def api_down(installation: Installation) -> Iterator[None]:
     """Kill the API; start it again at the end."""
-    stage.api.kill()
+    installation.api.kill()
     try:
         yield
     finally:
-        stage.start_api()
+        installation.start_api()
 
 
 def test_connect_while_streaming_is_down_is_503_and_the_wish_is_put_back(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
-    with streaming_down(stage):
+    with streaming_down(installation):
         answer = camera.connect()
         assert (answer.status, answer.code) == (503, "streaming_unavailable")
         assert int(answer.headers["retry-after"]) >= 1
         status = camera.api.get(f"{camera.path}/stream/status")
         assert (status.status, status.code) == (503, "streaming_unavailable")
-        assert stage.to_internal_api.post(
+        assert installation.to_internal_api.post(
             "/api/v1/m2m/read-token", {"camera_id": camera.camera_id}
         ).status == 403  # fmt: skip
     assert camera.status()["status"] == "stopped"
@@ -77,30 +77,30 @@ def test_connect_while_streaming_is_down_is_503_and_the_wish_is_put_back(
 
 
 def test_connect_of_what_is_recorded_leaves_it_wanted_when_streaming_is_down(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
     camera.connect()
     camera.await_status("running")
-    with streaming_down(stage):
+    with streaming_down(installation):
         assert camera.connect().status == 503
     camera.await_status("running")
 
 
 def test_a_wish_written_while_streaming_was_down_is_recorded_once_it_is_up(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
-    with streaming_down(stage):
-        _want(stage, camera)  # as an API that was killed before it could call
+    with streaming_down(installation):
+        _want(installation, camera)  # as an API that was killed before it could call
     camera.await_status("running")
     camera.await_segments(1)
 
 
 def test_a_disconnect_while_streaming_was_down_holds_once_it_is_up(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
     camera.connect()
     run = camera.await_status("running")["run"]
-    with streaming_down(stage):
+    with streaming_down(installation):
         assert camera.disconnect().status == 503
     camera.await_status("stopped")
     assert camera.status()["run"] <= run + 1
@@ -108,34 +108,36 @@ def test_a_disconnect_while_streaming_was_down_holds_once_it_is_up(
 
 
 def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
     camera.connect()
     run = camera.await_status("running")["run"]
     camera.await_segments(1)
-    recorders = stage.streaming.recorders(stage.record_root)
-    folder = stage.record_root / OWNER / camera.camera_id
+    recorders = installation.streaming.recorders(installation.record_root)
+    folder = installation.record_root / OWNER / camera.camera_id
     wait_for("media in the open file", lambda: open_bytes(folder) > 5_000, within_s=10)
     killed = now()
-    stage.streaming.kill()
+    installation.streaming.kill()
     await_gone(recorders, within_s=2.0)
-    assert working_in(stage.record_root) == []
-    stage.start_streaming()
+    assert working_in(installation.record_root) == []
+    installation.start_streaming()
     camera.await_segments(1, run_after=run)
     items = camera.recordings()
     torn = next(item for item in items if item["kind"] == "segment" and item["salvaged"])
     assert -3.0 < seconds_between(killed, torn["ended_at"]) < 1.0
-    assert complaints(stage.ffmpeg, file_of(folder, torn)) == ""
+    assert complaints(installation.ffmpeg, file_of(folder, torn)) == ""
     down = [item for item in items if item["kind"] == "gap" and item["cause"] == "server_down"]
     assert [gap["started_at"] for gap in down] == [torn["ended_at"]]
     assert holes(items) == []
 
 
-def test_recording_goes_on_while_the_api_is_down(stage: Stage, camera: CameraUser) -> None:
+def test_recording_goes_on_while_the_api_is_down(
+    installation: Installation, camera: CameraUser
+) -> None:
     camera.connect()
     run = camera.await_status("running")["run"]
-    folder = stage.record_root / OWNER / camera.camera_id
-    with api_down(stage):
+    folder = installation.record_root / OWNER / camera.camera_id
+    with api_down(installation):
         before = len(stored_files(folder))
         wait_for("more files", lambda: len(stored_files(folder)) >= before + 2, within_s=15)
     status = camera.await_status("running")
@@ -144,23 +146,23 @@ def test_recording_goes_on_while_the_api_is_down(stage: Stage, camera: CameraUse
 
 
 def test_a_respawn_while_the_api_is_down_waits_for_a_token_and_says_so(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
     camera.connect()
     run = camera.await_status("running")["run"]
     camera.await_segments(1)
-    recorder = stage.streaming.recorder(stage.record_root, camera.camera_id)
+    recorder = installation.streaming.recorder(installation.record_root, camera.camera_id)
     assert recorder is not None
 
     def status() -> Item:
-        found: Item = stage.to_streaming.get(f"/streams/{camera.camera_id}").json()
+        found: Item = installation.to_streaming.get(f"/streams/{camera.camera_id}").json()
         return found
 
     def waits() -> bool:
         error = status()["last_error"]
         return error is not None and str(error["cause"]) == "token_unavailable"
 
-    with api_down(stage):
+    with api_down(installation):
         recorder.kill()
         wait_for("token_unavailable", waits, within_s=20)
     camera.await_status(lambda s: s["status"] == "running" and s["run"] > run)
@@ -169,72 +171,74 @@ def test_a_respawn_while_the_api_is_down_waits_for_a_token_and_says_so(
 
 
 def test_sigterm_of_the_streaming_role_finishes_and_indexes_the_last_segments(
-    stage: Stage, camera: CameraUser
+    installation: Installation, camera: CameraUser
 ) -> None:
     camera.connect()
     camera.await_status("running")
-    tree = stage.streaming.tree()
-    folder = stage.record_root / OWNER / camera.camera_id
+    tree = installation.streaming.tree()
+    folder = installation.record_root / OWNER / camera.camera_id
     try:
-        assert stage.streaming.stop() == 0
+        assert installation.streaming.stop() == 0
         await_gone(tree, within_s=0.5)
         assert list((folder / ".live").glob("*.mp4")) == []
         rows = {file_of(folder, segment) for segment in camera.segments()}
         assert rows == set(stored_files(folder))
         assert not any(segment["salvaged"] for segment in camera.segments())
     finally:
-        stage.start_streaming()
+        installation.start_streaming()
     camera.await_status("running")
 
 
 @pytest.mark.parametrize("hang", ["silent camera", "stopped process"])
 def test_an_ffmpeg_that_hears_no_signal_does_not_hold_up_the_end(
-    stage: Stage, camera: CameraUser, hang: str
+    installation: Installation, camera: CameraUser, hang: str
 ) -> None:
     camera.connect()
     camera.await_status("running")
     camera.await_segments(1)
-    recorder = stage.streaming.recorder(stage.record_root, camera.camera_id)
+    recorder = installation.streaming.recorder(installation.record_root, camera.camera_id)
     assert recorder is not None
     if hang == "silent camera":
-        stage.fault(camera, silence="all")
+        installation.fault(camera, silence="all")
     else:
         recorder.suspend()
     try:
-        assert stage.streaming.stop() == 0
+        assert installation.streaming.stop() == 0
         await_gone([recorder], within_s=0.5)
     finally:
-        stage.start_streaming()
+        installation.start_streaming()
 
 
-def test_sigterm_of_the_api_ends_it_in_order(stage: Stage) -> None:
+def test_sigterm_of_the_api_ends_it_in_order(installation: Installation) -> None:
     try:
-        assert stage.api.stop() == 0
+        assert installation.api.stop() == 0
     finally:
-        stage.start_api()
+        installation.start_api()
 
 
 @pytest.mark.slow
-def test_an_answer_lost_on_the_way_heals_by_reconciling(stage: Stage, camera: CameraUser) -> None:
-    os.kill(stage.streaming.pid, signal.SIGSTOP)
+def test_an_answer_lost_on_the_way_heals_by_reconciling(
+    installation: Installation, camera: CameraUser
+) -> None:
+    os.kill(installation.streaming.pid, signal.SIGSTOP)
     try:
         answer = camera.connect()  # waits for an answer until its patience ends
         assert (answer.status, answer.code) == (503, "streaming_unavailable")
     finally:
-        os.kill(stage.streaming.pid, signal.SIGCONT)
+        os.kill(installation.streaming.pid, signal.SIGCONT)
     # The call has arrived all the same. Nobody wants it: the streaming role finds out by itself.
-    wait_for("the wish's end", lambda: _ended(stage, camera), within_s=RECONCILED_WITHIN_S)
+    wait_for("the wish's end", lambda: _ended(installation, camera), within_s=RECONCILED_WITHIN_S)
     camera.await_status("stopped", within_s=10)
-    assert stage.streaming.recorder(stage.record_root, camera.camera_id) is None
+    assert installation.streaming.recorder(installation.record_root, camera.camera_id) is None
 
 
-def _ended(stage: Stage, camera: CameraUser) -> bool:
-    ended = stage.streaming.events("wish_ended_meanwhile")
+def _ended(installation: Installation, camera: CameraUser) -> bool:
+    ended = installation.streaming.events("wish_ended_meanwhile")
     return any(event["camera"] == camera.camera_id for event in ended)
 
 
-def _want(stage: Stage, camera: CameraUser) -> None:
-    with stage.database() as database:
+def _want(installation: Installation, camera: CameraUser) -> None:
+    with installation.database() as database:
         row = CameraRepository(database).get(UUID(camera.camera_id))
         assert row is not None
         StreamRepository(database).want(row, requested_by=OWNER, at=datetime.now(UTC))

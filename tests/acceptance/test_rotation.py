@@ -12,11 +12,11 @@ import pytest
 from streamwarden.auth.jwts import key_id
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from tests.acceptance.calls import Answer, Caller, internal
+from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD
-from tests.acceptance.figures import figure
+from tests.acceptance.installation import database_with_password
+from tests.acceptance.metrics_of import metric_value
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import SetStage
-from tests.acceptance.stage import database_with_password
 
 pytestmark = pytest.mark.timeout(300)  # several starts of both roles
 
@@ -26,28 +26,30 @@ NEXT_TOKEN = secrets.token_hex(32)
 @pytest.fixture
 def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[SetStage]:
+) -> Iterator[ConfiguredInstallation]:
     folder = tmp_path_factory.mktemp("rotation")
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     with programs(folder) as make:
-        stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed={})
+        installation = ConfiguredInstallation(
+            folder, make, database_url=url, ffmpeg=ffmpeg, changed={}
+        )
         # The first step of a change, in which every role takes both and shows the old one.
-        stage.changed["INTERNAL_TOKEN"] = f"{stage.internal_token},{NEXT_TOKEN}"
-        stage.move_to(url)
+        installation.changed["INTERNAL_TOKEN"] = f"{installation.internal_token},{NEXT_TOKEN}"
+        installation.move_to(url)
         try:
-            stage.start()
-            answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+            installation.start()
+            answer = installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
             assert answer.status == 200
-            yield stage
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
 def token_in(url: str) -> str:
     return parse_qs(urlsplit(url).query)["token"][0]
 
 
-def hook(site: SetStage, url: str) -> Answer:
+def hook(site: ConfiguredInstallation, url: str) -> Answer:
     body = {
         "action": "publish",
         "protocol": "rtsp",
@@ -57,7 +59,7 @@ def hook(site: SetStage, url: str) -> Answer:
     return Caller(site.internal_url).post("/api/v1/m2m/check-stream-pwd", body)
 
 
-def test_a_new_signing_key_interrupts_no_camera_and_no_link(site: SetStage) -> None:
+def test_a_new_signing_key_interrupts_no_camera_and_no_link(site: ConfiguredInstallation) -> None:
     camera = site.camera()
     site.publish(camera)
     site.await_published(camera)
@@ -82,8 +84,8 @@ def test_a_new_signing_key_interrupts_no_camera_and_no_link(site: SetStage) -> N
     camera.await_status(lambda seen: seen["run"] == 2 and seen["status"] == "running")
     ends = datetime(last_day.year, last_day.month, last_day.day, tzinfo=UTC) + timedelta(days=1)
     name = "stream_token_key_expiry_timestamp_seconds"
-    assert figure(site.internal_url, name, kid="stage") == ends.timestamp()
-    assert figure(site.internal_url, name, kid="fresh") == float("inf")
+    assert metric_value(site.internal_url, name, kid="stage") == ends.timestamp()
+    assert metric_value(site.internal_url, name, kid="fresh") == float("inf")
 
     site.restart_api(STREAM_TOKEN_KEYS=fresh)
     assert hook(site, old_link).status == 401  # the old key is gone, and with it what it signed
@@ -93,7 +95,9 @@ def test_a_new_signing_key_interrupts_no_camera_and_no_link(site: SetStage) -> N
     assert {gap["cause"] for gap in gaps} <= {"starting"}
 
 
-def test_the_internal_token_is_changed_one_role_after_the_other(site: SetStage) -> None:
+def test_the_internal_token_is_changed_one_role_after_the_other(
+    site: ConfiguredInstallation,
+) -> None:
     camera = site.camera()
     camera.connect()
     old, new = site.internal_token, NEXT_TOKEN

@@ -26,10 +26,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from streamwarden.devkit.postgres import EmbeddedPostgres
+from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD
+from tests.acceptance.installation import database_with_password
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import SetStage
-from tests.acceptance.stage import database_with_password
 
 EXAMPLES = 12
 """For each operation, half of them of what the document forbids."""
@@ -42,25 +42,29 @@ pytestmark = pytest.mark.filterwarnings("default")  # schemathesis's own are not
 @pytest.fixture(scope="module")
 def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
-) -> Iterator[SetStage]:
+) -> Iterator[ConfiguredInstallation]:
     folder = tmp_path_factory.mktemp("schemas")
     url = database_with_password(postgres_server, DATABASE_PASSWORD)
     with programs(folder) as make:
-        stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed={})
+        installation = ConfiguredInstallation(
+            folder, make, database_url=url, ffmpeg=ffmpeg, changed={}
+        )
         try:
-            stage.start()
-            yield stage
+            installation.start()
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
-def credentials(site: SetStage, role: str) -> Mapping[str, str]:
+def credentials(site: ConfiguredInstallation, role: str) -> Mapping[str, str]:
     return site.admin.headers if role == "api" else {"X-Internal-Token": site.internal_token}
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("role", ROLES)
-def test_every_answer_is_one_that_the_document_names(site: SetStage, role: str) -> None:
+def test_every_answer_is_one_that_the_document_names(
+    site: ConfiguredInstallation, role: str
+) -> None:
     base = str(getattr(site, f"{role}_url"))
     schema = schemathesis.openapi.from_url(f"{base}/openapi.json")
     headers, asked, wrong = credentials(site, role), 0, list[str]()

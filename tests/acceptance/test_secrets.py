@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from tests.acceptance.calls import Answer, Caller
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.demo import DemoProgram
-from tests.acceptance.figures import exposition
-from tests.acceptance.stage import OWNER, Stage
+from tests.acceptance.installation import OWNER, Installation
+from tests.acceptance.metrics_of import exposition
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -29,24 +29,26 @@ def _token_in(url: str) -> str:
     return parse_qs(urlsplit(url).query)["token"][0]
 
 
-def _known(stage: Stage, camera: CameraUser) -> dict[str, str]:
+def _known(installation: Installation, camera: CameraUser) -> dict[str, str]:
     return {
-        "internal token": stage.internal_token,
-        "users' secret": stage.user_secret,
-        "stream key": stage.stream_keys.partition(":")[2],
+        "internal token": installation.internal_token,
+        "users' secret": installation.user_secret,
+        "stream key": installation.stream_keys.partition(":")[2],
         "database password": DATABASE_PASSWORD,
-        "admin's token": stage.admin.headers["Authorization"],
+        "admin's token": installation.admin.headers["Authorization"],
         "owner's token": camera.api.headers["Authorization"],
         "publish token": _token_in(camera.publish_url()),
         "view token": camera.api.get(f"{camera.path}/preview").json()["token"],
     }
 
 
-def _await_recorder(stage: Stage, camera: CameraUser) -> tuple[str, dict[str, str], int]:
+def _await_recorder(
+    installation: Installation, camera: CameraUser
+) -> tuple[str, dict[str, str], int]:
     """Return the URL, the environment and the id of an FFmpeg that records."""
 
     def look() -> tuple[str, dict[str, str], int] | None:
-        found = stage.streaming.recorder(stage.record_root, camera.camera_id)
+        found = installation.streaming.recorder(installation.record_root, camera.camera_id)
         if found is None:
             return None
         argv = found.cmdline()
@@ -55,37 +57,41 @@ def _await_recorder(stage: Stage, camera: CameraUser) -> tuple[str, dict[str, st
     return wait_for("an FFmpeg", look, within_s=20)
 
 
-def test_what_goes_wrong_is_logged_and_answered_without_a_secret(stage: Stage) -> None:
-    camera = stage.camera()
-    secrets = _known(stage, camera)
-    stage.publish(camera)
-    stage.await_published(camera)
+def test_what_goes_wrong_is_logged_and_answered_without_a_secret(
+    installation: Installation,
+) -> None:
+    camera = installation.camera()
+    secrets = _known(installation, camera)
+    installation.publish(camera)
+    installation.await_published(camera)
     camera.connect()
-    secrets["read token"] = _token_in(_await_recorder(stage, camera)[0])
-    offline = stage.camera()
+    secrets["read token"] = _token_in(_await_recorder(installation, camera)[0])
+    offline = installation.camera()
     offline.connect()  # nobody publishes: FFmpeg prints its whole URL
     offline.await_status(lambda s: s["last_error"] is not None)
 
     answers = [
-        Caller(stage.api_url, {"Authorization": f"Bearer {secrets['view token']}"}).get("/x"),
+        Caller(installation.api_url, {"Authorization": f"Bearer {secrets['view token']}"}).get(
+            "/x"
+        ),
         camera.api.get(f"{camera.path}?token={secrets['publish token']}"),
         camera.api.get(f"{camera.path}/recordings?cursor={secrets['view token'][:100]}"),
         camera.api.post(f"{camera.path}/stream/connect", {"ttl": secrets["users' secret"]}),
-        Caller(stage.streaming_url).get("/streams"),
-        stage.to_streaming.post("/streams/start", _elsewhere(secrets)),
-        *(_hook(stage, **body) for body in _hook_bodies(secrets)),
+        Caller(installation.streaming_url).get("/streams"),
+        installation.to_streaming.post("/streams/start", _elsewhere(secrets)),
+        *(_hook(installation, **body) for body in _hook_bodies(secrets)),
         camera.api.get(f"{camera.path}/stream/status"),
         offline.api.get(f"{offline.path}/stream/status"),
-        stage.to_streaming.get("/streams"),
-        Caller(stage.api_url).get("/readyz"),
-        Caller(stage.streaming_url).get("/readyz"),
+        installation.to_streaming.get("/streams"),
+        Caller(installation.api_url).get("/readyz"),
+        Caller(installation.streaming_url).get("/readyz"),
     ]
     for answer in answers:
         assert leaks(secrets, answer.body.decode() + str(answer.headers)) == []
-    for program in (stage.api, stage.streaming):
+    for program in (installation.api, installation.streaming):
         assert program.stderr  # at level debug
         assert leaks(secrets, program.stdout + program.stderr) == []
-    for base in (stage.api_url, stage.streaming_url, stage.internal_url):
+    for base in (installation.api_url, installation.streaming_url, installation.internal_url):
         assert leaks(secrets, exposition(base)) == []
 
 
@@ -107,27 +113,27 @@ def _hook_bodies(secrets: Mapping[str, str]) -> list[dict[str, str]]:
     ]
 
 
-def _hook(stage: Stage, **body: str) -> Answer:
-    return Caller(stage.internal_url).post(
+def _hook(installation: Installation, **body: str) -> Answer:
+    return Caller(installation.internal_url).post(
         "/api/v1/m2m/check-stream-pwd", {"protocol": "rtsp", **body}
     )
 
 
-def test_ffmpeg_gets_its_url_and_no_secret_of_the_server(stage: Stage) -> None:
-    camera = stage.camera()
-    secrets = _known(stage, camera)
-    stage.publish(camera)
-    stage.await_published(camera)
+def test_ffmpeg_gets_its_url_and_no_secret_of_the_server(installation: Installation) -> None:
+    camera = installation.camera()
+    secrets = _known(installation, camera)
+    installation.publish(camera)
+    installation.await_published(camera)
     camera.connect()
-    _, environ, pid = _await_recorder(stage, camera)
+    _, environ, pid = _await_recorder(installation, camera)
     assert leaks(secrets, str(environ)) == []
     assert not [name for name in environ if name.startswith(("STREAMWARDEN", "DATABASE"))]
-    assert _descriptors_of_the_server(stage, pid) == []
+    assert _descriptors_of_the_server(installation, pid) == []
 
 
-def _descriptors_of_the_server(stage: Stage, pid: int) -> list[str]:
+def _descriptors_of_the_server(installation: Installation, pid: int) -> list[str]:
     """Return the sockets that a child shares with the server: one would hold its ports open."""
-    inherited = _sockets(pid) & _sockets(stage.streaming.pid)
+    inherited = _sockets(pid) & _sockets(installation.streaming.pid)
     return sorted(inherited)
 
 
@@ -143,21 +149,23 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def test_the_servers_arguments_hold_no_secret(stage: Stage) -> None:
-    camera = stage.camera()
-    for program in (stage.api, stage.streaming):
+def test_the_servers_arguments_hold_no_secret(installation: Installation) -> None:
+    camera = installation.camera()
+    for program in (installation.api, installation.streaming):
         argv = Path(f"/proc/{program.pid}/cmdline").read_text()
-        assert leaks(_known(stage, camera), argv) == []
+        assert leaks(_known(installation, camera), argv) == []
 
 
-def test_no_process_of_the_machine_shows_a_secret_in_its_arguments(stage: Stage) -> None:
+def test_no_process_of_the_machine_shows_a_secret_in_its_arguments(
+    installation: Installation,
+) -> None:
     """But for the two tokens that FFmpeg cannot get in any other way: each of one path, and short-lived."""
-    camera = stage.camera()
-    stage.publish(camera)
-    stage.await_published(camera)
+    camera = installation.camera()
+    installation.publish(camera)
+    installation.await_published(camera)
     camera.connect()
-    _await_recorder(stage, camera)
-    secrets = _known(stage, camera)
+    _await_recorder(installation, camera)
+    secrets = _known(installation, camera)
     del secrets["publish token"]  # of the camera, which these tests run on the same machine
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -166,27 +174,27 @@ def test_no_process_of_the_machine_shows_a_secret_in_its_arguments(stage: Stage)
                 assert leaks(secrets, words) == [], entry
 
 
-def test_the_files_of_the_program_are_closed_to_others(stage: Stage) -> None:
-    camera = stage.camera()
-    stage.publish(camera)
+def test_the_files_of_the_program_are_closed_to_others(installation: Installation) -> None:
+    camera = installation.camera()
+    installation.publish(camera)
     camera.connect()
     camera.await_segments(1)
-    for path in (stage.record_root, *stage.record_root.rglob("*")):
+    for path in (installation.record_root, *installation.record_root.rglob("*")):
         with suppress(FileNotFoundError):  # stored or deleted meanwhile
             # A link's own mode says nothing, and who may follow one is another test's claim.
             assert path.is_symlink() or stat.S_IMODE(path.lstat().st_mode) & 0o027 == 0, path
     for name in ("lock", "journal.jsonl", "streams.json"):
-        mode = stat.S_IMODE((stage.record_root / ".streamwarden" / name).stat().st_mode)
+        mode = stat.S_IMODE((installation.record_root / ".streamwarden" / name).stat().st_mode)
         assert mode == 0o600, name
 
 
-def test_nothing_below_the_record_root_holds_a_secret(stage: Stage) -> None:
-    camera = stage.camera()
-    secrets = _known(stage, camera)
-    stage.publish(camera)
+def test_nothing_below_the_record_root_holds_a_secret(installation: Installation) -> None:
+    camera = installation.camera()
+    secrets = _known(installation, camera)
+    installation.publish(camera)
     camera.connect()
     camera.await_status("running")
-    for file in stage.record_root.rglob("*"):
+    for file in installation.record_root.rglob("*"):
         if file.is_file() and file.suffix != ".mp4":
             assert leaks(secrets, file.read_text(errors="replace")) == [], file
 

@@ -19,9 +19,9 @@ from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.ffmpeg.jobs import decode
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.verify import VerifyOptions
-from tests.acceptance.breaking import (
-    BreakableStage,
-    breakable_stage,
+from tests.acceptance.faults import (
+    BreakableInstallation,
+    breakable_installation,
     instant,
     missing_pictures,
     none,
@@ -50,10 +50,10 @@ class SetClock(Clock):
         return time.monotonic()
 
 
-class TimedStage:
+class TimedInstallation:
     """Both roles in this process, by a clock that the test sets."""
 
-    def __init__(self, site: BreakableStage, clock: SetClock) -> None:
+    def __init__(self, site: BreakableInstallation, clock: SetClock) -> None:
         self.site = site
         self.clock = clock
 
@@ -93,9 +93,9 @@ def _text(at: datetime) -> str:
 
 
 @pytest.fixture(scope="module")
-def timed(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[TimedStage]:
+def timed(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[TimedInstallation]:
     folder = tmp_path_factory.mktemp("time")
-    with breakable_stage(folder, ffmpeg) as site, ExitStack() as running:
+    with breakable_installation(folder, ffmpeg) as site, ExitStack() as running:
         clock, failures = SetClock(), list[str]()
         settings = load_settings(None, site.environment)
         api = ApiRole(settings, clock=clock, on_failure=failures.append)
@@ -105,17 +105,17 @@ def timed(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Tim
         streaming.start()
         running.callback(streaming.stop, 10.0)
         wait_for("the tables", lambda: _migrated(site), within_s=10)
-        yield TimedStage(site, clock)
+        yield TimedInstallation(site, clock)
         assert failures == []
 
 
-def _migrated(site: BreakableStage) -> bool:
+def _migrated(site: BreakableInstallation) -> bool:
     key = "/api/v1/settings/video_segment_seconds"
     return site.admin.put(key, {"value": 2}).status == 200
 
 
 @pytest.fixture(autouse=True)
-def _right_again(timed: TimedStage) -> Iterator[None]:
+def _right_again(timed: TimedInstallation) -> Iterator[None]:
     yield
     timed.clock.ahead = timedelta()
 
@@ -129,7 +129,7 @@ def check_lengths_and_order(segments: Sequence[Item]) -> None:
             assert earlier["ended_at"] == later["started_at"], (earlier, later)
 
 
-def check_pictures(timed: TimedStage, camera: CameraUser, ahead_s: dict[int, float]) -> None:
+def check_pictures(timed: TimedInstallation, camera: CameraUser, ahead_s: dict[int, float]) -> None:
     """Check that each segment's pictures were taken when it says, by the clock of its run."""
     for segment in timed.segments(camera):
         first, last = moment(segment["started_at"]), moment(segment["ended_at"])
@@ -143,7 +143,7 @@ def check_pictures(timed: TimedStage, camera: CameraUser, ahead_s: dict[int, flo
 
 @pytest.mark.parametrize("by_s", [HOUR_S, -HOUR_S])
 def test_a_clock_that_is_set_by_an_hour_costs_no_picture_and_no_file(
-    timed: TimedStage, by_s: float
+    timed: TimedInstallation, by_s: float
 ) -> None:
     site = timed.site
     camera = site.recorded_camera()
@@ -166,7 +166,7 @@ def test_a_clock_that_is_set_by_an_hour_costs_no_picture_and_no_file(
 
 
 def test_the_hour_that_comes_twice_is_recorded_once_after_the_other(
-    timed: TimedStage, monkeypatch: pytest.MonkeyPatch
+    timed: TimedInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
@@ -186,17 +186,17 @@ def test_the_hour_that_comes_twice_is_recorded_once_after_the_other(
     none("verify", timed.findings(camera))
 
 
-def _after(timed: TimedStage, camera: CameraUser, turn: datetime) -> bool:
+def _after(timed: TimedInstallation, camera: CameraUser, turn: datetime) -> bool:
     return any(moment(s["started_at"]) > turn for s in timed.segments(camera))
 
 
-def _unknown(timed: TimedStage, camera: CameraUser, segments: Sequence[Item]) -> list[str]:
+def _unknown(timed: TimedInstallation, camera: CameraUser, segments: Sequence[Item]) -> list[str]:
     folder = timed.site.folder_of(camera)
     rows = {file_of(folder, segment) for segment in segments}
     return [str(file) for file in stored_files(folder) if file not in rows]
 
 
-def test_a_cameras_own_clock_decides_nothing(timed: TimedStage) -> None:
+def test_a_cameras_own_clock_decides_nothing(timed: TimedInstallation) -> None:
     """One camera's clock is an hour off; the other's runs away by a second every half second."""
     site = timed.site
     off, drifting = site.camera(), site.camera()
@@ -220,7 +220,7 @@ def test_a_cameras_own_clock_decides_nothing(timed: TimedStage) -> None:
 class _drift:  # noqa: N801 - used as a function is
     """Move a camera's clock on, further and further, on a thread of its own."""
 
-    def __init__(self, site: BreakableStage, camera: CameraUser) -> None:
+    def __init__(self, site: BreakableInstallation, camera: CameraUser) -> None:
         self._site, self._camera = site, camera
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="camera-drift")
@@ -241,7 +241,7 @@ class _drift:  # noqa: N801 - used as a function is
 
 @pytest.mark.parametrize("jump_s", [5000.0, -5000.0])
 def test_time_stamps_that_jump_make_no_file_of_another_time(
-    timed: TimedStage, jump_s: float
+    timed: TimedInstallation, jump_s: float
 ) -> None:
     site = timed.site
     camera = site.recorded_camera()
@@ -257,6 +257,6 @@ def test_time_stamps_that_jump_make_no_file_of_another_time(
     none("file without a row", rows_and_files(camera, site.folder_of(camera)))
 
 
-def _since(timed: TimedStage, camera: CameraUser, at: datetime) -> bool:
+def _since(timed: TimedInstallation, camera: CameraUser, at: datetime) -> bool:
     late = [s for s in timed.segments(camera) if moment(s["started_at"]) > at]
     return len(late) >= 2

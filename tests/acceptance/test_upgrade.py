@@ -19,8 +19,8 @@ from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.paths import segment_id
 from streamwarden.storage.migrate import known_migrations, migrate
 from tests.acceptance.footage import complaints, file_of, stored_files
+from tests.acceptance.installation import OWNER, Installation, database_with_password
 from tests.acceptance.program import Program, programs
-from tests.acceptance.stage import OWNER, Stage, database_with_password
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
 
@@ -54,21 +54,23 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, make: Callable[..., Program], url: str, ffmpeg: str) -> Iterator[Stage]:
+def installation(
+    tmp_path: Path, make: Callable[..., Program], url: str, ffmpeg: str
+) -> Iterator[Installation]:
     """An installation that is not yet started."""
-    stage = Stage(tmp_path, make, database_url=url, ffmpeg=ffmpeg)
-    yield stage
-    stage.close()
+    installation = Installation(tmp_path, make, database_url=url, ffmpeg=ffmpeg)
+    yield installation
+    installation.close()
 
 
 @pytest.fixture
 def operator(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Operator:
     """An operators' tool, in this process: what it prints. A code other than 0 fails the test."""
 
     def call(*words: str) -> dict[str, Any]:
-        for name, value in stage.environ(stage.database_url).items():
+        for name, value in installation.environ(installation.database_url).items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
         code = main([*words, "--json"])
@@ -107,10 +109,10 @@ def old_segment(folder: Path, number: int, camera_id: UUID) -> dict[str, object]
     }
 
 
-def write_old_installation(stage: Stage, url: str, ffmpeg: str) -> UUID:
+def write_old_installation(installation: Installation, url: str, ffmpeg: str) -> UUID:
     """Leave on disk and in Postgres what the first version left when it was last stopped."""
     camera_id = uuid4()
-    folder = stage.record_root / OWNER / str(camera_id)
+    folder = installation.record_root / OWNER / str(camera_id)
     folder.parent.mkdir(parents=True, mode=0o700)
     folder.mkdir()
     rows = old_segments(ffmpeg, folder, camera_id)
@@ -137,43 +139,45 @@ def write_old_ledger(folder: Path, camera: dict[str, object]) -> None:
 
 
 def test_an_old_installation_is_carried_forward_and_goes_on_recording(
-    stage: Stage, url: str, ffmpeg: str, operator: Operator
+    installation: Installation, url: str, ffmpeg: str, operator: Operator
 ) -> None:
-    camera_id = write_old_installation(stage, url, ffmpeg)
-    stage.start()
+    camera_id = write_old_installation(installation, url, ffmpeg)
+    installation.start()
     with psycopg.connect(url) as connection:
         applied = connection.execute("select version from schema_migration").fetchall()
     assert len(applied) == len(known_migrations()) > 1
 
-    camera = CameraUser(stage.user(OWNER), str(camera_id))
+    camera = CameraUser(installation.user(OWNER), str(camera_id))
     # What was wanted is wanted: nobody presses a button.
     camera.await_status(lambda status: status["status"] != "stopped", within_s=PATIENCE_S)
-    stage.publish(camera)
+    installation.publish(camera)
     camera.await_status("running", within_s=PATIENCE_S)
     new = camera.await_segments(1, run_after=1, within_s=PATIENCE_S)
     old = [one for one in camera.segments() if one["run"] == 1]
     assert [one["media_seconds"] for one in old] == [float(CLIP_S)] * CLIPS
     assert camera.gaps()[0]["cause"] == "shutdown"
-    assert_all_play(camera, [*old, *new], stage, ffmpeg)
-    stop(stage)
+    assert_all_play(camera, [*old, *new], installation, ffmpeg)
+    stop(installation)
     assert operator("recordings", "verify") == {"findings": []}
 
 
-def two_seconds(stage: Stage) -> None:
+def two_seconds(installation: Installation) -> None:
     """Have segments that a test can wait for."""
-    answer = stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+    answer = installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
     assert answer.status == 200
 
 
-def assert_all_play(camera: CameraUser, segments: list[Item], stage: Stage, ffmpeg: str) -> None:
-    folder = stage.record_root / OWNER / camera.camera_id
+def assert_all_play(
+    camera: CameraUser, segments: list[Item], installation: Installation, ffmpeg: str
+) -> None:
+    folder = installation.record_root / OWNER / camera.camera_id
     for segment in segments:
         assert camera.file(segment).status == 200
         assert complaints(ffmpeg, file_of(folder, segment)) == ""
 
 
-def stop(stage: Stage) -> None:
-    for program in (stage.streaming, stage.api):
+def stop(installation: Installation) -> None:
+    for program in (installation.streaming, installation.api):
         assert program.stop() == 0
 
 
@@ -182,24 +186,24 @@ def essence(items: list[Item]) -> list[tuple[str, int, int, str]]:
 
 
 def test_a_lost_database_is_made_again_from_the_files_alone(
-    stage: Stage, ffmpeg: str, operator: Operator, postgres_server: EmbeddedPostgres
+    installation: Installation, ffmpeg: str, operator: Operator, postgres_server: EmbeddedPostgres
 ) -> None:
-    stage.start()
-    two_seconds(stage)
-    camera = stage.camera()
-    pushing = stage.publish(camera)
+    installation.start()
+    two_seconds(installation)
+    camera = installation.camera()
+    pushing = installation.publish(camera)
     camera.connect()
     camera.await_segments(2, within_s=PATIENCE_S)
     camera.disconnect()
     camera.await_status("stopped", within_s=PATIENCE_S)
-    folder = stage.record_root / OWNER / camera.camera_id
+    folder = installation.record_root / OWNER / camera.camera_id
     wait_for("a row for each file", lambda: all_indexed(camera, folder), within_s=30)
     before = camera.segments()
-    stop(stage)
+    stop(installation)
 
     # As docs/operating.md says it.
-    stage.move_to(database_with_password(postgres_server, "open-sesame-of-a-new-database"))
-    state = stage.record_root / ".streamwarden"
+    installation.move_to(database_with_password(postgres_server, "open-sesame-of-a-new-database"))
+    state = installation.record_root / ".streamwarden"
     shutil.rmtree(state)
     state.mkdir()  # so that a disk that is not mounted is not taken for a lost index
     operator("migrate")
@@ -209,12 +213,12 @@ def test_a_lost_database_is_made_again_from_the_files_alone(
     assert len(mended) == len(before)
     assert operator("recordings", "verify") == {"findings": []}
 
-    stage.start()
+    installation.start()
     after = camera.segments()
     assert essence(after) == essence(before)
-    assert_all_play(camera, after, stage, ffmpeg)
+    assert_all_play(camera, after, installation, ffmpeg)
     # A new run takes no number that a file has already.
-    two_seconds(stage)
+    two_seconds(installation)
     pushing.restart()
     camera.connect()
     last = max(one["run"] for one in before)
@@ -227,14 +231,14 @@ def all_indexed(camera: CameraUser, folder: Path) -> bool:
 
 @pytest.mark.parametrize("command", [("migrate",), ("serve", "--role", "api")])
 def test_a_database_of_a_newer_version_is_refused_in_words_and_not_touched(
-    stage: Stage, url: str, command: tuple[str, ...], make: Callable[..., Program]
+    installation: Installation, url: str, command: tuple[str, ...], make: Callable[..., Program]
 ) -> None:
     migrate(url)
     with psycopg.connect(url) as connection:
         connection.execute(
             "insert into schema_migration (version, name, checksum) values (9999, 'later', 'x')"
         )
-    program = make(*command, environ=stage.environ(url)).start()
+    program = make(*command, environ=installation.environ(url)).start()
     assert program.await_exit(60) == 1
     assert "run a newer streamwarden" in program.stderr
     assert "Traceback" not in program.stderr

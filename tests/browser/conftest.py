@@ -1,4 +1,4 @@
-"""A person's browser: Debian's Chromium, over roles that run as three programs of their own."""
+"""Chromium of Debian, over roles that run as three programs of their own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.evidence.seal_keys import new_key
 from streamwarden.ffmpeg.command import find_ffmpeg
+from tests.acceptance.configured_installation import ConfiguredInstallation
+from tests.acceptance.installation import database_with_password
 from tests.acceptance.program import programs
-from tests.acceptance.set_stage import SetStage
-from tests.acceptance.stage import database_with_password
-from tests.browser.person import Person
-from tests.browser.site import Site
+from tests.browser.browser_session import BrowserSession
+from tests.browser.demo_site import DemoSite
 
 _FLAGS = (
     "--no-sandbox",
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 SEEN_WITHIN_MS = 30_000
 """What a page may take to show something, on a machine several times slower than a desk's."""
 expect.set_options(timeout=SEEN_WITHIN_MS)
-NewPerson = Callable[..., Person]
+NewSession = Callable[..., BrowserSession]
 
 
 @pytest.fixture(scope="session")
@@ -47,25 +47,25 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_person(chromium: Browser) -> Iterator[NewPerson]:
-    """Make people with a browser each; what their pages must never do fails the test."""
-    people: list[Person] = []
+def new_session(chromium: Browser) -> Iterator[NewSession]:
+    """Open browser sessions; what their pages must never do fails the test."""
+    sessions: list[BrowserSession] = []
 
-    def make(base: str, **context: object) -> Person:
-        people.append(Person(chromium.new_context(**context), base))  # type: ignore[arg-type]
-        return people[-1]
+    def make(base: str, **context: object) -> BrowserSession:
+        sessions.append(BrowserSession(chromium.new_context(**context), base))  # type: ignore[arg-type]
+        return sessions[-1]
 
     yield make
-    for person in people:
-        person.leave()
-    for person in people:
-        person.check()
+    for session in sessions:
+        session.leave()
+    for session in sessions:
+        session.check()
 
 
 @pytest.fixture(scope="session")
 def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres
-) -> Iterator[Site]:
+) -> Iterator[DemoSite]:
     """API, streaming and web UI as three programs, with segments of two seconds."""
     folder = tmp_path_factory.mktemp("site")
     url = database_with_password(postgres_server, "browser-tests-database-password")
@@ -73,13 +73,15 @@ def site(
         new_key(folder / "seal.pem")
         changed = {"SEAL_KEY_FILE": str(folder / "seal.pem")}
         ffmpeg = str(find_ffmpeg(None))
-        stage = SetStage(folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed)
+        installation = ConfiguredInstallation(
+            folder, make, database_url=url, ffmpeg=ffmpeg, changed=changed
+        )
         try:
-            stage.start()
-            stage.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
-            yield Site(stage, make)
+            installation.start()
+            installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
+            yield DemoSite(installation, make)
         finally:
-            stage.close()
+            installation.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,18 +7,18 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.acceptance.calls import Caller
-from tests.browser.conftest import NewPerson
-from tests.browser.site import Site
+from tests.browser.conftest import NewSession
+from tests.browser.demo_site import DemoSite
 
 
 def test_every_operation_is_shown_and_can_be_tried(
-    site: Site, new_person: NewPerson, screenshots: Path
+    site: DemoSite, new_session: NewSession, screenshots: Path
 ) -> None:
-    described = Caller(site.stage.api_url).get("/openapi.json").json()
+    described = Caller(site.installation.api_url).get("/openapi.json").json()
     operations = sum(len(methods) for methods in described["paths"].values())
-    person = new_person(site.stage.api_url, viewport={"width": 1280, "height": 900})
-    page = person.page
-    page.goto(f"{site.stage.api_url}/docs")
+    session = new_session(site.installation.api_url, viewport={"width": 1280, "height": 900})
+    page = session.page
+    page.goto(f"{site.installation.api_url}/docs")
     expect(page.locator(".opblock")).to_have_count(operations)
     page.screenshot(path=screenshots / "api-page.png")
     one = page.locator(".opblock", has=page.locator("[data-path='/healthz']"))

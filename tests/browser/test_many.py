@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import expect
 
 from streamwarden.http.webui.webui_app import load_assets
-from tests.browser.conftest import ROOT, NewPerson
-from tests.browser.site import Site
+from tests.browser.conftest import ROOT, NewSession
+from tests.browser.demo_site import DemoSite
 
 MANY = 500
 ASSETS_AT_MOST_BYTES = 250_000
@@ -25,7 +25,7 @@ _ALL_IN_VIEW_HAVE_A_STATE = """() => [...document.querySelectorAll("li.card")]
 
 
 @pytest.fixture(scope="module")
-def many_cameras(site: Site) -> str:
+def many_cameras(site: DemoSite) -> str:
     """Return a user with 500 cameras."""
     owner = site.new_owner()
     for number in range(MANY):
@@ -34,29 +34,29 @@ def many_cameras(site: Site) -> str:
 
 
 def test_500_cameras_are_listed_and_an_idle_page_asks_less_than_once_a_second(
-    site: Site, new_person: NewPerson, many_cameras: str
+    site: DemoSite, new_session: NewSession, many_cameras: str
 ) -> None:
-    person = new_person(site.webui, viewport={"width": 1280, "height": 1600})
-    page = person.sign_in(site.token(many_cameras))
+    session = new_session(site.webui, viewport={"width": 1280, "height": 1600})
+    page = session.sign_in(site.token(many_cameras))
     expect(page.get_by_text(f"{MANY} in all")).to_be_visible()
     expect(page.locator("li.card")).to_have_count(MANY)
     assert page.locator("li.card .badge").count() < MANY / 5
     page.wait_for_function(_ALL_IN_VIEW_HAVE_A_STATE)
-    before, began = len(person.asked), time.monotonic()
+    before, began = len(session.asked), time.monotonic()
     page.wait_for_timeout(WATCHED_S * 1_000)  # a rate needs time to pass
-    asked = len(person.asked) - before
+    asked = len(session.asked) - before
     assert 0 < asked < time.monotonic() - began
 
 
 def test_the_last_of_500_cameras_is_found_and_drawn_when_it_comes_into_view(
-    site: Site, new_person: NewPerson, many_cameras: str
+    site: DemoSite, new_session: NewSession, many_cameras: str
 ) -> None:
-    person = new_person(site.webui)
-    page = person.sign_in(site.token(many_cameras))
+    session = new_session(site.webui)
+    page = session.sign_in(site.token(many_cameras))
     expect(page.get_by_text(f"{MANY} in all")).to_be_visible()
     page.get_by_label("Filter cameras").fill("camera 499")
     expect(page.locator("li.card:visible")).to_have_count(1)
-    expect(person.card("Camera 499").locator(".badge")).to_have_text("Stopped")
+    expect(session.card("Camera 499").locator(".badge")).to_have_text("Stopped")
 
 
 def test_everything_that_can_be_loaded_is_small() -> None:

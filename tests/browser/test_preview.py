@@ -17,9 +17,9 @@ from streamwarden.devkit.video_source import SMALL_PICTURE, LoopedClip
 from streamwarden.devkit.virtual_camera import VirtualCamera
 from tests.acceptance.demo import DemoProgram, real_mediamtx
 from tests.acceptance.waiting import wait_for
-from tests.browser.conftest import NewPerson
-from tests.browser.person import Person
-from tests.browser.site import Site
+from tests.browser.browser_session import BrowserSession
+from tests.browser.conftest import NewSession
+from tests.browser.demo_site import DemoSite
 
 DELAY_WITHIN_S = 3.0
 """The page rewrites the delay once a second, and shows whole seconds."""
@@ -39,61 +39,61 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProgram]:
 
 
 def test_the_demos_sign_in_url_leads_to_a_moving_picture_over_webrtc(
-    demo: DemoProgram, new_person: NewPerson
+    demo: DemoProgram, new_session: NewSession
 ) -> None:
-    person = new_person(demo.ready["webui"])
+    session = new_session(demo.ready["webui"])
     whep = demo.cameras[0].api.get(f"{demo.cameras[0].path}/preview").json()["whep_url"]
-    person.other_hosts_allowed.add(whep.split("/")[2])
-    person.page.goto(demo.ready["sign_in_url"])
-    person.page.get_by_role("link", name="Camera 1", exact=True).click()
-    expect(person.page.locator(".corner")).to_have_text("Live · WebRTC")
-    person.await_moving_picture()
-    assert person.video("videoWidth") == 1280
+    session.other_hosts_allowed.add(whep.split("/")[2])
+    session.page.goto(demo.ready["sign_in_url"])
+    session.page.get_by_role("link", name="Camera 1", exact=True).click()
+    expect(session.page.locator(".corner")).to_have_text("Live · WebRTC")
+    session.await_moving_picture()
+    assert session.video("videoWidth") == 1280
 
 
 def test_the_next_webrtc_session_is_open_before_the_last_ones_token_ends(
-    demo: DemoProgram, new_person: NewPerson
+    demo: DemoProgram, new_session: NewSession
 ) -> None:
     """The page is given tokens that seem to end in a few seconds: it must go on without a break."""
-    person = new_person(demo.ready["webui"])
+    session = new_session(demo.ready["webui"])
     camera = demo.cameras[0]
     whep = camera.api.get(f"{camera.path}/preview").json()["whep_url"]
-    person.other_hosts_allowed.add(whep.split("/")[2])
-    person.page.route(
+    session.other_hosts_allowed.add(whep.split("/")[2])
+    session.page.route(
         "**/preview?ttl=*",
         lambda route: route.continue_(url=re.sub(r"ttl=\d+", "ttl=50", route.request.url)),
     )
-    person.page.goto(demo.ready["sign_in_url"])
-    person.go(f"#/camera/{camera.camera_id}")
-    person.await_moving_picture()
-    with person.page.expect_request(
+    session.page.goto(demo.ready["sign_in_url"])
+    session.go(f"#/camera/{camera.camera_id}")
+    session.await_moving_picture()
+    with session.page.expect_request(
         lambda request: request.url == whep and request.method == "POST"
     ):
         pass  # the second session
-    expect(person.page.locator(".over")).to_be_hidden()
-    person.page.evaluate("() => { window.seenFirst = undefined }")
-    person.await_moving_picture()
+    expect(session.page.locator(".over")).to_be_hidden()
+    session.page.evaluate("() => { window.seenFirst = undefined }")
+    session.await_moving_picture()
 
 
 def test_without_webrtc_the_recorders_own_segments_play_live_with_their_delay(
-    site: Site, new_person: NewPerson
+    site: DemoSite, new_session: NewSession
 ) -> None:
     camera = site.recording()
-    person = new_person(site.webui)
-    page = person.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}")
+    session = new_session(site.webui)
+    page = session.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}")
     expect(page.locator(".corner")).to_have_text(
         re.compile(r"Live from recordings · \d+ s behind"), timeout=30_000
     )
     expect(page.locator(".note")).to_have_text("This server offers no WebRTC.")
-    person.await_moving_picture()
+    session.await_moving_picture()
 
 
 def test_webrtc_that_does_not_come_through_gives_way_to_segments_and_can_be_tried_again(
-    site: Site, new_person: NewPerson
+    site: DemoSite, new_session: NewSession
 ) -> None:
     camera = site.recording()
-    person = new_person(site.webui)
-    person.allow_refusals = True
+    session = new_session(site.webui)
+    session.allow_refusals = True
     tried: list[str] = []
 
     def preview(route: Route) -> None:
@@ -104,43 +104,43 @@ def test_webrtc_that_does_not_come_through_gives_way_to_segments_and_can_be_trie
         tried.append(route.request.headers["authorization"])
         route.fulfill(status=502, body="")
 
-    person.page.route("**/preview?ttl=*", preview)
-    person.page.route("**/whep", whep)
-    page = person.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}")
+    session.page.route("**/preview?ttl=*", preview)
+    session.page.route("**/whep", whep)
+    page = session.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}")
     expect(page.locator(".corner")).to_contain_text("Live from recordings", timeout=60_000)
     expect(page.locator(".note")).to_have_text(
         "The media server cannot be reached from this browser."
     )
-    person.await_moving_picture()
+    session.await_moving_picture()
     assert len(set(tried)) == len(tried) == 2  # a fresh token for each attempt
     with page.expect_request("**/whep"):
         page.get_by_role("button", name="Try WebRTC").click()
 
 
-def test_what_is_shown_late_says_how_late(site: Site, new_person: NewPerson) -> None:
+def test_what_is_shown_late_says_how_late(site: DemoSite, new_session: NewSession) -> None:
     """A camera with a key frame in four seconds; its picture's own clock tells the truth."""
     owner = site.new_owner()
     camera = site.add(owner, "Seldom")
     picture = replace(SMALL_PICTURE, key_frame_every_s=4)
     with VirtualCamera(
-        camera.camera_id, camera.publish_url, ffmpeg=site.stage.ffmpeg, source=picture
+        camera.camera_id, camera.publish_url, ffmpeg=site.installation.ffmpeg, source=picture
     ):
-        site.stage.await_published(camera)
+        site.installation.await_published(camera)
         assert camera.connect({}).status == 200
         camera.await_status("running")
-        person = new_person(site.webui)
-        person.allow_refusals = True  # a window that is still without a part
-        page = person.sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
+        session = new_session(site.webui)
+        session.allow_refusals = True  # a window that is still without a part
+        page = session.sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
         expect(page.locator(".corner")).to_have_text(re.compile(r"\d+ s behind"), timeout=60_000)
-        person.await_moving_picture()
-        shown = wait_for("a picture whose clock can be read", lambda: late(person), within_s=40)
+        session.await_moving_picture()
+        shown = wait_for("a picture whose clock can be read", lambda: late(session), within_s=40)
         assert abs(shown[0] - shown[1]) <= DELAY_WITHIN_S, shown
         camera.disconnect()
 
 
-def late(person: Person) -> tuple[float, float] | None:
+def late(session: BrowserSession) -> tuple[float, float] | None:
     """Return by how many seconds the picture is late, as the page says and as its clock shows."""
-    said, now_ms, width, height, gray = person.page.evaluate(
+    said, now_ms, width, height, gray = session.page.evaluate(
         """() => {
           const video = document.querySelector("video");
           const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
@@ -163,24 +163,27 @@ def late(person: Person) -> tuple[float, float] | None:
 
 
 def test_a_format_that_the_browser_cannot_play_is_named(
-    site: Site, new_person: NewPerson, tmp_path: Path
+    site: DemoSite, new_session: NewSession, tmp_path: Path
 ) -> None:
     """H.265, which Debian's Chromium does not decode: live and as a recording."""
     owner = site.new_owner()
     camera = site.add(owner, "High efficiency")
-    clip = h265_clip(site.stage.ffmpeg, tmp_path / "clip.mp4")
+    clip = h265_clip(site.installation.ffmpeg, tmp_path / "clip.mp4")
     with VirtualCamera(
-        camera.camera_id, camera.publish_url, ffmpeg=site.stage.ffmpeg, source=LoopedClip(clip)
+        camera.camera_id,
+        camera.publish_url,
+        ffmpeg=site.installation.ffmpeg,
+        source=LoopedClip(clip),
     ):
-        site.stage.await_published(camera)
+        site.installation.await_published(camera)
         assert camera.connect({}).status == 200
         first = camera.await_segments(2, within_s=60)[0]
-        person = new_person(site.webui)
-        page = person.sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
+        session = new_session(site.webui)
+        page = session.sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
         expect(page.locator(".screen .words")).to_contain_text(
             "This browser cannot play the camera's format (H.265).", timeout=40_000
         )
-        person.go(f"#/camera/{camera.camera_id}/recordings/{first['started_at']}")
+        session.go(f"#/camera/{camera.camera_id}/recordings/{first['started_at']}")
         expect(page.locator(".screen .words")).to_contain_text(
             "This browser cannot play the recording's format (H.265).", timeout=40_000
         )
@@ -199,20 +202,20 @@ def h265_clip(ffmpeg: str, path: Path) -> Path:
 
 
 def test_a_camera_that_is_not_recording_says_when_there_will_be_a_picture(
-    site: Site, new_person: NewPerson
+    site: DemoSite, new_session: NewSession
 ) -> None:
     owner = site.new_owner()
     camera = site.add(owner, "Dark")
-    page = new_person(site.webui).sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
+    page = new_session(site.webui).sign_in(site.token(owner), f"#/camera/{camera.camera_id}")
     expect(
         page.get_by_text("The live picture appears when the camera is recording.")
     ).to_be_visible()
 
 
-def test_somebody_elses_camera_is_no_camera(site: Site, new_person: NewPerson) -> None:
+def test_somebody_elses_camera_is_no_camera(site: DemoSite, new_session: NewSession) -> None:
     camera = site.add(site.new_owner(), "Private")
-    person = new_person(site.webui)
-    person.allow_refusals = True
-    page = person.sign_in(site.token("stranger"), f"#/camera/{camera.camera_id}")
+    session = new_session(site.webui)
+    session.allow_refusals = True
+    page = session.sign_in(site.token("stranger"), f"#/camera/{camera.camera_id}")
     expect(page.get_by_role("heading", name="There is no such camera.")).to_be_visible()
     expect(page.get_by_text("not be shared with you")).to_be_visible()

@@ -17,15 +17,15 @@ from streamwarden.evidence.export_proof import read_proof
 from streamwarden.evidence.statements import parse_signed
 from streamwarden.recordings.durable import file_digest
 from tests.acceptance.user import CameraUser
-from tests.browser.conftest import NewPerson
-from tests.browser.person import Person
-from tests.browser.site import LATE_S, Site
+from tests.browser.browser_session import BrowserSession
+from tests.browser.conftest import NewSession
+from tests.browser.demo_site import LATE_S, DemoSite
 
 Gap = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
-def interrupted(site: Site) -> tuple[CameraUser, Gap]:
+def interrupted(site: DemoSite) -> tuple[CameraUser, Gap]:
     """A camera that recorded, was off for a while, and records again; with its gap."""
     camera = site.add("watcher", "Interrupted")
     pushing = site.push(camera)
@@ -44,96 +44,98 @@ def interrupted(site: Site) -> tuple[CameraUser, Gap]:
     return camera, gap
 
 
-def opened(site: Site, new_person: NewPerson, camera: CameraUser, at: str = "") -> Person:
-    person = new_person(site.webui)
-    person.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{at}")
-    return person
+def opened(
+    site: DemoSite, new_session: NewSession, camera: CameraUser, at: str = ""
+) -> BrowserSession:
+    session = new_session(site.webui)
+    session.sign_in(site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{at}")
+    return session
 
 
-def shown_moment(person: Person) -> datetime | None:
-    text = person.page.locator(".clock").get_attribute("datetime")
+def shown_moment(session: BrowserSession) -> datetime | None:
+    text = session.page.locator(".clock").get_attribute("datetime")
     return datetime.fromisoformat(text) if text else None
 
 
 def test_a_link_to_a_moment_plays_from_there_and_on_across_a_gap(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, gap = interrupted
     start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=5)
-    person = opened(site, new_person, camera, start.isoformat())
-    person.await_moving_picture()
-    first = person.first_moment()
+    session = opened(site, new_session, camera, start.isoformat())
+    session.await_moving_picture()
+    first = session.first_moment()
     assert abs(first - start) < timedelta(seconds=4)
-    expect(person.page.locator(".player-bar + .help")).to_have_text(
+    expect(session.page.locator(".player-bar + .help")).to_have_text(
         re.compile("Skipped .+: the camera is not sending")
     )
-    after = shown_moment(person)
+    after = shown_moment(session)
     assert after is not None
     assert after >= datetime.fromisoformat(gap["ended_at"]) - timedelta(seconds=1)
-    assert person.video("paused") is False
+    assert session.video("paused") is False
 
 
 def test_a_click_on_the_timeline_and_its_keys_seek(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, _ = interrupted
-    person = opened(site, new_person, camera)
-    timeline = person.page.get_by_role("slider", name=re.compile("Timeline"))
-    expect(person.page.get_by_text("Click the timeline to play from there")).to_be_visible()
+    session = opened(site, new_session, camera)
+    timeline = session.page.get_by_role("slider", name=re.compile("Timeline"))
+    expect(session.page.get_by_text("Click the timeline to play from there")).to_be_visible()
     timeline.focus()
-    person.page.keyboard.press("Home")
-    person.await_moving_picture()
-    first = shown_moment(person)
+    session.page.keyboard.press("Home")
+    session.await_moving_picture()
+    first = shown_moment(session)
     assert first is not None
     begun = datetime.fromisoformat(camera.segments()[0]["started_at"])
     assert abs(first - begun) < timedelta(seconds=6)
-    person.page.get_by_role("button", name="Pause").click()
-    before = person.video("currentTime")
-    person.page.keyboard.press("Escape")
-    person.page.get_by_role("button", name=re.compile("Next frame")).click()
-    stepped = person.video("currentTime") - before
+    session.page.get_by_role("button", name="Pause").click()
+    before = session.video("currentTime")
+    session.page.keyboard.press("Escape")
+    session.page.get_by_role("button", name=re.compile("Next frame")).click()
+    stepped = session.video("currentTime") - before
     assert 0.01 < stepped < 0.5
 
 
 def test_speed_is_what_was_chosen(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, _ = interrupted
-    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
-    person.await_moving_picture()
-    person.page.get_by_label("Speed").select_option("4")
-    assert person.video("playbackRate") == 4
+    session = opened(site, new_session, camera, camera.segments()[0]["started_at"])
+    session.await_moving_picture()
+    session.page.get_by_label("Speed").select_option("4")
+    assert session.video("playbackRate") == 4
 
 
 def test_a_gap_says_its_cause_under_the_pointer_and_in_the_table(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, gap = interrupted
-    person = opened(site, new_person, camera, gap["started_at"])
-    row = person.page.get_by_role("row").filter(has_text="the camera is not sending")
+    session = opened(site, new_session, camera, gap["started_at"])
+    row = session.page.get_by_role("row").filter(has_text="the camera is not sending")
     expect(row.first).to_be_visible()
-    timeline = person.page.locator(".timeline")
+    timeline = session.page.locator(".timeline")
     for _ in range(9):
         timeline.press("+")
     box = timeline.bounding_box()
     assert box is not None
-    view = person.page.locator(".tip")
+    view = session.page.locator(".tip")
     middle = int(box["width"] / 2)
     for x in range(0, int(box["width"]), 4):
-        person.page.mouse.move(box["x"] + (middle + x) % int(box["width"]), box["y"] + 50)
+        session.page.mouse.move(box["x"] + (middle + x) % int(box["width"]), box["y"] + 50)
         if "the camera is not sending" in (view.text_content() or ""):
             return
     pytest.fail(f"no gap under the pointer; last: {view.text_content()}")
 
 
 def test_a_segment_is_downloaded_whole(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap], tmp_path: Path
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap], tmp_path: Path
 ) -> None:
     camera, _ = interrupted
-    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
-    person.await_moving_picture()
-    with person.page.expect_download() as started:
-        person.page.get_by_role("button", name="Download segment").click()
+    session = opened(site, new_session, camera, camera.segments()[0]["started_at"])
+    session.await_moving_picture()
+    with session.page.expect_download() as started:
+        session.page.get_by_role("button", name="Download segment").click()
     assert started.value.suggested_filename.startswith("Interrupted-")
     file = tmp_path / "segment.mp4"
     started.value.save_as(file)
@@ -141,24 +143,24 @@ def test_a_segment_is_downloaded_whole(
 
 
 def test_the_link_to_a_moment_is_copied(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, _ = interrupted
-    person = opened(site, new_person, camera, camera.segments()[0]["started_at"])
-    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    person.await_moving_picture()
-    person.page.get_by_role("button", name="Link to this moment").click()
-    expect(person.page.get_by_text("Link to this moment copied")).to_be_visible()
-    link = person.page.evaluate("() => navigator.clipboard.readText()")
+    session = opened(site, new_session, camera, camera.segments()[0]["started_at"])
+    session.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    session.await_moving_picture()
+    session.page.get_by_role("button", name="Link to this moment").click()
+    expect(session.page.get_by_text("Link to this moment copied")).to_be_visible()
+    link = session.page.evaluate("() => navigator.clipboard.readText()")
     assert re.fullmatch(rf".+#/camera/{camera.camera_id}/recordings/\d{{4}}-.+Z", link)
     assert "token" not in link
 
 
-def test_an_empty_day_says_so(site: Site, new_person: NewPerson) -> None:
+def test_an_empty_day_says_so(site: DemoSite, new_session: NewSession) -> None:
     owner = site.new_owner()
     camera = site.add(owner, "New")
-    person = new_person(site.webui)
-    page = person.sign_in(site.token(owner), f"#/camera/{camera.camera_id}/recordings")
+    session = new_session(site.webui)
+    page = session.sign_in(site.token(owner), f"#/camera/{camera.camera_id}/recordings")
     expect(page.get_by_text("Nothing was recorded on this day.")).to_be_visible()
     page.get_by_role("button", name="Previous day").click()
     expect(page.get_by_text("Nothing was recorded on this day.")).to_be_visible()
@@ -170,11 +172,11 @@ def probed(file: Path) -> Any:  # noqa: ANN401 - ffprobe's JSON
 
 
 def test_a_range_across_a_gap_is_saved_as_one_mp4(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap], tmp_path: Path
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap], tmp_path: Path
 ) -> None:
     camera, gap = interrupted
-    person = opened(site, new_person, camera, gap["started_at"])
-    page = person.page
+    session = opened(site, new_session, camera, gap["started_at"])
+    page = session.page
     expect(page.get_by_role("heading", name="Download a range")).to_be_visible()
     zone = datetime.now().astimezone().tzinfo
     for label, moment in (
@@ -203,12 +205,12 @@ def test_a_range_across_a_gap_is_saved_as_one_mp4(
 
 
 def test_an_export_shows_its_progress_and_is_cancelled(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     """One that takes long is put into the API's mouth."""
     camera, gap = interrupted
-    person = opened(site, new_person, camera, gap["started_at"])
-    page = person.page
+    session = opened(site, new_session, camera, gap["started_at"])
+    page = session.page
     export = {
         "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "state": "running", "progress": 0.42,
         "bytes": None, "error": None,
@@ -227,12 +229,12 @@ def test_an_export_shows_its_progress_and_is_cancelled(
 
 
 def test_an_export_outlives_a_server_that_is_away_for_a_while(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, gap = interrupted
-    person = opened(site, new_person, camera, gap["started_at"])
-    person.allow_refusals = True
-    page = person.page
+    session = opened(site, new_session, camera, gap["started_at"])
+    session.allow_refusals = True
+    page = session.page
     export = {
         "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "state": "running", "progress": 0.42,
         "bytes": None, "error": None,
@@ -252,23 +254,23 @@ def test_an_export_outlives_a_server_that_is_away_for_a_while(
 
 
 def test_play_begins_with_the_first_recording_of_the_day(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, _ = interrupted
-    person = opened(site, new_person, camera)
-    person.page.get_by_role("button", name="Play", exact=True).click()
-    person.await_moving_picture()
+    session = opened(site, new_session, camera)
+    session.page.get_by_role("button", name="Play", exact=True).click()
+    session.await_moving_picture()
     first = datetime.fromisoformat(camera.segments()[0]["started_at"])
-    assert abs(person.first_moment() - first) < timedelta(seconds=LATE_S)
+    assert abs(session.first_moment() - first) < timedelta(seconds=LATE_S)
 
 
 def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, _ = interrupted
-    person = opened(site, new_person, camera)
-    person.allow_refusals = True
-    page = person.page
+    session = opened(site, new_session, camera)
+    session.allow_refusals = True
+    page = session.page
     page.get_by_label("From", exact=True).fill("2026-01-02T00:00:00")
     page.get_by_label("To", exact=True).fill("2026-01-01T00:00:00")
     page.get_by_role("button", name="Make MP4").click()
@@ -281,39 +283,41 @@ def test_a_range_that_ends_before_it_starts_and_one_of_a_year_are_told(
     )
 
 
-def test_playing_goes_on_with_what_is_recorded_meanwhile(site: Site, new_person: NewPerson) -> None:
+def test_playing_goes_on_with_what_is_recorded_meanwhile(
+    site: DemoSite, new_session: NewSession
+) -> None:
     camera = site.recording()
     last = camera.await_segments(2)[-1]
-    person = opened(site, new_person, camera, last["started_at"])
-    person.await_moving_picture()
+    session = opened(site, new_session, camera, last["started_at"])
+    session.await_moving_picture()
     end = datetime.fromisoformat(last["ended_at"])
 
     def is_past() -> bool:
-        moment = shown_moment(person)
+        moment = shown_moment(session)
         return moment is not None and moment > end + timedelta(seconds=1)
 
     for _ in range(120):
         if is_past():
             return
-        person.page.wait_for_timeout(500)
+        session.page.wait_for_timeout(500)
     pytest.fail("it stopped where the recordings ended when the page was opened")
 
 
 def test_hls_js_is_loaded_only_where_the_browser_cannot_play_by_itself(
-    site: Site, new_person: NewPerson, interrupted: tuple[CameraUser, Gap]
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:
     camera, gap = interrupted
     start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=3)
     loaded = {}
     for native in (True, False):
-        person = new_person(site.webui)
+        session = new_session(site.webui)
         if not native:
-            person.page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
-        person.sign_in(
+            session.page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
+        session.sign_in(
             site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/{start.isoformat()}"
         )
-        person.await_moving_picture()
-        first = person.first_moment()
+        session.await_moving_picture()
+        first = session.first_moment()
         assert abs(first - start) < timedelta(seconds=4)
-        loaded[native] = any("hls.light" in request.url for request in person.asked)
+        loaded[native] = any("hls.light" in request.url for request in session.asked)
     assert loaded == {True: False, False: True}

@@ -6,14 +6,16 @@ from playwright.sync_api import expect
 
 from streamwarden.auth.users import UserTokens
 from streamwarden.clock import Clock
-from tests.browser.conftest import NewPerson
-from tests.browser.site import Site
+from tests.browser.conftest import NewSession
+from tests.browser.demo_site import DemoSite
 
 
-def test_a_sign_in_link_signs_in_and_leaves_the_address(site: Site, new_person: NewPerson) -> None:
-    person = new_person(site.webui)
+def test_a_sign_in_link_signs_in_and_leaves_the_address(
+    site: DemoSite, new_session: NewSession
+) -> None:
+    session = new_session(site.webui)
     token = site.token("alice", "admin")
-    page = person.sign_in(token)
+    page = session.sign_in(token)
     expect(page.locator(".who .name")).to_have_text("alice")
     expect(page.locator(".who .roles")).to_have_text("admin")
     assert token not in page.url
@@ -23,9 +25,9 @@ def test_a_sign_in_link_signs_in_and_leaves_the_address(site: Site, new_person: 
 
 
 def test_a_pasted_token_signs_in_and_what_is_none_is_told(
-    site: Site, new_person: NewPerson
+    site: DemoSite, new_session: NewSession
 ) -> None:
-    page = new_person(site.webui).page
+    page = new_session(site.webui).page
     page.goto(site.webui)
     page.get_by_label("Access token").fill("not a token")
     page.get_by_role("button", name="Sign in").click()
@@ -35,8 +37,8 @@ def test_a_pasted_token_signs_in_and_what_is_none_is_told(
     expect(page.locator(".who .name")).to_have_text("bob")
 
 
-def test_signing_out_forgets_the_token(site: Site, new_person: NewPerson) -> None:
-    page = new_person(site.webui).sign_in(site.token("alice"))
+def test_signing_out_forgets_the_token(site: DemoSite, new_session: NewSession) -> None:
+    page = new_session(site.webui).sign_in(site.token("alice"))
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.reload()
@@ -45,32 +47,32 @@ def test_signing_out_forgets_the_token(site: Site, new_person: NewPerson) -> Non
 
 
 def test_a_token_that_expires_while_the_page_is_open_is_told(
-    site: Site, new_person: NewPerson
+    site: DemoSite, new_session: NewSession
 ) -> None:
-    person = new_person(site.webui)
-    person.allow_refusals = True  # whether the API or the page notices first is a race
-    person.page.clock.install()
-    page = person.sign_in(site.token("alice"))
+    session = new_session(site.webui)
+    session.allow_refusals = True  # whether the API or the page notices first is a race
+    session.page.clock.install()
+    page = session.sign_in(site.token("alice"))
     expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
     page.clock.fast_forward("01:01:00")
     expect(page.get_by_role("alert")).to_contain_text("has expired")
 
 
-def test_a_token_that_the_api_refuses_is_told(site: Site, new_person: NewPerson) -> None:
+def test_a_token_that_the_api_refuses_is_told(site: DemoSite, new_session: NewSession) -> None:
     tokens = UserTokens(
         "another-secret-of-thirty-two-bytes-or-more", audience="streamwarden",
         roles_claim="roles", clock=Clock(),
     )  # fmt: skip
-    person = new_person(site.webui)
-    person.allow_refusals = True
-    person.page.goto(f"{site.webui}/#token={tokens.sign('mallory', ttl_s=600)}")
-    expect(person.page.get_by_role("alert")).to_contain_text("does not accept this sign-in")
+    session = new_session(site.webui)
+    session.allow_refusals = True
+    session.page.goto(f"{site.webui}/#token={tokens.sign('mallory', ttl_s=600)}")
+    expect(session.page.get_by_role("alert")).to_contain_text("does not accept this sign-in")
 
 
 def test_the_page_speaks_the_browsers_language_and_keeps_the_chosen_one(
-    site: Site, new_person: NewPerson
+    site: DemoSite, new_session: NewSession
 ) -> None:
-    page = new_person(site.webui, locale="zh-TW").sign_in(site.token(site.new_owner(), "admin"))
+    page = new_session(site.webui, locale="zh-TW").sign_in(site.token(site.new_owner(), "admin"))
     expect(page.get_by_role("heading", name="鏡頭", exact=True)).to_be_visible()
     assert page.evaluate("() => document.documentElement.lang") == "zh-TW"
     page.get_by_label("語言").select_option("en")

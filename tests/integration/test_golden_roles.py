@@ -27,7 +27,7 @@ PORTS = {
 
 
 @dataclass
-class Site:
+class RolesHarness:
     """All roles in this process, asked from outside."""
 
     root: Path
@@ -51,7 +51,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
+def harness(tmp_path: Path, database_url: str) -> Iterator[RolesHarness]:
     new_key(tmp_path / "seal.pem")
     settings = load(
         None,
@@ -69,7 +69,7 @@ def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
     )
     umask = os.umask(0o027)
     roles = run_roles(settings, frozenset({"api", "streaming", "webui"}))
-    found = Site(tmp_path / "records", roles)
+    found = RolesHarness(tmp_path / "records", roles)
     try:
         yield found
     finally:
@@ -87,27 +87,29 @@ def without_version(document: str) -> str:
     return text.replace("Requested Range Not Satisfiable", "Range Not Satisfiable")
 
 
-def test_each_running_role_serves_what_is_kept(site: Site) -> None:
-    assert set(site.roles.ports) == set(PORTS)
+def test_each_running_role_serves_what_is_kept(harness: RolesHarness) -> None:
+    assert set(harness.roles.ports) == set(PORTS)
     for port, name in PORTS.items():
-        same_as_stored(name, without_version(site.get(port, "/openapi.json")))
+        same_as_stored(name, without_version(harness.get(port, "/openapi.json")))
     kinds = [
         f"{port} {line.removeprefix('# TYPE ')}\n"
         for port in PORTS
-        for line in site.get(port, "/metrics").splitlines()
+        for line in harness.get(port, "/metrics").splitlines()
         if line.startswith("# TYPE ")
     ]
     same_as_stored("metrics-scraped.txt", "".join(sorted(kinds)))
 
 
-def test_a_role_that_has_recorded_leaves_its_own_files_where_they_were(site: Site) -> None:
+def test_a_role_that_has_recorded_leaves_its_own_files_where_they_were(
+    harness: RolesHarness,
+) -> None:
     order = {
         "user_id": "alice",
         "camera_id": "01234567-89ab-cdef-0123-456789abcdef",
         "rtsp_url": "rtsp://127.0.0.1:9/nobody",
         "segment_seconds": 5,
     }
-    site.post("streaming", "/streams/start", order)
-    site.roles.stop(30.0)  # what waits for the disk is written before that ends
-    own = (path.relative_to(site.root).as_posix() for path in site.root.glob(".*/**/*"))
+    harness.post("streaming", "/streams/start", order)
+    harness.roles.stop(30.0)  # what waits for the disk is written before that ends
+    own = (path.relative_to(harness.root).as_posix() for path in harness.root.glob(".*/**/*"))
     same_as_stored("record-root-own.txt", "".join(f"{name}\n" for name in sorted(own)))

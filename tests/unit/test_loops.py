@@ -16,7 +16,7 @@ NEVER_S = 3_600.0
 EVENTS = LoopEvents(failed="not_swept", recovered="swept_again", bug="sweep_broken")
 
 
-class Floor:
+class LoopHarness:
     """What is swept. ``trouble`` is raised while there is any; a sweep waits until ``open`` is set."""
 
     def __init__(self) -> None:
@@ -59,71 +59,71 @@ def alive() -> bool:
 
 
 @pytest.fixture
-def floor() -> Iterator[Floor]:
-    floor = Floor()
-    yield floor
-    floor.open.set()
-    floor.thread.stop()
+def harness() -> Iterator[LoopHarness]:
+    harness = LoopHarness()
+    yield harness
+    harness.open.set()
+    harness.thread.stop()
 
 
-def test_it_sweeps_at_once_and_again_whenever_it_is_woken(floor: Floor) -> None:
-    floor.thread.start()
-    assert floor.swept()
+def test_it_sweeps_at_once_and_again_whenever_it_is_woken(harness: LoopHarness) -> None:
+    harness.thread.start()
+    assert harness.swept()
     for _ in range(3):
-        floor.thread.wake()
-        assert floor.swept()
+        harness.thread.wake()
+        assert harness.swept()
 
 
-def test_a_wake_during_a_sweep_is_not_lost(floor: Floor) -> None:
-    floor.open.clear()
-    floor.thread.start()
-    assert floor.swept()
-    floor.thread.wake()
-    floor.open.set()
-    assert floor.swept()
+def test_a_wake_during_a_sweep_is_not_lost(harness: LoopHarness) -> None:
+    harness.open.clear()
+    harness.thread.start()
+    assert harness.swept()
+    harness.thread.wake()
+    harness.open.set()
+    assert harness.swept()
 
 
-def test_a_stop_ends_a_pause(floor: Floor) -> None:
-    floor.thread.start()
-    assert floor.swept()
-    floor.thread.stop()
+def test_a_stop_ends_a_pause(harness: LoopHarness) -> None:
+    harness.thread.start()
+    assert harness.swept()
+    harness.thread.stop()
     assert not alive()
 
 
 def test_a_stop_during_a_sweep_lets_no_pause_follow() -> None:
-    floor = Floor()
-    floor.open.clear()
-    floor.thread.start()
-    assert floor.swept()
-    stopping = threading.Thread(target=floor.thread.stop)
+    harness = LoopHarness()
+    harness.open.clear()
+    harness.thread.start()
+    assert harness.swept()
+    stopping = threading.Thread(target=harness.thread.stop)
     stopping.start()
-    assert floor.thread._stopping.wait(WITHIN_S)
-    floor.open.set()
+    assert harness.thread._stopping.wait(WITHIN_S)
+    harness.open.set()
     stopping.join(WITHIN_S)
     assert not alive()
 
 
-def test_one_that_was_never_started_is_stopped(floor: Floor) -> None:
-    floor.thread.stop()
-    floor.thread.stop()
+def test_one_that_was_never_started_is_stopped(harness: LoopHarness) -> None:
+    harness.thread.stop()
+    harness.thread.stop()
 
 
-def test_a_failure_is_said_once_and_again_after_a_success(floor: Floor) -> None:
+def test_a_failure_is_said_once_and_again_after_a_success(harness: LoopHarness) -> None:
     away = Unavailable("away")
     with capture_logs() as logs:
-        floor.attempts(away, away, away, None, None, away, None)
+        harness.attempts(away, away, away, None, None, away, None)
     assert [(one["event"], one.get("failures"), one.get("why")) for one in logs] == [
         ("not_swept", None, "unavailable"),
         ("swept_again", 3, None),
         ("not_swept", None, "unavailable"),
         ("swept_again", 1, None),
     ]
-    assert floor.failures == 4
+    assert harness.failures == 4
 
 
-def test_the_pauses_after_failures_grow_to_a_bound_and_begin_anew(floor: Floor) -> None:
+def test_the_pauses_after_failures_grow_to_a_bound_and_begin_anew(harness: LoopHarness) -> None:
     away = Unavailable("away")
-    assert floor.attempts(*[away] * 6, None, away) == [
+    assert harness.attempts(*[away] * 6, None, away) == [
         *(0.5, 1.0, 2.0, 5.0, 5.0, 5.0),
         NEVER_S,
         0.5,
@@ -131,22 +131,22 @@ def test_the_pauses_after_failures_grow_to_a_bound_and_begin_anew(floor: Floor) 
     assert retry_delay_s(10**6) == 5.0
 
 
-def test_the_thread_tries_again_by_itself_after_a_failure(floor: Floor) -> None:
-    floor.trouble = Unavailable("away")
-    floor.thread.start()
-    assert floor.swept()
-    assert floor.swept()
+def test_the_thread_tries_again_by_itself_after_a_failure(harness: LoopHarness) -> None:
+    harness.trouble = Unavailable("away")
+    harness.thread.start()
+    assert harness.swept()
+    assert harness.swept()
 
 
-def test_a_bug_is_told_each_time_and_does_not_end_the_thread(floor: Floor) -> None:
+def test_a_bug_is_told_each_time_and_does_not_end_the_thread(harness: LoopHarness) -> None:
     with capture_logs() as logs:
-        assert floor.attempts(ValueError(), ValueError()) == [5.0, 5.0]
+        assert harness.attempts(ValueError(), ValueError()) == [5.0, 5.0]
     assert [one["event"] for one in logs] == ["sweep_broken"] * 2
-    assert floor.failures == 0
-    floor.thread.start()
-    assert floor.swept()
-    floor.thread.wake()
-    assert floor.swept()
+    assert harness.failures == 0
+    harness.thread.start()
+    assert harness.swept()
+    harness.thread.wake()
+    assert harness.swept()
 
 
 def test_one_that_takes_long_rests_long() -> None:

@@ -16,16 +16,16 @@ from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher, TokenBucket
 from streamwarden.model import Cause
 from tests.fakes.recording import FakeWatcher
-from tests.integration.ffmpeg.recording_listener import Ear
+from tests.integration.ffmpeg.recording_listener import RecordingListener
 
 CAMERA = UUID(int=5)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class Stage(Protocol):
+class WatcherHarness(Protocol):
     """A keeper of runs, and what FFmpeg does in it."""
 
-    def adopt(self, ear: Ear) -> RunHandle: ...
+    def adopt(self, listener: RecordingListener) -> RunHandle: ...
     def order(self, run: int) -> RunOrder: ...
     def finish(self, run: int, number: int) -> None: ...
     def crash(self, run: int) -> None: ...
@@ -39,13 +39,13 @@ def order(run: int, folder: Path) -> RunOrder:
     )
 
 
-class FakeStage:
+class FakeWatcherHarness:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._watcher = FakeWatcher(lambda: NOW)
 
-    def adopt(self, ear: Ear) -> RunHandle:
-        return self._watcher.adopt(CAMERA, ear)
+    def adopt(self, listener: RecordingListener) -> RunHandle:
+        return self._watcher.adopt(CAMERA, listener)
 
     def order(self, run: int) -> RunOrder:
         return order(run, self._folder)
@@ -76,7 +76,7 @@ def stand_in(_: str, order: RunOrder) -> list[str]:
     return ["/bin/sh", "-c", f"{_STAND_IN} < told-{order.run}"]
 
 
-class RealStage:
+class RealWatcherHarness:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pipes: dict[int, int] = {}
@@ -87,8 +87,8 @@ class RealStage:
             argv=stand_in,
         )
 
-    def adopt(self, ear: Ear) -> RunHandle:
-        return self._watcher.adopt(CAMERA, ear)
+    def adopt(self, listener: RecordingListener) -> RunHandle:
+        return self._watcher.adopt(CAMERA, listener)
 
     def order(self, run: int) -> RunOrder:
         path = self._folder / f"told-{run}"
@@ -114,41 +114,41 @@ class RealStage:
             os.close(pipe)
 
 
-@pytest.fixture(params=[FakeStage, RealStage], ids=["fake", "real"])
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    stage: Stage = request.param(tmp_path)
-    yield stage
-    stage.close()
+@pytest.fixture(params=[FakeWatcherHarness, RealWatcherHarness], ids=["fake", "real"])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WatcherHarness]:
+    harness: WatcherHarness = request.param(tmp_path)
+    yield harness
+    harness.close()
 
 
-def told(ear: Ear) -> list[tuple[str, int]]:
-    return [(name, run) for name, run, _ in ear.told]
+def told(listener: RecordingListener) -> list[tuple[str, int]]:
+    return [(name, run) for name, run, _ in listener.told]
 
 
-def recording(stage: Stage, ear: Ear) -> RunHandle:
+def recording(harness: WatcherHarness, listener: RecordingListener) -> RunHandle:
     """Run 1 has listed two segments."""
-    runs = stage.adopt(ear)
-    runs.spawn(stage.order(1))
-    ear.wait("spawned")
-    stage.finish(1, 0)
-    stage.finish(1, 1)
-    ear.wait("segment_closed", count=2)
+    runs = harness.adopt(listener)
+    runs.spawn(harness.order(1))
+    listener.wait("spawned")
+    harness.finish(1, 0)
+    harness.finish(1, 1)
+    listener.wait("segment_closed", count=2)
     return runs
 
 
-def test_a_camera_that_nobody_has_recorded_is_adopted_at_once(stage: Stage) -> None:
-    ear = Ear()
-    stage.adopt(ear)
-    ear.wait("adopted")
-    assert told(ear) == [("adopted", 0)]
+def test_a_camera_that_nobody_has_recorded_is_adopted_at_once(harness: WatcherHarness) -> None:
+    listener = RecordingListener()
+    harness.adopt(listener)
+    listener.wait("adopted")
+    assert told(listener) == [("adopted", 0)]
 
 
-def test_a_run_is_told_from_its_beginning_to_its_end(stage: Stage) -> None:
-    ear = Ear()
-    recording(stage, ear)
-    stage.crash(1)
-    ear.wait("ended")
-    assert ear.names() == [
+def test_a_run_is_told_from_its_beginning_to_its_end(harness: WatcherHarness) -> None:
+    listener = RecordingListener()
+    recording(harness, listener)
+    harness.crash(1)
+    listener.wait("ended")
+    assert listener.names() == [
         "adopted",
         "spawned",
         "recording",
@@ -158,78 +158,82 @@ def test_a_run_is_told_from_its_beginning_to_its_end(stage: Stage) -> None:
     ]
 
 
-def test_who_adopts_a_living_run_is_told_what_is_not_settled(stage: Stage) -> None:
-    runs = recording(stage, Ear())
+def test_who_adopts_a_living_run_is_told_what_is_not_settled(harness: WatcherHarness) -> None:
+    runs = recording(harness, RecordingListener())
     runs.settled(1, 0)
-    later = Ear()
-    stage.adopt(later)
+    later = RecordingListener()
+    harness.adopt(later)
     later.wait("adopted")
     assert later.names() == ["spawned", "recording", "segment_closed", "adopted"]
-    stage.finish(1, 2)
+    harness.finish(1, 2)
     later.wait("segment_closed", count=2)
 
 
-def test_who_adopts_an_ended_run_is_told_of_its_end_until_it_is_forgotten(stage: Stage) -> None:
-    first = Ear()
-    recording(stage, first)
-    stage.crash(1)
+def test_who_adopts_an_ended_run_is_told_of_its_end_until_it_is_forgotten(
+    harness: WatcherHarness,
+) -> None:
+    first = RecordingListener()
+    recording(harness, first)
+    harness.crash(1)
     first.wait("ended")
-    second = Ear()
-    runs = stage.adopt(second)
+    second = RecordingListener()
+    runs = harness.adopt(second)
     second.wait("adopted")
     assert second.names()[-2:] == ["ended", "adopted"]
     runs.forget(1)
-    third = Ear()
-    stage.adopt(third)
+    third = RecordingListener()
+    harness.adopt(third)
     third.wait("adopted")
     assert third.names() == ["adopted"]
 
 
-def test_who_no_longer_holds_a_camera_commands_nothing_and_hears_nothing(stage: Stage) -> None:
-    old, new = Ear(), Ear()
-    runs = recording(stage, old)
+def test_who_no_longer_holds_a_camera_commands_nothing_and_hears_nothing(
+    harness: WatcherHarness,
+) -> None:
+    old, new = RecordingListener(), RecordingListener()
+    runs = recording(harness, old)
     heard = len(old.told)
-    stage.adopt(new)
+    harness.adopt(new)
     new.wait("adopted")
     runs.settled(1, 0)
     runs.stop(1)
-    stage.finish(1, 2)
+    harness.finish(1, 2)
     new.wait("segment_closed", count=3)
-    last = Ear()
-    stage.adopt(last)
+    last = RecordingListener()
+    harness.adopt(last)
     last.wait("adopted")
     assert last.names().count("segment_closed") == 3
     assert len(old.told) == heard
     assert "ended" not in last.names()
 
 
-def test_a_run_that_is_stopped_ends_without_a_cause(stage: Stage) -> None:
-    ear = Ear()
-    runs = recording(stage, ear)
+def test_a_run_that_is_stopped_ends_without_a_cause(harness: WatcherHarness) -> None:
+    listener = RecordingListener()
+    runs = recording(harness, listener)
     runs.stop(1)
     runs.stop(1)
-    stage.obey(1)
-    end = ear.wait("ended")
+    harness.obey(1)
+    end = listener.wait("ended")
     assert getattr(end, "cause", "none") is None
 
 
-def test_a_run_that_ends_by_itself_has_a_cause(stage: Stage) -> None:
-    ear = Ear()
-    recording(stage, ear)
-    stage.crash(1)
-    assert getattr(ear.wait("ended"), "cause", None) is Cause.FFMPEG_CRASHED
+def test_a_run_that_ends_by_itself_has_a_cause(harness: WatcherHarness) -> None:
+    listener = RecordingListener()
+    recording(harness, listener)
+    harness.crash(1)
+    assert getattr(listener.wait("ended"), "cause", None) is Cause.FFMPEG_CRASHED
 
 
-def test_two_runs_of_a_camera_are_told_apart(stage: Stage) -> None:
-    ear = Ear()
-    runs = recording(stage, ear)
-    runs.spawn(stage.order(2))
-    ear.wait("spawned", count=2)
-    stage.finish(2, 0)
-    ear.wait("segment_closed", count=3)
+def test_two_runs_of_a_camera_are_told_apart(harness: WatcherHarness) -> None:
+    listener = RecordingListener()
+    runs = recording(harness, listener)
+    runs.spawn(harness.order(2))
+    listener.wait("spawned", count=2)
+    harness.finish(2, 0)
+    listener.wait("segment_closed", count=3)
     runs.stop(1)
-    stage.obey(1)
-    ear.wait("ended")
-    assert [run for name, run, _ in ear.told if name == "ended"] == [1]
-    stage.finish(2, 1)
-    ear.wait("segment_closed", count=4)
+    harness.obey(1)
+    listener.wait("ended")
+    assert [run for name, run, _ in listener.told if name == "ended"] == [1]
+    harness.finish(2, 1)
+    listener.wait("segment_closed", count=4)

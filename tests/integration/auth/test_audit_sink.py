@@ -62,7 +62,7 @@ def test_pruning_never_touches_what_is_younger_than_a_day(database: Database) ->
         connection.execute("delete from audit")
 
 
-class Table(AuditRepository):
+class FailingAuditRepository(AuditRepository):
     """The real table, which is down or refuses rows while a test says so."""
 
     def __init__(self, database: Database) -> None:
@@ -78,11 +78,11 @@ class Table(AuditRepository):
         return super().insert_many(events)
 
 
-class Office:
+class AuditHarness:
     """A writer over a table that can be taken away."""
 
     def __init__(self, database: Database, *, most: int = 5) -> None:
-        self.table = Table(database)
+        self.table = FailingAuditRepository(database)
         self.registry = CollectorRegistry()
         self.writer = AuditSink(
             self.table,
@@ -114,15 +114,15 @@ class Office:
 
 
 @pytest.fixture
-def office(database: Database) -> Iterator[Office]:
-    found = Office(database)
+def harness(database: Database) -> Iterator[AuditHarness]:
+    found = AuditHarness(database)
     yield found
     found.writer.stop()
 
 
-def test_what_is_noted_is_stored_whole(office: Office, database: Database) -> None:
-    office.writer.start()
-    office.note("start")
+def test_what_is_noted_is_stored_whole(harness: AuditHarness, database: Database) -> None:
+    harness.writer.start()
+    harness.note("start")
     wait_for("the event", lambda: stored(database), within_s=WITHIN_S)
     page = AuditRepository(database).page(
         from_=OLD, to=datetime.now(UTC) + timedelta(days=1), camera_id=None, user="bob", limit=2
@@ -133,60 +133,60 @@ def test_what_is_noted_is_stored_whole(office: Office, database: Database) -> No
 
 
 def test_events_wait_while_postgres_is_away_and_arrive_in_order(
-    office: Office, database: Database
+    harness: AuditHarness, database: Database
 ) -> None:
-    office.table.away = True
-    office.writer.start()
+    harness.table.away = True
+    harness.writer.start()
     for name in ("one", "two", "three"):
-        office.note(name)
+        harness.note(name)
     waiting = "streamwarden_audit_waiting"
-    wait_for("waiting", lambda: office.registry.get_sample_value(waiting) == 3, within_s=WITHIN_S)
-    office.table.away = False
+    wait_for("waiting", lambda: harness.registry.get_sample_value(waiting) == 3, within_s=WITHIN_S)
+    harness.table.away = False
     wait_for("all three", lambda: len(stored(database)) == 3, within_s=WITHIN_S)
     assert stored(database) == ["one", "two", "three"]
-    assert office.dropped == 0
+    assert harness.dropped == 0
 
 
-def test_what_no_longer_fits_is_counted_and_logged_whole(office: Office) -> None:
+def test_what_no_longer_fits_is_counted_and_logged_whole(harness: AuditHarness) -> None:
     with structlog.testing.capture_logs() as logs:
         for number in range(7):
-            office.note(f"n{number}")
-    assert office.dropped == 2
+            harness.note(f"n{number}")
+    assert harness.dropped == 2
     told = [(line["action"], line["who"], line["why"]) for line in logs]
     assert told == [("n5", "alice", "full"), ("n6", "alice", "full")]
 
 
-def test_what_is_left_at_the_end_is_logged_whole(office: Office) -> None:
-    office.table.away = True
-    office.writer.start()
-    office.note("last")
+def test_what_is_left_at_the_end_is_logged_whole(harness: AuditHarness) -> None:
+    harness.table.away = True
+    harness.writer.start()
+    harness.note("last")
     with structlog.testing.capture_logs() as logs:
-        office.writer.stop()
+        harness.writer.stop()
     assert [line["action"] for line in logs if line["event"] == "audit_event_not_stored"] == [
         "last"
     ]
 
 
-def test_a_stop_writes_what_waits(office: Office, database: Database) -> None:
-    office.writer.start()
-    office.note("last")
-    office.writer.stop()
+def test_a_stop_writes_what_waits(harness: AuditHarness, database: Database) -> None:
+    harness.writer.start()
+    harness.note("last")
+    harness.writer.stop()
     assert stored(database) == ["last"]
 
 
 def test_one_event_that_cannot_be_stored_holds_no_other_up(
-    office: Office, database: Database
+    harness: AuditHarness, database: Database
 ) -> None:
-    office.table.refused = "two"
+    harness.table.refused = "two"
     for name in ("one", "two", "three"):
-        office.note(name)
-    office.writer.flush()
+        harness.note(name)
+    harness.writer.flush()
     assert stored(database) == ["one", "three"]
-    assert office.dropped == 1
+    assert harness.dropped == 1
 
 
-def test_what_is_older_than_is_kept_is_pruned(office: Office, database: Database) -> None:
-    office.table.insert_many([event(OLD)])
-    office.writer.start()
-    office.note("new")
+def test_what_is_older_than_is_kept_is_pruned(harness: AuditHarness, database: Database) -> None:
+    harness.table.insert_many([event(OLD)])
+    harness.writer.start()
+    harness.note("new")
     wait_for("the old one gone", lambda: stored(database) == ["new"], within_s=WITHIN_S)

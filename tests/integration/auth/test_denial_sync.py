@@ -42,7 +42,7 @@ def claims(path: str, sub: str = "bob") -> StreamClaims:
     )
 
 
-class Follower:
+class DenialSyncHarness:
     """A keeper over a database, and the list that it keeps."""
 
     def __init__(
@@ -71,17 +71,17 @@ class Follower:
 @contextmanager
 def following(
     url: str, database: Database, ready: Callable[[], None] = lambda: None
-) -> Iterator[Follower]:
-    follower = Follower(url, database, ready)
-    follower.keeper.start(0)
+) -> Iterator[DenialSyncHarness]:
+    harness = DenialSyncHarness(url, database, ready)
+    harness.keeper.start(0)
     try:
-        yield follower
+        yield harness
     finally:
-        follower.keeper.stop()
+        harness.keeper.stop()
 
 
 @pytest.fixture
-def follower(database_url: str, database: Database) -> Iterator[Follower]:
+def harness(database_url: str, database: Database) -> Iterator[DenialSyncHarness]:
     with following(database_url, database) as found:
         wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
         yield found
@@ -106,29 +106,33 @@ def test_what_is_there_at_the_start_is_read(database_url: str, database: Databas
         assert found.denied.is_blocked("carol")
 
 
-def test_what_another_process_writes_is_heard(follower: Follower, table: DenialRepository) -> None:
-    assert not follower.denies("a/b")
+def test_what_another_process_writes_is_heard(
+    harness: DenialSyncHarness, table: DenialRepository
+) -> None:
+    assert not harness.denies("a/b")
     table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
-    follower.await_denied("a/b")
-    assert follower.changes.acquire(timeout=WITHIN_S)
+    harness.await_denied("a/b")
+    assert harness.changes.acquire(timeout=WITHIN_S)
 
 
-def test_a_name_of_any_characters_is_heard(follower: Follower, table: DenialRepository) -> None:
+def test_a_name_of_any_characters_is_heard(
+    harness: DenialSyncHarness, table: DenialRepository
+) -> None:
     name = 'Zoë "q" \\ 看門 | ' + "x" * 200
     table.put(rules.user_blocked(name, datetime.now(UTC)))
-    follower.await_denied("any", sub=name)
+    harness.await_denied("any", sub=name)
 
 
-def test_a_block_and_its_end_are_heard(follower: Follower, table: DenialRepository) -> None:
+def test_a_block_and_its_end_are_heard(harness: DenialSyncHarness, table: DenialRepository) -> None:
     now = datetime.now(UTC)
     table.block(BlockedUser(user_sub="bob", blocked_by="root", blocked_at=now), [])
-    wait_for("the block", lambda: follower.denied.is_blocked("bob"), within_s=WITHIN_S)
+    wait_for("the block", lambda: harness.denied.is_blocked("bob"), within_s=WITHIN_S)
     table.unblock("bob")
-    wait_for("its end", lambda: not follower.denied.is_blocked("bob"), within_s=WITHIN_S)
+    wait_for("its end", lambda: not harness.denied.is_blocked("bob"), within_s=WITHIN_S)
 
 
 def test_what_was_written_while_the_connection_was_lost_is_read_when_it_is_back(
-    follower: Follower, table: DenialRepository, database_url: str
+    harness: DenialSyncHarness, table: DenialRepository, database_url: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         ended = other.execute(
@@ -140,19 +144,19 @@ def test_what_was_written_while_the_connection_was_lost_is_read_when_it_is_back(
         other.execute("alter table denial disable trigger denial_changed")
         table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
         other.execute("alter table denial enable trigger denial_changed")
-    follower.await_denied("a/b")
+    harness.await_denied("a/b")
     table.put(rules.camera_retired(CAMERA, "a/c", datetime.now(UTC)))
-    follower.await_denied("a/c")
+    harness.await_denied("a/c")
 
 
 def test_the_list_stays_as_it_is_while_postgres_is_away(
-    follower: Follower, table: DenialRepository, database: Database
+    harness: DenialSyncHarness, table: DenialRepository, database: Database
 ) -> None:
     table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
-    follower.await_denied("a/b")
+    harness.await_denied("a/b")
     database.close()
-    assert follower.denies("a/b")
-    assert follower.denied.known
+    assert harness.denies("a/b")
+    assert harness.denied.known
 
 
 def test_nothing_is_known_until_the_tables_are_there(database_url: str, database: Database) -> None:

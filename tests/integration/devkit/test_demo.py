@@ -26,7 +26,7 @@ READY_FIELDS = {
 }  # fmt: skip
 
 
-class Stage:
+class DemoHarness:
     """What a demo is given, and what was done with it, in order."""
 
     def __init__(self, data_dir: Path, *, cameras: int = 1) -> None:
@@ -72,8 +72,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    return Stage(tmp_path)
+def harness(tmp_path: Path) -> DemoHarness:
+    return DemoHarness(tmp_path)
 
 
 def ready(line: str) -> dict[str, Any]:
@@ -83,80 +83,87 @@ def ready(line: str) -> dict[str, Any]:
     return fields
 
 
-def test_the_ready_line_has_what_the_contract_says(stage: Stage) -> None:
-    with stage.demo().running() as line:
+def test_the_ready_line_has_what_the_contract_says(harness: DemoHarness) -> None:
+    with harness.demo().running() as line:
         shown = ready(line)
     assert set(shown) == READY_FIELDS
-    assert shown["api"] == f"http://127.0.0.1:{stage.ports.api}"
-    assert shown["cameras"] == [stage.product.cameras[0]["id"]]
-    webui = f"http://127.0.0.1:{stage.ports.webui}"
+    assert shown["api"] == f"http://127.0.0.1:{harness.ports.api}"
+    assert shown["cameras"] == [harness.product.cameras[0]["id"]]
+    webui = f"http://127.0.0.1:{harness.ports.webui}"
     assert (shown["webui"], shown["sign_in_url"]) == (webui, f"{webui}/#token=hush")
     assert shown["media_server"] == "devkit"
     assert shown["token"] == "hush"
     assert "\n" not in line
 
 
-def test_it_records_as_a_user_would(stage: Stage) -> None:
-    stage.product.unavailable = 2
-    with stage.demo().running():
-        assert stage.product.wanted == {stage.product.cameras[0]["id"]}
-        assert stage.product.settings == {"video_segment_seconds": 1}
-        assert stage.product.bearers >= {"Bearer hush"}
+def test_it_records_as_a_user_would(harness: DemoHarness) -> None:
+    harness.product.unavailable = 2
+    with harness.demo().running():
+        assert harness.product.wanted == {harness.product.cameras[0]["id"]}
+        assert harness.product.settings == {"video_segment_seconds": 1}
+        assert harness.product.bearers >= {"Bearer hush"}
 
 
-def test_it_stops_in_the_reverse_order_and_leaves_no_process(stage: Stage) -> None:
+def test_it_stops_in_the_reverse_order_and_leaves_no_process(harness: DemoHarness) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with stage.demo().running():
+    with harness.demo().running():
         started = {child.pid for child in psutil.Process().children(recursive=True)} - before
         assert len(started) >= 2  # the relay and a camera
-    assert stage.done == ["database started", "roles started", "roles stopped", "database stopped"]
+    assert harness.done == [
+        "database started",
+        "roles started",
+        "roles stopped",
+        "database stopped",
+    ]
     assert not any(psutil.pid_exists(pid) for pid in started)
 
 
-def test_without_webrtc_the_product_is_told_of_none(stage: Stage) -> None:
-    with stage.demo().running():
-        assert stage.overrides["whep_url"] is None
-        assert stage.overrides["rtsp_publish_url"] == stage.product.rtsp_url
+def test_without_webrtc_the_product_is_told_of_none(harness: DemoHarness) -> None:
+    with harness.demo().running():
+        assert harness.overrides["whep_url"] is None
+        assert harness.overrides["rtsp_publish_url"] == harness.product.rtsp_url
 
 
-def test_cameras_of_an_earlier_demo_are_used_again_and_spare_ones_stopped(stage: Stage) -> None:
-    stage.product.cameras = [
+def test_cameras_of_an_earlier_demo_are_used_again_and_spare_ones_stopped(
+    harness: DemoHarness,
+) -> None:
+    harness.product.cameras = [
         {"id": str(uuid4()), "name": f"Camera {n}", "owner": "demo"} for n in range(2)
     ]
-    stage.product.cameras.append({"id": str(uuid4()), "name": "Not ours", "owner": "alice"})
-    first, spare, other = (camera["id"] for camera in stage.product.cameras)
-    stage.product.wanted = {spare, other}
-    with stage.demo().running() as line:
+    harness.product.cameras.append({"id": str(uuid4()), "name": "Not ours", "owner": "alice"})
+    first, spare, other = (camera["id"] for camera in harness.product.cameras)
+    harness.product.wanted = {spare, other}
+    with harness.demo().running() as line:
         assert ready(line)["cameras"] == [first]
-        assert stage.product.wanted == {first, other}
+        assert harness.product.wanted == {first, other}
 
 
-def test_asked_to_stop_while_it_starts_it_stops_what_it_has_started(stage: Stage) -> None:
-    stage.product.records = False
-    asked = threading.Timer(1.0, stage.stop.set)
+def test_asked_to_stop_while_it_starts_it_stops_what_it_has_started(harness: DemoHarness) -> None:
+    harness.product.records = False
+    asked = threading.Timer(1.0, harness.stop.set)
     asked.start()
-    with pytest.raises(DemoStopped), stage.demo().running():
+    with pytest.raises(DemoStopped), harness.demo().running():
         pytest.fail("it was never ready")
     asked.join()
-    assert stage.done[-1] == "database stopped"
+    assert harness.done[-1] == "database stopped"
 
 
 def test_when_nothing_is_recorded_it_says_what_the_cameras_do(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: DemoHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_module, "_FIRST_SEGMENT_WITHIN_S", -2.9)
-    stage.product.records = False
-    with pytest.raises(DemoFailed, match=r"backoff.*source_offline"), stage.demo().running():
+    harness.product.records = False
+    with pytest.raises(DemoFailed, match=r"backoff.*source_offline"), harness.demo().running():
         pytest.fail("it was never ready")
-    assert stage.done[-1] == "database stopped"
+    assert harness.done[-1] == "database stopped"
 
 
-def test_a_database_that_does_not_start_leaves_nothing_running(stage: Stage) -> None:
-    parts_demo = stage.demo()
+def test_a_database_that_does_not_start_leaves_nothing_running(harness: DemoHarness) -> None:
+    parts_demo = harness.demo()
     object.__setattr__(parts_demo._parts, "start_database", _fails)
     with pytest.raises(OSError, match="no room"), parts_demo.running():
         pytest.fail("it was never ready")
-    assert stage.done == ["database stopped"]
+    assert harness.done == ["database stopped"]
 
 
 def _fails() -> str:

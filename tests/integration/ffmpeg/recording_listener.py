@@ -1,4 +1,4 @@
-"""A listener that remembers what it is told, and a watcher that leaves nothing behind."""
+"""A listener that records every call, and a watcher that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order(RunOrder):
+class TwistedOrder(RunOrder):
     """A ``RunOrder`` with a ``twist``: a change of its command line."""
 
     run: int = 1
@@ -35,10 +35,10 @@ class Order(RunOrder):
 def twisted(ffmpeg: str, order: RunOrder) -> list[str]:
     """The real command line, as the order's twist leaves it."""
     argv = recording_argv(ffmpeg, order)
-    return order.twist(argv) if isinstance(order, Order) else argv
+    return order.twist(argv) if isinstance(order, TwistedOrder) else argv
 
 
-class Ear:
+class RecordingListener:
     """Notes every call as (name, run, what was told)."""
 
     def __init__(self) -> None:

@@ -32,7 +32,13 @@ from tests.integration.ffmpeg.ffmpeg_builds import (
     make_clip,
     published,
 )
-from tests.integration.ffmpeg.recording_listener import Ear, Order, eventually, pids_in, watching
+from tests.integration.ffmpeg.recording_listener import (
+    RecordingListener,
+    TwistedOrder,
+    eventually,
+    pids_in,
+    watching,
+)
 
 IS_ROOT = os.geteuid() == 0
 FULL, READ_ONLY = "disk full", "read-only"
@@ -62,7 +68,7 @@ class Case:
     relay: RelayServer
     name: str
     store: SegmentStore
-    ear: Ear = field(default_factory=Ear)
+    listener: RecordingListener = field(default_factory=RecordingListener)
     runs: RunHandle | None = None
 
     @property
@@ -254,12 +260,12 @@ def cases(
                 stack.callback(subprocess.run, ["umount", folder], check=True)
         for name, case in begun.items():
             if (act := ROWS[name].at_spawn) is not None:
-                case.ear.wait("spawned")
+                case.listener.wait("spawned")
                 act(case)
         for name, case in begun.items():
             _go_on(ROWS[name], case)
         for case in begun.values():
-            case.ear.end()
+            case.listener.end()
         yield begun
 
 
@@ -273,16 +279,16 @@ def _begin(
         row.before(case)
     case.fault(row.fault)
     url = row.url.format(**ports) if row.url else f"{relay.rtsp_url}/{case.path}?token=s3cr3t"
-    case.runs = watcher.adopt(camera_id, case.ear)
+    case.runs = watcher.adopt(camera_id, case.listener)
     seconds = 4 if name in TORN else 1
-    order = Order(folder=case.store.live, url=url, twist=row.twist, segment_seconds=seconds)
+    order = TwistedOrder(folder=case.store.live, url=url, twist=row.twist, segment_seconds=seconds)
     case.runs.spawn(order)
     return case
 
 
 def _go_on(row: Row, case: Case) -> None:
     if row.after is not None:
-        case.ear.segment()
+        case.listener.segment()
         if case.name in TORN:
             assert eventually(lambda: _size(case.store.live / "r1-000001.mp4") > TORN_BYTES)
         row.after(case)
@@ -299,7 +305,7 @@ def _size(path: Path) -> int:
 def test_a_row_of_the_cause_table(cases: dict[str, Case], name: str) -> None:
     if name not in cases:
         pytest.skip("mounting a tmpfs is not permitted here")
-    end = cases[name].ear.end()
+    end = cases[name].listener.end()
     assert (end.cause, "s3cr3t" in repr(end)) == (ROWS[name].cause, False)
     assert end.recorded is (name in RECORDED)
 
@@ -311,15 +317,15 @@ def test_what_was_recorded_until_then_can_be_played(cases: dict[str, Case], name
     case = cases[name]
     assert not [path for path in _stored(case) if complaints(path)]
     if ROWS[name].cause is None:
-        assert case.ear.end().open_segment is None
+        assert case.listener.end().open_segment is None
 
 
 def _stored(case: Case) -> Iterator[Path]:
     """Store what was listed and what is torn, as the recorder would."""
-    store, end = case.store, case.ear.end()
+    store, end = case.store, case.listener.end()
     # Where the disk was full, space is made first.
     (store.live / "filler").unlink(missing_ok=True)
-    for what in [what for told, _, what in case.ear.told if told == "segment_closed"]:
+    for what in [what for told, _, what in case.listener.told if told == "segment_closed"]:
         assert isinstance(what, ClosedSegment)
         stored = store.publish(what)
         if stored is not None:
@@ -335,22 +341,27 @@ def _stored(case: Case) -> Iterator[Path]:
 def test_the_watchdog_says_that_the_run_stalled_before_it_kills_it(
     cases: dict[str, Case],
 ) -> None:
-    names = cases["rtcp only"].ear.names()
+    names = cases["rtcp only"].listener.names()
     assert names.index("stalled") < names.index("ended")
-    assert "stalled" not in cases["reading times out"].ear.names()
+    assert "stalled" not in cases["reading times out"].listener.names()
 
 
 def test_a_stopped_run_lists_its_last_segment_first(cases: dict[str, Case]) -> None:
-    assert cases["stopped while recording"].ear.names()[-2:] == ["segment_closed", "ended"]
+    assert cases["stopped while recording"].listener.names()[-2:] == ["segment_closed", "ended"]
 
 
 def test_a_lost_run_is_told_in_order(cases: dict[str, Case]) -> None:
-    assert cases["killed"].ear.names()[:4] == ["adopted", "spawned", "recording", "segment_closed"]
+    assert cases["killed"].listener.names()[:4] == [
+        "adopted",
+        "spawned",
+        "recording",
+        "segment_closed",
+    ]
 
 
 def test_no_program_is_ffmpeg_missing(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching(str(tmp_path / "none")) as watcher:
-        watcher.adopt(UUID(int=1), ear).spawn(Order(folder=tmp_path))
-        assert ear.end().cause is Cause.FFMPEG_MISSING
-    assert "spawned" not in ear.names()
+        watcher.adopt(UUID(int=1), listener).spawn(TwistedOrder(folder=tmp_path))
+        assert listener.end().cause is Cause.FFMPEG_MISSING
+    assert "spawned" not in listener.names()

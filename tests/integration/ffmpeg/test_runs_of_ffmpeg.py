@@ -27,7 +27,13 @@ from tests.integration.ffmpeg.ffmpeg_builds import (
     make_clip,
     published,
 )
-from tests.integration.ffmpeg.recording_listener import Ear, Order, eventually, pids_in, watching
+from tests.integration.ffmpeg.recording_listener import (
+    RecordingListener,
+    TwistedOrder,
+    eventually,
+    pids_in,
+    watching,
+)
 from tests.unit.mp4 import box_writer as boxes
 
 PATHS = ["good/1", "good/2", "good/jumps", "good/mute", "good/held"]
@@ -64,14 +70,14 @@ def _streams(path: Path) -> str:
 def test_segments_follow_each_other_and_are_stored_whole(
     relay: RelayServer, store: SegmentStore, build: str
 ) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching(ffmpeg_of(build)) as watcher:
-        runs = watcher.adopt(UUID(int=1), ear)
-        runs.spawn(Order(folder=store.live, url=f"{relay.rtsp_url}/good/1"))
-        segments = [ear.segment(count) for count in (1, 2, 3)]
+        runs = watcher.adopt(UUID(int=1), listener)
+        runs.spawn(TwistedOrder(folder=store.live, url=f"{relay.rtsp_url}/good/1"))
+        segments = [listener.segment(count) for count in (1, 2, 3)]
         runs.stop(1)
-        assert ear.end().cause is None
-        assert ear.end().open_segment is None
+        assert listener.end().cause is None
+        assert listener.end().open_segment is None
     for before, after in pairwise(segments):
         assert (after.number, after.started_at) == (before.number + 1, before.ended_at)
     for segment in segments:
@@ -90,14 +96,14 @@ def test_segments_follow_each_other_and_are_stored_whole(
 def test_sound_that_does_not_fit_costs_no_picture(
     relay: RelayServer, store: SegmentStore, build: str, audio: str, tracks: str
 ) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching(ffmpeg_of(build)) as watcher:
-        runs = watcher.adopt(UUID(int=1), ear)
+        runs = watcher.adopt(UUID(int=1), listener)
         url = f"{relay.rtsp_url}/good/alaw"
-        runs.spawn(Order(folder=store.live, url=url, audio=audio))
-        ear.segment()
+        runs.spawn(TwistedOrder(folder=store.live, url=url, audio=audio))
+        listener.segment()
         runs.stop(1)
-        ear.end()
+        listener.end()
     path = store.live / "r1-000000.mp4"
     told = _streams(path)
     assert tracks in told
@@ -109,25 +115,25 @@ def test_sound_that_does_not_fit_costs_no_picture(
 def test_a_microphone_that_is_switched_off_holds_no_picture_back(
     relay: RelayServer, store: SegmentStore, build: str
 ) -> None:
-    ear, sizes = Ear(), set[int]()
+    listener, sizes = RecordingListener(), set[int]()
     open_file = store.live / "r1-000000.mp4"
     relay.faults.clear()
     with watching(
         ffmpeg_of(build), timeouts=StallTimeouts(first_fragment_s=40, silence_s=8)
     ) as watcher:
-        runs = watcher.adopt(UUID(int=1), ear)
+        runs = watcher.adopt(UUID(int=1), listener)
         url = f"{relay.rtsp_url}/good/mute"
-        runs.spawn(Order(folder=store.live, url=url, segment_seconds=600))
-        ear.wait("recording")
+        runs.spawn(TwistedOrder(folder=store.live, url=url, segment_seconds=600))
+        listener.wait("recording")
         relay.faults.set("good/mute", Fault(silence=Silence.SOUND))
 
         def over() -> bool:
             sizes.add(open_file.stat().st_size)
-            return len(sizes) > 10 or "stalled" in ear.names()
+            return len(sizes) > 10 or "stalled" in listener.names()
 
         eventually(over)
         runs.stop(1)
-        assert ear.end().cause is None
+        assert listener.end().cause is None
     assert len(sizes) > 10
     assert not complaints(open_file)
 
@@ -136,16 +142,16 @@ def test_a_microphone_that_is_switched_off_holds_no_picture_back(
 def test_time_stamps_that_jump_an_hour_move_no_segment(
     relay: RelayServer, store: SegmentStore, build: str
 ) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     relay.faults.clear()
     with watching(ffmpeg_of(build)) as watcher:
-        runs = watcher.adopt(UUID(int=1), ear)
-        runs.spawn(Order(folder=store.live, url=f"{relay.rtsp_url}/good/jumps"))
-        ear.segment()
+        runs = watcher.adopt(UUID(int=1), listener)
+        runs.spawn(TwistedOrder(folder=store.live, url=f"{relay.rtsp_url}/good/jumps"))
+        listener.segment()
         relay.faults.set("good/jumps", Fault(timestamp_jump_s=3600))
-        segments = [ear.segment(count) for count in (1, 2, 3, 4)]
+        segments = [listener.segment(count) for count in (1, 2, 3, 4)]
         runs.stop(1)
-        ear.end()
+        listener.end()
     starts = [s.started_at for s in segments if s.started_at is not None]
     assert len(starts) == len(segments)
     assert starts == sorted(starts)
@@ -159,24 +165,24 @@ def test_pictures_that_ffmpeg_holds_back_are_told_of_and_written_once_it_is_aske
 ) -> None:
     """The picture's time stamps jump; a sender report takes them back, and FFmpeg waits for the sound."""
     monkeypatch.setattr(run_module, "_OVERDUE_S", 4.0)
-    ear = Ear()
+    listener = RecordingListener()
     relay.faults.clear()
     with watching(ffmpeg_of(build)) as watcher:
-        runs = watcher.adopt(UUID(int=1), ear)
-        runs.spawn(Order(folder=store.live, url=f"{relay.rtsp_url}/good/held"))
-        ear.segment(_REPORTED)
+        runs = watcher.adopt(UUID(int=1), listener)
+        runs.spawn(TwistedOrder(folder=store.live, url=f"{relay.rtsp_url}/good/held"))
+        listener.segment(_REPORTED)
         relay.faults.set("good/held", Fault(picture_jump_s=3000))
-        ear.wait("overdue")
-        number = ear.names().count("segment_closed")
+        listener.wait("overdue")
+        number = listener.names().count("segment_closed")
         # Files: enough for the sound of all that time, and the pictures of its first moment.
         assert _pictures(store, number) <= _PICTURES_A_GROUP
         runs.stop(1)
-        end = ear.end()
+        end = listener.end()
     assert end.cause is None
-    assert "stalled" not in ear.names()
+    assert "stalled" not in listener.names()
     listed = [
         what
-        for name, _, what in ear.told
+        for name, _, what in listener.told
         if name == "segment_closed" and isinstance(what, ClosedSegment)
     ]
     held = listed[number:]

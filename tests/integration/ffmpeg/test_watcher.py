@@ -23,8 +23,8 @@ from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.model import Cause
 from tests.integration.ffmpeg.recording_listener import (
-    Ear,
-    Order,
+    RecordingListener,
+    TwistedOrder,
     descriptors,
     eventually,
     pids_in,
@@ -37,13 +37,13 @@ FRAGMENT = boxes.fragment(boxes.run([40]))
 SLEEPS = "exec sleep 60"
 
 
-def shell(script: str, folder: Path, *, run: int = 1) -> Order:
+def shell(script: str, folder: Path, *, run: int = 1) -> TwistedOrder:
     """An order for a shell script in FFmpeg's place."""
 
     def twist(argv: list[str]) -> list[str]:
         return [*DIE_WITH_PARENT, "/bin/sh", "-c", script, *argv[len(DIE_WITH_PARENT) + 1 :]]
 
-    return Order(run=run, folder=folder, twist=twist)
+    return TwistedOrder(run=run, folder=folder, twist=twist)
 
 
 def _let_ticks_pass(watcher: RunWatcher, count: int) -> None:
@@ -58,7 +58,7 @@ def _write(folder: Path, content: bytes, *, number: int = 0) -> None:
 
 def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path: Path) -> None:
     lines = "echo r1-000000.mp4,0,1; echo r1-000001.mp4,1,2"
-    first, second, third, fourth = (Ear() for _ in range(4))
+    first, second, third, fourth = (RecordingListener() for _ in range(4))
     with watching() as watcher:
         old = watcher.adopt(CAMERA, first)
         old.spawn(shell(f"{lines}; {SLEEPS}", tmp_path))
@@ -92,7 +92,7 @@ def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path
 
 
 def test_what_is_queued_dies_with_its_holder(tmp_path: Path) -> None:
-    first, second = Ear(), Ear()
+    first, second = RecordingListener(), RecordingListener()
     with watching(spawn_rate=TokenBucket(interval_s=600, burst=1)) as watcher:
         runs = watcher.adopt(CAMERA, first)
         runs.spawn(shell(SLEEPS, tmp_path))
@@ -105,32 +105,32 @@ def test_what_is_queued_dies_with_its_holder(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_stopped_while_it_waits_never_begins(tmp_path: Path) -> None:
-    ear, other = Ear(), Ear()
+    listener, other = RecordingListener(), RecordingListener()
     with watching(spawn_rate=TokenBucket(interval_s=600, burst=1)) as watcher:
-        runs = watcher.adopt(CAMERA, ear)
+        runs = watcher.adopt(CAMERA, listener)
         runs.spawn(shell(SLEEPS, tmp_path))
-        ear.wait("spawned")
+        listener.wait("spawned")
         elsewhere = watcher.adopt(uuid4(), other)
         elsewhere.spawn(shell(SLEEPS, tmp_path, run=2))
         runs.spawn(shell(SLEEPS, tmp_path, run=2))
         runs.stop(2)
-        end = ear.end()
+        end = listener.end()
         assert (end.cause, end.recorded, end.open_segment) == (None, False, None)
-        assert ear.names().count("spawned") == 1
+        assert listener.names().count("spawned") == 1
         assert [order.run for _, order in watcher._spawns._waiting] == [2]
         assert other.names() == ["adopted"]
 
 
 def test_a_parked_cameras_runs_end_the_queued_ones_too(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching(spawn_rate=TokenBucket(interval_s=600, burst=1)) as watcher:
-        runs = watcher.adopt(CAMERA, ear)
+        runs = watcher.adopt(CAMERA, listener)
         runs.spawn(shell(SLEEPS, tmp_path))
         runs.spawn(shell(SLEEPS, tmp_path, run=2))
-        ear.wait("spawned")
+        listener.wait("spawned")
         watcher.stop_camera(CAMERA)
         watcher.stop_camera(uuid4())
-        assert ear.end().cause is None
+        assert listener.end().cause is None
         assert len(watcher._spawns) == 0
 
 
@@ -138,50 +138,50 @@ def test_one_that_ignores_the_first_signal_is_killed_after_the_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watcher_module, "_STOP_GRACE_S", 0.3)
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
-        runs = watcher.adopt(CAMERA, ear)
+        runs = watcher.adopt(CAMERA, listener)
         script = "trap '' TERM; echo r1-000000.mp4,0,1; while :; do sleep 1; done"
         runs.spawn(shell(script, tmp_path))
-        ear.segment()
+        listener.segment()
         runs.stop(1)
         runs.stop(1)
-        assert ear.end().cause is None
+        assert listener.end().cause is None
     assert eventually(lambda: not pids_in(tmp_path))
 
 
 def test_thirty_that_exit_at_once_are_all_told_and_leave_no_descriptor(tmp_path: Path) -> None:
-    ears = [Ear() for _ in range(30)]
+    listeners = [RecordingListener() for _ in range(30)]
     with watching() as watcher:
         before = descriptors()
-        for ear in ears:
-            watcher.adopt(uuid4(), ear).spawn(shell(SLEEPS, tmp_path))
-        for ear in ears:
-            ear.wait("spawned")
+        for listener in listeners:
+            watcher.adopt(uuid4(), listener).spawn(shell(SLEEPS, tmp_path))
+        for listener in listeners:
+            listener.wait("spawned")
         assert len(descriptors()) == len(before) + 3 * 30
         for pid in list(watcher._live):
             os.kill(pid, signal.SIGKILL)
-        assert [ear.end().cause for ear in ears] == [Cause.FFMPEG_CRASHED] * 30
+        assert [listener.end().cause for listener in listeners] == [Cause.FFMPEG_CRASHED] * 30
         assert descriptors() == before
         assert pids_in(tmp_path) == []
 
 
 def test_nothing_is_left_open_once_the_watcher_is_closed(tmp_path: Path) -> None:
     before = descriptors()
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
-        watcher.adopt(CAMERA, ear).spawn(shell(SLEEPS, tmp_path))
-        ear.wait("spawned")
-    assert ear.end().cause is None
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("spawned")
+    assert listener.end().cause is None
     assert descriptors() == before
     assert pids_in(tmp_path) == []
 
 
 def test_commands_to_a_closed_watcher_go_nowhere(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
-        runs = watcher.adopt(CAMERA, ear)
-        ear.wait("adopted")
+        runs = watcher.adopt(CAMERA, listener)
+        listener.wait("adopted")
         watcher.close(10)
     with (tmp_path / "innocent").open("wb+") as file:
         # The lowest free number is what the watcher's own descriptors had.
@@ -192,17 +192,17 @@ def test_commands_to_a_closed_watcher_go_nowhere(tmp_path: Path) -> None:
         for other in others:
             os.close(other)
     assert (tmp_path / "innocent").read_bytes() == b""
-    assert ear.names() == ["adopted"]
+    assert listener.names() == ["adopted"]
 
 
 def test_lines_written_just_before_the_end_are_told_before_it(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
         script = "for n in 0 1 2 3 4 5 6 7; do echo r1-00000$n.mp4,$n,$((n+1)); done; exit 3"
-        watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
-        end = ear.end()
-    assert ear.names()[-1] == "ended"
-    segments = [what for name, _, what in ear.told if isinstance(what, ClosedSegment)]
+        watcher.adopt(CAMERA, listener).spawn(shell(script, tmp_path))
+        end = listener.end()
+    assert listener.names()[-1] == "ended"
+    segments = [what for name, _, what in listener.told if isinstance(what, ClosedSegment)]
     assert [segment.number for segment in segments] == list(range(8))
     assert (end.cause, end.message) == (Cause.FFMPEG_CRASHED, "FFmpeg ended with code 3")
     assert end.recorded
@@ -215,25 +215,25 @@ def test_strange_lines_are_dropped_and_the_right_ones_found(tmp_path: Path) -> N
         printf 'r1-%05000d.mp4,0,1\n' 1
         printf 'r1-000000.mp4,'; sleep 0.1; printf '0,1e300\n'
     """
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
-        watcher.adopt(CAMERA, ear).spawn(shell(f"{script}; {SLEEPS}", tmp_path))
-        segment = ear.segment()
+        watcher.adopt(CAMERA, listener).spawn(shell(f"{script}; {SLEEPS}", tmp_path))
+        segment = listener.segment()
         assert segment.number == 0
         assert segment.started_at is not None
         assert segment.ended_at - segment.started_at < timedelta(seconds=30)
-        assert ear.names().count("segment_closed") == 1
+        assert listener.names().count("segment_closed") == 1
 
 
 @pytest.mark.parametrize("flood", ["exec yes error >&2", "exec yes error"])
 def test_a_flood_neither_grows_the_memory_nor_starves_another_run(
     tmp_path: Path, flood: str
 ) -> None:
-    ear, other = Ear(), Ear()
+    listener, other = RecordingListener(), RecordingListener()
     with watching() as watcher:
-        runs = watcher.adopt(CAMERA, ear)
+        runs = watcher.adopt(CAMERA, listener)
         runs.spawn(shell(flood, tmp_path))
-        ear.wait("spawned")
+        listener.wait("spawned")
         before = process_usage(os.getpid()).resident_bytes
         script = "n=0; while [ $n -lt 9 ]; do echo r1-00000$n.mp4,0,1; n=$((n+1)); sleep .2; done"
         watcher.adopt(uuid4(), other).spawn(shell(f"{script}; {SLEEPS}", tmp_path))
@@ -242,17 +242,17 @@ def test_a_flood_neither_grows_the_memory_nor_starves_another_run(
         ((_, run), *_) = watcher._live.values()
         assert sum(len(chunk) for chunk in run.stderr) <= 16384
         runs.stop(1)
-        assert ear.end().cause is None
+        assert listener.end().cause is None
     lines = [what for _, _, what in other.told if isinstance(what, ClosedSegment)]
     pauses = [b.ended_at - a.ended_at for a, b in pairwise(lines)]
     assert max(pauses) < timedelta(seconds=2)
 
 
 def test_a_flood_of_stderr_is_read_no_faster_than_its_allowance(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
-        watcher.adopt(CAMERA, ear).spawn(shell("exec yes error >&2", tmp_path))
-        ear.wait("spawned")
+        watcher.adopt(CAMERA, listener).spawn(shell("exec yes error >&2", tmp_path))
+        listener.wait("spawned")
         (pid,) = pids_in(tmp_path)
 
         def written() -> int:
@@ -266,49 +266,49 @@ def test_a_flood_of_stderr_is_read_no_faster_than_its_allowance(tmp_path: Path) 
 
 
 def test_what_was_said_last_is_read_although_a_flood_came_before_it(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
         script = (
             "head -c 300000 /dev/zero | tr '\\0' x >&2; echo No space left on device >&2; exit 1"
         )
-        watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
-        assert ear.end().cause is Cause.DISK_FULL
+        watcher.adopt(CAMERA, listener).spawn(shell(script, tmp_path))
+        assert listener.end().cause is Cause.DISK_FULL
 
 
 def test_a_program_around_ffmpeg_that_dies_leaves_no_ffmpeg(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
         script = "sleep 60 & echo r1-000000.mp4,0,1; wait"
-        watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
-        ear.segment()
+        watcher.adopt(CAMERA, listener).spawn(shell(script, tmp_path))
+        listener.segment()
         (pid,) = watcher._live
         os.kill(pid, signal.SIGKILL)
-        assert ear.end().cause is Cause.FFMPEG_CRASHED
+        assert listener.end().cause is Cause.FFMPEG_CRASHED
         assert eventually(lambda: not pids_in(tmp_path))
 
 
 def test_a_run_that_never_starts_is_killed_and_called_a_timeout(tmp_path: Path) -> None:
     _write(tmp_path, boxes.header())
-    ear = Ear()
+    listener = RecordingListener()
     with watching(timeouts=StallTimeouts(first_fragment_s=0.5)) as watcher:
-        watcher.adopt(CAMERA, ear).spawn(shell(SLEEPS, tmp_path))
-        end = ear.end()
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        end = listener.end()
     assert (end.cause, end.recorded) == (Cause.TIMEOUT, False)
-    assert ear.names() == ["adopted", "spawned", "stalled", "ended"]
+    assert listener.names() == ["adopted", "spawned", "stalled", "ended"]
 
 
 def test_a_file_that_grows_is_left_alone_and_one_that_stops_is_a_stall(tmp_path: Path) -> None:
     _write(tmp_path, boxes.header() + FRAGMENT)
-    ear = Ear()
+    listener = RecordingListener()
     with watching(timeouts=StallTimeouts(first_fragment_s=60, silence_s=2.0)) as watcher:
-        watcher.adopt(CAMERA, ear).spawn(shell(SLEEPS, tmp_path))
-        ear.wait("recording")
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("recording")
         for _ in range(3):
             _let_ticks_pass(watcher, 4)
             _write(tmp_path, FRAGMENT)
         last_growth = Clock().now()
-        assert "stalled" not in ear.names()
-        end = ear.end()
+        assert "stalled" not in listener.names()
+        end = listener.end()
     assert (end.cause, end.recorded) == (Cause.STALLED, True)
     assert end.at - last_growth > timedelta(seconds=1.8)
     assert end.open_segment is not None
@@ -316,16 +316,16 @@ def test_a_file_that_grows_is_left_alone_and_one_that_stops_is_a_stall(tmp_path:
 
 
 def test_the_segment_after_a_listed_one_has_the_whole_patience_again(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching(timeouts=StallTimeouts(first_fragment_s=0.9, silence_s=60)) as watcher:
         script = f"sleep 0.3; echo r1-000000.mp4,0,1; {SLEEPS}"
-        watcher.adopt(CAMERA, ear).spawn(shell(script, tmp_path))
-        ear.wait("recording")
+        watcher.adopt(CAMERA, listener).spawn(shell(script, tmp_path))
+        listener.wait("recording")
         _let_ticks_pass(watcher, 6)
-        assert ear.names() == ["adopted", "spawned", "recording", "segment_closed"]
+        assert listener.names() == ["adopted", "spawned", "recording", "segment_closed"]
 
 
-class Clumsy(Ear):
+class FailingListener(RecordingListener):
     """A listener with a bug."""
 
     def segment_closed(self, segment: ClosedSegment) -> None:
@@ -338,11 +338,11 @@ class Clumsy(Ear):
 
 
 def test_a_listener_that_raises_loses_nothing_and_hurts_nobody(tmp_path: Path) -> None:
-    clumsy, other, heir = Clumsy(), Ear(), Ear()
+    failing, other, heir = FailingListener(), RecordingListener(), RecordingListener()
     with watching() as watcher:
         lines = "echo r1-000000.mp4,0,1; echo r1-000001.mp4,1,2"
-        watcher.adopt(CAMERA, clumsy).spawn(shell(lines, tmp_path))
-        clumsy.end()
+        watcher.adopt(CAMERA, failing).spawn(shell(lines, tmp_path))
+        failing.end()
         watcher.adopt(uuid4(), other).spawn(shell(lines, tmp_path))
         other.end()
         watcher.adopt(CAMERA, heir)
@@ -364,7 +364,7 @@ class SetClock(Clock):
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0])
 def test_a_clock_that_was_set_is_told_once_to_each_holder(tmp_path: Path, step_s: float) -> None:
-    clock, first, second = SetClock(), Ear(), Ear()
+    clock, first, second = SetClock(), RecordingListener(), RecordingListener()
     with watching(clock=clock) as watcher:
         runs = watcher.adopt(CAMERA, first)
         runs.spawn(shell(f"echo r1-000000.mp4,0,1; {SLEEPS}", tmp_path))
@@ -385,7 +385,7 @@ def test_a_segment_that_does_not_end_while_its_file_grows_is_told_once_to_each_h
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "_OVERDUE_S", 0.0)
-    first, second = Ear(), Ear()
+    first, second = RecordingListener(), RecordingListener()
     with watching() as watcher:
         runs = watcher.adopt(CAMERA, first)
         runs.spawn(shell(f"echo r1-000000.mp4,0,1; {SLEEPS}", tmp_path))
@@ -400,31 +400,31 @@ def test_a_segment_that_does_not_end_while_its_file_grows_is_told_once_to_each_h
 
 
 def test_the_cpu_time_of_ended_runs_is_kept_and_never_goes_back(tmp_path: Path) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
         spin = "n=0; while [ $n -lt 40000 ]; do n=$((n+1)); done; echo r1-000000.mp4,0,1"
-        watcher.adopt(CAMERA, ear).spawn(shell(f"{spin}; {SLEEPS}", tmp_path))
-        ear.segment()
+        watcher.adopt(CAMERA, listener).spawn(shell(f"{spin}; {SLEEPS}", tmp_path))
+        listener.segment()
         cpu_s, resident = watcher.usage()
         assert cpu_s > 0
         assert resident > 0
         for pid in list(watcher._live):
             os.kill(pid, signal.SIGKILL)
-        ear.end()
+        listener.end()
         assert watcher.usage()[0] >= cpu_s
         assert watcher.usage()[1] == 0
 
 
-def _refused(folder: Path) -> Order:
+def _refused(folder: Path) -> TwistedOrder:
     return shell(SLEEPS, folder / "none")
 
 
-def _nul(folder: Path) -> Order:
-    return Order(folder=folder, url="rtsp://x/\0token")
+def _nul(folder: Path) -> TwistedOrder:
+    return TwistedOrder(folder=folder, url="rtsp://x/\0token")
 
 
-def _unknown_audio(folder: Path) -> Order:
-    return Order(folder=folder, audio="token")
+def _unknown_audio(folder: Path) -> TwistedOrder:
+    return TwistedOrder(folder=folder, audio="token")
 
 
 @pytest.mark.parametrize(
@@ -436,13 +436,13 @@ def _unknown_audio(folder: Path) -> Order:
     ],
 )
 def test_a_run_that_cannot_be_spawned_ends_all_the_same(
-    tmp_path: Path, order: Callable[[Path], Order], cause: Cause
+    tmp_path: Path, order: Callable[[Path], TwistedOrder], cause: Cause
 ) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with watching() as watcher:
         before = descriptors()
-        watcher.adopt(CAMERA, ear).spawn(order(tmp_path))
-        end = ear.end()
+        watcher.adopt(CAMERA, listener).spawn(order(tmp_path))
+        end = listener.end()
         assert descriptors() == before
     assert (end.cause, end.recorded, end.open_segment) == (cause, False, None)
     assert "token" not in end.message
@@ -452,14 +452,14 @@ _SERVER = """
 import sys
 from pathlib import Path
 from uuid import uuid4
-from tests.integration.ffmpeg.recording_listener import Ear, watching
+from tests.integration.ffmpeg.recording_listener import RecordingListener, watching
 from tests.integration.ffmpeg.test_watcher import SLEEPS, shell
-folder, ears = Path(sys.argv[1]), [Ear() for _ in range(5)]
+folder, listeners = Path(sys.argv[1]), [RecordingListener() for _ in range(5)]
 with watching() as watcher:
-    for ear in ears:
-        watcher.adopt(uuid4(), ear).spawn(shell(SLEEPS, folder))
-    for ear in ears:
-        ear.wait("spawned")
+    for listener in listeners:
+        watcher.adopt(uuid4(), listener).spawn(shell(SLEEPS, folder))
+    for listener in listeners:
+        listener.wait("spawned")
     print("up", flush=True)
     sys.stdin.read()
 """

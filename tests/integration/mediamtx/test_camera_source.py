@@ -15,7 +15,7 @@ from streamwarden.mediamtx.source_urls import parse_source
 OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
 
 
-class Somebody:
+class FakeCamera:
     """Answers each connection by ``says``; ``asked`` is what the last one sent."""
 
     def __init__(self, says: Callable[[socket.socket], None]) -> None:
@@ -46,18 +46,18 @@ class Somebody:
                     continue
 
 
-Meet = Callable[[Callable[[socket.socket], None]], Somebody]
+Meet = Callable[[Callable[[socket.socket], None]], FakeCamera]
 
 
 @pytest.fixture
 def meet() -> Iterator[Meet]:
-    met: list[Somebody] = []
+    met: list[FakeCamera] = []
 
-    def somebody(says: Callable[[socket.socket], None]) -> Somebody:
-        met.append(Somebody(says))
+    def camera(says: Callable[[socket.socket], None]) -> FakeCamera:
+        met.append(FakeCamera(says))
         return met[-1]
 
-    yield somebody
+    yield camera
     for one in met:
         one.close()
 
@@ -94,10 +94,10 @@ def test_its_answer_tells_what_it_is(meet: Meet, said: bytes, found: CameraAnswe
 
 
 def test_it_is_asked_for_the_stream_and_shown_nothing(meet: Meet) -> None:
-    somebody = meet(lambda connection: connection.sendall(OK))
-    asked(somebody.port)
-    line, *headers = somebody.asked.decode().split("\r\n")
-    assert line == f"DESCRIBE rtsp://127.0.0.1:{somebody.port}/x?y=1 RTSP/1.0"
+    camera = meet(lambda connection: connection.sendall(OK))
+    asked(camera.port)
+    line, *headers = camera.asked.decode().split("\r\n")
+    assert line == f"DESCRIBE rtsp://127.0.0.1:{camera.port}/x?y=1 RTSP/1.0"
     assert not any(header.lower().startswith("authorization") for header in headers)
 
 
@@ -107,8 +107,8 @@ def test_somebody_who_says_nothing_is_given_up(meet: Meet) -> None:
     def silent(_: socket.socket) -> None:
         ended.wait(30)
 
-    somebody = meet(silent)
-    assert asked(somebody.port, within_s=0.5) is CameraAnswer.NONE
+    camera = meet(silent)
+    assert asked(camera.port, within_s=0.5) is CameraAnswer.NONE
     ended.set()
 
 
@@ -127,5 +127,5 @@ def test_nobody_is_none() -> None:
 
 
 def test_somebody_without_tls_is_none_where_tls_was_asked_for(meet: Meet) -> None:
-    somebody = meet(lambda connection: connection.sendall(OK))
-    assert asked(somebody.port, scheme="rtsps") is CameraAnswer.NONE
+    camera = meet(lambda connection: connection.sendall(OK))
+    assert asked(camera.port, scheme="rtsps") is CameraAnswer.NONE

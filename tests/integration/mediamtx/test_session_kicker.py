@@ -35,7 +35,7 @@ class AheadClock(Clock):
         return super().now() + self.ahead
 
 
-class Door:
+class KickerHarness:
     """A relay with an kicker at its control API."""
 
     def __init__(self, relay: RelayServer) -> None:
@@ -74,19 +74,19 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
+def harness() -> Iterator[KickerHarness]:
     with RelayServer() as relay:
-        found = Door(relay)
+        found = KickerHarness(relay)
         yield found
         found.kicker.stop()
 
 
 @pytest.fixture
-def connect(door: Door) -> Iterator[Callable[[], RtspClient]]:
+def connect(harness: KickerHarness) -> Iterator[Callable[[], RtspClient]]:
     opened: list[RtspClient] = []
 
     def client() -> RtspClient:
-        opened.append(RtspClient(door.relay.ports.rtsp))
+        opened.append(RtspClient(harness.relay.ports.rtsp))
         return opened[-1]
 
     yield client
@@ -97,97 +97,105 @@ def connect(door: Door) -> Iterator[Callable[[], RtspClient]]:
 Connect = Callable[[], RtspClient]
 
 
-def stage(door: Door, connect: Connect) -> None:
+def open_sessions(harness: KickerHarness, connect: Connect) -> None:
     """Have a camera publish, a recorder read, and two users watch."""
-    connect().publish(PATH, door.query("publish", "alice"))
-    connect().read(PATH, door.query("record"))
-    connect().read(PATH, door.query("view"))
-    connect().read(PATH, door.query("view", "carol"))
-    assert door.states() == ["publish", "read", "read", "read"]
+    connect().publish(PATH, harness.query("publish", "alice"))
+    connect().read(PATH, harness.query("record"))
+    connect().read(PATH, harness.query("view"))
+    connect().read(PATH, harness.query("view", "carol"))
+    assert harness.states() == ["publish", "read", "read", "read"]
 
 
 def test_a_withdrawn_grant_ends_that_users_session_and_no_other(
-    door: Door, connect: Connect
+    harness: KickerHarness, connect: Connect
 ) -> None:
-    stage(door, connect)
-    assert door.kicker.sweep() == 0
-    gone = rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=door.clock.now())
-    door.denied.add(gone)
-    assert door.kicker.sweep() == 1
-    assert door.kicked("view", "grant_withdrawn") == 1
-    assert door.relay.wait_for_readers(PATH, 2, timeout_s=WITHIN_S)
-    assert door.kicker.sweep() == 0
+    open_sessions(harness, connect)
+    assert harness.kicker.sweep() == 0
+    gone = rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=harness.clock.now())
+    harness.denied.add(gone)
+    assert harness.kicker.sweep() == 1
+    assert harness.kicked("view", "grant_withdrawn") == 1
+    assert harness.relay.wait_for_readers(PATH, 2, timeout_s=WITHIN_S)
+    assert harness.kicker.sweep() == 0
 
 
 def test_an_expired_view_ends_and_recording_and_publishing_go_on(
-    door: Door, connect: Connect
+    harness: KickerHarness, connect: Connect
 ) -> None:
-    stage(door, connect)
-    door.clock.ahead = timedelta(seconds=301)
-    assert door.kicker.sweep() == 2
-    assert door.kicked("view", "expired") == 2
-    assert door.relay.wait_for_readers(PATH, 1, timeout_s=WITHIN_S)
-    assert "publish" in door.states()
+    open_sessions(harness, connect)
+    harness.clock.ahead = timedelta(seconds=301)
+    assert harness.kicker.sweep() == 2
+    assert harness.kicked("view", "expired") == 2
+    assert harness.relay.wait_for_readers(PATH, 1, timeout_s=WITHIN_S)
+    assert "publish" in harness.states()
 
 
-def test_a_retired_camera_loses_everybody_the_recorder_last(door: Door, connect: Connect) -> None:
-    stage(door, connect)
-    door.denied.add(rules.camera_retired(CAMERA, PATH, door.clock.now()))
-    assert door.kicker.sweep() == 2, "those who watch"
-    assert door.relay.wait_for_readers(PATH, 1, timeout_s=WITHIN_S)
-    door.clock.ahead = timedelta(seconds=60)
-    assert door.kicker.sweep() >= 1, "the publisher, and the recorder if it is still there"
-    wait_for("nobody", lambda: door.states() == [], within_s=WITHIN_S)
+def test_a_retired_camera_loses_everybody_the_recorder_last(
+    harness: KickerHarness, connect: Connect
+) -> None:
+    open_sessions(harness, connect)
+    harness.denied.add(rules.camera_retired(CAMERA, PATH, harness.clock.now()))
+    assert harness.kicker.sweep() == 2, "those who watch"
+    assert harness.relay.wait_for_readers(PATH, 1, timeout_s=WITHIN_S)
+    harness.clock.ahead = timedelta(seconds=60)
+    assert harness.kicker.sweep() >= 1, "the publisher, and the recorder if it is still there"
+    wait_for("nobody", lambda: harness.states() == [], within_s=WITHIN_S)
 
 
-def test_the_thread_ends_a_session_soon_after_it_is_woken(door: Door, connect: Connect) -> None:
-    stage(door, connect)
-    door.kicker.start()
-    door.denied.add(rules.links_withdrawn(PATH, door.clock.now()))
-    door.kicker.wake()
+def test_the_thread_ends_a_session_soon_after_it_is_woken(
+    harness: KickerHarness, connect: Connect
+) -> None:
+    open_sessions(harness, connect)
+    harness.kicker.start()
+    harness.denied.add(rules.links_withdrawn(PATH, harness.clock.now()))
+    harness.kicker.wake()
     wait_for(
         "the publisher gone",
-        lambda: door.kicked("publish", "link_withdrawn") == 1,
+        lambda: harness.kicked("publish", "link_withdrawn") == 1,
         within_s=WITHIN_S,
     )
 
 
-def test_a_server_that_was_away_is_swept_when_it_is_back(door: Door, connect: Connect) -> None:
-    ports = door.relay.ports
-    door.relay.stop()
+def test_a_server_that_was_away_is_swept_when_it_is_back(
+    harness: KickerHarness, connect: Connect
+) -> None:
+    ports = harness.relay.ports
+    harness.relay.stop()
     failures = "streamwarden_session_sweeps_failed_total"
-    door.kicker.start()
-    door.kicker.wake()
-    wait_for("a failure", lambda: door.registry.get_sample_value(failures), within_s=WITHIN_S)
-    door.denied.add(rules.user_blocked("bob", door.clock.now()))
-    door.denied.set_blocked("bob", blocked=True)
-    assert door.relay.start() == ports
-    connect().publish(PATH, door.query("publish", "bob"))
-    wait_for("a kick", lambda: door.kicked("publish", "user_blocked") == 1, within_s=WITHIN_S)
+    harness.kicker.start()
+    harness.kicker.wake()
+    wait_for("a failure", lambda: harness.registry.get_sample_value(failures), within_s=WITHIN_S)
+    harness.denied.add(rules.user_blocked("bob", harness.clock.now()))
+    harness.denied.set_blocked("bob", blocked=True)
+    assert harness.relay.start() == ports
+    connect().publish(PATH, harness.query("publish", "bob"))
+    wait_for("a kick", lambda: harness.kicked("publish", "user_blocked") == 1, within_s=WITHIN_S)
 
 
-def test_every_session_is_seen_however_many_there_are(door: Door, connect: Connect) -> None:
-    connect().publish(PATH, door.query("publish"))
-    client = MediaMtxClient(door.relay.control_url)
+def test_every_session_is_seen_however_many_there_are(
+    harness: KickerHarness, connect: Connect
+) -> None:
+    connect().publish(PATH, harness.query("publish"))
+    client = MediaMtxClient(harness.relay.control_url)
     for _ in range(4):
-        connect().read(PATH, door.query("view"))
+        connect().read(PATH, harness.query("view"))
     found = client.sessions()
     assert sorted(one.state for one in found) == ["publish", *["read"] * 4]
     assert {one.path for one in found} == {PATH}
-    assert all(abs(one.created - door.clock.now()) < timedelta(minutes=1) for one in found)
+    assert all(abs(one.created - harness.clock.now()) < timedelta(minutes=1) for one in found)
     assert client.kick(found[0]) is True
     wait_for("it gone", lambda: len(client.sessions()) < 5, within_s=WITHIN_S)
     assert client.kick(found[0]) is False
     client.close()
 
 
-def test_no_token_is_in_an_error_or_a_repr(door: Door, connect: Connect) -> None:
-    connect().publish(PATH, door.query("publish"))
-    client = MediaMtxClient(door.relay.control_url)
+def test_no_token_is_in_an_error_or_a_repr(harness: KickerHarness, connect: Connect) -> None:
+    connect().publish(PATH, harness.query("publish"))
+    client = MediaMtxClient(harness.relay.control_url)
     assert "token" not in repr(client.sessions())
     client.close()
-    door.relay.stop()
+    harness.relay.stop()
     with pytest.raises(MediaServerUnavailable) as away:
         client.sessions()
     assert "127.0.0.1" not in str(away.value)
-    door.relay.start()
+    harness.relay.start()

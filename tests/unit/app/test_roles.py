@@ -13,7 +13,7 @@ from streamwarden.workers import cores
 from tests.unit.supervision.manual_time import DEADLINE_S
 
 
-class Parts:
+class FakeRoles:
     """Stands in for the three roles, and notes what is started and stopped."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,8 @@ class Parts:
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
-    return Parts(monkeypatch)
+def parts(monkeypatch: pytest.MonkeyPatch) -> FakeRoles:
+    return FakeRoles(monkeypatch)
 
 
 ALL = frozenset({"api", "streaming", "webui"})
@@ -57,7 +57,7 @@ def running(roles: frozenset[str]) -> RunningRoles:
     return run_roles(Settings(), roles)
 
 
-def test_roles_stop_in_the_reverse_order_of_their_start(parts: Parts) -> None:
+def test_roles_stop_in_the_reverse_order_of_their_start(parts: FakeRoles) -> None:
     started = running(ALL)
     assert started.ports == {"api": 1, "streaming": 2, "webui": 3}
     started.stop(DEADLINE_S)
@@ -65,19 +65,19 @@ def test_roles_stop_in_the_reverse_order_of_their_start(parts: Parts) -> None:
     assert parts.events[3:] == [f"stop {name}" for name in reversed(begun)]
 
 
-def test_a_stop_twice_is_one_stop(parts: Parts) -> None:
+def test_a_stop_twice_is_one_stop(parts: FakeRoles) -> None:
     started = running(ALL)
     started.stop(1.0)
     started.stop(1.0)
     assert len(parts.events) == 6
 
 
-def test_one_role_may_run_alone(parts: Parts) -> None:
+def test_one_role_may_run_alone(parts: FakeRoles) -> None:
     running(frozenset({"streaming"})).stop(1.0)
     assert parts.events == ["start streaming", "stop streaming"]
 
 
-def test_a_role_that_does_not_start_takes_the_others_down_again(parts: Parts) -> None:
+def test_a_role_that_does_not_start_takes_the_others_down_again(parts: FakeRoles) -> None:
     parts.fail = "streaming"
     with pytest.raises(ConfigError):
         running(ALL)

@@ -34,7 +34,7 @@ class ManualClock(Clock):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order(RunOrder):
+class SampleOrder(RunOrder):
     """A ``RunOrder`` with defaults."""
 
     run: int = 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
-from tests.unit.ffmpeg.run_order import Order
+from tests.unit.ffmpeg.run_order import SampleOrder
 
 FRAGMENTS = (
     "movflags=+frag_keyframe+empty_moov+default_base_moof"
@@ -14,7 +14,7 @@ FRAGMENTS = (
 
 def test_the_whole_command_line() -> None:
     url = "rtsp://127.0.0.1:8554/cam/1?token=t"
-    assert recording_argv("/usr/bin/ffmpeg", Order(run=12, url=url, segment_seconds=15)) == [
+    assert recording_argv("/usr/bin/ffmpeg", SampleOrder(run=12, url=url, segment_seconds=15)) == [
         *["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--", "/usr/bin/ffmpeg"],
         *["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"],
         *["-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls"],
@@ -32,7 +32,7 @@ def test_the_whole_command_line() -> None:
 
 @pytest.mark.parametrize("audio", ["copy", "aac", "none"])
 def test_the_video_is_copied_whatever_becomes_of_the_audio(audio: str) -> None:
-    argv = " ".join(recording_argv("ffmpeg", Order(audio=audio)))
+    argv = " ".join(recording_argv("ffmpeg", SampleOrder(audio=audio)))
     assert "-map 0:v:0 -c:v copy" in argv
     assert ("0:a:0?" in argv) is (audio != "none")
     assert ("-c:a aac -b:a 64k" in argv) is (audio == "aac")
@@ -40,16 +40,16 @@ def test_the_video_is_copied_whatever_becomes_of_the_audio(audio: str) -> None:
 
 def test_an_audio_choice_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="'mp3'"):
-        recording_argv("ffmpeg", Order(audio="mp3"))
+        recording_argv("ffmpeg", SampleOrder(audio="mp3"))
 
 
 def test_a_longer_probe_is_given_in_microseconds() -> None:
-    argv = recording_argv("ffmpeg", Order(probe_s=2.5))
+    argv = recording_argv("ffmpeg", SampleOrder(probe_s=2.5))
     assert argv[argv.index("-analyzeduration") + 1] == "2500000"
 
 
 def test_what_would_record_nothing_or_overwrite_is_not_asked_for() -> None:
-    argv = " ".join(recording_argv("ffmpeg", Order()))
+    argv = " ".join(recording_argv("ffmpeg", SampleOrder()))
     for option in ("-progress", "nobuffer", "strftime", "wallclock_as_timestamps", "-y "):
         assert option not in argv
 

@@ -12,7 +12,7 @@ from streamwarden.ffmpeg.command import (
     ffmpeg_account,
     recording_argv,
 )
-from tests.unit.ffmpeg.run_order import Order
+from tests.unit.ffmpeg.run_order import SampleOrder
 
 
 def test_no_account_means_our_own() -> None:
@@ -36,7 +36,7 @@ def test_only_root_can_run_ffmpeg_as_somebody_else() -> None:
 
 
 def test_another_users_rights_are_taken_before_ffmpeg_is_run() -> None:
-    argv = FfmpegAccount(65534, 65533).argv(recording_argv("/usr/bin/ffmpeg", Order()))
+    argv = FfmpegAccount(65534, 65533).argv(recording_argv("/usr/bin/ffmpeg", SampleOrder()))
     at = argv.index("--")
     assert argv[:at] == [*DIE_WITH_PARENT[:-1], "--reuid=65534", "--regid=65533", "--clear-groups"]
     assert argv[at + 1] == "/usr/bin/ffmpeg"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamwarden.ffmpeg.process import Process
 from streamwarden.ffmpeg.run import Run, RunClock, SegmentListReader
-from tests.unit.ffmpeg.run_order import NOON, ManualClock, Order
+from tests.unit.ffmpeg.run_order import NOON, ManualClock, SampleOrder
 from tests.unit.mp4 import box_writer as boxes
 
 HOUR_S = 3600.0
@@ -22,7 +22,7 @@ STEPS = st.sampled_from([-HOUR_S, HOUR_S, -2.5, 2.5, 0.0])
 
 def _run(clock: ManualClock, folder: Path = Path("/nowhere")) -> Run:
     return Run(
-        order=Order(folder=folder),
+        order=SampleOrder(folder=folder),
         process=cast("Process", None),
         clock=RunClock(clock),
         reader=SegmentListReader(1),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.ffmpeg.watcher import SpawnQueue, TokenBucket
-from tests.unit.ffmpeg.run_order import Order
+from tests.unit.ffmpeg.run_order import SampleOrder
 
 
 def _taken(spawn_rate: TokenBucket, now: float) -> int:
@@ -65,7 +65,7 @@ def test_orders_leave_in_order_as_the_pace_allows(cameras: tuple[object, object]
     queue: SpawnQueue[object] = SpawnQueue(TokenBucket(interval_s=1.0, burst=2))
     assert queue.wait_s(5.0) is None
     for camera, run in ((one, 1), (other, 1), (one, 2)):
-        queue.add(camera, Order(run=run))
+        queue.add(camera, SampleOrder(run=run))
     assert queue.wait_s(5.0) == 0.0
     assert [(c, o.run) for c, o in queue.due(5.0)] == [(one, 1), (other, 1)]
     assert queue.wait_s(5.5) == pytest.approx(0.5)
@@ -78,7 +78,7 @@ def test_only_the_order_that_is_meant_is_dropped(cameras: tuple[object, object])
     queue: SpawnQueue[object] = SpawnQueue(TokenBucket(interval_s=1.0, burst=9))
     for camera in (one, other):
         for run in (1, 2):
-            queue.add(camera, Order(run=run))
+            queue.add(camera, SampleOrder(run=run))
     assert queue.drop(one, 1)
     assert not queue.drop(one, 1)
     queue.drop_all(other)

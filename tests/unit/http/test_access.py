@@ -70,7 +70,7 @@ BODIES: dict[tuple[str, str], object] = {
 WITH_TOKEN = [path for path in LET_IN if "live" in path[1] or "snapshot" in path[1]]
 
 
-class House:
+class AccessHarness:
     """A camera of the owner's, somebody for each grant, and a segment and an export to ask for."""
 
     def __init__(self, harness: ApiHarness) -> None:
@@ -115,8 +115,8 @@ class House:
 
 
 @pytest.fixture
-def house(harness: ApiHarness) -> House:
-    return House(harness)
+def house(harness: ApiHarness) -> AccessHarness:
+    return AccessHarness(harness)
 
 
 def described(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -134,7 +134,7 @@ def test_the_table_has_every_route_and_the_audit_trail_a_name_for_each(harness: 
 @pytest.mark.parametrize("who", sorted(EVERYBODY))
 @pytest.mark.parametrize("route", sorted(LET_IN), ids=" ".join)
 def test_each_route_lets_in_whom_the_table_says(
-    house: House, route: tuple[str, str], who: str
+    house: AccessHarness, route: tuple[str, str], who: str
 ) -> None:
     result = house.call(*route, who)
     if who in LET_IN[route]:
@@ -152,7 +152,7 @@ def test_each_route_lets_in_whom_the_table_says(
 @pytest.mark.parametrize("who", ["owner", "viewer", "root"])
 @pytest.mark.parametrize("route", sorted(LET_IN), ids=" ".join)
 def test_a_blocked_user_gets_in_nowhere_whoever_they_are(
-    house: House, route: tuple[str, str], who: str
+    house: AccessHarness, route: tuple[str, str], who: str
 ) -> None:
     house.harness.denied.set_blocked(who, blocked=True)
     result = house.call(*route, who)
@@ -162,13 +162,13 @@ def test_a_blocked_user_gets_in_nowhere_whoever_they_are(
 
 
 @pytest.mark.parametrize("route", sorted(LET_IN), ids=" ".join)
-def test_nobody_gets_in_nowhere(house: House, route: tuple[str, str]) -> None:
+def test_nobody_gets_in_nowhere(house: AccessHarness, route: tuple[str, str]) -> None:
     assert house.call(*route, None).status_code == 401
     assert house.harness.audit.events == []
 
 
 @pytest.mark.parametrize("who", ["owner", "root", "viewer", "publisher", "controller"])
-def test_an_inactive_camera_shows_and_takes_nothing_live(house: House, who: str) -> None:
+def test_an_inactive_camera_shows_and_takes_nothing_live(house: AccessHarness, who: str) -> None:
     house.harness.storage.cameras.update(house.camera.id, status="inactive")
     for route in sorted(LET_IN):
         live = route in WITH_TOKEN or route[1].endswith(("/preview", "/publish_rtsp_url"))
@@ -177,7 +177,7 @@ def test_an_inactive_camera_shows_and_takes_nothing_live(house: House, who: str)
             assert (result.status_code, result.json["code"]) == (403, "camera_inactive"), route
 
 
-def test_a_camera_that_is_not_there_is_so_for_everybody(house: House) -> None:
+def test_a_camera_that_is_not_there_is_so_for_everybody(house: AccessHarness) -> None:
     house.camera = house.harness.storage.cameras.add(
         name="x", owner="owner", created_at=house.harness.clock.now(), camera_id=uuid4()
     )

@@ -10,7 +10,7 @@ from streamwarden.errors import TooManyRequests
 from streamwarden.http.rate_limit import WINDOW_S, RateLimit, RateLimits
 
 
-class Hand:
+class SettableClock:
     """A clock that the test sets."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ def taken(rate: RateLimit, key: str, calls: int) -> int:
 
 
 def test_a_minutes_worth_may_come_at_once_and_comes_back_evenly() -> None:
-    hand = Hand()
+    hand = SettableClock()
     rate = RateLimit(60, now=hand)
     assert taken(rate, "a", 100) == 60
     hand.now_s += 0.999
@@ -37,13 +37,13 @@ def test_a_minutes_worth_may_come_at_once_and_comes_back_evenly() -> None:
 
 
 def test_one_key_takes_nothing_from_another() -> None:
-    rate = RateLimit(5, now=Hand())
+    rate = RateLimit(5, now=SettableClock())
     assert taken(rate, "a", 9) == 5
     assert taken(rate, "b", 9) == 5
 
 
 def test_who_is_refused_is_told_when_the_next_call_is_allowed() -> None:
-    hand = Hand()
+    hand = SettableClock()
     rate = RateLimit(6, now=hand)
     taken(rate, "a", 6)
     wait_s = rate.take("a")
@@ -56,7 +56,7 @@ def test_who_is_refused_is_told_when_the_next_call_is_allowed() -> None:
 def test_no_pattern_of_calls_gets_more_than_twice_the_rate_in_any_minute(
     per_minute: int, pauses_s: list[float]
 ) -> None:
-    hand = Hand()
+    hand = SettableClock()
     rate = RateLimit(per_minute, now=hand)
     allowed: list[float] = []
     for pause_s in pauses_s:
@@ -67,7 +67,7 @@ def test_no_pattern_of_calls_gets_more_than_twice_the_rate_in_any_minute(
 
 
 def test_memory_is_bounded_and_who_finds_no_room_shares_one_limit() -> None:
-    hand = Hand()
+    hand = SettableClock()
     rate = RateLimit(2, now=hand, most_keys=100)
     assert all(rate.take(str(number)) == 0 for number in range(100))
     assert [rate.take(f"late {number}") == 0 for number in range(5)] == [True, True] + [False] * 3
@@ -79,7 +79,7 @@ def test_memory_is_bounded_and_who_finds_no_room_shares_one_limit() -> None:
 
 
 def test_threads_together_get_no_more_than_one_would() -> None:
-    rate, results = RateLimit(100, now=Hand()), list[int]()
+    rate, results = RateLimit(100, now=SettableClock()), list[int]()
     threads = [
         threading.Thread(target=lambda: results.append(taken(rate, "a", 50))) for _ in range(8)
     ]
@@ -91,7 +91,7 @@ def test_threads_together_get_no_more_than_one_would() -> None:
 
 
 def test_each_kind_of_call_has_its_own_limit_and_says_when_to_come_again() -> None:
-    rates = RateLimits(connects=1, signings=2, failed_sign_ins=1, now=Hand())
+    rates = RateLimits(connects=1, signings=2, failed_sign_ins=1, now=SettableClock())
     rates.call("connect", "alice")
     rates.call("sign", "alice")
     rates.call("sign", "alice")
@@ -103,7 +103,7 @@ def test_each_kind_of_call_has_its_own_limit_and_says_when_to_come_again() -> No
 
 
 def test_addresses_of_one_ipv6_network_share_their_failures() -> None:
-    rates = RateLimits(connects=1, signings=1, failed_sign_ins=2, now=Hand())
+    rates = RateLimits(connects=1, signings=1, failed_sign_ins=2, now=SettableClock())
     rates.failed_sign_in("2001:db8:1:2::1")
     rates.failed_sign_in("2001:db8:1:2:ffff::9")
     with pytest.raises(TooManyRequests):

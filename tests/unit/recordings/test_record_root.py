@@ -13,7 +13,7 @@ import pytest
 from streamwarden.errors import ConfigError
 from streamwarden.ffmpeg.command import recording_argv
 from streamwarden.recordings.record_root import RecordRoot, RecordRootInUse
-from tests.unit.ffmpeg.run_order import Order
+from tests.unit.ffmpeg.run_order import SampleOrder
 
 
 def test_a_second_server_is_refused_in_words_until_the_first_lets_go(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def _sleeper(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
 
 
 def test_what_a_killed_server_left_recording_is_ended_and_nothing_else(tmp_path: Path) -> None:
-    arguments = recording_argv("ffmpeg", Order())
+    arguments = recording_argv("ffmpeg", SampleOrder())
     root = tmp_path / "rec"
     live = root / "alice" / "camera" / ".live"
     with (

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.acceptance.installation import Installation
 from tests.acceptance.program import Program
-from tests.acceptance.stage import Stage
 
 
-class SetStage(Stage):
-    """A stage whose settings are changed; None takes one out."""
+class ConfiguredInstallation(Installation):
+    """An installation whose settings are changed; None takes one out."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class SetStage(Stage):
         super().__init__(folder, make, database_url=database_url, ffmpeg=ffmpeg)
 
     def environ(self, database_url: str) -> dict[str, str]:
-        """Return the settings of the stage, changed."""
+        """Return the settings of the installation, changed."""
         settings = super().environ(database_url)
         for name, value in self.changed.items():
             settings.pop(f"STREAMWARDEN_{name}", None)
@@ -55,7 +55,7 @@ class SetStage(Stage):
         self.start_streaming()
 
 
-class Provider:
+class FakeProvider:
     """An identity provider's published keys. ``asked`` counts how often they were fetched."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Provider:
         self.url = ""
 
     @contextmanager
-    def serving(self) -> Iterator[Provider]:
+    def serving(self) -> Iterator[FakeProvider]:
         """Serve them on a free port."""
         provider = self
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from streamwarden.devkit.clips import KINDS
 from tests.acceptance.calls import Caller
 from tests.acceptance.footage import complaints, file_of, seconds_between
-from tests.acceptance.stage import OWNER, Stage
+from tests.acceptance.installation import OWNER, Installation
 from tests.acceptance.user import CameraUser, Item
 
 RECORDED_WITHIN_S = 150.0
@@ -43,18 +43,22 @@ def tracks(ffmpeg: str, file: Path) -> tuple[str | None, str | None]:
 
 
 def assert_recorded(
-    stage: Stage, cameras: Mapping[str, CameraUser], ffmpeg: str, *, looked_into: int = 2
+    installation: Installation,
+    cameras: Mapping[str, CameraUser],
+    ffmpeg: str,
+    *,
+    looked_into: int = 2,
 ) -> None:
     """Each kind is recorded, indexed and played; what MP4 cannot hold is refused by its cause."""
     for kind, (video, audio) in KEPT.items():
         camera = cameras[kind]
         segments = camera.await_segments(2, within_s=RECORDED_WITHIN_S)
         for segment in segments[:looked_into]:
-            file = file_of(stage.record_root / OWNER / camera.camera_id, segment)
+            file = file_of(installation.record_root / OWNER / camera.camera_id, segment)
             assert tracks(ffmpeg, file) == (video, audio), kind
             assert complaints(ffmpeg, file, sound=audio is not None) == "", kind
             assert camera.file(segment).body == file.read_bytes(), kind
-        assert_played(stage, camera, segments[:2])
+        assert_played(installation, camera, segments[:2])
         camera.await_status("running")
     assert_cut_at_key_frames(cameras[RARE].segments())
     refused = cameras[UNSTORABLE].await_status(lambda s: s["last_error"] is not None)
@@ -63,11 +67,11 @@ def assert_recorded(
     assert cameras[UNSTORABLE].segments() == []
 
 
-def assert_played(stage: Stage, camera: CameraUser, segments: list[Item]) -> None:
+def assert_played(installation: Installation, camera: CameraUser, segments: list[Item]) -> None:
     """What a player fetches without a header of its own: the playlist, and the files that it names."""
     span = {"from": segments[0]["started_at"], "to": segments[-1]["ended_at"]}
     token = camera.api.post(f"{camera.path}/recordings/play_token", span).json()["token"]
-    player = Caller(stage.api_url)
+    player = Caller(installation.api_url)
     playlist = player.get(f"{camera.path}/recordings/playlist.m3u8", {**span, "token": token})
     assert playlist.status == 200
     for segment in segments:

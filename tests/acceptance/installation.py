@@ -1,4 +1,4 @@
-"""The roles split as between machines: API and streaming as two programs, the rest as fixtures."""
+"""An installation: API and streaming as two programs, media server, cameras and users as fixtures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWNER = "alice"
 _HOST = "127.0.0.1"
 
 
-class Stage:
+class Installation:
     """Everything of one installation. ``api`` and ``streaming`` can be killed each on its own."""
 
     def __init__(

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.acceptance.calls import Caller
 
 
-def figure(base: str, name: str, **labels: str) -> float:
+def metric_value(base: str, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have these labels; 0 where there are none."""
     return sum(
         sample.value

@@ -23,10 +23,10 @@ from streamwarden.recordings.reconcile import verify
 from streamwarden.recordings.verify import BEGINNING, VerifyOptions
 from tests.acceptance.calls import Caller
 from tests.acceptance.continuity import unseen
-from tests.acceptance.figures import figure
 from tests.acceptance.footage import clock_bound_s, file_of, moment, stored_files
+from tests.acceptance.installation import OWNER, Installation, database_with_password
+from tests.acceptance.metrics_of import metric_value
 from tests.acceptance.program import Program, programs
-from tests.acceptance.stage import OWNER, Stage, database_with_password
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
 
@@ -34,8 +34,8 @@ SEGMENT_S = 2
 _PASSWORD = "breakable"
 
 
-class BreakableStage(Stage):
-    """A stage with a Postgres of its own."""
+class BreakableInstallation(Installation):
+    """An installation with a Postgres of its own."""
 
     def __init__(self, folder: Path, make: Callable[..., Program], *, ffmpeg: str) -> None:
         self.postgres = EmbeddedPostgres(folder / "postgres", fsync=False)
@@ -117,20 +117,20 @@ class BreakableStage(Stage):
 
     # What must hold
 
-    def figure(self, name: str, **labels: str) -> float:
+    def metric_value(self, name: str, **labels: str) -> float:
         """Return a metric of the streaming role."""
-        return figure(self.streaming_url, name, **labels)
+        return metric_value(self.streaming_url, name, **labels)
 
     def await_empty_journal(self, within_s: float = 40) -> None:
         """Wait until every row that is waiting now is in Postgres; cameras that record add others."""
         began = time.monotonic()
 
         def look() -> bool:
-            if self.figure("index_journal_segments") == 0:
+            if self.metric_value("index_journal_segments") == 0:
                 return True
             since_s = time.monotonic() - began
             # 0 says nothing: so it is as well for rows from before the clock was set back.
-            return 0 < self.figure("index_lag_seconds") < since_s
+            return 0 < self.metric_value("index_lag_seconds") < since_s
 
         wait_for("every row in the index", look, within_s=within_s)
 
@@ -171,21 +171,21 @@ _VERIFY_NEEDS = (
 
 
 @contextmanager
-def breakable_stage(folder: Path, ffmpeg: str) -> Iterator[BreakableStage]:
+def breakable_installation(folder: Path, ffmpeg: str) -> Iterator[BreakableInstallation]:
     """Yield an installation that is not yet started; end it, whatever has become of it."""
     with programs(folder) as make:
-        stage = BreakableStage(folder, make, ffmpeg=ffmpeg)
+        installation = BreakableInstallation(folder, make, ffmpeg=ffmpeg)
         try:
-            yield stage
+            yield installation
         finally:
-            stage.close()
+            installation.close()
 
 
-def started(stage: BreakableStage) -> BreakableStage:
+def started(installation: BreakableInstallation) -> BreakableInstallation:
     """Start the API and the streaming role, with short segments."""
-    stage.start()
-    stage.shorten_segments()
-    return stage
+    installation.start()
+    installation.shorten_segments()
+    return installation
 
 
 def none(what: str, found: list[str]) -> None:
@@ -219,18 +219,20 @@ def _pictures_by_file(ffmpeg: str, folder: Path) -> Iterator[list[datetime]]:
         yield pictures(ffmpeg, file, near=name.started_at)
 
 
-def missing_pictures(stage: BreakableStage, camera: CameraUser) -> list[str]:
+def missing_pictures(installation: BreakableInstallation, camera: CameraUser) -> list[str]:
     """Return where pictures are missing between a camera's first and last."""
-    lost = unseen(_pictures_by_file(stage.ffmpeg, stage.folder_of(camera)))
+    lost = unseen(_pictures_by_file(installation.ffmpeg, installation.folder_of(camera)))
     return [f"{earlier:%T.%f} to {later:%T.%f}" for earlier, later in lost]
 
 
-def unexplained_losses(stage: BreakableStage, camera: CameraUser) -> list[str]:
+def unexplained_losses(installation: BreakableInstallation, camera: CameraUser) -> list[str]:
     """Return every stretch without pictures of which the ledger knows nothing."""
     gaps = [gap for gap in camera.gaps() if gap["ended_at"]]
     return [
         f"{earlier:%T.%f} to {later:%T.%f}"
-        for earlier, later in unseen(_pictures_by_file(stage.ffmpeg, stage.folder_of(camera)))
+        for earlier, later in unseen(
+            _pictures_by_file(installation.ffmpeg, installation.folder_of(camera))
+        )
         if not any(_meet(gap, earlier, later) for gap in gaps)
     ]
 
@@ -239,13 +241,13 @@ def _meet(gap: Item, earlier: datetime, later: datetime) -> bool:
     return moment(gap["started_at"]) <= later and moment(gap["ended_at"]) >= earlier
 
 
-def clocks_that_disagree(stage: BreakableStage, camera: CameraUser) -> list[str]:
+def clocks_that_disagree(installation: BreakableInstallation, camera: CameraUser) -> list[str]:
     """Return every segment in which a picture's clock and the index differ too much."""
     wrong = []
     for segment in camera.segments():
         first, last = moment(segment["started_at"]), moment(segment["ended_at"])
-        file = file_of(stage.folder_of(camera), segment)
-        taken = pictures(stage.ffmpeg, file, near=first)
+        file = file_of(installation.folder_of(camera), segment)
+        taken = pictures(installation.ffmpeg, file, near=first)
         assert taken, f"no clock can be read in {file.name}"
         off_s = (taken[0] - first).total_seconds(), (taken[-1] - last).total_seconds()
         if max(map(abs, off_s)) >= clock_bound_s(segment):

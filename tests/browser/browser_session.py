@@ -1,4 +1,4 @@
-"""Someone at a browser: signs in, goes to pages, and notices what a page must never do."""
+"""Page object: a signed-in browser context that fails the test for what a page must never do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AXE = Path(__file__).parent / "axe" / "axe.min.js"
 _REFUSED = "Failed to load resource: the server responded with a status of"
 
 
-class Person:
+class BrowserSession:
     """One browser context with one page.
 
     Whatever the test is about, the page writes no error to the console, throws nothing, and asks no
