@@ -1,4 +1,4 @@
-"""The architecture page and the glossary against the tree: modules, layers, libraries, Protocols, names."""
+"""The architecture page, the glossary and other documents against the tree."""
 
 from __future__ import annotations
 
@@ -147,6 +147,18 @@ def test_names_that_stand_twice_are_those_of_the_table() -> None:
     listed = {row[0][0]: sorted(row[1]) for row in table_rows(section("Names that stand twice"))}
     listed.pop("__init__")  # every package has one
     assert listed == repeated(places)
+
+
+def test_an_error_code_stands_once() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for name, module, node in classes():
+        for it in node.body:
+            if isinstance(it, ast.Assign | ast.AnnAssign) and isinstance(it.value, ast.Constant):
+                target = it.targets[0] if isinstance(it, ast.Assign) else it.target
+                if ast.unparse(target) == "code":
+                    places[str(it.value.value)].append(f"{module}: {name}")
+    assert len(places) > 40
+    assert repeated(places) == {}
 
 
 def test_every_word_of_a_module_name_is_in_the_glossary_or_plain_english() -> None:
