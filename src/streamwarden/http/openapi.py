@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class OpenApiDocument(Resource):
 
     def describe(self, routes: Mapping[str, Resource], *, title: str) -> None:
         """Write the document of an app with ``routes``."""
-        self._body = json.dumps(document(operations_of(routes), title=title)).encode()
+        self._body = _written(tuple(operations_of(routes)), title)
 
     @operation(
         "This document",
@@ -80,6 +81,12 @@ class OpenApiDocument(Resource):
         """Answer with the document."""
         resp.content_type = falcon.MEDIA_JSON
         resp.data = self._body
+
+
+@lru_cache(maxsize=16)
+def _written(operations: tuple[tuple[str, str, Operation], ...], title: str) -> bytes:
+    # Apps of the same declarations have one document: of a test's app, writing it was the greater part.
+    return json.dumps(document(operations, title=title)).encode()
 
 
 def operations_of(routes: Mapping[str, Resource]) -> list[tuple[str, str, Operation]]:

@@ -50,7 +50,7 @@ Content = type[Model] | Media | None
 """The body that comes with a status, None for a response without one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Operation:
     """One method of one route.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -55,7 +57,7 @@ class CheckedClient:
     def __init__(self, app: App) -> None:
         self.app = app
         self._client = testing.TestClient(app)
-        self.document: dict[str, Any] = self._client.simulate_get("/openapi.json").json
+        self.document = _parsed(self._client.simulate_get("/openapi.json").text)
 
     def call(
         self,
@@ -92,6 +94,13 @@ class CheckedClient:
             jsonschema_rs.validator_for(schema, validate_formats=True).validate(result.json)
 
 
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> dict[str, Any]:
+    """One copy for all tests, which only read it."""
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
 @dataclass
 class ApiHarness:
     """An API role over fakes."""
@@ -126,7 +135,11 @@ class ApiHarness:
             internal_token=INTERNAL_TOKEN,
         )
         self.api = CheckedClient(self._users_app())
-        self.internal = CheckedClient(
+
+    @cached_property
+    def internal(self) -> CheckedClient:
+        """The internal API, which few tests need: an app costs some ten milliseconds."""
+        return CheckedClient(
             create_internal_app(
                 self.shared,
                 tokens=self.tokens,
