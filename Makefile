@@ -1,7 +1,7 @@
 # Only relative paths here: make cannot handle a checkout's folder with a space in its name.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench setup lock clean
+.PHONY: help run check test bench setup lock clean
 
 export PYTHON
 
@@ -12,6 +12,9 @@ help: ## show this list
 # killed. ARGS is for the shell: make run ARGS="--cameras 4 --data-dir 'my data'".
 run: ## set up, start everything with two virtual cameras, record; Ctrl-C stops it (ARGS="..." is handed on)
 	@scripts/setup run && exec setpriv --pdeathsig TERM -- .venv/bin/streamwarden demo $(ARGS)
+
+check: ## set up, then lint, types and unit tests: for daily work
+	@scripts/setup dev && exec .venv/bin/python scripts/check.py daily
 
 test: ## set up, then lint, types and every test that this machine can run (ONLY="lint unit" for a part)
 	@scripts/setup dev && exec .venv/bin/python scripts/check.py $(ONLY)

@@ -31,6 +31,8 @@ _LONGEST_FIRST = (
     "test_runs_of_ffmpeg.py",
     "test_relay_ffmpeg.py",
     "test_exit_causes_of_ffmpeg.py",
+    "test_pulled_cameras.py",
+    "test_model.py",
 )
 """Files that take long begin first, so that none runs alone at the end; the rest in any order."""
 _numbers = count(1)

@@ -69,8 +69,7 @@ def test_without_a_node_that_can_the_step_is_skipped_and_says_what_helps(
     if version:
         node_that_says(tmp_path, version)
     monkeypatch.setenv("PATH", str(tmp_path))
-    outcome = check.Outcome()
-    check.run(check.javascript(), outcome, {})
+    outcome = check.run_all([check.javascript()], {})
     check.tell(outcome)
     told = capsys.readouterr().out
     found = f"node {version}" if version else "no node"
@@ -85,3 +84,23 @@ def test_a_node_that_can_is_used(
     node_that_says(tmp_path, version)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert check.javascript().missing == ""
+
+
+def test_several_steps_tell_what_they_have_said_and_which_failed(
+    check: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps = [check.Step(name, ("sh", "-c", f"echo said by {name}; exit {code}"))
+             for name, code in (("one", 0), ("two", 3), ("three", 0))]  # fmt: skip
+    outcome = check.run_all(steps, {"PATH": "/usr/bin:/bin"})
+    told = capfd.readouterr().out
+    assert outcome.failed_steps == ["two"]
+    assert all(f"said by {step.name}\n== {step.name}: " in told for step in steps)
+
+
+def test_bytecode_is_kept_although_the_machine_writes_none(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    found = check.the_environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in found
+    assert Path(found["PYTHONPYCACHEPREFIX"]).is_relative_to(ROOT / ".venv")
