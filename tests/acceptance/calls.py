@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-_TIMEOUT_S = 15.0
+_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

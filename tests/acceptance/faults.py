@@ -56,7 +56,7 @@ class BreakableInstallation(Installation):
     def await_api(self) -> None:
         """Wait until the API has its database again."""
         api = Caller(self.api_url)
-        wait_for("the API", lambda: api.get("/readyz").status == 200, within_s=30)
+        wait_for("the API", lambda: api.get("/readyz").status == 200)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -121,7 +121,7 @@ class BreakableInstallation(Installation):
         """Return a metric of the streaming role."""
         return metric_value(self.streaming_url, name, **labels)
 
-    def await_empty_journal(self, within_s: float = 40) -> None:
+    def await_empty_journal(self) -> None:
         """Wait until every row that is waiting now is in Postgres; cameras that record add others."""
         began = time.monotonic()
 
@@ -132,12 +132,12 @@ class BreakableInstallation(Installation):
             # 0 says nothing: so it is as well for rows from before the clock was set back.
             return 0 < self.metric_value("index_lag_seconds") < since_s
 
-        wait_for("every row in the index", look, within_s=within_s)
+        wait_for("every row in the index", look)
 
     def settle(self, camera: CameraUser) -> None:
         """Record no longer, and wait until everything is written down."""
         assert camera.disconnect().status == 200
-        camera.await_status("stopped", within_s=15)
+        camera.await_status("stopped")
         self.await_empty_journal()
 
     def findings(self, camera: CameraUser | None = None) -> list[str]:

@@ -17,7 +17,7 @@ from streamwarden.paths import parse_stored, segment_id
 from tests.acceptance.pressure import waited_s
 from tests.acceptance.user import Item
 
-_DECODED_WITHIN_S = 30
+_DECODED_WITHIN_S = 120
 
 
 def complaints(ffmpeg: str, file: Path, *, sound: bool = True) -> str:

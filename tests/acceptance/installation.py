@@ -175,7 +175,7 @@ class Installation:
             answer = control.get(f"/v3/paths/get/{path}")
             return answer.status == 200 and bool(answer.json()["available"])
 
-        wait_for(f"a picture at {path}", look, within_s=60)
+        wait_for(f"a picture at {path}", look)
 
     def fault(self, camera: CameraUser, **fault: object) -> None:
         """Have the relay commit a fault for the camera's readers (``devkit.relay.faults``)."""
@@ -189,7 +189,7 @@ class Installation:
 
 
 def _await_ready(base: str) -> None:
-    wait_for(f"{base} ready", lambda: Caller(base).get("/readyz").status == 200, within_s=30)
+    wait_for(f"{base} ready", lambda: Caller(base).get("/readyz").status == 200)
 
 
 def database_with_password(server: EmbeddedPostgres, password: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -26,7 +28,6 @@ _WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 
 FROM_THE_CHECKOUT = (sys.executable, "-m", "streamwarden")
 
-_LISTENS_WITHIN_S = 30.0
 _BASES = range(20000, 32000, 20)
 """Below the ports that the kernel gives to outgoing connections."""
 
@@ -125,14 +126,15 @@ class Program:
     def kill(self) -> None:
         """End it with SIGKILL, as the kernel would for want of memory."""
         self.process.kill()
-        self.process.wait(STOPS_WITHIN_S)
+        self.await_exit()
 
-    def await_exit(self, within_s: float) -> int:
+    def await_exit(self, within_s: float | None = None) -> int:
         """Return the exit code."""
         try:
-            return self.process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            raise NotSeen(f"still running after {within_s:g} s:\n{self.tail()}") from None
+            wait_for("its end", lambda: self.process.poll() is not None, within_s=within_s)
+        except NotSeen as late:
+            raise NotSeen(f"{late}\n{self.tail()}") from None
+        return self.process.wait()
 
     def await_listening(self, *ports: int) -> None:
         """Wait until it takes connections on each of ``ports``, or has ended."""
@@ -141,7 +143,7 @@ class Program:
             assert self.process.poll() is None, f"ended too soon:\n{self.tail()}"
             return all(accepts(port) for port in ports)
 
-        wait_for(f"listening on {ports}", look, within_s=_LISTENS_WITHIN_S)
+        wait_for(f"listening on {ports}", look)
 
     def clean_up(self) -> None:
         """Leave nothing running, whatever a test has left."""
@@ -168,15 +170,33 @@ def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def free_port_base() -> int:
-    """Return a ``--port-base`` whose ports are all free just now; no other worker takes it."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    bases = _BASES[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
-    for base in random.sample(bases, len(bases)):
+    """Return a ``--port-base`` whose ports are all free just now; no other run of tests takes it."""
+    for base in random.sample(_BASES, len(_BASES)):
         with ExitStack() as held, suppress(OSError):
+            lock = _locked(base)
+            held.callback(os.close, lock)
             for offset in _USED_OFFSETS:
                 held.enter_context(socket.create_server(("127.0.0.1", base + offset)))
+            _TAKEN.append(os.dup(lock))
             return base
     raise NotSeen("no free range of ports")
+
+
+_TAKEN: list[int] = []
+"""Locks that are held until this process ends: several workers, and runs of tests, are at it at once."""
+
+
+def _locked(base: int) -> int:
+    """Lock a range of ports; raises OSError if somebody else has it."""
+    folder = Path(tempfile.gettempdir()) / f"streamwarden-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder / str(base), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def accepts(port: int) -> bool:
@@ -194,9 +214,9 @@ def await_gone(processes: Sequence[psutil.Process], within_s: float) -> None:
 
     try:
         wait_for("the end of every process", all_gone, within_s=within_s)
-    except NotSeen:
+    except NotSeen as late:
         left = [describe(one) for one in processes if alive(one)]
-        raise NotSeen(f"still running after {within_s:g} s: {left}") from None
+        raise NotSeen(f"{late}: {left}") from None
 
 
 def alive(process: psutil.Process) -> bool:

@@ -13,11 +13,10 @@ from typing import Any
 
 from tests.acceptance.calls import Caller
 from tests.acceptance.program import clean_environment, free_port_base
-from tests.acceptance.waiting import wait_for
+from tests.acceptance.waiting import PATIENCE_S, wait_for
 from tests.unit.deploy.dashboards import PROMETHEUS as RULES
 
 PROGRAM = shutil.which("prometheus")
-_UP_WITHIN_S = 60.0
 _OURS = {"127.0.0.1:8080": "webui", "127.0.0.1:8081": "api", "127.0.0.1:8082": "streaming"}
 
 
@@ -47,7 +46,7 @@ class Prometheus:
         return [float(sample["value"][1]) for sample in found["result"]]
 
     def shows(self, expr: str) -> bool:
-        """Whether a query gives at least one figure that can be drawn."""
+        """Whether a query gives at least one metric_value that can be drawn."""
         return any(not math.isnan(value) for value in self.values(expr))
 
     def _ask(self, path: str, query: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON
@@ -76,11 +75,11 @@ def prometheus(folder: Path, ready: Mapping[str, Any]) -> Iterator[Prometheus]:
         return asked.ready()
 
     try:
-        wait_for("a Prometheus that is ready", up, within_s=_UP_WITHIN_S)
+        wait_for("a Prometheus that is ready", up)
         yield asked
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(_UP_WITHIN_S)
+        process.wait(PATIENCE_S)
 
 
 def _configured(folder: Path, ready: Mapping[str, Any]) -> Path:

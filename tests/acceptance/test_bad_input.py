@@ -203,7 +203,7 @@ def test_no_owners_name_leads_out_of_the_record_root(
     before = set(installation.record_root.parent.iterdir())
     camera.connect()
     found = wait_for("the folder", lambda: list(installation.record_root.glob(f"*/{camera.camera_id}")),
-                     within_s=10)  # fmt: skip
+)  # fmt: skip
     folder = found[0].parent
     assert folder.parent == installation.record_root
     assert "%" not in folder.name
@@ -227,7 +227,7 @@ def test_two_owners_whose_names_look_alike_as_folders_have_each_their_own(
             for folder in installation.record_root.glob(f"*/{camera.camera_id}")
         }
 
-    wait_for("three folders", lambda: len(folders()) == len(cameras), within_s=10)
+    wait_for("three folders", lambda: len(folders()) == len(cameras))
     for camera in cameras:
         camera.disconnect()
 

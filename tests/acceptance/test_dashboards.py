@@ -14,11 +14,8 @@ from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import NotSeen, wait_for
 from tests.unit.deploy.dashboards import queries
 
-SHOWN_WITHIN_S = 90.0
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(
         PROGRAM is None, reason="prometheus is not on PATH: install Debian's prometheus"
     ),
@@ -56,7 +53,7 @@ def test_every_query_of_every_dashboard_shows_something(
     demo: DemoProgram, scraped: Prometheus, silent: CameraUser
 ) -> None:
     first, second = demo.cameras
-    wait_for("a scrape", lambda: scraped.shows("streamwarden_segments_total"), within_s=30)
+    wait_for("a scrape", lambda: scraped.shows("streamwarden_segments_total"))
     see_the_page(demo)
     lose_the_recorder(demo, first)
     # From here on a first segment is awaited, and Prometheus sees it come.
@@ -76,7 +73,7 @@ def test_every_query_of_every_dashboard_shows_something(
         return not left
 
     try:
-        wait_for("a figure for every query", all_there, within_s=SHOWN_WITHIN_S)
+        wait_for("a figure for every query", all_there)
     except NotSeen:
         pytest.fail("\n".join(f"{query.board}, {query.panel}: {query.expr}" for query in left))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
+from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S
 from tests.acceptance.faults import (
     BreakableInstallation,
     breakable_installation,
@@ -21,6 +23,7 @@ from tests.acceptance.faults import (
     started,
 )
 from tests.acceptance.footage import moment, stored_files
+from tests.acceptance.pressure import had_s, waited_s
 from tests.acceptance.program import alive, await_gone
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
@@ -44,7 +47,7 @@ def recorder(site: BreakableInstallation, camera: CameraUser) -> psutil.Process:
     def look() -> psutil.Process | None:
         return site.streaming.recorder(site.record_root, camera.camera_id)
 
-    return wait_for("an FFmpeg", look, within_s=20)
+    return wait_for("an FFmpeg", look)
 
 
 def causes(camera: CameraUser) -> list[str]:
@@ -59,14 +62,16 @@ def test_a_killed_ffmpeg_costs_a_short_gap_that_brackets_the_kill(
     site: BreakableInstallation, camera: CameraUser
 ) -> None:
     run = camera.status()["run"]
+    recording = recorder(site, camera)
     killed = instant()
-    recorder(site, camera).kill()
+    recording.kill()
     camera.await_segments(1, run_after=run)
     gap = camera.await_gap(lambda g: since(g, killed) and g["cause"] == "ffmpeg_crashed")
     gap = camera.await_gap(lambda g: g["started_at"] == gap["started_at"] and g["ended_at"])
     # The open fragment is lost with the process: up to a second before the kill.
-    assert -1.7 < (moment(gap["started_at"]) - killed).total_seconds() < 0.2
-    assert (moment(gap["ended_at"]) - killed).total_seconds() < 5
+    behind_s = waited_s(moment(gap["started_at"]), killed)
+    assert -1.7 - behind_s < (moment(gap["started_at"]) - killed).total_seconds() < 0.2
+    assert had_s(killed, moment(gap["ended_at"])) < 5
     site.check_account(camera)
     assert causes(camera) == ["ffmpeg_crashed"]
 
@@ -99,7 +104,7 @@ def test_a_respawn_without_the_api_waits_for_its_token_and_is_accounted_for(
     site.api.kill()
     try:
         recorder(site, camera).kill()
-        wait_for("token_unavailable", lambda: cause() == "token_unavailable", within_s=20)
+        wait_for("token_unavailable", lambda: cause() == "token_unavailable")
     finally:
         site.start_api()
     camera.await_segments(1, run_after=run)
@@ -117,7 +122,7 @@ def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterward
     try:
         wait_for(
             "segments in the journal",
-            lambda: site.metric_value("index_journal_segments") > OUTAGE_SEGMENTS, within_s=40,
+            lambda: site.metric_value("index_journal_segments") > OUTAGE_SEGMENTS,
         )  # fmt: skip
         assert len(stored_files(folder)) >= before + OUTAGE_SEGMENTS
         status = site.to_streaming.get(f"/streams/{camera.camera_id}").json()
@@ -126,7 +131,7 @@ def test_without_postgres_recording_goes_on_and_the_journal_is_written_afterward
         site.postgres.start()
     site.await_api()
     site.await_empty_journal()
-    wait_for("a row for each file", lambda: not rows_and_files(camera, folder), within_s=10)
+    wait_for("a row for each file", lambda: not rows_and_files(camera, folder))
     assert camera.status()["run"] == run
     site.check_account(camera)
     assert causes(camera) == []
@@ -167,7 +172,7 @@ def test_killed_streaming_and_what_a_power_cut_leaves_is_found_and_mended(
     """The processes are killed; then the disk is made to look as after a loss of power."""
     folder, run = site.folder_of(camera), camera.status()["run"]
     before = len(camera.await_segments(2))
-    wait_for("media in the open file", lambda: open_bytes(folder) > 5_000, within_s=10)
+    wait_for("media in the open file", lambda: open_bytes(folder) > 5_000)
     recorders = site.streaming.recorders(site.record_root)
     site.streaming.kill()
     await_gone(recorders, within_s=2.0)
@@ -184,7 +189,7 @@ def test_killed_streaming_and_what_a_power_cut_leaves_is_found_and_mended(
     assert camera.camera_id in said
     salvaged = site.streaming.events("leftover_salvaged")
     assert (camera.camera_id, run) in [(event["camera"], event["run"]) for event in salvaged]
-    wait_for("the reconciliation", lambda: site.streaming.events("reconcile_done"), within_s=10)
+    wait_for("the reconciliation", lambda: site.streaming.events("reconcile_done"))
     assert len(camera.segments()) > before
     site.check_account(camera)
     assert causes(camera) == ["server_down"]
@@ -194,18 +199,20 @@ def test_a_file_that_lost_its_row_in_a_power_cut_is_indexed_at_the_next_start(
     site: BreakableInstallation, camera: CameraUser
 ) -> None:
     site.postgres.kill()
-    wait_for(
-        "a row that waits", lambda: site.metric_value("index_journal_segments") >= 2, within_s=20
-    )
+    wait_for("a row that waits", lambda: site.metric_value("index_journal_segments") >= 2)
     site.streaming.kill()
     (site.record_root / ".streamwarden" / "journal.jsonl").write_bytes(b"")
     site.postgres.start()
     site.await_api()
     site.start_streaming()
     folder = site.folder_of(camera)
-    wait_for("a row for each file", lambda: not rows_and_files(camera, folder), within_s=30)
-    mended = site.streaming.events("reconciled")
-    assert ("row_missing", camera.camera_id) in [(e["kind"], e["camera"]) for e in mended]
+    wait_for("a row for each file", lambda: not rows_and_files(camera, folder))
+
+    def said() -> bool:
+        mended = site.streaming.events("reconciled")
+        return ("row_missing", camera.camera_id) in [(e["kind"], e["camera"]) for e in mended]
+
+    wait_for("word of it in the log", said)
     site.check_account(camera)
 
 
@@ -242,29 +249,43 @@ def test_many_that_fall_silent_are_found_within_ten_seconds_and_make_no_storm(
     site: BreakableInstallation, cameras: list[CameraUser], silence: str
 ) -> None:
     spawned = {camera.camera_id: camera.status()["run"] for camera in cameras}
-    fell_silent = instant()
     site.fault(None, silence=silence)
+    fell_silent = instant()
     try:
         for camera in cameras:
-            gap = camera.await_gap(_stalled, within_s=15)
-            assert (moment(gap["started_at"]) - fell_silent).total_seconds() < 2
-        found = [moment(error_of(camera)["at"]) for camera in cameras]
-        assert max((at - fell_silent).total_seconds() for at in found) < 10
+            gap = camera.await_gap(_stalled)
+            assert had_s(fell_silent, moment(gap["started_at"])) < 2
+        found = {camera.camera_id: found_stalled(site, camera) for camera in cameras}
+        assert max(had_s(fell_silent, at) for at in found.values()) < 10
         # One life each ends by the silence; the next one waits for its first picture.
-        assert all(c.status()["run"] <= spawned[c.camera_id] + 2 for c in cameras)
+        for camera in cameras:
+            more = lives_since(found[camera.camera_id])
+            assert camera.status()["run"] <= spawned[camera.camera_id] + 2 + more
     finally:
         site.heal()
+    healed = instant()
     for camera in cameras:
         camera.await_segments(1, run_after=spawned[camera.camera_id])
         site.check_account(camera)
         count = site.metric_value("ffmpeg_respawns_total", **labels(camera))
-        assert count <= 3
+        assert count <= 3 + lives_since(found[camera.camera_id], healed)
 
 
 def _stalled(gap: Item) -> bool:
     return bool(gap["cause"] == "stalled")
 
 
-def error_of(camera: CameraUser) -> Item:
-    error: Item = camera.status()["last_error"]
-    return error
+def found_stalled(site: BreakableInstallation, camera: CameraUser) -> datetime:
+    """Return when a run of the camera was ended for its silence."""
+    ended = [
+        moment(event["timestamp"])
+        for event in site.streaming.events("run_ended")
+        if event["camera"] == camera.camera_id and event["cause"] == "stalled"
+    ]
+    assert ended, site.streaming.tail()
+    return ended[0]
+
+
+def lives_since(found: datetime, until: datetime | None = None) -> int:
+    """Return how many further lives a silence that goes on may cost: each waits for an answer."""
+    return int(((until or instant()) - found).total_seconds() / ANSWER_TIMEOUT_S)

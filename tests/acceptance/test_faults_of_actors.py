@@ -74,7 +74,7 @@ def actor(kind: type[pykka.Actor]) -> pykka.ActorRef[Any]:
         found = pykka.ActorRegistry.get_by_class(kind)
         return found[0] if len(found) == 1 else None
 
-    return wait_for(f"one {kind.__name__}", look, within_s=10)
+    return wait_for(f"one {kind.__name__}", look)
 
 
 class Bug(Exception):
@@ -129,7 +129,7 @@ def test_a_bug_in_a_recorder_costs_no_picture(
     for owner, name, after in BUGS:
         before = restarts(site, "recorder", **labels(camera))
         with bug_in(owner, name, after=after) as healed:
-            wait_for(f"{name} to work again", healed.is_set, within_s=30)
+            wait_for(f"{name} to work again", healed.is_set)
         assert restarts(site, "recorder", **labels(camera)) == before + 1
     camera.await_status("running")
     camera.await_segments(len(camera.segments()) + 2)
@@ -142,8 +142,8 @@ def test_a_bug_in_the_stream_manager_costs_no_picture(
     run, before = camera.status()["run"], restarts(site, "stream_manager")
     first = actor(StreamManager)
     tell(first, object())
-    wait_for("another incarnation", lambda: actor(StreamManager) != first, within_s=10)
-    wait_for("its count", lambda: restarts(site, "stream_manager") == before + 1, within_s=5)
+    wait_for("another incarnation", lambda: actor(StreamManager) != first)
+    wait_for("its count", lambda: restarts(site, "stream_manager") == before + 1)
     camera.await_status("running")
     camera.await_segments(len(camera.segments()) + 2)
     check_nothing_was_lost(site, camera, run=run)
@@ -154,7 +154,7 @@ def test_a_bug_in_the_indexer_loses_no_row(site: BreakableInstallation, camera: 
     for _ in range(2):
         first = actor(SegmentIndexer)
         tell(first, object())
-        wait_for("another incarnation", lambda: actor(SegmentIndexer) != first, within_s=10)  # noqa: B023 - used at once
+        wait_for("another incarnation", lambda: actor(SegmentIndexer) != first)  # noqa: B023 - used at once
     with bug_in(SegmentIndexer, "_written", after=False):
         camera.await_segments(len(camera.segments()) + 2)
     assert restarts(site, "indexer") == before + 3
@@ -175,7 +175,7 @@ def test_a_recorder_that_fails_too_often_is_parked_and_the_others_record_on(
                 tell(ref, object())
         return bool(parked.status()["status"] == "parked")
 
-    wait_for("parked", crash, within_s=20)
+    wait_for("parked", crash)
     assert site.metric_value("actor_parked", actor="recorder", **labels(parked)) == 1
     assert site.metric_value("recorder_state", state="parked", **labels(parked)) == 1
     assert parked.status()["last_error"]["cause"] == "actor_parked"
@@ -198,7 +198,7 @@ def test_pictures_that_ffmpeg_holds_back_are_stored_when_its_run_is_replaced(
     camera.await_segments(_REPORTED)
     monkeypatch.setattr(run_module, "_OVERDUE_S", 4.0)
     site.fault(camera, picture_jump_s=3000)
-    camera.await_segments(2, run_after=run, within_s=90)
+    camera.await_segments(2, run_after=run)
     assert (camera.status()["run"], camera.status()["respawns"]) == (run + 1, 0)
     site.settle(camera)
     none("verify", site.findings(camera))

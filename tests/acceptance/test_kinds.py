@@ -23,7 +23,6 @@ from tests.acceptance.user import CameraUser
 
 LOGIN = Login("viewer", "open-sesame/of:the@camera")
 PLAIN = "H.264, no sound"
-BACK_WITHIN_S = 90.0
 
 
 class PullingInstallation(ConfiguredInstallation):
@@ -107,7 +106,6 @@ def pulled(installation: Installation, url: str, login: Login) -> CameraUser:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_camera_of_each_kind_pushed_and_pulled_is_recorded_indexed_and_played(
     pulling_installation: PullingInstallation,
     clips: dict[str, LoopedClip],
@@ -126,7 +124,7 @@ def test_a_camera_of_each_kind_pushed_and_pulled_is_recorded_indexed_and_played(
     runs = pulls[PLAIN].status()["run"]
     installation.relay.kill()
     installation.relay.start()
-    pulls[PLAIN].await_segments(1, run_after=runs, within_s=BACK_WITHIN_S)
+    pulls[PLAIN].await_segments(1, run_after=runs)
     for camera in (*pushes.values(), *pulls.values()):
         camera.disconnect()
 
@@ -143,5 +141,5 @@ def test_a_pulled_camera_with_a_wrong_password_is_offline_until_it_has_the_right
     right = {"source_username": LOGIN.user, "source_password": LOGIN.password}
     answer = installation.admin.patch(camera.path, right)
     assert answer.status == 200, answer
-    camera.await_segments(1, within_s=BACK_WITHIN_S)
+    camera.await_segments(1)
     assert camera.disconnect().status == 200

@@ -25,10 +25,9 @@ from tests.acceptance.program import programs
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 LOGIN = Login("viewer", "open-sesame/of:the@camera")
-WITHIN_S = 90.0
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +83,12 @@ def test_a_camera_is_pulled_recorded_and_back_after_the_media_server_was_killed(
     assert answers[0].status == 201, answers[0]
     camera = CameraUser(site.user(OWNER), answers[0].json()["id"])
     assert camera.connect().status == 200
-    segments = camera.await_segments(1, within_s=WITHIN_S)
+    segments = camera.await_segments(1)
     assert camera.api.get(f"{camera.path}/publish_rtsp_url").json()["code"] == "camera_is_pulled"
 
     site.relay.kill()
     site.relay.start()
-    camera.await_segments(1, run_after=segments[-1]["run"], within_s=WITHIN_S)
+    camera.await_segments(1, run_after=segments[-1]["run"])
 
     wrong = shown(Login(LOGIN.user, "guess"))
     answers += [
@@ -99,9 +98,9 @@ def test_a_camera_is_pulled_recorded_and_back_after_the_media_server_was_killed(
         site.admin.get("/api/v1/ops/audit"),
         camera.api.get(f"{camera.path}/stream/status"),
     ]
-    camera.await_status(lambda s: s["status"] != "running", within_s=WITHIN_S)
+    camera.await_status(lambda s: s["status"] != "running")
     answers.append(site.admin.patch(camera.path, shown()))
-    camera.await_status("running", within_s=WITHIN_S)
+    camera.await_status("running")
     for answer in answers:
         assert answer.status < 300, answer
         assert leaks(answer.body.decode()) == []
@@ -113,7 +112,6 @@ def test_a_camera_is_pulled_recorded_and_back_after_the_media_server_was_killed(
     wait_for(
         "the path gone",
         lambda: control.get(f"/v3/config/paths/get/{path}").status == 404,
-        within_s=WITHIN_S,
     )
     camera.disconnect()
 

@@ -27,9 +27,8 @@ from tests.acceptance.footage import (
 from tests.acceptance.metrics_of import exposition, metric_value
 from tests.acceptance.program import FROM_THE_CHECKOUT, clean_environment
 from tests.acceptance.user import CameraUser
-from tests.acceptance.waiting import wait_for
+from tests.acceptance.waiting import PATIENCE_S, wait_for
 
-WITHIN_S = 60.0
 PORTS = ("api", "streaming", "internal_api")
 
 
@@ -94,7 +93,7 @@ def test_metric_rows_and_files_are_the_same_number(demo: DemoProgram, camera: Ca
         seen = (counted, rows, len(stored_files(demo.folder_of(camera))))
         return len(set(seen)) == 1
 
-    wait_for("agreement", look, within_s=10)
+    wait_for("agreement", look)
     assert seen[0] >= 2
 
 
@@ -113,7 +112,7 @@ def test_the_counted_bytes_and_seconds_are_those_of_the_index(
             and abs(seconds - wall) < 0.1
         )
 
-    wait_for("agreement", look, within_s=10)
+    wait_for("agreement", look)
 
 
 def test_a_file_is_served_whole_and_in_ranges(demo: DemoProgram, camera: CameraUser) -> None:
@@ -195,7 +194,7 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
         [*FROM_THE_CHECKOUT, *arguments, "--json"],
         env=clean_environment(),
         capture_output=True,
-        timeout=WITHIN_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.stdout, done.stderr.decode()
@@ -263,7 +262,7 @@ def test_an_export_comes_with_a_proof(
         assert found["state"] not in {"failed", "cancelled"}, found
         return found if found["state"] == "done" else None
 
-    assert wait_for("the export", done, within_s=WITHIN_S)["proven"] is True
+    assert wait_for("the export", done)["proven"] is True
     file, proof = tmp_path / "export.mp4", tmp_path / "export.mp4.proof"
     file.write_bytes(camera.api.get(f"{path}/file").body)
     answer = camera.api.get(f"{path}/proof")

@@ -38,7 +38,6 @@ SETTINGS = {
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
     pytest.mark.skipif(
         not (ROOT / "setup.py").exists(), reason="needs the checkout, not an installed package"
     ),

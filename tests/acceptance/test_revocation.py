@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +11,10 @@ import pytest
 from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.calls import Answer, Caller, bearer
 from tests.acceptance.demo import DemoProgram
+from tests.acceptance.faults import instant
+from tests.acceptance.pressure import had_s
 from tests.acceptance.user import CameraUser
-from tests.acceptance.waiting import wait_for
+from tests.acceptance.waiting import PATIENCE_S, wait_for
 
 LEAVES_WITHIN_S = 20.0
 """The product's own bound is 2 s; a slow machine's FFmpeg needs longer to notice and to end."""
@@ -37,14 +38,13 @@ class Viewer:
         assert self._process.stdout is not None
         assert self._process.stdout.read(1024), "nothing to see"
 
-    def await_end(self) -> float:
-        """Wait until it has been disconnected; return how long that took."""
-        began = time.monotonic()
+    def await_end(self) -> None:
+        """Wait until it has been disconnected."""
+        began = instant()
         assert self._process.stdout is not None
         while self._process.stdout.read(65536):
-            assert time.monotonic() - began < LEAVES_WITHIN_S, "still watching"
-        self._process.wait(LEAVES_WITHIN_S)
-        return time.monotonic() - began
+            assert had_s(began, instant()) < LEAVES_WITHIN_S, "still watching"
+        self._process.wait(PATIENCE_S)
 
     def close(self) -> None:
         self._process.kill()
@@ -100,7 +100,7 @@ def delete(caller: Caller, path: str) -> int:
 @pytest.fixture
 def camera(demo: DemoProgram) -> CameraUser:
     found = demo.cameras[0]
-    found.await_status("running", within_s=60)
+    found.await_status("running")
     return found
 
 
@@ -157,7 +157,7 @@ def test_who_was_refused_and_who_granted_is_in_the_trail(
         wanted = {("demo", "grant", "done"), ("bob", "stop", "refused")}
         return sorted(found) if wanted <= found else None
 
-    wait_for("both events", noted, within_s=30)
+    wait_for("both events", noted)
     assert bob.get("/api/v1/ops/audit").status == 403
 
 
@@ -166,7 +166,7 @@ def test_a_withdrawn_link_disconnects_the_camera_which_comes_back_with_a_new_one
 ) -> None:
     own_demo.start()
     camera = own_demo.cameras[0]
-    before = camera.await_status("running", within_s=60)
+    before = camera.await_status("running")
     path, old = path_of(camera), camera.publish_url().rpartition("token=")[2]
     assert hook(own_demo, path, old, "publish").status == 200
 
@@ -174,13 +174,13 @@ def test_a_withdrawn_link_disconnects_the_camera_which_comes_back_with_a_new_one
 
     assert hook(own_demo, path, old, "publish").status == 401
     # Its virtual camera asks for a new URL whenever it is disconnected, as a person would.
-    camera.await_segments(1, run_after=before["run"], within_s=90)
+    camera.await_segments(1, run_after=before["run"])
     camera.await_gap(lambda gap: gap["cause"] == "source_offline" and bool(gap["ended_at"]))
 
     assert own_demo.api.patch(camera.path, {"status": "inactive"}).status == 200
     fresh = own_demo.api.get(f"{camera.path}/publish_rtsp_url")
     assert (fresh.status, fresh.code) == (403, "camera_inactive")
-    camera.await_status("stopped", within_s=60)
+    camera.await_status("stopped")
     sessions = "streamwarden_sessions_kicked_total"
     metrics = bearer(own_demo.ready["api"], "").get("/metrics").body.decode()
     assert f'{sessions}{{use="publish",reason="link_withdrawn"}} 1.0' in metrics

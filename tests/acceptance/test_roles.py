@@ -17,12 +17,14 @@ from tests.acceptance.footage import (
     complaints,
     file_of,
     holes,
+    moment,
     now,
     open_bytes,
     seconds_between,
     stored_files,
 )
 from tests.acceptance.installation import OWNER, Installation
+from tests.acceptance.pressure import waited_s
 from tests.acceptance.program import await_gone, working_in
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
@@ -104,7 +106,7 @@ def test_a_disconnect_while_streaming_was_down_holds_once_it_is_up(
         assert camera.disconnect().status == 503
     camera.await_status("stopped")
     assert camera.status()["run"] <= run + 1
-    wait_for("closed gaps", lambda: all(gap["ended_at"] for gap in camera.gaps()), within_s=30)
+    wait_for("closed gaps", lambda: all(gap["ended_at"] for gap in camera.gaps()))
 
 
 def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
@@ -115,7 +117,7 @@ def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
     camera.await_segments(1)
     recorders = installation.streaming.recorders(installation.record_root)
     folder = installation.record_root / OWNER / camera.camera_id
-    wait_for("media in the open file", lambda: open_bytes(folder) > 5_000, within_s=10)
+    wait_for("media in the open file", lambda: open_bytes(folder) > 5_000)
     killed = now()
     installation.streaming.kill()
     await_gone(recorders, within_s=2.0)
@@ -124,7 +126,8 @@ def test_killed_streaming_resumes_by_itself_and_keeps_the_torn_tail(
     camera.await_segments(1, run_after=run)
     items = camera.recordings()
     torn = next(item for item in items if item["kind"] == "segment" and item["salvaged"])
-    assert -3.0 < seconds_between(killed, torn["ended_at"]) < 1.0
+    behind_s = waited_s(moment(torn["ended_at"]), moment(killed))
+    assert -3.0 - behind_s < seconds_between(killed, torn["ended_at"]) < 1.0
     assert complaints(installation.ffmpeg, file_of(folder, torn)) == ""
     down = [item for item in items if item["kind"] == "gap" and item["cause"] == "server_down"]
     assert [gap["started_at"] for gap in down] == [torn["ended_at"]]
@@ -139,7 +142,7 @@ def test_recording_goes_on_while_the_api_is_down(
     folder = installation.record_root / OWNER / camera.camera_id
     with api_down(installation):
         before = len(stored_files(folder))
-        wait_for("more files", lambda: len(stored_files(folder)) >= before + 2, within_s=15)
+        wait_for("more files", lambda: len(stored_files(folder)) >= before + 2)
     status = camera.await_status("running")
     assert (status["run"], status["respawns"]) == (run, 0)
     assert holes(camera.recordings()) == []
@@ -164,7 +167,7 @@ def test_a_respawn_while_the_api_is_down_waits_for_a_token_and_says_so(
 
     with api_down(installation):
         recorder.kill()
-        wait_for("token_unavailable", waits, within_s=20)
+        wait_for("token_unavailable", waits)
     camera.await_status(lambda s: s["status"] == "running" and s["run"] > run)
     camera.await_segments(1, run_after=run)
     assert holes(camera.recordings()) == []

@@ -18,8 +18,6 @@ from tests.acceptance.installation import database_with_password
 from tests.acceptance.metrics_of import metric_value
 from tests.acceptance.program import programs
 
-pytestmark = pytest.mark.timeout(300)  # several starts of both roles
-
 NEXT_TOKEN = secrets.token_hex(32)
 
 

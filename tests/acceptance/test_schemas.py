@@ -30,6 +30,7 @@ from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.installation import database_with_password
 from tests.acceptance.program import programs
+from tests.acceptance.waiting import PATIENCE_S
 
 EXAMPLES = 12
 """For each operation, half of them of what the document forbids."""
@@ -60,7 +61,6 @@ def credentials(site: ConfiguredInstallation, role: str) -> Mapping[str, str]:
     return site.admin.headers if role == "api" else {"X-Internal-Token": site.internal_token}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("role", ROLES)
 def test_every_answer_is_one_that_the_document_names(
     site: ConfiguredInstallation, role: str
@@ -103,7 +103,7 @@ def _ask(
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:  # noqa: ANN401 - likewise
         nonlocal asked
-        response = case.call(session=session, headers=dict(headers), timeout=30)
+        response = case.call(session=session, headers=dict(headers), timeout=PATIENCE_S)
         asked += 1
         if response.status_code != 503:  # named in the document where it can be
             case.validate_response(response, checks=[not_a_server_error])

@@ -54,7 +54,7 @@ def _await_recorder(
         argv = found.cmdline()
         return argv[argv.index("-i") + 1], found.environ(), found.pid
 
-    return wait_for("an FFmpeg", look, within_s=20)
+    return wait_for("an FFmpeg", look)
 
 
 def test_what_goes_wrong_is_logged_and_answered_without_a_secret(
@@ -207,7 +207,7 @@ def test_only_the_ready_line_of_a_demo_holds_secrets(demo: DemoProgram) -> None:
         "user's token": str(demo.ready["token"]),
         "publish token": _token_in(camera.publish_url()),
     }
-    recorder = wait_for("an FFmpeg", lambda: demo.recorder_of(camera), within_s=20)
+    recorder = wait_for("an FFmpeg", lambda: demo.recorder_of(camera))
     argv = recorder.cmdline()
     secrets["read token"] = _token_in(argv[argv.index("-i") + 1])
     assert leaks(secrets, demo.program.stderr) == []

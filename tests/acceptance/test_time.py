@@ -74,7 +74,7 @@ class TimedInstallation:
             found = [s for s in self.segments(camera) if s["run"] == run]
             return found if len(found) >= count else None
 
-        return wait_for(f"{count} segments of run {run}", look, within_s=30)
+        return wait_for(f"{count} segments of run {run}", look)
 
     def findings(self, camera: CameraUser) -> list[str]:
         """Return what ``recordings verify`` says of all times."""
@@ -104,7 +104,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Tim
         streaming = StreamingRole(settings, clock=clock, on_failure=failures.append)
         streaming.start()
         running.callback(streaming.stop, 10.0)
-        wait_for("the tables", lambda: _migrated(site), within_s=10)
+        wait_for("the tables", lambda: _migrated(site))
         yield TimedInstallation(site, clock)
         assert failures == []
 
@@ -174,7 +174,7 @@ def test_the_hour_that_comes_twice_is_recorded_once_after_the_other(
         turn = datetime(2025, 10, 26, 1, 0, tzinfo=UTC)  # 03:00 there becomes 02:00
         timed.clock.ahead = turn - timedelta(seconds=8) - instant()
         camera = timed.site.recorded_camera()
-        wait_for("the turn", lambda: _after(timed, camera, turn), within_s=30)
+        wait_for("the turn", lambda: _after(timed, camera, turn))
         timed.site.settle(camera)
     finally:
         monkeypatch.undo()
@@ -247,7 +247,7 @@ def test_time_stamps_that_jump_make_no_file_of_another_time(
     camera = site.recorded_camera()
     jumped = instant()
     site.fault(camera, timestamp_jump_s=jump_s)
-    wait_for("a segment from after the jump", lambda: _since(timed, camera, jumped), within_s=40)
+    wait_for("a segment from after the jump", lambda: _since(timed, camera, jumped))
     site.settle(camera)
     check_lengths_and_order(timed.segments(camera))
     for segment in timed.segments(camera):

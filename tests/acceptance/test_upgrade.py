@@ -30,11 +30,10 @@ CLIP_S = 2
 CLIPS = 3
 BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 OLD = Path(__file__).with_name("old") / "at_0001.sql"
-PATIENCE_S = 90.0
 _FRAGMENTS = "movflags=+frag_keyframe+empty_moov+default_base_moof:frag_duration=1000000"
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 
 def at(seconds: float) -> str:
@@ -149,10 +148,10 @@ def test_an_old_installation_is_carried_forward_and_goes_on_recording(
 
     camera = CameraUser(installation.user(OWNER), str(camera_id))
     # What was wanted is wanted: nobody presses a button.
-    camera.await_status(lambda status: status["status"] != "stopped", within_s=PATIENCE_S)
+    camera.await_status(lambda status: status["status"] != "stopped")
     installation.publish(camera)
-    camera.await_status("running", within_s=PATIENCE_S)
-    new = camera.await_segments(1, run_after=1, within_s=PATIENCE_S)
+    camera.await_status("running")
+    new = camera.await_segments(1, run_after=1)
     old = [one for one in camera.segments() if one["run"] == 1]
     assert [one["media_seconds"] for one in old] == [float(CLIP_S)] * CLIPS
     assert camera.gaps()[0]["cause"] == "shutdown"
@@ -193,11 +192,11 @@ def test_a_lost_database_is_made_again_from_the_files_alone(
     camera = installation.camera()
     pushing = installation.publish(camera)
     camera.connect()
-    camera.await_segments(2, within_s=PATIENCE_S)
+    camera.await_segments(2)
     camera.disconnect()
-    camera.await_status("stopped", within_s=PATIENCE_S)
+    camera.await_status("stopped")
     folder = installation.record_root / OWNER / camera.camera_id
-    wait_for("a row for each file", lambda: all_indexed(camera, folder), within_s=30)
+    wait_for("a row for each file", lambda: all_indexed(camera, folder))
     before = camera.segments()
     stop(installation)
 
@@ -222,7 +221,7 @@ def test_a_lost_database_is_made_again_from_the_files_alone(
     pushing.restart()
     camera.connect()
     last = max(one["run"] for one in before)
-    camera.await_segments(1, run_after=last, within_s=PATIENCE_S)
+    camera.await_segments(1, run_after=last)
 
 
 def all_indexed(camera: CameraUser, folder: Path) -> bool:
@@ -239,6 +238,6 @@ def test_a_database_of_a_newer_version_is_refused_in_words_and_not_touched(
             "insert into schema_migration (version, name, checksum) values (9999, 'later', 'x')"
         )
     program = make(*command, environ=installation.environ(url)).start()
-    assert program.await_exit(60) == 1
+    assert program.await_exit() == 1
     assert "run a newer streamwarden" in program.stderr
     assert "Traceback" not in program.stderr

@@ -10,7 +10,6 @@ from tests.acceptance.calls import Answer, Caller, bearer
 from tests.acceptance.waiting import wait_for
 
 Item = Mapping[str, Any]
-STARTS_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class CameraUser:
     # What can be waited for
 
     def await_status(
-        self, wanted: str | Callable[[Item], bool], within_s: float = STARTS_WITHIN_S
+        self, wanted: str | Callable[[Item], bool], within_s: float | None = None
     ) -> Item:
         """Poll, as the page does, until the status is ``wanted``."""
 
@@ -92,7 +91,7 @@ class CameraUser:
         return wait_for(f"status {wanted} of {self.camera_id}", look, within_s=within_s)
 
     def await_segments(
-        self, count: int, *, run_after: int = 0, within_s: float = STARTS_WITHIN_S
+        self, count: int, *, run_after: int = 0, within_s: float | None = None
     ) -> list[Item]:
         """Wait for ``count`` whole segments of runs later than ``run_after``; return them."""
 
@@ -103,7 +102,7 @@ class CameraUser:
         what = f"{count} segments of runs after {run_after} of {self.camera_id}"
         return wait_for(what, look, within_s=within_s)
 
-    def await_gap(self, fits: Callable[[Item], bool], within_s: float = STARTS_WITHIN_S) -> Item:
+    def await_gap(self, fits: Callable[[Item], bool], within_s: float | None = None) -> Item:
         """Wait for a gap that ``fits``; return it."""
 
         def look() -> Item | None:

@@ -18,6 +18,8 @@ from playwright.sync_api import (
 )
 
 _AXE = Path(__file__).parent / "axe" / "axe.min.js"
+SEEN_WITHIN_MS = 180_000
+"""Patience: what a page shows at all it shows by then, on the busiest machine."""
 _REFUSED = "Failed to load resource: the server responded with a status of"
 
 
@@ -33,7 +35,7 @@ class BrowserSession:
         self.context = context
         self.base = base
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(SEEN_WITHIN_MS)
         self.allow_refusals = False
         self.other_hosts_allowed: set[str] = set()
         self.asked: list[Request] = []
@@ -74,7 +76,6 @@ class BrowserSession:
               window.firstMoment ??= document.querySelector(".clock")?.dateTime ?? "";
               return now[0] > window.seenFirst[0] + 0.5 && now[1] > window.seenFirst[1] + 3;
             }""",
-            timeout=60_000,
         )
 
     def first_moment(self) -> datetime:

@@ -15,7 +15,7 @@ from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.installation import database_with_password
 from tests.acceptance.program import programs
-from tests.browser.browser_session import BrowserSession
+from tests.browser.browser_session import SEEN_WITHIN_MS, BrowserSession
 from tests.browser.demo_site import DemoSite
 
 _FLAGS = (
@@ -29,8 +29,6 @@ _FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 ROOT = Path(__file__).parents[2]
-SEEN_WITHIN_MS = 30_000
-"""What a page may take to show something, on a machine several times slower than a desk's."""
 expect.set_options(timeout=SEEN_WITHIN_MS)
 NewSession = Callable[..., BrowserSession]
 

@@ -67,8 +67,8 @@ class DemoSite:
             self.installation.publish(camera)
             self.installation.await_published(camera)
             assert camera.connect({}).status == 200
-            camera.await_segments(2, within_s=LATE_S)
+            camera.await_segments(2)
             self._cameras[name] = camera
         # A test before may have ended the recording server for a while.
-        self._cameras[name].await_status("running", within_s=LATE_S)
+        self._cameras[name].await_status("running")
         return self._cameras[name]

@@ -48,7 +48,7 @@ def opened(site: DemoSite, session: BrowserSession, name: str, camera: CameraUse
         moment = camera.segments()[0]["started_at"]
         place = route.format(camera=camera.camera_id, moment=moment)
         session.sign_in(site.token(sub, *roles), place)
-    expect(session.page.locator(whole).first).to_be_visible(timeout=40_000)
+    expect(session.page.locator(whole).first).to_be_visible()
 
 
 @pytest.mark.parametrize("name", PAGES)

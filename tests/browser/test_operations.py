@@ -20,7 +20,7 @@ def test_operators_see_states_coverage_disk_and_the_tree(
     expect(row).to_contain_text(re.compile(r"\d+(\.\d+)? %"))
     expect(page.get_by_text(re.compile(r"[\d.]+ GB of [\d.]+ GB free"))).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("stream_manager"))).to_contain_text("running")
-    expect(page.locator(".u-wrap canvas").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".u-wrap canvas").first).to_be_visible()
 
 
 def test_respawns_are_told_by_what_was_lost_to(site: DemoSite, new_session: NewSession) -> None:
@@ -40,7 +40,7 @@ def test_a_camera_that_is_started_meanwhile_has_its_name(
     expect(page.get_by_role("row", name=re.compile("stream_manager"))).to_be_visible()
     late = site.add(site.new_owner(), "Latecomer")
     assert late.connect({}).status == 200
-    expect(page.get_by_role("cell", name="Latecomer", exact=True)).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("cell", name="Latecomer", exact=True)).to_be_visible()
     late.disconnect()
 
 
@@ -71,9 +71,9 @@ def test_a_streaming_role_that_is_away_leaves_the_rest_of_the_page(
     site.installation.streaming.kill()
     try:
         expect(page.locator("section .notice")).to_contain_text(
-            "The recording server does not answer.", timeout=20_000
+            "The recording server does not answer."
         )
         expect(page.get_by_role("row", name=re.compile("Last hour"))).to_be_visible()
     finally:
         site.installation.start_streaming()
-    expect(page.locator("section .notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("section .notice")).to_be_hidden()

@@ -29,10 +29,10 @@ def test_an_api_that_is_killed_is_told_and_the_page_goes_on_when_it_is_back(
         )
     finally:
         site.installation.start_api()
-    expect(page.locator("section .notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("section .notice")).to_be_hidden()
     session.card("Steady").get_by_role("button", name="Start").click()
     expect(session.card("Steady").locator(".badge")).to_have_text(
-        re.compile("Starting|Waiting to retry"), timeout=15_000
+        re.compile("Starting|Waiting to retry")
     )
     session.card("Steady").get_by_role("button", name="Stop").click()
 
@@ -50,7 +50,7 @@ def test_a_page_opened_while_the_api_is_away_fills_in_when_it_is_back(
         expect(page.get_by_role("heading", name="The API is not running.")).to_be_visible()
     finally:
         site.installation.start_api()
-    expect(session.card("Later")).to_be_visible(timeout=20_000)
+    expect(session.card("Later")).to_be_visible()
 
 
 def test_a_recording_server_that_is_away_leaves_the_wish_as_it_was(
@@ -70,5 +70,5 @@ def test_a_recording_server_that_is_away_leaves_the_wish_as_it_was(
         expect(problem).to_contain_text("Nothing was changed.")
     finally:
         site.installation.start_streaming()
-    expect(page.locator("section .notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("section .notice")).to_be_hidden()
     expect(session.card("Waiting").locator(".badge")).to_have_text("Stopped")

@@ -7,6 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from streamwarden.storage.pool import Database
+from tests.acceptance.pressure import watched
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pressure() -> Iterator[None]:
+    with watched():
+        yield
 
 
 @pytest.fixture

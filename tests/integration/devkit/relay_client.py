@@ -7,7 +7,7 @@ import struct
 from types import TracebackType
 from typing import Self
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"
     "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n"

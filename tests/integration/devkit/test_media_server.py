@@ -14,6 +14,9 @@ from streamwarden.devkit.clock_reading import clocks_in_file
 from streamwarden.devkit.media_server import MediaServerProcess
 from streamwarden.devkit.video_source import SMALL_PICTURE
 from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera
+from tests.acceptance.faults import instant
+from tests.acceptance.pressure import had_s
+from tests.acceptance.waiting import PATIENCE_S
 from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -41,7 +44,7 @@ def published(server: MediaServerProcess) -> bool:
     return server.published() == {"cam"}
 
 
-def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline
@@ -58,7 +61,7 @@ def test_what_a_camera_publishes_can_be_read(server: MediaServerProcess) -> None
 
 def test_a_camera_without_a_good_token_is_kept_out(server: MediaServerProcess, hook: Hook) -> None:
     with camera_at(server, "bad") as camera:
-        eventually(lambda: camera.attempts >= 2, within_s=20)
+        eventually(lambda: camera.attempts >= 2)
         assert not published(server)
     assert hook.asked
 
@@ -69,9 +72,9 @@ def test_a_killed_server_comes_back_and_so_does_its_camera(server: MediaServerPr
         first = server.pid
         server.kill()
         eventually(lambda: server.pid not in {None, first})
-        back = time.monotonic()
+        back = instant()
         eventually(lambda: published(server))
-        assert time.monotonic() - back < 5
+        assert had_s(back, instant()) < 5
 
 
 def test_a_stopped_server_stays_away(server: MediaServerProcess) -> None:

@@ -25,7 +25,7 @@ BOTH = [
     for name, path in _BUILDS.items()
 ]
 _IS_OLD = _SYSTEM is not None and b"version 5." in subprocess.check_output([_SYSTEM, "-version"])
-DEADLINE_S = 20
+DEADLINE_S = 120
 
 
 def _ffmpeg(build: str) -> str:

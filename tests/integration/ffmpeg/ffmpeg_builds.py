@@ -22,7 +22,7 @@ BOTH = [
     )
     for name, path in BUILDS.items()
 ]
-_PUBLISHED_WITHIN_S = 20
+_PUBLISHED_WITHIN_S = 120
 
 
 def ffmpeg_of(build: str) -> str:

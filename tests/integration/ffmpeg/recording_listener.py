@@ -16,7 +16,7 @@ from streamwarden.ffmpeg.command import RunOrder, recording_argv
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 T = TypeVar("T")
 
 

@@ -34,7 +34,7 @@ from streamwarden.probe.rtsp_client import (
 from tests.integration.devkit.relay_client import RtspClient
 
 LOGIN = Login("viewer", 'p@ss: "word"/%')
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 @contextmanager
