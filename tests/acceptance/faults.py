@@ -156,13 +156,18 @@ class BreakableInstallation(Installation):
             found = list(verify(settings.record_root, database, cameras, scope))
         return [json.dumps(one.as_json()) for one in found]
 
-    def check_account(self, camera: CameraUser) -> None:
-        """Settle a camera and check that every second of it is accounted for, and rightly."""
-        self.settle(camera)
-        none("verify", self.findings(camera))
-        none("file without a row", rows_and_files(camera, self.folder_of(camera)))
-        none("clock", clocks_that_disagree(self, camera))
-        none("loss unknown to the ledger", unexplained_losses(self, camera))
+    def check_account(self, *cameras: CameraUser) -> None:
+        """Settle cameras and check that every second of them is accounted for, and rightly.
+
+        All are settled before the first is looked at: what is decoded must not grow meanwhile.
+        """
+        for camera in cameras:
+            self.settle(camera)
+        for camera in cameras:
+            none("verify", self.findings(camera))
+            none("file without a row", rows_and_files(camera, self.folder_of(camera)))
+            none("clock", clocks_that_disagree(self, camera))
+            none("loss unknown to the ledger", unexplained_losses(self, camera))
 
 
 _VERIFY_NEEDS = (

@@ -99,11 +99,12 @@ def test_hostile_servers_and_floods_harm_nobody_else(site: BreakableInstallation
             assert camera.segments() == []
     check_ten_tracks(hostile["ten_tracks"])
     assert good.status()["respawns"] == 0
-    for camera in (good, flooding):
-        site.check_account(camera)
-        none("missing", missing_pictures(site, camera))
     for camera in hostile.values():
         site.settle(camera)
+    site.check_account(good, flooding)
+    for camera in (good, flooding):
+        none("missing", missing_pictures(site, camera))
+    for camera in hostile.values():
         none("verify", site.findings(camera))
 
 
