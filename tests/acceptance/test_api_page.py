@@ -42,8 +42,9 @@ def test_the_flow_in_curl_works_as_it_is_written(
     installation.await_published(camera)
     assert camera.connect().status == 200
     camera.await_segments(1)
+    script = example(installation.api_url, installation.token_of("developer"))
     done = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", example(installation.api_url, installation.token_of("developer"))],
+        ["bash", "-euxo", "pipefail", "-c", script],
         cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=200,
         check=False,
     )  # fmt: skip
