@@ -23,7 +23,7 @@ from _measuring import bound, pause, percentile, spread, wait_for
 from _site import Site, site
 
 from streamwarden.devkit.video_source import TestPicture
-from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
+from streamwarden.ffmpeg.command import ENVIRONMENT, RunOrder, recording_argv
 from streamwarden.mp4.fragments import init_bytes
 from streamwarden.paths import live_name
 
@@ -33,11 +33,9 @@ SEGMENT_SECONDS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class BareRun:
-    """What the recorder would order."""
+class BareRun(RunOrder):
+    """The order of a recorder, with its usual values."""
 
-    url: str
-    folder: Path
     run: int = 1
     segment_seconds: int = SEGMENT_SECONDS
     audio: str = "copy"

@@ -236,7 +236,7 @@ def test_an_answer_lost_on_the_way_heals_by_reconciling(
 
 
 def _ended(installation: Installation, camera: CameraUser) -> bool:
-    ended = installation.streaming.events("wish_ended_meanwhile")
+    ended = installation.streaming.events("stream_ended_meanwhile")
     return any(event["camera"] == camera.camera_id for event in ended)
 
 
