@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import RecorderState, StartStream, StreamStatus
-from streamwarden.clock import Clock
 from streamwarden.errors import ExportNotFound, Unavailable
 from streamwarden.http.role_client import StreamedResponse, StreamingClient
 from streamwarden.model import Segment
@@ -89,24 +88,6 @@ class FakeIndex(SegmentRepository):
 
     def get(self, camera_id: UUID, segment_id: UUID) -> Segment | None:
         return self.rows.get((camera_id, segment_id))
-
-
-class FakeClock(Clock):
-    """Both clocks, moved by hand."""
-
-    def __init__(self, now: datetime = EPOCH) -> None:
-        self.wall = now
-        self.ticks_s = 0.0
-
-    def now(self) -> datetime:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.ticks_s
-
-    def advance(self, seconds: float) -> None:
-        self.wall += timedelta(seconds=seconds)
-        self.ticks_s += seconds
 
 
 class FakeFile(StreamedResponse):

@@ -9,7 +9,8 @@ from streamwarden.recordings.exports import Export, Exports
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import OpenFile
 from streamwarden.recordings.snapshots import SnapshotMaker
-from tests.fakes.http import FakeClock
+from tests.fakes.http import EPOCH
+from tests.fakes.manual_time import ManualClock
 
 
 class FakePictures(SnapshotMaker):
@@ -49,4 +50,4 @@ class FakeExports(Exports):
 
 
 def a_live_index() -> LiveIndex:
-    return LiveIndex(FakeClock())
+    return LiveIndex(ManualClock(EPOCH))

@@ -19,7 +19,7 @@ from streamwarden.model import Cause, LastSegment, Segment
 from streamwarden.recordings.camera_files import CameraFiles, CannotStore, OpenedFolder
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from streamwarden.workers import WorkerPool
-from tests.unit.supervision.manual_time import DEADLINE_S
+from tests.fakes.manual_time import DEADLINE_S
 
 T = TypeVar("T")
 

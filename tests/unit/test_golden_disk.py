@@ -58,7 +58,7 @@ from streamwarden.storage.recording_index import GapRepository
 from streamwarden.storage.seal_records import SealRepository
 from streamwarden.storage.streams import PeriodRepository
 from streamwarden.workers import SerialExecutor
-from tests.fakes.http import FakeClock
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.recording import ManualWorkers
 from tests.golden.stored import same_as_stored
 from tests.unit.mp4 import box_writer as boxes
@@ -284,7 +284,7 @@ class NoEnds(IndexedEnds):
         """No row is known."""
 
 
-def record(root: RecordRoot, journal: Journal, clock: FakeClock) -> None:
+def record(root: RecordRoot, journal: Journal, clock: ManualClock) -> None:
     """Two segments, a gap, a segment in progress, and one that somebody else's file keeps away."""
     archive = CameraFileStore(
         record_root=root.path,
@@ -318,7 +318,7 @@ def record(root: RecordRoot, journal: Journal, clock: FakeClock) -> None:
     files.write_ledger(LEDGER, [gap])
 
 
-def export(root: RecordRoot, clock: FakeClock, segments: Sequence[Segment]) -> None:
+def export(root: RecordRoot, clock: ManualClock, segments: Sequence[Segment]) -> None:
     """One export with its proof; FFmpeg's part is played by a file of a few bytes."""
     files = ExportFiles(root.path)
     files.clear()
@@ -360,7 +360,7 @@ def listed(root: Path) -> Iterator[str]:
 
 
 def test_the_record_root_is_laid_out_as_it_was(tmp_path: Path) -> None:
-    clock = FakeClock(after(120))
+    clock = ManualClock(after(120))
     root = RecordRoot(tmp_path / "records")
     root.take()
     root.heartbeat()
@@ -394,7 +394,7 @@ def test_deletions_are_noted_as_they_were(tmp_path: Path) -> None:
         record_root=root.path,
         state=root.state,
         waiting_since=lambda: None,
-        clock=FakeClock(after(3600)),
+        clock=ManualClock(after(3600)),
     )
     assert len(outage.delete(1)) == 1
     assert len(outage.delete(1)) == 1

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from streamwarden.workers import SerialExecutor, WorkerPool
+from tests.fakes.manual_time import DEADLINE_S
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.manual_time import DEADLINE_S
 
 
 @pytest.fixture

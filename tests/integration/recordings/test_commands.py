@@ -17,8 +17,8 @@ from streamwarden.recordings.reconcile import StartupReconcile
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.pool import Database
 from streamwarden.workers import WorkerPool
+from tests.fakes.manual_time import ManualTimers
 from tests.integration.recordings.harness import NOON, Recordings, at
-from tests.unit.supervision.manual_time import ManualTimers
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 

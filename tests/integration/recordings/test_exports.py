@@ -30,7 +30,7 @@ from streamwarden.recordings import exports as module
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.exports import KEPT_FOR, Export, Exports
 from streamwarden.storage.seal_records import SealRepository
-from tests.fakes.http import FakeClock
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.storage_samples import a_camera, at
 from tests.integration.recordings.footage import (
@@ -70,7 +70,7 @@ class ExportHarness:
     def __init__(
         self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG, key: SealKey | None = None
     ) -> None:
-        self.root, self.camera_id, self.clock = root, uuid4(), FakeClock(at(3_600))
+        self.root, self.camera_id, self.clock = root, uuid4(), ManualClock(at(3_600))
         folder = root / "alice" / str(self.camera_id) / "2026-03-01"
         self.rows = rows_of(root, self.camera_id, write_segments(folder, seconds=15, segment_s=3))
         late = timedelta(seconds=30)

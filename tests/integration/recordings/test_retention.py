@@ -10,7 +10,6 @@ from typing import NoReturn
 
 import pytest
 
-from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.model import Camera, Segment
 from streamwarden.paths import STATE, segment_id
@@ -20,26 +19,21 @@ from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Retention, R
 from streamwarden.recordings.verify import VerifyOptions
 from streamwarden.storage.pool import Database, StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
+from tests.fakes.manual_time import ManualClock
 from tests.integration.recordings.harness import NOON, Recordings, at
 
 DAY_S = 86_400
 
 
-class FakeWorld(Clock):
+class FakeWorld(ManualClock):
     """A clock, a disk and a counter that the test sets."""
 
     def __init__(self) -> None:
-        self.seconds = 100.0
+        super().__init__(at(100), 100.0)
         self.free_bytes = 10**12
         self.counted: list[tuple[str, int, int]] = []
         self.waiting_since: datetime | None = None
         self.book = Path()
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
         self.counted.append((reason, segments, size_bytes))
@@ -126,7 +120,7 @@ def test_nothing_goes_while_no_limit_is_reached(
 def test_what_is_too_old_goes_and_nothing_younger(
     made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
-    world.seconds = DAY_S + 7
+    world.move_to(DAY_S + 7)
     finish(make(keep_for=timedelta(days=1)))
     assert kept(made, *two) == [[8], [6, 10]]
     assert [(reason, count) for reason, count, _ in world.counted] == [("age", 3)]
@@ -188,7 +182,8 @@ def test_a_wanted_open_segment_is_never_touched(
     made.record(camera, 0, 2)
     open_file = made.live(camera) / "r1-000001.mp4"
     open_file.write_bytes(b"being written")
-    world.free_bytes, world.seconds = 0, 40 * DAY_S
+    world.free_bytes = 0
+    world.move_to(40 * DAY_S)
     finish(make(reserve_bytes=10**15, total_bytes=0, camera_bytes=0))
     assert kept(made, camera) == [[]]
     assert open_file.read_bytes() == b"being written"
@@ -198,7 +193,7 @@ def test_more_than_a_batch_goes_in_several(made: Recordings, make: Make, world: 
     camera = made.camera()
     rows = [_row(camera, number) for number in range(BATCH + 5)]
     made.segments.insert_many(rows)
-    world.seconds = 40 * DAY_S
+    world.move_to(40 * DAY_S)
     assert finish(make()) == 4
     assert made.rows(camera) == []
 
@@ -231,7 +226,7 @@ def test_gaps_and_wishes_older_than_all_that_is_kept_are_forgotten(
     made.unwant(camera, 100)
     made.streams.want(camera, requested_by="bob", at=at(2 * DAY_S))
     made.record(camera, 2 * DAY_S, 2 * DAY_S + 2)
-    world.seconds = 2 * DAY_S + 10
+    world.move_to(2 * DAY_S + 10)
     finish(make(keep_for=timedelta(days=1)))
     assert made.ledger(camera) == []
     periods = made.periods.in_range(camera.id, at(-1), at(9 * DAY_S))
@@ -246,7 +241,7 @@ def test_a_camera_that_was_away_for_longer_than_is_kept_is_not_missed_then(
     camera = made.camera()
     made.miss(camera, 0, DAY_S)
     made.miss(camera, DAY_S, None)
-    world.seconds = 2.5 * DAY_S
+    world.move_to(2.5 * DAY_S)
     finish(make(keep_for=timedelta(days=1)))
     assert [gap.started_at for gap in made.ledger(camera)] == []
     (gap,) = made.gaps.in_range(camera.id, at(0), at(2.5 * DAY_S))
@@ -280,7 +275,7 @@ def test_an_empty_day_goes_with_its_last_file(
 ) -> None:
     day = made.files(two[0])[0].parent
     (made.files(two[1])[0].parent / "note.txt").write_text("somebody's")
-    world.seconds = 40 * DAY_S
+    world.move_to(40 * DAY_S)
     finish(make())
     assert not day.exists()
     assert (made.folder(two[1]) / day.name / "note.txt").exists()
@@ -324,7 +319,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
 def test_a_deletion_that_was_cut_off_is_carried_through_and_misses_nothing(
     made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, step: str
 ) -> None:
-    world.seconds = DAY_S + 11  # all of the first camera's, so that its day becomes empty
+    world.move_to(DAY_S + 11)  # all of the first camera's, so that its day becomes empty
     policy = make(keep_for=timedelta(days=1))
     with pytest.MonkeyPatch.context() as patch:
         crash_at(patch, step)
@@ -343,7 +338,7 @@ def test_without_postgres_nothing_is_deleted(
     away.open()
     policy = make()
     policy._segments = SegmentRepository(away)
-    world.seconds = 40 * DAY_S
+    world.move_to(40 * DAY_S)
     files = [made.files(camera) for camera in two]
     with pytest.raises(Unavailable):
         policy.sweep()
@@ -390,7 +385,7 @@ def test_a_row_that_is_no_stored_segment_unlinks_nothing(
     there = path.format(outside=outside, camera=camera.id)
     made.segments.insert_many([_row(camera, 0, there or " ")])
     before = sorted(tmp_path.rglob("*"))
-    world.seconds = 40 * DAY_S
+    world.move_to(40 * DAY_S)
     finish(make())
     assert sorted(tmp_path.rglob("*")) == before
     assert precious.read_bytes() == b"precious"
@@ -401,7 +396,7 @@ def test_a_file_that_is_gone_already_keeps_nothing_up(
     made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
 ) -> None:
     made.files(two[0])[0].unlink()
-    world.seconds = 40 * DAY_S
+    world.move_to(40 * DAY_S)
     finish(make())
     assert kept(made, *two) == [[], []]
 
@@ -412,11 +407,11 @@ def test_one_file_that_cannot_be_unlinked_keeps_no_other(
     stuck = made.files(two[0])[0]
     stuck.unlink()
     stuck.mkdir()
-    world.seconds = DAY_S + 7
+    world.move_to(DAY_S + 7)
     policy = make(keep_for=timedelta(days=1))
     finish(policy)
     assert made.segments.deleting(limit=9)[0].path == str(stuck.relative_to(made.root))
-    world.seconds = DAY_S + 9
+    world.move_to(DAY_S + 9)
     finish(policy)
     assert kept(made, two[1]) == [[10]]
     stuck.rmdir()
@@ -484,7 +479,8 @@ def away(make: Make, world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> Calla
     """A policy an hour later, with a disk of which too little is free, and no index."""
 
     def policy(*, missing: int) -> Retention:
-        world.seconds, world.free_bytes = HOUR_S, 10**6
+        world.move_to(HOUR_S)
+        world.free_bytes = 10**6
         made = make(reserve_bytes=10**6 + missing)
         monkeypatch.setattr(made, "_segments", Away())
         return made
@@ -513,7 +509,7 @@ def test_without_an_index_nothing_goes_above_the_reserve(
     made: Recordings, two: tuple[Camera, Camera], world: FakeWorld, away: Make
 ) -> None:
     blind = away(missing=0)
-    world.seconds = 100 * DAY_S  # too old as well: that can wait
+    world.move_to(100 * DAY_S)  # too old as well: that can wait
     with pytest.raises(Unavailable):
         blind.sweep()
     assert [len(made.files(camera)) for camera in two] == [3, 3]
@@ -523,7 +519,7 @@ def test_without_an_index_what_is_young_stays(
     made: Recordings, two: tuple[Camera, Camera], world: FakeWorld, away: Make
 ) -> None:
     blind = away(missing=10**9)
-    world.seconds = 607
+    world.move_to(607)
     assert blind.sweep()
     with pytest.raises(Unavailable):
         blind.sweep()

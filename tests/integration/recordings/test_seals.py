@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -22,7 +22,6 @@ import structlog
 
 from streamwarden.cli.evidence_commands import chain_heads, check_chains
 from streamwarden.cli.main import main
-from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, seal_name
 from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
@@ -35,20 +34,15 @@ from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.retention import Retention, RetentionLimits
 from streamwarden.storage.pool import Database
 from streamwarden.storage.seal_records import SealRepository
+from tests.fakes.manual_time import ManualClock
 from tests.integration.recordings.harness import Recordings, at
 
 YEARS = timedelta(days=36_500)
 WITHIN_S = 60
 
 
-class ManualClock(Clock):
-    """An hour after noon, until a test sets another time."""
-
-    def __init__(self) -> None:
-        self.seconds = 3600.0
-
-    def now(self) -> datetime:
-        return at(self.seconds)
+def an_hour_after_noon() -> ManualClock:
+    return ManualClock(at(3600), 3600.0)
 
 
 class Failing(SealRepository):
@@ -67,7 +61,7 @@ class SealHarness:
 
     made: Recordings
     key: SealKey
-    clock: ManualClock = field(default_factory=ManualClock)
+    clock: ManualClock = field(default_factory=an_hour_after_noon)
     keep_for: timedelta = YEARS
 
     def sealer(self, *, key: SealKey | None = None, table: SealRepository | None = None) -> Sealer:
@@ -334,13 +328,13 @@ def test_a_gap_is_sealed_when_it_has_ended_and_settled(
     sealing.seal(camera, 3600)
     assert sealing.kinds(camera, to=at(4)) == []
     assert sealing.kinds(camera, to=at(5)) == ["not_sealed"]
-    sealing.clock.seconds = 100
+    sealing.clock.move_to(100)
     made.database.execute(
         b"update gap set ended_at = %(at)s where id = %(id)s", {"at": at(50), "id": gap}
     )
     made.record_all(camera, 50, 52)
     assert sealing.seal(camera, 100) == 0
-    sealing.clock.seconds = 171
+    sealing.clock.move_to(171)
     made.unwant(camera, 52)
     assert sealing.seal(camera, 171) == 1
     assert sealing.kinds(camera) == []
@@ -602,7 +596,7 @@ def test_what_goes_by_age_is_announced_a_day_ahead_by_the_daily_seal(
     camera = made.camera()
     made.record_all(camera, 0, 4)
     made.unwant(camera, 4)
-    sealing.clock.seconds = 30 * 86_400 - 3600
+    sealing.clock.move_to(30 * 86_400 - 3600)
     sealing.seal(camera, 3600)
     seal = read_seal(sealing.files(camera).read(0))
     assert seal.removed_until == at(-3600 + 25 * 3600)

@@ -17,7 +17,8 @@ from streamwarden.mp4.fragments import FragmentScan
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.recordings.snapshots import FRESH_S, SnapshotMaker
-from tests.fakes.http import FakeClock
+from tests.fakes.http import EPOCH
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.storage import FakeStorage
 from tests.integration.recordings.footage import FFMPEG, rows_of, write_segments
 
@@ -26,7 +27,7 @@ class SnapshotHarness:
     """A camera whose last segment is on disk, and whose next one may be open."""
 
     def __init__(self, root: Path, jobs: JobRunner, *, ffmpeg: str = FFMPEG) -> None:
-        self.root, self.camera_id, self.clock = root, uuid4(), FakeClock()
+        self.root, self.camera_id, self.clock = root, uuid4(), ManualClock(EPOCH)
         self.live, self.storage = LiveIndex(self.clock), FakeStorage()
         self.pictures = SnapshotMaker(
             jobs=jobs,

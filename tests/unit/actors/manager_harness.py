@@ -32,8 +32,8 @@ from streamwarden.supervision import (
     tell,
 )
 from streamwarden.supervision._actor import Exit
+from tests.fakes.manual_time import DEADLINE_S, RecordingObserver
 from tests.unit.actors.recorder_harness import URL, Crash, FakeCamera, FakeSurroundings, at
-from tests.unit.supervision.manual_time import DEADLINE_S, RecordingObserver
 
 Ref = pykka.ActorRef[Any]
 

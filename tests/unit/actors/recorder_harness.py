@@ -23,6 +23,7 @@ from streamwarden.model import Cause
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
 from streamwarden.workers import SerialExecutor
+from tests.fakes.manual_time import DEADLINE_S, ManualClock, ManualTimers
 from tests.fakes.recording import (
     FakeCameraFiles,
     FakeRecordingMetrics,
@@ -30,7 +31,6 @@ from tests.fakes.recording import (
     FakeWatcher,
     ManualWorkers,
 )
-from tests.unit.supervision.manual_time import DEADLINE_S, ManualClock, ManualTimers
 
 CAMERA: Final = UUID("11111111-1111-1111-1111-111111111111")
 START_S: Final = 1000.0
@@ -225,7 +225,7 @@ class RecorderHarness(FakeSurroundings):
 
     def go_to(self, seconds: float) -> None:
         """Move the clock to so many seconds after the beginning."""
-        self.clock.seconds = START_S + seconds
+        self.clock.move_to(START_S + seconds)
 
     def record(self, run: int) -> None:
         self.watcher.record(run)

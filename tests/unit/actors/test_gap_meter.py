@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.model import Cause
 from streamwarden.recordings.gap_ledger import GapChange
+from tests.fakes.manual_time import ManualClock, ManualTimers
 from tests.fakes.recording import FakeRecordingMetrics
 from tests.unit.actors.recorder_harness import CAMERA, START_S, at
-from tests.unit.supervision.manual_time import ManualClock, ManualTimers
 
 OTHER = uuid4()
 
@@ -23,7 +23,7 @@ class MeterHarness:
         self.meter = GapMeter(metrics=self.counter, clock=self.clock, timers=self.timers)
 
     def tick_at(self, seconds: float) -> float:
-        self.clock.seconds = START_S + seconds
+        self.clock.move_to(START_S + seconds)
         self.timers.expire(1.0)
         return self.total_s
 

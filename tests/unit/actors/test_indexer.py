@@ -12,8 +12,8 @@ from streamwarden.errors import Unavailable
 from streamwarden.storage.journal import Journal
 from streamwarden.supervision import ChildExited, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
+from tests.fakes.manual_time import DEADLINE_S, ManualTimers
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
 class HeardJournal(Journal):

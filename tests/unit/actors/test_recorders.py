@@ -13,10 +13,10 @@ from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger as book
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.storage.pool import Database
+from tests.fakes.manual_time import ManualTimers
 from tests.fakes.recording import FakeRecordingMetrics, FakeWatcher, ManualWorkers
 from tests.unit.actors.recorder_harness import at
 from tests.unit.recordings.camera_files_harness import CAMERA, CameraFilesHarness
-from tests.unit.supervision.manual_time import ManualTimers
 
 
 class StoppingWatcher(FakeWatcher):

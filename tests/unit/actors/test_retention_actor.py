@@ -7,8 +7,8 @@ import pytest
 from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.supervision import ActorRef, Link, tell
 from streamwarden.supervision._actor import Exit
+from tests.fakes.manual_time import DEADLINE_S, ManualTimers
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
 class RetentionHarness:

@@ -18,8 +18,8 @@ from streamwarden.actors.retention_actor import (
 from streamwarden.errors import Unavailable
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
+from tests.fakes.manual_time import DEADLINE_S, ManualTimers
 from tests.fakes.recording import ManualWorkers
-from tests.unit.supervision.manual_time import DEADLINE_S, ManualTimers
 
 
 class ScriptedRetention:

@@ -7,9 +7,9 @@ from streamwarden.actors.spawning import Backoff, Spawning
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CannotStore
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.recording import FakeCameraFiles, FakeTokens
 from tests.unit.actors.recorder_harness import CAMERA, START_S, URL
-from tests.unit.supervision.manual_time import ManualClock
 
 FRESH = "rtsp://media/cam?fetched=1"
 

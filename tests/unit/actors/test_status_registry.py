@@ -4,9 +4,9 @@ from uuid import UUID, uuid4
 
 from streamwarden.actors.messages import RecorderState
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.recording import FakeRecordingMetrics
 from tests.unit.actors.recorder_harness import CAMERA, at
-from tests.unit.supervision.manual_time import ManualClock
 
 
 def test_what_was_never_wanted_is_stopped() -> None:

@@ -27,7 +27,7 @@ def spawned(tree: ManagerHarness, camera_id: UUID = CAMERA) -> list[int]:
 def test_a_started_stream_records_and_a_stopped_one_does_not(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     assert tree.state(CAMERA) == "running"
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.stop(CAMERA)
     assert tree.cameras[CAMERA].watcher.stops == [1]
     tree.end_runs(CAMERA)
@@ -40,7 +40,7 @@ def test_a_started_stream_records_and_a_stopped_one_does_not(tree: ManagerHarnes
 def test_starting_again_is_harmless(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     since = tree.wanted.all()[CAMERA].since
-    tree.clock.seconds += 10
+    tree.clock.advance(10)
     tree.start(CAMERA)
     assert spawned(tree) == [1]
     assert tree.wanted.all()[CAMERA].since == since
@@ -110,7 +110,7 @@ def test_a_start_while_it_is_stopping_is_not_forgotten_over_the_stop(tree: Manag
         camera_id=CAMERA, owner="otto", rtsp_url=URL, segment_seconds=30, request_id="again"
     )
     tree.gateway.start(again)
-    tree.clock.seconds += 3
+    tree.clock.advance(3)
     with capture_logs() as logged:
         tree.end_runs(CAMERA)
         tree.cameras[CAMERA].watcher.record(2)
@@ -239,7 +239,7 @@ def test_the_database_is_asked_at_the_start_and_every_half_minute(tree: ManagerH
 
 def test_a_stream_that_the_database_does_not_know_is_left_alone(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.reconcile()
     assert tree.state(CAMERA) == "running"
 
@@ -251,7 +251,7 @@ def test_a_database_that_is_away_changes_nothing_and_is_asked_again(tree: Manage
     tree.settle()
     assert tree.state(CAMERA) == "running"
     tree.database_away = False
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.row(CAMERA, wanted=False)
     tree.timers.expire(30.0)
     tree.settle()
@@ -264,10 +264,10 @@ def test_what_was_asked_for_while_the_rows_were_read_is_newer_than_the_rows(
     tree.recording(CAMERA)
     tree.row(CAMERA, wanted=True)
     tree.row(OTHER, wanted=False)
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.callers.hold()
     tree.reconcile()
-    tree.clock.seconds += 1
+    tree.clock.advance(1)
     tree.stop(CAMERA)
     tree.start(OTHER)
     tree.callers.do_next()
@@ -277,7 +277,7 @@ def test_what_was_asked_for_while_the_rows_were_read_is_newer_than_the_rows(
     tree.callers.release()
     tree.settle()
     assert tree.state(OTHER) == "starting"
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.reconcile()
     assert OTHER not in tree.wanted.all()
     assert CAMERA in tree.wanted.all()
@@ -287,7 +287,7 @@ def test_a_new_segment_length_reaches_every_stream(tree: ManagerHarness) -> None
     for camera in (CAMERA, OTHER):
         tree.recording(camera)
         tree.row(camera, wanted=True)
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.segment_seconds = 10
     tree.reconcile()
     for camera in (CAMERA, OTHER):
@@ -300,7 +300,7 @@ def test_a_camera_that_changed_its_owner_is_recorded_for_the_new_one_from_then_o
 ) -> None:
     tree.recording(CAMERA)
     before = tree.cameras[CAMERA]
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.row(CAMERA, wanted=True, owner="anna", changed_s=50)
     tree.reconcile()
     assert before.watcher.stops == [1]
@@ -315,7 +315,7 @@ def test_rows_that_change_nothing_touch_nothing(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.row(CAMERA, wanted=True)
     tree.row(OTHER, wanted=False)
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.reconcile()
     assert spawned(tree) == [1]
     assert OTHER not in tree.cameras
@@ -326,11 +326,11 @@ def test_a_camera_that_no_longer_exists_is_forgotten_once_nothing_of_it_is_left(
 ) -> None:
     tree.recording(CAMERA)
     tree.gone = frozenset({CAMERA, OTHER})
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.reconcile()
     assert tree.forgotten == [OTHER]
     tree.stop(CAMERA)
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.reconcile()
     assert tree.forgotten == [OTHER, OTHER]
     tree.end_runs(CAMERA)
@@ -417,7 +417,7 @@ def test_a_parked_stream_that_is_stopped_has_its_books_closed(tree: ManagerHarne
     tree.recording(CAMERA)
     for _ in range(6):
         tree.crash(tree.recorder(CAMERA))
-    tree.clock.seconds += 60
+    tree.clock.advance(60)
     tree.stop(CAMERA)
     assert tree.released == [(CAMERA, "otto", at(60))]
     tree.start(CAMERA)

@@ -11,10 +11,10 @@ from streamwarden.app.resources import Heartbeat, index_waiting
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.record_root import RecordRoot
+from tests.fakes.manual_time import ManualTimers
 from tests.fakes.recording import ManualWorkers
 from tests.unit.actors.recorder_harness import at
 from tests.unit.recordings.camera_files_harness import CameraFilesHarness, whole
-from tests.unit.supervision.manual_time import ManualTimers
 
 
 class HeartbeatHarness:
@@ -53,7 +53,7 @@ def test_what_waits_for_the_index_is_shown_at_each_scrape(
     files_harness.files().open(())
     files_harness.write(1, 0)
     files_harness.files().publish(whole(1, 0, 0, 30))
-    files_harness.clock.seconds += 12
+    files_harness.clock.advance(12)
     assert (first.value("index_journal_segments"), first.value("index_lag_seconds")) == (1, 12)
     free = first.value("record_root_free_bytes")
     assert free is not None
@@ -80,7 +80,7 @@ def test_a_clock_set_back_shows_no_negative_lag(
     files_harness.files().open(())
     files_harness.write(1, 0)
     files_harness.files().publish(whole(1, 0, 0, 30))
-    files_harness.clock.seconds = (at(0) - timedelta(hours=1)).timestamp()
+    files_harness.clock.move_to((at(0) - timedelta(hours=1)).timestamp())
     assert first.value("index_lag_seconds") == 0
     first.root.release()
 

@@ -10,7 +10,7 @@ from streamwarden.app.roles import RunningRoles, keep_files_private, run_roles, 
 from streamwarden.config.settings import Settings
 from streamwarden.errors import ConfigError
 from streamwarden.workers import cores
-from tests.unit.supervision.manual_time import DEADLINE_S
+from tests.fakes.manual_time import DEADLINE_S
 
 
 class FakeRoles:

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.supervision import ChildSpec, Intensity, SupervisedActor, SupervisorSpec
-from tests.unit.supervision.manual_time import DEADLINE_S, ManualClock, ManualTimers
+from tests.fakes.manual_time import DEADLINE_S, ManualClock, ManualTimers
 
 
 class Idle(SupervisedActor):

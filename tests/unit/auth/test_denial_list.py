@@ -16,7 +16,8 @@ from streamwarden.auth.revocation import DenialList, DeniedUse
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.mediamtx.hook import HookOutcome, check
 from streamwarden.model import Denial, TimeRange
-from tests.unit.auth.hands import KEY, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import KEY, NOON
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
 OTHER = UUID("22222222-2222-3333-4444-555555555555")
@@ -28,7 +29,7 @@ class DenialHarness:
     """Tokens of every kind, issued now, and a list of what is denied."""
 
     def __init__(self) -> None:
-        self.clock = HeldClock()
+        self.clock = ManualClock(NOON)
         keys = parse_keys(f"k1:{KEY}")
         self.tokens = StreamTokens(keys, self.clock)
         self.play = PlayTokens(keys, self.clock)
@@ -119,7 +120,7 @@ def test_each_revocation_denies_what_was_held_and_nothing_else(
         {"record"} if left == {"record"} and event(harness.now)[0].path == "" else ALL
     )
     assert harness.good(elsewhere, path="alice/other") == blocked_everywhere
-    harness.clock.pass_s(0.001)
+    harness.clock.advance(0.001)
     assert harness.good(harness.issue()) == ALL, "what is signed afterwards is good"
 
 
@@ -134,11 +135,11 @@ def test_a_token_signed_on_an_older_permission_is_covered() -> None:
     """The request asked before the grant went, and signs after."""
     harness = DenialHarness()
     asked_at = harness.now
-    harness.clock.pass_s(1)
+    harness.clock.advance(1)
     harness.denied.add(
         rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=harness.now)
     )
-    harness.clock.pass_s(1)
+    harness.clock.advance(1)
     late = harness.tokens.sign_view("bob", PATH, ttl_s=60, asked_at=asked_at).token
     assert harness.hook("view", late) is HookOutcome.REVOKED
 
@@ -146,7 +147,7 @@ def test_a_token_signed_on_an_older_permission_is_covered() -> None:
 def test_while_a_user_is_blocked_nothing_of_theirs_counts_whenever_it_was_issued() -> None:
     harness = DenialHarness()
     harness.denied.set_blocked("bob", blocked=True)
-    harness.clock.pass_s(10)
+    harness.clock.advance(10)
     assert harness.good(harness.issue()) == {"record"}
     assert harness.good(harness.issue(sub="carol")) == ALL
     harness.denied.set_blocked("bob", blocked=False)
@@ -175,10 +176,10 @@ def test_a_rule_is_kept_for_as_long_as_a_token_that_it_covers_can_live() -> None
     harness = DenialHarness()
     token = harness.tokens.sign_publish("bob", PATH, ttl_s=366 * 86_400).token
     harness.denied.add(rules.links_withdrawn(PATH, harness.now))
-    harness.clock.pass_s(366 * 86_400 - 1)
+    harness.clock.advance(366 * 86_400 - 1)
     assert harness.denied.forget_expired() == 0
     assert harness.hook("publish", token) is HookOutcome.REVOKED
-    harness.clock.pass_s(1)
+    harness.clock.advance(1)
     assert harness.denied.forget_expired() == 1
     assert len(harness.denied) == 0
     assert harness.hook("publish", token) is HookOutcome.EXPIRED
@@ -191,7 +192,7 @@ def test_a_rule_that_has_ended_is_not_taken_in() -> None:
     assert len(harness.denied) == 0
 
 
-MOMENTS = st.integers(0, 5).map(lambda n: HeldClock().now() + n * SECOND)
+MOMENTS = st.integers(0, 5).map(lambda n: ManualClock(NOON).now() + n * SECOND)
 
 
 @st.composite
@@ -212,7 +213,7 @@ def some_rules(draw: st.DrawFn) -> Denial:
 def test_order_and_repetition_of_what_is_heard_do_not_matter(
     found: list[Denial], random: Random
 ) -> None:
-    clock = HeldClock()
+    clock = ManualClock(NOON)
     one, other = DenialList(clock), DenialList(clock)
     one.add(found)
     shuffled = [*found, *found]
@@ -223,7 +224,7 @@ def test_order_and_repetition_of_what_is_heard_do_not_matter(
     for path in ("a", "b"):
         for sub in ("bob", "carol"):
             for late in range(7):
-                asked = HeldClock().now() + late * SECOND
+                asked = ManualClock(NOON).now() + late * SECOND
                 token = tokens.sign_view(sub, path, ttl_s=60, asked_at=asked).token
                 claims = tokens.verify(token, path=path, action=StreamAction.READ)
                 assert one.denies(claims) == other.denies(claims)
@@ -235,12 +236,12 @@ def test_moments_only_go_forward_whatever_the_clock_does() -> None:
     harness = DenialHarness()
     seen = [harness.denied.moment()]
     for step_s in (0, 0, 3600, -7200, 0, 1):
-        harness.clock.pass_s(step_s)
+        harness.clock.advance(step_s)
         seen.append(harness.denied.moment())
     harness.denied.add(rules.stopped(PATH, seen[-1] + timedelta(hours=1)))
     seen.append(harness.denied.moment())
     assert seen == sorted(set(seen))
-    harness.clock.pass_s(86_400)
+    harness.clock.advance(86_400)
     assert harness.denied.moment() == harness.now
 
 
@@ -248,9 +249,9 @@ def test_moments_only_go_forward_whatever_the_clock_does() -> None:
 def test_of_two_rules_for_the_same_tokens_the_later_one_counts(newest_first: bool) -> None:
     harness = DenialHarness()
     older = rules.links_withdrawn(PATH, harness.now)
-    harness.clock.pass_s(10)
+    harness.clock.advance(10)
     token = harness.issue()["publish"]
-    harness.clock.pass_s(10)
+    harness.clock.advance(10)
     newer = rules.links_withdrawn(PATH, harness.now)
     for rule in (newer, older) if newest_first else (older, newer):
         harness.denied.add(rule)

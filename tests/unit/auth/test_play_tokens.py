@@ -12,22 +12,23 @@ from streamwarden.auth.keys import SigningKey
 from streamwarden.auth.play_tokens import PlayTokens
 from streamwarden.auth.users import Unauthenticated
 from streamwarden.model import TimeRange
-from tests.unit.auth.hands import KEY, OTHER_KEY, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import KEY, NOON, OTHER_KEY
 
 CAMERA = UUID("01234567-89ab-cdef-0123-456789abcdef")
 
 
 @pytest.fixture
-def clock() -> HeldClock:
-    return HeldClock()
+def clock() -> ManualClock:
+    return ManualClock(NOON)
 
 
 @pytest.fixture
-def tokens(clock: HeldClock) -> PlayTokens:
+def tokens(clock: ManualClock) -> PlayTokens:
     return PlayTokens([SigningKey("k1", KEY.encode())], clock)
 
 
-def _forged(clock: HeldClock, *, secret: str = KEY, kid: str = "k1", **changes: object) -> str:
+def _forged(clock: ManualClock, *, secret: str = KEY, kid: str = "k1", **changes: object) -> str:
     now_s = int(clock.now().timestamp())
     claims: dict[str, object] = {
         "aud": "play",
@@ -44,7 +45,7 @@ def _forged(clock: HeldClock, *, secret: str = KEY, kid: str = "k1", **changes: 
     return jwts.encode(kept, secret.encode(), kid=kid)
 
 
-def test_what_is_signed_is_read_again(tokens: PlayTokens, clock: HeldClock) -> None:
+def test_what_is_signed_is_read_again(tokens: PlayTokens, clock: ManualClock) -> None:
     stretch = TimeRange(clock.now() - timedelta(hours=1), clock.now() + timedelta(milliseconds=7))
     signed = tokens.sign("alice", CAMERA, live=False, recorded=stretch, ttl_s=60)
     claims = tokens.verify(signed.token)
@@ -53,7 +54,7 @@ def test_what_is_signed_is_read_again(tokens: PlayTokens, clock: HeldClock) -> N
     assert signed.token not in repr(signed)
 
 
-def test_the_forger_of_these_tests_forges_well(tokens: PlayTokens, clock: HeldClock) -> None:
+def test_the_forger_of_these_tests_forges_well(tokens: PlayTokens, clock: ManualClock) -> None:
     assert tokens.verify(_forged(clock)).camera_id == CAMERA
 
 
@@ -81,26 +82,26 @@ def test_the_forger_of_these_tests_forges_well(tokens: PlayTokens, clock: HeldCl
     ],
 )
 def test_a_token_with_one_thing_wrong_is_refused(
-    tokens: PlayTokens, clock: HeldClock, changes: dict[str, object]
+    tokens: PlayTokens, clock: ManualClock, changes: dict[str, object]
 ) -> None:
     with pytest.raises(Unauthenticated):
         tokens.verify(_forged(clock, **changes))  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_live_is_true_or_nothing(tokens: PlayTokens, clock: HeldClock) -> None:
+def test_live_is_true_or_nothing(tokens: PlayTokens, clock: ManualClock) -> None:
     assert not tokens.verify(_forged(clock, live="yes")).live
 
 
-def test_a_token_ends_on_its_second(tokens: PlayTokens, clock: HeldClock) -> None:
+def test_a_token_ends_on_its_second(tokens: PlayTokens, clock: ManualClock) -> None:
     signed = tokens.sign("alice", uuid4(), live=True, recorded=None, ttl_s=30)
-    clock.pass_s(29.9)
+    clock.advance(29.9)
     assert tokens.verify(signed.token).recorded is None
-    clock.pass_s(0.1)
+    clock.advance(0.1)
     with pytest.raises(Unauthenticated):
         tokens.verify(signed.token)
 
 
-def test_a_time_range_contains_what_is_inside_and_tells_what_overlaps(clock: HeldClock) -> None:
+def test_a_time_range_contains_what_is_inside_and_tells_what_overlaps(clock: ManualClock) -> None:
     now = clock.now()
 
     def ends(start: float, end: float) -> tuple[datetime, datetime]:

@@ -18,8 +18,9 @@ from streamwarden.auth.users import (
     ProviderKeys,
 )
 from streamwarden.errors import Unavailable
-from tests.unit.auth.hands import HeldClock
+from tests.fakes.manual_time import ManualClock
 from tests.unit.auth.provider_keys import document, jwk
+from tests.unit.auth.signing_secrets import NOON
 
 MAX_AGE_S = 3600.0
 SOON_S = 30.0
@@ -46,7 +47,7 @@ class Provider:
 
 
 @contextmanager
-def kept(source: Provider, clock: HeldClock) -> Iterator[ProviderKeys]:
+def kept(source: Provider, clock: ManualClock) -> Iterator[ProviderKeys]:
     keys = ProviderKeys(source.fetch, algorithms=ALGORITHMS, max_age_s=MAX_AGE_S, clock=clock)
     keys.start()
     try:
@@ -72,39 +73,39 @@ def knows(keys: ProviderKeys, kid: str) -> bool:
 
 
 def test_a_published_key_is_found_as_soon_as_it_is_fetched() -> None:
-    with kept(Provider("a"), HeldClock()) as keys:
+    with kept(Provider("a"), ManualClock(NOON)) as keys:
         eventually(lambda: knows(keys, "a"))
         keys.check()
 
 
 def test_a_key_that_is_new_at_the_provider_is_found_without_waiting_for_the_next_round() -> None:
-    source, clock = Provider("a"), HeldClock()
+    source, clock = Provider("a"), ManualClock(NOON)
     with kept(source, clock) as keys:
         eventually(lambda: knows(keys, "a"))
         source.kids = ("b", "a")
-        clock.pass_s(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_S)
         eventually(lambda: knows(keys, "b"))
         assert knows(keys, "a")
 
 
 def test_a_key_that_the_provider_withdraws_is_forgotten_with_the_next_fetch() -> None:
-    source, clock = Provider("a", "b"), HeldClock()
+    source, clock = Provider("a", "b"), ManualClock(NOON)
     with kept(source, clock) as keys:
         eventually(lambda: knows(keys, "b"))
         source.kids = ("a",)
-        clock.pass_s(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_S)
         eventually(lambda: not knows(keys, "asked for") and not knows(keys, "b"))
 
 
 def test_made_up_kids_make_us_ask_the_provider_no_oftener_than_every_ten_seconds() -> None:
-    source, clock = Provider("a"), HeldClock()
+    source, clock = Provider("a"), ManualClock(NOON)
     with kept(source, clock) as keys:
         eventually(lambda: knows(keys, "a"))
         for number in range(200):
             with pytest.raises(UnknownKey):
                 keys.find(f"made up {number}")
         assert source.asked == 1
-        clock.pass_s(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_S)
         for number in range(200):
             assert not knows(keys, f"made up again {number}")
         eventually(lambda: source.asked == 2)
@@ -114,29 +115,29 @@ def test_made_up_kids_make_us_ask_the_provider_no_oftener_than_every_ten_seconds
     "broken", [Unavailable("away"), ValueError("a bug")], ids=["an outage", "a bug"]
 )
 def test_an_outage_is_survived_until_the_keys_are_too_old(broken: Exception) -> None:
-    source, clock = Provider("a"), HeldClock()
+    source, clock = Provider("a"), ManualClock(NOON)
     with kept(source, clock) as keys:
         eventually(lambda: knows(keys, "a"))
         source.broken = broken
-        clock.pass_s(MAX_AGE_S)
+        clock.advance(MAX_AGE_S)
         assert knows(keys, "a")
         keys.check()
-        clock.pass_s(1)
+        clock.advance(1)
         with pytest.raises(IdentityProviderUnavailable):
             keys.find("a")
         with pytest.raises(IdentityProviderUnavailable):
             keys.check()
         source.broken = None
-        clock.pass_s(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_S)
         eventually(lambda: knows(keys, "a"))
 
 
 def test_a_document_without_a_usable_key_is_an_outage_and_costs_no_key() -> None:
-    source, clock = Provider("a"), HeldClock()
+    source, clock = Provider("a"), ManualClock(NOON)
     with kept(source, clock) as keys:
         eventually(lambda: knows(keys, "a"))
         source.kids = ()
-        clock.pass_s(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_S)
         assert not knows(keys, "other")
         eventually(lambda: source.asked >= 2)
         assert knows(keys, "a")
@@ -145,7 +146,7 @@ def test_a_document_without_a_usable_key_is_an_outage_and_costs_no_key() -> None
 def test_a_provider_that_is_away_from_the_start_is_no_refusal_of_the_token() -> None:
     source = Provider("a")
     source.broken = Unavailable("away")
-    with kept(source, HeldClock()) as keys, pytest.raises(IdentityProviderUnavailable):
+    with kept(source, ManualClock(NOON)) as keys, pytest.raises(IdentityProviderUnavailable):
         keys.find("a")
 
 
@@ -155,7 +156,7 @@ def test_a_provider_that_hangs_holds_a_request_a_second_and_only_a_few(
     monkeypatch.setattr(users, "WAIT_S", SOON_S)  # so that those who wait surely still do
     source = Provider("a")
     source.answering.clear()
-    with kept(source, HeldClock()) as keys:
+    with kept(source, ManualClock(NOON)) as keys:
         assert source.being_asked.wait(SOON_S)
         waiting = [threading.Thread(target=knows, args=(keys, "a")) for _ in range(MAX_WAITING)]
         for each in waiting:
@@ -171,18 +172,18 @@ def test_a_provider_that_hangs_holds_a_request_a_second_and_only_a_few(
 
 
 def test_a_provider_that_hangs_is_not_waited_for_longer_than_a_second() -> None:
-    source, clock = Provider("a"), HeldClock()
+    source, clock = Provider("a"), ManualClock(NOON)
     with kept(source, clock) as keys:
         eventually(lambda: knows(keys, "a"))
         source.being_asked.clear()
         source.answering.clear()
-        clock.pass_s(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_S)
         with pytest.raises(IdentityProviderUnavailable):
             keys.find("new")
         assert knows(keys, "a")  # what is known is answered at once
 
 
 def test_stop_ends_the_thread() -> None:
-    with kept(Provider("a"), HeldClock()) as keys:
+    with kept(Provider("a"), ManualClock(NOON)) as keys:
         eventually(lambda: knows(keys, "a"))
     assert "identity-provider" not in {thread.name for thread in threading.enumerate()}

@@ -21,17 +21,18 @@ from streamwarden.auth.users import (
     User,
     UserTokens,
 )
-from tests.unit.auth.hands import SECRET, HeldClock
+from tests.fakes.manual_time import ManualClock
 from tests.unit.auth.provider_keys import PublishedKeys, document, jwk, private_key, sign
+from tests.unit.auth.signing_secrets import NOON, SECRET
 
 ISSUER = "https://issuer.example/realms/a"
-NOW_S = int(HeldClock().now().timestamp())
+NOW_S = int(ManualClock(NOON).now().timestamp())
 PUBLISHED = document(*(jwk(algorithm, algorithm) for algorithm in ALGORITHMS))
 
 
 def verifier(issuer: str | None = ISSUER) -> ProviderTokens:
     expected = Expected(audience="streamwarden", roles_claim="realm_access.roles", issuer=issuer)
-    return ProviderTokens(PublishedKeys(PUBLISHED), expected, HeldClock())
+    return ProviderTokens(PublishedKeys(PUBLISHED), expected, ManualClock(NOON))
 
 
 def claims(**changes: object) -> dict[str, Any]:
@@ -146,7 +147,9 @@ def test_an_extension_that_must_be_understood_is_refused() -> None:
 
 
 def test_a_shared_secrets_token_is_not_the_providers_nor_the_reverse() -> None:
-    shared = UserTokens(SECRET, audience="streamwarden", roles_claim="roles", clock=HeldClock())
+    shared = UserTokens(
+        SECRET, audience="streamwarden", roles_claim="roles", clock=ManualClock(NOON)
+    )
     refused(shared.sign("u1", roles=["admin"]))
     with pytest.raises(Unauthenticated):
         shared.verify(sign(claims(), algorithm="RS256", kid="RS256"))

@@ -18,9 +18,10 @@ from streamwarden.auth.rtsp_urls import (
 )
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.errors import InvalidInput
-from tests.unit.auth.hands import KEY, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import KEY, NOON
 
-SIGNED = StreamTokens(parse_keys(f"k1:{KEY}"), HeldClock()).sign_view("u1", "cam/1", ttl_s=60)
+SIGNED = StreamTokens(parse_keys(f"k1:{KEY}"), ManualClock(NOON)).sign_view("u1", "cam/1", ttl_s=60)
 
 
 def test_a_url_is_base_path_and_token() -> None:

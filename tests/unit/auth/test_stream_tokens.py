@@ -19,15 +19,16 @@ from streamwarden.auth.stream_tokens import (
     StreamUse,
 )
 from streamwarden.errors import ConfigError, InvalidInput, Unavailable
-from tests.unit.auth.hands import KEY, OTHER_KEY, SECRET, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import KEY, NOON, OTHER_KEY, SECRET
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
-NOW_S = int(HeldClock().now().timestamp())
+NOW_S = int(ManualClock(NOON).now().timestamp())
 READ, PUBLISH = StreamAction.READ, StreamAction.PUBLISH
 
 
-def ring(keys: str = f"k1:{KEY}", clock: HeldClock | None = None) -> StreamTokens:
-    return StreamTokens(parse_keys(keys), clock or HeldClock())
+def ring(keys: str = f"k1:{KEY}", clock: ManualClock | None = None) -> StreamTokens:
+    return StreamTokens(parse_keys(keys), clock or ManualClock(NOON))
 
 
 def refusal(
@@ -88,12 +89,12 @@ def test_a_token_is_good_any_number_of_times() -> None:
 
 
 def test_a_token_ends_at_the_very_second_that_it_names() -> None:
-    clock = HeldClock()
+    clock = ManualClock(NOON)
     tokens = ring(clock=clock)
     token = tokens.sign_view("u1", "p", ttl_s=30)
-    clock.moment = token.expires_at - timedelta(milliseconds=1)
+    clock.wall = token.expires_at - timedelta(milliseconds=1)
     tokens.verify(token.token, path="p", action=READ)
-    clock.moment = token.expires_at
+    clock.wall = token.expires_at
     assert refusal(tokens, token.token) is Refusal.EXPIRED
 
 
@@ -212,11 +213,11 @@ def test_the_first_key_signs_and_the_others_still_verify() -> None:
 
 
 def test_a_key_counts_through_its_last_day_and_no_longer() -> None:
-    clock = HeldClock(datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC))
+    clock = ManualClock(datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC))
     tokens = ring(f"k1:{KEY}@2026-11-01,k2:{OTHER_KEY}", clock)
     token = signed({"exp": NOW_S + 86_400})
     tokens.verify(token, path="p", action=READ)
-    clock.pass_s(1)
+    clock.advance(1)
     assert refusal(tokens, token) is Refusal.KEY_EXPIRED
 
 
@@ -235,9 +236,9 @@ def test_a_token_never_claims_to_outlive_the_last_key() -> None:
 
 
 def test_nothing_is_signed_once_the_last_key_has_ended() -> None:
-    clock = HeldClock()
+    clock = ManualClock(NOON)
     tokens = ring(f"k1:{KEY}@2026-11-01", clock)
-    clock.pass_s(86_400)
+    clock.advance(86_400)
     with pytest.raises(Unavailable):
         tokens.sign_view("u1", "p", ttl_s=60)
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from streamwarden.auth.users import LEEWAY_S, Unauthenticated, User, UserTokens
 from streamwarden.errors import ConfigError, InvalidInput
-from tests.unit.auth.hands import SECRET, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import NOON, SECRET
 
-NOW_S = int(HeldClock().now().timestamp())
+NOW_S = int(ManualClock(NOON).now().timestamp())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -22,9 +23,9 @@ JSON = st.recursive(
 )
 
 
-def tokens(clock: HeldClock | None = None, *, roles_claim: str = "roles") -> UserTokens:
+def tokens(clock: ManualClock | None = None, *, roles_claim: str = "roles") -> UserTokens:
     return UserTokens(
-        SECRET, audience="streamwarden", roles_claim=roles_claim, clock=clock or HeldClock()
+        SECRET, audience="streamwarden", roles_claim=roles_claim, clock=clock or ManualClock(NOON)
     )
 
 
@@ -38,12 +39,12 @@ def test_a_signed_token_says_who_calls_and_their_roles() -> None:
 
 
 def test_a_token_ends_with_its_life_and_the_leeway() -> None:
-    clock = HeldClock()
+    clock = ManualClock(NOON)
     both = tokens(clock)
     token = both.sign("u1", ttl_s=60)
-    clock.pass_s(60 + LEEWAY_S - 0.001)
+    clock.advance(60 + LEEWAY_S - 0.001)
     both.verify(token)
-    clock.pass_s(0.001)
+    clock.advance(0.001)
     with pytest.raises(Unauthenticated, match="expired"):
         both.verify(token)
 
@@ -110,7 +111,7 @@ def test_a_token_of_another_hmac_is_refused_though_the_secret_is_right() -> None
         tokens().verify(signed({}, algorithm="HS384", secret=SECRET + "x" * 20))
     with pytest.raises(Unauthenticated, match="not signed"):
         UserTokens(
-            SECRET + "x" * 20, audience="streamwarden", roles_claim="r", clock=HeldClock()
+            SECRET + "x" * 20, audience="streamwarden", roles_claim="r", clock=ManualClock(NOON)
         ).verify(signed({}, algorithm="HS384", secret=SECRET + "x" * 20))
 
 
@@ -191,7 +192,7 @@ def test_no_token_is_signed_for_what_cannot_name_a_user(sub: str) -> None:
 )
 def test_an_unfit_secret_is_refused_at_the_start_and_not_repeated(secret: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        UserTokens(secret, audience="a", roles_claim="roles", clock=HeldClock())
+        UserTokens(secret, audience="a", roles_claim="roles", clock=ManualClock(NOON))
     assert secret not in str(refused.value)
 
 

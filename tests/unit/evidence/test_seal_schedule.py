@@ -23,7 +23,7 @@ from streamwarden.evidence.seal_files import SealingFailed
 from streamwarden.evidence.seal_keys import new_key
 from streamwarden.evidence.sealer import SealSchedule
 from streamwarden.metrics.recording_metrics import RecordingMetrics, SealMetrics
-from tests.fakes.http import FakeClock
+from tests.fakes.manual_time import ManualClock
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ class ScheduleHarness:
 
     def __init__(self) -> None:
         self.sealer = FakeSealer()
-        self.clock = FakeClock(MIDNIGHT + timedelta(minutes=6))
+        self.clock = ManualClock(MIDNIGHT + timedelta(minutes=6))
         self.registry = CollectorRegistry()
         self.waiting: datetime | None = None
         self.schedule = SealSchedule(
@@ -159,7 +159,7 @@ def ground(key_file: Path | None, registry: CollectorRegistry) -> Resources:
         root=SimpleNamespace(path=Path("recordings")),
         database=None,
         journal=SimpleNamespace(waiting_since=lambda: None),
-        clock=FakeClock(MIDNIGHT),
+        clock=ManualClock(MIDNIGHT),
     )
     return cast("Resources", found)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from streamwarden.ffmpeg.process import Process
 from streamwarden.ffmpeg.run import Run, RunClock, SegmentListReader
-from tests.unit.ffmpeg.run_order import NOON, ManualClock, SampleOrder
+from tests.fakes.manual_time import ManualClock
+from tests.unit.ffmpeg.run_order import NOON, SampleOrder
 from tests.unit.mp4 import box_writer as boxes
 
 HOUR_S = 3600.0
@@ -33,50 +34,50 @@ def _run(clock: ManualClock, folder: Path = Path("/nowhere")) -> Run:
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
 def test_a_runs_clock_goes_on_when_the_machines_is_set(step_s: float) -> None:
-    hands = ManualClock()
-    clock = RunClock(hands)
-    hands.pass_by(10)
-    hands.set_by(step_s)
-    hands.pass_by(5)
+    manual = ManualClock(NOON)
+    clock = RunClock(manual)
+    manual.advance(10)
+    manual.step_wall(step_s)
+    manual.advance(5)
     assert clock.now() == NOON + timedelta(seconds=15)
     assert clock.stepped_by_s() == pytest.approx(step_s)
 
 
 @pytest.mark.parametrize("step_s", [1.9, -1.9, 0.0])
 def test_a_clock_that_is_slewed_has_not_been_set(step_s: float) -> None:
-    hands = ManualClock()
-    clock = RunClock(hands)
-    hands.set_by(step_s)
+    manual = ManualClock(NOON)
+    clock = RunClock(manual)
+    manual.step_wall(step_s)
     assert clock.stepped_by_s() == 0.0
 
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
 def test_a_files_time_is_the_runs_whatever_was_set_before_it(step_s: float) -> None:
-    hands = ManualClock()
-    clock = RunClock(hands)
-    hands.set_by(step_s)
-    hands.pass_by(60)
-    written = hands.now().timestamp()
-    hands.pass_by(4)
+    manual = ManualClock(NOON)
+    clock = RunClock(manual)
+    manual.step_wall(step_s)
+    manual.advance(60)
+    written = manual.now().timestamp()
+    manual.advance(4)
     assert clock.at_file_time(written) == NOON + timedelta(seconds=60)
 
 
 def test_a_file_from_the_future_was_written_now() -> None:
-    hands = ManualClock()
-    clock = RunClock(hands)
-    assert clock.at_file_time(hands.now().timestamp() + HOUR_S) == NOON
+    manual = ManualClock(NOON)
+    clock = RunClock(manual)
+    assert clock.at_file_time(manual.now().timestamp() + HOUR_S) == NOON
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 40), st.floats(0, 1e308), STEPS), max_size=12))
 def test_segments_follow_each_other_without_hole_or_overlap_whatever_the_clocks_do(
     segments: list[tuple[float, float, float]],
 ) -> None:
-    hands = ManualClock()
-    run = _run(hands)
+    manual = ManualClock(NOON)
+    run = _run(manual)
     ends = [NOON - timedelta(seconds=10)]
     for number, (lasted_s, media_s, step_s) in enumerate(segments):
-        hands.pass_by(lasted_s)
-        hands.set_by(step_s)
+        manual.advance(lasted_s)
+        manual.step_wall(step_s)
         listed = run.close_segment(number, media_s)
         assert listed.started_at is not None
         assert listed.started_at <= listed.ended_at
@@ -87,16 +88,16 @@ def test_segments_follow_each_other_without_hole_or_overlap_whatever_the_clocks_
 
 
 def test_the_first_segment_began_its_medias_length_before_its_end() -> None:
-    hands = ManualClock()
-    run = _run(hands)
-    hands.pass_by(20)
+    manual = ManualClock(NOON)
+    run = _run(manual)
+    manual.advance(20)
     assert run.close_segment(0, 18.5).started_at == NOON + timedelta(seconds=1.5)
 
 
 def test_time_stamps_that_jump_date_no_segment_hours_back() -> None:
-    hands = ManualClock()
-    run = _run(hands)
-    hands.pass_by(20)
+    manual = ManualClock(NOON)
+    run = _run(manual)
+    manual.advance(20)
     assert run.close_segment(0, HOUR_S).started_at == NOON
 
 
@@ -107,7 +108,7 @@ def _fragments(folder: Path, count: int, number: int = 0) -> Path:
 
 
 def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
-    run = _run(ManualClock(), tmp_path)
+    run = _run(ManualClock(NOON), tmp_path)
     assert not run.grown()
     path = tmp_path / "r1-000000.mp4"
     for header in (boxes.header()[:10], boxes.header()):
@@ -123,7 +124,7 @@ def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
 
 
 def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Path) -> None:
-    run = _run(ManualClock(), tmp_path)
+    run = _run(ManualClock(NOON), tmp_path)
     path = tmp_path / "r1-000000.mp4"
     path.write_bytes(boxes.header() + boxes.box(b"mfra", bytes(16)))
     assert not run.grown()
@@ -132,7 +133,7 @@ def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Pat
 
 
 def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> None:
-    run = _run(ManualClock(), tmp_path)
+    run = _run(ManualClock(NOON), tmp_path)
     _fragments(tmp_path, 3)
     assert run.grown()
     run.close_segment(0, 1.0)
@@ -143,24 +144,24 @@ def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
 def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
-    hands = ManualClock()
-    run = _run(hands, tmp_path)
+    manual = ManualClock(NOON)
+    run = _run(manual, tmp_path)
     path = _fragments(tmp_path, 1)
-    hands.pass_by(30)
-    os.utime(path, (0, hands.now().timestamp()))
+    manual.advance(30)
+    os.utime(path, (0, manual.now().timestamp()))
     assert run.grown()
-    run.grew_s = hands.monotonic()
-    hands.pass_by(5)
-    hands.set_by(step_s)
+    run.grew_s = manual.monotonic()
+    manual.advance(5)
+    manual.step_wall(step_s)
     tail = run.open_segment()
     assert tail is not None
     assert (tail.number, tail.started_at, tail.ended_at) == (0, NOON, NOON + timedelta(seconds=30))
 
 
 def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
-    hands = ManualClock()
-    run = _run(hands, tmp_path)
-    hands.pass_by(30)
+    manual = ManualClock(NOON)
+    run = _run(manual, tmp_path)
+    manual.advance(30)
     run.close_segment(0, 15.0)
     os.utime(_fragments(tmp_path, 1, number=1), (0, 0))
     tail = run.open_segment()
@@ -169,14 +170,14 @@ def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
 
 
 def test_without_an_open_file_there_is_no_tail(tmp_path: Path) -> None:
-    assert _run(ManualClock(), tmp_path).open_segment() is None
+    assert _run(ManualClock(NOON), tmp_path).open_segment() is None
 
 
 def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    hands = ManualClock()
-    run = _run(hands, tmp_path / "file")
-    hands.pass_by(3)
+    manual = ManualClock(NOON)
+    run = _run(manual, tmp_path / "file")
+    manual.advance(3)
     assert not run.grown()
     tail = run.open_segment()
     assert tail is not None
@@ -186,7 +187,7 @@ def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: 
 def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread(
     tmp_path: Path,
 ) -> None:
-    run = _run(ManualClock(), tmp_path)
+    run = _run(ManualClock(NOON), tmp_path)
     os.mkfifo(run.open_file)
     assert not run.grown()
     assert run.close_segment(0, 1.0).number == 0
@@ -194,7 +195,7 @@ def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread
 
 @given(st.lists(st.binary(max_size=20_000), max_size=20))
 def test_the_end_of_what_was_said_is_kept_and_no_more(chunks: list[bytes]) -> None:
-    run = _run(ManualClock())
+    run = _run(ManualClock(NOON))
     for chunk in chunks:
         run.note_stderr(chunk)
     said = b"".join(chunks)
@@ -207,7 +208,7 @@ def test_the_end_of_what_was_said_is_kept_and_no_more(chunks: list[bytes]) -> No
 
 
 def test_a_flood_of_tiny_or_empty_pieces_is_bounded_too() -> None:
-    run = _run(ManualClock())
+    run = _run(ManualClock(NOON))
     for _ in range(20_000):
         run.note_stderr(b"x")
         run.note_stderr(b"")

@@ -41,7 +41,8 @@ from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, render
 from streamwarden.model import Camera
 from tests.fakes.audit import FakeAudit
-from tests.fakes.http import FakeClock, FakeStreaming
+from tests.fakes.http import EPOCH, FakeStreaming
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.ops import FakeCoverage
 from tests.fakes.sources import CIPHER, FakeDoor, FakeNames, a_planner, some_sources
 from tests.fakes.storage import FakeStorage
@@ -107,7 +108,7 @@ class ApiHarness:
 
     storage: FakeStorage = field(default_factory=FakeStorage)
     streaming: FakeStreaming = field(default_factory=FakeStreaming)
-    clock: FakeClock = field(default_factory=FakeClock)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(EPOCH))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     whep_url: str | None = "https://media.example:8889"
     names: FakeNames = field(default_factory=FakeNames)

@@ -8,16 +8,7 @@ from hypothesis import strategies as st
 
 from streamwarden.errors import TooManyRequests
 from streamwarden.http.rate_limit import WINDOW_S, RateLimit, RateLimits
-
-
-class SettableClock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.fakes.manual_time import ManualClock
 
 
 def taken(rate: RateLimit, key: str, calls: int) -> int:
@@ -25,30 +16,30 @@ def taken(rate: RateLimit, key: str, calls: int) -> int:
 
 
 def test_a_minutes_worth_may_come_at_once_and_comes_back_evenly() -> None:
-    hand = SettableClock()
-    rate = RateLimit(60, now=hand)
+    clock = ManualClock()
+    rate = RateLimit(60, now=clock.monotonic)
     assert taken(rate, "a", 100) == 60
-    hand.now_s += 0.999
+    clock.advance(0.999)
     assert taken(rate, "a", 5) == 0
-    hand.now_s += 0.002
+    clock.advance(0.002)
     assert taken(rate, "a", 5) == 1
-    hand.now_s += WINDOW_S
+    clock.advance(WINDOW_S)
     assert taken(rate, "a", 100) == 60
 
 
 def test_one_key_takes_nothing_from_another() -> None:
-    rate = RateLimit(5, now=SettableClock())
+    rate = RateLimit(5, now=ManualClock().monotonic)
     assert taken(rate, "a", 9) == 5
     assert taken(rate, "b", 9) == 5
 
 
 def test_who_is_refused_is_told_when_the_next_call_is_allowed() -> None:
-    hand = SettableClock()
-    rate = RateLimit(6, now=hand)
+    clock = ManualClock()
+    rate = RateLimit(6, now=clock.monotonic)
     taken(rate, "a", 6)
     wait_s = rate.take("a")
     assert wait_s == pytest.approx(10.0)
-    hand.now_s += wait_s
+    clock.advance(wait_s)
     assert rate.take("a") == 0
 
 
@@ -56,30 +47,30 @@ def test_who_is_refused_is_told_when_the_next_call_is_allowed() -> None:
 def test_no_pattern_of_calls_gets_more_than_twice_the_rate_in_any_minute(
     per_minute: int, pauses_s: list[float]
 ) -> None:
-    hand = SettableClock()
-    rate = RateLimit(per_minute, now=hand)
+    clock = ManualClock()
+    rate = RateLimit(per_minute, now=clock.monotonic)
     allowed: list[float] = []
     for pause_s in pauses_s:
-        hand.now_s += pause_s
-        allowed += [hand.now_s] * taken(rate, "a", per_minute // 10 + 1)
+        clock.advance(pause_s)
+        allowed += [clock.monotonic()] * taken(rate, "a", per_minute // 10 + 1)
     for at in allowed:
         assert sum(at <= other < at + WINDOW_S for other in allowed) <= 2 * per_minute
 
 
 def test_memory_is_bounded_and_who_finds_no_room_shares_one_limit() -> None:
-    hand = SettableClock()
-    rate = RateLimit(2, now=hand, most_keys=100)
+    clock = ManualClock()
+    rate = RateLimit(2, now=clock.monotonic, most_keys=100)
     assert all(rate.take(str(number)) == 0 for number in range(100))
     assert [rate.take(f"late {number}") == 0 for number in range(5)] == [True, True] + [False] * 3
     assert len(rate) <= 101
     assert taken(rate, "7", 5) == 1  # whoever has a place keeps it
-    hand.now_s += 2 * WINDOW_S
+    clock.advance(2 * WINDOW_S)
     assert taken(rate, "new", 5) == 2
     assert len(rate) == 1
 
 
 def test_threads_together_get_no_more_than_one_would() -> None:
-    rate, results = RateLimit(100, now=SettableClock()), list[int]()
+    rate, results = RateLimit(100, now=ManualClock().monotonic), list[int]()
     threads = [
         threading.Thread(target=lambda: results.append(taken(rate, "a", 50))) for _ in range(8)
     ]
@@ -91,7 +82,7 @@ def test_threads_together_get_no_more_than_one_would() -> None:
 
 
 def test_each_kind_of_call_has_its_own_limit_and_says_when_to_come_again() -> None:
-    rates = RateLimits(connects=1, signings=2, failed_sign_ins=1, now=SettableClock())
+    rates = RateLimits(connects=1, signings=2, failed_sign_ins=1, now=ManualClock().monotonic)
     rates.call("connect", "alice")
     rates.call("sign", "alice")
     rates.call("sign", "alice")
@@ -103,7 +94,7 @@ def test_each_kind_of_call_has_its_own_limit_and_says_when_to_come_again() -> No
 
 
 def test_addresses_of_one_ipv6_network_share_their_failures() -> None:
-    rates = RateLimits(connects=1, signings=1, failed_sign_ins=2, now=SettableClock())
+    rates = RateLimits(connects=1, signings=1, failed_sign_ins=2, now=ManualClock().monotonic)
     rates.failed_sign_in("2001:db8:1:2::1")
     rates.failed_sign_in("2001:db8:1:2:ffff::9")
     with pytest.raises(TooManyRequests):

@@ -7,13 +7,14 @@ from collections.abc import Collection
 import pytest
 
 from streamwarden.mediamtx.source_paths import FAILED_S, FRESH_S, DnsCache
-from tests.fakes.http import FakeClock
+from tests.fakes.http import EPOCH
+from tests.fakes.manual_time import ManualClock
 
 
 class NameServer:
     """Answers after ``takes_s``, or not at all."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.found: dict[str, list[str]] = {"cam": ["10.0.0.7"], "own": ["10.0.0.2"]}
         self.takes_s = 0.0
@@ -29,7 +30,7 @@ class NameServer:
 
 @pytest.fixture
 def server() -> NameServer:
-    return NameServer(FakeClock())
+    return NameServer(ManualClock(EPOCH))
 
 
 @pytest.fixture

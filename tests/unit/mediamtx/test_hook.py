@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import Refusal, StreamTokens
 from streamwarden.mediamtx.hook import HookDecision, HookOutcome, check
-from tests.unit.auth.hands import KEY, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import KEY, NOON
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
-TOKENS = StreamTokens(parse_keys(f"k1:{KEY}"), HeldClock())
+TOKENS = StreamTokens(parse_keys(f"k1:{KEY}"), ManualClock(NOON))
 RECORD = TOKENS.sign_record(CAMERA, "cam/1", ttl_s=60).token
 VIEW = TOKENS.sign_view("u1", "cam/1", ttl_s=60).token
 PUBLISH = TOKENS.sign_publish("u1", "cam/1", ttl_s=60).token

@@ -11,13 +11,14 @@ from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaSession
 from streamwarden.mediamtx.sessions import EVERY_S, SOON_S, SOON_TIMES, SessionClaims, SessionKicker
 from streamwarden.metrics.api_metrics import AccessMetrics
-from tests.fakes.http import FakeClock
+from tests.fakes.http import EPOCH
+from tests.fakes.manual_time import ManualClock
 
 
 class EmptyServer(MediaMtxClient):
     """A media server without sessions, which takes its time."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.takes_s = 0.0
 
@@ -36,7 +37,7 @@ class KickerHarness:
     """A session kicker whose pauses are read."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock(EPOCH)
         self.server = EmptyServer(self.clock)
         tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
         self.kicker = SessionKicker(

@@ -11,7 +11,8 @@ from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
 from streamwarden.mediamtx.control_api import MediaSession
 from streamwarden.mediamtx.sessions import SessionClaims, claims_in_query, judge_session
-from tests.unit.auth.hands import KEY, HeldClock
+from tests.fakes.manual_time import ManualClock
+from tests.unit.auth.signing_secrets import KEY, NOON
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
 PATH = "alice/door"
@@ -29,7 +30,7 @@ class SessionHarness:
     """The values by which sessions are judged."""
 
     def __init__(self) -> None:
-        self.clock = HeldClock()
+        self.clock = ManualClock(NOON)
         self.tokens = StreamTokens(parse_keys(f"k1:{KEY}"), self.clock)
         self.claims = SessionClaims(self.clock, most=3)
         self.denied = DenialList(self.clock)
@@ -67,9 +68,9 @@ def test_a_view_session_ends_with_its_token_and_no_other_does(known: bool) -> No
     if known:
         view = harness.open("view", known=True)
     assert harness.why(view) is None
-    harness.clock.pass_s(59)
+    harness.clock.advance(59)
     assert harness.why(view) is None
-    harness.clock.pass_s(1)
+    harness.clock.advance(1)
     assert harness.why(view) == "expired"
     if not known:
         assert [harness.why(one) for one in (record, publish)] == [None, None]
@@ -82,9 +83,9 @@ def test_a_retired_cameras_sessions_end_the_recorders_last(use: str, known: bool
     session = harness.open(use, known=known)
     harness.denied.add(rules.camera_retired(CAMERA, PATH, harness.clock.now()))
     assert harness.why(session) == ("camera_retired" if use == "view" else None)
-    harness.clock.pass_s(1.4)
+    harness.clock.advance(1.4)
     assert harness.why(session) == ("camera_retired" if use == "view" else None)
-    harness.clock.pass_s(0.1)
+    harness.clock.advance(0.1)
     assert harness.why(session) == "camera_retired"
 
 
@@ -92,7 +93,7 @@ def test_a_recorder_and_a_camera_outlive_a_change_of_the_path() -> None:
     harness = SessionHarness()
     sessions = [harness.open(use, known=False) for use in ("view", "record", "publish")]
     harness.denied.add(rules.path_changed(PATH, harness.clock.now()))
-    harness.clock.pass_s(10)
+    harness.clock.advance(10)
     assert [harness.why(one) for one in sessions] == ["path_changed", None, None]
 
 
@@ -101,21 +102,21 @@ def test_a_users_loss_never_ends_a_recorders_session() -> None:
     record, view = harness.open("record", known=False), harness.open("view", known=False)
     harness.denied.add(rules.user_blocked("bob", harness.clock.now()))
     harness.denied.set_blocked("bob", blocked=True)
-    harness.clock.pass_s(5)
+    harness.clock.advance(5)
     assert (harness.why(record), harness.why(view)) == (None, "user_blocked")
 
 
 def test_a_blocked_users_session_ends_also_if_it_was_opened_later() -> None:
     harness = SessionHarness()
     harness.denied.set_blocked("bob", blocked=True)
-    harness.clock.pass_s(5)
+    harness.clock.advance(5)
     assert harness.why(harness.open("publish", known=True)) == "user_blocked"
 
 
 def test_a_session_that_is_opened_after_the_rule_goes_on() -> None:
     harness = SessionHarness()
     harness.denied.add(rules.links_withdrawn(PATH, harness.clock.now()))
-    harness.clock.pass_s(1)
+    harness.clock.advance(1)
     assert harness.why(harness.open("publish", known=False)) is None
 
 
@@ -123,9 +124,9 @@ def test_a_session_that_is_opened_after_the_rule_goes_on() -> None:
 def test_a_reader_of_unknown_name_is_a_viewer_who_may_stay_an_hour(query: str) -> None:
     harness = SessionHarness()
     session = a_session(harness.clock.now(), query=query)
-    harness.clock.pass_s(3599)
+    harness.clock.advance(3599)
     assert harness.why(session) is None
-    harness.clock.pass_s(1)
+    harness.clock.advance(1)
     assert harness.why(session) == "expired"
 
 
@@ -147,7 +148,7 @@ def test_a_session_of_unknown_name_ends_by_any_rule_that_could_mean_it() -> None
 def test_a_session_that_does_nothing_yet_is_left_alone() -> None:
     harness = SessionHarness()
     session = harness.open("view", known=False)
-    harness.clock.pass_s(100)
+    harness.clock.advance(100)
     assert harness.why(a_session(session.created, state="idle", query=session.query)) is None
 
 
@@ -161,7 +162,7 @@ def test_the_book_is_bounded_and_forgets_what_is_gone() -> None:
     assert harness.claims.claims_of("s4") == claims
     harness.claims.keep({"s3"})
     assert len(harness.claims) == 3, "the hook is asked before a session is listed"
-    harness.clock.pass_s(timedelta(minutes=2).total_seconds())
+    harness.clock.advance(timedelta(minutes=2).total_seconds())
     harness.claims.keep({"s3"})
     assert len(harness.claims) == 1
 
@@ -170,6 +171,6 @@ def test_two_tokens_in_a_query_say_nothing() -> None:
     harness = SessionHarness()
     record, view = harness.sign("record"), harness.sign("view")
     harness.denied.add(rules.stopped(PATH, harness.clock.now()))
-    harness.clock.pass_s(61)
+    harness.clock.advance(61)
     session = a_session(harness.clock.now(), query=f"token={record}&token={view}")
     assert harness.why(session) is None, "a viewer of unknown name, who came just now"

@@ -30,7 +30,8 @@ from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import Camera, Source
 from streamwarden.storage.pool import StorageUnavailable
-from tests.fakes.http import FakeClock
+from tests.fakes.http import EPOCH
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.sources import FakeNames
 from tests.fakes.storage import FakeStorage
 
@@ -80,7 +81,7 @@ class SourcePathsHarness:
     def __init__(self) -> None:
         self.storage = FakeStorage()
         self.server = FakeMediaServer()
-        self.clock = FakeClock()
+        self.clock = ManualClock(EPOCH)
         self.names = FakeNames()
         self.registry = CollectorRegistry()
         self.pulled = PulledPaths()

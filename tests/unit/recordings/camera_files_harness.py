@@ -15,9 +15,9 @@ from streamwarden.model import Gap, Segment
 from streamwarden.recordings.camera_files import CameraFiles, CameraFileStore, IndexedEnds
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.storage.journal import Journal
+from tests.fakes.manual_time import ManualClock
 from tests.unit.actors.recorder_harness import at
 from tests.unit.mp4 import box_writer as boxes
-from tests.unit.supervision.manual_time import ManualClock
 
 CAMERA: Final = UUID("22222222-2222-2222-2222-222222222222")
 SECOND: Final = boxes.fragment(boxes.run([500, 500]))

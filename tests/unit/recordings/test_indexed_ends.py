@@ -14,9 +14,9 @@ from streamwarden.recordings.camera_files import IndexedEnds
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
+from tests.fakes.manual_time import ManualClock
 from tests.unit.actors.recorder_harness import at
 from tests.unit.recordings.camera_files_harness import CAMERA, CameraFilesHarness, whole
-from tests.unit.supervision.manual_time import ManualClock
 
 
 class Index(SegmentRepository):
@@ -87,5 +87,5 @@ def test_an_index_that_is_away_is_waited_for_once(
     assert [known.end_of(CAMERA, rows[0].id) for _ in range(3)] == [None] * 3
     assert index.asked == 1
     index.away = False
-    files_harness.clock.seconds += 120
+    files_harness.clock.advance(120)
     assert known.end_of(CAMERA, rows[0].id) == at(3.4)

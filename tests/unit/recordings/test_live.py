@@ -16,7 +16,8 @@ from streamwarden.errors import NotLive, SegmentNotFound
 from streamwarden.model import Segment
 from streamwarden.paths import stored_name
 from streamwarden.recordings.live import MIN_PARTS, STALE_S, WINDOW_MS, LiveIndex, LiveWindow
-from tests.fakes.http import FakeClock
+from tests.fakes.http import EPOCH
+from tests.fakes.manual_time import ManualClock
 from tests.unit.mp4 import box_writer as boxes
 
 NOT_KEY = 0x10000
@@ -32,7 +33,7 @@ class Recorder:
     """Writes files into ``.live`` and moves them away, a second of the clock for a second of media."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock(EPOCH)
         self.index = LiveIndex(self.clock)
         self.camera_id: UUID = uuid4()
         self.live = folder / ".live"

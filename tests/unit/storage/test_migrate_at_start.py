@@ -7,7 +7,7 @@ import pytest
 from streamwarden.errors import ConfigError, Unavailable
 from streamwarden.storage import migrate as module
 from streamwarden.storage.migrate import Migrating
-from tests.unit.supervision.manual_time import DEADLINE_S
+from tests.fakes.manual_time import DEADLINE_S
 
 
 class Postgres:

@@ -27,7 +27,7 @@ from streamwarden.supervision import (
     tell,
 )
 from streamwarden.supervision._actor import Exit, ExitReason
-from tests.unit.supervision.manual_time import (
+from tests.fakes.manual_time import (
     DEADLINE_S,
     ManualClock,
     ManualTimers,

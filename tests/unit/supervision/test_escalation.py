@@ -47,7 +47,7 @@ def test_restarts_older_than_the_period_do_not_count(harness: Harness) -> None:
     for incarnation in range(2, 8):
         harness.crash("a")
         harness.wait("status", "a", ChildStatus.RUNNING, str(incarnation))
-        harness.clock.seconds += 5.001
+        harness.clock.advance(5.001)
     assert harness.observer.restarts == {"a": 6}
 
 
@@ -55,7 +55,7 @@ def test_a_restart_exactly_a_period_ago_still_counts(harness: Harness) -> None:
     harness.supervisor(harness.worker("a"), limit=Intensity(1, 5))
     harness.crash("a")
     harness.wait("status", "a", ChildStatus.RUNNING, "2")
-    harness.clock.seconds += 5.0
+    harness.clock.advance(5.0)
     harness.crash("a")
     harness.wait("down", ROOT, ExitKind.FAILED)
 

@@ -16,6 +16,7 @@ from streamwarden.supervision import (
     tell,
 )
 from streamwarden.supervision._actor import Exit, ExitKind, ExitReason
+from tests.fakes.manual_time import DEADLINE_S
 from tests.unit.supervision.harness import (
     Crash,
     Harness,
@@ -24,7 +25,6 @@ from tests.unit.supervision.harness import (
     Ref,
     Worker,
 )
-from tests.unit.supervision.manual_time import DEADLINE_S
 
 
 class Lone:

@@ -112,7 +112,7 @@ class Twins:
             case "wait" | "edge":
                 moved_s = times * 2.0 if action == "wait" else PERIOD_S
                 self.world.now += moved_s
-                self.harness.clock.seconds += moved_s
+                self.harness.clock.advance(moved_s)
             case _:
                 self.call(action, number)
         self.compare()

@@ -65,14 +65,14 @@ def test_restarts_older_than_the_period_park_nobody(harness: Harness) -> None:
     supervisor(harness)
     for _ in range(6):
         crash(harness, "a")
-        harness.clock.seconds += 2.6
+        harness.clock.advance(2.6)
     assert harness.children()["a"] is ChildStatus.RUNNING
 
 
 def test_a_parked_child_is_tried_again_after_its_time(harness: Harness) -> None:
     supervisor(harness)
     park(harness)
-    harness.clock.seconds += HOUR_S
+    harness.clock.advance(HOUR_S)
     harness.timers.expire(HOUR_S)
     harness.wait("status", "a", ChildStatus.RUNNING)
     assert harness.observer.parkings == [("a", True), ("a", False)]
@@ -84,7 +84,7 @@ def test_a_child_that_fails_its_retry_is_parked_again(harness: Harness) -> None:
     supervisor(harness)
     park(harness)
     harness.failures["a"] = 3
-    harness.clock.seconds += HOUR_S
+    harness.clock.advance(HOUR_S)
     harness.forget()
     harness.timers.expire(HOUR_S)
     harness.wait("status", "a", ChildStatus.PARKED)

@@ -5,25 +5,41 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from streamwarden.clock import Clock
 from streamwarden.timers import Timer, Timers
 
 DEADLINE_S = 10.0
+BEGINNING = datetime.fromtimestamp(1000, UTC)
 
 
 class ManualClock(Clock):
-    """A clock that stands still until it is moved."""
+    """The wall clock and the monotonic clock, both of which stand still until a test moves them."""
 
-    def __init__(self) -> None:
-        self.seconds = 1000.0
+    def __init__(self, wall: datetime = BEGINNING, monotonic_s: float = 1000.0) -> None:
+        self.wall = wall
+        self.monotonic_s = monotonic_s
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
+        return self.wall
 
     def monotonic(self) -> float:
-        return self.seconds
+        return self.monotonic_s
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks."""
+        self.wall += timedelta(seconds=seconds)
+        self.monotonic_s += seconds
+
+    def step_wall(self, seconds: float) -> None:
+        """Set the wall clock alone, as an operator or NTP does."""
+        self.wall += timedelta(seconds=seconds)
+
+    def move_to(self, monotonic_s: float) -> None:
+        """Move both clocks until the monotonic one shows this time."""
+        self.wall += timedelta(seconds=monotonic_s - self.monotonic_s)
+        self.monotonic_s = monotonic_s
 
 
 class ManualTimers(Timers):
@@ -59,7 +75,7 @@ class ManualTimers(Timers):
 
 
 class RecordingObserver:
-    """An observer that remembers."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.restarts: Counter[str] = Counter()
