@@ -61,7 +61,7 @@ def api_down(installation: Installation) -> Iterator[None]:
         installation.start_api()
 
 
-def test_connect_while_streaming_is_down_is_503_and_the_wish_is_put_back(
+def test_connect_while_streaming_is_down_is_503_and_the_desired_state_is_put_back(
     installation: Installation, camera: CameraUser
 ) -> None:
     with streaming_down(installation):
@@ -88,7 +88,7 @@ def test_connect_of_what_is_recorded_leaves_it_wanted_when_streaming_is_down(
     camera.await_status("running")
 
 
-def test_a_wish_written_while_streaming_was_down_is_recorded_once_it_is_up(
+def test_a_desired_state_written_while_streaming_was_down_is_recorded_once_it_is_up(
     installation: Installation, camera: CameraUser
 ) -> None:
     with streaming_down(installation):

@@ -53,7 +53,7 @@ def test_a_page_opened_while_the_api_is_away_fills_in_when_it_is_back(
     expect(session.card("Later")).to_be_visible()
 
 
-def test_a_recording_server_that_is_away_leaves_the_wish_as_it_was(
+def test_a_recording_server_that_is_away_leaves_the_desired_state_as_it_was(
     site: DemoSite, new_session: NewSession
 ) -> None:
     owner = site.new_owner()

@@ -66,7 +66,7 @@ def harness() -> Iterator[LoopHarness]:
     harness.thread.stop()
 
 
-def test_it_sweeps_at_once_and_again_whenever_it_is_woken(harness: LoopHarness) -> None:
+def test_it_runs_at_once_and_again_whenever_it_is_woken(harness: LoopHarness) -> None:
     harness.thread.start()
     assert harness.swept()
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_it_sweeps_at_once_and_again_whenever_it_is_woken(harness: LoopHarness) 
         assert harness.swept()
 
 
-def test_a_wake_during_a_sweep_is_not_lost(harness: LoopHarness) -> None:
+def test_a_wake_during_a_run_is_not_lost(harness: LoopHarness) -> None:
     harness.open.clear()
     harness.thread.start()
     assert harness.swept()
@@ -90,7 +90,7 @@ def test_a_stop_ends_a_pause(harness: LoopHarness) -> None:
     assert not alive()
 
 
-def test_a_stop_during_a_sweep_lets_no_pause_follow() -> None:
+def test_a_stop_during_a_run_lets_no_pause_follow() -> None:
     harness = LoopHarness()
     harness.open.clear()
     harness.thread.start()
@@ -138,7 +138,7 @@ def test_the_thread_tries_again_by_itself_after_a_failure(harness: LoopHarness) 
     assert harness.swept()
 
 
-def test_a_bug_is_told_each_time_and_does_not_end_the_thread(harness: LoopHarness) -> None:
+def test_a_bug_is_logged_each_time_and_does_not_end_the_thread(harness: LoopHarness) -> None:
     with capture_logs() as logs:
         assert harness.attempts(ValueError(), ValueError()) == [5.0, 5.0]
     assert [one["event"] for one in logs] == ["sweep_broken"] * 2

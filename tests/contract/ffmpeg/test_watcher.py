@@ -143,7 +143,7 @@ def test_a_camera_that_nobody_has_recorded_is_adopted_at_once(harness: WatcherHa
     assert told(listener) == [("adopted", 0)]
 
 
-def test_a_run_is_told_from_its_beginning_to_its_end(harness: WatcherHarness) -> None:
+def test_a_run_is_reported_from_its_beginning_to_its_end(harness: WatcherHarness) -> None:
     listener = RecordingListener()
     recording(harness, listener)
     harness.crash(1)
@@ -158,7 +158,7 @@ def test_a_run_is_told_from_its_beginning_to_its_end(harness: WatcherHarness) ->
     ]
 
 
-def test_who_adopts_a_living_run_is_told_what_is_not_settled(harness: WatcherHarness) -> None:
+def test_adopting_a_living_run_reports_what_is_not_settled(harness: WatcherHarness) -> None:
     runs = recording(harness, RecordingListener())
     runs.settled(1, 0)
     later = RecordingListener()
@@ -169,7 +169,7 @@ def test_who_adopts_a_living_run_is_told_what_is_not_settled(harness: WatcherHar
     later.wait("segment_closed", count=2)
 
 
-def test_who_adopts_an_ended_run_is_told_of_its_end_until_it_is_forgotten(
+def test_adopting_an_ended_run_reports_its_end_until_it_is_forgotten(
     harness: WatcherHarness,
 ) -> None:
     first = RecordingListener()

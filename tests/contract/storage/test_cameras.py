@@ -74,7 +74,7 @@ def test_a_camera_may_keep_its_own_path(storage: Storage) -> None:
     assert storage.cameras.update(camera.id, path=camera.path) == camera
 
 
-def test_a_wish_follows_its_camera_to_a_new_path_and_owner(storage: Storage) -> None:
+def test_a_desired_stream_follows_its_camera_to_a_new_path_and_owner(storage: Storage) -> None:
     camera = add(storage)
     wish = storage.streams.want(camera, requested_by="alice", at=at(0)).after
 

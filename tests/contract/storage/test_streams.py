@@ -29,7 +29,7 @@ def test_nothing_is_wanted_at_first(storage: Storage) -> None:
     assert storage.streams.claim(uuid4(), "node-1") is False
 
 
-def test_a_first_wish_has_epoch_one_and_opens_a_period(storage: Storage) -> None:
+def test_a_first_desired_state_has_epoch_one_and_opens_a_period(storage: Storage) -> None:
     camera = a_camera()
 
     change = storage.streams.want(camera, requested_by="bob", at=at(0))
@@ -40,7 +40,7 @@ def test_a_first_wish_has_epoch_one_and_opens_a_period(storage: Storage) -> None
     assert periods(storage, camera) == [period(camera, 0, None)]
 
 
-def test_a_repeated_wish_is_a_new_epoch_of_the_same_period(storage: Storage) -> None:
+def test_a_repeated_desired_state_is_a_new_epoch_of_the_same_period(storage: Storage) -> None:
     camera = a_camera()
     first = storage.streams.want(camera, requested_by="bob", at=at(0))
 
@@ -81,7 +81,9 @@ def test_a_clock_set_back_makes_no_period_of_negative_length(storage: Storage) -
     assert periods(storage, camera) == [period(camera, 100, 100)]
 
 
-def test_a_first_wish_put_back_is_an_unwanted_row_without_a_period(storage: Storage) -> None:
+def test_a_first_desired_state_put_back_is_an_unwanted_row_without_a_period(
+    storage: Storage,
+) -> None:
     camera = a_camera()
     change = storage.streams.want(camera, requested_by="alice", at=at(0))
 
@@ -93,7 +95,9 @@ def test_a_first_wish_put_back_is_an_unwanted_row_without_a_period(storage: Stor
     assert periods(storage, camera) == []
 
 
-def test_a_wish_put_back_to_wanted_keeps_its_period_and_requester(storage: Storage) -> None:
+def test_a_desired_state_put_back_to_wanted_keeps_its_period_and_requester(
+    storage: Storage,
+) -> None:
     camera = a_camera()
     before = storage.streams.want(camera, requested_by="alice", at=at(0)).after
     change = storage.streams.want(camera, requested_by="bob", at=at(5))
@@ -107,7 +111,7 @@ def test_a_wish_put_back_to_wanted_keeps_its_period_and_requester(storage: Stora
     assert periods(storage, camera) == [period(camera, 0, None)]
 
 
-def test_a_wish_put_back_to_unwanted_keeps_the_earlier_history(storage: Storage) -> None:
+def test_a_desired_state_put_back_to_unwanted_keeps_the_earlier_history(storage: Storage) -> None:
     camera = a_camera()
     want(storage, camera)
     storage.streams.unwant(camera.id, requested_by="alice", at=at(10))
@@ -118,7 +122,7 @@ def test_a_wish_put_back_to_unwanted_keeps_the_earlier_history(storage: Storage)
     assert periods(storage, camera) == [period(camera, 0, 10)]
 
 
-def test_a_wish_that_was_changed_since_is_not_put_back(storage: Storage) -> None:
+def test_a_desired_state_that_was_changed_since_is_not_put_back(storage: Storage) -> None:
     camera = a_camera()
     change = storage.streams.want(camera, requested_by="alice", at=at(0))
     want(storage, camera, moment=1)
@@ -131,7 +135,7 @@ def test_a_wish_that_was_changed_since_is_not_put_back(storage: Storage) -> None
     assert periods(storage, camera) == [period(camera, 0, None)]
 
 
-def test_the_node_that_records_a_wish_outlasts_its_next_epoch(storage: Storage) -> None:
+def test_the_node_that_records_a_stream_outlasts_its_next_epoch(storage: Storage) -> None:
     camera = a_camera()
     want(storage, camera)
 

@@ -92,7 +92,7 @@ def test_setting_a_camera_changes_only_what_is_given(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("status", "wanted"), [("inactive", False), ("active", True)])
-def test_deactivating_a_camera_ends_its_wish_too(
+def test_deactivating_a_camera_ends_its_desired_stream_too(
     status: str, wanted: bool, run: Run, database: Database
 ) -> None:
     camera = added(run)
@@ -105,7 +105,7 @@ def test_deactivating_a_camera_ends_its_wish_too(
     assert wish.wanted is wanted
 
 
-def test_removing_a_camera_ends_its_wish_too(run: Run, database: Database) -> None:
+def test_removing_a_camera_ends_its_desired_stream_too(run: Run, database: Database) -> None:
     camera = added(run)
     row = CameraRepository(database).get(UUID(camera["id"]))
     assert row is not None

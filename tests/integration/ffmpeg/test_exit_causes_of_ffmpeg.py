@@ -350,7 +350,7 @@ def test_a_stopped_run_lists_its_last_segment_first(cases: dict[str, Case]) -> N
     assert cases["stopped while recording"].listener.names()[-2:] == ["segment_closed", "ended"]
 
 
-def test_a_lost_run_is_told_in_order(cases: dict[str, Case]) -> None:
+def test_a_lost_run_is_reported_in_order(cases: dict[str, Case]) -> None:
     assert cases["killed"].listener.names()[:4] == [
         "adopted",
         "spawned",

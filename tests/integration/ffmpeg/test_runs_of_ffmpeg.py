@@ -160,7 +160,7 @@ def test_time_stamps_that_jump_an_hour_move_no_segment(
 
 
 @pytest.mark.parametrize("build", BOTH)
-def test_pictures_that_ffmpeg_holds_back_are_told_of_and_written_once_it_is_asked_to_stop(
+def test_pictures_that_ffmpeg_holds_back_are_reported_and_written_once_it_is_asked_to_stop(
     relay: RelayServer, store: SegmentStore, build: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture's time stamps jump; a sender report takes them back, and FFmpeg waits for the sound."""

@@ -56,7 +56,7 @@ def _write(folder: Path, content: bytes, *, number: int = 0) -> None:
         file.write(content)
 
 
-def test_the_next_holder_is_told_what_nobody_has_dealt_with_and_may_act(tmp_path: Path) -> None:
+def test_the_next_holder_gets_what_is_not_settled_and_may_act(tmp_path: Path) -> None:
     lines = "echo r1-000000.mp4,0,1; echo r1-000001.mp4,1,2"
     first, second, third, fourth = (RecordingListener() for _ in range(4))
     with watching() as watcher:
@@ -150,7 +150,7 @@ def test_one_that_ignores_the_first_signal_is_killed_after_the_grace(
     assert eventually(lambda: not pids_in(tmp_path))
 
 
-def test_thirty_that_exit_at_once_are_all_told_and_leave_no_descriptor(tmp_path: Path) -> None:
+def test_thirty_that_exit_at_once_are_all_reported_and_leave_no_descriptor(tmp_path: Path) -> None:
     listeners = [RecordingListener() for _ in range(30)]
     with watching() as watcher:
         before = descriptors()
@@ -195,7 +195,7 @@ def test_commands_to_a_closed_watcher_go_nowhere(tmp_path: Path) -> None:
     assert listener.names() == ["adopted"]
 
 
-def test_lines_written_just_before_the_end_are_told_before_it(tmp_path: Path) -> None:
+def test_lines_written_just_before_the_end_are_reported_before_it(tmp_path: Path) -> None:
     listener = RecordingListener()
     with watching() as watcher:
         script = "for n in 0 1 2 3 4 5 6 7; do echo r1-00000$n.mp4,$n,$((n+1)); done; exit 3"
@@ -363,7 +363,9 @@ class SetClock(Clock):
 
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0])
-def test_a_clock_that_was_set_is_told_once_to_each_holder(tmp_path: Path, step_s: float) -> None:
+def test_a_clock_that_was_set_is_reported_once_to_each_holder(
+    tmp_path: Path, step_s: float
+) -> None:
     clock, first, second = SetClock(), RecordingListener(), RecordingListener()
     with watching(clock=clock) as watcher:
         runs = watcher.adopt(CAMERA, first)
@@ -381,7 +383,7 @@ def test_a_clock_that_was_set_is_told_once_to_each_holder(tmp_path: Path, step_s
         assert abs(second.end().at - before.ended_at) < timedelta(seconds=60)
 
 
-def test_a_segment_that_does_not_end_while_its_file_grows_is_told_once_to_each_holder(
+def test_a_segment_that_does_not_end_while_its_file_grows_is_reported_once_to_each_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "_OVERDUE_S", 0.0)

@@ -166,7 +166,7 @@ def test_a_range_becomes_one_file_from_key_frame_to_key_frame(harness: ExportHar
     assert seconds == pytest.approx(9.0, abs=0.2)  # 2 to 11, by key frames a second apart
 
 
-def test_a_gap_is_left_out_and_told(harness: ExportHarness) -> None:
+def test_a_gap_is_left_out_and_reported(harness: ExportHarness) -> None:
     made = harness.ended(harness.add(0, 60).id)
     first, last = harness.rows[3], harness.rows[-1]
     expected = [(at(0), first.ended_at), (last.started_at, last.ended_at)]

@@ -61,7 +61,7 @@ def test_a_lost_index_is_made_again_from_the_files(made: Recordings, camera: Cam
     assert made.reconcile() == []
 
 
-def test_an_index_lost_with_its_ledger_and_its_wishes_is_right_to_within_rounding(
+def test_an_index_lost_with_its_ledger_and_its_wanted_periods_is_right_to_within_rounding(
     made: Recordings, camera: Camera, database: Database
 ) -> None:
     before = made.rows(camera)
@@ -118,7 +118,9 @@ def test_a_second_left_out_is_entered_in_the_ledger(made: Recordings) -> None:
     assert made.verify() == []
 
 
-def test_a_gap_left_open_ends_with_its_wish_and_not_with_a_later_one(made: Recordings) -> None:
+def test_a_gap_left_open_ends_with_its_wanted_period_and_not_with_a_later_one(
+    made: Recordings,
+) -> None:
     camera = made.camera()
     made.record(camera, 0, 2)
     made.miss(camera, 2, None)

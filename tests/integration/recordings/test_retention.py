@@ -217,7 +217,7 @@ def _row(camera: Camera, number: int, path: str | None = None) -> Segment:
 # What is known of it afterwards
 
 
-def test_gaps_and_wishes_older_than_all_that_is_kept_are_forgotten(
+def test_gaps_and_wanted_periods_older_than_all_that_is_kept_are_forgotten(
     made: Recordings, make: Make, world: FakeWorld
 ) -> None:
     camera = made.camera()

@@ -90,7 +90,7 @@ def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderH
     assert (1, 1) in parked.files.rows
 
 
-def test_closing_the_books_ends_the_open_gap_and_twice_is_once(harness: RecorderHarness) -> None:
+def test_closing_the_ledger_ends_the_open_gap_and_twice_is_once(harness: RecorderHarness) -> None:
     ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.ACTOR_PARKED, at(31))
     harness.files.write_ledger(ledger, changes)
     for moment in (at(60), at(90)):

@@ -128,7 +128,7 @@ def test_the_gap_is_counted_while_it_is_open(care: ParkedHarness) -> None:
     assert care.metrics.gap_s["actor_parked"] == pytest.approx(8.0)
 
 
-def test_a_run_that_ends_after_the_books_were_closed_opens_them_no_more(
+def test_a_run_that_ends_after_the_ledger_was_closed_does_not_reopen_it(
     care: ParkedHarness,
 ) -> None:
     # Disconnected while the parked camera's FFmpeg still closed its file.

@@ -10,7 +10,7 @@ from streamwarden.supervision._actor import ExitKind
 from tests.unit.actors.recorder_harness import RecorderHarness, at
 
 
-def test_from_the_wish_to_the_first_segment(harness: RecorderHarness) -> None:
+def test_from_the_start_request_to_the_first_segment(harness: RecorderHarness) -> None:
     harness.start(seconds=30)
     assert harness.state == "starting"
     assert harness.status.segment_seconds == 30
@@ -52,7 +52,7 @@ def test_a_running_recorder_keeps_its_run_when_it_is_started_again(
     assert harness.watcher.orders[1].url == "rtsp://media/cam?newer"
 
 
-def test_the_time_to_the_first_segment_is_told_once(harness: RecorderHarness) -> None:
+def test_the_time_to_the_first_segment_is_reported_once(harness: RecorderHarness) -> None:
     harness.started()
     harness.finish(1, 0, 1, 31)
     harness.finish(1, 1, 31, 61)
@@ -297,7 +297,7 @@ def test_the_server_that_comes_back_says_since_when_it_was_down(harness: Recorde
 @pytest.mark.parametrize(
     ("covered_s", "gap"), [(-50, (0, None, "starting")), (7, (7, None, "server_down"))]
 )
-def test_a_rebuilt_ledger_counts_from_the_wish_on(
+def test_a_rebuilt_ledger_counts_from_the_start_request_on(
     harness: RecorderHarness, covered_s: float, gap: tuple[float, None, str]
 ) -> None:
     harness.files.ledger = Ledger(covered_until=at(covered_s))

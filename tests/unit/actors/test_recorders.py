@@ -68,7 +68,7 @@ def harness(files_harness: CameraFilesHarness) -> RecordersHarness:
     return RecordersHarness(files_harness)
 
 
-def test_a_parked_camera_says_so_and_its_books_go_on(
+def test_a_parked_camera_shows_as_parked_and_its_ledger_goes_on(
     harness: RecordersHarness, files_harness: CameraFilesHarness
 ) -> None:
     harness.recorders.park(CAMERA, "otto")
@@ -97,7 +97,7 @@ def test_a_recorder_that_was_replaced_by_parking_shows_nothing_any_more(
     assert harness.registry.get(CAMERA).status is RecorderState.PARKED
 
 
-def test_a_released_camera_is_stopped_and_its_books_are_closed(
+def test_a_released_camera_is_stopped_and_its_ledger_is_closed(
     harness: RecordersHarness, files_harness: CameraFilesHarness
 ) -> None:
     ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.STALLED, at(31))

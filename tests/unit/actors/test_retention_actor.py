@@ -39,7 +39,7 @@ def harness() -> Iterator[RetentionHarness]:
     assert harness.ref.actor_stopped.wait(DEADLINE_S)
 
 
-def test_it_sweeps_at_the_start_and_every_five_seconds(harness: RetentionHarness) -> None:
+def test_retention_runs_at_the_start_and_every_five_seconds(harness: RetentionHarness) -> None:
     harness.more = [False, False]
     harness.workers.do_next()
     harness.timers.expire(5.0)
@@ -55,14 +55,14 @@ def test_while_there_is_more_to_delete_it_does_not_wait(harness: RetentionHarnes
     assert harness.sweeps == 2
 
 
-def test_a_sweep_that_fails_is_followed_by_another(harness: RetentionHarness) -> None:
+def test_a_retention_run_that_fails_is_followed_by_another(harness: RetentionHarness) -> None:
     harness.workers.do_next()
     harness.timers.expire(30.0)
     harness.workers.do_next()
     assert harness.sweeps == 2
 
 
-def test_one_sweep_at_a_time(harness: RetentionHarness) -> None:
+def test_one_retention_run_at_a_time(harness: RetentionHarness) -> None:
     harness.workers.wait_held()
     assert harness.workers.waiting == 1
     assert harness.timers.pending() == []

@@ -78,7 +78,7 @@ def pace() -> Iterator[PaceHarness]:
     pace.close()
 
 
-def test_it_sweeps_at_its_start_and_then_every_few_seconds(pace: PaceHarness) -> None:
+def test_retention_runs_at_the_start_and_then_every_few_seconds(pace: PaceHarness) -> None:
     pace.start()
     for sweeps in (1, 2, 3):
         pace.timers.expire(SWEEP_EVERY_S)
@@ -104,7 +104,7 @@ def test_after_a_failure_it_tries_again_later(pace: PaceHarness, error: Exceptio
     assert not pace.ended.is_set()
 
 
-def test_one_sweep_at_a_time(pace: PaceHarness) -> None:
+def test_one_retention_run_at_a_time(pace: PaceHarness) -> None:
     pace.workers.hold()
     pace.start()
     pace.workers.do_next()
@@ -114,7 +114,7 @@ def test_one_sweep_at_a_time(pace: PaceHarness) -> None:
     assert pace.disk.sweeps == 2
 
 
-def test_a_sweep_that_ends_after_the_actor_concerns_nobody(pace: PaceHarness) -> None:
+def test_a_retention_run_that_ends_after_the_actor_has_no_effect(pace: PaceHarness) -> None:
     pace.workers.hold()
     pace.start()
     pace.tell(Shutdown())
@@ -123,7 +123,7 @@ def test_a_sweep_that_ends_after_the_actor_concerns_nobody(pace: PaceHarness) ->
     assert pace.timers.pending() == []
 
 
-def test_the_next_incarnation_sweeps_again(pace: PaceHarness) -> None:
+def test_the_next_incarnation_runs_retention_again(pace: PaceHarness) -> None:
     pace.start()
     pace.timers.expire(SWEEP_EVERY_S)
     pace.tell(Exit())

@@ -57,7 +57,7 @@ def test_a_disk_that_refuses_a_segment_stops_no_recording(harness: RecorderHarne
     assert harness.watcher.stops == []
 
 
-def test_a_segment_told_twice_is_stored_once(harness: RecorderHarness) -> None:
+def test_a_segment_reported_twice_is_stored_once(harness: RecorderHarness) -> None:
     harness.started()
     harness.disk.hold()
     harness.finish(1, 0, 0, 30)

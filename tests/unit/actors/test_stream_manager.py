@@ -144,7 +144,7 @@ def test_a_restart_of_what_is_not_there_is_harmless(tree: ManagerHarness) -> Non
     assert str(tree.gateway.restart(CAMERA).status) == "stopped"
 
 
-def test_all_statuses_come_from_the_board(tree: ManagerHarness) -> None:
+def test_all_statuses_come_from_the_status_registry(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.recording(OTHER)
     assert [status.camera_id for status in tree.gateway.statuses()] == sorted([CAMERA, OTHER])
@@ -216,7 +216,9 @@ def test_all_recorders_stop_together(tree: ManagerHarness) -> None:
 # What the database says
 
 
-def test_a_wish_whose_call_was_lost_is_found_in_the_database(tree: ManagerHarness) -> None:
+def test_a_desired_stream_whose_call_was_lost_is_found_in_the_database(
+    tree: ManagerHarness,
+) -> None:
     tree.row(CAMERA, wanted=True, changed_s=-20)
     tree.reconcile()
     assert tree.state(CAMERA) == "starting"
@@ -366,7 +368,7 @@ def test_a_manager_that_fails_costs_no_run(tree: ManagerHarness) -> None:
     assert tree.state(CAMERA) == "stopping"
 
 
-def test_wishes_are_taken_up_again_after_a_restart_of_the_server() -> None:
+def test_wanted_streams_are_taken_up_again_after_a_restart_of_the_server() -> None:
     first = ManagerHarness()
     first.recording(CAMERA)
     first.close()
@@ -413,7 +415,7 @@ def test_a_parked_recorder_is_tried_again_by_hand_and_after_an_hour(tree: Manage
     assert spawned(tree) == [1]
 
 
-def test_a_parked_stream_that_is_stopped_has_its_books_closed(tree: ManagerHarness) -> None:
+def test_a_parked_stream_that_is_stopped_has_its_ledger_closed(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     for _ in range(6):
         tree.crash(tree.recorder(CAMERA))
@@ -424,7 +426,7 @@ def test_a_parked_stream_that_is_stopped_has_its_books_closed(tree: ManagerHarne
     assert len(tree.refs[str(CAMERA)]) == 7
 
 
-def test_a_recorder_that_fails_while_it_stops_has_its_books_closed(tree: ManagerHarness) -> None:
+def test_a_recorder_that_fails_while_it_stops_has_its_ledger_closed(tree: ManagerHarness) -> None:
     tree.recording(CAMERA)
     tree.stop(CAMERA)
     tree.crash(tree.recorder(CAMERA))

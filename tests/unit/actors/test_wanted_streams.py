@@ -34,7 +34,7 @@ class FillableDisk:
         return WantedStreams(self.path, SerialExecutor(self.workers))
 
 
-def test_wishes_survive_a_restart(tmp_path: Path) -> None:
+def test_wanted_streams_survive_a_restart(tmp_path: Path) -> None:
     disk = FillableDisk(tmp_path)
     other = replace(WISH, camera_id=uuid4(), owner="ümläut / 子", since=at(1.5))
     wanted = disk.wanted()
@@ -44,7 +44,7 @@ def test_wishes_survive_a_restart(tmp_path: Path) -> None:
     assert disk.wanted().get(CAMERA) == WISH
 
 
-def test_a_wish_that_ended_does_not_come_back(tmp_path: Path) -> None:
+def test_a_wanted_stream_that_ended_does_not_come_back(tmp_path: Path) -> None:
     disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
     wanted.put(WISH)
@@ -53,7 +53,7 @@ def test_a_wish_that_ended_does_not_come_back(tmp_path: Path) -> None:
     assert disk.wanted().all() == {}
 
 
-def test_a_wish_repeated_is_not_written_again(tmp_path: Path) -> None:
+def test_a_wanted_stream_repeated_is_not_written_again(tmp_path: Path) -> None:
     disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
     wanted.put(WISH)
@@ -77,7 +77,7 @@ def test_a_wish_repeated_is_not_written_again(tmp_path: Path) -> None:
         % str(CAMERA).encode(),
     ],
 )
-def test_a_file_that_cannot_be_read_is_no_wish_and_no_failure(
+def test_a_file_that_cannot_be_read_is_no_wanted_stream_and_no_failure(
     tmp_path: Path, content: bytes
 ) -> None:
     disk = FillableDisk(tmp_path, content)
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_read_is_no_wish_and_no_failure(
     assert disk.wanted().all() == {CAMERA: WISH}
 
 
-def test_a_full_disk_does_not_keep_a_wish_from_being_known_and_is_made_good_later(
+def test_a_full_disk_does_not_hide_a_wanted_stream_and_is_made_good_later(
     tmp_path: Path,
 ) -> None:
     disk = FillableDisk(tmp_path)

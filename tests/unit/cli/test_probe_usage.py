@@ -23,7 +23,7 @@ REPORT = ProbeReport(url="rtsp://h/", seconds=1)
         (["rtsp://h/", "--username", "u"], "--password-file"),
     ],
 )
-def test_wrong_usage_is_told(
+def test_wrong_usage_is_reported(
     arguments: list[str],
     said: str,
     capsys: pytest.CaptureFixture[str],

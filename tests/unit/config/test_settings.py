@@ -127,7 +127,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'no.toml'}: cannot be read" in message({}, tmp_path / "no.toml")
 
 
-def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     file = toml(tmp_path, "nonsense = 1\nlog_level = 'loud'\n")
     environ = {"STREAMWARDEN_PORT_BASE": "70000", "STREAMWARDEN_STALL_AFTER": "1"}
     lines = message(environ, file).splitlines()
@@ -338,7 +338,7 @@ def test_all_roles_need_what_each_needs_once() -> None:
     assert len(str(refused.value).splitlines()) == 1 + 5
 
 
-def test_a_handed_in_check_judges_a_secret_and_is_told_like_any_fault() -> None:
+def test_a_handed_in_check_judges_a_secret_and_is_reported_like_any_fault() -> None:
     def refuse(_text: str) -> None:
         raise ConfigError("STREAM_TOKEN_KEYS: key 1 is odd")
 

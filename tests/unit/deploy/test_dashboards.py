@@ -41,7 +41,7 @@ def test_the_committed_dashboards_are_what_the_code_makes() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_there_is_a_dashboard_for_the_fleet_for_a_camera_and_for_the_insides() -> None:
+def test_there_is_a_dashboard_for_the_fleet_for_a_camera_and_for_the_server_itself() -> None:
     uids = {board["uid"] for board in boards().values()}
     assert uids == {"streamwarden-fleet", "streamwarden-camera", "streamwarden-supervision"}
 

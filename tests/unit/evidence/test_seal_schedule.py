@@ -178,7 +178,7 @@ def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
     assert registry.get_sample_value("streamwarden_seals_failed_total") is None
 
 
-def test_with_a_key_a_keeper_begins_and_ends_with_the_role(tmp_path: Path) -> None:
+def test_with_a_key_a_seal_schedule_begins_and_ends_with_the_role(tmp_path: Path) -> None:
     new_key(tmp_path / "seal.pem")
     with ExitStack() as closing:
         keeper = start_seal_schedule(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)

@@ -91,7 +91,7 @@ def test_a_grant_of_control_is_enough(harness: ApiHarness, camera: Camera) -> No
     assert _connect(harness, camera, "bob").status_code == 200
 
 
-def test_a_stranger_is_told_403(harness: ApiHarness, camera: Camera) -> None:
+def test_a_stranger_gets_403(harness: ApiHarness, camera: Camera) -> None:
     _refused(_connect(harness, camera, "mallory"), 403, "permission_denied")
     assert not harness.wanted(camera.id)
     assert harness.streaming.calls == []
@@ -155,14 +155,14 @@ def test_streaming_away_leaves_a_wanted_camera_wanted(harness: ApiHarness, camer
     assert harness.wanted(camera.id)
 
 
-def test_a_lost_answer_puts_the_wish_back_too(harness: ApiHarness, camera: Camera) -> None:
+def test_a_lost_answer_puts_the_desired_state_back_too(harness: ApiHarness, camera: Camera) -> None:
     harness.streaming.loses_answers = True
     assert _connect(harness, camera).status_code == 503
     assert camera.id in harness.streaming.running  # until the streaming role reconciles
     assert not harness.wanted(camera.id)
 
 
-def test_an_answer_that_is_no_status_is_503_and_puts_the_wish_back(
+def test_an_answer_that_is_no_status_is_503_and_puts_the_desired_state_back(
     harness: ApiHarness, camera: Camera
 ) -> None:
     harness.streaming.nonsense = {"status": "dancing"}
@@ -170,7 +170,9 @@ def test_an_answer_that_is_no_status_is_503_and_puts_the_wish_back(
     assert not harness.wanted(camera.id)
 
 
-def test_a_bug_while_starting_puts_the_wish_back(harness: ApiHarness, camera: Camera) -> None:
+def test_a_bug_while_starting_puts_the_desired_state_back(
+    harness: ApiHarness, camera: Camera
+) -> None:
     harness.streaming.failure = RuntimeError("a bug")
     assert _connect(harness, camera).status_code == 500
     assert not harness.wanted(camera.id)
@@ -188,7 +190,7 @@ def test_postgres_away_is_503_and_starts_nothing(harness: ApiHarness, camera: Ca
     assert harness.streaming.calls == []
 
 
-def test_postgres_lost_before_the_wish_could_be_put_back_is_still_503(
+def test_postgres_lost_before_the_desired_state_could_be_put_back_is_still_503(
     harness: ApiHarness, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object, **__: object) -> bool:
@@ -233,7 +235,7 @@ def test_disconnect_stops_and_answers_the_status(harness: ApiHarness, camera: Ca
     assert camera.id not in harness.streaming.running
 
 
-def test_disconnect_with_streaming_away_is_503_and_the_wish_stays_off(
+def test_disconnect_with_streaming_away_is_503_and_the_desired_state_stays_off(
     harness: ApiHarness, camera: Camera
 ) -> None:
     _connect(harness, camera)

@@ -191,7 +191,7 @@ def test_an_inactive_camera_plays_its_recordings_and_nothing_live(harness: ApiHa
         ({"to": "0001-01-01T00:00:00Z"}, "to"),
     ],
 )
-def test_a_bad_wish_for_a_token_names_its_field(
+def test_a_bad_request_for_a_token_names_its_field(
     harness: ApiHarness, camera: Camera, body: object, field: str
 ) -> None:
     result = harness.call("POST", f"/camera/{camera.id}/recordings/play_token", json=body)

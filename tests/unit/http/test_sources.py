@@ -69,7 +69,7 @@ def test_a_camera_is_added_with_its_source(harness: ApiHarness) -> None:
     assert harness.sources_woken == [None]
 
 
-def test_credentials_are_sealed_and_never_shown_again(harness: ApiHarness) -> None:
+def test_credentials_are_encrypted_and_never_shown_again(harness: ApiHarness) -> None:
     answers = [add(harness, source_url=URL, **SHOWN), harness.call("GET", "/camera", who="root")]
     answers.append(harness.call("GET", f"/camera/{answers[0].json['id']}"))
     assert answers[2].json["source_credentials"] is True
@@ -251,14 +251,14 @@ def test_a_camera_that_is_pulled_cannot_take_every_path(
 
 
 @pytest.mark.parametrize("changes", [{"path": "gate"}, {"status": "inactive"}])
-def test_what_moves_the_path_wakes_the_keeper(
+def test_what_moves_the_path_wakes_the_source_loop(
     harness: ApiHarness, pulled: Camera, changes: dict[str, str]
 ) -> None:
     change(harness, pulled, **changes)
     assert len(harness.sources_woken) == 2
 
 
-def test_removing_the_camera_wakes_the_keeper(harness: ApiHarness, pulled: Camera) -> None:
+def test_removing_the_camera_wakes_the_source_loop(harness: ApiHarness, pulled: Camera) -> None:
     harness.call("DELETE", f"/camera/{pulled.id}", who="root")
     assert len(harness.sources_woken) == 2
     assert harness.storage.sources.all() == []

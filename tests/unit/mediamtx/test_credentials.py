@@ -22,7 +22,7 @@ CAMERA, OTHER = UUID(int=1), UUID(int=2)
 SHOWN = CameraCredentials("viewer", "geheim-門")
 
 
-def test_what_was_sealed_is_opened_for_its_camera() -> None:
+def test_what_was_encrypted_is_decrypted_for_its_camera() -> None:
     cipher = CredentialCipher([NEW])
     encrypted = cipher.encrypt(CAMERA, SHOWN)
     assert cipher.decrypt(CAMERA, encrypted) == SHOWN
@@ -50,7 +50,7 @@ def test_a_key_is_changed_by_putting_the_new_one_first() -> None:
 
 
 @pytest.mark.parametrize("broken", [b"", b"x", b"\x80" + b"A" * 99])
-def test_what_was_never_sealed_or_has_changed_opens_nothing(broken: bytes) -> None:
+def test_what_was_never_encrypted_or_has_changed_is_not_decrypted(broken: bytes) -> None:
     with pytest.raises(CredentialsUnreadable):
         CredentialCipher([NEW]).decrypt(CAMERA, broken)
     encrypted = bytearray(CredentialCipher([NEW]).encrypt(CAMERA, SHOWN))
@@ -60,7 +60,7 @@ def test_what_was_never_sealed_or_has_changed_opens_nothing(broken: bytes) -> No
 
 
 @pytest.mark.parametrize("plain", [b"no JSON", b"[]", b"{}", b'"x"', b'{"camera": "x"}'])
-def test_what_is_sealed_and_is_no_credentials_opens_nothing(plain: bytes) -> None:
+def test_what_is_encrypted_and_is_no_credentials_is_not_taken(plain: bytes) -> None:
     encrypted = Fernet(base64.urlsafe_b64encode(NEW)).encrypt(plain)
     with pytest.raises(CredentialsUnreadable):
         CredentialCipher([NEW]).decrypt(CAMERA, encrypted)

@@ -60,7 +60,7 @@ def test_a_name_that_is_unknown_is_left_alone_for_longer(
     assert server.asked == ["none", "none"]
 
 
-def test_a_slow_name_server_holds_a_sweep_up_once_and_never_for_our_own_hosts(
+def test_a_slow_name_server_delays_one_run_of_the_loop_and_never_for_our_own_hosts(
     server: NameServer, names: DnsCache
 ) -> None:
     server.takes_s = 10.0

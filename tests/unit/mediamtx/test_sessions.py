@@ -152,7 +152,7 @@ def test_a_session_that_does_nothing_yet_is_left_alone() -> None:
     assert harness.why(a_session(session.created, state="idle", query=session.query)) is None
 
 
-def test_the_book_is_bounded_and_forgets_what_is_gone() -> None:
+def test_the_session_claims_are_bounded_and_forget_what_is_gone() -> None:
     harness = SessionHarness()
     claims = harness.tokens.verify(harness.sign("view"), path=PATH, action=StreamAction.READ)
     for number in range(5):

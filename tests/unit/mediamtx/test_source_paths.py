@@ -165,7 +165,7 @@ def test_what_is_as_it_should_be_is_left_alone(harness: SourcePathsHarness) -> N
     assert harness.server.told == [("pull", "door")]
 
 
-def test_several_keepers_do_not_disturb_each_other(harness: SourcePathsHarness) -> None:
+def test_several_api_roles_do_not_disturb_each_others_paths(harness: SourcePathsHarness) -> None:
     harness.names.found = {"cam.lan": ["10.0.0.8", "10.0.0.7"]}
     harness.camera(url="rtsp://cam.lan/x")
     other = harness.another()
@@ -220,7 +220,7 @@ def test_a_path_that_is_no_longer_wanted_goes_after_a_while(
     assert harness.storage.sources.paths_set() == ({"gate"} if how == "moved" else set())
 
 
-def test_a_keeper_that_was_started_anew_removes_what_its_predecessor_has_set(
+def test_a_restarted_role_removes_the_paths_that_its_predecessor_has_set(
     harness: SourcePathsHarness,
 ) -> None:
     camera = harness.camera()
@@ -316,7 +316,7 @@ def test_a_name_server_that_is_away_stops_no_camera(harness: SourcePathsHarness)
     assert harness.server.configured["door"] == URL, "what it was last counts"
 
 
-def test_a_keeper_that_never_knew_the_name_leaves_the_path_as_it_is(
+def test_a_role_that_never_resolved_the_name_leaves_the_path_as_it_is(
     harness: SourcePathsHarness,
 ) -> None:
     harness.names.found = {"cam.lan": ["10.0.0.7"]}
@@ -363,7 +363,7 @@ def test_a_path_that_is_on_its_way_out_stays_while_postgres_is_away(
     assert "door" not in harness.server.configured
 
 
-def test_a_keeper_that_knows_nothing_yet_touches_nothing(harness: SourcePathsHarness) -> None:
+def test_a_role_that_has_read_nothing_yet_touches_no_path(harness: SourcePathsHarness) -> None:
     harness.storage.down = True
     with pytest.raises(StorageUnavailable):
         harness.keeper.sweep()

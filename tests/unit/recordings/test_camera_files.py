@@ -273,7 +273,7 @@ def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(
     assert (two.id, two.started_at, two.ended_at) == (one.id, at(30), at(30))
 
 
-def test_closing_the_books_of_a_run_that_still_writes_touches_no_file(
+def test_closing_the_ledger_of_a_run_that_still_writes_touches_no_file(
     files_harness: CameraFilesHarness,
 ) -> None:
     files_harness.files().open(())

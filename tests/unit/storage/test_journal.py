@@ -152,7 +152,7 @@ def test_others_may_read_what_waits_without_changing_it(journal: Journal, path: 
     assert read_pending(path.with_name("none")) == []
 
 
-def test_every_append_is_told(journal: Journal) -> None:
+def test_every_append_is_reported(journal: Journal) -> None:
     told: list[int] = []
     journal.tell(lambda: told.append(journal.waiting))
     journal.append([segment(0)], NOW)

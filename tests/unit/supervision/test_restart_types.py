@@ -56,7 +56,7 @@ def test_a_temporary_child_is_forgotten_whatever_its_end(harness: Harness, kind:
     assert harness.children()["a"] is ChildStatus.RUNNING
 
 
-def test_restarts_are_told_per_child(harness: Harness) -> None:
+def test_restarts_are_reported_per_child(harness: Harness) -> None:
     end(harness, Restart.PERMANENT, ExitKind.FAILED)
     harness.wait("status", "a", ChildStatus.RUNNING, "2")
     infos = {info.child_id: info for info in harness.ask(WhichChildren())}
