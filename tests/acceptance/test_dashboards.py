@@ -75,7 +75,7 @@ def test_every_query_of_every_dashboard_shows_something(
     try:
         wait_for("a figure for every query", all_there)
     except NotSeen:
-        pytest.fail("\n".join(f"{query.board}, {query.panel}: {query.expr}" for query in left))
+        pytest.fail("\n".join(f"{query.dashboard}, {query.panel}: {query.expr}" for query in left))
 
 
 def see_the_page(demo: DemoProgram) -> None:

@@ -1,4 +1,4 @@
-"""The roles apart: each is killed on its own, and what was wished is recorded all the same."""
+"""The roles apart: each is killed on its own, and what is wanted is recorded all the same."""
 
 from __future__ import annotations
 
@@ -230,7 +230,11 @@ def test_an_answer_lost_on_the_way_heals_by_reconciling(
     finally:
         os.kill(installation.streaming.pid, signal.SIGCONT)
     # The call has arrived all the same. Nobody wants it: the streaming role finds out by itself.
-    wait_for("the wish's end", lambda: _ended(installation, camera), within_s=RECONCILED_WITHIN_S)
+    wait_for(
+        "the end of the wanted period",
+        lambda: _ended(installation, camera),
+        within_s=RECONCILED_WITHIN_S,
+    )
     camera.await_status("stopped", within_s=10)
     assert installation.streaming.recorder(installation.record_root, camera.camera_id) is None
 

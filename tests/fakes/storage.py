@@ -88,10 +88,10 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
             owner=before.owner if owner is None else owner,
         )
         self._tables.cameras[camera_id] = camera
-        wish = self._tables.wishes.get(camera_id)
-        if wish and (wish.owner, wish.path) != (camera.owner, camera.path):
-            self._tables.wishes[camera_id] = replace(
-                wish, owner=camera.owner, path=camera.path, epoch=wish.epoch + 1
+        desired = self._tables.desired_streams.get(camera_id)
+        if desired and (desired.owner, desired.path) != (camera.owner, camera.path):
+            self._tables.desired_streams[camera_id] = replace(
+                desired, owner=camera.owner, path=camera.path, epoch=desired.epoch + 1
             )
         if drop_source:
             self._tables.sources.pop(camera_id, None)
@@ -189,10 +189,10 @@ class FakeStreamRepository(FakeRepository, StreamRepository):
     """The table ``stream`` in memory."""
 
     def get(self, camera_id: UUID) -> DesiredStream | None:
-        return self._tables.wishes.get(camera_id)
+        return self._tables.desired_streams.get(camera_id)
 
     def all(self) -> list[DesiredStream]:
-        return sorted(self._tables.wishes.values(), key=lambda wish: wish.camera_id)
+        return sorted(self._tables.desired_streams.values(), key=lambda desired: desired.camera_id)
 
     def want(self, camera: Camera, *, requested_by: str, at: datetime) -> DesiredChange:
         before = self.get(camera.id)
@@ -206,7 +206,7 @@ class FakeStreamRepository(FakeRepository, StreamRepository):
             changed_at=at,
             node=before.node if before else None,
         )
-        self._tables.wishes[camera.id] = after
+        self._tables.desired_streams[camera.id] = after
         if not self._open_period(camera.id):
             period = WantedPeriod(camera_id=camera.id, started_at=at, ended_at=None)
             self._tables.periods.append(period)
@@ -216,29 +216,35 @@ class FakeStreamRepository(FakeRepository, StreamRepository):
         if (period := self._open_period(camera_id)) is not None:
             self._tables.periods.remove(period)
             self._tables.periods.append(replace(period, ended_at=max(period.started_at, at)))
-        wish = self.get(camera_id)
-        if wish and wish.wanted:
-            wish = replace(
-                wish, wanted=False, epoch=wish.epoch + 1, requested_by=requested_by, changed_at=at
+        desired = self.get(camera_id)
+        if desired and desired.wanted:
+            desired = replace(
+                desired,
+                wanted=False,
+                epoch=desired.epoch + 1,
+                requested_by=requested_by,
+                changed_at=at,
             )
-            self._tables.wishes[camera_id] = wish
-        return wish
+            self._tables.desired_streams[camera_id] = desired
+        return desired
 
     def put_back(self, change: DesiredChange, *, at: datetime) -> bool:
         now = self.get(change.after.camera_id)
         if now is None or now.epoch != change.after.epoch:
             return False
         before = change.before or replace(now, wanted=False, changed_at=at)
-        self._tables.wishes[now.camera_id] = replace(before, epoch=now.epoch + 1, node=now.node)
+        self._tables.desired_streams[now.camera_id] = replace(
+            before, epoch=now.epoch + 1, node=now.node
+        )
         if not before.wanted and (period := self._open_period(now.camera_id)):
             self._tables.periods.remove(period)
         return True
 
     def claim(self, camera_id: UUID, node: str) -> bool:
-        wish = self.get(camera_id)
-        if wish is None or not wish.wanted:
+        desired = self.get(camera_id)
+        if desired is None or not desired.wanted:
             return False
-        self._tables.wishes[camera_id] = replace(wish, node=node)
+        self._tables.desired_streams[camera_id] = replace(desired, node=node)
         return True
 
     def _open_period(self, camera_id: UUID) -> WantedPeriod | None:

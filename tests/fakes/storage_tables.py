@@ -39,7 +39,7 @@ class FakeTables:
     blocked: dict[str, BlockedUser] = field(default_factory=dict)
     audit: dict[UUID, AuditEvent] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
-    wishes: dict[UUID, DesiredStream] = field(default_factory=dict)
+    desired_streams: dict[UUID, DesiredStream] = field(default_factory=dict)
     periods: list[WantedPeriod] = field(default_factory=list)
     segments: dict[UUID, Segment] = field(default_factory=dict)
     deleting: set[UUID] = field(default_factory=set)

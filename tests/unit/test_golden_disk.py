@@ -398,6 +398,6 @@ def test_deletions_are_noted_as_they_were(tmp_path: Path) -> None:
     )
     assert len(outage.delete(1)) == 1
     assert len(outage.delete(1)) == 1
-    (book,) = [path for path in root.state.iterdir() if path.name != "lock"]
+    (deletion_log,) = [path for path in root.state.iterdir() if path.name != "lock"]
     root.release()
-    same_as_stored("deletions.txt", book.read_bytes())
+    same_as_stored("deletions.txt", deletion_log.read_bytes())

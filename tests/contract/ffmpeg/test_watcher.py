@@ -23,7 +23,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class WatcherHarness(Protocol):
-    """A keeper of runs, and what FFmpeg does in it."""
+    """A watcher of runs, and what FFmpeg does in it."""
 
     def adopt(self, listener: RecordingListener) -> RunHandle: ...
     def order(self, run: int) -> RunOrder: ...

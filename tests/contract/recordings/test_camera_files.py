@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamwarden.model import Cause
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.camera_files import CameraFiles
 from streamwarden.recordings.gap_ledger import Ledger
 from tests.fakes.recording import FakeCameraFiles
@@ -86,7 +86,7 @@ def test_a_torn_file_without_media_is_nothing(folder: Folder) -> None:
 
 def test_the_ledger_is_found_as_it_was_noted(folder: Folder) -> None:
     assert folder.files.open(()).ledger == Ledger()
-    ledger, changes = book.lost(Ledger(covered_until=at(3)), Cause.STALLED, at(4))
+    ledger, changes = gap_ledger.lost(Ledger(covered_until=at(3)), Cause.STALLED, at(4))
     folder.files.write_ledger(ledger, changes)
     assert folder.files.open(()).ledger == ledger
     assert folder.files.read_ledger() == ledger

@@ -76,7 +76,7 @@ def test_a_camera_may_keep_its_own_path(storage: Storage) -> None:
 
 def test_a_desired_stream_follows_its_camera_to_a_new_path_and_owner(storage: Storage) -> None:
     camera = add(storage)
-    wish = storage.streams.want(camera, requested_by="alice", at=at(0)).after
+    desired = storage.streams.want(camera, requested_by="alice", at=at(0)).after
 
     storage.cameras.update(camera.id, path="yard/door", owner="bob")
     storage.cameras.update(camera.id, name="Yard door")
@@ -84,7 +84,7 @@ def test_a_desired_stream_follows_its_camera_to_a_new_path_and_owner(storage: St
     moved = storage.streams.get(camera.id)
     assert moved is not None
     assert (moved.path, moved.owner, moved.wanted) == ("yard/door", "bob", True)
-    assert moved.epoch == wish.epoch + 1
+    assert moved.epoch == desired.epoch + 1
 
 
 def test_a_removed_camera_takes_its_grants_along(storage: Storage) -> None:

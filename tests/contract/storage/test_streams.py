@@ -1,4 +1,4 @@
-"""Wishes and their history, over Postgres and in memory."""
+"""Desired streams and their history, over Postgres and in memory."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def test_a_first_desired_state_put_back_is_an_unwanted_row_without_a_period(
 
     assert storage.streams.put_back(change, at=at(1)) is True
 
-    wish = storage.streams.get(camera.id)
-    assert wish is not None
-    assert (wish.wanted, wish.epoch) == (False, 2)
+    desired = storage.streams.get(camera.id)
+    assert desired is not None
+    assert (desired.wanted, desired.epoch) == (False, 2)
     assert periods(storage, camera) == []
 
 
@@ -104,10 +104,14 @@ def test_a_desired_state_put_back_to_wanted_keeps_its_period_and_requester(
 
     assert storage.streams.put_back(change, at=at(6)) is True
 
-    wish = storage.streams.get(camera.id)
-    assert wish is not None
-    assert (wish.wanted, wish.requested_by, wish.changed_at) == (True, "alice", before.changed_at)
-    assert wish.epoch == 3
+    desired = storage.streams.get(camera.id)
+    assert desired is not None
+    assert (desired.wanted, desired.requested_by, desired.changed_at) == (
+        True,
+        "alice",
+        before.changed_at,
+    )
+    assert desired.epoch == 3
     assert periods(storage, camera) == [period(camera, 0, None)]
 
 
@@ -129,9 +133,9 @@ def test_a_desired_state_that_was_changed_since_is_not_put_back(storage: Storage
 
     assert storage.streams.put_back(change, at=at(2)) is False
 
-    wish = storage.streams.get(camera.id)
-    assert wish is not None
-    assert wish.wanted is True
+    desired = storage.streams.get(camera.id)
+    assert desired is not None
+    assert desired.wanted is True
     assert periods(storage, camera) == [period(camera, 0, None)]
 
 
@@ -142,9 +146,9 @@ def test_the_node_that_records_a_stream_outlasts_its_next_epoch(storage: Storage
     assert storage.streams.claim(camera.id, "node-1") is True
     want(storage, camera)
 
-    wish = storage.streams.get(camera.id)
-    assert wish is not None
-    assert (wish.node, wish.epoch) == ("node-1", 2)
+    desired = storage.streams.get(camera.id)
+    assert desired is not None
+    assert (desired.node, desired.epoch) == ("node-1", 2)
 
 
 def test_periods_are_found_by_overlap_and_forgotten_by_age(storage: Storage) -> None:

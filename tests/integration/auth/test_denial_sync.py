@@ -43,7 +43,7 @@ def claims(path: str, sub: str = "bob") -> StreamClaims:
 
 
 class DenialSyncHarness:
-    """A keeper over a database, and the list that it keeps."""
+    """A DenialSync over a database, and its deny list."""
 
     def __init__(
         self, url: str, database: Database, ready: Callable[[], None] = lambda: None
@@ -51,7 +51,7 @@ class DenialSyncHarness:
         self.clock = Clock()
         self.denied = DenialList(self.clock)
         self.changes = threading.Semaphore(0)
-        self.keeper = DenialSync(
+        self.sync = DenialSync(
             listen=listen_at(url),
             table=DenialRepository(database),
             denied=self.denied,
@@ -73,11 +73,11 @@ def following(
     url: str, database: Database, ready: Callable[[], None] = lambda: None
 ) -> Iterator[DenialSyncHarness]:
     harness = DenialSyncHarness(url, database, ready)
-    harness.keeper.start(0)
+    harness.sync.start(0)
     try:
         yield harness
     finally:
-        harness.keeper.stop()
+        harness.sync.stop()
 
 
 @pytest.fixture

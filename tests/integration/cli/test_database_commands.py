@@ -100,9 +100,9 @@ def test_deactivating_a_camera_ends_its_desired_stream_too(
     assert row is not None
     StreamRepository(database).want(row, requested_by="alice", at=NOW)
     run("camera", "set", camera["id"], "--status", status)
-    wish = StreamRepository(database).get(row.id)
-    assert wish is not None
-    assert wish.wanted is wanted
+    desired = StreamRepository(database).get(row.id)
+    assert desired is not None
+    assert desired.wanted is wanted
 
 
 def test_removing_a_camera_ends_its_desired_stream_too(run: Run, database: Database) -> None:
@@ -111,9 +111,9 @@ def test_removing_a_camera_ends_its_desired_stream_too(run: Run, database: Datab
     assert row is not None
     StreamRepository(database).want(row, requested_by="alice", at=NOW)
     assert run("camera", "remove", camera["id"]) == {"removed": camera["id"]}
-    wish = StreamRepository(database).get(row.id)
-    assert wish is not None
-    assert not wish.wanted
+    desired = StreamRepository(database).get(row.id)
+    assert desired is not None
+    assert not desired.wanted
     assert run("camera", "list") == {"items": []}
 
 

@@ -1,4 +1,4 @@
-"""The keeper of sources at either media server's control API, which forgets all when it restarts."""
+"""The loop of source paths at either media server's control API, which forgets all when it restarts."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def storage() -> FakeStorage:
 
 
 @pytest.fixture
-def keeper(server: MediaServerProcess, storage: FakeStorage) -> Iterator[SourcePaths]:
-    keeper = SourcePaths(
+def source_paths(server: MediaServerProcess, storage: FakeStorage) -> Iterator[SourcePaths]:
+    source_paths = SourcePaths(
         server=MediaMtxClient(server.plan.control_url),
         table=storage.sources,
         targets=SourceTargets(("127.0.0.1",)),
@@ -55,8 +55,8 @@ def keeper(server: MediaServerProcess, storage: FakeStorage) -> Iterator[SourceP
         metrics=SourceMetrics(CollectorRegistry()),
         ready=lambda: None,
     )
-    yield keeper
-    keeper.stop()
+    yield source_paths
+    source_paths.stop()
 
 
 def add(storage: FakeStorage, path: str = "cam/door") -> None:
@@ -102,11 +102,14 @@ def test_the_list_is_read_page_by_page(
 
 
 def test_a_server_that_was_killed_has_its_paths_back_and_an_operators_stay_alone(
-    server: MediaServerProcess, client: MediaMtxClient, storage: FakeStorage, keeper: SourcePaths
+    server: MediaServerProcess,
+    client: MediaMtxClient,
+    storage: FakeStorage,
+    source_paths: SourcePaths,
 ) -> None:
     add(storage)
     client.pull("roof", NOBODY)
-    keeper.start()
+    source_paths.start()
     wait_for("the path", lambda: sources(client).get("cam/door") == PULLED, within_s=WITHIN_S)
     assert sources(client)["roof"] == NOBODY
 
@@ -123,7 +126,7 @@ def test_a_server_that_was_killed_has_its_paths_back_and_an_operators_stay_alone
     (camera,) = storage.cameras.all_active()
     client.pull("roof", NOBODY)
     storage.cameras.remove(camera.id)
-    keeper.wake()
+    source_paths.wake()
     wait_for("the path gone", lambda: "cam/door" not in sources(client), within_s=WITHIN_S)
     assert sources(client)["roof"] == NOBODY
     assert storage.sources.paths_set() == set()

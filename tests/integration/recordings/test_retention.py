@@ -33,7 +33,7 @@ class FakeWorld(ManualClock):
         self.free_bytes = 10**12
         self.counted: list[tuple[str, int, int]] = []
         self.waiting_since: datetime | None = None
-        self.book = Path()
+        self.deletion_log = Path()
 
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
         self.counted.append((reason, segments, size_bytes))
@@ -64,7 +64,7 @@ Make = Callable[..., Retention]
 @pytest.fixture
 def make(made: Recordings, world: FakeWorld) -> Make:
     state = made.root / STATE
-    world.book = state / DELETION_LOG
+    world.deletion_log = state / DELETION_LOG
 
     def policy(**limits: object) -> Retention:
         given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
@@ -237,7 +237,7 @@ def test_gaps_and_wanted_periods_older_than_all_that_is_kept_are_forgotten(
 def test_a_camera_that_was_away_for_longer_than_is_kept_is_not_missed_then(
     made: Recordings, make: Make, world: FakeWorld
 ) -> None:
-    # Its gaps are forgotten and it has no segment to go: its wish must begin anew all the same.
+    # Its gaps are forgotten and it has no segment to go: its wanted period must begin anew all the same.
     camera = made.camera()
     made.miss(camera, 0, DAY_S)
     made.miss(camera, DAY_S, None)
@@ -501,7 +501,7 @@ def test_without_an_index_the_oldest_files_go_at_the_reserve(
     finish(make())
     assert kept(made, *two) == [[4, 8], [6, 10]]
     assert made.verify() == []
-    assert not world.book.exists()
+    assert not world.deletion_log.exists()
     assert len(world.counted) == 1
 
 
@@ -530,7 +530,7 @@ def test_a_row_that_is_still_on_its_way_is_waited_for(
     made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, away: Make
 ) -> None:
     assert away(missing=1).sweep()
-    noted_at = datetime.fromtimestamp(world.book.stat().st_mtime, UTC)
+    noted_at = datetime.fromtimestamp(world.deletion_log.stat().st_mtime, UTC)
     world.waiting_since = noted_at - timedelta(seconds=1)
     finish(make())
     assert [len(made.rows(camera)) for camera in two] == [3, 3]
@@ -543,7 +543,7 @@ def test_a_crash_before_the_file_is_gone_is_carried_through(
     made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, away: Make
 ) -> None:
     oldest = made.rows(two[0])[0]
-    world.book.write_text(f"{oldest.path}\n{oldest.path[:-9]}")  # and a name that was torn
+    world.deletion_log.write_text(f"{oldest.path}\n{oldest.path[:-9]}")  # and a name that was torn
     assert away(missing=1).sweep()
     finish(make())
     assert kept(made, *two) == [[4, 8], [2, 6, 10]]

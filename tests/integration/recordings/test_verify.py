@@ -288,7 +288,7 @@ def test_a_torn_line_in_the_journal_is_passed_over(made: Recordings) -> None:
 def test_what_comes_behind_the_newest_row_is_not_missed_while_files_are_in_progress(
     made: Recordings,
 ) -> None:
-    # The wish has ended this moment; FFmpeg closes its file, or a killed one waits to be salvaged.
+    # The wanted period has ended this moment; FFmpeg closes its file, or a killed one waits to be salvaged.
     camera = made.camera()
     made.record(camera, 0, 2)
     (made.live(camera) / "r1-000001.mp4").write_bytes(b"...")

@@ -4,7 +4,7 @@ import pytest
 
 from streamwarden.actors.parked import ParkedCamera, close_ledger
 from streamwarden.model import Cause
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.workers import SerialExecutor
 from tests.unit.actors.recorder_harness import CAMERA, RecorderHarness, at, closed
@@ -20,14 +20,14 @@ def parked(harness: RecorderHarness) -> RecorderHarness:
 
 
 def care(harness: RecorderHarness) -> None:
-    caretaker = ParkedCamera(
+    parked_camera = ParkedCamera(
         camera_id=CAMERA,
         files=harness.files,
         disk=SerialExecutor(harness.disk),
         meter=harness.meter,
         clock=harness.clock,
     )
-    harness.watcher.adopt(CAMERA, caretaker)
+    harness.watcher.adopt(CAMERA, parked_camera)
 
 
 def test_what_the_stopped_run_still_lists_is_stored_and_then_the_gap_begins(
@@ -51,7 +51,7 @@ def test_a_torn_tail_is_stored_before_the_gap_begins(parked: RecorderHarness) ->
 
 
 def test_without_a_run_the_gap_begins_at_once(harness: RecorderHarness) -> None:
-    harness.files.ledger, _ = book.stored(Ledger(covered_until=at(0)), at(0), at(30))
+    harness.files.ledger, _ = gap_ledger.stored(Ledger(covered_until=at(0)), at(0), at(30))
     care(harness)
     assert harness.gaps == [(30, None, "actor_parked")]
 
@@ -91,7 +91,7 @@ def test_a_disk_that_refuses_leaves_it_to_the_next_incarnation(parked: RecorderH
 
 
 def test_closing_the_ledger_ends_the_open_gap_and_twice_is_once(harness: RecorderHarness) -> None:
-    ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.ACTOR_PARKED, at(31))
+    ledger, changes = gap_ledger.lost(Ledger(covered_until=at(30)), Cause.ACTOR_PARKED, at(31))
     harness.files.write_ledger(ledger, changes)
     for moment in (at(60), at(90)):
         close_ledger(camera_id=CAMERA, files=harness.files, meter=harness.meter, at=moment)

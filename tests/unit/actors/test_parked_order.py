@@ -27,14 +27,14 @@ class ParkedHarness(RecorderHarness):
         return self.watcher.runs[run]
 
     def park(self) -> None:
-        caretaker = ParkedCamera(
+        parked_camera = ParkedCamera(
             camera_id=CAMERA,
             files=self.files,
             disk=SerialExecutor(self.disk),
             meter=self.meter,
             clock=self.clock,
         )
-        self.watcher.adopt(CAMERA, caretaker)
+        self.watcher.adopt(CAMERA, parked_camera)
 
     def end(self, run: int, moment_s: float, tail: tuple[int, float, float] | None = None) -> None:
         self.go_to(moment_s)

@@ -10,7 +10,7 @@ from streamwarden.actors.recorders import Recorders
 from streamwarden.actors.spawning import Backoff
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from streamwarden.model import Cause
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.gap_ledger import Ledger
 from streamwarden.storage.pool import Database
 from tests.fakes.manual_time import ManualTimers
@@ -100,7 +100,7 @@ def test_a_recorder_that_was_replaced_by_parking_shows_nothing_any_more(
 def test_a_released_camera_is_stopped_and_its_ledger_is_closed(
     harness: RecordersHarness, files_harness: CameraFilesHarness
 ) -> None:
-    ledger, changes = book.lost(Ledger(covered_until=at(30)), Cause.STALLED, at(31))
+    ledger, changes = gap_ledger.lost(Ledger(covered_until=at(30)), Cause.STALLED, at(31))
     files_harness.files().write_ledger(ledger, changes)
     harness.recorders.park(CAMERA, "otto")
     harness.recorders.release(CAMERA, "otto", at(60))

@@ -11,7 +11,7 @@ from streamwarden.workers import SerialExecutor
 from tests.fakes.recording import ManualWorkers
 from tests.unit.actors.recorder_harness import CAMERA, at
 
-WISH = WantedStream(camera_id=CAMERA, owner="otto", segment_seconds=30, since=at(0))
+STREAM = WantedStream(camera_id=CAMERA, owner="otto", segment_seconds=30, since=at(0))
 
 
 class FillableDisk:
@@ -36,19 +36,19 @@ class FillableDisk:
 
 def test_wanted_streams_survive_a_restart(tmp_path: Path) -> None:
     disk = FillableDisk(tmp_path)
-    other = replace(WISH, camera_id=uuid4(), owner="ümläut / 子", since=at(1.5))
+    other = replace(STREAM, camera_id=uuid4(), owner="ümläut / 子", since=at(1.5))
     wanted = disk.wanted()
-    wanted.put(WISH)
+    wanted.put(STREAM)
     wanted.put(other)
-    assert disk.wanted().all() == {WISH.camera_id: WISH, other.camera_id: other}
-    assert disk.wanted().get(CAMERA) == WISH
+    assert disk.wanted().all() == {STREAM.camera_id: STREAM, other.camera_id: other}
+    assert disk.wanted().get(CAMERA) == STREAM
 
 
 def test_a_wanted_stream_that_ended_does_not_come_back(tmp_path: Path) -> None:
     disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
-    wanted.put(WISH)
-    assert wanted.remove(CAMERA) == WISH
+    wanted.put(STREAM)
+    assert wanted.remove(CAMERA) == STREAM
     assert wanted.remove(CAMERA) is None
     assert disk.wanted().all() == {}
 
@@ -56,9 +56,9 @@ def test_a_wanted_stream_that_ended_does_not_come_back(tmp_path: Path) -> None:
 def test_a_wanted_stream_repeated_is_not_written_again(tmp_path: Path) -> None:
     disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
-    wanted.put(WISH)
+    wanted.put(STREAM)
     disk.path.unlink()
-    wanted.put(WISH)
+    wanted.put(STREAM)
     assert not disk.path.exists()
 
 
@@ -83,8 +83,8 @@ def test_a_file_that_cannot_be_read_is_no_wanted_stream_and_no_failure(
     disk = FillableDisk(tmp_path, content)
     wanted = disk.wanted()
     assert wanted.all() == {}
-    wanted.put(WISH)
-    assert disk.wanted().all() == {CAMERA: WISH}
+    wanted.put(STREAM)
+    assert disk.wanted().all() == {CAMERA: STREAM}
 
 
 def test_a_full_disk_does_not_hide_a_wanted_stream_and_is_made_good_later(
@@ -93,11 +93,11 @@ def test_a_full_disk_does_not_hide_a_wanted_stream_and_is_made_good_later(
     disk = FillableDisk(tmp_path)
     wanted = disk.wanted()
     disk.fill()
-    wanted.put(WISH)
-    assert wanted.get(CAMERA) == WISH
+    wanted.put(STREAM)
+    assert wanted.get(CAMERA) == STREAM
     disk.free()
-    wanted.put(WISH)
-    assert disk.wanted().all() == {CAMERA: WISH}
+    wanted.put(STREAM)
+    assert disk.wanted().all() == {CAMERA: STREAM}
     disk.fill()
-    assert wanted.remove(CAMERA) == WISH
+    assert wanted.remove(CAMERA) == STREAM
     assert wanted.all() == {}

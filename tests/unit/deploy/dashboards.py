@@ -22,7 +22,7 @@ _BY = re.compile(r"\b(?:by|on)\s*\([^)]*\)")
 class Asked:
     """One query of one panel."""
 
-    board: str
+    dashboard: str
     panel: str
     expr: str
     legend: str
@@ -33,7 +33,7 @@ class Asked:
         return set(_NAME.findall(_BY.sub("", _TEXT.sub("", self.expr))))
 
 
-def boards() -> Mapping[str, Any]:
+def dashboards() -> Mapping[str, Any]:
     """Return each dashboard by the name of its file."""
     files = sorted((GRAFANA / "dashboards").glob("*.json"))
     return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
@@ -41,8 +41,8 @@ def boards() -> Mapping[str, Any]:
 
 def panels() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each panel that shows figures, with its dashboard's name."""
-    for name, board in boards().items():
-        for panel in board["panels"]:
+    for name, dashboard in dashboards().items():
+        for panel in dashboard["panels"]:
             if panel["type"] != "row":
                 yield name, panel
 

@@ -9,7 +9,7 @@ import pytest
 from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
-from tests.unit.deploy.dashboards import GRAFANA, PROMETHEUS, boards, panels, queries
+from tests.unit.deploy.dashboards import GRAFANA, PROMETHEUS, dashboards, panels, queries
 
 PROMETHEUS_OWN = {"up", "ALERTS"}
 
@@ -41,8 +41,8 @@ def test_the_committed_dashboards_are_what_the_code_makes() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_there_is_a_dashboard_for_the_fleet_for_a_camera_and_for_the_server_itself() -> None:
-    uids = {board["uid"] for board in boards().values()}
+def test_there_is_a_dashboard_for_the_fleet_a_camera_and_the_supervision_tree() -> None:
+    uids = {dashboard["uid"] for dashboard in dashboards().values()}
     assert uids == {"streamwarden-fleet", "streamwarden-camera", "streamwarden-supervision"}
 
 
@@ -54,10 +54,10 @@ def test_every_query_asks_only_for_metrics_that_there_are() -> None:
 
 
 def test_every_panel_says_its_unit_and_what_it_shows() -> None:
-    for board, panel in panels():
-        assert panel["fieldConfig"]["defaults"].get("unit"), (board, panel["title"])
-        assert panel.get("description"), (board, panel["title"])
-        assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"], (board, panel["title"])
+    for dashboard, panel in panels():
+        assert panel["fieldConfig"]["defaults"].get("unit"), (dashboard, panel["title"])
+        assert panel.get("description"), (dashboard, panel["title"])
+        assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"], (dashboard, panel["title"])
 
 
 def test_every_series_has_a_name_in_the_legend() -> None:
@@ -65,21 +65,24 @@ def test_every_series_has_a_name_in_the_legend() -> None:
 
 
 def test_no_title_comes_twice_on_a_dashboard_and_none_is_empty() -> None:
-    titles = [(board, panel["title"]) for board, panel in panels()]
+    titles = [(dashboard, panel["title"]) for dashboard, panel in panels()]
     assert all(title for _, title in titles)
     assert len(titles) == len(set(titles))
 
 
 def test_every_panel_asks_the_prometheus_that_the_viewer_has_chosen() -> None:
-    for board, panel in panels():
+    for dashboard, panel in panels():
         sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
-        assert {source["uid"] for source in sources} == {"${datasource}"}, (board, panel["title"])
+        assert {source["uid"] for source in sources} == {"${datasource}"}, (
+            dashboard,
+            panel["title"],
+        )
 
 
 def test_no_panel_lies_on_another_or_reaches_over_the_edge() -> None:
-    for name, board in boards().items():
+    for name, dashboard in dashboards().items():
         taken: set[tuple[int, int]] = set()
-        for panel in board["panels"]:
+        for panel in dashboard["panels"]:
             at = panel["gridPos"]
             columns = range(at.get("x", 0), at.get("x", 0) + at["w"])
             cells = {(x, at.get("y", 0) + y) for x in columns for y in range(at["h"])}
@@ -89,7 +92,7 @@ def test_no_panel_lies_on_another_or_reaches_over_the_edge() -> None:
 
 
 def test_a_link_to_a_dashboard_leads_to_one() -> None:
-    uids = {board["uid"] for board in boards().values()}
+    uids = {dashboard["uid"] for dashboard in dashboards().values()}
     texts = [path.read_text("utf-8") for path in (GRAFANA / "dashboards").glob("*.json")]
     linked = {uid for text in texts for uid in re.findall(r'"/d/([\w-]+)', text)}
     assert linked

@@ -49,11 +49,11 @@ def test_bad_input_names_its_field(field: str, value: object) -> None:
 
 
 def test_a_paths_own_fault_wins_over_the_one_for_all() -> None:
-    book = FaultTable()
-    book.set(None, Fault(delay_s=1))
-    book.set("a", Fault(delay_s=2))
-    assert (book.of("a").delay_s, book.of("b").delay_s) == (2, 1)
-    book.clear("a")
-    assert book.of("a").delay_s == 1
-    book.clear()
-    assert book.of("a") == NO_FAULT
+    table = FaultTable()
+    table.set(None, Fault(delay_s=1))
+    table.set("a", Fault(delay_s=2))
+    assert (table.of("a").delay_s, table.of("b").delay_s) == (2, 1)
+    table.clear("a")
+    assert table.of("a").delay_s == 1
+    table.clear()
+    assert table.of("a") == NO_FAULT

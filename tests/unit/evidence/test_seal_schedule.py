@@ -181,7 +181,7 @@ def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
 def test_with_a_key_a_seal_schedule_begins_and_ends_with_the_role(tmp_path: Path) -> None:
     new_key(tmp_path / "seal.pem")
     with ExitStack() as closing:
-        keeper = start_seal_schedule(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
-        assert keeper is not None
+        schedule = start_seal_schedule(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
+        assert schedule is not None
         assert "seals" in [thread.name for thread in threading.enumerate()]
     assert "seals" not in [thread.name for thread in threading.enumerate()]

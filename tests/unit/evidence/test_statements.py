@@ -39,7 +39,7 @@ spans = st.tuples(moments, moments).map(sorted)
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
 digests = st.binary(min_size=32, max_size=32)
 numbers = st.integers(0, 2**53)
-wishes = spans.map(lambda span: WantedEntry(started_at=span[0], ended_at=span[1]))
+wanted_entries = spans.map(lambda span: WantedEntry(started_at=span[0], ended_at=span[1]))
 gaps = st.builds(
     lambda span, id_, cause: GapEntry(id=id_, started_at=span[0], ended_at=span[1], cause=cause),
     *(spans, st.uuids(), texts),
@@ -55,7 +55,7 @@ segments = st.builds(
     ),
     *(spans, texts, numbers, st.none() | digests),
 )
-entry_lists = st.lists(st.one_of(wishes, gaps, segments), max_size=6)
+entry_lists = st.lists(st.one_of(wanted_entries, gaps, segments), max_size=6)
 
 
 def stretch(entries: list[Entry]) -> SealDraft:

@@ -267,8 +267,8 @@ class ApiHarness:
         return self.internal.call("POST", f"/api/v1/m2m/{path}", json=body, headers=headers)
 
     def wanted(self, camera_id: UUID) -> bool:
-        wish = self.storage.streams.get(camera_id)
-        return wish is not None and wish.wanted
+        desired = self.storage.streams.get(camera_id)
+        return desired is not None and desired.wanted
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ def test_two_who_connect_at_once_do_not_undo_each_other(
             go_on.wait(0.5)
             left.set()
             raise AWAY
-        assert left.is_set()  # the first is done with the wish
+        assert left.is_set()  # the first is done with the desired state
         return start(**arguments)  # type: ignore[arg-type]  # handed on as it came
 
     monkeypatch.setattr(harness.streaming, "start", first_fails)

@@ -76,7 +76,7 @@ class FakeMediaServer(MediaMtxClient):
 
 
 class SourcePathsHarness:
-    """Keepers of one database and one media server."""
+    """Loops of source paths over one database and one media server."""
 
     def __init__(self) -> None:
         self.storage = FakeStorage()
@@ -85,7 +85,7 @@ class SourcePathsHarness:
         self.names = FakeNames()
         self.registry = CollectorRegistry()
         self.pulled = PulledPaths()
-        self.keeper = self.another(self.registry)
+        self.source_paths = self.another(self.registry)
 
     def another(
         self, registry: CollectorRegistry | None = None, keys: tuple[bytes, ...] = (NEW,)
@@ -120,7 +120,7 @@ class SourcePathsHarness:
 
     def after(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.keeper.sweep()
+        self.source_paths.sweep()
 
     def sampled(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"streamwarden_{name}", labels)
@@ -148,7 +148,7 @@ def test_active_cameras_with_a_source_are_pulled_and_nothing_else(
     harness.storage.cameras.add(
         name="x", owner="alice", created_at=harness.clock.now(), path="pushes", status="active"
     )
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert harness.server.configured == {"all_others": "publisher", "door": URL}
     assert (harness.sampled("sources_wanted"), harness.sampled("sources_set")) == (1, 1)
     assert ("door" in harness.pulled, "off" in harness.pulled, "pushes" in harness.pulled) == (
@@ -161,7 +161,7 @@ def test_active_cameras_with_a_source_are_pulled_and_nothing_else(
 def test_what_is_as_it_should_be_is_left_alone(harness: SourcePathsHarness) -> None:
     harness.camera()
     for _ in range(3):
-        harness.keeper.sweep()
+        harness.source_paths.sweep()
     assert harness.server.told == [("pull", "door")]
 
 
@@ -171,7 +171,7 @@ def test_several_api_roles_do_not_disturb_each_others_paths(harness: SourcePaths
     other = harness.another()
     for found in (["10.0.0.8", "10.0.0.7"], ["10.0.0.7", "10.0.0.6"]):
         harness.names.found = {"cam.lan": found}
-        harness.keeper.sweep()
+        harness.source_paths.sweep()
         other.sweep()
         harness.clock.advance(FRESH_S)
     assert harness.server.told == [("pull", "door")]
@@ -181,7 +181,7 @@ def test_several_api_roles_do_not_disturb_each_others_paths(harness: SourcePaths
 def test_a_name_that_moves_is_followed(harness: SourcePathsHarness) -> None:
     harness.names.found = {"cam.lan": ["10.0.0.7"]}
     harness.camera(url="rtsp://cam.lan/x")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.names.found = {"cam.lan": ["10.0.0.9"]}
     harness.after(FRESH_S)
     assert harness.server.configured["door"] == "rtsp://10.0.0.9/x"
@@ -190,9 +190,9 @@ def test_a_name_that_moves_is_followed(harness: SourcePathsHarness) -> None:
 def test_a_media_server_that_was_restarted_has_its_paths_back(harness: SourcePathsHarness) -> None:
     harness.camera()
     harness.camera("gate", "rtsp://10.0.0.8/x")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.server.restart()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert harness.server.configured["door"] == URL
     assert harness.server.configured["gate"] == "rtsp://10.0.0.8/x"
 
@@ -202,7 +202,7 @@ def test_a_path_that_is_no_longer_wanted_goes_after_a_while(
     harness: SourcePathsHarness, how: str
 ) -> None:
     camera = harness.camera()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     match how:
         case "removed":
             harness.storage.cameras.remove(camera.id)
@@ -212,7 +212,7 @@ def test_a_path_that_is_no_longer_wanted_goes_after_a_while(
             harness.storage.cameras.update(camera.id, drop_source=True)
         case _:
             harness.storage.cameras.update(camera.id, path="gate")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert "door" in harness.server.configured, "its recorder ends the last segment"
     harness.after(LEAVE_S)
     assert "door" not in harness.server.configured
@@ -224,10 +224,10 @@ def test_a_restarted_role_removes_the_paths_that_its_predecessor_has_set(
     harness: SourcePathsHarness,
 ) -> None:
     camera = harness.camera()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.storage.cameras.remove(camera.id)
-    harness.keeper = harness.another()
-    harness.keeper.sweep()
+    harness.source_paths = harness.another()
+    harness.source_paths.sweep()
     harness.after(LEAVE_S)
     assert harness.server.configured == {"all_others": "publisher"}
 
@@ -236,16 +236,16 @@ def test_what_an_operator_has_configured_is_left_alone(harness: SourcePathsHarne
     theirs = {"all_others": "publisher", "roof": "rtsp://10.9.9.9/y", "~^x": "publisher"}
     harness.server.configured = dict(theirs)
     camera = harness.camera()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.storage.cameras.remove(camera.id)
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.after(LEAVE_S)
     assert harness.server.configured == theirs
 
 
 def test_credentials_are_opened_for_the_media_server_alone(harness: SourcePathsHarness) -> None:
     harness.encrypt(harness.camera())
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert harness.server.configured["door"] == "rtsp://viewer:geheim@10.0.0.7/x"
     assert "geheim" not in repr(harness.server.paths())
 
@@ -255,13 +255,13 @@ def test_credentials_that_cannot_be_opened_are_said_so_and_change_nothing(
     harness: SourcePathsHarness, fault: str
 ) -> None:
     camera = harness.camera()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.encrypt(camera, key=OLD if fault == "an unknown key" else NEW)
     if fault == "another camera's":
         harness.encrypt(camera, for_=UUID(int=9))
     if fault == "no key":
-        harness.keeper = harness.another(keys=())
-    harness.keeper.sweep()
+        harness.source_paths = harness.another(keys=())
+    harness.source_paths.sweep()
     assert harness.server.configured["door"] == URL
     assert harness.server.told == [("pull", "door")]
 
@@ -287,7 +287,7 @@ def test_a_name_that_turns_into_what_is_not_allowed_is_pulled_no_longer(
 ) -> None:
     harness.names.found = {"cam.lan": ["10.0.0.7"]}
     harness.camera(url="rtsp://cam.lan/x")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.names.found = {"cam.lan": found}
     harness.after(FRESH_S)
     harness.after(LEAVE_S)
@@ -300,7 +300,7 @@ def test_a_row_that_nobody_judged_is_judged(harness: SourcePathsHarness) -> None
     harness.camera("a", "rtsp://127.0.0.1/x")
     harness.camera("all_others", "rtsp://10.0.0.8/x")
     harness.camera("b", "rtsp://10.0.0.9/$MTX_QUERY")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert harness.server.configured == {"all_others": "publisher"}
     assert harness.faults() == {"not_allowed": 1, "invalid": 2}
 
@@ -308,7 +308,7 @@ def test_a_row_that_nobody_judged_is_judged(harness: SourcePathsHarness) -> None
 def test_a_name_server_that_is_away_stops_no_camera(harness: SourcePathsHarness) -> None:
     harness.names.found = {"cam.lan": ["10.0.0.7"]}
     harness.camera(url="rtsp://cam.lan/x")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.names.found = {}
     harness.after(FRESH_S)
     harness.server.restart()
@@ -321,10 +321,10 @@ def test_a_role_that_never_resolved_the_name_leaves_the_path_as_it_is(
 ) -> None:
     harness.names.found = {"cam.lan": ["10.0.0.7"]}
     harness.camera(url="rtsp://cam.lan/x")
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.names.found = {}
-    harness.keeper = harness.another(registry := CollectorRegistry())
-    harness.keeper.sweep()
+    harness.source_paths = harness.another(registry := CollectorRegistry())
+    harness.source_paths.sweep()
     harness.after(LEAVE_S)
     assert harness.server.configured["door"] == URL
     unresolved = {"reason": "unresolved"}
@@ -335,15 +335,15 @@ def test_while_postgres_is_away_paths_are_mended_and_none_removed(
     harness: SourcePathsHarness,
 ) -> None:
     camera = harness.camera()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.storage.cameras.remove(camera.id)
     harness.storage.down = True
     harness.server.restart()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.after(LEAVE_S)
     assert harness.server.configured["door"] == URL
     harness.storage.down = False
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.after(LEAVE_S)
     assert "door" not in harness.server.configured
 
@@ -352,21 +352,21 @@ def test_a_path_that_is_on_its_way_out_stays_while_postgres_is_away(
     harness: SourcePathsHarness,
 ) -> None:
     camera = harness.camera()
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.storage.cameras.remove(camera.id)
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     harness.storage.down = True
     harness.after(LEAVE_S)
     assert harness.server.configured["door"] == URL
     harness.storage.down = False
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert "door" not in harness.server.configured
 
 
 def test_a_role_that_has_read_nothing_yet_touches_no_path(harness: SourcePathsHarness) -> None:
     harness.storage.down = True
     with pytest.raises(StorageUnavailable):
-        harness.keeper.sweep()
+        harness.source_paths.sweep()
     assert harness.server.told == []
 
 
@@ -375,10 +375,10 @@ def test_a_cameras_trouble_is_logged_once_and_its_end_too(harness: SourcePathsHa
     harness.server.refuses = {"door"}
     with capture_logs() as logs:
         for _ in range(3):
-            harness.keeper.sweep()
+            harness.source_paths.sweep()
         harness.server.refuses = set()
         for _ in range(3):
-            harness.keeper.sweep()
+            harness.source_paths.sweep()
     said = [(one["event"], one.get("why")) for one in logs]
     assert said == [
         ("source_not_set", "refused"),
@@ -393,10 +393,10 @@ def test_one_path_that_is_refused_keeps_no_other_from_being_set(
     harness.camera("a")
     harness.camera("b", "rtsp://10.0.0.8/x")
     harness.server.refuses = {"a", "b"}
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert harness.faults() == {"refused": 2}
     harness.server.refuses = {"a"}
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert "b" in harness.server.configured
     assert harness.faults() == {"refused": 1}
 
@@ -405,7 +405,7 @@ def test_a_media_server_that_is_away_is_no_bug(harness: SourcePathsHarness) -> N
     harness.camera()
     harness.server.away = True
     with pytest.raises(Unavailable):
-        harness.keeper.sweep()
+        harness.source_paths.sweep()
     harness.server.away = False
-    harness.keeper.sweep()
+    harness.source_paths.sweep()
     assert "door" in harness.server.configured

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamwarden.model import Cause
-from streamwarden.recordings import camera_files, segment_store
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import camera_files, gap_ledger, segment_store
 from streamwarden.recordings.camera_files import CannotStore
 from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
 from tests.unit.actors.recorder_harness import at
@@ -25,8 +24,8 @@ from tests.unit.recordings.camera_files_harness import (
 
 def recording(start_s: float = 0) -> Ledger:
     """A ledger that is covered up to a moment, with no gap open."""
-    ledger, _ = book.wanted(Ledger(), at(start_s))
-    ledger, _ = book.stored(ledger, at(start_s), at(start_s))
+    ledger, _ = gap_ledger.wanted(Ledger(), at(start_s))
+    ledger, _ = gap_ledger.stored(ledger, at(start_s), at(start_s))
     return ledger
 
 
@@ -248,9 +247,9 @@ def test_the_ledger_survives_the_server(files_harness: CameraFilesHarness, gap: 
     files_harness.write(1, 0)
     files_harness.files().publish(whole(1, 0, 0, 30))
     ledger = recording(30)
-    changes: tuple[book.GapChange, ...] = ()
+    changes: tuple[gap_ledger.GapChange, ...] = ()
     if gap:
-        ledger, changes = book.lost(ledger, Cause.STALLED, at(31))
+        ledger, changes = gap_ledger.lost(ledger, Cause.STALLED, at(31))
     files_harness.files().write_ledger(ledger, changes)
     files_harness.serve()
     opened = files_harness.files().open(())
@@ -264,9 +263,9 @@ def test_gaps_go_to_the_journal_and_a_void_one_as_nothing(
     files_harness: CameraFilesHarness,
 ) -> None:
     files_harness.files().open(())
-    ledger, opened = book.lost(recording(30), Cause.STALLED, at(31))
+    ledger, opened = gap_ledger.lost(recording(30), Cause.STALLED, at(31))
     files_harness.files().write_ledger(ledger, opened)
-    ledger, void = book.stored(ledger, at(29), at(60))
+    ledger, void = gap_ledger.stored(ledger, at(29), at(60))
     files_harness.files().write_ledger(ledger, void)
     one, two = files_harness.gaps()
     assert (one.started_at, one.ended_at, one.cause) == (at(30), None, "stalled")
@@ -345,10 +344,10 @@ def test_a_camera_without_recordings_has_lost_no_ledger(files_harness: CameraFil
 
 
 def test_a_ledger_comes_out_as_it_went_in() -> None:
-    ledger, _ = book.lost(recording(1.234), Cause.CLOCK_STEP, at(9))
+    ledger, _ = gap_ledger.lost(recording(1.234), Cause.CLOCK_STEP, at(9))
     assert decode_ledger(encode_ledger(ledger, None)) == (ledger, None)
     assert decode_ledger(encode_ledger(Ledger(), None)) == (Ledger(), None)
-    later, _ = book.stored(ledger, at(50), at(60))
+    later, _ = gap_ledger.stored(ledger, at(50), at(60))
     assert later.closed
     assert decode_ledger(encode_ledger(later, None)) == (later, None)
 
@@ -395,7 +394,7 @@ def test_a_leftover_that_begins_later_leaves_the_hole_to_the_ledger(
     files_harness: CameraFilesHarness,
 ) -> None:
     files_harness.files().open(())
-    ledger, changes = book.lost(recording(30), Cause.SOURCE_OFFLINE, at(31))
+    ledger, changes = gap_ledger.lost(recording(30), Cause.SOURCE_OFFLINE, at(31))
     files_harness.files().write_ledger(ledger, changes)
     files_harness.write(2, 0, seconds=10, flushed_s=100)
     files_harness.files().open(())

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamwarden.model import TimeRange
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.verify import TOLERANCE, holes, merged, overlaps
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -67,7 +67,7 @@ def test_a_union_is_disjoint_in_order_and_the_same_time(given_spans: list[TimeRa
 def test_holes_are_the_wanted_stretches_that_nothing_covers(
     wanted: list[TimeRange], covered: list[TimeRange]
 ) -> None:
-    # A wish that ends where the next one begins is one wish; and so is a hole across the seam.
+    # A wanted period that ends where the next one begins is one period; and so is a hole across the seam.
     missing = steps_in(wanted) - steps_in(covered)
     assert list(holes(wanted, covered)) == long_enough(runs_of(missing))
 
@@ -109,9 +109,9 @@ def test_a_hole_counts_from_above_half_a_second(length_ms: int, found: int) -> N
 def test_what_the_ledger_lets_pass_is_no_hole_and_what_it_enters_fills_it(missing_ms: int) -> None:
     begun, stopped = NOON, NOON + timedelta(seconds=10)
     recorded = TimeRange(begun, stopped - timedelta(milliseconds=missing_ms))
-    ledger = book.Ledger(covered_until=recorded.to)
-    _, at_stop = book.unwanted(ledger, stopped)
-    _, at_next = book.stored(ledger, stopped, stopped)
+    ledger = gap_ledger.Ledger(covered_until=recorded.to)
+    _, at_stop = gap_ledger.unwanted(ledger, stopped)
+    _, at_next = gap_ledger.stored(ledger, stopped, stopped)
     for changes in (at_stop, at_next):
         gaps = [
             TimeRange(gap.started_at, gap.ended_at) for gap in changes if gap.ended_at is not None

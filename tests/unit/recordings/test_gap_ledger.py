@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamwarden.model import Cause
-from streamwarden.recordings import gap_ledger as book
+from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, Step
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,7 +51,7 @@ class ReplayedIndex:
 
     def stored(self, start: int, end: int) -> None:
         self.segments.append((start, end))
-        self.take(book.stored(self.ledger, at(start), at(end)))
+        self.take(gap_ledger.stored(self.ledger, at(start), at(end)))
 
     def closed(self) -> list[tuple[int, int, str]]:
         return sorted(
@@ -87,10 +87,10 @@ def play(replay: ReplayedIndex, story: list[tuple[int, str, Cause, float]]) -> i
         elif kind == "late":
             replay.stored(max(0, between - 60_000), max(0, between - 60_000 + pause // 2))
         elif kind == "lost":
-            replay.take(book.lost(replay.ledger, cause, at(now)))
+            replay.take(gap_ledger.lost(replay.ledger, cause, at(now)))
         else:
             alive = at(between) if share < 0.9 else None
-            replay.take(book.resumed(replay.ledger, alive_until=alive, at=at(now)))
+            replay.take(gap_ledger.resumed(replay.ledger, alive_until=alive, at=at(now)))
     return now
 
 
@@ -99,9 +99,9 @@ def test_segments_and_gaps_cover_every_wanted_second(
     story: list[tuple[int, str, Cause, float]], pause: int
 ) -> None:
     replay = ReplayedIndex()
-    replay.take(book.wanted(replay.ledger, at(0)))
+    replay.take(gap_ledger.wanted(replay.ledger, at(0)))
     end = play(replay, story) + pause
-    replay.take(book.unwanted(replay.ledger, at(end)))
+    replay.take(gap_ledger.unwanted(replay.ledger, at(end)))
     assert replay.ledger == Ledger()
     covered = 0
     known = [*replay.segments, *((start, stop) for start, stop, _ in replay.closed())]
@@ -116,9 +116,9 @@ def test_what_is_recorded_is_not_also_missing(
     story: list[tuple[int, str, Cause, float]],
 ) -> None:
     replay = ReplayedIndex()
-    replay.take(book.wanted(replay.ledger, at(0)))
+    replay.take(gap_ledger.wanted(replay.ledger, at(0)))
     end = play(replay, story)
-    replay.take(book.unwanted(replay.ledger, at(end)))
+    replay.take(gap_ledger.unwanted(replay.ledger, at(end)))
     spans = [(start, stop) for start, stop, _ in replay.closed() if stop > start]
     for start, stop in spans:
         for began, ended in replay.segments:
@@ -129,7 +129,7 @@ def test_what_is_recorded_is_not_also_missing(
 
 def wanted_at_0() -> ReplayedIndex:
     replay = ReplayedIndex()
-    replay.take(book.wanted(replay.ledger, at(0)))
+    replay.take(gap_ledger.wanted(replay.ledger, at(0)))
     return replay
 
 
@@ -141,12 +141,12 @@ def test_the_seconds_before_the_first_segment_are_starting() -> None:
 
 def test_wanting_twice_changes_nothing() -> None:
     replay = wanted_at_0()
-    assert book.wanted(replay.ledger, at(5_000)) == (replay.ledger, ())
+    assert gap_ledger.wanted(replay.ledger, at(5_000)) == (replay.ledger, ())
 
 
 def test_starting_takes_the_name_of_what_stands_in_the_way() -> None:
     replay = wanted_at_0()
-    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(5_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(5_000)))
     replay.stored(9_000, 30_000)
     assert replay.closed() == [(0, 9_000, "source_offline")]
     assert len(replay.gaps) == 1
@@ -155,7 +155,7 @@ def test_starting_takes_the_name_of_what_stands_in_the_way() -> None:
 def test_a_gap_begins_where_the_last_segment_ended_and_not_where_the_loss_was_seen() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.STALLED, at(40_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.STALLED, at(40_000)))
     replay.stored(50_000, 60_000)
     assert replay.closed() == [(30_000, 50_000, "stalled")]
 
@@ -163,9 +163,9 @@ def test_a_gap_begins_where_the_last_segment_ended_and_not_where_the_loss_was_se
 def test_another_cause_ends_one_gap_and_begins_the_next() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(31_000)))
-    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(35_000)))
-    replay.take(book.lost(replay.ledger, Cause.TIMEOUT, at(40_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(31_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(35_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.TIMEOUT, at(40_000)))
     replay.stored(50_000, 60_000)
     assert replay.closed() == [(30_000, 40_000, "source_offline"), (40_000, 50_000, "timeout")]
 
@@ -173,7 +173,7 @@ def test_another_cause_ends_one_gap_and_begins_the_next() -> None:
 def test_a_gap_that_segments_cover_is_void() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.FFMPEG_CRASHED, at(31_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.FFMPEG_CRASHED, at(31_000)))
     replay.stored(29_000, 40_000)
     assert replay.closed() == []
     assert replay.ledger == Ledger(covered_until=at(40_000))
@@ -182,7 +182,7 @@ def test_a_gap_that_segments_cover_is_void() -> None:
 def test_a_segment_from_before_the_gap_does_not_end_it() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.FFMPEG_CRASHED, at(31_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.FFMPEG_CRASHED, at(31_000)))
     replay.stored(10_000, 30_000)
     assert replay.ledger.gap is not None
 
@@ -198,7 +198,7 @@ def test_a_hole_that_nobody_saw_is_our_own_defect(hole_ms: int, written: bool) -
 def test_what_a_relieved_run_had_recorded_is_taken_out_of_the_gap_closed_meanwhile() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.STALLED, at(38_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.STALLED, at(38_000)))
     replay.stored(45_000, 50_000)
     assert replay.closed() == [(30_000, 45_000, "stalled")]
     replay.stored(33_000, 35_000)
@@ -219,7 +219,7 @@ def test_gaps_that_ended_long_ago_are_no_longer_remembered() -> None:
 def test_a_server_that_comes_back_was_itself_down() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.resumed(replay.ledger, alive_until=at(40_000), at=at(90_000)))
+    replay.take(gap_ledger.resumed(replay.ledger, alive_until=at(40_000), at=at(90_000)))
     replay.stored(91_000, 120_000)
     assert replay.closed() == [(30_000, 91_000, "server_down")]
 
@@ -227,8 +227,8 @@ def test_a_server_that_comes_back_was_itself_down() -> None:
 def test_a_gap_from_before_the_server_went_down_keeps_its_cause_until_then() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(31_000)))
-    replay.take(book.resumed(replay.ledger, alive_until=at(40_000), at=at(90_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(31_000)))
+    replay.take(gap_ledger.resumed(replay.ledger, alive_until=at(40_000), at=at(90_000)))
     replay.stored(91_000, 120_000)
     assert replay.closed() == [
         (30_000, 40_000, "source_offline"),
@@ -239,8 +239,8 @@ def test_a_gap_from_before_the_server_went_down_keeps_its_cause_until_then() -> 
 def test_an_orderly_stop_explains_the_whole_pause() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.lost(replay.ledger, Cause.SHUTDOWN, at(30_500)))
-    replay.take(book.resumed(replay.ledger, alive_until=at(30_500), at=at(90_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.SHUTDOWN, at(30_500)))
+    replay.take(gap_ledger.resumed(replay.ledger, alive_until=at(30_500), at=at(90_000)))
     replay.stored(91_000, 120_000)
     assert replay.closed() == [(30_000, 91_000, "shutdown")]
 
@@ -248,7 +248,7 @@ def test_an_orderly_stop_explains_the_whole_pause() -> None:
 def test_a_clock_set_forward_skips_seconds_that_nobody_lived_through() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.clock_stepped(replay.ledger, at(3_630_000)))
+    replay.take(gap_ledger.clock_stepped(replay.ledger, at(3_630_000)))
     replay.stored(3_630_000, 3_660_000)
     assert replay.closed() == [(30_000, 3_630_000, "clock_step")]
 
@@ -256,22 +256,22 @@ def test_a_clock_set_forward_skips_seconds_that_nobody_lived_through() -> None:
 def test_a_clock_set_back_loses_nothing_and_goes_below_nothing() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.clock_stepped(replay.ledger, at(-3_570_000)))
+    replay.take(gap_ledger.clock_stepped(replay.ledger, at(-3_570_000)))
     replay.stored(-3_570_000, -3_540_000)
-    replay.take(book.lost(replay.ledger, Cause.STALLED, at(-3_530_000)))
+    replay.take(gap_ledger.lost(replay.ledger, Cause.STALLED, at(-3_530_000)))
     replay.stored(-3_520_000, -3_490_000)
-    replay.take(book.unwanted(replay.ledger, at(-3_480_000)))
+    replay.take(gap_ledger.unwanted(replay.ledger, at(-3_480_000)))
     assert [gap for gap in replay.closed() if gap[1] > gap[0]] == []
 
 
 def test_seconds_that_end_without_a_segment_are_missing_until_nothing_is_wanted() -> None:
     replay = wanted_at_0()
     replay.stored(0, 30_000)
-    replay.take(book.unwanted(replay.ledger, at(36_000), missing=Cause.STALLED))
+    replay.take(gap_ledger.unwanted(replay.ledger, at(36_000), missing=Cause.STALLED))
     assert replay.closed() == [(30_000, 36_000, "stalled")]
 
 
 def test_what_comes_after_nothing_is_wanted_is_nobodys_business() -> None:
-    assert book.lost(Ledger(), Cause.STALLED, at(0)) == (Ledger(), ())
-    assert book.stored(Ledger(), at(0), at(1)) == (Ledger(), ())
-    assert book.unwanted(Ledger(), at(9_000)) == (Ledger(), ())
+    assert gap_ledger.lost(Ledger(), Cause.STALLED, at(0)) == (Ledger(), ())
+    assert gap_ledger.stored(Ledger(), at(0), at(1)) == (Ledger(), ())
+    assert gap_ledger.unwanted(Ledger(), at(9_000)) == (Ledger(), ())
