@@ -181,7 +181,7 @@ def test_the_internal_url_holds_a_read_token_for_this_camera_only(
     assert claims["exp"] - claims["iat"] == 600
     assert claims["iat"] >= int(before)
     assert claims["jti"]
-    assert jwt.get_unverified_header(token)["kid"] == "installation"
+    assert jwt.get_unverified_header(token)["kid"] == "stage"
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "é"])

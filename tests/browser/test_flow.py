@@ -24,7 +24,7 @@ from tests.browser.demo_site import DemoSite
 
 @contextmanager
 def pushing(site: DemoSite, camera: CameraUser, link: str) -> Iterator[None]:
-    """Have an encoder push to the link that a session was shown."""
+    """Have an encoder push to the link that a page has shown."""
     with VirtualCamera(
         camera.camera_id, lambda: link, ffmpeg=site.installation.ffmpeg, source=SMALL_PICTURE
     ):
