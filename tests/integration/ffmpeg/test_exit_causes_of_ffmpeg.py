@@ -47,7 +47,7 @@ PATIENT = StallTimeouts(first_fragment_s=40, silence_s=40)
 
 
 @dataclass(slots=True)
-class Row:
+class CauseRow:
     """One way to go wrong: ``before`` the spawn, or ``after`` the first segment was listed."""
 
     cause: Cause | None
@@ -129,51 +129,51 @@ def _mount_read_only(case: Case) -> None:
 
 
 ROWS = {
-    "401": Row(Cause.UNAUTHORIZED, Fault(describe_status=401)),
-    "403": Row(Cause.UNAUTHORIZED, Fault(describe_status=403)),
-    "nobody publishes": Row(Cause.SOURCE_OFFLINE),
-    "400": Row(Cause.SERVER_ERROR, Fault(describe_status=400)),
-    "454": Row(Cause.SERVER_ERROR, Fault(describe_status=454)),
-    "500": Row(Cause.SERVER_ERROR, Fault(describe_status=500)),
-    "503": Row(Cause.SERVER_ERROR, Fault(describe_status=503)),
-    "not rtsp": Row(Cause.SERVER_ERROR, Fault(describe=Misbehaviour.NOT_RTSP)),
-    "refused": Row(Cause.CONNECTION_REFUSED, url="rtsp://127.0.0.1:{refused}/x"),
-    "unresolvable": Row(Cause.UNREACHABLE, url="rtsp://no-such-host.invalid/x"),
-    "connect hangs": Row(Cause.TIMEOUT, url="rtsp://127.0.0.1:{full}/x"),
-    "describe hangs": Row(Cause.TIMEOUT, Fault(describe=Misbehaviour.HANG)),
-    "never started": Row(
+    "401": CauseRow(Cause.UNAUTHORIZED, Fault(describe_status=401)),
+    "403": CauseRow(Cause.UNAUTHORIZED, Fault(describe_status=403)),
+    "nobody publishes": CauseRow(Cause.SOURCE_OFFLINE),
+    "400": CauseRow(Cause.SERVER_ERROR, Fault(describe_status=400)),
+    "454": CauseRow(Cause.SERVER_ERROR, Fault(describe_status=454)),
+    "500": CauseRow(Cause.SERVER_ERROR, Fault(describe_status=500)),
+    "503": CauseRow(Cause.SERVER_ERROR, Fault(describe_status=503)),
+    "not rtsp": CauseRow(Cause.SERVER_ERROR, Fault(describe=Misbehaviour.NOT_RTSP)),
+    "refused": CauseRow(Cause.CONNECTION_REFUSED, url="rtsp://127.0.0.1:{refused}/x"),
+    "unresolvable": CauseRow(Cause.UNREACHABLE, url="rtsp://no-such-host.invalid/x"),
+    "connect hangs": CauseRow(Cause.TIMEOUT, url="rtsp://127.0.0.1:{full}/x"),
+    "describe hangs": CauseRow(Cause.TIMEOUT, Fault(describe=Misbehaviour.HANG)),
+    "never started": CauseRow(
         Cause.TIMEOUT,
         Fault(describe=Misbehaviour.HANG),
         timeouts=StallTimeouts(first_fragment_s=1.0),
     ),
-    "reading times out": Row(
+    "reading times out": CauseRow(
         Cause.STALLED, live=True, after=lambda case: case.fault(Fault(silence=Silence.ALL))
     ),
-    "rtcp only": Row(
+    "rtcp only": CauseRow(
         Cause.STALLED,
         live=True,
         timeouts=StallTimeouts(first_fragment_s=40, silence_s=2.5),
         after=lambda case: case.fault(Fault(silence=Silence.MEDIA)),
     ),
-    "fin": Row(
+    "fin": CauseRow(
         Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(FaultAction.CLOSE_READERS)
     ),
-    "rst": Row(
+    "rst": CauseRow(
         Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(FaultAction.RESET_READERS)
     ),
-    FULL: Row(Cause.DISK_FULL, live=True, before=_mount_small, after=_fill),
-    READ_ONLY: Row(Cause.NOT_WRITABLE, live=True, before=_mount_read_only),
-    "not permitted": Row(Cause.NOT_WRITABLE, live=True, before=_forbid, twist=_as_nobody),
-    "folder missing": Row(
+    FULL: CauseRow(Cause.DISK_FULL, live=True, before=_mount_small, after=_fill),
+    READ_ONLY: CauseRow(Cause.NOT_WRITABLE, live=True, before=_mount_read_only),
+    "not permitted": CauseRow(Cause.NOT_WRITABLE, live=True, before=_forbid, twist=_as_nobody),
+    "folder missing": CauseRow(
         Cause.NOT_WRITABLE, live=True, before=lambda case: case.store.live.rmdir()
     ),
-    "folder removed": Row(
+    "folder removed": CauseRow(
         Cause.NOT_WRITABLE, live=True, after=lambda case: rmtree(case.store.live)
     ),
-    "audio does not fit": Row(Cause.UNSUPPORTED_MEDIA),
-    "bad option": Row(Cause.INTERNAL, twist=lambda argv: with_option(argv, "-nope")),
-    "nul in an argument": Row(Cause.INTERNAL, url="rtsp://127.0.0.1/\0secret"),
-    "not loadable": Row(
+    "audio does not fit": CauseRow(Cause.UNSUPPORTED_MEDIA),
+    "bad option": CauseRow(Cause.INTERNAL, twist=lambda argv: with_option(argv, "-nope")),
+    "nul in an argument": CauseRow(Cause.INTERNAL, url="rtsp://127.0.0.1/\0secret"),
+    "not loadable": CauseRow(
         Cause.FFMPEG_MISSING,
         twist=lambda argv: [
             *DIE_WITH_PARENT,
@@ -181,10 +181,16 @@ ROWS = {
             *argv[len(DIE_WITH_PARENT) + 1 :],
         ],
     ),
-    "stopped while recording": Row(None, live=True, after=Case.stop),
-    "stopped while connecting": Row(None, Fault(describe=Misbehaviour.HANG), at_spawn=Case.stop),
-    "killed": Row(Cause.FFMPEG_CRASHED, live=True, after=lambda case: case.signal(signal.SIGKILL)),
-    "crashed": Row(Cause.FFMPEG_CRASHED, live=True, after=lambda case: case.signal(signal.SIGSEGV)),
+    "stopped while recording": CauseRow(None, live=True, after=Case.stop),
+    "stopped while connecting": CauseRow(
+        None, Fault(describe=Misbehaviour.HANG), at_spawn=Case.stop
+    ),
+    "killed": CauseRow(
+        Cause.FFMPEG_CRASHED, live=True, after=lambda case: case.signal(signal.SIGKILL)
+    ),
+    "crashed": CauseRow(
+        Cause.FFMPEG_CRASHED, live=True, after=lambda case: case.signal(signal.SIGSEGV)
+    ),
 }
 NEEDS_MOUNT = {FULL, READ_ONLY}
 TORN = {"killed", "crashed", "rtcp only"}
@@ -286,7 +292,7 @@ def _begin(
     return case
 
 
-def _go_on(row: Row, case: Case) -> None:
+def _go_on(row: CauseRow, case: Case) -> None:
     if row.after is not None:
         case.listener.segment()
         if case.name in TORN:

@@ -151,7 +151,7 @@ def test_a_role_that_is_being_stopped_makes_no_other_seal(harness: ScheduleHarne
 # As the role is put together
 
 
-def ground(key_file: Path | None, registry: CollectorRegistry) -> Resources:
+def resources_of(key_file: Path | None, registry: CollectorRegistry) -> Resources:
     settings = Settings(seal_key_file=key_file, retention_days=30)
     found = SimpleNamespace(
         settings=settings,
@@ -167,21 +167,23 @@ def ground(key_file: Path | None, registry: CollectorRegistry) -> Resources:
 def test_a_key_that_is_no_use_stops_no_recording_and_is_counted(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with ExitStack() as closing:
-        assert start_seal_schedule(ground(tmp_path / "none.pem", registry), closing) is None
+        assert start_seal_schedule(resources_of(tmp_path / "none.pem", registry), closing) is None
     assert registry.get_sample_value("streamwarden_seals_failed_total") == 1
 
 
 def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
     registry = CollectorRegistry()
     with ExitStack() as closing:
-        assert start_seal_schedule(ground(None, registry), closing) is None
+        assert start_seal_schedule(resources_of(None, registry), closing) is None
     assert registry.get_sample_value("streamwarden_seals_failed_total") is None
 
 
 def test_with_a_key_a_seal_schedule_begins_and_ends_with_the_role(tmp_path: Path) -> None:
     new_key(tmp_path / "seal.pem")
     with ExitStack() as closing:
-        schedule = start_seal_schedule(ground(tmp_path / "seal.pem", CollectorRegistry()), closing)
+        schedule = start_seal_schedule(
+            resources_of(tmp_path / "seal.pem", CollectorRegistry()), closing
+        )
         assert schedule is not None
         assert "seals" in [thread.name for thread in threading.enumerate()]
     assert "seals" not in [thread.name for thread in threading.enumerate()]

@@ -63,7 +63,7 @@ ACTIONS = st.tuples(
 )  # fmt: skip
 
 
-class Twins:
+class TreeAndModel:
     """A real tree and its model, and the same things done to both."""
 
     def __init__(self, harness: Harness, shape: Shape, unlucky: str | None) -> None:
@@ -203,10 +203,10 @@ def test_a_real_tree_does_what_the_model_does(
 ) -> None:
     harness = Harness()
     try:
-        twins = Twins(harness, shape, unlucky)
+        both = TreeAndModel(harness, shape, unlucky)
         for action, number, times in actions:
-            twins.act(action, number, times)
-        twins.shut_down()
+            both.act(action, number, times)
+        both.shut_down()
         assert not harness.observer.left_behind
         assert harness.timers.pending() == []
     finally:
