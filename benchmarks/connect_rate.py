@@ -2,7 +2,7 @@
 
     python benchmarks/connect_rate.py [--cameras 20] [--rate 50] [--seconds 30]
 
-Users come back to pages that press the button again: each connect is decided, its wish written, a
+Users come back to pages that press the button again: each connect is decided, its desired state written, a
 token signed, the streaming role told. In turns with ``/healthz`` of the same server, each request is
 sent when it is due, whether or not those before it were answered; its time counts from then. Prints
 the answers that were no 200, and both 99th percentiles.

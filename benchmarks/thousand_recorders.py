@@ -5,7 +5,7 @@
 Runs both roles in this process, as ``serve`` does, with a stand-in for FFmpeg: a shell that passes
 its segment list on from a pipe and ends on SIGTERM as FFmpeg does. One feeder process writes the
 media of all of them and tells the shells what to list, so that recorders cost next to nothing and the
-server is all that is measured. The wishes stand in the database: the start is that of a server that
+server is all that is measured. The desired state is in the database: the start is that of a server that
 comes back, with a read token for each camera. Samples every second, for ``--seconds`` from when all
 are running: inbox depths and journal by the metrics, how late a timer fires, how late the watcher
 carries out a command. Prints what it costs next to a hundred recorders of the same kind.
@@ -248,8 +248,8 @@ def standing_in(place: Site, segment_s: float) -> Iterator[StandIns]:
             setattr(resources, name, value)
 
 
-def wish(place: Site, cameras: int, segment_s: float) -> list[UUID]:
-    """Write cameras and the wish to record them into the database."""
+def want_all(place: Site, cameras: int, segment_s: float) -> list[UUID]:
+    """Write cameras, and that all are wanted, into the database."""
     migrate(place.database_url)
     database = Database(place.database_url, application_name="bench")
     database.open()
@@ -325,7 +325,7 @@ def run(cameras: int, options: argparse.Namespace, *, judge: bool) -> float:
     with ExitStack() as stack:
         place = stack.enter_context(site(stop_timeout_s=STOP_WITHIN_S))
         stand_ins = stack.enter_context(standing_in(place, options.segment_seconds))
-        wish(place, cameras, options.segment_seconds)
+        want_all(place, cameras, options.segment_seconds)
         samples = Samples()
         began = time.monotonic()
         with place.serving_here():

@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 import camera
 import fleet
-import insides
+import supervision
 from panels import SOURCE
 
 FOLDER = Path(__file__).parent / "dashboards"
@@ -35,7 +35,7 @@ def all_dashboards() -> Mapping[str, build.Dashboard]:
         "fleet.json": _dashboard("fleet", "Streamwarden: fleet", fleet.sections()),
         "camera.json": of_camera.with_variable(_camera()),
         "supervision.json": _dashboard(
-            "supervision", "Streamwarden: supervision and process", insides.sections()
+            "supervision", "Streamwarden: supervision and process", supervision.sections()
         ),
     }
 
