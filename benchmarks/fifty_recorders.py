@@ -124,7 +124,7 @@ def start(place: Site, server: int, options: argparse.Namespace) -> list[UUID]:
 
 
 def compare(place: Site, watched: Watched, options: argparse.Namespace) -> float:
-    """Measure the CPU of one stretch of plain recording; return the server's part of a core."""
+    """Measure the CPU of one period of plain recording; return the server's part of a core."""
     machine, before, began = Machine.now(), Used.now(place, watched.pid), time.monotonic()
     watched.for_s(options.seconds, place.scrape, SCRAPED_EVERY_S)
     after, took_s = Used.now(place, watched.pid), time.monotonic() - began

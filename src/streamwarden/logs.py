@@ -39,7 +39,7 @@ _UNSAFE = re.compile(
 _QUIET = {"urllib3": logging.WARNING, "waitress.queue": logging.ERROR}
 """Loggers whose details our own metrics and errors already cover."""
 _REPETITIVE = ("psycopg.pool",)
-"""Loggers that repeat a line at every attempt, once a second while Postgres is away."""
+"""Loggers that repeat a line at every attempt, once a second while Postgres is unavailable."""
 _REPEATED_EVERY_S = 60.0
 _FIRST = ("timestamp", "level", "logger", "event")
 

@@ -21,8 +21,8 @@ T = TypeVar("T")
 class WorkerPool:
     """A pool of a few threads.
 
-    Its queue has no limit of its own. The users bound it: a recorder queues at most one token call, one
-    folder, and the segments that are closed and not stored yet.
+    Its queue has no limit of its own; its callers limit what they queue. A recorder queues at most one
+    token call, one folder, and the segments that are closed and not stored yet.
     """
 
     def __init__(self, name: str, *, threads: int) -> None:

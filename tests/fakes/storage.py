@@ -1,7 +1,7 @@
 """Repositories in memory, with the meaning of the real ones; ``contract/storage`` compares them.
 
 ``FakeStorage`` holds one of each over shared rows. With ``down`` set, every call raises
-``StorageUnavailable``, as while Postgres is away.
+``StorageUnavailable``, as while Postgres is unavailable.
 """
 
 from __future__ import annotations

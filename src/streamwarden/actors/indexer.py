@@ -51,7 +51,7 @@ class IndexWriter:
         """Write one batch; return how many rows it had.
 
         Raises:
-            Unavailable: Postgres is away; the rows stay where they are, as after every other error
+            Unavailable: Postgres is unavailable; the rows stay where they are, as after every other error
                 that does not say of a row that it can never be stored.
         """
         batch = self._journal.take(BATCH)
@@ -105,7 +105,7 @@ class RetryWrite:
 
 
 class SegmentIndexer(SupervisedActor):
-    """Writes one batch at a time, in a worker; pauses while Postgres is away."""
+    """Writes one batch at a time, in a worker; pauses while Postgres is unavailable."""
 
     def __init__(
         self,

@@ -147,7 +147,7 @@ class Recorders:
         """Return the desired state as the database has it. Blocking.
 
         Raises:
-            Unavailable: Postgres is away.
+            Unavailable: Postgres is unavailable.
         """
         seconds = SettingsRepository(self._database).get("video_segment_seconds")
         streams = StreamRepository(self._database)

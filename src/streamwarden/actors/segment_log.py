@@ -115,7 +115,7 @@ class SegmentLog:
         )
 
     def stored(self, row: Segment | None) -> None:
-        """Account for the first segment in the queue; None: it held nothing."""
+        """Account for the first segment in the queue; ``row`` is None if the segment was empty."""
         self._failures = 0
         segment = self._waiting.popleft()
         self.store_first()
@@ -129,7 +129,7 @@ class SegmentLog:
         self._settle()
 
     def not_stored(self, cause: Cause, *, stopping: bool) -> None:
-        """Handle a failure to store the first segment: retry soon, but end in time.
+        """Handle a failure to store the first segment: retry later; when stopping, give up.
 
         What stays in ``.live`` is stored by the next start.
         """
@@ -146,7 +146,7 @@ class SegmentLog:
             self._timers.after(RETRY_STORE_S, lambda: self._tell(RetryStore()))
 
     def clock_set(self, run: int) -> None:
-        """The clock was set during ``run``: later runs go by the new one."""
+        """The clock was set during ``run``: later runs use the new time."""
         self._stepped_run = run
 
     # Losses

@@ -1,6 +1,6 @@
 """The way to the next run: URL, audio mode, probe time, and the pause after a loss.
 
-A respawn is ordinary life: it goes on for ever, after a capped, jittered, exponential pause that only a
+A respawn is ordinary and has no limit: it follows a capped, jittered, exponential pause that only a
 closed segment resets. The pause is a pure function of the cause and of how often runs were lost.
 """
 
@@ -61,7 +61,7 @@ def pause_s(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """The losses since a run last recorded; ``total`` does not count the run that did.
+    """The losses since a run last recorded; ``total`` is 0 if the lost run had recorded.
 
     ``tried`` holds the causes of ``AT_ONCE`` so far, so that two causes that alternate do not respawn
     without a pause for ever.
@@ -77,7 +77,7 @@ class Losses:
         return Losses(total=0 if first else self.total + 1, tried=tried)
 
     def may_follow_at_once(self, cause: Cause) -> bool:
-        """Whether ``cause`` has not yet been met more often than it may be at once."""
+        """Return whether a loss for ``cause`` may respawn without a pause."""
         return self.tried.count(cause) <= AT_ONCE.get(cause, -1)
 
 
@@ -103,12 +103,12 @@ class ReadTokens(Protocol):
         """Return the RTSP URL to read from. Blocking.
 
         Raises:
-            CannotRead: no token can be had.
+            CannotRead: no token can be fetched.
         """
 
 
 class CannotRead(Exception):
-    """No read token: the API is away, or refuses to have this camera recorded."""
+    """No read token: the API is unavailable or refuses to have this camera recorded."""
 
     def __init__(self, cause: Cause, message: str) -> None:
         super().__init__(message)
@@ -123,7 +123,7 @@ def failure(error: object) -> tuple[Cause, str]:
 
 
 class Spawning:
-    """What the next run of one camera is to be like.
+    """The parameters of one camera's next run.
 
     Used in the recorder's thread; only the function that ``preparation`` returns runs in a worker.
     """

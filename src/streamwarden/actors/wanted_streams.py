@@ -1,6 +1,6 @@
 """The streams to record, as the streaming role keeps them: a copy on disk, beside the recordings.
 
-It lets recording resume while Postgres is away. No URL is kept: its token would be stale.
+It lets recording resume while Postgres is unavailable. No URL is kept: its token would be stale.
 """
 
 from __future__ import annotations

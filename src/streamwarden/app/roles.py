@@ -51,7 +51,7 @@ class RunningRoles:
 def run_roles(
     settings: Settings, roles: frozenset[str], *, on_failure: Callable[[str], None] | None = None
 ) -> RunningRoles:
-    """Start ``roles``; those of one process talk over loopback, as between machines.
+    """Start ``roles``; they call each other over HTTP on loopback.
 
     ``on_failure`` is called once when a role has given up and the process should end.
 

@@ -91,12 +91,12 @@ class Restarts:
     def parked(self, child_id: str, *, parked: bool) -> None:
         """Show whether a child is parked."""
         actor, camera = self._labels(child_id)
-        tell = log.error if parked else log.info
-        tell("actor_parked", actor=actor, camera=camera, parked=parked)
+        write = log.error if parked else log.info
+        write("actor_parked", actor=actor, camera=camera, parked=parked)
         self._metrics.actor_parked(actor, camera, parked=parked)
 
     def abandoned(self, child_id: str) -> None:
-        """Count a thread that was left behind as a restart that could not be clean."""
+        """Count a child that was abandoned."""
         actor, camera = self._labels(child_id)
         log.error("actor_abandoned", actor=actor, camera=camera)
         self._metrics.actor_abandoned(actor, camera)

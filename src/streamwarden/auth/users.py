@@ -198,7 +198,7 @@ class ProviderKeys:
             self._thread.join(deadline_s)
 
     def find(self, kid: str) -> PublicKey:
-        """Return the key; waits at most `WAIT_S`, and only where a fetch may bring the key.
+        """Return the key; waits at most `WAIT_S`, and only if a fetch is running or due.
 
         Raises:
             UnknownKey: the provider has no such key.
@@ -214,15 +214,15 @@ class ProviderKeys:
                 return key
             if self._valid_keys() and fetched and not self._failures:
                 raise UnknownKey
-            raise IdentityProviderUnavailable("the identity provider's keys cannot be had")
+            raise IdentityProviderUnavailable("the identity provider's keys cannot be fetched")
 
     def check(self) -> None:
         """Raise IdentityProviderUnavailable unless there are valid keys."""
         with self._changed:
             if not self._valid_keys():
-                raise IdentityProviderUnavailable("the identity provider's keys cannot be had")
+                raise IdentityProviderUnavailable("the identity provider's keys cannot be fetched")
 
-    # The lock is held in these
+    # Called with the lock held
 
     def _valid_keys(self) -> Mapping[str, PublicKey]:
         return {} if self._too_old() else self._keys
@@ -350,7 +350,7 @@ def _read(response: urllib3.BaseHTTPResponse, ends_s: float) -> bytes:
         if len(found) > MAX_BYTES:
             raise Unavailable(f"it answers with more than {MAX_BYTES} bytes")
         if time.monotonic() > ends_s:
-            raise Unavailable("it does not come to an end")
+            raise Unavailable("it takes too long")
     return bytes(found)
 
 

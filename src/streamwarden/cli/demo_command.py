@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -226,13 +228,17 @@ def _show_banner(options: DemoOptions, ready: Mapping[str, str]) -> None:
     if not sys.stderr.isatty():
         return
     api = f"http://127.0.0.1:{options.ports.api}"
+    started = Path(sys.argv[0])
+    typed = started.name == "streamwarden" and shutil.which("streamwarden") is None
+    program = shlex.quote(str(started)) if typed else "streamwarden"
+    config = shlex.quote(str(options.data_dir / "settings.toml"))
     sys.stderr.write(
         f"\n  streamwarden records {options.cameras} camera(s).\n\n"
         f"  page          {ready['sign_in_url']}\n"
         f"  API           {api}/docs\n"
         f"  metrics       {api}/metrics\n"
         f"  recordings    {options.data_dir / 'recordings'}\n"
-        f"  tools         streamwarden --config {options.data_dir / 'settings.toml'} recordings verify\n\n"
+        f"  tools         {program} --config {config} recordings verify\n\n"
         "  The line above that starts with READY has a token to call the API with.\n"
         "  Ctrl-C stops everything.\n\n"
     )

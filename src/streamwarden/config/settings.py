@@ -344,7 +344,7 @@ def warnings(settings: Settings) -> list[str]:
     if settings.stall_after >= FFMPEG_GIVES_UP_S:
         found.append(
             f"{variable('stall_after')}: FFmpeg gives up reading after {FFMPEG_GIVES_UP_S:g} s by "
-            "itself, so a longer time only delays stalls in which the camera's RTCP goes on"
+            "itself, so a longer time has an effect only for cameras that still send RTCP"
         )
     if settings.record_root is not None and settings.seal_key_file is None:
         found.append(

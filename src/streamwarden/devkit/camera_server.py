@@ -40,7 +40,7 @@ class CameraServer:
         self._cameras: list[VirtualCamera] = []
 
     def start(self) -> None:
-        """Listen, after a restart on the same ports."""
+        """Listen. After a restart the ports are the same."""
         self.relay.start()
 
     def stop(self) -> None:

@@ -155,7 +155,7 @@ def _wait_until_listening(child: ChildProcess, plan: MediaServerPlan) -> None:
         if child.wait(0.05) is not None:
             break
     child.stop(grace_s=0)
-    raise MediaServerFailed(f"{plan.kind} did not start: {child.output.last_line or 'no word'}")
+    raise MediaServerFailed(f"{plan.kind} did not start: {child.output.last_line or 'no output'}")
 
 
 def _accepts(host: str, port: int) -> bool:

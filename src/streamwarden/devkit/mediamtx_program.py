@@ -112,7 +112,7 @@ def download(pin: Pin, target: Path, *, open_url: Open = open_url) -> None:
     try:
         _download(pin, target, open_url)
     except (OSError, tarfile.TarError, KeyError) as error:
-        raise MediaMtxMissing(f"{pin.url} could not be had: {error}") from error
+        raise MediaMtxMissing(f"{pin.url} could not be downloaded: {error}") from error
 
 
 def config_file() -> Path:

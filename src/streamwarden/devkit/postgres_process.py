@@ -53,7 +53,7 @@ class PostgresProcess:
         """
         settled = self._settled.wait(timeout_s)
         if not self._ready:
-            why = self._log.tail or str(self._error or "no word from it")
+            why = self._log.tail or str(self._error or "no output")
             what = "ended at its start" if settled else f"was not ready within {timeout_s:g} s"
             raise PostgresFailed(f"the embedded Postgres {what}: {why}") from self._error
 

@@ -75,7 +75,7 @@ class ExportProver:
 
         Raises:
             NotProvable: a source has other bytes than were stored, or no digest.
-            Unavailable, OSError: Postgres is away; a file cannot be read.
+            Unavailable, OSError: Postgres is unavailable; a file cannot be read.
         """
         for segment in segments:
             if segment.digest is None or file_digest(self._root / segment.path) != segment.digest:

@@ -133,7 +133,7 @@ class Sealer:
         """Seal what began before ``before``, while ``go_on``; return the number of seals made.
 
         Raises:
-            Unavailable: Postgres is away. What was sealed is sealed.
+            Unavailable: Postgres is unavailable. What was sealed is sealed.
             OSError: the disk refuses; no seal is written in part.
             SealingFailed: an existing seal cannot be read.
         """

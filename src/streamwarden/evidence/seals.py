@@ -1,6 +1,6 @@
 """Seals: signed statements about one camera's footage, each chained to the one before it.
 
-A seal covers one stretch of time. Its entries are the segments, the gaps and the times when recording was
+A seal covers one time range. Its entries are the segments, the gaps and the times when recording was
 wanted, one canonical line each; ``docs/design/0012-verifiable-footage.md`` has the format.
 """
 

@@ -306,7 +306,7 @@ class SignedCheck:
         if entry.digest is None:
             return "sealed without a digest: its bytes are not proven"
         if self._options.digests and file_digest(path) != entry.digest:
-            return "its BLAKE3 digest is another one"
+            return "its digest differs from the seal"
         return ""
 
     def _check_unsealed_files(self) -> None:

@@ -84,7 +84,7 @@ class MediaMtxClient:
         if status == HTTPStatus.NOT_FOUND:
             return False
         if status != HTTPStatus.OK:
-            raise MediaServerUnavailable(f"the media server answers {status} to a kick")
+            raise MediaServerUnavailable(f"the media server answered {status} to a session kick")
         return True
 
     def paths(self) -> list[MediaPath]:
@@ -113,13 +113,17 @@ class MediaMtxClient:
         if status == HTTPStatus.BAD_REQUEST:
             raise PathRefused("the media server does not take this path or its source")
         if status != HTTPStatus.OK:
-            raise MediaServerUnavailable(f"the media server answers {status} to a path")
+            raise MediaServerUnavailable(
+                f"the media server answered {status} to a change of a path"
+            )
 
     def forget(self, path: str) -> None:
         """Remove ``path``. Idempotent. Raises MediaServerUnavailable."""
         status, _ = self._call("DELETE", f"{_PATHS}/delete/{quote(path)}")
         if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
-            raise MediaServerUnavailable(f"the media server answers {status} to a path's end")
+            raise MediaServerUnavailable(
+                f"the media server answered {status} to the removal of a path"
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -195,7 +199,7 @@ def _items(body: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
         raise MediaServerUnavailable("the media server's list has no items")
     for item in items:
         if not isinstance(item, dict):
-            raise MediaServerUnavailable("the media server's list has an item that is none")
+            raise MediaServerUnavailable("the media server's list has an invalid item")
         yield item
 
 

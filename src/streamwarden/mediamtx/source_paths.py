@@ -278,7 +278,7 @@ class SourcePaths:
         return pause_s(LEAVE_S if self._leaving else EVERY_S, took_s=self._took_s)
 
     def _read(self) -> bool:
-        """Read the tables; return False where Postgres is away and the last rows are used."""
+        """Read the tables; return False where Postgres is unavailable and the last rows are used."""
         try:
             self._ready()
             # In this order, so that a path that is recorded meanwhile is not taken for an unwanted one.

@@ -129,7 +129,7 @@ class SourceTargets:
             SourceUnresolved: the name has no address now.
         """
         if host in self.own and host not in self.allowed and address_of(host) is None:
-            raise _refused("a host of streamwarden's own")
+            raise _own_refused("that name and its address themselves")
         found = sorted(self._resolved(host), key=lambda each: (each.version, int(each)))
         own = {each for name in self.own for each in self._own_addresses(name)}
         for address in found:
@@ -156,7 +156,7 @@ class SourceTargets:
 
     def _check(self, host: str, address: Address, own: set[Address]) -> None:
         if address in own and not self._names(address):
-            raise _refused("a host of streamwarden's own")
+            raise _own_refused("that address itself")
         for special, what in _SPECIAL:
             if _within(address, special):
                 if not any(
@@ -284,4 +284,12 @@ def _inside(entry: _Network, special: _Network) -> bool:
 
 def _refused(what: str) -> SourceNotAllowed:
     error = bad_source(f"leads to {what}; STREAMWARDEN_SOURCE_NETWORKS says what is allowed")
+    return SourceNotAllowed(str(error), field=error.field)
+
+
+def _own_refused(entries: str) -> SourceNotAllowed:
+    error = bad_source(
+        f"points to one of streamwarden's own hosts; list {entries} in STREAMWARDEN_SOURCE_NETWORKS "
+        "(a network that contains it is not enough)"
+    )
     return SourceNotAllowed(str(error), field=error.field)

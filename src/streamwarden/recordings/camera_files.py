@@ -84,7 +84,7 @@ class IndexedEnds:
         self._ask_at_s = clock.monotonic()
 
     def end_of(self, camera_id: UUID, segment_id: UUID) -> datetime | None:
-        """Return where a segment ends; None where no row is known, or Postgres is away."""
+        """Return where a segment ends; None where no row is known, or Postgres is unavailable."""
         # The journal first: that is the way a row moves, so it is seen at least once.
         for entry in self._journal.take(_JOURNAL_ROWS).entries:
             if isinstance(entry, Segment) and entry.id == segment_id:

@@ -1,8 +1,8 @@
-"""Deletion of the oldest recordings while Postgres is away, and of their rows when it is back.
+"""Deletion of the oldest recordings while Postgres is unavailable, and of their rows when it is back.
 
-Below the reserve recording must go on, with or without an index; a file's name has its start. A deleted
-file with a row would look like a loss, so each name is on disk in the deletion log, synced, before its file
-is unlinked. When Postgres is back the rows are marked like any others. Repeating a step does no harm.
+Space must be freed even without the index. A file's name holds its start time. A deleted file with a row
+would look like a loss, so each name is on disk in the deletion log, synced, before its file is unlinked.
+When Postgres is back the rows are marked like any others. Repeating a step does no harm.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class OfflineRetention:
         """Mark the rows of deleted files with ``mark``, once all of them are in the index.
 
         Raises:
-            Unavailable: Postgres is away; the log stays.
+            Unavailable: Postgres is unavailable; the log stays.
         """
         try:
             logged_at = datetime.fromtimestamp(self._log_path.stat().st_mtime, UTC)
@@ -123,7 +123,7 @@ class OfflineRetention:
                 yield ExpiredFile(path, started_at, size)
 
     def _log(self, chosen: Collection[ExpiredFile]) -> None:
-        # An empty line first: what a crash has torn must not swallow what comes after it.
+        # An empty line first, so that a torn last line does not damage the next.
         lines = "\n" + "".join(f"{each.path.relative_to(self._root)}\n" for each in chosen)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         new = not self._log_path.exists()

@@ -2,7 +2,8 @@
 
 Deletion takes the steps of storing in reverse: mark the row, unlink the file, sync the folder, delete the
 row. A crash in between leaves a marked row, and the next sweep continues from it. Files in progress have
-no row and are never touched. While Postgres is away, ``offline_retention`` deletes what the reserve needs.
+no row and are never touched. While Postgres is unavailable, ``offline_retention`` deletes what the reserve
+needs.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Retention:
         """Do one batch; return whether there may be more to do at once.
 
         Raises:
-            Unavailable: Postgres is away, and nothing must be deleted before it is back.
+            Unavailable: Postgres is unavailable, and nothing must be deleted before it is back.
             OSError: the disk refuses; what is marked stays marked, and nothing more is.
         """
         try:

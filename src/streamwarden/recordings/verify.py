@@ -180,7 +180,7 @@ class Verifier:
                 row.id not in self._deleted
                 and self._segments.get(row.camera_id, row.id) is not None
             ):
-                detail = "the row's file is not there"
+                detail = "its file is missing"
                 yield _finding(FindingKind.FILE_MISSING, row, detail)
             return
         except OSError as error:
@@ -220,7 +220,7 @@ def _fault_of(path: Path, row: Segment, options: VerifyOptions) -> tuple[Finding
         kind = FindingKind.FILE_CUT_SHORT if shorter else FindingKind.FILE_GROWN
         return kind, f"{found.st_size} bytes instead of {row.size_bytes}"
     if options.digests and row.digest is not None and file_digest(path) != row.digest:
-        return FindingKind.BYTES_CHANGED, "its BLAKE3 digest is another one"
+        return FindingKind.BYTES_CHANGED, "its digest differs from the index"
     if options.decode is not None and (faults := options.decode(path)):
         return FindingKind.FILE_UNREADABLE, faults
     return None

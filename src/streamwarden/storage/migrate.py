@@ -157,7 +157,7 @@ _AGAIN_S: Final = 2.0
 
 
 class Migrating:
-    """The migration at the start of the API role; retried on a thread while Postgres is away."""
+    """The migration at the start of the API role; retried on a thread while Postgres is unavailable."""
 
     def __init__(self, url: str, *, on_failure: Callable[[str], None]) -> None:
         self._url = url

@@ -109,7 +109,7 @@ class BoundedConnection(Connection[TupleRow]):
 class Database:
     """A pool of connections to one database.
 
-    ``open`` does not wait, so a program can start while Postgres is away; a broken connection is
+    ``open`` does not wait, so a program can start while Postgres is unavailable; a broken connection is
     replaced when the next one is borrowed. Sessions use UTC. A caller waits ``wait_s`` for a
     connection, ``statement_timeout_s`` for an answer, and a bounded time for a frozen server.
 

@@ -89,7 +89,7 @@ def test_a_document_that_drips_is_given_up() -> None:
 
     with answering(answer) as url:
         try:
-            with pytest.raises(Unavailable, match="come to an end"):
+            with pytest.raises(Unavailable, match="takes too long"):
                 fetch(url, whole_s=0.3)
         finally:
             done.set()

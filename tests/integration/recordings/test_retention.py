@@ -461,7 +461,7 @@ def test_what_will_be_deleted_is_said_in_words() -> None:
     )
 
 
-# While Postgres is away
+# While Postgres is unavailable
 
 
 HOUR_S = 3_600

@@ -11,7 +11,7 @@ values (%(id)s, %(name)s, %(path)s, %(owner)s, %(status)s, %(created_at)s)
 returning id, name, path, owner, status, created_at
 
 -- name: update
--- The wish follows its camera: a wanted stream is pulled from where the camera publishes now.
+-- The desired state follows its camera: a wanted stream is pulled from where the camera publishes now.
 with changed as (
     update camera
        set name = coalesce(%(name)s, name),

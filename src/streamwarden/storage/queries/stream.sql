@@ -1,5 +1,5 @@
 -- name: lock
--- One change of a camera's wish at a time, also of the first one, which has no row to lock.
+-- One change of a camera's desired state at a time, also of the first one, which has no row to lock.
 select pg_advisory_xact_lock(hashtextextended('stream ' || %(camera_id)s::text, 0))
 
 -- name: get
