@@ -245,7 +245,7 @@ class FakeStreaming(StreamingClient):
     def export(self, camera_id: UUID, export_id: UUID) -> Mapping[str, object]:
         self._note("export", camera_id=camera_id, export_id=export_id)
         if export_id not in self.exported:
-            raise ExportNotFound("there is no such export")
+            raise ExportNotFound("this camera has no such export")
         return self.exported[export_id]
 
     def cancel_export(
@@ -300,7 +300,7 @@ class FakeStreaming(StreamingClient):
 
     def _answer(self, camera_id: UUID, segment_seconds: int | None = None) -> Mapping[str, object]:
         if self.loses_answers:
-            raise Unavailable("the StreamingServer does not answer")
+            raise Unavailable("the streaming role did not answer")
         if self.nonsense is not None:
             return self.nonsense
         return {

@@ -37,16 +37,16 @@ class FakeExports(Exports):
         return []
 
     def get(self, *_: object) -> Export:
-        raise ExportNotFound("there is no such export")
+        raise ExportNotFound("this camera has no such export")
 
     def proof(self, *_: object) -> bytes:
-        raise ExportNotFound("there is no such export")
+        raise ExportNotFound("this camera has no such export")
 
     def cancel(self, *_: object) -> Export:
-        raise ExportNotFound("there is no such export")
+        raise ExportNotFound("this camera has no such export")
 
     def open(self, *_: object) -> OpenFile:
-        raise ExportNotFound("there is no such export")
+        raise ExportNotFound("this camera has no such export")
 
 
 def a_live_index() -> LiveIndex:

@@ -266,7 +266,7 @@ class DocsPage(Resource):
     """The page."""
 
     @operation(
-        "The document to read and try",
+        "Swagger UI",
         access=Access.OPEN,
         query=None,
         answers={200: Media(content_type="text/html", about="A page")},
@@ -296,7 +296,7 @@ class DocsFile(Resource):
                 )
 
     @operation(
-        "A file of the page",
+        "A static file of Swagger UI",
         access=Access.OPEN,
         query=None,
         answers={200: Media(content_type="text/javascript", about="A script or style sheet")},

@@ -132,7 +132,7 @@ Render = Callable[[], tuple[bytes, str]]
 
 
 class Alive(Model):
-    """The process lives."""
+    """Liveness."""
 
     status: Literal["alive"] = "alive"
 
@@ -154,7 +154,7 @@ class Ready(Model):
 class Liveness(Resource):
     """Depends on nothing else: a database that is away is no reason to kill the process."""
 
-    @operation("The process lives", access=Access.OPEN, query=None, answers={200: Alive})
+    @operation("Liveness", access=Access.OPEN, query=None, answers={200: Alive})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once."""
         respond(resp, Alive())
@@ -172,7 +172,7 @@ class Readiness(Resource):
         self._last: Ready | None = None
 
     @operation(
-        "What is needed, each named",
+        "Readiness: each dependency and its state",
         access=Access.OPEN,
         query=None,
         answers={200: Ready, 503: Ready},

@@ -412,7 +412,7 @@ def _truncated(_error: Exception) -> StreamingUnavailable:
 def _unavailable(method: str, path: str, why: str) -> StreamingUnavailable:
     # The reason is for the operator; a user can only try again.
     _LOG.warning("streaming_call_failed", method=method, path=path, why=why)
-    return StreamingUnavailable("the StreamingServer does not answer")
+    return StreamingUnavailable("the streaming role did not answer")
 
 
 class ReadTokenRefused(Denied):

@@ -115,7 +115,7 @@ class RequestValidator:
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, resource: object, params: dict[str, Any]
     ) -> None:
-        """Check the request; raise the error that it is answered with."""
+        """Check the request; raise the error to answer with."""
         declared = operation_of(resource, req.method)
         if declared is None:
             return  # no such method: falcon answers 405 or OPTIONS
@@ -143,7 +143,7 @@ class RequestValidator:
 
     def _admit_user(self, req: falcon.Request) -> None:
         if self._users is None:
-            raise AssertionError("a bearer's operation in an app without a verifier of users")
+            raise AssertionError("the operation needs a user, and the app has no UserVerifier")
         token = _bearer(req)
         try:
             req.context.user = self._users.verify(token)
@@ -259,7 +259,7 @@ def _name(location: tuple[int | str, ...]) -> str:
 
 def _say(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        return "is not known here"
+        return "unknown field"
     if error["type"] == "missing":
-        return "must be given"
+        return "is required"
     return error["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)

@@ -10,7 +10,7 @@ from streamwarden.model import Camera
 from tests.fakes.storage_samples import a_segment, grant
 from tests.unit.http.conftest import ApiHarness
 
-AWAY = StreamingUnavailable("the StreamingServer does not answer")
+AWAY = StreamingUnavailable("the streaming role did not answer")
 
 
 def _refused(result: testing.Result, status: int, code: str, field: str | None = None) -> None:

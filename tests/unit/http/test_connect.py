@@ -14,7 +14,7 @@ from streamwarden.storage.pool import StorageUnavailable
 from tests.fakes.storage_samples import grant
 from tests.unit.http.conftest import ApiHarness
 
-AWAY = StreamingUnavailable("the StreamingServer does not answer", retry_after_s=5)
+AWAY = StreamingUnavailable("the streaming role did not answer", retry_after_s=5)
 
 
 @pytest.fixture

@@ -227,5 +227,5 @@ def test_an_unknown_segment_is_404_and_nobody_is_asked(harness: ApiHarness, came
 
 
 def test_a_file_with_streaming_away_is_503(harness: ApiHarness, segment_path: str) -> None:
-    harness.streaming.failure = StreamingUnavailable("the StreamingServer does not answer")
+    harness.streaming.failure = StreamingUnavailable("the streaming role did not answer")
     _refused(harness.call("GET", segment_path), 503, "streaming_unavailable")

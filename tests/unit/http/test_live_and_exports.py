@@ -250,7 +250,7 @@ def test_without_the_streaming_role_the_summary_is_what_postgres_says(
     harness: ApiHarness, camera: Camera
 ) -> None:
     assert camera
-    harness.streaming.failure = StreamingUnavailable("the StreamingServer does not answer")
+    harness.streaming.failure = StreamingUnavailable("the streaming role did not answer")
     found = harness.call("GET", "/ops/summary", who="root").json
     assert found["streaming"] == {"reachable": False}
     assert (found["disk"], found["index"], found["respawns"]) == (None, None, None)

@@ -93,7 +93,7 @@ def _unless_denied(camera: Camera, verdict: Verdict) -> Camera:
     if verdict.decision is Decision.INACTIVE:
         raise CameraInactive("the camera is inactive")
     if verdict.decision is not Decision.ALLOWED:
-        raise Denied("this camera does not allow you to do this")
+        raise Denied("you have no permission for this on this camera")
     return camera
 
 

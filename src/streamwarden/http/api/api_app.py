@@ -121,7 +121,7 @@ def camera_routes(
 ) -> dict[str, Resource]:
     """Return the routes of cameras, their grants, streams and links.
 
-    URLs are bases without a path; ``whep_url`` None: the media server has no WebRTC.
+    URLs are bases without a path; ``whep_url`` is None if the media server has no WebRTC.
     """
     return {
         "/api/v1/camera": CameraCollection(cameras),
@@ -164,7 +164,7 @@ def recording_routes(
         f"{CAMERA}/recordings/play_token": SignPlayToken(access, play_tokens, denied, clock),
         f"{CAMERA}/recordings/playlist.m3u8": RecordingPlaylist(play, segments, streaming, clock),
         f"{CAMERA}/recordings/{{segment_id}}": file,
-        # The same under the ending of a video: FFmpeg refuses other names in a playlist.
+        # The same file with the extension .mp4: FFmpeg rejects others in a playlist.
         f"{CAMERA}/recordings/{{segment_id}}.mp4": file,
     }
 

@@ -77,12 +77,12 @@ class Audit(Resource):
         self._clock = clock
 
     @operation(
-        "Who did what",
+        "The audit trail",
         access=Access.BEARER,
         query=AuditQuery,
         answers={200: AuditPage},
         refusals=(403, 503),
-        about="An event is there about a second after it; watching is noted when it begins.",
+        about="Events appear after about one second; watching is recorded when it begins.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page; role admin."""

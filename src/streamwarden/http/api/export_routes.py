@@ -64,7 +64,7 @@ class ExportAccess:
         camera, window = self._access.find_recorded(user, camera_id)
         export = read_answer(OwnedExport, self._streaming.export(camera_id, export_id))
         if not _may(user, camera, export, window):
-            raise ExportNotFound("there is no such export")
+            raise ExportNotFound("this camera has no such export")
         return export
 
     def fetched(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
@@ -75,7 +75,7 @@ class ExportAccess:
         allowed = self._play.recordings(req, camera_id)
         export = read_answer(OwnedExport, self._streaming.export(camera_id, export_id))
         if export.user_id != claims.sub:
-            raise ExportNotFound("there is no such export")
+            raise ExportNotFound("this camera has no such export")
         if allowed.range is None or not allowed.range.contains(export.from_, export.to):
             raise Denied("this play token is for another time")
         return export
@@ -195,7 +195,7 @@ class ExportFile(Resource):
         answers=FILE_ANSWERS,
         refusals=(403, 404, 416, 503),
         headers=FILE_HEADERS,
-        about="A play token counts if it is its user's own and holds all of the export's time.",
+        about="The play token must belong to the export's user and cover its whole time range.",
     )
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID

@@ -65,7 +65,7 @@ class GrantCollection(Resource):
         self._grants = grants
 
     @operation(
-        "Who may do what with a camera",
+        "The grants of a camera",
         access=Access.BEARER,
         answers={200: GrantList},
         refusals=(403, 404, 503),
@@ -98,8 +98,8 @@ class GrantItem(Resource):
         answers={200: GrantModel},
         refusals=(403, 404, 503),
         about=(
-            "Harmless when repeated. What is taken back or narrowed by it ends at once: tokens count "
-            "for nothing, sessions are disconnected."
+            "Idempotent. Grants that are withdrawn or narrowed by it end at once: tokens become "
+            "invalid, sessions are disconnected."
         ),
     )
     def on_put(
@@ -114,11 +114,11 @@ class GrantItem(Resource):
         respond(resp, _model(user, wanted))
 
     @operation(
-        "Take all of a user's grants back",
+        "Withdraw all grants of a user",
         access=Access.BEARER,
         answers={204: None},
         refusals=(403, 404, 503),
-        about="Harmless when repeated.",
+        about="Idempotent.",
     )
     def on_delete(
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, user: str
@@ -228,7 +228,7 @@ class BlockedUserCollection(Resource):
         self._table = table
 
     @operation(
-        "Who is blocked", access=Access.BEARER, answers={200: BlockedList}, refusals=(403, 503)
+        "The blocked users", access=Access.BEARER, answers={200: BlockedList}, refusals=(403, 503)
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with all blocked users; role admin."""
@@ -258,8 +258,8 @@ class BlockedUserItem(Resource):
         answers={204: None},
         refusals=(403, 503),
         about=(
-            "Every call of theirs is refused, their tokens count for nothing, their sessions and what "
-            "publishes with their links are disconnected. Harmless when repeated."
+            "Every call of the user is refused, their tokens become invalid, their sessions and the "
+            "clients that publish with their links are disconnected. Idempotent."
         ),
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response, user: str) -> None:
@@ -278,7 +278,7 @@ class BlockedUserItem(Resource):
         access=Access.BEARER,
         answers={204: None},
         refusals=(403, 503),
-        about="What the user held before stays worthless. Harmless when repeated.",
+        about="Earlier tokens stay invalid. Idempotent.",
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, user: str) -> None:
         """Answer when the user may call again; role admin."""

@@ -120,7 +120,9 @@ class WithdrawLinks(Resource):
         body=Empty,
         answers={200: Withdrawn},
         refusals=(403, 404, 503),
-        about="What publishes with one is disconnected. A URL that is fetched later is good again.",
+        about=(
+            "Clients that publish with such a URL are disconnected. URLs issued later are valid."
+        ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the time up to which issued URLs are denied."""
@@ -147,7 +149,7 @@ class LivePreview(Resource):
         self._whep_url = whep_url
 
     @operation(
-        "What a live preview plays",
+        "The URLs and token of a live preview",
         access=Access.BEARER,
         query=PreviewQuery,
         answers={200: Preview},

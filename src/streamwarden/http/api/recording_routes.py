@@ -135,7 +135,7 @@ class RecordingFile(Resource):
         if segment is None:
             raise SegmentNotFound("this camera has no such segment")
         if not allowed.plays(segment.started_at, segment.ended_at):
-            raise Denied("this is of a time that you may not see")
+            raise Denied("you have no permission for this time")
         relay(req, resp, partial(self._streaming.open_file, camera_id, segment_id))
 
 

@@ -45,7 +45,7 @@ def read_answer(model: type[_M], found: Mapping[str, object]) -> _M:
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        raise Unavailable("the StreamingServer's answer cannot be read") from error
+        raise Unavailable("the streaming role sent an invalid response") from error
 
 
 def _file_headers(req: falcon.Request) -> dict[str, str]:

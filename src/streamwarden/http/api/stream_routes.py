@@ -205,7 +205,7 @@ def checked(answer: Mapping[str, object]) -> StatusModel:
     try:
         return status_from_json(answer)
     except ValueError as error:
-        raise StreamingUnavailable("the StreamingServer's answer makes no sense") from error
+        raise StreamingUnavailable("the streaming role sent an invalid response") from error
 
 
 class ConnectBody(Model):
@@ -235,7 +235,7 @@ class Connect(Resource):
         refusals=(403, 404, 409, 503),
         rate_limit="connect",
         about=(
-            "Harmless when repeated. 503 `streaming_unavailable`: nothing has changed, the desired "
+            "Idempotent. 503 `streaming_unavailable`: nothing has changed, the desired "
             "state is put back as it was."
         ),
     )
@@ -262,7 +262,7 @@ class Disconnect(Resource):
         refusals=(403, 404, 503),
         about=(
             "503 `streaming_unavailable`: the camera is no longer wanted, and its recording ends "
-            "when the StreamingServer is back."
+            "when the streaming role is back."
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:

@@ -143,7 +143,7 @@ class SegmentFragments(Resource):
         self._files = files
 
     @operation(
-        "Where a segment's file can be cut",
+        "The positions at which a segment's file can be cut",
         access=Access.INTERNAL,
         answers={200: FragmentList},
         refusals=(404, 503),

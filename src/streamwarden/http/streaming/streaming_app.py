@@ -80,7 +80,7 @@ class Start(Resource):
         body=StartBody,
         answers={200: StatusModel},
         refusals=(409, 503),
-        about="Harmless when repeated: a new `rtsp_url` is kept for the next spawn.",
+        about="Idempotent: a new `rtsp_url` is kept for the next spawn.",
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once; FFmpeg follows."""
@@ -103,7 +103,7 @@ class Stop(Resource):
         self._gateway = gateway
 
     @operation(
-        "Record a camera no more",
+        "Stop recording a camera",
         access=Access.INTERNAL,
         body=StopBody,
         answers={200: StatusModel},
@@ -140,7 +140,7 @@ class Stream(Resource):
         access=Access.INTERNAL,
         answers={200: StatusModel},
         refusals=(503,),
-        about="`stopped` for a camera that was never asked for.",
+        about="`stopped` for a camera that was never started.",
     )
     def on_get(self, _req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer from the snapshot."""

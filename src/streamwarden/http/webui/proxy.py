@@ -196,10 +196,10 @@ class ProxiedRoute(Resource):
             setattr(self, f"on_{method.lower()}", self._relay)
 
     @operation(
-        "As the API has it under /api",
+        "Proxied to the API's route of the same name",
         access=Access.OPEN,
         query=None,
-        answers={200: Media(content_type="*/*", about="What the API answers, unchanged")},
+        answers={200: Media(content_type="*/*", about="The API's answer, unchanged")},
         refusals=(404, 413, 502, 504),
         about="The bearer token goes through; every other check is the API's.",
     )

@@ -169,7 +169,7 @@ class AssetFile(Resource):
         self._assets = assets
 
     @operation(
-        "A file of the page",
+        "A static file of the page",
         access=Access.OPEN,
         query=None,
         answers={200: Media(content_type="*/*", about="A script, a style, a licence"), 304: None},
@@ -192,7 +192,7 @@ class ConfigFile(Resource):
         self._body = json.dumps(shown).encode()
 
     @operation(
-        "What the page is told before anyone has signed in",
+        "The page's configuration (no sign-in needed)",
         access=Access.OPEN,
         query=None,
         answers={200: Media(content_type="application/json", about="Names, no secrets")},
