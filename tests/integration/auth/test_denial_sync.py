@@ -18,7 +18,7 @@ from streamwarden.auth.stream_tokens import StreamAction, StreamClaims, StreamUs
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import AccessMetrics
-from streamwarden.model import BlockedUser
+from streamwarden.model import BlockedUser, Denial
 from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.pool import Database
 from tests.acceptance.waiting import wait_for
@@ -46,14 +46,14 @@ class DenialSyncHarness:
     """A DenialSync over a database, and its deny list."""
 
     def __init__(
-        self, url: str, database: Database, ready: Callable[[], None] = lambda: None
+        self, url: str, table: DenialRepository, ready: Callable[[], None] = lambda: None
     ) -> None:
         self.clock = Clock()
         self.denied = DenialList(self.clock)
         self.changes = threading.Semaphore(0)
         self.sync = DenialSync(
             listen=listen_at(url),
-            table=DenialRepository(database),
+            table=table,
             denied=self.denied,
             clock=self.clock,
             metrics=AccessMetrics(CollectorRegistry()),
@@ -70,9 +70,9 @@ class DenialSyncHarness:
 
 @contextmanager
 def following(
-    url: str, database: Database, ready: Callable[[], None] = lambda: None
+    url: str, table: DenialRepository, ready: Callable[[], None] = lambda: None
 ) -> Iterator[DenialSyncHarness]:
-    harness = DenialSyncHarness(url, database, ready)
+    harness = DenialSyncHarness(url, table, ready)
     harness.sync.start(0)
     try:
         yield harness
@@ -81,24 +81,23 @@ def following(
 
 
 @pytest.fixture
-def harness(database_url: str, database: Database) -> Iterator[DenialSyncHarness]:
-    with following(database_url, database) as found:
-        wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
-        yield found
-
-
-@pytest.fixture
 def table(database: Database) -> DenialRepository:
     return DenialRepository(database)
 
 
-def test_what_is_there_at_the_start_is_read(database_url: str, database: Database) -> None:
-    table = DenialRepository(database)
+@pytest.fixture
+def harness(database_url: str, table: DenialRepository) -> Iterator[DenialSyncHarness]:
+    with following(database_url, table) as found:
+        wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
+        yield found
+
+
+def test_what_is_there_at_the_start_is_read(database_url: str, table: DenialRepository) -> None:
     now = datetime.now(UTC)
     table.put([rule for n in range(1_500) for rule in rules.links_withdrawn(f"p/{n}", now)])
     table.put(rules.camera_retired(CAMERA, "a/b", now))
     table.block(BlockedUser(user_sub="carol", blocked_by="root", blocked_at=now), [])
-    with following(database_url, database) as found:
+    with following(database_url, table) as found:
         wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
         assert len(found.denied) == 1_504
         assert found.denies("a/b")
@@ -113,6 +112,29 @@ def test_what_another_process_writes_is_heard(
     table.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
     harness.await_denied("a/b")
     assert harness.changes.acquire(timeout=WITHIN_S)
+
+
+class ChangedAfterReading(DenialRepository):
+    """Another process writes a denial when the tables have just been read; no later read shows it."""
+
+    written = False
+
+    def pages(self) -> Iterator[list[Denial]]:
+        return iter(()) if self.written else super().pages()
+
+    def blocked(self) -> list[BlockedUser]:
+        found = super().blocked()
+        if not self.written:
+            self.written = True
+            self.put(rules.camera_retired(CAMERA, "a/b", datetime.now(UTC)))
+        return found
+
+
+def test_what_is_written_right_after_the_first_read_is_heard(
+    database_url: str, database: Database
+) -> None:
+    with following(database_url, ChangedAfterReading(database)) as found:
+        found.await_denied("a/b")
 
 
 def test_a_name_of_any_characters_is_heard(
@@ -159,23 +181,24 @@ def test_the_list_stays_as_it_is_while_postgres_is_away(
     assert harness.denied.known
 
 
-def test_nothing_is_known_until_the_tables_are_there(database_url: str, database: Database) -> None:
+def test_nothing_is_known_until_the_tables_are_there(
+    database_url: str, table: DenialRepository
+) -> None:
     there = threading.Event()
 
     def ready() -> None:
         if not there.is_set():
             raise Unavailable("not migrated yet")
 
-    with following(database_url, database, ready) as found:
+    with following(database_url, table, ready) as found:
         assert not found.denied.known
         there.set()
         wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
 
 
-def test_what_has_ended_leaves_the_table_too(database_url: str, database: Database) -> None:
-    table = DenialRepository(database)
+def test_what_has_ended_leaves_the_table_too(database_url: str, table: DenialRepository) -> None:
     table.put(rules.stopped("a/b", datetime.now(UTC) - timedelta(days=3)))
-    with following(database_url, database) as found:
+    with following(database_url, table) as found:
         wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
     assert [row for page in table.pages() for row in page] == []
     assert len(found.denied) == 0
