@@ -1,4 +1,4 @@
-"""The pauses of the session kicker: long, short a few times after a wake, longer when a run is slow."""
+"""The session kicker: its pauses, and what it forgets."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ class KickerHarness:
     def __init__(self) -> None:
         self.clock = ManualClock(EPOCH)
         self.server = EmptyServer(self.clock)
-        tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
+        self.tokens = StreamTokens(parse_keys(f"k:{'s' * 40}"), self.clock)
+        self.claims = SessionClaims(self.clock)
         self.kicker = SessionKicker(
             server=self.server,
-            claims=SessionClaims(self.clock),
-            tokens=tokens,
+            claims=self.claims,
+            tokens=self.tokens,
             denials=DenialList(self.clock),
             clock=self.clock,
             metrics=AccessMetrics(CollectorRegistry()),
@@ -75,3 +76,13 @@ def test_very_many_sessions_take_no_more_than_a_part_of_the_time(harness: Kicker
     harness.server.takes_s = 1.0
     harness.kicker.wake()
     assert harness.pauses_s(1) == [20.0]
+
+
+def test_the_claims_of_sessions_that_are_gone_are_forgotten(harness: KickerHarness) -> None:
+    token = harness.tokens.sign_view("bob", "alice/door", ttl_s=300).token
+    claims = harness.tokens.recall(token)
+    assert claims is not None
+    harness.claims.note("gone", claims)
+    harness.clock.advance(100)
+    harness.kicker.sweep()
+    assert len(harness.claims) == 0
