@@ -13,6 +13,22 @@ function dayOf(items) {
   return day;
 }
 
+/** Let each call be answered with `items`; return the queries that were sent. */
+async function answered(items, extend) {
+  const before = globalThis.fetch;
+  const queries = [];
+  globalThis.fetch = async (address) => {
+    queries.push(new URL(address, "http://warden.example").searchParams);
+    return Response.json({ items, next_cursor: null });
+  };
+  try {
+    await extend(new AbortController().signal);
+  } finally {
+    globalThis.fetch = before;
+  }
+  return queries;
+}
+
 const segment = (id, from, to) => ({ kind: "segment", id, started_at: after(from), ended_at: after(to), bytes: 1, run: 1, salvaged: false });
 const gap = (from, to) => ({ kind: "gap", started_at: after(from), ended_at: to === null ? null : after(to), cause: "stalled" });
 
@@ -65,4 +81,18 @@ test("what two segments both hold is counted once", () => {
 test("only what lies within the day is counted", () => {
   const sums = dayOf([segment("a", -1, 1), gap(1, 2), gap(23, 30)]).sums();
   assert.deepEqual(sums, { recorded: 3_600, missing: 2 * 3_600 });
+});
+
+test("an extended day keeps the gaps that had ended and closes the open one", async () => {
+  const day = dayOf([segment("a", 1, 2), gap(2, 3), segment("b", 3, 4), gap(4, null)]);
+  await answered([gap(4, 5), segment("c", 5, 6)], (signal) => day.extend(signal));
+  const hours = (moment) => (moment - START) / HOUR;
+  assert.deepEqual(day.gaps.map(({ start, end }) => [hours(start), hours(end)]), [[2, 3], [4, 5]]);
+  assert.deepEqual(day.segments.map(({ id }) => id), ["a", "b", "c"]);
+});
+
+test("a day is extended from two minutes before the end of its last segment", async () => {
+  const day = dayOf([segment("a", 1, 2)]);
+  const [query] = await answered([], (signal) => day.extend(signal));
+  assert.equal(Date.parse(query.get("from")), START + 2 * HOUR - 120_000);
 });

@@ -55,3 +55,13 @@ test("one request at a time while everything fails", () => {
   made.slower = 2;
   assert.equal(chosen(made).length, 1);
 });
+
+test("a camera that is waited for stays watched out of view", () => {
+  const made = poller([]);
+  made.hurry("a");
+  made.unwatch("a");
+  assert.equal(made.watched.has("a"), true);
+  made.settle("a");
+  made.unwatch("a");
+  assert.equal(made.watched.has("a"), false);
+});

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import "./browser.mjs";
-import { currentUser, isAdmin, isExpired, signIn, signOut, useRolesClaim } from "../../src/streamwarden/web/js/session.js";
+import { learnServerTime } from "../../src/streamwarden/web/js/clock.js";
+import { currentUser, isAdmin, isExpired, refused, signIn, signOut, useRolesClaim } from "../../src/streamwarden/web/js/session.js";
 
 function token(claims) {
   const bytes = new TextEncoder().encode(JSON.stringify(claims));
@@ -44,4 +45,15 @@ test("nothing is called expired before a server has told the time", () => {
   signIn(token({ sub: "ana", exp: 1 }));
   assert.equal(currentUser()?.expiresAt?.getTime(), 1_000);
   assert.equal(isExpired(), false);
+});
+
+test("a token that the API refuses is called expired only where it is", () => {
+  learnServerTime(new Date().toUTCString(), Date.now());
+  const details = [];
+  addEventListener("sessionchanged", (event) => details.push(event.detail));
+  for (const exp of [1, 4_000_000_000]) {
+    signIn(token({ sub: "ana", exp }));
+    refused();
+  }
+  assert.deepEqual(details, ["in", "expired", "in", "refused"]);
 });
