@@ -114,7 +114,8 @@ def test_an_unknown_key_of_the_file_is_refused_with_a_suggestion(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["internal_token = geheim", "geheim", "a = 1\ngeheim = 'x", "\xff"]
+    "text",
+    ["internal_token = geheim", "geheim", "a = 1\ngeheim = 'x", "[geheim]\n[geheim]", "\xff"],
 )
 def test_a_file_that_is_no_toml_is_refused_and_not_quoted(tmp_path: Path, text: str) -> None:
     file = tmp_path / "streamwarden.toml"
