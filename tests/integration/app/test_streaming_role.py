@@ -1,4 +1,4 @@
-"""Retention as the streaming role puts it together: its limits, the seals, Postgres away and back."""
+"""The streaming role as it is put together: its retention, and the hosts that it may read from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import urllib3
 
 from streamwarden.app.resources import Resources
-from streamwarden.app.streaming_role import start_retention
+from streamwarden.app.roles import with_ports
+from streamwarden.app.streaming_role import StreamingRole, start_retention
 from streamwarden.clock import Clock
+from streamwarden.config.settings import load
 from streamwarden.evidence.sealer import SealSchedule
 from streamwarden.model import Segment
 from streamwarden.paths import camera_folder, segment_id, stored_name
@@ -30,6 +33,7 @@ from tests.integration.app.opened_resources import open_for_a_test, without_post
 
 MIB = 2**20
 FIRST, SECOND = UUID(int=1), UUID(int=2)
+INTERNAL_TOKEN = "internal-token-of-at-least-32-bytes"
 
 
 @pytest.fixture
@@ -138,3 +142,38 @@ def test_each_quota_deletes_the_oldest_of_what_it_limits(
     segments.insert_many(rows)
     sweep(made, database)
     assert [row.camera_id for row in segments.deleting(limit=9)] == [deleted]
+
+
+@pytest.fixture
+def role(tmp_path: Path, database_url: str) -> Iterator[StreamingRole]:
+    environ = {
+        "DATABASE_URL": database_url,
+        "STREAMWARDEN_RECORD_ROOT": str(tmp_path / "records"),
+        "STREAMWARDEN_STREAMING_PORT": "0",
+        "STREAMWARDEN_INTERNAL_TOKEN": INTERNAL_TOKEN,
+        "STREAMWARDEN_RTSP_INTERNAL_URL": "rtsp://127.0.0.1:9",
+        "STREAMWARDEN_RTSP_ALLOWED_HOSTS": "127.0.0.2:9",
+    }
+    role = StreamingRole(with_ports(load(None, environ)), clock=Clock(), on_failure=pytest.fail)
+    role.start()
+    yield role
+    role.stop(DEADLINE_S)
+
+
+def test_the_role_reads_from_its_own_media_server_and_the_allowed_hosts(
+    role: StreamingRole,
+) -> None:
+    address = f"http://127.0.0.1:{role.ports['streaming']}/streams/start"
+    statuses = []
+    with urllib3.PoolManager(retries=False) as pool:
+        for number, host in enumerate(["127.0.0.1", "127.0.0.2", "127.0.0.3"], 1):
+            order = {
+                "user_id": "alice",
+                "camera_id": str(UUID(int=number)),
+                "rtsp_url": f"rtsp://{host}:9/nobody",
+                "segment_seconds": 5,
+            }
+            headers = {"X-Internal-Token": INTERNAL_TOKEN}
+            answer = pool.request("POST", address, json=order, headers=headers, timeout=30)
+            statuses.append(answer.status)
+    assert statuses == [200, 200, 400]
