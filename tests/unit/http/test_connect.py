@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from falcon import testing
@@ -225,6 +225,37 @@ def test_two_who_connect_at_once_do_not_undo_each_other(
     first.join(5)
     assert second.status_code == 200
     assert harness.wanted(camera.id)
+
+
+@pytest.mark.timeout(20)
+def test_a_camera_that_is_being_removed_is_not_wanted_again_by_a_connect(
+    harness: ApiHarness, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, looked_up = threading.Event(), threading.Event()
+    cameras, streams = harness.storage.cameras, harness.storage.streams
+    get, unwant = cameras.get, streams.unwant
+
+    def noticed(camera_id: UUID) -> Camera | None:
+        found = get(camera_id)
+        if entered.is_set():
+            looked_up.set()
+        return found
+
+    def held(*arguments: object, **named: object) -> object:
+        entered.set()
+        looked_up.wait(0.5)  # a look-up that does not wait for the lock comes now
+        return unwant(*arguments, **named)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(cameras, "get", noticed)
+    monkeypatch.setattr(streams, "unwant", held)
+    path = f"/camera/{camera.id}"
+    removal = threading.Thread(target=harness.call, args=("DELETE", path), kwargs={"who": "root"})
+    removal.start()
+    assert entered.wait(5)
+    connected = _connect(harness, camera)
+    removal.join(5)
+    _refused(connected, 404, "camera_not_found")
+    assert not harness.wanted(camera.id)
 
 
 def test_disconnect_stops_and_answers_the_status(harness: ApiHarness, camera: Camera) -> None:

@@ -9,7 +9,7 @@ import pytest
 from falcon import testing
 
 from streamwarden.model import Camera, Gap, Segment
-from tests.fakes.storage_samples import NOON, a_segment, at
+from tests.fakes.storage_samples import NOON, a_gap, a_segment, at
 from tests.unit.http.conftest import ApiHarness
 
 HALF_PAST = "2026-03-01T12:30:00.000Z"
@@ -201,6 +201,23 @@ def test_a_window_shows_what_lies_wholly_within_it(
     assert len(harness.call("GET", base, query=query).json["items"]) == 13, "the owner sees it all"
     later = "from=2026-03-01T13:00:00Z&to=2026-03-01T14:00:00Z"
     assert harness.call("GET", base, who="bob", query=later).json["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("window", "ended_at"),
+    [
+        ({"recordings_until": HALF_PAST}, HALF_PAST),
+        ({"recordings_from": "2026-03-01T12:00:30.000Z"}, None),
+    ],
+)
+def test_an_open_gap_is_shown_up_to_the_end_of_the_window(
+    harness: ApiHarness, camera: Camera, window: dict[str, str], ended_at: str | None
+) -> None:
+    harness.storage.gaps.upsert_many([a_gap(camera.id, start=60, end=None)])
+    grant(harness, camera, "recordings", **window)
+    query = "from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z"
+    listed = harness.call("GET", f"/camera/{camera.id}/recordings", who="bob", query=query).json
+    assert [item["ended_at"] for item in listed["items"]] == [ended_at]
 
 
 def test_a_window_limits_playlists_play_tokens_and_exports(
