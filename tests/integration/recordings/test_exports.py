@@ -334,6 +334,18 @@ def test_seconds_that_an_export_does_not_account_for_are_found(
     assert [one.kind for one in findings] == ["second_missing"]
 
 
+def test_an_open_gap_accounts_for_the_rest_of_an_export(
+    notary: ExportHarness, key: SealKey, tmp_path: Path
+) -> None:
+    (gap,) = notary.storage.tables.gaps.values()
+    notary.storage.tables.gaps[gap.id] = replace(gap, ended_at=None)
+    made = notary.ended(notary.add(0, 30).id)
+    said, findings = check_export(*saved(notary, made.id, tmp_path), by_id([key.public]))
+    assert findings == []
+    assert said is not None
+    assert said.until == at(30)
+
+
 def test_a_source_that_is_not_what_was_stored_is_not_signed(notary: ExportHarness) -> None:
     path = notary.root / notary.rows[1].path
     content = bytearray(path.read_bytes())
