@@ -110,8 +110,15 @@ class Program:
         return []
 
     def recorders(self, record_root: Path) -> list[psutil.Process]:
-        """Return the FFmpegs that record, those in a folder of ``record_root``."""
-        return [child for child in self.tree() if _works_in(child, record_root)]
+        """Return the FFmpegs that record, those in a folder of ``record_root``.
+
+        A child that has not yet become FFmpeg still shows the arguments of the server.
+        """
+        return [
+            child
+            for child in self.tree()
+            if _works_in(child, record_root) and "-i" in _arguments(child)
+        ]
 
     def recorder(self, record_root: Path, camera_id: str) -> psutil.Process | None:
         """Return the newest FFmpeg that records a camera."""
@@ -237,6 +244,12 @@ def working_in(folder: Path) -> list[str]:
     """Return every process on this machine whose folder is ``folder`` or below."""
     found = (one for one in psutil.process_iter() if alive(one) and _works_in(one, folder))
     return [describe(one) for one in found]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error, OSError):
+        return process.cmdline()
+    return []
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
