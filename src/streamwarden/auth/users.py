@@ -23,7 +23,7 @@ from streamwarden.auth.keys import UnknownKey
 from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, StreamwardenError, Unavailable
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 LEEWAY_S = 5.0
 """The identity provider's clock may differ; both are assumed to follow NTP."""
@@ -270,10 +270,10 @@ class ProviderKeys:
             try:
                 keys = parse_jwks(self._fetch(), self._algorithms)
             except (Unavailable, JwksInvalid) as error:
-                _LOG.warning("identity_provider_keys_not_fetched", error=str(error))
+                log.warning("identity_provider_keys_not_fetched", error=str(error))
                 self._note(None)
-            except Exception:  # noqa: BLE001 - a thread's edge: every sign-in depends on it
-                _LOG.exception("identity_provider_keys_not_fetched")
+            except Exception:  # edge of a thread: every sign-in depends on it
+                log.exception("identity_provider_keys_not_fetched")
                 self._note(None)
             else:
                 self._note(keys)
@@ -296,7 +296,7 @@ class ProviderKeys:
                 self._failures += 1
             else:
                 if keys.keys() != self._keys.keys():
-                    _LOG.info("identity_provider_keys", kids=sorted(keys))
+                    log.info("identity_provider_keys", kids=sorted(keys))
                 self._keys, self._fetched_s, self._failures = keys, self._tried_s, 0
             self._changed.notify_all()
 

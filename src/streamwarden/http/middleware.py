@@ -28,7 +28,7 @@ Strict-Transport-Security is the task of the proxy that terminates TLS.
 REQUEST_ID_HEADER = "X-Request-Id"
 BODY_LIMIT_BYTES = 64 * 1024
 UNMATCHED = "unmatched"
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -90,7 +90,7 @@ class RequestMetrics:
             status=resp.status_code,
             seconds=seconds,
         )
-        _LOG.debug("answered", route=route, method=req.method, status=resp.status_code)
+        log.debug("answered", route=route, method=req.method, status=resp.status_code)
 
 
 class BodyLimit:

@@ -17,7 +17,7 @@ import structlog
 from streamwarden.errors import StreamwardenError
 from streamwarden.http.models import Empty, Model, respond
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 _F = TypeVar("_F", bound=Callable[..., None])
 _DECLARED = "__operation__"
 
@@ -221,7 +221,7 @@ def _result(name: str, check: Check) -> CheckResult:
         check()
     except StreamwardenError as error:
         return CheckResult(ok=False, detail=str(error))
-    except Exception:  # noqa: BLE001 - an edge: a check with a bug fails
-        _LOG.exception("readiness_check_failed", check=name)
+    except Exception:  # an edge: a check with a bug fails
+        log.exception("readiness_check_failed", check=name)
         return CheckResult(ok=False, detail="the check itself failed")
     return CheckResult(ok=True)

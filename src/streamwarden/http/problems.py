@@ -21,7 +21,7 @@ from streamwarden.http.middleware import name_request
 
 PROBLEM_JSON = "application/problem+json"
 _KEPT_HEADERS = frozenset({"allow", "content-range"})
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 _CODES: Mapping[int, tuple[str, str]] = {
     400: ("invalid_request", "the request is not one that this server understands"),
@@ -131,7 +131,7 @@ def _on_error(
         _on_bug(req, resp, error, params)
         return
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        _LOG.warning("request_unavailable", route=req.uri_template, code=problem.code)
+        log.warning("request_unavailable", route=req.uri_template, code=problem.code)
     respond_problem(req, resp, problem)
 
 
@@ -145,7 +145,7 @@ def _on_http_error(
 def _on_bug(
     req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
-    _LOG.error("request_failed", method=req.method, route=req.uri_template, exc_info=error)
+    log.error("request_failed", method=req.method, route=req.uri_template, exc_info=error)
     respond_problem(req, resp, Problem.of_status(500))
 
 

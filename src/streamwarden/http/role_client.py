@@ -26,7 +26,7 @@ from streamwarden.errors import (
     by_code,
 )
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 _OK: Final = 200
 _ACCEPTED: Final = 202
 _FORBIDDEN: Final = 403
@@ -411,7 +411,7 @@ def _truncated(_error: Exception) -> StreamingUnavailable:
 
 def _unavailable(method: str, path: str, why: str) -> StreamingUnavailable:
     # The reason is for the operator; a user can only try again.
-    _LOG.warning("streaming_call_failed", method=method, path=path, why=why)
+    log.warning("streaming_call_failed", method=method, path=path, why=why)
     return StreamingUnavailable("the streaming role did not answer")
 
 

@@ -157,7 +157,7 @@ _TOO_SLOW: Final = _written(HTTPStatus.REQUEST_TIMEOUT)
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 _READ_LIMIT_BYTES = 1024 * 1024
@@ -247,7 +247,7 @@ class HttpServer:
         self._workers_done.set()  # from here on the loop may close its trigger at any time
         self._thread.join(max(0.1, started + deadline_s - time.monotonic()))
         if self._thread.is_alive():
-            _LOG.warning("http_server_abandoned", server=self._name)
+            log.warning("http_server_abandoned", server=self._name)
         self._thread = None
 
     def _create(self, listener: socket.socket) -> Any:  # noqa: ANN401 - waitress has no types

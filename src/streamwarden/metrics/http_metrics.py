@@ -102,7 +102,7 @@ def _number(value: float) -> str:
     return "NaN" if math.isnan(value) else repr(value)
 
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 _T = TypeVar("_T")
@@ -164,10 +164,10 @@ class ScrapeCollector(Collector):
             return None
         try:
             return read()
-        except Exception:  # noqa: BLE001 - one failing value must not prevent the others
+        except Exception:  # one failing value must not prevent the others
             if name not in self._reported:
                 self._reported.add(name)
-                _LOG.exception("a figure could not be read; metrics go on without it: %s", name)
+                log.exception("a figure could not be read; metrics go on without it: %s", name)
             return None
 
 

@@ -15,7 +15,7 @@ from streamwarden.model import Camera, DesiredStream
 from streamwarden.storage.cameras import CameraRepository
 from streamwarden.storage.streams import StreamRepository
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 REFRESH_S = 15.0
 _FAILURE_S = 2.0
 _MAX_QUERIES = 2
@@ -130,9 +130,9 @@ class DesiredCache:
             try:
                 self.refresh()
             except Unavailable as error:
-                _LOG.info("desired_cache_not_refreshed", why=error.code)
-            except Exception:  # noqa: BLE001 - an edge: the thread outlives a bug in one refresh
-                _LOG.exception("desired_cache_failed")
+                log.info("desired_cache_not_refreshed", why=error.code)
+            except Exception:  # edge of a thread: it outlives a bug in one refresh
+                log.exception("desired_cache_failed")
             if self._stopping.wait(self._refresh_s):
                 return
 

@@ -27,7 +27,7 @@ from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 _ID_CHARS = 64
@@ -94,7 +94,7 @@ class CheckStreamPassword(Resource):
         fields: dict[str, Any] = body_of(req, HookBody).model_extra or {}
         decision = check(self._tokens, fields, denials=self._denied, pulled=self._pulled)
         self._metrics.decided(decision.action, decision.outcome.value)
-        _LOG.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
+        log.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
         if decision.claims is not None:
             self._note(fields.get("id"), decision.claims)
             respond(resp, Empty())

@@ -30,7 +30,7 @@ from streamwarden.http.wire import StatusModel, status_from_json
 from streamwarden.model import Camera, Cause, DesiredChange
 from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 _STRIPES = 256
 KEY = "video_segment_seconds"
 FALLBACK_S = 30
@@ -74,7 +74,7 @@ def segment_seconds(settings: SettingsRepository) -> int:
         return FALLBACK_S
     if isinstance(value, int) and not isinstance(value, bool) and MIN_S <= value <= MAX_S:
         return value
-    _LOG.warning("setting_ignored", key=KEY, fallback=FALLBACK_S)
+    log.warning("setting_ignored", key=KEY, fallback=FALLBACK_S)
     return FALLBACK_S
 
 
@@ -146,7 +146,7 @@ class StreamService:
         try:
             self._start(camera, url, segment_seconds(self.settings), request_id)
         except StreamwardenError as error:
-            _LOG.info("change_not_handed_over", camera_id=str(camera.id), why=error.code)
+            log.info("change_not_handed_over", camera_id=str(camera.id), why=error.code)
             return False
         return True
 
@@ -166,7 +166,7 @@ class StreamService:
             try:
                 self.streaming.stop(camera.id, request_id=request_id)
             except StreamwardenError as error:
-                _LOG.info("stop_not_handed_over", camera_id=str(camera.id), why=error.code)
+                log.info("stop_not_handed_over", camera_id=str(camera.id), why=error.code)
 
     def _read_url(self, camera: Camera, ttl_s: int) -> str:
         asked_at = self.revocations.moment()
@@ -188,7 +188,7 @@ class StreamService:
             self.desired.put_back(change, at=self.clock.now())
         except Unavailable:
             # The caller gets the first failure; after this one the camera stays wanted.
-            _LOG.warning("desired_state_not_put_back", exc_info=True)
+            log.warning("desired_state_not_put_back", exc_info=True)
 
 
 def _of_a_source(status: StatusModel, camera: Camera) -> StatusModel:

@@ -24,7 +24,7 @@ from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, client_address
 from streamwarden.http.role_client import StreamedResponse
 
-_LOG = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 _CAMERA: Final = "/v1/camera/{camera}"
 _EXPORT: Final = f"{_CAMERA}/exports/{{export}}"
 
@@ -136,7 +136,7 @@ class ApiProxy:
                     raise
                 response = self._open(method, target, headers, body)
         except (HTTPError, OSError) as error:
-            _LOG.warning("api_call_failed", method=method, why=type(error).__name__)
+            log.warning("api_call_failed", method=method, why=type(error).__name__)
             raise _failure(error) from error
         return StreamedResponse(
             status=response.status, headers=response.headers, response=response, failure=_failure
@@ -265,7 +265,7 @@ class _Body:
         except Unavailable as error:
             if not self._length_known:
                 raise
-            _LOG.warning("answer_broke_off", code=error.code)
+            log.warning("answer_broke_off", code=error.code)
             raise StopIteration from None
 
     def close(self) -> None:
