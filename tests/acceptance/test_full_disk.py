@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -33,10 +34,14 @@ class SmallDisk:
         self._filler = folder / "filler"
 
     def leave(self, free_bytes: int) -> None:
-        """Fill it until only so much is free."""
-        if (missing := self.free_bytes - free_bytes) > 0:
-            with self._filler.open("ab") as file:
-                file.write(bytes(missing))
+        """Fill it until at most so much is free; the recorders may be writing to it meanwhile."""
+        with self._filler.open("ab", buffering=0) as file:
+            while (missing := self.free_bytes - free_bytes) > 0:
+                try:
+                    file.write(bytes(missing))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
 
     def empty(self) -> None:
         self._filler.unlink()
