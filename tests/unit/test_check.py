@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,67 @@ def test_several_steps_tell_what_they_have_said_and_which_failed(
     told = capfd.readouterr().out
     assert outcome.failed_steps == ["two"]
     assert all(f"said by {step.name}\n== {step.name}: " in told for step in steps)
+
+
+TWICE = """
+import pathlib
+import pytest
+
+@pytest.mark.parametrize("word", ["a b", "c"])
+def test_first(word):
+    mark = pathlib.Path(__file__).with_suffix(f".{word}")
+    seen = mark.exists()
+    mark.touch()
+    assert seen or not FAILS_FIRST
+
+def test_always():
+    assert not FAILS_ALWAYS
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails_first", "fails_always", "name", "ends"),
+    [
+        (True, False, "acceptance", "unsteady"),
+        (True, True, "acceptance", "failed"),
+        (True, False, "unit", "failed"),
+        (False, False, "acceptance", "passed"),
+    ],
+)
+def test_a_test_of_programs_that_fails_gets_one_run_alone_and_is_named(  # noqa: PLR0917
+    check: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    fails_first: bool,
+    fails_always: bool,
+    name: str,
+    ends: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check, "REPORTS", Path())
+    text = TWICE.replace("FAILS_FIRST", str(fails_first))
+    file = tmp_path / "inner" / "test_inner.py"
+    file.parent.mkdir()
+    file.write_text(text.replace("FAILS_ALWAYS", str(fails_always)), encoding="utf-8")
+    report = Path(f"{name}.xml")
+    argv = (sys.executable, "-m", "pytest", f"--junitxml={report}", "inner")
+    outcome = check.run_all([check.Step(name, argv, report)], os.environ)
+    check.tell(outcome)
+    told = capfd.readouterr().out
+    assert outcome.failed_steps == ([name] if ends == "failed" else [])
+    assert told.count("UNSTEADY") == (2 if ends == "unsteady" else 0)
+    assert ("inner/test_inner.py::test_first[a b]" in outcome.unsteady) == (ends == "unsteady")
+
+
+def test_many_failures_are_not_run_again(check: ModuleType, tmp_path: Path) -> None:
+    cases = "".join(f'<testcase classname="x" name="t{n}"><failure/></testcase>' for n in range(4))
+    report = tmp_path / "acceptance.xml"
+    report.write_text(f"<testsuites>{cases}</testsuites>", encoding="utf-8")
+    assert len(check.failed_tests(report)) == 4 > check.AGAIN_AT_MOST
+    outcome = check.Outcome(failed_steps=["acceptance"])
+    check.run_again(check.Step("acceptance", ("false",), report), {}, outcome)
+    assert outcome.failed_steps == ["acceptance"]
 
 
 def test_bytecode_is_kept_although_the_machine_writes_none(
