@@ -22,7 +22,16 @@ AT_ONCE: Final = {Cause.UNAUTHORIZED: 1, Cause.STARTING: 1, Cause.UNSUPPORTED_ME
 new token, a longer probe or another audio mode (there are two more)."""
 
 
-DISK: Final = frozenset({Cause.DISK_FULL, Cause.NOT_WRITABLE})
+DISK: Final = frozenset(
+    {
+        Cause.DISK_FULL,
+        Cause.NOT_WRITABLE,
+        Cause.RECORD_ROOT_MISSING,
+        Cause.RECORD_ROOT_CHANGED,
+        Cause.RECORD_ROOT_READ_ONLY,
+        Cause.RECORD_ROOT_HANGS,
+    }
+)
 """Causes that wait for the disk: it is tried every ``DISK_RETRY_S``, and nothing is spawned before."""
 
 

@@ -46,7 +46,8 @@ class RunEnd:
 _TEXTS: Final = (
     (r"^(setpriv|prlimit): |error while loading shared libraries", Cause.FFMPEG_MISSING),
     (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
-    (r"Read-only file system|Permission denied", Cause.NOT_WRITABLE),
+    (r"Read-only file system", Cause.RECORD_ROOT_READ_ONLY),
+    (r"Permission denied", Cause.NOT_WRITABLE),
     (r"Failed to open segment", Cause.NOT_WRITABLE),
     (r"401 Unauthorized|403 Forbidden", Cause.UNAUTHORIZED),
     (r"404 Not Found", Cause.SOURCE_OFFLINE),
@@ -62,7 +63,7 @@ _TEXTS: Final = (
 _CODES: Final = {
     256 - errno.ENOSPC: Cause.DISK_FULL,
     256 - errno.EDQUOT: Cause.DISK_FULL,
-    256 - errno.EROFS: Cause.NOT_WRITABLE,
+    256 - errno.EROFS: Cause.RECORD_ROOT_READ_ONLY,
     256 - errno.EACCES: Cause.NOT_WRITABLE,
     256 - errno.ENOENT: Cause.NOT_WRITABLE,
     256 - errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
@@ -173,9 +174,8 @@ def _disk_full(end: RunEnd) -> str:
 
 
 def _not_writable(end: RunEnd) -> str:
-    for error in ("Read-only file system", "Permission denied"):
-        if error in end.stderr:
-            return f"the record root refuses writes: {error.lower()}"
+    if "Permission denied" in end.stderr:
+        return "the record root refuses writes: permission denied"
     return "the record root refuses writes, or the camera's folder is gone"
 
 
@@ -197,6 +197,7 @@ _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.UNSUPPORTED_MEDIA: _unsupported,
     Cause.DISK_FULL: _disk_full,
     Cause.NOT_WRITABLE: _not_writable,
+    Cause.RECORD_ROOT_READ_ONLY: lambda _: "the file system of the record root is read-only",
     Cause.INTERNAL: lambda _: "FFmpeg rejected an option: a bug in streamwarden",
 }
 """One entry for each cause that ``classify`` returns."""

@@ -46,6 +46,13 @@ _INDEX_RETRY_S: Final = 60.0
 """After the index failed to answer it is not asked for this long: hundreds of cameras would each wait."""
 
 
+_OF_THE_DISK: Final = {
+    errno.ENOSPC: Cause.DISK_FULL,
+    errno.EDQUOT: Cause.DISK_FULL,
+    errno.EROFS: Cause.RECORD_ROOT_READ_ONLY,
+}
+
+
 class CannotStore(Exception):
     """A segment, a folder or the ledger could not be written. Nothing is lost; try again."""
 
@@ -336,6 +343,5 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        cause = Cause.DISK_FULL if full else Cause.NOT_WRITABLE
+        cause = _OF_THE_DISK.get(error.errno or 0, Cause.NOT_WRITABLE)
         raise CannotStore(cause, error.strerror or type(error).__name__) from error

@@ -162,7 +162,7 @@ ROWS = {
         Cause.SOURCE_OFFLINE, live=True, after=lambda case: case.act(FaultAction.RESET_READERS)
     ),
     FULL: CauseRow(Cause.DISK_FULL, live=True, before=_mount_small, after=_fill),
-    READ_ONLY: CauseRow(Cause.NOT_WRITABLE, live=True, before=_mount_read_only),
+    READ_ONLY: CauseRow(Cause.RECORD_ROOT_READ_ONLY, live=True, before=_mount_read_only),
     "not permitted": CauseRow(Cause.NOT_WRITABLE, live=True, before=_forbid, twist=_as_nobody),
     "folder missing": CauseRow(
         Cause.NOT_WRITABLE, live=True, before=lambda case: case.store.live.rmdir()

@@ -55,7 +55,11 @@ TABLE = [
     ("server_error", 183, INVALID),
     ("disk_full", 228, "[error] av_interleaved_write_frame(): No space left on device"),
     ("disk_full", 134, "[error] av_interleaved_write_frame(): Disk quota exceeded"),
-    ("not_writable", 226, "[error] Failed to open segment 'r1-000000.mp4'\nRead-only file system"),
+    (
+        "record_root_read_only",
+        226,
+        "[error] Failed to open segment 'r1-000000.mp4'\nRead-only file system",
+    ),
     ("not_writable", 243, "[error] Failed to open segment 'r1-000000.mp4'\nPermission denied"),
     (
         "not_writable",
@@ -87,7 +91,7 @@ def test_a_row_of_the_table(cause: str, new_code: int, stderr: str, is_old: bool
     [
         (Cause.DISK_FULL, errno.ENOSPC),
         (Cause.DISK_FULL, errno.EDQUOT),
-        (Cause.NOT_WRITABLE, errno.EROFS),
+        (Cause.RECORD_ROOT_READ_ONLY, errno.EROFS),
         (Cause.NOT_WRITABLE, errno.EACCES),
         (Cause.NOT_WRITABLE, errno.ENOENT),
         (Cause.CONNECTION_REFUSED, errno.ECONNREFUSED),
@@ -174,7 +178,7 @@ def test_the_message_is_one_line_without_anything_that_ffmpeg_said(
         (end(-9, killed=Killed.STALLED, wrote=True), "FFmpeg was ended"),
         (end(234, "Could not find tag for codec pcm_alaw in stream #1"), "(pcm_alaw)"),
         (end(234, "Stream map '0:v:0' matches no streams."), "no video"),
-        (end(226, "Failed to open segment 'x'\nRead-only file system"), "read-only file system"),
+        (end(226, "Failed to open segment 'x'\nRead-only file system"), "is read-only"),
         (end(134, "Disk quota exceeded"), "quota"),
         (end(1, "something nobody has seen yet"), "FFmpeg ended with code 1"),
     ],

@@ -198,7 +198,7 @@ def test_a_length_that_the_index_cannot_hold_is_cut(
 REFUSALS = [
     (errno.ENOSPC, Cause.DISK_FULL),
     (errno.EDQUOT, Cause.DISK_FULL),
-    (errno.EROFS, Cause.NOT_WRITABLE),
+    (errno.EROFS, Cause.RECORD_ROOT_READ_ONLY),
     (errno.EACCES, Cause.NOT_WRITABLE),
     (errno.EIO, Cause.NOT_WRITABLE),
 ]
