@@ -45,12 +45,22 @@ class TimeRange:
         return TimeRange(from_, to) if from_ < to else None
 
 
+class Transport(StrEnum):
+    """How the media server receives the media of a camera that it pulls (RFC 2326, section 12.39)."""
+
+    AUTOMATIC = "automatic"
+    """TCP; another one for a camera that refuses TCP."""
+    TCP = "tcp"
+    UDP = "udp"
+    MULTICAST = "multicast"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """A camera; ``status`` is ``active`` or ``inactive``.
 
     ``source_url`` is the URL that the media server pulls, None where the camera publishes. It never
-    holds credentials.
+    holds credentials. ``source_transport`` is None where the camera publishes.
     """
 
     id: UUID
@@ -61,6 +71,12 @@ class Camera:
     created_at: datetime
     source_url: str | None = None
     source_credentials: bool = False
+    source_transport: Transport | None = None
+
+    def __post_init__(self) -> None:
+        """Take the transport as the database has it, as text."""
+        if self.source_transport is not None:
+            object.__setattr__(self, "source_transport", Transport(self.source_transport))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +85,11 @@ class Source:
 
     url: str
     encrypted: bytes | None = field(default=None, repr=False)
+    transport: Transport = Transport.AUTOMATIC
+
+    def __post_init__(self) -> None:
+        """Take the transport as the database has it, as text."""
+        object.__setattr__(self, "transport", Transport(self.transport))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

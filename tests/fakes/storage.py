@@ -95,7 +95,9 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
             )
         if drop_source:
             self._tables.sources.pop(camera_id, None)
-            camera = replace(camera, source_url=None, source_credentials=False)
+            camera = replace(
+                camera, source_url=None, source_credentials=False, source_transport=None
+            )
             self._tables.cameras[camera_id] = camera
         return self._with_source(camera, source)
 
@@ -129,7 +131,10 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
         if source is not None:
             self._tables.sources[camera.id] = source
             camera = replace(
-                camera, source_url=source.url, source_credentials=source.encrypted is not None
+                camera,
+                source_url=source.url,
+                source_credentials=source.encrypted is not None,
+                source_transport=source.transport,
             )
             self._tables.cameras[camera.id] = camera
         return camera
@@ -154,6 +159,7 @@ class FakeSourceRepository(FakeRepository, SourceRepository):
                 status=cameras[camera_id].status,
                 url=source.url,
                 encrypted=source.encrypted,
+                transport=source.transport,
             )
             for camera_id, source in sorted(self._tables.sources.items())
         ]

@@ -12,7 +12,7 @@ from streamwarden.cli.environment import OPERATOR, open_database, settings_of, w
 from streamwarden.cli.output import print_json, print_line, print_rows, print_table
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import InvalidInput, NotFound
-from streamwarden.model import STREAM_PATH
+from streamwarden.model import STREAM_PATH, Transport
 from streamwarden.paths import encode_owner
 
 if TYPE_CHECKING:
@@ -79,7 +79,14 @@ def _add_fields(parser: argparse.ArgumentParser, *, required: bool) -> None:
     source.add_argument(
         "--source-password-file",
         metavar="FILE",
-        help="a file that contains the password for the camera; - reads standard input",
+        help="a file that contains the password for the camera, empty for an empty one; - reads "
+        "standard input",
+    )
+    source.add_argument(
+        "--transport",
+        choices=tuple(Transport),
+        help="how the media server receives the stream (default: automatic: TCP, or UDP for a camera "
+        "that refuses TCP)",
     )
     if not required:
         source.add_argument(
@@ -141,7 +148,7 @@ def camera_set(arguments: argparse.Namespace) -> int:
     fields = {name: getattr(arguments, name) for name in ("name", "owner", "path", "status")}
     if not source and all(value is None for value in fields.values()):
         raise InvalidInput(
-            "nothing to change: give --name, --owner, --path, --status or --source-url"
+            "nothing to change: give --name, --owner, --path, --status, --source-url or --transport"
         )
     check_camera(name=arguments.name, owner=arguments.owner, path=arguments.path)
     with open_database(settings) as database:
@@ -228,7 +235,7 @@ def source_given(arguments: argparse.Namespace) -> dict[str, str | None]:
     url: str | None = arguments.source_url
     credentials = (arguments.source_username, arguments.source_password_file)
     if getattr(arguments, "no_source", False):
-        if url is not None or any(credentials):
+        if url is not None or any(credentials) or arguments.transport is not None:
             raise InvalidInput("--no-source cannot be combined with other options of a source")
         return {"source_url": None}
     given: dict[str, str | None] = {}
@@ -240,6 +247,8 @@ def source_given(arguments: argparse.Namespace) -> dict[str, str | None]:
                 "--source-password-file; write another @ as %40"
             )
         given["source_url"] = url
+    if arguments.transport is not None:
+        given["source_transport"] = arguments.transport
     if getattr(arguments, "no_source_credentials", False):
         if any(credentials):
             raise InvalidInput(
@@ -324,4 +333,5 @@ def _row(camera: Camera) -> dict[str, Any]:
         "created_at": rfc3339(camera.created_at),
         "source_url": camera.source_url,
         "source_credentials": camera.source_credentials,
+        "source_transport": camera.source_transport,
     }

@@ -86,19 +86,30 @@ class LoopedClip:
 
 @dataclass(frozen=True, slots=True)
 class RealCamera:
-    """An RTSP camera that is republished without transcoding. Its URL may hold a password."""
+    """An RTSP camera that is republished without transcoding. Its URL may hold a password.
+
+    ``transport`` is MediaMTX's word: ``tcp``, ``udp``, ``multicast`` or ``automatic``, which is UDP
+    first and TCP for a camera that refuses it.
+    """
 
     url: str
+    transport: str = "tcp"
 
     def arguments(self) -> tuple[str, ...]:
-        """Return the input over TCP, with a timeout of 5 s, and stream copy."""
-        return ("-rtsp_transport", "tcp", "-timeout", "5000000", "-i", self.url, *_COPY)
+        """Return the input, with a timeout of 5 s, and stream copy."""
+        chosen = _TRANSPORTS.get(self.transport)
+        transport = ("-rtsp_transport", chosen) if chosen is not None else ()
+        return (*transport, "-timeout", "5000000", "-i", self.url, *_COPY)
 
     def __repr__(self) -> str:
         return "RealCamera()"
 
 
 VideoSource = TestPicture | LoopedClip | RealCamera
+
+
+_TRANSPORTS = {"tcp": "tcp", "udp": "udp", "multicast": "udp_multicast"}
+"""FFmpeg's words; its own default is UDP first."""
 
 
 _COPY = ("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy")

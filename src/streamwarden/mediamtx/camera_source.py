@@ -12,7 +12,7 @@ from uuid import UUID
 from streamwarden.errors import Conflict, InvalidInput
 from streamwarden.mediamtx.credentials import CameraCredentials, CredentialCipher, check_credentials
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl, parse_source
-from streamwarden.model import Source
+from streamwarden.model import Source, Transport
 
 URL: Final = "source_url"
 
@@ -23,7 +23,10 @@ USERNAME: Final = "source_username"
 PASSWORD: Final = "source_password"  # noqa: S105 - a field's name
 
 
-FIELDS: Final = (URL, USERNAME, PASSWORD)
+TRANSPORT: Final = "source_transport"
+
+
+FIELDS: Final = (URL, USERNAME, PASSWORD, TRANSPORT)
 
 
 RESERVED_PATHS: Final = frozenset({"all", "all_others"})
@@ -96,10 +99,10 @@ class SourcePlanner:
         """
         given = {name: given[name] for name in FIELDS if name in given}
         if given.get(URL, "") is None:
-            _refuse_credentials(given)
+            _refuse_details(given)
             return SourceChange(None)
         if URL not in given and before is None:
-            _refuse_credentials(given)
+            _refuse_details(given)
             return None
         if path in RESERVED_PATHS:
             raise InvalidInput(
@@ -119,9 +122,10 @@ class SourcePlanner:
         url, inside = parse_source(text if text is not None else before.url if before else "")
         chosen = _credentials(given, inside)
         encrypted = self._encrypted(camera_id, url, before, chosen)
+        transport = _transport(url, before, given)
         if text is not None:
             self._ask_camera(url)
-        return SourceChange(Source(url=str(url), encrypted=encrypted))
+        return SourceChange(Source(url=str(url), encrypted=encrypted, transport=transport))
 
     def _encrypted(
         self,
@@ -186,7 +190,25 @@ def _credentials(
     return CameraCredentials(username, password)
 
 
-def _refuse_credentials(given: Mapping[str, str | None]) -> None:
-    name = next((n for n in (USERNAME, PASSWORD) if given.get(n) is not None), None)
+def _transport(url: SourceUrl, before: Source | None, given: Mapping[str, str | None]) -> Transport:
+    """Return the transport: the given one, or that of before; null stands for automatic."""
+    kept = Transport.AUTOMATIC if before is None else before.transport
+    text = given.get(TRANSPORT, kept)
+    try:
+        transport = Transport.AUTOMATIC if text is None else Transport(text)
+    except ValueError:
+        words = ", ".join(Transport)
+        raise InvalidInput(f"{TRANSPORT} must be one of {words}", field=TRANSPORT) from None
+    if url.scheme == "rtsps" and transport not in {Transport.AUTOMATIC, Transport.TCP}:
+        raise InvalidInput(
+            f"{TRANSPORT} must be automatic or tcp for rtsps://, which encrypts TCP alone",
+            field=TRANSPORT,
+        )
+    return transport
+
+
+def _refuse_details(given: Mapping[str, str | None]) -> None:
+    names = (USERNAME, PASSWORD, TRANSPORT)
+    name = next((name for name in names if given.get(name) is not None), None)
     if name is not None:
         raise InvalidInput(f"{name} needs a source_url", field=name)

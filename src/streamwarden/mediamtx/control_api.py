@@ -18,6 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from streamwarden.errors import StreamwardenError, Unavailable
+from streamwarden.model import Transport
 
 KINDS: Final = ("rtspsessions", "webrtcsessions")
 _PATHS: Final = "/v3/config/paths"
@@ -50,6 +51,7 @@ class MediaPath:
 
     name: str
     source: str = field(repr=False)
+    transport: str = ""
 
 
 class PathRefused(StreamwardenError):
@@ -94,13 +96,13 @@ class MediaMtxClient:
             MediaServerUnavailable: the list is not known.
         """
         return [
-            MediaPath(_text(item, "name"), _text(item, "source"))
+            MediaPath(_text(item, "name"), _text(item, "source"), _text(item, "rtspTransport"))
             for body in self._pages("config/paths")
             for item in _items(body)
         ]
 
-    def pull(self, path: str, source: str) -> None:
-        """Set ``path`` to be pulled from ``source``, always and over TCP.
+    def pull(self, path: str, source: str, transport: Transport) -> None:
+        """Set ``path`` to be pulled from ``source`` always, not on demand.
 
         MediaMTX's ``replace`` also adds; replacing a path by the same one interrupts nothing.
 
@@ -108,7 +110,7 @@ class MediaMtxClient:
             PathRefused: MediaMTX refuses this path or URL.
             MediaServerUnavailable: the path may or may not have been set.
         """
-        settings = {"source": source, "rtspTransport": "tcp", "sourceOnDemand": False}
+        settings = {"source": source, "rtspTransport": transport, "sourceOnDemand": False}
         status, _ = self._call("POST", f"{_PATHS}/replace/{quote(path)}", settings=settings)
         if status == HTTPStatus.BAD_REQUEST:
             raise PathRefused("the media server does not take this path or its source")

@@ -46,15 +46,17 @@ class CameraCredentials:
 def check_credentials(credentials: CameraCredentials) -> None:
     """Raise InvalidInput unless MediaMTX can send these to a camera.
 
-    MediaMTX 1.20.1 takes a name and a password or neither; a colon ends the name (RFC 7617, 2).
+    The password may be empty, as some cameras have it by default. A colon ends the name (RFC 7617, 2).
     """
     fields = (
-        ("source_username", credentials.username, MAX_USERNAME_CHARS),
-        ("source_password", credentials.password, MAX_PASSWORD_CHARS),
+        ("source_username", credentials.username, 1, MAX_USERNAME_CHARS),
+        ("source_password", credentials.password, 0, MAX_PASSWORD_CHARS),
     )
-    for name, text, most_chars in fields:
-        if not 1 <= len(text) <= most_chars:
-            raise InvalidInput(f"{name} must have 1 to {most_chars} characters", field=name)
+    for name, text, least_chars, most_chars in fields:
+        if not least_chars <= len(text) <= most_chars:
+            raise InvalidInput(
+                f"{name} must have {least_chars} to {most_chars} characters", field=name
+            )
         if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
             raise InvalidInput(f"{name} must hold no control characters", field=name)
     if ":" in credentials.username:

@@ -20,7 +20,7 @@ from streamwarden.clock import Clock
 from streamwarden.errors import InvalidInput, Unavailable
 from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.camera_source import RESERVED_PATHS
-from streamwarden.mediamtx.control_api import MediaMtxClient, PathRefused
+from streamwarden.mediamtx.control_api import MediaMtxClient, MediaPath, PathRefused
 from streamwarden.mediamtx.credentials import (
     CameraCredentials,
     CredentialCipher,
@@ -28,7 +28,7 @@ from streamwarden.mediamtx.credentials import (
 )
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUnresolved, parse_source
 from streamwarden.metrics.api_metrics import SourceMetrics
-from streamwarden.model import CameraSource
+from streamwarden.model import CameraSource, Transport
 from streamwarden.storage.cameras import SourceRepository
 
 log = structlog.get_logger(__name__)
@@ -168,6 +168,18 @@ def desired_path(
     return DesiredPath(sources=tuple(dict.fromkeys(found)))
 
 
+def first_transport(transport: Transport) -> Transport:
+    """Return what a path is set to first: TCP for automatic, as UDP loses packets without a word."""
+    return Transport.TCP if transport is Transport.AUTOMATIC else transport
+
+
+def _is_as_desired(path: MediaPath | None, row: CameraSource, desired: DesiredPath) -> bool:
+    if path is None or path.source not in desired.sources:
+        return False
+    # An automatic one stays as it is: another API process may have found what its camera takes.
+    return row.transport is Transport.AUTOMATIC or path.transport == row.transport
+
+
 def _credentials(row: CameraSource, cipher: CredentialCipher | None) -> CameraCredentials | None:
     if row.encrypted is None:
         return None
@@ -264,7 +276,7 @@ class SourcePaths:
         desired = {row.path: desired_path(row, self._known, self._cipher) for row in wanted}
         self._known.keep({urlsplit(row.url).hostname or "" for row in wanted})
         began_s = self._clock.monotonic()
-        actual = {path.name: path.source for path in self._server.paths()}
+        actual = {path.name: path for path in self._server.paths()}
         self._took_s = self._clock.monotonic() - began_s
         if current:
             self._remove_unwanted({path for path, one in desired.items() if one.stays}, actual)
@@ -294,7 +306,7 @@ class SourcePaths:
             self._rotated = True
         return True
 
-    def _remove_unwanted(self, staying: Collection[str], actual: Mapping[str, str]) -> None:
+    def _remove_unwanted(self, staying: Collection[str], actual: Collection[str]) -> None:
         """Remove our paths that are no longer wanted, `LEAVE_S` after that was seen."""
         now_s = self._clock.monotonic()
         gone = self._ours - set(staying)
@@ -309,15 +321,20 @@ class SourcePaths:
             del self._leaving[path]
 
     def _correct(
-        self, row: CameraSource, desired: DesiredPath, actual: Mapping[str, str], *, current: bool
+        self,
+        row: CameraSource,
+        desired: DesiredPath,
+        actual: Mapping[str, MediaPath],
+        *,
+        current: bool,
     ) -> str | None:
         """Set one camera's path where it differs; return its fault, None where it has none."""
         fault = desired.fault
         if fault is None and current and row.path not in self._ours:
             self._table.note_path(row.path)
-        if fault is None and actual.get(row.path) not in desired.sources:
+        if fault is None and not _is_as_desired(actual.get(row.path), row, desired):
             try:
-                self._server.pull(row.path, desired.sources[0])
+                self._server.pull(row.path, desired.sources[0], first_transport(row.transport))
             except PathRefused:
                 fault = "refused"
             else:

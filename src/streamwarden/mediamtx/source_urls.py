@@ -26,6 +26,9 @@ _Network = IPv4Network | IPv6Network
 MAX_SOURCE_CHARS: Final = 1024
 _CHARS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!&'()*+,;=%-]+")
 """RFC 3986 without ``#`` and ``$``: MediaMTX substitutes ``$G1`` and ``$MTX_QUERY`` from readers."""
+_EMPTY_PASSWORD: Final = "$MTX_QUERY"  # noqa: S105 - it stands for no password
+"""MediaMTX 1.20.1 refuses a user without a password. When it connects it replaces this by the reader's
+query, and a path that is not on demand is pulled for no reader: with an empty one."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%[01][0-9A-Fa-f]|%7[Ff]")
 _NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -100,9 +103,8 @@ class SourceUrl:
         host = self.host if self.scheme == "rtsps" else address
         userinfo = ""
         if credentials is not None:
-            userinfo = (
-                f"{quote(credentials.username, safe='')}:{quote(credentials.password, safe='')}@"
-            )
+            password = quote(credentials.password, safe="") or _EMPTY_PASSWORD
+            userinfo = f"{quote(credentials.username, safe='')}:{password}@"
         return f"{self.scheme}://{userinfo}{self._authority(host)}{self.rest}"
 
     def _authority(self, host: str) -> str:

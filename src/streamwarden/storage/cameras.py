@@ -150,7 +150,12 @@ class CameraRepository:
                 if drop_source:
                     connection.execute(_SOURCE_SQL["remove"], {"camera_id": camera_id})
                 if source is not None:
-                    row = {"camera_id": camera_id, "url": source.url, "sealed": source.encrypted}
+                    row = {
+                        "camera_id": camera_id,
+                        "url": source.url,
+                        "sealed": source.encrypted,
+                        "transport": source.transport,
+                    }
                     connection.execute(_SOURCE_SQL["put"], row)
                 return fetch_one(connection, _SQL["get"], {"id": camera_id}, row=Camera)
         except UniqueViolation as error:

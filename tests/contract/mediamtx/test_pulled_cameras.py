@@ -18,6 +18,7 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clock_reading import clocks_in_file
 from streamwarden.devkit.media_server import MediaServerProcess
+from streamwarden.mediamtx.source_urls import parse_source
 from streamwarden.probe.rtsp_client import Login
 from tests.integration.devkit.relay_client import SDP, RtspClient
 from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
@@ -208,6 +209,18 @@ def test_a_camera_behind_a_password_is_pulled_and_only_its_own_picture_is_there(
     assert control("DELETE", "/config/paths/delete/cam") == (200, OK)
     eventually("the end of the pulling", lambda: not readers(cameras, "two"))
     assert control("GET", "/paths/get/cam")[0] == 404
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["Digest", "Basic"])
+def test_a_user_with_an_empty_password_is_let_in(control: Control, scheme: str) -> None:
+    with CameraServer(ffmpeg=FFMPEG, login=Login("root", ""), schemes=(scheme,)) as cameras:
+        cameras.serve("one")
+        assert cameras.await_picture("one")
+        url, shown = parse_source(cameras.url("one", cameras.login))
+        source = {"source": url.for_media_server("127.0.0.1", shown), "rtspTransport": "tcp"}
+        assert control("POST", "/config/paths/add/cam", source) == (200, OK)
+        eventually("the camera's picture", lambda: control.path("cam")["available"])
 
 
 @pytest.mark.slow

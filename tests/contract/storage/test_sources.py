@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamwarden.model import Camera, CameraSource, Source
+from streamwarden.model import Camera, CameraSource, Source, Transport
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import at
 
-SOURCE = Source(url="rtsp://10.0.0.7/x", encrypted=b"\x00\xffsealed")
+SOURCE = Source(url="rtsp://10.0.0.7/x", encrypted=b"\x00\xffsealed", transport=Transport.UDP)
 
 
 def add(storage: Storage, source: Source | None = SOURCE, path: str = "door") -> Camera:
@@ -20,6 +20,7 @@ def add(storage: Storage, source: Source | None = SOURCE, path: str = "door") ->
 def test_a_camera_is_added_with_its_source(storage: Storage) -> None:
     camera = add(storage)
     assert (camera.source_url, camera.source_credentials) == (SOURCE.url, True)
+    assert camera.source_transport is Transport.UDP
     assert storage.cameras.get(camera.id) == camera
     assert storage.cameras.all_active() == [camera]
     assert storage.cameras.list_visible("alice", limit=9).items == (camera,)
@@ -30,6 +31,7 @@ def test_a_camera_is_added_with_its_source(storage: Storage) -> None:
 def test_a_camera_without_a_source_has_none(storage: Storage) -> None:
     camera = add(storage, None)
     assert (camera.source_url, camera.source_credentials) == (None, False)
+    assert camera.source_transport is None
     assert storage.sources.get(camera.id) is None
     assert storage.sources.all() == []
 
@@ -38,9 +40,14 @@ def test_a_source_is_set_replaced_and_dropped(storage: Storage) -> None:
     camera = add(storage, None)
     bare = Source(url="rtsp://10.0.0.8/y")
     set_ = storage.cameras.update(camera.id, source=SOURCE)
-    assert set_ == replace(camera, source_url=SOURCE.url, source_credentials=True)
+    assert set_ == replace(
+        camera,
+        source_url=SOURCE.url,
+        source_credentials=True,
+        source_transport=Transport.UDP,
+    )
     changed = storage.cameras.update(camera.id, source=bare)
-    assert changed == replace(camera, source_url=bare.url)
+    assert changed == replace(camera, source_url=bare.url, source_transport=Transport.AUTOMATIC)
     assert storage.sources.get(camera.id) == bare
     assert storage.cameras.update(camera.id, drop_source=True) == camera
     assert storage.sources.get(camera.id) is None
@@ -64,6 +71,7 @@ def test_all_sources_are_listed_with_their_cameras(storage: Storage) -> None:
             status="active",
             url=SOURCE.url,
             encrypted=SOURCE.encrypted,
+            transport=Transport.UDP,
         ),
         CameraSource(
             camera_id=other.id,

@@ -56,6 +56,18 @@ def test_a_source_or_its_credentials_are_removed() -> None:
     assert both == {"source_url": URL, "source_username": None, "source_password": None}
 
 
+def test_a_transport_is_given_by_its_word() -> None:
+    assert given("--transport", "udp") == {"source_transport": "udp"}
+    with pytest.raises(SystemExit):
+        given("--transport", "pigeon")
+
+
+def test_an_empty_file_is_an_empty_password(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    options = ("--source-username", "root", "--source-password-file", str(tmp_path / "empty"))
+    assert given(*options) == {"source_username": "root", "source_password": ""}
+
+
 def test_credentials_in_an_argument_are_refused() -> None:
     with pytest.raises(InvalidInput) as refused:
         given("--source-url", "rtsp://viewer:geheim@10.0.0.7/x")
@@ -68,6 +80,7 @@ def test_credentials_in_an_argument_are_refused() -> None:
     [
         ("--no-source", "--source-url", URL),
         ("--no-source", "--source-username", "a"),
+        ("--no-source", "--transport", "udp"),
         ("--no-source-credentials", "--source-username", "a"),
         ("--source-password-file", "/nonexistent/file"),
         ("--source-password-file", "/"),

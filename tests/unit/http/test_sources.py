@@ -89,6 +89,55 @@ def test_credentials_in_the_url_are_moved_into_their_fields(harness: ApiHarness)
     assert harness.door.asked == [("10.0.0.7", URL)], "it is asked without them"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"source_url": URL, "source_username": "root", "source_password": ""},
+        {"source_url": "rtsp://root:@10.0.0.7/stream1"},
+        {"source_url": "rtsp://root@10.0.0.7/stream1"},
+    ],
+)
+def test_a_password_may_be_empty(harness: ApiHarness, source: dict[str, str]) -> None:
+    result = add(harness, **source)
+    assert result.status_code == 201, result.text
+    assert (result.json["source_url"], result.json["source_credentials"]) == (URL, True)
+    assert opened(harness) == CameraCredentials("root", "")
+
+
+def test_a_transport_is_set_shown_kept_and_reset(harness: ApiHarness) -> None:
+    added = add(harness, source_url=URL, source_transport="udp").json
+    assert added["source_transport"] == "udp"
+    (camera,) = harness.storage.cameras.all_active()
+    assert change(harness, camera, name="Gate").json["source_transport"] == "udp"
+    assert change(harness, camera, source_url=f"{URL}0").json["source_transport"] == "udp"
+    asked = len(harness.door.asked)
+    assert change(harness, camera, source_transport="tcp").json["source_transport"] == "tcp"
+    assert change(harness, camera, source_transport=None).json["source_transport"] == "automatic"
+    assert len(harness.door.asked) == asked, "its address is the same: no need to ask it"
+    assert change(harness, camera, source_url=None).json["source_transport"] is None
+
+
+def test_a_new_transport_keeps_the_credentials(harness: ApiHarness, pulled: Camera) -> None:
+    assert change(harness, pulled, source_transport="udp").status_code == 200
+    assert opened(harness) == CameraCredentials("viewer", "geheim-x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"source_url": URL, "source_transport": "TCP"},
+        {"source_url": URL, "source_transport": ""},
+        {"source_url": URL, "source_transport": 6},
+        {"source_url": "rtsps://10.0.0.7/x", "source_transport": "udp"},
+        {"source_transport": "udp"},
+    ],
+)
+def test_a_transport_that_cannot_be_is_refused(
+    harness: ApiHarness, source: dict[str, object]
+) -> None:
+    refused(add(harness, **source), 400, "invalid_request", "source_transport")
+
+
 def test_credentials_in_both_places_are_refused(harness: ApiHarness) -> None:
     result = add(harness, source_url="rtsp://a:geheim@10.0.0.7/x", **SHOWN)
     refused(result, 400, "invalid_request", "source_url")
@@ -104,7 +153,7 @@ def test_credentials_in_both_places_are_refused(harness: ApiHarness) -> None:
         ({"source_url": "rtsp://10.0.0.7/" + "x" * 1020}, "invalid_request", "source_url"),
         ({"source_url": "rtsp://10.0.0.7/#geheim"}, "invalid_request", "source_url"),
         ({"source_url": "rtsp://a:geheim@b@10.0.0.7/"}, "invalid_request", "source_url"),
-        ({"source_url": "rtsp://a:@10.0.0.7/"}, "invalid_request", "source_password"),
+        ({"source_url": "rtsp://:@10.0.0.7/"}, "invalid_request", "source_username"),
         ({"source_url": "rtsp://127.0.0.1/geheim"}, "source_not_allowed", "source_url"),
         ({"source_url": "rtsp://[::1]/geheim"}, "source_not_allowed", "source_url"),
         ({"source_url": "rtsp://2130706433/"}, "invalid_request", "source_url"),

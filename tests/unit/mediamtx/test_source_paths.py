@@ -28,7 +28,7 @@ from streamwarden.mediamtx.source_paths import (
 )
 from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
-from streamwarden.model import Camera, Source
+from streamwarden.model import Camera, Source, Transport
 from streamwarden.storage.pool import StorageUnavailable
 from tests.fakes.http import EPOCH
 from tests.fakes.manual_time import ManualClock
@@ -45,19 +45,24 @@ class FakeMediaServer(MediaMtxClient):
 
     configured: dict[str, str] = field(default_factory=lambda: {"all_others": "publisher"})
     told: list[tuple[str, str]] = field(default_factory=list)
+    transports: dict[str, str] = field(default_factory=dict)
     away: bool = False
     refuses: set[str] = field(default_factory=set)
 
     def paths(self) -> list[MediaPath]:
         self._check()
-        return [MediaPath(name, source) for name, source in self.configured.items()]
+        return [
+            MediaPath(name, source, self.transports.get(name, "automatic"))
+            for name, source in self.configured.items()
+        ]
 
-    def pull(self, path: str, source: str) -> None:
+    def pull(self, path: str, source: str, transport: Transport) -> None:
         self._check()
         if path in self.refuses:
             raise PathRefused("no")
         self.told.append(("pull", path))
         self.configured[path] = source
+        self.transports[path] = transport
 
     def forget(self, path: str) -> None:
         self._check()
@@ -103,14 +108,21 @@ class SourcePathsHarness:
             ready=lambda: None,
         )
 
-    def camera(self, path: str = "door", url: str = URL, *, status: str = "active") -> Camera:
+    def camera(
+        self,
+        path: str = "door",
+        url: str = URL,
+        *,
+        status: str = "active",
+        transport: Transport = Transport.AUTOMATIC,
+    ) -> Camera:
         return self.storage.cameras.add(
             name="x",
             owner="alice",
             created_at=self.clock.now(),
             path=path,
             status=status,
-            source=Source(url=url),
+            source=Source(url=url, transport=transport),
         )
 
     def encrypt(self, camera: Camera, key: bytes = NEW, *, for_: UUID | None = None) -> None:
@@ -138,6 +150,37 @@ class SourcePathsHarness:
 @pytest.fixture
 def harness() -> SourcePathsHarness:
     return SourcePathsHarness()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "set_to"),
+    [
+        (Transport.AUTOMATIC, "tcp"),
+        (Transport.TCP, "tcp"),
+        (Transport.UDP, "udp"),
+        (Transport.MULTICAST, "multicast"),
+    ],
+)
+def test_a_path_is_set_with_its_cameras_transport_once(
+    harness: SourcePathsHarness, wanted: Transport, set_to: str
+) -> None:
+    harness.camera(transport=wanted)
+    harness.source_paths.sweep()
+    harness.source_paths.sweep()
+    assert harness.server.transports == {"door": set_to}
+    assert harness.server.told == [("pull", "door")]
+
+
+def test_a_new_transport_is_set_and_an_automatic_one_stays_as_it_is_found(
+    harness: SourcePathsHarness,
+) -> None:
+    camera = harness.camera()
+    harness.source_paths.sweep()
+    for transport in (Transport.UDP, Transport.AUTOMATIC, Transport.TCP):
+        harness.storage.cameras.update(camera.id, source=Source(url=URL, transport=transport))
+        harness.source_paths.sweep()
+        expected = "udp" if transport is Transport.AUTOMATIC else transport
+        assert harness.server.transports == {"door": expected}
 
 
 def test_active_cameras_with_a_source_are_pulled_and_nothing_else(

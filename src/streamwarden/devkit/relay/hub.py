@@ -58,7 +58,7 @@ class Hub:
     def configured(self, name: str) -> None:
         """Apply a path's new configuration; a publisher under the old one is disconnected."""
         config = self.configs.of(name)
-        if self.pulls.set(name, config.source if config is not None else None):
+        if self.pulls.set(name, config):
             if (stream := self.streams.get(name)) is not None:
                 self.unpublish(stream)
                 stream.publisher.finish()

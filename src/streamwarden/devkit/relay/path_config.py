@@ -51,9 +51,14 @@ class PathConfig:
 
     @property
     def source(self) -> str | None:
-        """The camera's URL, None if the camera publishes."""
+        """The camera's URL as configured, None if the camera publishes."""
         source = str(self.values.get("source", PUBLISHER))
         return None if source == PUBLISHER else source
+
+    @property
+    def transport(self) -> str:
+        """``tcp``, ``udp``, ``multicast`` or ``automatic``."""
+        return str(self.values.get("rtspTransport", _FIELDS["rtspTransport"]))
 
     def to_json(self) -> dict[str, object]:
         """Return MediaMTX's form, with defaults for the fields not set."""
@@ -155,6 +160,7 @@ def _check_source(source: str) -> None:
         parts = urlsplit("")
     if not parts.netloc or _BAD_ESCAPE.search(source) or " " in parts.netloc:
         raise InvalidInput(f"'{source}' is not a valid URL")
+    # A password of `$MTX_QUERY` is one here; it is replaced only when the camera is called.
     if bool(parts.username) != bool(parts.password):
         raise InvalidInput("username and password must be both provided")
 

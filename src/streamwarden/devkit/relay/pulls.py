@@ -1,8 +1,8 @@
 """Pulled cameras: one FFmpeg each, which reads the camera and publishes to the relay.
 
 MediaMTX has its own RTSP client for this; the relay uses the devkit's virtual camera. It is restarted
-with backoff and dies with the relay, even on ``kill -9``. Simpler than MediaMTX: always TCP, always on,
-at most one video and one audio, no certificate check.
+after a pause and dies with the relay, even on ``kill -9``. Simpler than MediaMTX: always on, at most one
+video and one audio, no certificate check.
 """
 
 from __future__ import annotations
@@ -17,31 +17,41 @@ from urllib.parse import parse_qs
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # has no types
 
+from streamwarden.devkit.relay.path_config import PathConfig
 from streamwarden.devkit.video_source import RealCamera
 from streamwarden.devkit.virtual_camera import RestartPauses, VirtualCamera, stop_cameras
 
 _PASS: Final = "pull"  # noqa: S105 - the name of a query's parameter
-_PAUSES: Final = RestartPauses(first_s=0.5, most_s=5.0)
-"""MediaMTX waits 5 s after each failure of a static source."""
+_PAUSES: Final = RestartPauses(first_s=5.0, most_s=5.0, jitter=lambda: 1.0)
+"""MediaMTX waits 5 s after each failure of a static source; a change of the path ends the wait."""
+_QUERY: Final = "$MTX_QUERY"
+"""MediaMTX puts the reader's query here: for a path that is not on demand, nothing."""
 
 
 class Pull:
     """One pulled camera. Only its FFmpeg has ``secret``, with which it may publish."""
 
-    def __init__(self, name: str, source: str, *, ffmpeg: str, base_url: Callable[[], str]) -> None:
+    def __init__(
+        self, config: PathConfig, source: str, *, ffmpeg: str, base_url: Callable[[], str]
+    ) -> None:
+        name = config.name
         self.name = name
-        self.source = source
+        self.config = config
         self.secret = secrets.token_hex(16)
         self.camera = VirtualCamera(
             f"pull-{name}",
             lambda: f"{base_url()}/{name}?{_PASS}={self.secret}",
             ffmpeg=ffmpeg,
-            source=RealCamera(source),
+            source=RealCamera(source.replace(_QUERY, ""), config.transport),
             pauses=_PAUSES,
         )
 
     def __repr__(self) -> str:
         return f"Pull({self.name})"
+
+
+def _same(before: PathConfig, after: PathConfig) -> bool:
+    return before.to_json() == after.to_json()
 
 
 class Pulls:
@@ -68,16 +78,22 @@ class Pulls:
         """The process id of each path's FFmpeg, None between attempts."""
         return {name: pull.camera.pid for name, pull in self._running.items()}
 
-    def set(self, name: str, source: str | None) -> bool:
-        """Set the source of a path, None for no pull; return whether it changed."""
+    def set(self, name: str, config: PathConfig | None) -> bool:
+        """Set the configuration of a path, None for no pull; return whether it changed.
+
+        Any change begins anew, as in MediaMTX.
+        """
+        source = config.source if config is not None else None
         before = self._running.get(name)
-        if (before.source if before is not None else None) == source:
+        if before is None and source is None:
+            return False
+        if before is not None and config is not None and _same(before.config, config):
             return False
         if before is not None:
             before.camera.begin_stop()
             del self._running[name]
-        if source is not None:
-            pull = Pull(name, source, ffmpeg=self._program(), base_url=self._base_url)
+        if config is not None and source is not None:
+            pull = Pull(config, source, ffmpeg=self._program(), base_url=self._base_url)
             self._running[name] = pull
             pull.camera.start()
         return True

@@ -26,7 +26,7 @@ from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, audit_detail
 from streamwarden.mediamtx.credentials import MAX_PASSWORD_CHARS, MAX_USERNAME_CHARS
 from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS
-from streamwarden.model import Camera
+from streamwarden.model import Camera, Transport
 from streamwarden.storage.cameras import CameraRepository, SourceRepository
 from streamwarden.storage.recording_index import SegmentRepository
 from streamwarden.storage.streams import StreamRepository
@@ -43,7 +43,9 @@ SourceUrlText = Annotated[
 Username = Annotated[str, Field(min_length=1, max_length=MAX_USERNAME_CHARS)]
 
 
-Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_CHARS)]
+Password = Annotated[
+    str, Field(max_length=MAX_PASSWORD_CHARS, description="may be empty, as some cameras have it")
+]
 
 
 class SourceFields(Model):
@@ -54,6 +56,11 @@ class SourceFields(Model):
         default=None, repr=False, json_schema_extra={"writeOnly": True}
     )
     source_password: Password | None = Field(default=None, repr=False, json_schema_extra=_SECRET)
+    source_transport: Transport | None = Field(
+        default=None,
+        description="how the media server receives the media: `automatic` (the default, and null) is "
+        "TCP, or UDP for a camera that refuses TCP",
+    )
 
     def sources_given(self) -> dict[str, str | None]:
         """Return the fields that were sent, by name."""
@@ -111,6 +118,7 @@ class CameraModel(Model):
     created_at: Timestamp
     source_url: str | None
     source_credentials: bool
+    source_transport: Transport | None
 
 
 class CameraList(Model):

@@ -1,6 +1,6 @@
 -- name: get
 select id, name, path, owner, status, created_at, url as source_url,
-       sealed is not null as source_credentials
+       sealed is not null as source_credentials, transport as source_transport
   from camera
   left join camera_source on camera_id = id
  where id = %(id)s
@@ -34,7 +34,7 @@ delete from camera where id = %(id)s
 
 -- name: list_all
 select id, name, path, owner, status, created_at, url as source_url,
-       sealed is not null as source_credentials
+       sealed is not null as source_credentials, transport as source_transport
   from camera
   left join camera_source on camera_id = id
  where (created_at, id) > (%(after_moment)s, %(after_id)s)
@@ -43,7 +43,7 @@ select id, name, path, owner, status, created_at, url as source_url,
 
 -- name: list_visible
 select id, name, path, owner, status, created_at, url as source_url,
-       sealed is not null as source_credentials
+       sealed is not null as source_credentials, transport as source_transport
   from camera
   left join camera_source on camera_id = id
  where (created_at, id) > (%(after_moment)s, %(after_id)s)
@@ -54,7 +54,7 @@ select id, name, path, owner, status, created_at, url as source_url,
 
 -- name: all_active
 select id, name, path, owner, status, created_at, url as source_url,
-       sealed is not null as source_credentials
+       sealed is not null as source_credentials, transport as source_transport
   from camera
   left join camera_source on camera_id = id
  where status = 'active'

@@ -1,11 +1,12 @@
 -- name: get
-select url, sealed as encrypted from camera_source where camera_id = %(camera_id)s
+select url, sealed as encrypted, transport from camera_source where camera_id = %(camera_id)s
 
 -- name: put
-insert into camera_source (camera_id, url, sealed)
-values (%(camera_id)s, %(url)s, %(sealed)s)
+insert into camera_source (camera_id, url, sealed, transport)
+values (%(camera_id)s, %(url)s, %(sealed)s, %(transport)s)
 on conflict (camera_id) do update
-   set url = excluded.url, sealed = excluded.sealed, changed_at = clock_timestamp()
+   set url = excluded.url, sealed = excluded.sealed, transport = excluded.transport,
+       changed_at = clock_timestamp()
 
 -- name: renew
 -- Only where they are still the ones that were opened: else somebody has changed them meanwhile.
@@ -15,7 +16,7 @@ update camera_source set sealed = %(after)s where camera_id = %(camera_id)s and 
 delete from camera_source where camera_id = %(camera_id)s
 
 -- name: all
-select camera_id, path, status, url, sealed as encrypted
+select camera_id, path, status, url, sealed as encrypted, transport
   from camera_source
   join camera on camera.id = camera_id
  order by camera_id
