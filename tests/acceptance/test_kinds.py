@@ -13,7 +13,7 @@ from streamwarden.devkit.clips import make_clip
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
 from streamwarden.devkit.video_source import LoopedClip
-from streamwarden.probe.rtsp_client import Login
+from streamwarden.mediamtx.rtsp_client import Login
 from tests.acceptance.camera_kinds import METADATA, SENT, assert_recorded
 from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD

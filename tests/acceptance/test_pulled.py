@@ -15,7 +15,7 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
-from streamwarden.probe.rtsp_client import Login
+from streamwarden.mediamtx.rtsp_client import Login
 from tests.acceptance.calls import Answer, Caller
 from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.conftest import DATABASE_PASSWORD

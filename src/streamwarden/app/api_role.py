@@ -46,12 +46,12 @@ from streamwarden.http.validation import UserVerifier
 from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys
+from streamwarden.mediamtx.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
 from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
-from streamwarden.probe.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.cameras import CameraRepository, GrantRepository, SourceRepository
 from streamwarden.storage.denials import DenialRepository

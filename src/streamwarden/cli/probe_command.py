@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import argparse
 
     from streamwarden.cli.arguments import Commands
+    from streamwarden.mediamtx.rtsp_client import CameraUrl
     from streamwarden.probe.advice import ProbeFinding, TrackHandling
     from streamwarden.probe.camera_probe import ProbeReport, TrackReport
-    from streamwarden.probe.rtsp_client import CameraUrl
 
 MAX_SECONDS = 300
 MAX_PASSWORD_BYTES = 1024
@@ -159,7 +159,7 @@ def _bit_rate(bits: int) -> str:
 
 
 def _url(arguments: argparse.Namespace) -> CameraUrl:
-    from streamwarden.probe.rtsp_client import CameraUrl, Login, parse_camera_url
+    from streamwarden.mediamtx.rtsp_client import CameraUrl, Login, parse_camera_url
 
     url = parse_camera_url(arguments.url)
     if url.login is not None:

@@ -12,7 +12,7 @@ from streamwarden.devkit.relay.password_auth import PasswordAuth
 from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.devkit.video_source import SMALL_PICTURE, VideoSource
 from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
-from streamwarden.probe.rtsp_client import Login
+from streamwarden.mediamtx.rtsp_client import Login
 
 __all__ = ["CameraServer", "Login"]
 

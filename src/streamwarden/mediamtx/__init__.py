@@ -1,1 +1,1 @@
-"""MediaMTX: its authentication hook, its control API, its sessions and the paths that it pulls."""
+"""MediaMTX: its authentication hook, control API and sessions, the paths that it pulls, and DESCRIBE."""

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from streamwarden.auth.rtsp_urls import redact
+from streamwarden.mediamtx.rtsp_client import NotDescribed, Trouble
 from streamwarden.model import Cause
-from streamwarden.probe.rtsp_client import NotDescribed, Trouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,7 @@ from streamwarden.ffmpeg.sampling import (
     Sampler,
     TrackDescription,
 )
-from streamwarden.model import Cause
-from streamwarden.probe import advice
-from streamwarden.probe.advice import ProbeFinding, TrackHandling
-from streamwarden.probe.rtsp_client import (
+from streamwarden.mediamtx.rtsp_client import (
     CameraUrl,
     NotDescribed,
     SdpTrack,
@@ -37,6 +34,9 @@ from streamwarden.probe.rtsp_client import (
     distrusted,
     tracks_of,
 )
+from streamwarden.model import Cause
+from streamwarden.probe import advice
+from streamwarden.probe.advice import ProbeFinding, TrackHandling
 
 _RARE_S: Final = 4.5
 """Key frames further apart than this are noted; 4 s is the default of some makers."""

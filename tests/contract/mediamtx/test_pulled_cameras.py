@@ -18,8 +18,8 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clock_reading import clocks_in_file
 from streamwarden.devkit.media_server import MediaServerProcess
+from streamwarden.mediamtx.rtsp_client import Login
 from streamwarden.mediamtx.source_urls import parse_source
-from streamwarden.probe.rtsp_client import Login
 from tests.integration.devkit.relay_client import SDP, RtspClient
 from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
 

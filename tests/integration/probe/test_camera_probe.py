@@ -19,9 +19,9 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clips import KINDS, ClipKind, make_clip
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour, Silence
+from streamwarden.mediamtx.rtsp_client import CameraUrl, Login
 from streamwarden.probe.advice import TrackHandling
 from streamwarden.probe.camera_probe import ProbeReport, probe_camera
-from streamwarden.probe.rtsp_client import CameraUrl, Login
 from tests.acceptance.waiting import wait_for
 
 BUNDLED = imageio_ffmpeg.get_ffmpeg_exe()

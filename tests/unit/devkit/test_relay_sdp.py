@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from streamwarden.devkit.relay.sdp import label_of, padded_with_metadata, with_track_controls
-from streamwarden.probe.rtsp_client import SdpTrack, tracks_of
+from streamwarden.mediamtx.rtsp_client import SdpTrack, tracks_of
 
 SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\na=control:*\r\nt=0 0\r\n"

@@ -13,10 +13,10 @@ from streamwarden.ffmpeg.sampling import (
     describe_tracks,
     sample_script,
 )
+from streamwarden.mediamtx.rtsp_client import CameraUrl, Login, NotDescribed, SdpTrack, Trouble
 from streamwarden.model import Cause
 from streamwarden.probe.advice import TrackHandling
 from streamwarden.probe.camera_probe import ProbeReport, ProbeSample, probe_camera, report
-from streamwarden.probe.rtsp_client import CameraUrl, Login, NotDescribed, SdpTrack, Trouble
 
 URL = CameraUrl("rtsp://192.0.2.7/a", Login("u", "SECRET"))
 VIDEO = SdpTrack("video", "t0", "H264", 90_000)

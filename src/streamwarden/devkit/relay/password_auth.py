@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from streamwarden.devkit.relay.auth_hook import AccessRequest
-from streamwarden.probe.rtsp_client import Login, parse_challenge, response_of
+from streamwarden.mediamtx.rtsp_client import Login, parse_challenge, response_of
 
 _REALM = "devkit camera"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamwarden.probe.rtsp_client import SdpTrack, sections_of, tracks_of
+from streamwarden.mediamtx.rtsp_client import SdpTrack, sections_of, tracks_of
 
 # MediaMTX's names of codecs (internal/formatlabel).
 _LABELS = {

@@ -20,7 +20,7 @@ from streamwarden.devkit.relay.interleaved import (
 from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.sdp import with_track_controls
 from streamwarden.devkit.relay.session import RelaySession, Traffic
-from streamwarden.probe.rtsp_client import tracks_of
+from streamwarden.mediamtx.rtsp_client import tracks_of
 
 _Renumbering = tuple[tuple[int, int], ...]
 """Publisher's channel to reader's channel; empty if all are the same."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamwarden.devkit.relay.rtsp import MalformedRequest, Request
-from streamwarden.probe.rtsp_client import tracks_of
+from streamwarden.mediamtx.rtsp_client import tracks_of
 
 
 def announced_sdp(request: Request, *, most_tracks: int) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.errors import InvalidInput
-from streamwarden.probe.rtsp_client import CameraUrl, Login, parse_camera_url
+from streamwarden.mediamtx.rtsp_client import CameraUrl, Login, parse_camera_url
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour
-from streamwarden.probe.rtsp_client import (
+from streamwarden.mediamtx.rtsp_client import (
     CameraUrl,
     Challenge,
     Login,

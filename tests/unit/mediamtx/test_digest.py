@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamwarden.probe.rtsp_client import (
+from streamwarden.mediamtx.rtsp_client import (
     Challenge,
     Login,
     authorization,
