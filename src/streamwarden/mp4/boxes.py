@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Final, NamedTuple, ParamSpec, TypeVar
@@ -170,6 +170,10 @@ _TRUN_DURATION: Final = 0x100
 _TRUN_FLAGS: Final = 0x400
 
 
+_MAX_SAMPLES: Final = 1_000_000
+"""Limit for the samples of one fragment without durations of their own, a damaged count otherwise."""
+
+
 _TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
 
 
@@ -224,6 +228,30 @@ def decode_time(moof: bytes, track: VideoTrack) -> int:
 
 
 @refuse_truncated
+def picture_ticks(moof: bytes, track: VideoTrack) -> tuple[int | None, list[int]]:
+    """Return the start of the fragment's video (``tfdt``, None without one) and each picture's duration.
+
+    In the track's timescale; no duration for a fragment without video.
+    """
+    traf = _traf_of(moof, track)
+    if traf is None:
+        return None, []
+    begins = decode_time(moof, track) if next(inside(traf, b"tfdt"), None) is not None else None
+    default = _default_duration(first(traf, b"tfhd"), track)
+    return begins, [ticks for trun in inside(traf, b"trun") for ticks in _each(trun, default)]
+
+
+def _each(trun: bytes, default: int) -> Sequence[int]:
+    """Return the duration of each sample of a ``trun``."""
+    flags, samples = struct.unpack_from(">II", trun)
+    if flags & _TRUN_DURATION:
+        return _durations(trun)
+    if samples > _MAX_SAMPLES:
+        raise NotFragmentedMp4(f"a track run of {samples} samples")
+    return [default] * samples
+
+
+@refuse_truncated
 def fragment_ticks(moof: bytes, track: VideoTrack) -> int:
     """Return the duration of the fragment's video, in the track's timescale."""
     return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
@@ -231,14 +259,18 @@ def fragment_ticks(moof: bytes, track: VideoTrack) -> int:
 
 def _traf_ticks(traf: bytes, track: VideoTrack) -> int:
     tfhd = first(traf, b"tfhd")
-    flags, id_ = struct.unpack_from(">II", tfhd)
-    if id_ != track.id:
+    if struct.unpack_from(">I", tfhd, 4)[0] != track.id:
         return 0
-    default = track.default_duration
-    if flags & _TFHD_DURATION:
-        offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
-        default = struct.unpack_from(">I", tfhd, offset)[0]
+    default = _default_duration(tfhd, track)
     return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
+
+
+def _default_duration(tfhd: bytes, track: VideoTrack) -> int:
+    flags: int = struct.unpack_from(">I", tfhd)[0]
+    if not flags & _TFHD_DURATION:
+        return track.default_duration
+    offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
+    return int(struct.unpack_from(">I", tfhd, offset)[0])
 
 
 @refuse_truncated
@@ -309,11 +341,24 @@ _TFRA: Final = struct.Struct(">BxxxIII")
 
 @dataclass(frozen=True, slots=True)
 class TrackExtent:
-    """The number of a track's fragments, and the offsets of its first and last ``moof``."""
+    """The offsets of the ``moof`` boxes of a track's fragments, in the order of the file; never empty."""
 
-    fragments: int
-    first: int
-    last: int
+    offsets: tuple[int, ...]
+
+    @property
+    def fragments(self) -> int:
+        """The number of fragments."""
+        return len(self.offsets)
+
+    @property
+    def first(self) -> int:
+        """The offset of the first ``moof``."""
+        return self.offsets[0]
+
+    @property
+    def last(self) -> int:
+        """The offset of the last ``moof``."""
+        return self.offsets[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,11 +413,10 @@ def _track_extents(tfra: bytes) -> list[tuple[int, TrackExtent]]:
     version, track_id, lengths, count = _TFRA.unpack_from(tfra)
     if count == 0:
         return []
-    time_bytes = 8 if version == 1 else 4
+    word = ">Q" if version == 1 else ">I"
     numbers_bytes = sum((lengths >> shift & 3) + 1 for shift in (4, 2, 0))
-    offset = struct.Struct(">Q" if version == 1 else ">I")
-    begin = _TFRA.size + time_bytes
-    step = time_bytes + offset.size + numbers_bytes
-    (first,) = offset.unpack_from(tfra, begin)
-    (last,) = offset.unpack_from(tfra, begin + (count - 1) * step)
-    return [(track_id, TrackExtent(count, first, last))]
+    entry = struct.Struct(f"{word[0]}{8 if version == 1 else 4}x{word[1]}{numbers_bytes}x")
+    entries = tfra[_TFRA.size : _TFRA.size + count * entry.size]
+    if len(entries) < count * entry.size:
+        raise NotFragmentedMp4("a truncated table of fragments")
+    return [(track_id, TrackExtent(tuple(at for (at,) in entry.iter_unpack(entries))))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from streamwarden.mp4.boxes import (
     read_trailer,
     video_track,
 )
+from streamwarden.mp4.footage import Footage, FootageScan
 from streamwarden.paths import open_nofollow
 
 _BEFORE_A_FRAGMENT: Final = 4
@@ -41,7 +42,7 @@ class FileSummary:
     ``media_ms`` is the video's length up to there. ``complete`` means that the muxer wrote its trailer
     (``mfra``) as the last box. ``init_bytes`` is the size of ``ftyp`` and ``moov``. ``lead_ms`` is the
     excess length of the first frame: if audio arrives before the first key frame, FFmpeg lets that frame
-    start with the audio, long before it was taken.
+    start with the audio, long before it was taken. ``footage`` holds the times of all pictures.
     """
 
     whole_bytes: int
@@ -49,6 +50,7 @@ class FileSummary:
     complete: bool
     init_bytes: int
     lead_ms: int = 0
+    footage: Footage = field(default_factory=Footage, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,13 @@ def summarise_boxes(fd: int, size: int) -> FileSummary:
     whole = ticks = pending = init = 0
     lead: int | None = None
     trailer_end = -1
+    moof = b""
+    scan: FootageScan | None = None
     file = BoxReader(fd)
     for box in file.boxes(size):
         if box.kind == b"moov":
             track = video_track(file.payload(box))
+            scan = FootageScan(track)
             init = whole = box.end
         elif box.kind == b"moof" and track is not None:
             moof = file.payload(box)
@@ -109,9 +114,12 @@ def summarise_boxes(fd: int, size: int) -> FileSummary:
             lead = lead_ticks(moof, track) if lead is None else lead
         elif box.kind == b"mdat" and track is not None:
             whole, ticks, pending = box.end, ticks + pending, 0
+            if scan is not None and moof:
+                scan.add(moof)
+            moof = b""
         elif box.kind == b"mfra":
             trailer_end = box.end
-    if track is None:
+    if track is None or scan is None:
         raise NotFragmentedMp4("no movie header with a video track")
     return FileSummary(
         whole,
@@ -119,11 +127,12 @@ def summarise_boxes(fd: int, size: int) -> FileSummary:
         complete=trailer_end == size,
         init_bytes=init,
         lead_ms=_milliseconds(lead or 0, track) if whole > init else 0,
+        footage=scan.result(),
     )
 
 
 def summarise_finished(fd: int, size: int) -> FileSummary:
-    """``summarise`` for a file that the muxer has finished, at a tenth of the cost.
+    """``summarise`` for a file that the muxer has finished, at a fraction of the cost.
 
     It uses the muxer's index at the end of the file, if the first fragment is where the index says and
     the last one ends where the index begins; bytes lost on a full disk would have moved them. A gap in
@@ -146,8 +155,12 @@ def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
     pictures = trailer.tracks.get(track.id)
     if pictures is None or not at == pictures.first == trailer.first:
         raise NotFragmentedMp4("the trailer's first fragment is not the file's")
-    begins = _moof(file, at)
-    ends = _moof(file, pictures.last)
+    scan = FootageScan(track)
+    begins = ends = b""
+    for position in pictures.offsets:
+        ends = _moof(file, position)
+        begins = begins or ends
+        scan.add(ends)
     last = _expect(file, trailer.last, b"moof")
     if _expect(file, last.end, b"mdat").end != trailer.start:
         raise NotFragmentedMp4("the trailer's last fragment is not the file's")
@@ -160,6 +173,7 @@ def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
         complete=True,
         init_bytes=init,
         lead_ms=_milliseconds(lead_ticks(begins, track), track),
+        footage=scan.result(),
     )
 
 

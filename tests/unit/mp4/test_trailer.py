@@ -141,5 +141,5 @@ def test_each_tracks_first_and_last_fragment_are_told(tmp_path: Path) -> None:
     path.write_bytes(bytes(50) + boxes.trailer({1: [10, 20, 30], 2: [5, 40]}))
     with path.open("rb") as file:
         found = read_trailer(file.fileno(), path.stat().st_size)
-    assert found == Trailer(50, {1: TrackExtent(3, 10, 30), 2: TrackExtent(2, 5, 40)})
+    assert found == Trailer(50, {1: TrackExtent((10, 20, 30)), 2: TrackExtent((5, 40))})
     assert (found.first, found.last) == (5, 40)

@@ -1,0 +1,190 @@
+"""The pictures of a file in time: when each is shown, and where they are missing.
+
+Two sources of time are in a file: the decode times of the pictures, by the camera, and the length of time
+that the file took to be written, by the server. Pictures that are missing show as a picture that stays far
+longer than the camera's usual distance, if the camera's clock went on meanwhile. Time stamps that jump,
+stand still or run too fast or too slow show the opposite: nothing is missing, and the stamps are wrong. So
+the decode times are believed as far as the server's time has room for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+from streamwarden.mp4.boxes import VideoTrack, picture_ticks
+
+HOLE_MS: Final = 500
+"""A picture that stays no longer than this is not a hole, whatever the usual distance."""
+
+USUAL_TIMES: Final = 2.5
+"""A picture that stays longer than so many usual distances is a hole: one picture may be lost, not two."""
+
+SLACK_MS: Final = 1_000
+"""Media and wall clock may differ by this much: pictures are delayed on their way."""
+
+MAX_HOLES: Final = 50
+"""More holes of one file are joined: each is a row in the ledger."""
+
+_STANDING_MS: Final = 2.5
+"""No camera sends 400 pictures a second: such time stamps stand still."""
+
+_ENOUGH: Final = 8
+"""So many pictures tell the usual distance by themselves; fewer are judged with those before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a file in ms from its first picture, the end excluded."""
+
+    from_ms: int
+    to_ms: int
+
+    @property
+    def length_ms(self) -> int:
+        """The time from start to end."""
+        return self.to_ms - self.from_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """When each picture of a file is shown, by its decode time in ms; the last entry is the end."""
+
+    times_ms: tuple[int, ...] = ()
+
+    @property
+    def pictures(self) -> int:
+        """The number of pictures."""
+        return max(0, len(self.times_ms) - 1)
+
+    @property
+    def media_ms(self) -> int:
+        """The time from the first picture to the end."""
+        return self.times_ms[-1] - self.times_ms[0] if self.times_ms else 0
+
+    @property
+    def distances_ms(self) -> list[int]:
+        """How long each picture is shown."""
+        return [after - before for before, after in pairwise(self.times_ms)]
+
+
+class FootageScan:
+    """Collects the decode times of a file's pictures, fragment by fragment."""
+
+    def __init__(self, track: VideoTrack) -> None:
+        self._track = track
+        self._ticks: list[int] = []
+        self._end = 0
+
+    def add(self, moof: bytes) -> None:
+        """Take in the next fragment; raise NotFragmentedMp4."""
+        begins, durations = picture_ticks(moof, self._track)
+        at = self._end if begins is None else begins
+        for duration in durations:
+            self._ticks.append(at)
+            at += duration
+        self._end = at if durations else self._end
+
+    def result(self) -> Footage:
+        """Return what was collected."""
+        if not self._ticks:
+            return Footage()
+        scale = 1000 / self._track.timescale
+        return Footage(tuple(round(ticks * scale) for ticks in (*self._ticks, self._end)))
+
+
+class UsualDistance:
+    """A camera's usual distance of pictures in ms, remembered over its files."""
+
+    def __init__(self) -> None:
+        self._last: list[int] = []
+
+    def of(self, footage: Footage) -> float:
+        """Return the usual distance for the judgement of ``footage``; 0 where nothing tells."""
+        distances = footage.distances_ms
+        if len(distances) >= _ENOUGH:
+            usual = median(distances)
+            self._last = [round(usual)] * _ENOUGH
+            return float(usual)
+        known = [*self._last, *distances]
+        self._last = known[-_ENOUGH:]
+        return float(median(known)) if known else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a file's decode times say. ``media_ms`` is their length without lead and jumps.
+
+    ``holes`` are the parts without pictures, by media time. ``standing``: the stamps stand still, so the
+    length says nothing.
+    """
+
+    media_ms: int
+    holes: tuple[Span, ...] = ()
+    standing: bool = False
+
+
+def judge(footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int) -> Judgement:
+    """Judge a file that has room for ``wall_ms`` of footage.
+
+    ``lead_ms`` is what its first picture is shown before it was taken, where that is known. A picture that
+    stays too long is a hole if the wall clock has room for it.
+    """
+    distances = footage.distances_ms
+    if len(distances) >= _ENOUGH and usual_ms < _STANDING_MS:
+        return Judgement(footage.media_ms, standing=True)
+    limit = max(HOLE_MS, USUAL_TIMES * usual_ms)
+    usual = round(usual_ms)
+    refused = {0: lead_ms} if lead_ms else {}
+    length = footage.media_ms - lead_ms
+    long = [i for i, each in enumerate(distances) if each > limit and i not in refused]
+    jumps = _jumps(distances, long, usual, length - wall_ms - SLACK_MS)
+    refused |= jumps
+    length -= sum(jumps.values())
+    holes = []
+    position = 0
+    kept = {i for i in long if i not in refused}
+    for i, distance in enumerate(distances):
+        after = position + distance - refused.get(i, 0)
+        if i in kept:
+            holes.append(Span(position + usual, after))
+        position = after
+    return Judgement(length, _scaled(_few(holes), length, wall_ms))
+
+
+def _jumps(
+    distances: Sequence[int], long: Sequence[int], usual: int, over_ms: int
+) -> dict[int, int]:
+    """Return the longest of the distances, by index, that must be jumps of the time stamps.
+
+    Without them the media are no longer ``over_ms`` too long. None where even all of them do not explain
+    that: then the stamps run too fast.
+    """
+    jumps: dict[int, int] = {}
+    for i in sorted(long, key=lambda one: -distances[one]):
+        if over_ms <= 0:
+            break
+        jumps[i] = distances[i] - usual
+        over_ms -= jumps[i]
+    return jumps if over_ms <= 0 else {}
+
+
+def _few(holes: Sequence[Span]) -> list[Span]:
+    """Return the holes, those with the fewest pictures between them joined where they are too many."""
+    if len(holes) <= MAX_HOLES:
+        return list(holes)
+    between = [after.from_ms - before.to_ms for before, after in pairwise(holes)]
+    apart = sorted(range(len(between)), key=lambda i: -between[i])[: MAX_HOLES - 1]
+    begins = [0, *(i + 1 for i in sorted(apart)), len(holes)]
+    return [Span(holes[a].from_ms, holes[b - 1].to_ms) for a, b in pairwise(begins)]
+
+
+def _scaled(holes: Sequence[Span], media_ms: int, wall_ms: int) -> tuple[Span, ...]:
+    """Return holes by the wall clock where stamps that run too fast leave no room for them."""
+    if media_ms <= wall_ms + SLACK_MS:
+        return tuple(holes)
+    scale = wall_ms / media_ms
+    return tuple(Span(round(one.from_ms * scale), round(one.to_ms * scale)) for one in holes)
