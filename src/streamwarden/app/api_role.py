@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CollectorRegistry
 
+from streamwarden.app.database_watch import DatabaseWatch
 from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.play_tokens import PlayTokens
@@ -51,7 +52,7 @@ from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
 from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
-from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
+from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry, render
 from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.cameras import CameraRepository, GrantRepository, SourceRepository
 from streamwarden.storage.denials import DenialRepository
@@ -314,6 +315,7 @@ class ApiRole:
         self._http_metrics = HttpMetrics(self._registry)
         url = settings.secret("database_url")
         self._database = Database(url, application_name="api")
+        self._watch = DatabaseWatch(self._database.check, DatabaseMetrics(self._registry).up)
         self._migrating = Migrating(url, on_failure=on_failure)
         keys = parse_keys(settings.secret("stream_token_keys"))
         self._tokens = StreamTokens(keys, clock)
@@ -359,6 +361,8 @@ class ApiRole:
             self._sign_in.start(started)
             self._database.open()
             started.callback(self._database.close)
+            self._watch.start()
+            started.callback(self._watch.stop)
             self._migrating.start()
             started.callback(self._migrating.stop)
             self._access.start(started)

@@ -18,6 +18,7 @@ from streamwarden.actors.ops import DiskUsage, IndexLag, StartedRole, StreamingO
 from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.actors.status import StatusRegistry
 from streamwarden.actors.stream_manager import StreamManager
+from streamwarden.app.database_watch import DatabaseWatch
 from streamwarden.app.resources import Heartbeat, Resources, index_waiting, open_resources
 from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.auth.rtsp_urls import RtspTargets
@@ -27,12 +28,13 @@ from streamwarden.errors import ConfigError, Unavailable
 from streamwarden.evidence.export_proof import ExportProver
 from streamwarden.evidence.seal_keys import load_signing_key
 from streamwarden.evidence.sealer import SealSchedule, sealer_of
-from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.ffmpeg.command import ffmpeg_account, find_ffmpeg
 from streamwarden.ffmpeg.jobs import JobRunner
+from streamwarden.ffmpeg.preflight import Preflight, try_ffmpeg
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer
 from streamwarden.http.streaming.streaming_app import create_streaming_app
-from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
+from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.exports import Exports, Prove
@@ -61,6 +63,7 @@ log = structlog.get_logger(__name__)
 
 _THREADS: Final = 16
 _STARTED_WITHIN_S: Final = 10.0
+_FIRST_PREFLIGHT_WITHIN_S: Final = 5.0
 _TREE_LIMIT: Final = Intensity(intensity=5, period_s=60.0)
 
 
@@ -80,6 +83,7 @@ class StreamingRole:
         self._collectors = new_registry()
         self._metrics = RecordingMetrics(self._collectors)
         self._database = Database(settings.secret("database_url"), application_name="streaming")
+        self._watch = DatabaseWatch(self._database.check, DatabaseMetrics(self._collectors).up)
         self._registry = StatusRegistry(clock)
         self._gateway = StreamGateway(manager=lambda: self._manager, registry=self._registry)
         self._jobs = JobRunner()
@@ -93,6 +97,10 @@ class StreamingRole:
             prove=_export_prover(settings, self._record_root, self._database, clock),
         )
         self._live = LiveIndex(clock)
+        self._preflight = Preflight(
+            partial(_try_ffmpeg, settings, self._record_root),
+            on_result=self._metrics.ffmpeg_usable,
+        )
         self._server = self._http_server()
         self._manager: ActorRef | None = None
         self._started: StartedRole | None = None
@@ -113,8 +121,12 @@ class StreamingRole:
         with ExitStack() as closing:
             self._database.open()
             closing.callback(self._database.close)
+            self._watch.start()
+            closing.callback(self._watch.stop)
             resources = self._open_resources(closing)
             self._watch_figures(resources)
+            self._preflight.start()
+            closing.callback(self._preflight.stop)
             self._start_reconcile(resources, closing)
             seals = start_seal_schedule(resources, closing)
             self._start_tree(resources, seals, closing)
@@ -122,6 +134,8 @@ class StreamingRole:
             closing.callback(self._jobs.close)
             self._exports.start()
             closing.callback(self._exports.stop)
+            # So that the first answer of /readyz is the outcome and not "not tried yet".
+            self._preflight.await_first(_FIRST_PREFLIGHT_WITHIN_S)
             self._server.start()
             closing.callback(lambda: self._server.stop(1.0))
             self._closing = closing.pop_all()
@@ -239,6 +253,7 @@ class StreamingRole:
                     "database": self._database.check,
                     "record_root": lambda: _check_free_space(self._record_root),
                     "actors": self._check_actors,
+                    "ffmpeg": self._preflight.check,
                 },
                 internal_token=settings.secret("internal_token"),
             ),
@@ -366,6 +381,15 @@ def _export_prover(
         periods=PeriodRepository(database),
         clock=clock,
     ).prove
+
+
+def _try_ffmpeg(settings: Settings, folder: Path) -> str:
+    """Try FFmpeg as it is found now: an upgrade may have moved it."""
+    try:
+        ffmpeg = find_ffmpeg(settings.ffmpeg)
+        return try_ffmpeg(ffmpeg, ffmpeg_account(settings.ffmpeg_user), folder)
+    except ConfigError as error:
+        raise Unavailable(str(error)) from error
 
 
 def _record_root(settings: Settings) -> Path:

@@ -122,6 +122,25 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+_LAUNCH: Final = re.compile(
+    r"^(?:setpriv|prlimit): .*$|^.*error while loading shared libraries.*$", re.MULTILINE
+)
+
+
+def launch_failure(stderr: str) -> str | None:
+    """Return the line in which setpriv, prlimit or the loader says why FFmpeg was not started.
+
+    Such a line names a program, an option of ours or a library, and never FFmpeg's own arguments.
+    """
+    found = _LAUNCH.search(stderr)
+    return found[0][:200] if found is not None else None
+
+
+def _missing(end: RunEnd) -> str:
+    said = launch_failure(end.stderr)
+    return f"FFmpeg cannot be started: {said}" if said is not None else "FFmpeg cannot be started"
+
+
 def _offline(end: RunEnd) -> str:
     if end.wrote_media:
         return "the stream ended: the camera no longer publishes, or its connection broke"
@@ -191,9 +210,7 @@ _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.TIMEOUT: _timeout,
     Cause.STALLED: _stalled,
     Cause.FFMPEG_CRASHED: _crashed,
-    Cause.FFMPEG_MISSING: lambda _: (
-        "FFmpeg, setpriv or prlimit cannot be started, or a shared library is missing"
-    ),
+    Cause.FFMPEG_MISSING: _missing,
     Cause.UNSUPPORTED_MEDIA: _unsupported,
     Cause.DISK_FULL: _disk_full,
     Cause.NOT_WRITABLE: _not_writable,

@@ -1,4 +1,4 @@
-"""Metrics of HTTP servers, values that are read at each scrape, and the text format."""
+"""Metrics of HTTP servers and of the database, values that are read at each scrape, the text format."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeVar
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -49,6 +50,21 @@ class HttpMetrics:
         known = method if method in METHODS else "other"
         self._requests.labels(role, route, known, str(status)).inc()
         self._duration.labels(role, route, known).observe(seconds)
+
+
+class DatabaseMetrics:
+    """Whether Postgres answers the role. Thread-safe."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._up = Gauge(
+            "streamwarden_database_up",
+            "1 if Postgres has answered this role's last check, which is made every 5 s.",
+            registry=registry,
+        )
+
+    def up(self, answered: bool) -> None:  # noqa: FBT001 - the one value of a gauge
+        """Set whether the last check was answered."""
+        self._up.set(answered)
 
 
 _LABEL_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})

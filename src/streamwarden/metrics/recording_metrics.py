@@ -167,6 +167,9 @@ class RecordingMetrics:
         self._free = self._plain_gauge(
             "record_root_free_bytes", "Bytes free where recordings are kept."
         )
+        self._ffmpeg_usable = self._plain_gauge(
+            "ffmpeg_usable", "1 if FFmpeg could last be started as a recorder starts it."
+        )
 
     def camera_added(self, camera: str) -> None:
         """Initialise the camera's counters to 0, so that the first event is an increase."""
@@ -229,6 +232,10 @@ class RecordingMetrics:
     def free_bytes(self, n: int) -> None:
         """Set the free space of the record root's file system."""
         self._free.set(n)
+
+    def ffmpeg_usable(self, usable: bool) -> None:  # noqa: FBT001 - the one value of a gauge
+        """Set whether FFmpeg can be started as a recorder starts it."""
+        self._ffmpeg_usable.set(usable)
 
     def watch_inboxes(self, read: ReadInboxes) -> None:
         """Read the inbox lengths from ``read`` at each scrape."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
-from streamwarden.metrics.http_metrics import HttpMetrics, new_registry
+from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -26,9 +26,32 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_promtool
-def test_prometheus_takes_the_scrape_configuration_and_the_rules() -> None:
-    checked = promtool("check", "config", "prometheus.yml")
+@pytest.mark.parametrize("file", ["prometheus.yml", "compose.yml"])
+def test_prometheus_takes_the_scrape_configuration_and_the_rules(file: str) -> None:
+    checked = promtool("check", "config", file)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_alertmanager_takes_its_example() -> None:
+    amtool = shutil.which("amtool")
+    if amtool is None:
+        pytest.skip("no amtool: install Debian's prometheus-alertmanager")
+    argv = [amtool, "check-config", str(RULES / "alertmanager.yml")]
+    checked = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_job_that_an_alert_looks_at_is_scraped_and_every_inhibited_alert_exists() -> None:
+    rules = (RULES / "alerts.yml").read_text()
+    jobs = set(re.findall(r'job="([\w-]+)"', rules))
+    for file in ("prometheus.yml", "compose.yml"):
+        assert jobs == set(re.findall(r"job_name: ([\w-]+)", (RULES / file).read_text())), file
+    example = (RULES / "alertmanager.yml").read_text()
+    inhibit = example.split("inhibit_rules:")[1].split("receivers:")[0]
+    patterns = re.findall(r'alertname =~? "([^"]+)"', inhibit)
+    for pattern in patterns:
+        for part in re.split(r"\|(?![^(]*\))", pattern):
+            assert any(re.fullmatch(part, alert) for alert in alerts()), part
 
 
 @needs_promtool
@@ -59,7 +82,7 @@ def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
 
 def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
     registry = new_registry()
-    for instruments in (HttpMetrics, AuthMetrics, AccessMetrics, SourceMetrics):
+    for instruments in (HttpMetrics, DatabaseMetrics, AuthMetrics, AccessMetrics, SourceMetrics):
         instruments(registry)
     recording = RecordingMetrics(registry)
     recording.sealing()

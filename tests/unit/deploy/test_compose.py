@@ -17,6 +17,7 @@ WITHOUT_A_SHELL = {"mediamtx"}
 PUBLISHED = {
     "mediamtx": ["8554:8554", "8189:8189/udp"],
     "nginx": ["80:80", "443:443", "8889:8889"],
+    "alertmanager": ["127.0.0.1:9093:9093"],
     "grafana": ["127.0.0.1:3000:3000"],
 }
 NAME = "cameras.example"
@@ -100,7 +101,7 @@ def test_everything_inside_is_in_networks_that_lead_nowhere(compose: Mapping[str
     assert outward == {"front", "desk"}
     for name, service in compose["services"].items():
         if set(service["networks"]) & outward:
-            assert name in {"api", "webui", "nginx", "mediamtx", "grafana"}
+            assert name in {"api", "webui", "nginx", "mediamtx", "grafana", "alertmanager"}
 
 
 def test_nobody_but_the_api_is_near_the_media_servers_control(compose: Mapping[str, Any]) -> None:
@@ -175,7 +176,10 @@ def test_what_the_image_is_built_from_is_let_in() -> None:
 def test_prometheus_asks_the_same_of_compose_as_of_one_machine(compose: Mapping[str, Any]) -> None:
     here = read_yaml(DEPLOY / "prometheus" / "prometheus.yml")
     there = read_yaml(DEPLOY / "prometheus" / "compose.yml")
-    ports = {"api": 8081, "streaming": 8082, "webui": 8080}
+    ports = {"api": 8081, "streaming": 8082, "webui": 8080, "mediamtx": 9998}
+    (managers,) = there["alerting"]["alertmanagers"]
+    assert managers["static_configs"] == [{"targets": ["alertmanager:9093"]}]
+    assert "watching" in compose["services"]["alertmanager"]["networks"]
     assert there["rule_files"] == here["rule_files"]
     assert [job["job_name"] for job in there["scrape_configs"]] == [
         job["job_name"] for job in here["scrape_configs"]
