@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamwarden.devkit.odd_camera import StreamLibrary
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.ffmpeg.command import find_ffmpeg
+from tests.acceptance.configured_installation import ConfiguredInstallation
 from tests.acceptance.demo import DemoProgram, real_mediamtx, relay_only
 from tests.acceptance.installation import Installation, database_with_password
+from tests.acceptance.odd_cameras import OddCameras, pulling_installation
 from tests.acceptance.pressure import watched
 from tests.acceptance.program import programs
 
@@ -85,6 +88,31 @@ def own_installation(
 ) -> Iterator[Installation]:
     """As ``installation``, for one test alone."""
     yield from _installations(tmp_path_factory, postgres_server, ffmpeg)
+
+
+@pytest.fixture(scope="session")
+def stream_library(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> StreamLibrary:
+    """The streams that odd cameras show, each encoded once in a session."""
+    return StreamLibrary(ffmpeg, tmp_path_factory.mktemp("streams"))
+
+
+@pytest.fixture(scope="session")
+def pulling(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
+) -> Iterator[ConfiguredInstallation]:
+    """An installation that pulls cameras on loopback, with segments of a second."""
+    folder = tmp_path_factory.mktemp("pulling")
+    with pulling_installation(folder, postgres_server, ffmpeg, segment_seconds=1) as installation:
+        yield installation
+
+
+@pytest.fixture
+def odd_cameras(
+    pulling: ConfiguredInstallation, stream_library: StreamLibrary
+) -> Iterator[OddCameras]:
+    """Odd cameras that ``pulling`` records; they end with the test."""
+    with OddCameras(pulling, stream_library) as cameras:
+        yield cameras
 
 
 def _installations(

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
-from uuid import UUID
 
-from streamwarden.cli.environment import load_settings, open_database
-from streamwarden.clock import Clock
 from streamwarden.devkit.clock_reading import clocks_in_file, moment_of
 from streamwarden.devkit.postgres import EmbeddedPostgres
-from streamwarden.ffmpeg.command import find_ffmpeg
-from streamwarden.ffmpeg.jobs import decode
 from streamwarden.paths import parse_stored
-from streamwarden.recordings.reconcile import verify
-from streamwarden.recordings.verify import BEGINNING, VerifyOptions
 from tests.acceptance.calls import Caller
 from tests.acceptance.continuity import unseen
 from tests.acceptance.footage import clock_bound_s, file_of, moment, stored_files
 from tests.acceptance.installation import OWNER, Installation, database_with_password
-from tests.acceptance.metrics_of import metric_value
 from tests.acceptance.program import Program, programs
 from tests.acceptance.user import CameraUser, Item
 from tests.acceptance.waiting import wait_for
@@ -117,45 +107,6 @@ class BreakableInstallation(Installation):
 
     # What must hold
 
-    def metric_value(self, name: str, **labels: str) -> float:
-        """Return a metric of the streaming role."""
-        return metric_value(self.streaming_url, name, **labels)
-
-    def await_empty_journal(self) -> None:
-        """Wait until every row that is waiting now is in Postgres; cameras that record add others."""
-        began = time.monotonic()
-
-        def look() -> bool:
-            if self.metric_value("index_journal_segments") == 0:
-                return True
-            since_s = time.monotonic() - began
-            # 0 says nothing: so it is as well for rows from before the clock was set back.
-            return 0 < self.metric_value("index_lag_seconds") < since_s
-
-        wait_for("every row in the index", look)
-
-    def settle(self, camera: CameraUser) -> None:
-        """Record no longer, and wait until everything is written down."""
-        assert camera.disconnect().status == 200
-        camera.await_status("stopped")
-        self.await_empty_journal()
-
-    def findings(self, camera: CameraUser | None = None) -> list[str]:
-        """Return what ``recordings verify`` says, with every file decoded."""
-        environ = {name: self.environment[name] for name in _VERIFY_NEEDS}
-        settings = load_settings(None, environ)
-        assert settings.record_root is not None
-        cameras = [UUID(camera.camera_id)] if camera else []
-        scope = VerifyOptions(
-            from_=BEGINNING,
-            to=Clock().now(),
-            digests=True,
-            decode=partial(decode, find_ffmpeg(settings.ffmpeg)),
-        )
-        with open_database(settings) as database:
-            found = list(verify(settings.record_root, database, cameras, scope))
-        return [json.dumps(one.as_json()) for one in found]
-
     def check_account(self, *cameras: CameraUser) -> None:
         """Settle cameras and check that every second of them is accounted for, and rightly.
 
@@ -168,11 +119,6 @@ class BreakableInstallation(Installation):
             none("file without a row", rows_and_files(camera, self.folder_of(camera)))
             none("clock", clocks_that_disagree(self, camera))
             none("loss unknown to the ledger", unexplained_losses(self, camera))
-
-
-_VERIFY_NEEDS = (
-    "STREAMWARDEN_DATABASE_URL", "STREAMWARDEN_RECORD_ROOT", "STREAMWARDEN_FFMPEG",
-)  # fmt: skip
 
 
 @contextmanager

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import StreamTokens
 from streamwarden.auth.users import UserTokens
+from streamwarden.cli.environment import load_settings, open_database
 from streamwarden.clock import Clock
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.devkit.relay.relay_process import RelayProcess
 from streamwarden.devkit.video_source import SMALL_PICTURE, VideoSource
 from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
+from streamwarden.ffmpeg.command import find_ffmpeg
+from streamwarden.ffmpeg.jobs import decode
+from streamwarden.recordings.reconcile import verify
+from streamwarden.recordings.verify import BEGINNING, VerifyOptions
 from streamwarden.storage.pool import Database
 from tests.acceptance.calls import Caller, bearer, internal
+from tests.acceptance.metrics_of import metric_value
 from tests.acceptance.program import Program, free_port_base
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
@@ -186,6 +195,52 @@ class Installation:
     def path_of(self, camera: CameraUser) -> str:
         """Return where the camera publishes."""
         return str(camera.api.get(camera.path).json()["path"])
+
+    # What must hold
+
+    def metric_value(self, name: str, **labels: str) -> float:
+        """Return a metric of the streaming role."""
+        return metric_value(self.streaming_url, name, **labels)
+
+    def await_empty_journal(self) -> None:
+        """Wait until every row that is waiting now is in Postgres; cameras that record add others."""
+        began = time.monotonic()
+
+        def look() -> bool:
+            if self.metric_value("index_journal_segments") == 0:
+                return True
+            since_s = time.monotonic() - began
+            # 0 says nothing: so it is as well for rows from before the clock was set back.
+            return 0 < self.metric_value("index_lag_seconds") < since_s
+
+        wait_for("every row in the index", look)
+
+    def settle(self, camera: CameraUser) -> None:
+        """Record no longer, and wait until everything is written down."""
+        assert camera.disconnect().status == 200
+        camera.await_status("stopped")
+        self.await_empty_journal()
+
+    def findings(self, camera: CameraUser | None = None) -> list[str]:
+        """Return what ``recordings verify`` says, with every file decoded."""
+        environ = self.environ(self.database_url)
+        settings = load_settings(None, {name: environ[name] for name in _VERIFY_NEEDS})
+        assert settings.record_root is not None
+        cameras = [UUID(camera.camera_id)] if camera else []
+        scope = VerifyOptions(
+            from_=BEGINNING,
+            to=Clock().now(),
+            digests=True,
+            decode=partial(decode, find_ffmpeg(settings.ffmpeg)),
+        )
+        with open_database(settings) as database:
+            found = list(verify(settings.record_root, database, cameras, scope))
+        return [json.dumps(one.as_json()) for one in found]
+
+
+_VERIFY_NEEDS = (
+    "STREAMWARDEN_DATABASE_URL", "STREAMWARDEN_RECORD_ROOT", "STREAMWARDEN_FFMPEG",
+)  # fmt: skip
 
 
 def _await_ready(base: str) -> None:

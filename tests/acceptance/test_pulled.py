@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +17,9 @@ from streamwarden.devkit.relay.faults import Fault, Misbehaviour
 from streamwarden.mediamtx.rtsp_client import Login
 from tests.acceptance.calls import Answer, Caller
 from tests.acceptance.configured_installation import ConfiguredInstallation
-from tests.acceptance.conftest import DATABASE_PASSWORD
-from tests.acceptance.installation import OWNER, database_with_password
+from tests.acceptance.installation import OWNER
 from tests.acceptance.metrics_of import exposition
-from tests.acceptance.program import programs
+from tests.acceptance.odd_cameras import pulling_installation
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -35,23 +33,8 @@ def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres, ffmpeg: str
 ) -> Iterator[ConfiguredInstallation]:
     folder = tmp_path_factory.mktemp("pulled")
-    url = database_with_password(postgres_server, DATABASE_PASSWORD)
-    with programs(folder) as make:
-        installation = ConfiguredInstallation(
-            folder, make, database_url=url, ffmpeg=ffmpeg, changed={}
-        )
-        installation.changed |= {
-            "MEDIAMTX_API_URL": installation.relay.control_url,
-            "SOURCE_NETWORKS": "127.0.0.1",
-            "SOURCE_SECRET_KEYS": secrets.token_hex(32),
-        }
-        installation.move_to(url)
-        try:
-            installation.start()
-            installation.admin.put("/api/v1/settings/video_segment_seconds", {"value": 2})
-            yield installation
-        finally:
-            installation.close()
+    with pulling_installation(folder, postgres_server, ffmpeg) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="module")

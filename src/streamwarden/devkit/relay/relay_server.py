@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from streamwarden.devkit.loop_thread import LoopThread
 from streamwarden.devkit.relay.auth_hook import Authenticator
 from streamwarden.devkit.relay.faults import Fault, FaultAction
 from streamwarden.devkit.relay.hub import Hub
@@ -52,16 +52,13 @@ class RelayServer:
             ffmpeg=ffmpeg,
             authenticator=authenticator,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._loop: LoopThread | None = None
         self._relay: Relay | None = None
         self.faults = Faults(self)
 
     def start(self) -> RelayPorts:
         """Listen and return the bound ports; raises PortBusy."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_run, args=(self._loop,), name="relay")
-        self._thread.start()
+        self._loop = LoopThread("relay")
         self._relay = Relay(self._settings)
         try:
             ports = self._await(self._relay.start())
@@ -170,14 +167,12 @@ class RelayServer:
         if loop is None:
             work.close()
             raise RuntimeError("the relay is not running")
-        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
+        return loop.run(work, timeout_s)
 
     def _end_loop(self) -> None:
-        loop, thread = self._loop, self._thread
-        self._loop = self._thread = self._relay = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+        loop, self._loop, self._relay = self._loop, None, None
+        if loop is not None:
+            loop.end()
 
 
 class Faults:
@@ -203,21 +198,3 @@ def _readers(hub: Hub, path: str) -> int:
     return sum(
         session.path == path and session.state is SessionState.READ for session in hub.sessions()
     )
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        _cancel_all(loop)
-        loop.close()
-
-
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    # One more turn, in which the transports that were closed last close their sockets.
-    loop.run_until_complete(asyncio.sleep(0))
