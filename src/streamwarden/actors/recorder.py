@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -37,13 +38,14 @@ from streamwarden.actors.messages import (
 )
 from streamwarden.actors.runs import LiveRuns
 from streamwarden.actors.segment_log import RETRY_STORE_S, SegmentLog
-from streamwarden.actors.spawning import Spawning, failure
+from streamwarden.actors.spawning import SOURCE, Spawning, failure
 from streamwarden.actors.status import RecorderStatus
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.run import RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher
+from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
@@ -78,6 +80,7 @@ class RecorderActor(SupervisedActor):
         clock: Clock,
         metrics: RecordingMetrics,
         meter: GapMeter,
+        paths: PathWatch,
     ) -> None:
         super().__init__(link=link)
         self._camera_id = stream.camera_id
@@ -99,6 +102,9 @@ class RecorderActor(SupervisedActor):
         self._clock = clock
         self._metrics = metrics
         self._meter = meter
+        self._paths = paths
+        self._path = ""
+        """The path at the media server from which the latest run reads."""
         self._runs = watcher.handle(stream.camera_id, InboxListener(self.actor_ref))
         self._live = LiveRuns()
         self._segments = SegmentLog(
@@ -134,6 +140,7 @@ class RecorderActor(SupervisedActor):
     def shutting_down(self) -> None:
         """Stop every run in order; the last segment is stored before this actor ends."""
         self._status.enter(RecorderState.STOPPING, next_retry_at=None)
+        self._paths.forget(self._camera_id)
         self._stop_runs()
         self._end_when_done()
 
@@ -244,6 +251,7 @@ class RecorderActor(SupervisedActor):
         """Get a token and a run number in a worker; ``SpawnPrepared`` follows."""
         if not self._live.recording:
             self._status.enter(RecorderState.STARTING, next_retry_at=None)
+        self._paths.tried(self._camera_id)
         self._attempt += 1
         self._preparing = True
         attempt = self._attempt
@@ -265,6 +273,7 @@ class RecorderActor(SupervisedActor):
             return
         # The length may have changed while the token was fetched.
         order = replace(order, segment_seconds=self._segment_seconds)
+        self._path = urlsplit(order.url).path.lstrip("/")
         self._log.info("run_ordered", run=order.run)
         self._run_spawned(order.run)
         self._runs.spawn(order)
@@ -282,6 +291,8 @@ class RecorderActor(SupervisedActor):
         self._status.respawned(cause)
         if wait_s <= 0:
             self._prepare_spawn()
+            if cause in SOURCE and run is not None:
+                self._paths.lost(self._camera_id, self._path)
             return
         if not self._live.recording:
             retry_at = self._clock.now() + timedelta(seconds=wait_s)
@@ -289,6 +300,8 @@ class RecorderActor(SupervisedActor):
         self._attempt += 1
         due = RespawnDue(self._attempt)
         self._timers.after(wait_s, lambda: self._tell_self(due))
+        if cause in SOURCE and run is not None:
+            self._paths.lost(self._camera_id, self._path, lambda: self._tell_self(due))
 
     # Runs
 
@@ -298,6 +311,7 @@ class RecorderActor(SupervisedActor):
 
     def _run_recording(self, run: int, at: datetime) -> None:
         self._meter.frames_again(self._camera_id, at)
+        self._paths.recording(self._camera_id)
         # Make before break: the predecessor goes only now that its successor records.
         for predecessor in self._live.records(run):
             self._runs.stop(predecessor)

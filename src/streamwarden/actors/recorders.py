@@ -22,6 +22,7 @@ from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.watcher import RunWatcher
+from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CameraFiles, CameraFileStore
@@ -55,6 +56,7 @@ class Recorders:
         clock: Clock,
         metrics: RecordingMetrics,
         meter: GapMeter,
+        paths: PathWatch,
         node: str,
         backoff: Backoff,
     ) -> None:
@@ -69,6 +71,7 @@ class Recorders:
         self._clock = clock
         self._metrics = metrics
         self._meter = meter
+        self._paths = paths
         self._node = node
         self._backoff = backoff
         self._orders: dict[UUID, SerialExecutor] = {}
@@ -105,6 +108,7 @@ class Recorders:
             clock=self._clock,
             metrics=self._metrics,
             meter=self._meter,
+            paths=self._paths,
         )
 
     def park(self, camera_id: UUID, owner: str) -> None:
@@ -112,6 +116,7 @@ class Recorders:
         status = self._status(camera_id)
         status.error(Cause.ACTOR_PARKED, "its actor failed too often; the log says why")
         status.enter(RecorderState.PARKED, next_retry_at=None)
+        self._paths.forget(camera_id)
         files = self._files(camera_id, owner)
         if files is None:
             return
@@ -141,6 +146,7 @@ class Recorders:
         self._registry.remove(camera_id)
         self._all_files.forget(camera_id)
         self._watcher.drop(camera_id)
+        self._paths.forget(camera_id)
         self._metrics.forget(str(camera_id))
 
     def read_desired(self) -> DesiredState:

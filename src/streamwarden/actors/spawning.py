@@ -38,6 +38,19 @@ DISK: Final = frozenset(
 DISK_RETRY_S: Final = 2.0
 
 
+SOURCE: Final = frozenset(
+    {
+        Cause.SOURCE_OFFLINE,
+        Cause.STALLED,
+        Cause.TIMEOUT,
+        Cause.SERVER_ERROR,
+        Cause.CONNECTION_REFUSED,
+        Cause.UNREACHABLE,
+    }
+)
+"""Causes of which the media server knows when they are over: its path is ready again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """Exponential backoff: ``base_s`` doubles with each loss up to ``cap_s``; half of a pause is jitter."""

@@ -31,6 +31,8 @@ from streamwarden.ffmpeg.command import (
 )
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
+from streamwarden.mediamtx.control_api import MediaMtxClient
+from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
@@ -157,6 +159,11 @@ def open_resources(
     )
     closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
 
+    api_url = settings.mediamtx_api_url
+    paths = PathWatch(None if api_url is None else MediaMtxClient(api_url), clock)
+    paths.start()
+    closing.callback(paths.stop)
+
     meter = GapMeter(metrics=metrics, clock=clock, timers=timers)
     closing.callback(meter.close)
 
@@ -202,6 +209,7 @@ def open_resources(
             clock=clock,
             metrics=metrics,
             meter=meter,
+            paths=paths,
             node=settings.node,
             backoff=Backoff(cap_s=settings.respawn_cap_s),
         ),

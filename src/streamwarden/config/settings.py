@@ -189,7 +189,8 @@ class Settings(BaseSettings):
     whep_url: HttpUrl | None = None
     """The media server's WebRTC address for browsers; None: no live preview."""
     mediamtx_api_url: HttpUrl | None = None
-    """The media server's control API; None: revoked sessions are not ended, and no camera is pulled."""
+    """The media server's control API; None: revoked sessions are not ended, no camera is pulled, and a
+    recorder's pause is not ended by a camera that is back."""
     ffmpeg: Annotated[Path, Field(strict=False)] | None = None
     """FFmpeg's path; None: the one on PATH, else the bundled one."""
     ffmpeg_user: Annotated[str, PlainValidator(values.account)] | None = None

@@ -99,7 +99,9 @@ class RealCamera:
         """Return the input, with a timeout of 5 s, and stream copy."""
         chosen = _TRANSPORTS.get(self.transport)
         transport = ("-rtsp_transport", chosen) if chosen is not None else ()
-        return (*transport, "-timeout", "5000000", "-i", self.url, *_COPY)
+        # Without it FFmpeg examines a camera with few pictures for up to 5 s before it sends one.
+        prompt = ("-analyzeduration", "1000000")
+        return (*transport, *prompt, "-timeout", "5000000", "-i", self.url, *_COPY)
 
     def __repr__(self) -> str:
         return "RealCamera()"

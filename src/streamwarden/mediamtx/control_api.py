@@ -7,6 +7,7 @@ texts hold cameras' passwords: no part of them is logged or repeated.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,6 +53,18 @@ class MediaPath:
     name: str
     source: str = field(repr=False)
     transport: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathState:
+    """A path as it is now: since when it is ready, as MediaMTX writes it, None where it is not.
+
+    ``pulled``: MediaMTX receives its stream from a camera, and does not wait for a publisher.
+    """
+
+    name: str
+    ready_since: str | None
+    pulled: bool
 
 
 class PathRefused(StreamwardenError):
@@ -115,6 +128,27 @@ class MediaMtxClient:
         if status == HTTPStatus.BAD_REQUEST:
             raise PathRefused("the media server does not take this path or its source")
         if status != HTTPStatus.OK:
+            raise MediaServerUnavailable(
+                f"the media server answered {status} to a change of a path"
+            )
+
+    def path_states(self) -> list[PathState]:
+        """Return every path that is known now, ready or not.
+
+        Raises:
+            MediaServerUnavailable: the list is not known.
+        """
+        return [_state_of(item) for body in self._pages("paths") for item in _items(body)]
+
+    def call_again(self, path: str) -> None:
+        """Let a pulled path begin anew, which ends MediaMTX's pause of 5 s after a failure.
+
+        Any change of its configuration does that. A new value of this field does nothing else: the path
+        is not on demand. Raises MediaServerUnavailable.
+        """
+        settings = {"sourceOnDemandCloseAfter": f"{10_000 + secrets.randbelow(10_000)}ms"}
+        status, _ = self._call("PATCH", f"{_PATHS}/patch/{quote(path)}", settings=settings)
+        if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST}:
             raise MediaServerUnavailable(
                 f"the media server answered {status} to a change of a path"
             )
@@ -203,6 +237,15 @@ def _items(body: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
         if not isinstance(item, dict):
             raise MediaServerUnavailable("the media server's list has an invalid item")
         yield item
+
+
+def _state_of(item: Mapping[str, object]) -> PathState:
+    source = item.get("source")
+    return PathState(
+        name=_text(item, "name"),
+        ready_since=_text(item, "readyTime") or "ready" if item.get("ready") is True else None,
+        pulled=isinstance(source, dict) and source.get("type") == "rtspSource",
+    )
 
 
 def _text(item: Mapping[str, object], name: str) -> str:

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # it ships no types
@@ -18,6 +19,8 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clock_reading import clocks_in_file
 from streamwarden.devkit.media_server import MediaServerProcess
+from streamwarden.devkit.relay.faults import FaultAction
+from streamwarden.mediamtx.control_api import MediaMtxClient, PathState
 from streamwarden.mediamtx.rtsp_client import Login
 from streamwarden.mediamtx.source_urls import parse_source
 from tests.integration.devkit.relay_client import SDP, RtspClient
@@ -26,6 +29,8 @@ from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 LOGIN = Login("viewer", "p@ss: word/%")
 WITHIN_S = 60.0
+PAUSE_S = 5.0
+"""MediaMTX's pause after a failure of a source."""
 H264 = SDP.replace(
     "a=rtpmap:96 H264/90000", "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1"
 )
@@ -221,6 +226,36 @@ def test_a_user_with_an_empty_password_is_let_in(control: Control, scheme: str) 
         source = {"source": url.for_media_server("127.0.0.1", shown), "rtspTransport": "tcp"}
         assert control("POST", "/config/paths/add/cam", source) == (200, OK)
         eventually("the camera's picture", lambda: control.path("cam")["available"])
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_back_is_called_before_the_pause_is_over(
+    server: MediaServerProcess, control: Control, cameras: CameraServer
+) -> None:
+    cameras.serve("one")
+    assert cameras.await_picture("one")
+    source = {"source": cameras.url("one", LOGIN), "rtspTransport": "tcp"}
+    assert control("POST", "/config/paths/add/cam", source) == (200, OK)
+    client = MediaMtxClient(server.plan.control_url)
+
+    def state() -> PathState:
+        return next(state for state in client.path_states() if state.name == "cam")
+
+    def changed(before: str | None) -> bool:
+        return state().ready_since != before
+
+    took_s = []
+    for _ in range(3):
+        eventually("the camera's picture", lambda: state().ready_since)
+        assert state().pulled
+        began_s, ready_since = time.monotonic(), state().ready_since
+        cameras.relay.faults.act("one", FaultAction.RESET_READERS)
+        eventually("its end", partial(changed, ready_since))
+        client.call_again("cam")
+        eventually("its picture again", lambda: state().ready_since)
+        took_s.append(time.monotonic() - began_s)
+    client.close()
+    assert min(took_s) < PAUSE_S
 
 
 @pytest.mark.slow

@@ -19,11 +19,13 @@ from streamwarden.actors.spawning import Backoff, Spawning
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.model import Cause
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
 from streamwarden.supervision._actor import Exit
 from streamwarden.workers import SerialExecutor
 from tests.fakes.manual_time import DEADLINE_S, ManualClock, ManualTimers
+from tests.fakes.path_states import FakePaths
 from tests.fakes.recording import (
     FakeCameraFiles,
     FakeRecordingMetrics,
@@ -99,6 +101,8 @@ class FakeSurroundings:
         self.callers = ManualWorkers()
         self.registry = StatusRegistry(self.clock)
         self.metrics = FakeRecordingMetrics()
+        self.server = FakePaths()
+        self.paths = PathWatch(self.server, self.clock)
         self.renew_meter()
 
     def renew_meter(self) -> None:
@@ -115,6 +119,7 @@ class FakeSurroundings:
             "request": request,
             "files": camera.files,
             "watcher": camera.watcher,
+            "paths": self.paths,
             "spawning": Spawning(
                 camera_id=stream.camera_id,
                 files=camera.files,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.actors.messages import RespawnDue
+from streamwarden.mediamtx.path_watch import IDLE_S
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CannotStore
 from tests.unit.actors.recorder_harness import RecorderHarness, at
@@ -205,3 +206,54 @@ def test_a_run_that_somebody_else_has_stopped_is_followed_by_another(
     harness.lose(1, None, tail=(1, 30, 32))
     assert harness.spawned == [1, 2]
     assert harness.gaps == [(32, None, "internal")]
+
+
+def test_a_path_that_is_ready_again_ends_the_pause_and_its_timer_ends_nothing_more(
+    harness: RecorderHarness,
+) -> None:
+    harness.start()
+    harness.lose(1, Cause.SOURCE_OFFLINE, recorded=False)
+    assert harness.state == "backoff"
+    harness.server.ready("cam", None)
+    harness.paths.turn()
+    assert harness.spawned == [1]
+    harness.server.ready("cam", "10:00")
+    harness.paths.turn()
+    harness.settle()
+    assert harness.spawned == [1, 2]
+    harness.expire(0.5)
+    assert harness.spawned == [1, 2]
+
+
+def test_a_camera_whose_stream_was_lost_is_called_while_its_recorder_tries_at_once(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 1, 31)
+    harness.server.ready("cam", None)
+    harness.lose(1, Cause.SOURCE_OFFLINE)
+    assert harness.spawned == [1, 2], "it tries at once"
+    harness.paths.turn()
+    assert harness.server.called == ["cam"]
+    harness.server.ready("cam", "10:00")
+    harness.paths.turn()
+    harness.settle()
+    assert harness.spawned == [1, 2], "and is not disturbed"
+
+
+def test_a_loss_that_is_not_the_sources_waits_for_its_own_time(harness: RecorderHarness) -> None:
+    harness.start()
+    harness.lose(1, Cause.FFMPEG_CRASHED, recorded=False)
+    harness.server.ready("cam", "10:00")
+    harness.paths.turn()
+    harness.settle()
+    assert harness.spawned == [1]
+
+
+def test_a_camera_that_is_no_longer_wanted_is_watched_no_longer(harness: RecorderHarness) -> None:
+    harness.start()
+    harness.lose(1, Cause.SOURCE_OFFLINE, recorded=False)
+    harness.unwant()
+    harness.wait_ended()
+    assert harness.paths.turn() == IDLE_S
+    assert harness.server.read == 0

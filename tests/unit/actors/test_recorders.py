@@ -9,6 +9,7 @@ from streamwarden.actors.messages import RecorderState
 from streamwarden.actors.recorders import Recorders
 from streamwarden.actors.spawning import Backoff
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
+from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.gap_ledger import Ledger
@@ -56,6 +57,7 @@ class RecordersHarness:
             clock=files_harness.clock,
             metrics=self.metrics,
             meter=GapMeter(metrics=self.metrics, clock=files_harness.clock, timers=ManualTimers()),
+            paths=PathWatch(None, files_harness.clock),
             node="here",
             backoff=Backoff(),
         )
