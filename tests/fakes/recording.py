@@ -144,6 +144,10 @@ class FakeWatcher(RunWatcher):
         with self._lock:
             self._adopted().stalled(run, self._now())
 
+    def hang_disk(self, run: int, since: datetime) -> None:
+        with self._lock:
+            self._adopted().disk_hangs(run, since)
+
     def step_clock(self, run: int, by_s: float) -> None:
         with self._lock:
             self._adopted().clock_stepped(run, by_s)

@@ -25,7 +25,7 @@ class RecorderState(StrEnum):
     RUNNING = "running"
     """The open segment's file is growing."""
     STALLED = "stalled"
-    """The run lives and its file no longer grows; it is being killed."""
+    """The run lives and its file no longer grows: it is being killed, or its disk does not answer."""
     BACKOFF = "backoff"
     """No run; the next one follows after a pause."""
     STOPPING = "stopping"
@@ -137,6 +137,14 @@ class RunStalled:
 
     run: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunDiskHangs:
+    """The disk does not answer; what the run wrote until ``since`` was seen on it."""
+
+    run: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +303,10 @@ class InboxListener:
     def stalled(self, run: int, at: datetime) -> None:
         """The file no longer grows."""
         tell(self._ref, RunStalled(run, at))
+
+    def disk_hangs(self, run: int, since: datetime) -> None:
+        """The disk does not answer."""
+        tell(self._ref, RunDiskHangs(run, since))
 
     def clock_stepped(self, run: int, by_s: float) -> None:
         """The machine's clock was set."""

@@ -55,6 +55,9 @@ class ParkedCamera:
     def stalled(self, run: int, at: datetime) -> None:
         """It is being killed."""
 
+    def disk_hangs(self, run: int, since: datetime) -> None:
+        """What it does not write is missing as it is."""
+
     def clock_stepped(self, run: int, by_s: float) -> None:
         """Its times go on by the old clock until it ends."""
 

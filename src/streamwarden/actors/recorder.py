@@ -23,6 +23,7 @@ from streamwarden.actors.messages import (
     RespawnDue,
     RestartRun,
     RetryStore,
+    RunDiskHangs,
     RunEnded,
     RunRecording,
     RunsAdopted,
@@ -43,6 +44,7 @@ from streamwarden.actors.status import RecorderStatus
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.exit_causes import HANGS
 from streamwarden.ffmpeg.run import RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.mediamtx.path_watch import PathWatch
@@ -172,6 +174,8 @@ class RecorderActor(SupervisedActor):
             case RunStalled(run):
                 if self._live.holds_only(run) and not self.stopping:
                     self._status.enter(RecorderState.STALLED)
+            case RunDiskHangs(run, since):
+                self._disk_hangs(run, since)
             case ClockStepped(run, by_s):
                 self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
                 self._segments.clock_set(run)
@@ -318,6 +322,13 @@ class RecorderActor(SupervisedActor):
         if not self.stopping:
             self._status.enter(RecorderState.RUNNING, next_retry_at=None)
             self._replace_outdated()
+
+    def _disk_hangs(self, run: int, since: datetime) -> None:
+        # The run goes on: once the disk answers, FFmpeg writes what it has kept, or leaves.
+        self._status.error(Cause.RECORD_ROOT_HANGS, HANGS)
+        if self._live.holds_only(run) and not self.stopping:
+            self._status.enter(RecorderState.STALLED)
+            self._segments.interrupted(Cause.RECORD_ROOT_HANGS, since)
 
     def _run_ended(self, run_exit: RunExit) -> None:
         was_leaving = self._live.ended(run_exit.run)

@@ -172,6 +172,11 @@ class SegmentLog:
         if not self._live and not any(self._unsettled.values()):
             self._account_loss(Loss(cause, self._clock.now(), covered=False))
 
+    def interrupted(self, cause: Cause, since: datetime) -> None:
+        """Open a gap at ``since``, up to which the open segment reaches; storing it decides the rest."""
+        self._write(gap_ledger.interrupted(self._ledger, cause, since))
+        self._meter.lost_again(self._camera_id)
+
     def _settle(self) -> None:
         """Enter the losses of runs whose segments are all stored, and forget these runs."""
         for run, loss in list(self._unsettled.items()):

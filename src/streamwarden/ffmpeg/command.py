@@ -43,13 +43,18 @@ def find_ffmpeg(setting: Path | None) -> str:
 
 
 def require_setpriv() -> None:
-    """Raise ConfigError unless ``setpriv`` and ``prlimit`` are installed.
+    """Raise ConfigError unless ``setpriv``, ``prlimit`` and ``env`` are installed.
 
-    Without ``setpriv`` FFmpeg could outlive this process, without ``prlimit`` it would have no limits.
+    Without ``setpriv`` FFmpeg could outlive this process, without ``prlimit`` it would have no limits;
+    ``env`` changes to its folder.
     """
-    for name in ("setpriv", "prlimit"):
+    for name, package in (
+        ("setpriv", "util-linux"),
+        ("prlimit", "util-linux"),
+        ("env", "coreutils"),
+    ):
         if shutil.which(name, path="/usr/bin:/bin") is None:
-            raise ConfigError(f"{name} was not found in /usr/bin; install util-linux")
+            raise ConfigError(f"{name} was not found in /usr/bin; install {package}")
 
 
 OPEN_FILES: Final = 256

@@ -30,6 +30,7 @@ class RunEnd:
     """The facts about a run whose process has ended.
 
     ``exit_code`` is negative for a signal, as in ``subprocess``. ``stderr`` is its bounded tail.
+    ``disk_hung`` when the file was not seen to grow since the disk has stopped to answer.
     ``waited_s`` is the run's age; ``answer_wait_s`` is FFmpeg's own timeout for an answer.
     """
 
@@ -40,11 +41,13 @@ class RunEnd:
     killed: Killed | None
     waited_s: float
     answer_wait_s: float
+    disk_hung: bool = False
 
 
 # In order of precedence: a full disk causes lines of other patterns as well.
 _TEXTS: Final = (
-    (r"^(setpriv|prlimit): |error while loading shared libraries", Cause.FFMPEG_MISSING),
+    (r"^env: cannot change directory", Cause.NOT_WRITABLE),
+    (r"^(setpriv|prlimit|env): |error while loading shared libraries", Cause.FFMPEG_MISSING),
     (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
     (r"Read-only file system", Cause.RECORD_ROOT_READ_ONLY),
     (r"Permission denied", Cause.NOT_WRITABLE),
@@ -75,6 +78,8 @@ def classify(end: RunEnd) -> Cause | None:
     """Return the cause of a lost run, None for one that was asked to stop."""
     if end.asked_to_stop:
         return None
+    if end.disk_hung:
+        return Cause.RECORD_ROOT_HANGS
     if end.killed is not None:
         return Cause.STALLED if end.killed is Killed.STALLED else Cause.TIMEOUT
     if end.exit_code < 0:
@@ -198,6 +203,7 @@ def _not_writable(end: RunEnd) -> str:
     return "the record root refuses writes, or the camera's folder is gone"
 
 
+HANGS: Final = "the disk of the record root does not answer"
 _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.STARTING: lambda _: (
         "FFmpeg could not determine the picture size; the next attempt probes longer"
@@ -215,6 +221,7 @@ _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.DISK_FULL: _disk_full,
     Cause.NOT_WRITABLE: _not_writable,
     Cause.RECORD_ROOT_READ_ONLY: lambda _: "the file system of the record root is read-only",
+    Cause.RECORD_ROOT_HANGS: lambda _: HANGS,
     Cause.INTERNAL: lambda _: "FFmpeg rejected an option: a bug in streamwarden",
 }
 """One entry for each cause that ``classify`` returns."""

@@ -24,7 +24,9 @@ _READ_BYTES: Final = 65536
 class Process:
     """A child process in its own process group, with non-blocking pipes. The constructor spawns it.
 
-    It inherits its three standard streams and nothing else, and runs under resource limits.
+    It inherits its three standard streams and nothing else, and runs under resource limits. The child
+    changes to ``folder`` after the first exec, for which the constructor waits: a disk that hangs holds up
+    the child alone. A folder that is missing ends it with a line of ``env``.
 
     Use it only in the thread that spawned it, and let that thread never end: the kernel sends the
     parent-death signal when the thread ends. ``stdin`` is a descriptor to read from; the caller closes
@@ -39,8 +41,8 @@ class Process:
         self, argv: Sequence[str], folder: Path, *, stdin: int = subprocess.DEVNULL
     ) -> None:
         self._popen = subprocess.Popen(  # noqa: S603 - our own argument list, no shell
-            [*LIMITS, *argv],
-            cwd=folder,
+            [*LIMITS, "env", f"--chdir={folder}", *argv],
+            cwd="/",
             env=ENVIRONMENT,
             stdin=stdin,
             stdout=subprocess.PIPE,

@@ -7,7 +7,6 @@ each segment that it has closed. Such a line says that a segment is complete; no
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,10 +16,10 @@ from typing import Final, Protocol
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.exit_causes import Killed
+from streamwarden.ffmpeg.looks import Look
 from streamwarden.ffmpeg.process import Process
 from streamwarden.model import Cause
-from streamwarden.mp4.fragments import init_bytes
-from streamwarden.paths import live_name, open_nofollow, parse_live
+from streamwarden.paths import live_name, parse_live
 
 _MAX_LINE_BYTES: Final = 4096
 
@@ -67,10 +66,6 @@ _STDERR_TAIL_BYTES: Final = 8192
 
 STDERR_BYTES_A_TICK: Final = 262144
 """Maximum stderr of one run that is read between two ticks; the rest waits in the pipe."""
-
-
-_TRAILER: Final = b"mfra"
-"""The box that follows the header directly when a run has ended before its first frame."""
 
 
 _OVERDUE_S: Final = 30.0
@@ -126,6 +121,9 @@ class RunListener(Protocol):
 
     def stalled(self, run: int, at: datetime) -> None:
         """The file has stopped growing; the run is being killed."""
+
+    def disk_hangs(self, run: int, since: datetime) -> None:
+        """The disk does not answer; what was written until ``since`` was seen on it."""
 
     def clock_stepped(self, run: int, by_s: float) -> None:
         """The wall clock was set; this run's times continue by the old one."""
@@ -197,6 +195,14 @@ class Run:
     overdue_reported: bool = False
     opened_s: float = 0.0
     kill_at_s: float | None = None
+    asked_s: float | None = None
+    """When the look that has not returned was asked for."""
+    hangs: bool = False
+    """Whether that was too long ago: the disk does not answer."""
+    hung_from_s: float | None = None
+    """When the file was last seen to grow before the disk hung; None once it grows again."""
+    exit_code: int | None = None
+    exited_s: float = 0.0
     open_number: int = 0
     open_bytes: int = 0
     last_ended_at: datetime | None = None
@@ -223,18 +229,28 @@ class Run:
         self.open_file = self.order.folder / live_name(self.order.run, number)
         self.open_bytes = 0
 
-    def grown(self) -> bool:
-        """Return whether the open file has grown since the last call and holds media."""
-        try:
-            size = self.open_file.stat().st_size
-            if size <= self.open_bytes or not (self.wrote_media or self._holds_media(size)):
-                return False
-        except OSError:
-            # Not created yet, or unreadable. A file whose growth cannot be observed counts as not recorded.
+    def take(self, look: Look) -> bool:
+        """Take in a look at the open file; return whether it has grown since the last one, by media.
+
+        A file whose growth cannot be observed counts as not recorded.
+        """
+        if look.size_bytes <= self.open_bytes or not look.holds_media:
             return False
-        self.open_bytes = size
+        self.open_bytes = look.size_bytes
         self.wrote_media = True
         return True
+
+    @property
+    def disk_hung(self) -> bool:
+        """Whether the disk does not answer, or has written nothing since it answers again."""
+        return self.hangs or self.hung_from_s is not None
+
+    def postpone(self, by_s: float) -> None:
+        """Leave out of all judgements a time in which the watching thread could not run."""
+        self.grew_s += by_s
+        self.opened_s += by_s
+        if self.asked_s is not None:
+            self.asked_s += by_s
 
     def overdue(self, now: float) -> bool:
         """Return whether the open segment should have ended long ago, by the monotonic clock.
@@ -243,15 +259,6 @@ class Run:
         audio alone.
         """
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
-
-    def _holds_media(self, size: int) -> bool:
-        fd = open_nofollow(self.open_file)
-        try:
-            header = init_bytes(fd)
-            kind = os.pread(fd, 4, header + 4) if header is not None else b""
-        finally:
-            os.close(fd)
-        return header is not None and size > header and kind != _TRAILER
 
     def close_segment(self, number: int, media_s: float) -> ClosedSegment:
         """Date a listed segment: it ends now, where its successor starts."""
@@ -267,28 +274,25 @@ class Run:
         )
         self.pending[number] = segment
         self.last_ended_at = ended_at
-        if not self.wrote_media:
-            # FFmpeg also lists a file without media, when the source disconnects before its first frame.
-            try:
-                self.wrote_media = self._holds_media(self.open_file.stat().st_size)
-            except OSError:
-                self.wrote_media = True
+        # FFmpeg also lists a file without media, when the source disconnects before its first frame.
+        self.wrote_media = self.wrote_media or media_s > 0
         self._open(number + 1)
         return segment
 
-    def open_segment(self) -> ClosedSegment | None:
-        """Return the segment that an ended run was writing, dated by its last flush; None if none."""
-        try:
-            modified_s: float | None = self.open_file.stat().st_mtime
-        except FileNotFoundError:
+    def open_segment(self, look: Look) -> ClosedSegment | None:
+        """Return the segment that an ended run was writing, dated by its last flush; None if none.
+
+        ``look`` is the last one at its file.
+        """
+        if look.exists is False:
             return None
-        except OSError:
-            modified_s = None
-        if modified_s is None or self.clock.stepped_by_s():
-            # The file's time is by the machine's clock; once that was set, only our own checks count.
-            flushed_at = self.clock.at_monotonic(self.grew_s)
+        if look.modified_s is None or self.disk_hung or self.clock.stepped_by_s():
+            # The file's time is by the machine's clock; once that was set, only our own looks count. A
+            # write that hung has the time at which the disk answered again.
+            seen_s = self.grew_s if self.hung_from_s is None else self.hung_from_s
+            flushed_at = self.clock.at_monotonic(seen_s)
         else:
-            flushed_at = self.clock.at_file_time(modified_s)
+            flushed_at = self.clock.at_file_time(look.modified_s)
         started_at = self.last_ended_at or self.spawned_at
         return ClosedSegment(
             run=self.number,

@@ -8,7 +8,6 @@ one (``docs/design/0003-a-run.md``).
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,9 +16,12 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
+import structlog
+
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
 from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
+from streamwarden.ffmpeg.looks import DiskLooks, Look, Question, look_at
 from streamwarden.ffmpeg.process import Process, WatchLoop, process_usage, read_pipe
 from streamwarden.ffmpeg.run import (
     STDERR_BYTES_A_TICK,
@@ -32,10 +34,15 @@ from streamwarden.ffmpeg.run import (
 )
 from streamwarden.model import Cause
 
+log = structlog.get_logger(__name__)
+
 TICK_S: Final = 0.25
 
 _CHECK_EVERY_TICKS: Final = 4
 """A run that records is checked once a second, one that does not yet at every tick."""
+
+_LATE_S: Final = 1.0
+"""A tick that is later than this: the program was stopped, or the machine starved it."""
 
 _DRAIN_READS: Final = 16
 
@@ -62,6 +69,7 @@ class RunWatcher:
         spawn_rate: TokenBucket,
         timeouts: StallTimeouts | None = None,
         argv: Callable[[str, RunOrder], list[str]] = recording_argv,
+        look: Callable[..., Look] = look_at,
     ) -> None:
         self._ffmpeg = ffmpeg
         self._clock = clock
@@ -77,6 +85,9 @@ class RunWatcher:
         self._tick_at_s = 0.0
         self._closing = False
         self._loop = WatchLoop("run-watcher")
+        self._looks = DiskLooks(self._loop.enqueue, look=look, now=clock.monotonic)
+        self._leaving: list[tuple[WatchedCamera, Run]] = []
+        """Runs that have ended, until the last look at their open file."""
         self._loop.start(self)
 
     # Any thread
@@ -115,6 +126,7 @@ class RunWatcher:
         """Kill all live runs, and end the thread."""
         self.enqueue(self._begin_close)
         self._loop.join(deadline_s)
+        self._looks.close()
 
     # The watching thread
 
@@ -170,12 +182,12 @@ class RunWatcher:
 
     def finished(self) -> bool:
         """Return whether the watcher is closed and every run has ended."""
-        return self._closing and not self._live
+        return self._closing and not self._live and not self._leaving
 
     def wait_s(self) -> float | None:
         """Return the time until the next tick or spawn."""
         now = self._clock.monotonic()
-        waits_s = [self._tick_at_s - now] if self._live else []
+        waits_s = [self._tick_at_s - now] if self._live or self._leaving else []
         if (spawn_s := self._spawns.wait_s(now)) is not None:
             waits_s.append(spawn_s)
         return max(0.0, min(waits_s)) if waits_s else None
@@ -196,18 +208,12 @@ class RunWatcher:
     # Spawning
 
     def _spawn(self, camera: WatchedCamera, order: RunOrder) -> None:
-        if not os.access(self._ffmpeg, os.X_OK):
-            text = "the FFmpeg program cannot be executed"
-            self._end(camera, self._not_run(order.run, Cause.FFMPEG_MISSING, text))
-            return
         try:
             process = Process(self._argv(self._ffmpeg, order), order.folder)
         except (OSError, ValueError) as error:
-            in_folder = str(getattr(error, "filename", "")) == str(order.folder)
-            cause = Cause.NOT_WRITABLE if in_folder else Cause.INTERNAL
             # Only strerror: the text of another error may hold an argument, and so a token.
             text = f"FFmpeg was not spawned: {getattr(error, 'strerror', type(error).__name__)}"
-            self._end(camera, self._not_run(order.run, cause, text))
+            self._end(camera, self._not_run(order.run, Cause.INTERNAL, text))
             return
         self._watch(camera, order, process)
 
@@ -222,7 +228,7 @@ class RunWatcher:
             grew_s=now,
         )
         camera.runs[order.run] = run
-        if not self._live:
+        if not self._live and not self._leaving:
             self._tick_at_s = now + TICK_S
         self._live[process.pid] = (camera, run)
         for source, react in (
@@ -257,7 +263,7 @@ class RunWatcher:
         if closed:
             run.opened_s = self._clock.monotonic()
             if run.wrote_media:
-                self._note_growth(camera, run)
+                self._note_growth(camera, run, run.opened_s)
         for segment in closed:
             camera.listener.segment_closed(segment)
 
@@ -277,7 +283,13 @@ class RunWatcher:
         self._cpu_s_of_ended += cpu_s
         self._loop.guarded(partial(self._drain, camera, run))
         self._release(run)
-        self._end(camera, self._run_exit(run, exit_code))
+        run.exit_code, run.exited_s = exit_code, self._clock.monotonic()
+        self._leaving.append((camera, run))
+        if run.hangs:
+            self._ended(camera, run, Look(exists=None), run.exited_s)
+        else:
+            question = Question(run.open_file, run.wrote_media, partial(self._ended, camera, run))
+            self._looks.ask([question], first=True)
 
     def _drain(self, camera: WatchedCamera, run: Run) -> None:
         while chunk := read_pipe(run.process.stdout):
@@ -292,16 +304,25 @@ class RunWatcher:
         run.process.close()
         del self._live[run.process.pid]
 
-    def _run_exit(self, run: Run, exit_code: int) -> RunExit:
-        if run.grown():
-            run.grew_s = self._clock.monotonic()
+    def _ended(self, camera: WatchedCamera, run: Run, look: Look, done_s: float) -> None:
+        """Report the end of a run, by the last look at the file that it was writing."""
+        if (camera, run) not in self._leaving:
+            return  # reported already, without this look
+        self._leaving.remove((camera, run))
+        if run.take(look):
+            run.grew_s = done_s
+        self._end(camera, self._run_exit(run, look))
+
+    def _run_exit(self, run: Run, look: Look) -> RunExit:
+        exit_code = 0 if run.exit_code is None else run.exit_code
         end = RunEnd(
             exit_code=exit_code,
             stderr=run.stderr_tail(),
             wrote_media=run.wrote_media,
             asked_to_stop=run.stop_asked and run.killed is None,
             killed=run.killed,
-            waited_s=self._clock.monotonic() - run.born_s,
+            disk_hung=run.disk_hung,
+            waited_s=run.exited_s - run.born_s,
             answer_wait_s=ANSWER_TIMEOUT_S,
         )
         cause = classify(end)
@@ -312,7 +333,7 @@ class RunWatcher:
             cause=cause,
             message=text,
             recorded=run.wrote_media,
-            open_segment=run.open_segment(),
+            open_segment=run.open_segment(look),
         )
 
     def _end(self, camera: WatchedCamera, run_exit: RunExit) -> None:
@@ -323,26 +344,66 @@ class RunWatcher:
 
     def _tick(self) -> None:
         now = self._clock.monotonic()
-        if now < self._tick_at_s:
+        if now < self._tick_at_s or not (self._live or self._leaving):
             return
+        self._leave_out(now - self._tick_at_s)
         self._tick_at_s = now + TICK_S
         self._ticks += 1
         offset_s = wall_offset_s(self._clock)
+        questions: list[Question] = []
         for pid, (camera, run) in list(self._live.items()):
             if not run.recording or (pid + self._ticks) % _CHECK_EVERY_TICKS == 0:
                 self._loop.guarded(partial(self._check_run, camera, run, now, offset_s))
+                if run.asked_s is None:
+                    questions.append(self._question(camera, run, now))
+        self._looks.ask(questions)
+        self._looks.tend()
+        self._looks.answer()
+        for camera, run in list(self._leaving):
+            if now - run.exited_s >= self._timeouts.silence_s:
+                run.hangs = True
+                self._loop.guarded(partial(self._ended, camera, run, Look(exists=None), now))
         for pid in self._wrote_stderr & self._live.keys():
             self._resume_stderr(self._live[pid][1])
         self._wrote_stderr.clear()
+
+    def _leave_out(self, late_s: float) -> None:
+        """Do not count a time in which this thread could not run: nobody looked at any file in it."""
+        if late_s < _LATE_S:
+            return
+        log.warning("watching_thread_late", seconds=round(late_s, 3))
+        for _, run in [*self._live.values(), *self._leaving]:
+            run.postpone(late_s)
+
+    def _question(self, camera: WatchedCamera, run: Run, now: float) -> Question:
+        run.asked_s = now
+        return Question(
+            run.open_file, run.wrote_media, partial(self._looked, camera, run, run.open_number)
+        )
+
+    def _looked(
+        self, camera: WatchedCamera, run: Run, number: int, look: Look, done_s: float
+    ) -> None:
+        """Judge a run by a look at its open file."""
+        run.asked_s = None
+        if run.hangs and run.exit_code is None:
+            run.hangs = False
+            # From now on, as if it had just grown: FFmpeg was blocked in a write.
+            run.grew_s = done_s
+            log.info("disk_answers_again", run=run.number)
+        if run.exit_code is not None or number != run.open_number:
+            return
+        if run.take(look):
+            self._note_growth(camera, run, done_s)
+        elif not run.stop_asked and run.killed is None:
+            self._check_stall(camera, run, done_s)
 
     def _check_run(self, camera: WatchedCamera, run: Run, now: float, offset_s: float) -> None:
         if run.kill_at_s is not None and now >= run.kill_at_s:
             run.kill_at_s = None
             run.process.signal(signal.SIGKILL)
-        if run.grown():
-            self._note_growth(camera, run)
-        elif not run.stop_asked and run.killed is None:
-            self._check_stall(camera, run, now)
+        if not run.hangs and run.asked_s is not None:
+            self._check_disk(camera, run, now - run.asked_s)
         if not run.step_reported and (by_s := run.clock.stepped_by_s(offset_s)):
             run.step_reported = True
             camera.listener.clock_stepped(run.number, by_s)
@@ -350,17 +411,26 @@ class RunWatcher:
             run.overdue_reported = True
             camera.listener.overdue(run.number)
 
-    def _note_growth(self, camera: WatchedCamera, run: Run) -> None:
-        run.grew_s = self._clock.monotonic()
+    def _check_disk(self, camera: WatchedCamera, run: Run, waited_s: float) -> None:
+        if waited_s < self._timeouts.silence_s:
+            return
+        run.hangs, run.hung_from_s = True, run.grew_s
+        # Reported anew when the file grows again.
+        run.recording = False
+        log.warning("disk_hangs", run=run.number, seconds=round(waited_s, 3))
+        camera.listener.disk_hangs(run.number, run.clock.at_monotonic(run.grew_s))
+
+    def _note_growth(self, camera: WatchedCamera, run: Run, at_s: float) -> None:
+        run.grew_s, run.hung_from_s = at_s, None
         if not run.recording:
             run.recording = True
-            run.opened_s = run.grew_s
-            camera.listener.recording(run.number, run.clock.now())
+            run.opened_s = at_s
+            camera.listener.recording(run.number, run.clock.at_monotonic(at_s))
 
-    def _check_stall(self, camera: WatchedCamera, run: Run, now: float) -> None:
+    def _check_stall(self, camera: WatchedCamera, run: Run, looked_s: float) -> None:
         timeouts = self._timeouts
         timeout_s = timeouts.silence_s if run.wrote_media else timeouts.first_fragment_s
-        if now - run.grew_s < timeout_s:
+        if looked_s - run.grew_s < timeout_s:
             return
         run.killed = Killed.STALLED if run.wrote_media else Killed.NEVER_STARTED
         camera.listener.stalled(run.number, run.clock.now())
@@ -421,6 +491,8 @@ class WatchedCamera:
             self.listener.spawned(number, run.spawned_at)
             if run.recording:
                 self.listener.recording(number, run.clock.now())
+            if run.hangs and run.exit_code is None:
+                self.listener.disk_hangs(number, run.clock.at_monotonic(run.grew_s))
             # The next tick reports a clock step and an overdue segment again: the listener that got the
             # first report has failed.
             run.step_reported = run.overdue_reported = False

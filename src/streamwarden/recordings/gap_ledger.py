@@ -113,6 +113,13 @@ def lost(ledger: Ledger, cause: Cause, at: datetime) -> Step:
     return following, (_change(gap, ended_at=at), *opened)
 
 
+def interrupted(ledger: Ledger, cause: Cause, since: datetime) -> Step:
+    """The open segment, which covers the time up to ``since``, is not known to go on."""
+    if ledger.covered_until is None or ledger.gap is not None:
+        return lost(ledger, cause, since)
+    return _open(ledger, max(since, ledger.covered_until), cause)
+
+
 def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
     """A segment is on disk: the gap before it is over."""
     covered_until = ledger.covered_until

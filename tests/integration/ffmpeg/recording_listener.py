@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder, recording_argv
+from streamwarden.ffmpeg.looks import Look, look_at
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 
@@ -56,6 +57,9 @@ class RecordingListener:
 
     def stalled(self, run: int, at: datetime) -> None:
         self._note("stalled", run, at)
+
+    def disk_hangs(self, run: int, since: datetime) -> None:
+        self._note("disk_hangs", run, since)
 
     def clock_stepped(self, run: int, by_s: float) -> None:
         self._note("clock_stepped", run, by_s)
@@ -122,6 +126,7 @@ def watching(
     timeouts: StallTimeouts | None = None,
     clock: Clock | None = None,
     spawn_rate: TokenBucket | None = None,
+    look: Callable[..., Look] = look_at,
 ) -> Iterator[RunWatcher]:
     """A watcher that is closed in the end, with every process of it gone."""
     watcher = RunWatcher(
@@ -130,6 +135,7 @@ def watching(
         spawn_rate=spawn_rate or TokenBucket(interval_s=0.005, burst=50),
         timeouts=timeouts,
         argv=argv,
+        look=look,
     )
     try:
         yield watcher

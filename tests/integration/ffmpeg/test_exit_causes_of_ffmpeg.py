@@ -370,4 +370,3 @@ def test_no_program_is_ffmpeg_missing(tmp_path: Path) -> None:
     with watching(str(tmp_path / "none")) as watcher:
         watcher.adopt(UUID(int=1), listener).spawn(TwistedOrder(folder=tmp_path))
         assert listener.end().cause is Cause.FFMPEG_MISSING
-    assert "spawned" not in listener.names()

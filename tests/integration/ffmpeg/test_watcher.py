@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,11 +20,13 @@ from streamwarden.clock import Clock
 from streamwarden.ffmpeg import run as run_module
 from streamwarden.ffmpeg import watcher as watcher_module
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
+from streamwarden.ffmpeg.looks import Look, look_at
 from streamwarden.ffmpeg.process import process_usage
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.model import Cause
 from tests.integration.ffmpeg.recording_listener import (
+    DEADLINE_S,
     RecordingListener,
     TwistedOrder,
     descriptors,
@@ -325,6 +329,95 @@ def test_the_segment_after_a_listed_one_has_the_whole_patience_again(tmp_path: P
         assert listener.names() == ["adopted", "spawned", "recording", "segment_closed"]
 
 
+class HangingDisk:
+    """A disk that does not answer from ``hang`` to ``go_on``."""
+
+    def __init__(self) -> None:
+        self._answers = threading.Event()
+        self._answers.set()
+
+    def look(self, path: Path, *, holds_media: bool) -> Look:
+        assert self._answers.wait(DEADLINE_S)
+        return look_at(path, holds_media=holds_media)
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def go_on(self) -> None:
+        self._answers.set()
+
+
+def test_a_disk_that_hangs_is_reported_for_each_camera_and_stops_no_judging(
+    tmp_path: Path,
+) -> None:
+    disk, first, second = HangingDisk(), RecordingListener(), RecordingListener()
+    patience = StallTimeouts(first_fragment_s=60, silence_s=1.0)
+    _write(tmp_path, boxes.header() + FRAGMENT)
+    with watching(timeouts=patience, look=disk.look) as watcher:
+        watcher.adopt(CAMERA, first).spawn(shell(SLEEPS, tmp_path))
+        first.wait("recording")
+        disk.hang()
+        began = Clock().now()
+        watcher.adopt(UUID(int=9), second).spawn(shell(SLEEPS, tmp_path))
+        for listener in (first, second):
+            since = listener.wait("disk_hangs")
+            assert isinstance(since, datetime)
+            assert abs(since - began) < timedelta(seconds=3)
+        # The thread that judges goes on: it obeys, and sees ends.
+        os.kill(max(watcher._live), signal.SIGKILL)
+        end = second.end()
+        assert (end.cause, end.recorded) == (Cause.RECORD_ROOT_HANGS, False)
+        assert "stalled" not in first.names()
+        _write(tmp_path, FRAGMENT)
+        disk.go_on()
+        first.wait("recording", count=2)
+        assert first.end().cause is Cause.STALLED
+
+
+def test_a_run_that_ends_while_its_disk_hangs_is_reported_with_what_was_seen(
+    tmp_path: Path,
+) -> None:
+    disk, listener = HangingDisk(), RecordingListener()
+    patience = StallTimeouts(first_fragment_s=60, silence_s=1.0)
+    _write(tmp_path, boxes.header() + FRAGMENT)
+    with watching(timeouts=patience, look=disk.look) as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("recording")
+        seen = Clock().now()
+        disk.hang()
+        (pid,) = watcher._live
+        os.kill(pid, signal.SIGKILL)
+        end = listener.end()
+        disk.go_on()
+    assert end.cause is Cause.RECORD_ROOT_HANGS
+    assert end.open_segment is not None
+    assert end.open_segment.ended_at <= seen + timedelta(seconds=1.5)
+
+
+def test_a_time_in_which_nobody_could_look_is_no_silence(tmp_path: Path) -> None:
+    listener = RecordingListener()
+    patience = StallTimeouts(first_fragment_s=60, silence_s=2.0)
+    _write(tmp_path, boxes.header() + FRAGMENT)
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        assert go_on.wait(DEADLINE_S)
+
+    with watching(timeouts=patience) as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("recording")
+        watcher.enqueue(stop)
+        assert stopped.wait(DEADLINE_S)
+        began = monotonic()
+        assert not threading.Event().wait(
+            3.0
+        )  # the thread is stopped for longer than a stall takes
+        go_on.set()
+        listener.wait("stalled")
+        assert monotonic() - began > 4.0
+
+
 class FailingListener(RecordingListener):
     """A listener with a bug."""
 
@@ -453,6 +546,7 @@ def test_a_run_that_cannot_be_spawned_ends_all_the_same(
 _SERVER = """
 import sys
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 from tests.integration.ffmpeg.recording_listener import RecordingListener, watching
 from tests.integration.ffmpeg.test_watcher import SLEEPS, shell

@@ -257,3 +257,48 @@ def test_a_camera_that_is_no_longer_wanted_is_watched_no_longer(harness: Recorde
     harness.wait_ended()
     assert harness.paths.turn() == IDLE_S
     assert harness.server.read == 0
+
+
+def test_a_disk_that_hangs_is_a_gap_at_once_from_what_was_seen_last(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.go_to(50)
+    harness.watcher.hang_disk(1, at(41))
+    harness.settle()
+    assert harness.state == "stalled"
+    assert harness.status.last_error is not None
+    assert harness.status.last_error.cause == "record_root_hangs"
+    assert harness.gaps == [(41, None, "record_root_hangs")]
+    assert harness.watcher.stops == []
+    assert harness.spawned == [1]
+
+
+def test_a_run_that_has_kept_everything_while_its_disk_hung_leaves_no_gap(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.go_to(50)
+    harness.watcher.hang_disk(1, at(41))
+    harness.go_to(55)
+    harness.record(1)
+    assert harness.state == "running"
+    harness.finish(1, 1, 30, 60)
+    assert harness.gaps == []
+
+
+def test_a_run_that_is_lost_to_a_hanging_disk_leaves_the_gap_after_its_tail(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.go_to(50)
+    harness.watcher.hang_disk(1, at(41))
+    harness.go_to(90)
+    harness.lose(1, Cause.RECORD_ROOT_HANGS, tail=(1, 30, 41))
+    harness.expire(2.0)
+    harness.record(2)
+    harness.finish(2, 0, 92, 122)
+    assert harness.gaps == [(41, 92, "record_root_hangs")]

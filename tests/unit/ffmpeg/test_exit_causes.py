@@ -70,6 +70,8 @@ TABLE = [
     ("unsupported_media", 234, "[fatal] Stream map '0:v:0' matches no streams."),
     ("starting", 234, "[error] dimensions not set"),
     ("internal", 8, "[fatal] Unrecognized option 'nope'."),
+    ("not_writable", 125, "env: cannot change directory to '/r/.live': No such file or directory"),
+    ("ffmpeg_missing", 127, "env: 'setpriv': No such file or directory"),
     ("ffmpeg_missing", 127, "setpriv: failed to execute /opt/ffmpeg: Permission denied"),
     (
         "ffmpeg_missing",

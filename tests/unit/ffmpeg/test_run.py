@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamwarden.ffmpeg.looks import look_at
 from streamwarden.ffmpeg.process import Process
-from streamwarden.ffmpeg.run import Run, RunClock, SegmentListReader
+from streamwarden.ffmpeg.run import ClosedSegment, Run, RunClock, SegmentListReader
 from tests.fakes.manual_time import ManualClock
 from tests.unit.ffmpeg.run_order import NOON, SampleOrder
 from tests.unit.mp4 import box_writer as boxes
@@ -30,6 +31,14 @@ def _run(clock: ManualClock, folder: Path = Path("/nowhere")) -> Run:
         born_s=clock.monotonic(),
         grew_s=clock.monotonic(),
     )
+
+
+def _grown(run: Run) -> bool:
+    return run.take(look_at(run.open_file, holds_media=run.wrote_media))
+
+
+def _open_segment(run: Run) -> ClosedSegment | None:
+    return run.open_segment(look_at(run.open_file, holds_media=run.wrote_media))
 
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
@@ -109,25 +118,25 @@ def _fragments(folder: Path, count: int, number: int = 0) -> Path:
 
 def test_a_run_grows_by_media_alone(tmp_path: Path) -> None:
     run = _run(ManualClock(NOON), tmp_path)
-    assert not run.grown()
+    assert not _grown(run)
     path = tmp_path / "r1-000000.mp4"
     for header in (boxes.header()[:10], boxes.header()):
         path.write_bytes(header)
-        assert not run.grown()
-    assert run.open_segment() is not None
+        assert not _grown(run)
+    assert _open_segment(run) is not None
     assert not run.wrote_media
     _fragments(tmp_path, 1)
-    assert run.grown()
-    assert not run.grown()
+    assert _grown(run)
+    assert not _grown(run)
     _fragments(tmp_path, 2)
-    assert run.grown()
+    assert _grown(run)
 
 
 def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Path) -> None:
     run = _run(ManualClock(NOON), tmp_path)
     path = tmp_path / "r1-000000.mp4"
     path.write_bytes(boxes.header() + boxes.box(b"mfra", bytes(16)))
-    assert not run.grown()
+    assert not _grown(run)
     run.close_segment(0, 0.0)
     assert not run.wrote_media
 
@@ -135,11 +144,11 @@ def test_a_source_that_goes_before_its_first_frame_leaves_no_media(tmp_path: Pat
 def test_after_a_listed_segment_the_next_file_is_looked_at(tmp_path: Path) -> None:
     run = _run(ManualClock(NOON), tmp_path)
     _fragments(tmp_path, 3)
-    assert run.grown()
+    assert _grown(run)
     run.close_segment(0, 1.0)
-    assert not run.grown()
+    assert not _grown(run)
     _fragments(tmp_path, 1, number=1)
-    assert run.grown()
+    assert _grown(run)
 
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, 0.0, HOUR_S])
@@ -149,11 +158,11 @@ def test_the_tail_ends_at_its_last_flush(tmp_path: Path, step_s: float) -> None:
     path = _fragments(tmp_path, 1)
     manual.advance(30)
     os.utime(path, (0, manual.now().timestamp()))
-    assert run.grown()
+    assert _grown(run)
     run.grew_s = manual.monotonic()
     manual.advance(5)
     manual.step_wall(step_s)
-    tail = run.open_segment()
+    tail = _open_segment(run)
     assert tail is not None
     assert (tail.number, tail.started_at, tail.ended_at) == (0, NOON, NOON + timedelta(seconds=30))
 
@@ -164,13 +173,13 @@ def test_a_tail_is_never_shorter_than_nothing(tmp_path: Path) -> None:
     manual.advance(30)
     run.close_segment(0, 15.0)
     os.utime(_fragments(tmp_path, 1, number=1), (0, 0))
-    tail = run.open_segment()
+    tail = _open_segment(run)
     assert tail is not None
     assert tail.started_at == tail.ended_at == NOON + timedelta(seconds=30)
 
 
 def test_without_an_open_file_there_is_no_tail(tmp_path: Path) -> None:
-    assert _run(ManualClock(NOON), tmp_path).open_segment() is None
+    assert _open_segment(_run(ManualClock(NOON), tmp_path)) is None
 
 
 def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: Path) -> None:
@@ -178,8 +187,8 @@ def test_a_disk_that_refuses_to_look_neither_grows_nor_loses_the_tail(tmp_path: 
     manual = ManualClock(NOON)
     run = _run(manual, tmp_path / "file")
     manual.advance(3)
-    assert not run.grown()
-    tail = run.open_segment()
+    assert not _grown(run)
+    tail = _open_segment(run)
     assert tail is not None
     assert tail.ended_at == NOON
 
@@ -189,7 +198,7 @@ def test_a_pipe_that_is_listed_as_a_segment_does_not_hold_up_the_watching_thread
 ) -> None:
     run = _run(ManualClock(NOON), tmp_path)
     os.mkfifo(run.open_file)
-    assert not run.grown()
+    assert not _grown(run)
     assert run.close_segment(0, 1.0).number == 0
 
 
