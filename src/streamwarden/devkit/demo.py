@@ -171,7 +171,7 @@ class Demo:
             return mediamtx_plan(program, ports.media, hook_url=hook_url, environ=environ)
         except MediaMtxMissing as error:
             log.warning("relay_instead_of_mediamtx", cost="no WebRTC preview", reason=str(error))
-            return relay_plan(ports.media, hook_url=hook_url, ffmpeg=self._parts.ffmpeg)
+            return relay_plan(ports.media, hook_url=hook_url)
 
     def _record(
         self, api: ApiClient, cameras: list[VirtualCamera], media: MediaServerProcess

@@ -67,12 +67,12 @@ class MediaServerFailed(StreamwardenError):
     """The media server did not start; the message has its last output."""
 
 
-def relay_plan(ports: MediaPorts, *, hook_url: str, ffmpeg: str | None = None) -> MediaServerPlan:
-    """Return the plan for the devkit's relay in its own process; ``ffmpeg`` pulls cameras for it."""
+def relay_plan(ports: MediaPorts, *, hook_url: str) -> MediaServerPlan:
+    """Return the plan for the devkit's relay in its own process."""
     host = "127.0.0.1"
     argv = (sys.executable, "-m", "streamwarden.devkit.relay", "--host", host,
             "--rtsp-port", str(ports.rtsp), "--control-port", str(ports.control),
-            "--auth-url", hook_url, *(("--ffmpeg", ffmpeg) if ffmpeg else ()))  # fmt: skip
+            "--auth-url", hook_url)  # fmt: skip
     spec = ChildCommand(name="relay", argv=argv)
     return MediaServerPlan(kind="devkit", spec=spec, host=host, ports=ports, whep_url=None)
 

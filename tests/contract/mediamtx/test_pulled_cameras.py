@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -19,6 +20,7 @@ import pytest
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clock_reading import clocks_in_file
 from streamwarden.devkit.media_server import MediaServerProcess
+from streamwarden.devkit.odd_camera import OddCamera, Oddities, StreamLibrary
 from streamwarden.devkit.relay.faults import FaultAction
 from streamwarden.mediamtx.control_api import MediaMtxClient, PathState
 from streamwarden.mediamtx.rtsp_client import Login
@@ -279,6 +281,71 @@ def test_a_killed_server_forgets_its_paths_and_pulls_nothing_any_more(
     eventually("the server", lambda: answers(control))
     assert control("GET", "/paths/get/cam")[0] == 404
     assert control("GET", "/config/paths/get/cam")[0] == 404
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> StreamLibrary:
+    return StreamLibrary(FFMPEG, tmp_path_factory.mktemp("streams"))
+
+
+def described_sets(server: MediaServerProcess, path: str) -> str:
+    """The parameter sets that a new reader is told."""
+    with RtspClient(server.plan.ports.rtsp) as reader:
+        described = reader.ask("DESCRIBE", f"{path}?token=good").body
+    return described.partition("sprop-parameter-sets=")[2].partition(";")[0].partition("\r")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sprop", ["own", "none", "large"])
+def test_the_next_reader_is_told_the_parameter_sets_that_the_camera_sends_now(
+    server: MediaServerProcess, control: Control, library: StreamLibrary, sprop: str
+) -> None:
+    oddities = Oddities(sprop=sprop, back_channel=True)
+    small, large = (
+        ",".join(base64.b64encode(one).decode() for one in library.stream(name).parameter_sets)
+        for name in ("small", "large")
+    )
+    with OddCamera(library, "small", "large", oddities=oddities) as camera:
+        source = {"source": camera.url, "rtspTransport": "tcp"}
+        assert control("POST", "/config/paths/add/cam", source) == (200, OK)
+        eventually("the camera", lambda: control.path("cam")["available"])
+        assert control.path("cam")["tracks"] == ["H264"]
+        eventually("the present size", lambda: described_sets(server, "cam") == small)
+        camera.show("large")
+        eventually("the new size", lambda: described_sets(server, "cam") == large)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("transport", "served"), [("udp", "udp"), ("automatic", "tcp")])
+def test_a_camera_is_read_over_the_transport_that_it_serves(
+    server: MediaServerProcess,
+    control: Control,
+    library: StreamLibrary,
+    transport: str,
+    served: str,
+) -> None:
+    oddities = Oddities(transports=(served,), metadata=True)
+    with OddCamera(library, oddities=oddities) as camera:
+        source = {"source": camera.url, "rtspTransport": transport}
+        assert control("POST", "/config/paths/add/cam", source) == (200, OK)
+        eventually("the camera", lambda: control.path("cam")["available"])
+        frames = received(server, "cam")
+        assert frames
+        assert ("SETUP", 461) in camera.answers or transport == served
+        camera.reboot()
+        eventually("the loss", lambda: not control.path("cam")["available"])
+        eventually("the camera again", lambda: control.path("cam")["available"])
+
+
+def received(server: MediaServerProcess, path: str) -> bytes:
+    """Read the picture at ``path`` as a recorder does; return the beginning of what comes."""
+    target = f"{path}?token=good"
+    with RtspClient(server.plan.ports.rtsp) as reader:
+        assert reader.ask("DESCRIBE", target).status == 200
+        transport = "RTP/AVP/TCP;unicast;interleaved=0-1"
+        assert reader.ask("SETUP", f"{target}/trackID=0", Transport=transport).status == 200
+        assert reader.ask("PLAY", target).status == 200
+        return reader.socket.recv(4096)
 
 
 def answers(control: Control) -> bool:

@@ -28,7 +28,6 @@ def main(argv: list[str] | None = None) -> int:
         rtsp_port=arguments.rtsp_port,
         control_port=arguments.control_port,
         auth_url=arguments.auth_url,
-        ffmpeg=arguments.ffmpeg,
     )
     # Standard output is for the ready line only: its reader may read nothing after it.
     logs.configure("text", "warning", sys.stderr, redact=redact)
@@ -46,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rtsp-port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--control-port", type=int, default=0, help="always on loopback")
     parser.add_argument("--auth-url", help="MediaMTX's authHTTPAddress; without it all may in")
-    parser.add_argument("--ffmpeg", help="pulls cameras that serve RTSP (default: the one on PATH)")
     parser.add_argument("--ready-fd", type=int, default=1, help="where the line of JSON goes")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when stdin is closed")
     return parser

@@ -122,10 +122,6 @@ class Dialogue:
         target = parse_target(request.url)
         sdp = announced_sdp(request, most_tracks=self._hub.limits.tracks)
         session = self._new_session(request, target)
-        session.inside = self._hub.pulls.admits(target.path, target.query)
-        if session.inside:
-            self._session, self._announced = session, sdp
-            return Response(200)
         denied = await self._denied("publish", target, request, session)
         if denied is None:
             self._session, self._announced = session, sdp
@@ -209,7 +205,7 @@ class Dialogue:
             return Response(454)
         if sdp is None or not session.channels or self.established:
             return Response(455)
-        if not self._may_publish(session):
+        if session.path in self._hub.pulls:  # like MediaMTX it is checked here, not earlier
             return Response(400, close=True)
         self._stream = PublishedStream(
             sdp=sdp,
@@ -221,13 +217,6 @@ class Dialogue:
         session.state = SessionState.PUBLISH
         self._hub.publish(self._stream)
         return Response(200, self._session_header())
-
-    def _may_publish(self, session: RelaySession) -> bool:
-        """Whether the path accepts publishers; like MediaMTX this is checked at RECORD, not earlier."""
-        pulls = self._hub.pulls
-        if session.inside or session.path in pulls:
-            return pulls.admits(session.path, session.query)
-        return True
 
     async def _teardown(self, request: Request) -> Response:
         if self._session is None or not self._names_session(request):

@@ -26,13 +26,12 @@ class Hub:
         *,
         authenticator: Authenticator,
         limits: RelayLimits,
-        pulls: Pulls,
         auth_failure_delay_s: float,
     ) -> None:
         self.authenticator = authenticator
         self.limits = limits
         self.configs = PathConfigs()
-        self.pulls = pulls
+        self.pulls = Pulls(self)
         self.auth_failure_delay_s = auth_failure_delay_s
         self.faults = FaultTable()
         self.streams: dict[str, PublishedStream] = {}

@@ -34,22 +34,31 @@ class WholeFrames:
 
 def whole_frames(data: bytes) -> WholeFrames:
     """Find the end of the last complete frame; stop at anything that is not a frame."""
-    position = frames = rtcp = 0
+    position = count = rtcp = 0
     size = len(data)
     while size - position >= _HEADER_BYTES and data[position] == DOLLAR:
         end = position + _HEADER_BYTES + (data[position + 2] << 8 | data[position + 3])
         if end > size:
             break
-        frames += 1
+        count += 1
         rtcp += data[position + 1] & 1
         position = end
-    return WholeFrames(position, frames - rtcp, rtcp)
+    return WholeFrames(position, count - rtcp, rtcp)
+
+
+def frames(data: bytes) -> Iterator[tuple[int, int]]:
+    """Return start and end of each frame; ``data`` holds complete frames only."""
+    position = 0
+    while position < len(data):
+        end = position + _HEADER_BYTES + (data[position + 2] << 8 | data[position + 3])
+        yield position, end
+        position = end
 
 
 def renumbered(data: bytes, channels: Mapping[int, int]) -> bytes:
     """Map each frame's channel through ``channels``; drop frames of other channels."""
     kept = bytearray()
-    for start, end in _frames(data):
+    for start, end in frames(data):
         channel = channels.get(data[start + 1])
         if channel is not None:
             kept += bytes((DOLLAR, channel))
@@ -61,7 +70,7 @@ def without_media(data: bytes, channels: Container[int] = range(256)) -> bytes:
     """Keep RTCP, drop the RTP of ``channels``."""
     return b"".join(
         data[start:end]
-        for start, end in _frames(data)
+        for start, end in frames(data)
         if data[start + 1] & 1 or data[start + 1] not in channels
     )
 
@@ -72,7 +81,7 @@ def shifted(data: bytes, *, ntp_s: float, rtp_ticks: Mapping[int, int]) -> bytes
     A sender report's RTP timestamp moves with its track's, as in a camera whose clock jumps.
     """
     moved = bytearray(data)
-    for start, end in _frames(data):
+    for start, end in frames(data):
         channel, payload = data[start + 1], start + _HEADER_BYTES
         ticks = rtp_ticks.get(channel & ~1, 0)
         if channel & 1:
@@ -91,11 +100,3 @@ def _shift_report(data: bytearray, start: int, end: int, ntp_s: float, ticks: in
 def _add(data: bytearray, at: int, size: int, amount: int) -> None:
     value = int.from_bytes(data[at : at + size], "big") + amount
     data[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "big")
-
-
-def _frames(data: bytes) -> Iterator[tuple[int, int]]:
-    position = 0
-    while position < len(data):
-        end = position + _HEADER_BYTES + (data[position + 2] << 8 | data[position + 3])
-        yield position, end
-        position = end

@@ -12,7 +12,6 @@ from streamwarden.devkit.relay.control import HEAD_BYTES, ControlApi
 from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.limits import RelayLimits
 from streamwarden.devkit.relay.listener import Listener
-from streamwarden.devkit.relay.pulls import Pulls
 from streamwarden.errors import ConfigError
 
 _LOOPBACK = "127.0.0.1"
@@ -32,8 +31,7 @@ class RelaySettings:
     """Settings of a relay; port 0: any free one.
 
     ``auth_url`` is the hook, None for no authentication. ``auth_failure_delay_s`` replaces MediaMTX's
-    random pause before it answers wrong credentials. ``ffmpeg`` pulls cameras that serve RTSP; None:
-    found when needed.
+    random pause before it answers wrong credentials.
     """
 
     host: str = _LOOPBACK
@@ -42,7 +40,6 @@ class RelaySettings:
     auth_url: str | None = None
     auth_failure_delay_s: float = 0.0
     limits: RelayLimits = field(default_factory=RelayLimits)
-    ffmpeg: str | None = None
     authenticator: Authenticator | None = None
     """Used instead of the hook."""
 
@@ -63,7 +60,6 @@ class Relay:
         self.hub = Hub(
             authenticator=settings.authenticator or _authenticator(settings.auth_url),
             limits=settings.limits,
-            pulls=Pulls(ffmpeg=settings.ffmpeg, base_url=self._own_url),
             auth_failure_delay_s=settings.auth_failure_delay_s,
         )
         self._api = ControlApi(
@@ -108,11 +104,6 @@ class Relay:
         if self._rtsp is None:
             self._rtsp = _listen(self._settings.host, self._rtsp_port, self._connection)
             self._rtsp_port = self._rtsp.port
-
-    def _own_url(self) -> str:
-        host = self._settings.host
-        own = {"0.0.0.0": _LOOPBACK, "": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not bound
-        return f"rtsp://{f'[{own}]' if ':' in own else own}:{self._rtsp_port}"
 
     def _connection(self) -> RelayConnection:
         return RelayConnection(self.hub, self._connections, self._admits)

@@ -30,12 +30,9 @@ class RelayProcess:
         rtsp_port: int = 0,
         control_port: int = 0,
         auth_url: str | None = None,
-        *,
-        ffmpeg: str | None = None,
     ) -> None:
         self._host = host
         self._auth_url = auth_url
-        self._ffmpeg = ffmpeg
         self.ports = RelayPorts(rtsp_port, control_port)
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -95,9 +92,7 @@ class RelayProcess:
         command = [sys.executable, "-m", "streamwarden.devkit.relay", "--exit-with-stdin"]
         command += ["--host", self._host, "--rtsp-port", str(self.ports.rtsp)]
         command += ["--control-port", str(self.ports.control)]
-        for option, value in (("--auth-url", self._auth_url), ("--ffmpeg", self._ffmpeg)):
-            command += [option, value] if value else []
-        return command
+        return [*command, "--auth-url", self._auth_url] if self._auth_url else command
 
     def _reap(self, child: subprocess.Popen[bytes]) -> int:
         self._child = None

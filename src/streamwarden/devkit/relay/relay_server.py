@@ -39,7 +39,6 @@ class RelayServer:
         *,
         auth_failure_delay_s: float = 0.0,
         limits: RelayLimits | None = None,
-        ffmpeg: str | None = None,
         authenticator: Authenticator | None = None,
     ) -> None:
         self._settings = RelaySettings(
@@ -49,7 +48,6 @@ class RelayServer:
             auth_url,
             auth_failure_delay_s,
             limits or RelayLimits(),
-            ffmpeg=ffmpeg,
             authenticator=authenticator,
         )
         self._loop: LoopThread | None = None

@@ -48,7 +48,5 @@ class RelaySession:
     id: UUID = field(default_factory=uuid4)
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
-    inside: bool = False
-    """Whether it belongs to the relay's own FFmpeg; not listed, because MediaMTX has no session then."""
     channels: dict[int, int] = field(default_factory=dict)
     """The RTP channels by number of the track."""

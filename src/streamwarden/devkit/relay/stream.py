@@ -12,15 +12,17 @@ from typing import Protocol
 from streamwarden.devkit.relay.faults import Fault, FaultTable, Silence
 from streamwarden.devkit.relay.interleaved import (
     WholeFrames,
+    frames,
     renumbered,
     shifted,
     whole_frames,
     without_media,
 )
 from streamwarden.devkit.relay.limits import RelayLimits
+from streamwarden.devkit.relay.parameter_sets import ParameterSets, with_parameter_sets
 from streamwarden.devkit.relay.sdp import with_track_controls
 from streamwarden.devkit.relay.session import RelaySession, Traffic
-from streamwarden.mediamtx.rtsp_client import tracks_of
+from streamwarden.mediamtx.rtsp_client import sections_of, tracks_of
 
 _Renumbering = tuple[tuple[int, int], ...]
 """Publisher's channel to reader's channel; empty if all are the same."""
@@ -71,6 +73,13 @@ class PublishedStream:
         self.publisher = publisher
         self.sdp = with_track_controls(sdp)
         self.tracks = tracks_of(sdp)
+        self._sets = {
+            number: ParameterSets(track, section)
+            for number, (track, section) in enumerate(
+                zip(self.tracks, sections_of(sdp)[1:], strict=True)
+            )
+            if track.kind == "video"
+        }
         self.since = datetime.now(UTC)
         self.inbound = Traffic()
         self.outbound = Traffic()
@@ -101,9 +110,21 @@ class PublishedStream:
     def feed(self, data: bytes, span: WholeFrames) -> None:
         """Take complete frames from the publisher."""
         self.inbound.add(len(data), span.rtp, span.rtcp)
+        self._take_parameter_sets(data)
         self._pending.append(data)
         if self._flush is None:
             self._flush = self._loop.call_later(self._batch_s, self._send_pending)
+
+    def _take_parameter_sets(self, data: bytes) -> None:
+        """Keep the description up to date for the next reader."""
+        pictures = {self.session.channels.get(number): one for number, one in self._sets.items()}
+        taken = False
+        for start, end in frames(data):
+            sets = pictures.get(data[start + 1])
+            if sets is not None and sets.take(data[start + 4 : end]):
+                taken = True
+        if taken:
+            self.sdp = with_parameter_sets(self.sdp, self._sets)
 
     def end(self) -> None:
         """Finish every reader: the stream has ended."""
