@@ -174,6 +174,8 @@ class Gap:
     started_at: datetime
     ended_at: datetime | None
     cause: str
+    clock_set: bool = False
+    """The clock was set back over it: it may also be recorded, under the former time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,19 @@ class ManualClock(Clock):
     def __init__(self, wall: datetime = BEGINNING, monotonic_s: float = 1000.0) -> None:
         self.wall = wall
         self.monotonic_s = monotonic_s
+        self.boot = "a boot"
 
     def now(self) -> datetime:
         return self.wall
 
     def monotonic(self) -> float:
         return self.monotonic_s
+
+    def boottime(self) -> float:
+        return self.monotonic_s
+
+    def boot_id(self) -> str:
+        return self.boot
 
     def advance(self, seconds: float) -> None:
         """Move both clocks."""

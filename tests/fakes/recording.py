@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 from uuid import NAMESPACE_OID, UUID, uuid5
 
+from streamwarden.clock import Clock, ClockLine, clock_line
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit, RunListener
 from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher
@@ -85,6 +86,7 @@ class FakeRun:
     """What the watcher keeps of a run until its listener has dealt with it."""
 
     spawned_at: datetime
+    line: ClockLine = field(default_factory=lambda: ClockLine("a boot", 0.0))
     recording: bool = False
     stop_asked: bool = False
     pending: dict[int, ClosedSegment] = field(default_factory=dict)
@@ -94,8 +96,8 @@ class FakeRun:
 class FakeWatcher(RunWatcher):
     """Plays the runs of one camera as ``RunWatcher`` does; the test says what FFmpeg does."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    def __init__(self, clock: Clock) -> None:
+        self._now, self._fake_clock = clock.now, clock
         self._lock = threading.RLock()
         self._listener: RunListener | None = None
         self.runs: dict[int, FakeRun] = {}
@@ -135,7 +137,13 @@ class FakeWatcher(RunWatcher):
 
     def finish(self, run: int, number: int, started_at: datetime, ended_at: datetime) -> None:
         """List a segment."""
-        segment = ClosedSegment(run=run, number=number, started_at=started_at, ended_at=ended_at)
+        segment = ClosedSegment(
+            run=run,
+            number=number,
+            started_at=started_at,
+            ended_at=ended_at,
+            line=self.runs[run].line,
+        )
         with self._lock:
             self.runs[run].pending[number] = segment
             self._adopted().segment_closed(segment)
@@ -171,7 +179,8 @@ class FakeWatcher(RunWatcher):
                 cause=cause,
                 message="scripted",
                 recorded=recorded,
-                open_segment=open_segment,
+                open_segment=open_segment and replace(open_segment, line=self.runs[run].line),
+                line=self.runs[run].line,
             )
             self.runs[run].run_exit = run_exit
             self._adopted().ended(run_exit)
@@ -190,7 +199,7 @@ class FakeWatcher(RunWatcher):
 
     def spawn(self, order: RunOrder) -> None:
         self.orders.append(order)
-        self.runs[order.run] = FakeRun(self._now())
+        self.runs[order.run] = FakeRun(self._now(), clock_line(self._fake_clock))
         self._adopted().spawned(order.run, self._now())
 
     def stop(self, number: int) -> None:

@@ -156,6 +156,11 @@ class ClockStepped:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockWasSet:
+    """The machine's clock was set while a gap is open."""
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentOverdue:
     """The run's file grows, but its segment does not come to its end."""
 

@@ -13,11 +13,12 @@ from uuid import UUID
 import structlog
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.clock import Clock
+from streamwarden.clock import Clock, clock_line
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.camera_files import CameraFiles
+from streamwarden.recordings.ledger_clock import dated_by, in_ledgers_time
 from streamwarden.workers import SerialExecutor
 
 log = structlog.get_logger(__name__)
@@ -102,11 +103,18 @@ class ParkedCamera:
     def _store(self, segment: ClosedSegment) -> None:
         row = self._files.publish(segment)
         if row is not None:
-            self._write(gap_ledger.stored(self._files.read_ledger(), row.started_at, row.ended_at))
+            ledger = self._files.read_ledger()
+            started_at, ended_at = row.started_at, row.ended_at
+            if segment.line is not None:
+                started_at = in_ledgers_time(ledger, segment.line, started_at)
+                ended_at = in_ledgers_time(ledger, segment.line, ended_at)
+            self._write(gap_ledger.stored(ledger, started_at, ended_at))
 
     def _open_gap(self) -> None:
+        now = self._clock.now()
+        self._write(dated_by(self._files.read_ledger(), clock_line(self._clock), now))
         ledger = self._files.read_ledger()
-        self._write(gap_ledger.lost(ledger, Cause.ACTOR_PARKED, self._clock.now()))
+        self._write(gap_ledger.lost(ledger, Cause.ACTOR_PARKED, now))
 
     def _write(self, step: gap_ledger.Step) -> None:
         # The ledger is read anew at each step: a user's stop may have closed it in between.

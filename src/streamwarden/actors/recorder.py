@@ -16,6 +16,7 @@ import structlog
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import (
     ClockStepped,
+    ClockWasSet,
     FolderOpened,
     InboxListener,
     LedgerWritten,
@@ -178,8 +179,9 @@ class RecorderActor(SupervisedActor):
                 self._disk_hangs(run, since)
             case ClockStepped(run, by_s):
                 self._log.warning("clock_stepped", run=run, by_s=round(by_s, 3))
-                self._segments.clock_set(run)
                 self._outdate(run)
+            case ClockWasSet():
+                self._segments.clock_was_set()
             case SegmentOverdue(run):
                 # FFmpeg holds pictures back. Asked to stop, once a successor records, it writes them.
                 self._log.warning("segment_overdue", run=run)

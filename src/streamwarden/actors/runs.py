@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from streamwarden.clock import ClockLine
 from streamwarden.model import Cause
 
 
@@ -36,6 +37,9 @@ class Loss:
     at: datetime
     covered: bool
     asked: bool = False
+    run: int | None = None
+    line: ClockLine | None = None
+    """The clock of ``at``."""
 
 
 class LiveRuns:
@@ -46,6 +50,11 @@ class LiveRuns:
 
     def __len__(self) -> int:
         return len(self._runs)
+
+    @property
+    def newest(self) -> int:
+        """The highest number of a live run, 0 for none."""
+        return max(self._runs, default=0)
 
     @property
     def recording(self) -> bool:

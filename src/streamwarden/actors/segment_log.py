@@ -14,13 +14,13 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.actors.gap_meter import GapMeter
-from streamwarden.actors.messages import LedgerWritten, RetryStore, SegmentStored
+from streamwarden.actors.messages import ClockWasSet, LedgerWritten, RetryStore, SegmentStored
 from streamwarden.actors.runs import LiveRuns, Loss
-from streamwarden.clock import Clock
+from streamwarden.clock import Clock, ClockLine, clock_line
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunHandle
 from streamwarden.model import Cause, Segment
-from streamwarden.recordings import gap_ledger
+from streamwarden.recordings import gap_ledger, ledger_clock
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor
@@ -65,7 +65,8 @@ class SegmentLog:
         self._unsettled: dict[int, Loss | None] = {}
         """Runs that have ended and whose segments are not all stored."""
         self._missing_at_end = Cause.STALLED
-        self._stepped_run: int | None = None
+        self._dated_run = 0
+        """The newest run by whose clock the ledger goes, and one more once it goes by a later one."""
 
     @property
     def waiting(self) -> int:
@@ -74,7 +75,7 @@ class SegmentLog:
 
     def begin(self, opened: OpenedFolder, *, wanted_at: datetime) -> None:
         """Continue the ledger that an earlier incarnation, or an earlier server, has left."""
-        ledger = opened.ledger
+        ledger, now = opened.ledger, self._clock.now()
         if opened.rebuilt and ledger.covered_until is not None and ledger.covered_until < wanted_at:
             # Segments from before the stream was wanted say nothing about this period.
             ledger = gap_ledger.Ledger()
@@ -82,10 +83,19 @@ class SegmentLog:
         if ledger.gap is not None:
             self._meter.changed(self._camera_id, gap_ledger.opened(ledger.gap))
         if opened.first_time or ledger.covered_until is None:
-            self._write(gap_ledger.resumed(ledger, alive_until=opened.alive_until, at=wanted_at))
+            # The API's clock may be ahead of this one.
+            at, alive_until = min(wanted_at, now), opened.alive_until
+            self._write(gap_ledger.resumed(ledger, alive_until=alive_until, at=at))
+            line = clock_line(self._clock)
+            self._write_if_changed(
+                ledger_clock.restarted_by(self._ledger, line, now, alive_until=alive_until)
+            )
+        self._meter.watch_clock(self._camera_id, lambda: self._tell(ClockWasSet()))
 
     def close(self, *, unwanted_at: datetime | None) -> None:
         """Write the final ledger; a final ``LedgerWritten`` follows."""
+        self._meter.watch_clock(self._camera_id, None)
+        self._go_by_present_clock()
         if unwanted_at is not None:
             step = gap_ledger.unwanted(self._ledger, unwanted_at, missing=self._missing_at_end)
         else:
@@ -120,10 +130,13 @@ class SegmentLog:
         segment = self._waiting.popleft()
         self.store_first()
         if row is not None:
-            if self._stepped_run is not None and segment.run > self._stepped_run:
-                self._stepped_run = None
-                self._write(gap_ledger.clock_stepped(self._ledger, row.started_at))
-            self._write(gap_ledger.stored(self._ledger, row.started_at, row.ended_at))
+            started_at = self._dated(row.started_at, segment.run, segment.line)
+            ended_at = self._dated(row.ended_at, segment.run, segment.line)
+            self._write(gap_ledger.stored(self._ledger, started_at, ended_at))
+            if started_at != row.started_at:
+                # A late one of a run by an earlier clock: what it covers there did exist.
+                step = gap_ledger.subtracted(self._ledger, row.started_at, row.ended_at)
+                self._write_if_changed(step)
         # Only now: should this incarnation fail before, the next one receives the segment again.
         self._runs.settled(segment.run, segment.number)
         self._settle()
@@ -145,9 +158,29 @@ class SegmentLog:
         else:
             self._timers.after(RETRY_STORE_S, lambda: self._tell(RetryStore()))
 
-    def clock_set(self, run: int) -> None:
-        """The clock was set during ``run``: later runs use the new time."""
-        self._stepped_run = run
+    # The clock
+
+    def clock_was_set(self) -> None:
+        """The clock was set: an open gap goes on by the new one, unless a run records by the former."""
+        if not self._live.recording and not self._waiting:
+            self._go_by_present_clock()
+
+    def _go_by_present_clock(self) -> None:
+        before = self._ledger.clock
+        line = clock_line(self._clock)
+        self._write_if_changed(ledger_clock.dated_by(self._ledger, line, self._clock.now()))
+        if self._ledger.clock is not before:
+            self._dated_run = max(self._dated_run, self._live.newest) + 1
+
+    def _dated(self, at: datetime, run: int, line: ClockLine | None) -> datetime:
+        """Return a time of a run by the ledger's clock, which becomes the one of the newest run."""
+        if line is None:
+            return at
+        if run < self._dated_run:
+            return ledger_clock.in_ledgers_time(self._ledger, line, at)
+        self._dated_run = run
+        self._write_if_changed(ledger_clock.dated_by(self._ledger, line, at))
+        return at
 
     # Losses
 
@@ -160,6 +193,8 @@ class SegmentLog:
                 at=run_exit.at,
                 covered=self._live.recording,
                 asked=run_exit.cause is None,
+                run=run_exit.run,
+                line=run_exit.line,
             )
         self._unsettled[run_exit.run] = loss
         if run_exit.open_segment is not None:
@@ -170,6 +205,7 @@ class SegmentLog:
     def could_not_begin(self, cause: Cause) -> None:
         """No run could be ordered: a loss for ``cause``, unless another loss explains it."""
         if not self._live and not any(self._unsettled.values()):
+            self._go_by_present_clock()
             self._account_loss(Loss(cause, self._clock.now(), covered=False))
 
     def interrupted(self, cause: Cause, since: datetime) -> None:
@@ -193,13 +229,18 @@ class SegmentLog:
     def _account_loss(self, loss: Loss) -> None:
         if loss.covered or (loss.asked and self._ledger.gap is not None):
             return
-        self._write(gap_ledger.lost(self._ledger, loss.cause, loss.at))
+        at = loss.at if loss.run is None else self._dated(loss.at, loss.run, loss.line)
+        self._write(gap_ledger.lost(self._ledger, loss.cause, at))
         if self._live.recording:
             self._meter.frames_again(self._camera_id, loss.at)
         else:
             self._meter.lost_again(self._camera_id)
 
     # The ledger
+
+    def _write_if_changed(self, step: gap_ledger.Step) -> None:
+        if step[0] is not self._ledger:
+            self._write(step)
 
     def _write(self, step: gap_ledger.Step, *, final: bool = False) -> None:
         """Take a step of the ledger and write it to disk; ``LedgerWritten`` follows."""

@@ -48,6 +48,7 @@ A finding has one of these kinds:
   file_cut_short, file_grown, bytes_changed, file_unreadable
   second_missing, second_twice       a wanted second in no segment and no gap, or in one of each
   gap_left_open                      an open gap, although no recording is wanted
+  gap_in_future                      a gap of a time that has not come yet
 It changes nothing, and may run while a server records.
 """
 _RECONCILE_NOTES = """\
@@ -167,6 +168,7 @@ def _scope(
     scope = VerifyOptions(
         from_=arguments.from_ or BEGINNING,
         to=min(arguments.to, now) if arguments.to else now,
+        now=now,
         digests=not arguments.quick,
         decode=partial(decode, find_ffmpeg(settings.ffmpeg)) if arguments.decode else None,
     )

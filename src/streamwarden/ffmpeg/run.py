@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from streamwarden.clock import Clock, to_milliseconds
+from streamwarden.clock import Clock, ClockLine, to_milliseconds
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.exit_causes import Killed
 from streamwarden.ffmpeg.looks import Look
@@ -81,7 +81,8 @@ class ClosedSegment:
     """A segment that FFmpeg no longer writes, still under ``.live``; wall-clock times.
 
     ``torn`` when its run ended without listing it. ``started_at`` is None where only its media tell:
-    it then began its media's length before ``ended_at``.
+    it then began its media's length before ``ended_at``. ``line`` is the clock of its run, None where
+    the run is of an earlier server.
     """
 
     run: int
@@ -89,6 +90,7 @@ class ClosedSegment:
     started_at: datetime | None
     ended_at: datetime
     torn: bool = False
+    line: ClockLine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,8 @@ class RunExit:
     """The end of a run. ``cause`` is None for an orderly stop, ``recorded`` whether it wrote media.
 
     ``open_segment`` was being written, if its file is there. It ends with its last flush. The first
-    segment of a run starts at the spawn or later; its media give the exact time.
+    segment of a run starts at the spawn or later; its media give the exact time. ``line`` is the clock
+    of its times.
     """
 
     run: int
@@ -105,6 +108,7 @@ class RunExit:
     message: str
     recorded: bool
     open_segment: ClosedSegment | None
+    line: ClockLine | None = None
 
 
 class RunListener(Protocol):
@@ -153,7 +157,9 @@ class RunClock:
         self._clock = clock
         self._wall = clock.now()
         self._monotonic = clock.monotonic()
-        self._offset_s = wall_offset_s(clock)
+        # By the same two readings as the run's times, whatever came between them.
+        self._offset_s = self._wall.timestamp() - self._monotonic
+        self.line = ClockLine(clock.boot_id(), self._offset_s)
 
     def now(self) -> datetime:
         """Return the run's present time, to the millisecond."""
@@ -270,7 +276,11 @@ class Run:
             lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
             started_at = to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
         segment = ClosedSegment(
-            run=self.number, number=number, started_at=min(started_at, ended_at), ended_at=ended_at
+            run=self.number,
+            number=number,
+            started_at=min(started_at, ended_at),
+            ended_at=ended_at,
+            line=self.clock.line,
         )
         self.pending[number] = segment
         self.last_ended_at = ended_at
@@ -300,6 +310,7 @@ class Run:
             started_at=started_at,
             ended_at=max(started_at, flushed_at),
             torn=True,
+            line=self.clock.line,
         )
 
     def note_stderr(self, chunk: bytes) -> None:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from streamwarden.clock import Clock
+from streamwarden.clock import Clock, clock_line
 from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
 from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
 from streamwarden.ffmpeg.looks import DiskLooks, Look, Question, look_at
@@ -247,6 +247,7 @@ class RunWatcher:
             message=text,
             recorded=False,
             open_segment=None,
+            line=clock_line(self._clock),
         )
 
     # Events of a run
@@ -334,6 +335,7 @@ class RunWatcher:
             message=text,
             recorded=run.wrote_media,
             open_segment=run.open_segment(look),
+            line=run.clock.line,
         )
 
     def _end(self, camera: WatchedCamera, run_exit: RunExit) -> None:

@@ -321,6 +321,7 @@ class CameraFiles:
             started_at=change.started_at,
             ended_at=change.started_at if change.retracted else change.ended_at,
             cause=change.cause,
+            clock_set=change.clock_set,
         )
 
     def _count(self, row: Segment) -> None:

@@ -20,9 +20,9 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from streamwarden.clock import rfc3339
-from streamwarden.model import Cause, LastSegment
+from streamwarden.model import Cause, LastSegment, TimeRange
 
-_SEAM: Final = timedelta(milliseconds=500)
+SEAM: Final = timedelta(milliseconds=500)
 """A hole between two segments up to this long is rounding, not a loss."""
 
 
@@ -31,6 +31,8 @@ _LATE: Final = timedelta(seconds=120)
 
 
 _REMEMBERED: Final = 32
+
+_ENTRIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,8 @@ class GapChange:
     """A change of one gap, to be written to the index.
 
     ``retracted``: segments turned out to cover it. ``remainder``: what was left of a retracted gap, so
-    its seconds have been counted already.
+    its seconds have been counted already. ``clock_set``: the clock was set back over it, so it may also
+    be recorded, under the former time. ``continues`` is the retracted gap that goes on as this one.
     """
 
     id: UUID
@@ -56,6 +59,8 @@ class GapChange:
     cause: Cause
     retracted: bool = False
     remainder: bool = False
+    clock_set: bool = False
+    continues: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +74,43 @@ class ClosedGap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockEntry:
+    """A gap that ended where a clock began; ``began`` is that moment by the present clock."""
+
+    gap: ClosedGap
+    began: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockHistory:
+    """The clock by which a ledger dates, and what it has dated by others; see ``ledger_clock``.
+
+    ``offset_s`` is the wall clock minus the monotonic clock of the boot ``boot_id``. ``since`` is when the
+    present clock began, ``restarted`` whether with a boot whose clock nothing has confirmed. ``reach`` is
+    how far the time is accounted for by any clock. ``entries`` are wrong if the clock was with which they
+    ended. ``twice`` are times that exist twice, since the clock was set back over them.
+    """
+
+    boot_id: str = ""
+    offset_s: float | None = None
+    since: datetime | None = None
+    restarted: bool = False
+    reach: datetime | None = None
+    entries: tuple[ClockEntry, ...] = ()
+    twice: tuple[TimeRange, ...] = ()
+
+
+_ONE_CLOCK: Final = ClockHistory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
     """State of one camera's ledger. ``covered_until`` is None while nothing is wanted."""
 
     covered_until: datetime | None = None
     gap: OpenGap | None = None
     closed: tuple[ClosedGap, ...] = ()
+    clock: ClockHistory = _ONE_CLOCK
 
 
 Step = tuple[Ledger, tuple[GapChange, ...]]
@@ -84,7 +120,7 @@ def wanted(ledger: Ledger, at: datetime) -> Step:
     """From ``at`` on every second counts; the first ones are missing while FFmpeg starts."""
     if ledger.covered_until is not None:
         return ledger, ()
-    return _open(Ledger(covered_until=at), at, Cause.STARTING)
+    return _open(Ledger(covered_until=at, clock=ledger.clock), at, Cause.STARTING)
 
 
 def resumed(ledger: Ledger, *, alive_until: datetime | None, at: datetime) -> Step:
@@ -107,10 +143,10 @@ def lost(ledger: Ledger, cause: Cause, at: datetime) -> Step:
         return _open(ledger, ledger.covered_until, cause)
     if gap.cause is Cause.STARTING or at <= gap.started_at:
         gap = replace(gap, cause=cause)
-        return replace(ledger, gap=gap), (_change(gap),)
+        return replace(ledger, gap=gap), (change_of(gap, clock=ledger.clock),)
     before = _closed(replace(ledger, covered_until=at), gap, at)
     following, opened = _open(before, at, cause)
-    return following, (_change(gap, ended_at=at), *opened)
+    return following, (change_of(gap, ended_at=at, clock=ledger.clock), *opened)
 
 
 def interrupted(ledger: Ledger, cause: Cause, since: datetime) -> Step:
@@ -125,22 +161,22 @@ def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
     covered_until = ledger.covered_until
     if covered_until is None:
         return ledger, ()
-    ledger, changes = _subtract(ledger, started_at, ended_at)
+    ledger, changes = subtracted(ledger, started_at, ended_at)
     gap = ledger.gap
     following = replace(ledger, covered_until=max(covered_until, ended_at))
-    if gap is None and started_at - covered_until > _SEAM:
+    if gap is None and started_at - covered_until > SEAM:
         # Every loss opens a gap; a loss that nothing reported is a bug, and worth a row.
         missed = OpenGap(id=uuid4(), started_at=covered_until, cause=Cause.INTERNAL)
         following = _closed(following, missed, started_at)
-        changes += (_change(missed, ended_at=started_at),)
+        changes += (change_of(missed, ended_at=started_at, clock=ledger.clock),)
     elif gap is not None and ended_at <= gap.started_at:
         following = ledger
     elif gap is not None and started_at <= gap.started_at:
         following = replace(following, gap=None)
-        changes += (_change(gap, ended_at=gap.started_at, retracted=True),)
+        changes += (change_of(gap, ended_at=gap.started_at, retracted=True),)
     elif gap is not None:
         following = _closed(following, gap, started_at)
-        changes += (_change(gap, ended_at=started_at),)
+        changes += (change_of(gap, ended_at=started_at, clock=ledger.clock),)
     if following.covered_until is not None and following.closed:
         since = following.covered_until - _LATE
         closed = tuple(gap for gap in following.closed if gap.ended_at > since)
@@ -151,23 +187,50 @@ def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
 def _closed(ledger: Ledger, gap: OpenGap, at: datetime) -> Ledger:
     """Return the ledger once ``gap`` has ended, which is remembered for a while."""
     ended = ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=at, cause=gap.cause)
+    if gap.cause in {Cause.SERVER_DOWN, Cause.SHUTDOWN} and ledger.clock.restarted:
+        # Its end is by the clock that the server started with, which may turn out to be wrong.
+        entry = ClockEntry(gap=ended, began=at)
+        entries = (*ledger.clock.entries, entry)[-_ENTRIES:]
+        clock = replace(ledger.clock, since=at, entries=entries)
+        ledger = replace(ledger, clock=clock)
     return replace(ledger, gap=None, closed=(*ledger.closed, ended)[-_REMEMBERED:])
 
 
-def _subtract(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
-    """Subtract a late segment from the gaps that were closed over it."""
+def subtracted(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
+    """Subtract a segment from the gaps that were closed over it, and from seconds that were skipped."""
     kept: list[ClosedGap] = []
+    entries: list[ClockEntry] = []
     changes: list[GapChange] = []
     for gap in ledger.closed:
-        if ended_at <= gap.started_at or started_at >= gap.ended_at:
-            kept.append(gap)
+        rests, changed = _without(gap, started_at, ended_at)
+        kept += rests
+        changes += changed
+    gone = {change.id for change in changes if change.retracted}
+    for entry in ledger.clock.entries:
+        if entry.gap.cause is not Cause.CLOCK_STEP:
+            entries += [entry] if entry.gap.id not in gone else []
             continue
-        changes.append(_rewritten(gap, retracted=True))
-        for begin, end in ((gap.started_at, started_at), (ended_at, gap.ended_at)):
-            if begin < end:
-                kept.append(replace(gap, id=uuid4(), started_at=begin, ended_at=end))
-                changes.append(_rewritten(kept[-1], remainder=True))
-    return replace(ledger, closed=tuple(kept)), tuple(changes)
+        rests, changed = _without(entry.gap, started_at, ended_at)
+        entries += [replace(entry, gap=rest) for rest in rests]
+        changes += changed
+    if not changes:
+        return ledger, ()
+    clock = replace(ledger.clock, entries=tuple(entries)[-_ENTRIES:])
+    return replace(ledger, closed=tuple(kept), clock=clock), tuple(changes)
+
+
+def _without(
+    gap: ClosedGap, started_at: datetime, ended_at: datetime
+) -> tuple[list[ClosedGap], list[GapChange]]:
+    if ended_at <= gap.started_at or started_at >= gap.ended_at:
+        return [gap], []
+    rests = [
+        replace(gap, id=uuid4(), started_at=begin, ended_at=end)
+        for begin, end in ((gap.started_at, started_at), (ended_at, gap.ended_at))
+        if begin < end
+    ]
+    changes = [_rewritten(rest, remainder=True) for rest in rests]
+    return rests, [_rewritten(gap, retracted=True), *changes]
 
 
 def _rewritten(gap: ClosedGap, *, retracted: bool = False, remainder: bool = False) -> GapChange:
@@ -181,47 +244,47 @@ def _rewritten(gap: ClosedGap, *, retracted: bool = False, remainder: bool = Fal
     )
 
 
-def clock_stepped(ledger: Ledger, started_at: datetime) -> Step:
-    """The next segment starts at ``started_at`` by a clock that was set; nothing was lost."""
-    if ledger.covered_until is None or ledger.gap is not None:
-        return ledger, ()
-    if started_at - ledger.covered_until <= _SEAM:
-        return ledger, ()
-    skipped = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=Cause.CLOCK_STEP)
-    return replace(ledger, covered_until=started_at), (_change(skipped, ended_at=started_at),)
-
-
 def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -> Step:
     """From ``at`` on nothing is wanted; a hole before ``at`` has the cause ``missing``."""
     if ledger.covered_until is None:
         return ledger, ()
     gap = ledger.gap
-    if gap is None and at - ledger.covered_until > _SEAM:
+    if gap is None and at - ledger.covered_until > SEAM:
         gap = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=missing)
     if gap is None:
-        return Ledger(), ()
-    return Ledger(), (_change(gap, ended_at=max(at, gap.started_at)),)
+        return Ledger(clock=ledger.clock), ()
+    end = max(at, gap.started_at)
+    return Ledger(clock=ledger.clock), (change_of(gap, ended_at=end, clock=ledger.clock),)
 
 
 def opened(gap: OpenGap) -> GapChange:
     """Return the change that opens ``gap``."""
-    return _change(gap)
+    return change_of(gap)
 
 
 def _open(ledger: Ledger, started_at: datetime, cause: Cause) -> Step:
     gap = OpenGap(id=uuid4(), started_at=started_at, cause=cause)
-    return replace(ledger, gap=gap), (_change(gap),)
+    return replace(ledger, gap=gap), (change_of(gap, clock=ledger.clock),)
 
 
-def _change(
-    gap: OpenGap, *, ended_at: datetime | None = None, retracted: bool = False
+def change_of(
+    gap: OpenGap,
+    *,
+    ended_at: datetime | None = None,
+    retracted: bool = False,
+    clock: ClockHistory = _ONE_CLOCK,
 ) -> GapChange:
+    """Return the change that enters ``gap``, or ends or retracts it."""
     return GapChange(
         id=gap.id,
         started_at=gap.started_at,
         ended_at=ended_at,
         cause=gap.cause,
         retracted=retracted,
+        clock_set=any(
+            gap.started_at < both.to and (ended_at is None or ended_at > both.from_)
+            for both in clock.twice
+        ),
     )
 
 
@@ -232,15 +295,8 @@ def encode_ledger(ledger: Ledger, last: LastSegment | None) -> bytes:
         "covered_until": ledger.covered_until and rfc3339(ledger.covered_until),
         "gap": gap
         and {"id": str(gap.id), "started_at": rfc3339(gap.started_at), "cause": gap.cause},
-        "closed": [
-            {
-                "id": str(one.id),
-                "started_at": rfc3339(one.started_at),
-                "ended_at": rfc3339(one.ended_at),
-                "cause": one.cause,
-            }
-            for one in ledger.closed
-        ],
+        "closed": [_closed_content(one) for one in ledger.closed],
+        "clock": _clock_content(ledger.clock),
         "last_segment": last
         and {
             "started_at": rfc3339(last.started_at),
@@ -249,6 +305,29 @@ def encode_ledger(ledger: Ledger, last: LastSegment | None) -> bytes:
         },
     }
     return json.dumps(content).encode()
+
+
+def _closed_content(gap: ClosedGap) -> dict[str, str]:
+    return {
+        "id": str(gap.id),
+        "started_at": rfc3339(gap.started_at),
+        "ended_at": rfc3339(gap.ended_at),
+        "cause": gap.cause,
+    }
+
+
+def _clock_content(clock: ClockHistory) -> dict[str, object]:
+    return {
+        "boot_id": clock.boot_id,
+        "offset_s": clock.offset_s,
+        "since": clock.since and rfc3339(clock.since),
+        "restarted": clock.restarted,
+        "reach": clock.reach and rfc3339(clock.reach),
+        "entries": [
+            {**_closed_content(one.gap), "began": rfc3339(one.began)} for one in clock.entries
+        ],
+        "twice": [[rfc3339(one.from_), rfc3339(one.to)] for one in clock.twice],
+    }
 
 
 def decode_ledger(content: bytes) -> tuple[Ledger, LastSegment | None]:
@@ -272,6 +351,25 @@ def _parse_closed(content: Any) -> ClosedGap:  # noqa: ANN401 - any JSON
     )
 
 
+def _parse_clock(content: Any) -> ClockHistory:  # noqa: ANN401 - any JSON
+    offset_s, since, reach = content["offset_s"], content["since"], content["reach"]
+    return ClockHistory(
+        boot_id=str(content["boot_id"]),
+        offset_s=None if offset_s is None else float(offset_s),
+        since=datetime.fromisoformat(since) if since else None,
+        restarted=bool(content["restarted"]),
+        reach=datetime.fromisoformat(reach) if reach else None,
+        entries=tuple(
+            ClockEntry(gap=_parse_closed(one), began=datetime.fromisoformat(one["began"]))
+            for one in content["entries"]
+        ),
+        twice=tuple(
+            TimeRange(datetime.fromisoformat(from_), datetime.fromisoformat(to))
+            for from_, to in content["twice"]
+        ),
+    )
+
+
 def _parse_ledger(content: Any) -> tuple[Ledger, LastSegment | None]:  # noqa: ANN401 - any JSON
     gap, last, covered = content["gap"], content["last_segment"], content["covered_until"]
     ledger = Ledger(
@@ -284,6 +382,7 @@ def _parse_ledger(content: Any) -> tuple[Ledger, LastSegment | None]:  # noqa: A
         ),
         # A file of an earlier version has none.
         closed=tuple(_parse_closed(one) for one in content.get("closed", ())),
+        clock=_parse_clock(content["clock"]) if content.get("clock") else _ONE_CLOCK,
     )
     return ledger, last and LastSegment(
         started_at=datetime.fromisoformat(last["started_at"]),

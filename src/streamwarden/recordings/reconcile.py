@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,14 @@ from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
 from streamwarden.recordings.segment_store import MAX_MEDIA_MS
-from streamwarden.recordings.verify import Finding, FindingKind, Verifier, VerifyOptions, holes
+from streamwarden.recordings.verify import (
+    END_OF_TIME,
+    Finding,
+    FindingKind,
+    Verifier,
+    VerifyOptions,
+    holes,
+)
 from streamwarden.storage.journal import read_pending
 from streamwarden.storage.pool import Database, RowsRefused
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -38,8 +45,6 @@ from streamwarden.workers import WorkerPool
 log = structlog.get_logger(__name__)
 
 JOURNAL: Final = "journal.jsonl"
-
-END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 _LOOK_BACK: Final = timedelta(hours=2)
 """A crash can only have cost rows that had not reached Postgres: the most recent ones."""
@@ -109,7 +114,9 @@ class StartupReconcile:
         self._stopping.set()
 
     def _work(self) -> int:
-        options = VerifyOptions(from_=self._until - _LOOK_BACK, to=self._until, digests=False)
+        options = VerifyOptions(
+            from_=self._until - _LOOK_BACK, to=self._until, now=self._until, digests=False
+        )
         repaired = 0
         for repair in self._repairs(options):
             found = repair.finding
@@ -169,13 +176,16 @@ class Reconciler:
         for finding in list(self._verifier.verify(camera_id, options)):
             if finding.kind is FindingKind.GAP_LEFT_OPEN and finding.gap is not None:
                 yield Repair(finding, self._close(finding.gap))
+            elif finding.kind is FindingKind.GAP_IN_FUTURE and finding.gap is not None:
+                yield Repair(finding, self._take_back(finding.gap, options.now or options.to))
         for finding in list(self._verifier.verify(camera_id, options)):
             if finding.kind is FindingKind.SECOND_MISSING and finding.ended_at is not None:
                 missing = TimeRange(finding.started_at, finding.ended_at)
                 self._add_gap(camera_id, missing, Cause.INTERNAL)
                 yield Repair(finding, "entered in the ledger")
-            elif finding.kind is FindingKind.SECOND_TWICE:
-                yield Repair(finding, "")
+            elif finding.kind is FindingKind.SECOND_TWICE and finding.ended_at is not None:
+                recorded = TimeRange(finding.started_at, finding.ended_at)
+                yield Repair(finding, self._clip_gaps(camera_id, recorded))
 
     def _repair_files(self, findings: Sequence[Finding]) -> Iterator[Repair]:
         lost = [one for one in findings if one.kind is FindingKind.FILE_MISSING]
@@ -280,6 +290,31 @@ class Reconciler:
             self._gaps.remove(gap.id)
             return "removed: it covered nothing"
         return "closed where recording went on or was no longer wanted"
+
+    def _take_back(self, gap: Gap, now: datetime) -> str:
+        """Let a gap end at the present; one that begins later is removed."""
+        self._gaps.upsert_many([replace(gap, ended_at=gap.started_at)])
+        self._gaps.remove(gap.id)
+        if gap.ended_at is None or gap.started_at >= now:
+            return "removed: that time has not come yet"
+        self._add_gap(gap.camera_id, TimeRange(gap.started_at, now), Cause(gap.cause))
+        return "ended at the present"
+
+    def _clip_gaps(self, camera_id: UUID, recorded: TimeRange) -> str:
+        """Take a recorded time out of the gaps that claim it; what was recorded is not missing."""
+        clipped = ""
+        for gap in self._gaps.in_range(camera_id, recorded.from_, recorded.to):
+            if gap.ended_at is None or gap.clock_set:
+                continue
+            self._gaps.remove(gap.id)
+            for rest in (
+                TimeRange(gap.started_at, recorded.from_),
+                TimeRange(recorded.to, gap.ended_at),
+            ):
+                if rest.from_ < rest.to:
+                    self._add_gap(camera_id, rest, Cause(gap.cause))
+            clipped = "taken out of the gap: it is recorded"
+        return clipped
 
     def _add_gap(self, camera_id: UUID, where: TimeRange, cause: Cause) -> None:
         gap = Gap(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -18,7 +18,7 @@ from typing import Final
 from uuid import UUID
 
 from streamwarden.clock import rfc3339
-from streamwarden.model import Gap, Segment, TimeRange, WantedPeriod
+from streamwarden.model import Cause, Gap, Segment, TimeRange, WantedPeriod
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import refuse_symlinks
@@ -31,8 +31,13 @@ from streamwarden.storage.streams import PeriodRepository
 
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
+
 TOLERANCE: Final = timedelta(milliseconds=500)
 """Two ranges meet if they are this close: the API's clock opens a period, the recorder's a gap."""
+
+_GUESSED: Final = frozenset({Cause.CLOCK_STEP, Cause.SERVER_DOWN, Cause.SHUTDOWN})
+"""Causes of gaps that end by a clock that nothing has confirmed."""
 
 _SECOND: Final = timedelta(seconds=1)
 
@@ -49,6 +54,7 @@ class FindingKind(StrEnum):
     SECOND_MISSING = "second_missing"
     SECOND_TWICE = "second_twice"
     GAP_LEFT_OPEN = "gap_left_open"
+    GAP_IN_FUTURE = "gap_in_future"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +84,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """The time range to verify, and how thoroughly. ``decode`` plays a file and returns its faults."""
+    """The time range to verify, and how thoroughly. ``decode`` plays a file and returns its faults.
+
+    With ``now``, gaps of a time that has not come yet are found as well.
+    """
 
     from_: datetime = BEGINNING
     to: datetime
+    now: datetime | None = None
     digests: bool = True
     decode: Callable[[Path], str] | None = None
 
@@ -123,7 +133,8 @@ class Verifier:
         from_, to = options.from_, options.to
         rows = {row.id: row for row in pending if isinstance(row, Segment)}
         rows |= {row.id: row for row in self._segments.in_range(camera_id, from_, to)}
-        gaps = {row.id: row for row in self._gaps.in_range(camera_id, from_, to)}
+        last = to if options.now is None or to < options.now else END_OF_TIME
+        gaps = {row.id: row for row in self._gaps.in_range(camera_id, from_, last)}
         gaps |= {row.id: row for row in pending if isinstance(row, Gap) and row.ended_at}
         for row in sorted(rows.values(), key=attrgetter("started_at")):
             yield from self._check_file(row, options)
@@ -269,11 +280,18 @@ class CoverageCheck:
         for hole in holes(self._wanted(unfinished=unfinished), known):
             detail = "neither recorded nor in the ledger"
             yield self._finding(FindingKind.SECOND_MISSING, hole, detail)
-        for both in overlaps(self._stored, self._missing):
+        # Where the clock was set back, footage of the former time may lie over a loss of the later one.
+        clear = [TimeRange(g.started_at, self._end_of(g)) for g in self._gaps if not g.clock_set]
+        for both in overlaps(self._stored, clear):
             detail = "recorded, and a gap in the ledger"
             yield self._finding(FindingKind.SECOND_TWICE, both, detail)
         for gap in self._gaps:
-            if gap.ended_at is None and (reason := self._reason_to_close(gap)):
+            if ahead := self._in_future(gap):
+                yield replace(
+                    self._finding(FindingKind.GAP_IN_FUTURE, ahead, "of a gap have not come yet"),
+                    gap=gap,
+                )
+            elif gap.ended_at is None and (reason := self._reason_to_close(gap)):
                 yield Finding(
                     kind=FindingKind.GAP_LEFT_OPEN,
                     camera_id=self._camera_id,
@@ -309,6 +327,23 @@ class CoverageCheck:
             return "an open gap, though nothing is wanted"
         # The first segment after a gap is indexed a moment before the gap is closed.
         return "an open gap, though recording goes on" if len(self._starts_after(gap)) > 1 else ""
+
+    def _in_future(self, gap: Gap) -> TimeRange | None:
+        """Return the part of a gap that has not come yet, None where there is none.
+
+        A loss from before a step back ends in the future for a while, where it was.
+        """
+        now = self._options.now
+        if now is None:
+            return None
+        if gap.ended_at is None:
+            # An open gap lasts until the present, so all of one that begins later is wrong.
+            ahead = TimeRange(now, gap.started_at)
+        elif gap.cause in _GUESSED:
+            ahead = TimeRange(max(gap.started_at, now), gap.ended_at)
+        else:
+            return None
+        return ahead if ahead.length > TOLERANCE else None
 
     def _finding(self, kind: FindingKind, where: TimeRange, detail: str) -> Finding:
         return Finding(

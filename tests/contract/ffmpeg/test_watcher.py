@@ -15,6 +15,7 @@ from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher, TokenBucket
 from streamwarden.model import Cause
+from tests.fakes.manual_time import ManualClock
 from tests.fakes.recording import FakeWatcher
 from tests.integration.ffmpeg.recording_listener import RecordingListener
 
@@ -42,7 +43,7 @@ def order(run: int, folder: Path) -> RunOrder:
 class FakeWatcherHarness:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._watcher = FakeWatcher(lambda: NOW)
+        self._watcher = FakeWatcher(ManualClock(NOW))
 
     def adopt(self, listener: RecordingListener) -> RunHandle:
         return self._watcher.adopt(CAMERA, listener)

@@ -135,14 +135,22 @@ class Recordings:
         place.run, place.number = place.run + 1, 1
 
     def miss(
-        self, camera: Camera, start_s: float, end_s: float | None, *, indexed: bool = True
+        self,
+        camera: Camera,
+        start_s: float,
+        end_s: float | None,
+        *,
+        indexed: bool = True,
+        cause: Cause = Cause.SOURCE_OFFLINE,
+        clock_set: bool = False,
     ) -> UUID:
         """Enter a gap in the ledger."""
         change = GapChange(
             id=uuid4(),
             started_at=at(start_s),
             ended_at=None if end_s is None else at(end_s),
-            cause=Cause.SOURCE_OFFLINE,
+            cause=cause,
+            clock_set=clock_set,
         )
         self.note(camera, change)
         if indexed:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from streamwarden.model import Camera, Gap
+from streamwarden.model import Camera, Cause, Gap
 from streamwarden.mp4.fragments import FileSummary
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.reconcile import Repair
@@ -172,13 +172,43 @@ def test_changed_bytes_are_left_as_they_are_and_said_to_be(
     assert made.rows(camera) == rows
 
 
-def test_what_was_recorded_and_missed_at_once_is_said_and_not_mended(
+def test_what_was_recorded_is_taken_out_of_a_gap_that_claims_it(
     made: Recordings, camera: Camera
 ) -> None:
+    before = made.ledger(camera)
     made.miss(camera, 2, 4)
-    for _ in range(2):
-        assert outcome(made.reconcile(camera)) == [("second_twice", False)]
-    assert len(made.ledger(camera)) == 2
+    assert outcome(made.reconcile(camera)) == [("second_twice", True)]
+    assert made.reconcile(camera) == []
+    assert made.ledger(camera) == before
+
+
+def test_a_gap_over_which_the_clock_was_set_back_may_also_be_recorded(
+    made: Recordings, camera: Camera
+) -> None:
+    made.miss(camera, 2, 4, clock_set=True)
+    assert made.verify(camera) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "cause", "left"),
+    [
+        (6000, None, Cause.STALLED, []),
+        (4000, 9000, Cause.CLOCK_STEP, [(4000, 5000, "clock_step")]),
+    ],
+)
+def test_a_gap_in_the_future_is_taken_back(  # noqa: PLR0917 - a case a column
+    made: Recordings,
+    camera: Camera,
+    start: float,
+    end: float | None,
+    cause: Cause,
+    left: list[tuple[float, float, str]],
+) -> None:
+    made.miss(camera, start, end, cause=cause)
+    scope = VerifyOptions(to=at(5000), now=at(5000))
+    assert outcome(made.reconcile(camera, scope=scope)) == [("gap_in_future", True)]
+    assert made.verify(camera, scope=scope) == []
+    assert lost(made, camera) == left
 
 
 @pytest.mark.parametrize(

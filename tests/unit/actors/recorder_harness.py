@@ -88,7 +88,7 @@ class FakeCamera:
         self.owner = "otto"
         self.files = FakeCameraFiles()
         self.tokens = FakeTokens()
-        self.watcher = FakeWatcher(clock.now)
+        self.watcher = FakeWatcher(clock)
 
 
 class FakeSurroundings:

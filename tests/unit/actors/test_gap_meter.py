@@ -111,6 +111,42 @@ def test_a_gap_that_begins_in_the_future_counts_nothing() -> None:
     assert meter.tick_at(50) == 0
 
 
+def test_a_clock_that_is_set_counts_no_seconds() -> None:
+    meter, gap = MeterHarness(), change()
+    meter.meter.changed(CAMERA, gap)
+    meter.tick_at(5)
+    meter.clock.step_wall(315_360_000)
+    assert meter.tick_at(6) == 4.0
+    never_were = replace(closed(change(Cause.CLOCK_STEP), 315_360_000))
+    meter.meter.changed(CAMERA, never_were)
+    assert meter.total_s == 4.0
+
+
+def test_an_outage_by_a_clock_that_nothing_confirms_counts_a_day_at_most() -> None:
+    meter = MeterHarness()
+    gap = change(Cause.SERVER_DOWN, start_s=-315_360_000)
+    meter.meter.changed(CAMERA, gap)
+    assert meter.tick_at(2) == 86_400
+    meter.meter.changed(CAMERA, closed(gap, 2))
+    assert meter.total_s == 86_402
+
+
+def test_a_gap_that_is_moved_by_a_set_clock_goes_on_being_counted() -> None:
+    meter, gap = MeterHarness(), change()
+    calls: list[str] = []
+    meter.meter.watch_clock(CAMERA, lambda: calls.append("set"))
+    meter.meter.changed(CAMERA, gap)
+    meter.tick_at(10)
+    meter.clock.step_wall(-600)
+    meter.tick_at(600 + 11)
+    assert calls == ["set"]
+    moved = replace(change(start_s=-600), continues=gap.id)
+    meter.meter.changed(CAMERA, closed(gap, 0, retracted=True))
+    meter.meter.changed(CAMERA, moved)
+    meter.meter.changed(CAMERA, closed(moved, -580))
+    assert meter.total_s == 609.0
+
+
 def test_a_closed_meter_counts_no_more() -> None:
     meter = MeterHarness()
     meter.meter.changed(CAMERA, change())

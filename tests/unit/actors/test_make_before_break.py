@@ -206,6 +206,7 @@ def test_a_clock_set_forward_is_a_gap_of_its_own_between_the_old_run_and_the_new
     harness: RecorderHarness,
 ) -> None:
     recording(harness)
+    harness.clock.step_wall(3600.0)
     harness.watcher.step_clock(1, 3600.0)
     harness.settle()
     assert harness.spawned == [1, 2]
@@ -219,11 +220,12 @@ def test_a_clock_set_forward_is_a_gap_of_its_own_between_the_old_run_and_the_new
 def test_a_clock_set_back_is_no_gap(harness: RecorderHarness) -> None:
     harness.started()
     harness.finish(1, 0, 0, 30)
+    harness.clock.step_wall(-3600.0)
     harness.watcher.step_clock(1, -3600.0)
     harness.settle()
     harness.record(2)
     harness.lose(1, None)
-    harness.finish(2, 0, -3569, -3540)
+    harness.finish(2, 0, -3570, -3540)
     assert harness.gaps == []
 
 

@@ -295,7 +295,7 @@ def test_the_server_that_comes_back_says_since_when_it_was_down(harness: Recorde
 
 
 @pytest.mark.parametrize(
-    ("covered_s", "gap"), [(-50, (0, None, "starting")), (7, (7, None, "server_down"))]
+    ("covered_s", "gap"), [(-50, (0, None, "starting")), (0, (0, None, "server_down"))]
 )
 def test_a_rebuilt_ledger_counts_from_the_start_request_on(
     harness: RecorderHarness, covered_s: float, gap: tuple[float, None, str]

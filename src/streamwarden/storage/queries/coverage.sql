@@ -7,12 +7,13 @@ select coalesce(sum(extract(epoch from ended_at - greatest(started_at, %(since)s
  where state = 'stored' and ended_at > %(since)s
 
 -- name: missing
+-- The seconds of a clock that was set are not lost: they never existed, or are recorded under other dates.
 select cause, sum(extract(epoch from until - greatest(started_at, %(since)s)))::float8 as seconds
   from (select cause, started_at, least(ended_at, %(now)s) as until
           from gap where ended_at > %(since)s
         union all
         select cause, started_at, %(now)s as until from gap where ended_at is null) as recent
- where until > greatest(started_at, %(since)s)
+ where until > greatest(started_at, %(since)s) and cause <> 'clock_step'
  group by cause
  order by seconds desc, cause
 
