@@ -139,6 +139,9 @@ class Segment:
     ``started_at`` and ``ended_at`` are the server's wall clock, ``media_ms`` is the duration of the media.
     ``salvaged``: a torn segment that was cut after its last complete fragment. ``digest`` is BLAKE3 over
     the file, None if unknown. ``init_bytes`` is the size of ``ftyp`` and ``moov``, 0 if unknown.
+    ``holes`` are the times without pictures, as ``from-to`` in ms after the start, separated by blanks.
+    ``error_ms``: the pictures were taken at most this long before or after what the dates say; None if
+    unknown.
     """
 
     id: UUID
@@ -154,6 +157,28 @@ class Segment:
     salvaged: bool = False
     digest: bytes | None = None
     init_bytes: int = 0
+    holes: str = ""
+    error_ms: int | None = None
+
+    @property
+    def missing(self) -> list[TimeRange]:
+        """The times inside without pictures."""
+        bounds = (part.partition("-") for part in self.holes.split())
+        return [
+            TimeRange(
+                self.started_at + timedelta(milliseconds=int(from_ms)),
+                self.started_at + timedelta(milliseconds=int(to_ms)),
+            )
+            for from_ms, _, to_ms in bounds
+        ]
+
+    @property
+    def pictures(self) -> list[TimeRange]:
+        """The times inside with pictures."""
+        begins = [self.started_at, *(each.to for each in self.missing)]
+        ends = [*(each.from_ for each in self.missing), self.ended_at]
+        both = (TimeRange(from_, to) for from_, to in zip(begins, ends, strict=True))
+        return [each for each in both if each.from_ < each.to]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +308,8 @@ class Cause(StrEnum):
     """The media server's name does not resolve, or there is no route to it."""
     TIMEOUT = "timeout"
     """The media server did not answer in time."""
+    PICTURES_MISSING = "pictures_missing"
+    """The recording went on, and for a time no pictures came."""
     STALLED = "stalled"
     """The connection stayed open but no media arrived."""
     FFMPEG_CRASHED = "ffmpeg_crashed"

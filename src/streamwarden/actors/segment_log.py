@@ -19,13 +19,15 @@ from streamwarden.actors.runs import LiveRuns, Loss
 from streamwarden.clock import Clock, ClockLine, clock_line
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunHandle
-from streamwarden.model import Cause, Segment
+from streamwarden.model import Cause, Segment, TimeRange
 from streamwarden.recordings import gap_ledger, ledger_clock
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
+from streamwarden.recordings.missing_pictures import missing_inside
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor
 
 RETRY_STORE_S: Final = 2.0
+_OVERLAPPING: Final = 8
 MAX_STORE_FAILURES: Final = 5
 """Give up on a segment after this many failures that are not the disk's: they are a bug."""
 
@@ -67,6 +69,9 @@ class SegmentLog:
         self._missing_at_end = Cause.STALLED
         self._dated_run = 0
         """The newest run by whose clock the ledger goes, and one more once it goes by a later one."""
+        self._last_stored: tuple[int, int] | None = None
+        self._recorded: deque[tuple[int, list[TimeRange]]] = deque(maxlen=_OVERLAPPING)
+        """The times with pictures of the newest segments, by run: two runs may overlap."""
 
     @property
     def waiting(self) -> int:
@@ -130,16 +135,35 @@ class SegmentLog:
         segment = self._waiting.popleft()
         self.store_first()
         if row is not None:
-            started_at = self._dated(row.started_at, segment.run, segment.line)
-            ended_at = self._dated(row.ended_at, segment.run, segment.line)
-            self._write(gap_ledger.stored(self._ledger, started_at, ended_at))
-            if started_at != row.started_at:
-                # A late one of a run by an earlier clock: what it covers there did exist.
-                step = gap_ledger.subtracted(self._ledger, row.started_at, row.ended_at)
-                self._write_if_changed(step)
+            self._account(row, segment)
         # Only now: should this incarnation fail before, the next one receives the segment again.
         self._runs.settled(segment.run, segment.number)
         self._settle()
+
+    def _account(self, row: Segment, segment: ClosedSegment) -> None:
+        """Enter a stored segment in the ledger, and the times inside without pictures."""
+        started_at = self._dated(row.started_at, segment.run, segment.line)
+        ended_at = self._dated(row.ended_at, segment.run, segment.line)
+        moved = started_at - row.started_at
+        pictures = [TimeRange(part.from_ + moved, part.to + moved) for part in row.pictures]
+        missing = [TimeRange(part.from_ + moved, part.to + moved) for part in row.missing]
+        follows = (row.run, row.number - 1) == self._last_stored
+        missed = Cause.PICTURES_MISSING if follows else Cause.INTERNAL
+        self._last_stored = (row.run, row.number)
+        open_gap = self._ledger.gap
+        self._write(
+            gap_ledger.stored(self._ledger, started_at, ended_at, pictures=pictures, missed=missed)
+        )
+        if missing:
+            others = [part for run, parts in self._recorded if run != row.run for part in parts]
+            # A gap that the segment has retracted was opened while its file did not grow.
+            reported = open_gap if open_gap and started_at <= open_gap.started_at else None
+            self._write(missing_inside(self._ledger, missing, recorded=others, reported=reported))
+        self._recorded.append((row.run, pictures))
+        if moved:
+            # A late one of a run by an earlier clock: what it covers there did exist.
+            step = gap_ledger.subtracted(self._ledger, row.started_at, row.ended_at)
+            self._write_if_changed(step)
 
     def not_stored(self, cause: Cause, *, stopping: bool) -> None:
         """Handle a failure to store the first segment: retry later; when stopping, give up.

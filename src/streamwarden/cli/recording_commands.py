@@ -234,6 +234,8 @@ def _row(item: Segment | Gap) -> dict[str, Any]:
         "id": str(item.id),
         **times,
         "media_seconds": item.media_ms / 1000,
+        "missing_seconds": sum(each.length.total_seconds() for each in item.missing),
+        "date_error_seconds": None if item.error_ms is None else item.error_ms / 1000,
         "bytes": item.size_bytes,
         "run": item.run,
         "salvaged": item.salvaged,

@@ -34,7 +34,7 @@ from streamwarden.evidence.statements import Damaged, SignedStatement, parse_sig
 from streamwarden.model import Segment, TimeRange
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.exports import Export
-from streamwarden.recordings.verify import holes
+from streamwarden.recordings.time_ranges import holes
 from streamwarden.storage.recording_index import GapRepository
 from streamwarden.storage.seal_records import SealRepository
 from streamwarden.storage.streams import PeriodRepository

@@ -25,7 +25,7 @@ from streamwarden.evidence.statements import (
     sign,
 )
 from streamwarden.model import Gap, Segment, TimeRange, WantedPeriod
-from streamwarden.recordings.verify import holes
+from streamwarden.recordings.time_ranges import holes
 
 TYPE: Final = "streamwarden.seal"
 

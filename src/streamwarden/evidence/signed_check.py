@@ -33,7 +33,8 @@ from streamwarden.model import TimeRange
 from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.record_root import camera_folders, stored_files
-from streamwarden.recordings.verify import BEGINNING, holes, merged
+from streamwarden.recordings.time_ranges import holes, merged
+from streamwarden.recordings.verify import BEGINNING
 
 END: Final = datetime(9999, 12, 31, tzinfo=UTC)
 

@@ -11,17 +11,25 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from streamwarden.clock import Clock, ClockLine, to_milliseconds
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.exit_causes import Killed
 from streamwarden.ffmpeg.looks import Look
 from streamwarden.ffmpeg.process import Process
-from streamwarden.model import Cause
+from streamwarden.model import Cause, TimeRange
 from streamwarden.paths import live_name, parse_live
 
 _MAX_LINE_BYTES: Final = 4096
+
+
+class ListedSegment(NamedTuple):
+    """A line of the segment list: number, media length, and start on the run's own time line in seconds."""
+
+    number: int
+    media_s: float
+    from_s: float
 
 
 class SegmentListReader:
@@ -33,8 +41,8 @@ class SegmentListReader:
         self._overlong = False
         self.dropped = 0
 
-    def feed(self, chunk: bytes) -> list[tuple[int, float]]:
-        """Return the segments whose lines ``chunk`` completes: number, and media length in seconds."""
+    def feed(self, chunk: bytes) -> list[ListedSegment]:
+        """Return the segments whose lines ``chunk`` completes."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         listed = []
         for line in lines:
@@ -42,7 +50,7 @@ class SegmentListReader:
             name, _, times = line.decode("ascii", "replace").strip().partition(",")
             parsed = None if overlong else parse_live(name)
             if parsed is not None and parsed[0] == self._run:
-                listed.append((parsed[1], _length_s(times)))
+                listed.append(ListedSegment(parsed[1], *_times_s(times)))
             elif overlong or line.strip():
                 self.dropped += 1
         if len(self._rest) > _MAX_LINE_BYTES:
@@ -51,14 +59,14 @@ class SegmentListReader:
         return listed
 
 
-def _length_s(times: str) -> float:
-    """Return end - start in seconds, 0 where the camera's time stamps give no positive length."""
+def _times_s(times: str) -> tuple[float, float]:
+    """Return length and start in seconds, 0 where the camera's time stamps give no positive length."""
     try:
         start, end = (float(text) for text in times.split(","))
     except ValueError:
-        return 0.0
+        return 0.0, 0.0
     length = end - start
-    return length if math.isfinite(length) and length > 0 else 0.0
+    return (length, start) if math.isfinite(length) and length > 0 else (0.0, 0.0)
 
 
 _STDERR_TAIL_BYTES: Final = 8192
@@ -77,12 +85,30 @@ _STEP_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What the watching thread has seen of a listed segment, by the run's clock.
+
+    ``grew_at`` is when the run's first file first grew, ``paused`` the longest time in which this one did
+    not. ``listed_from_s`` and ``media_s`` are the list's. ``file_offset_s`` added to a file time gives the
+    run's clock; None where the machine's clock was set meanwhile.
+    """
+
+    spawned_at: datetime
+    grew_at: datetime | None
+    paused: TimeRange | None
+    listed_from_s: float
+    media_s: float
+    file_offset_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedSegment:
     """A segment that FFmpeg no longer writes, still under ``.live``; wall-clock times.
 
     ``torn`` when its run ended without listing it. ``started_at`` is None where only its media tell:
-    it then began its media's length before ``ended_at``. ``line`` is the clock of its run, None where
-    the run is of an earlier server.
+    it then began its media's length before ``ended_at``. The dates of a listed one are when its line was
+    read; ``seen`` is what better dates are made from. ``line`` is the clock of its run, None where the run
+    is of an earlier server.
     """
 
     run: int
@@ -91,6 +117,7 @@ class ClosedSegment:
     ended_at: datetime
     torn: bool = False
     line: ClockLine | None = None
+    seen: Sighting | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +192,10 @@ class RunClock:
         """Return the run's present time, to the millisecond."""
         return self.at_monotonic(self._clock.monotonic())
 
+    def monotonic(self) -> float:
+        """Return the monotonic clock, in seconds."""
+        return self._clock.monotonic()
+
     def at_monotonic(self, monotonic_s: float) -> datetime:
         """Convert a time on the monotonic clock to the run's wall clock."""
         return to_milliseconds(self._wall + timedelta(seconds=monotonic_s - self._monotonic))
@@ -176,6 +207,10 @@ class RunClock:
         """
         by_s = (wall_offset_s(self._clock) if offset_s is None else offset_s) - self._offset_s
         return by_s if abs(by_s) > _STEP_S else 0.0
+
+    def file_offset_s(self) -> float:
+        """Return what is to be added to the machine's wall clock, in seconds, to get the run's."""
+        return (self.now() - self._clock.now()).total_seconds()
 
     def at_file_time(self, modified_s: float) -> datetime:
         """Convert a file's modification time, in seconds since the epoch, to the run's wall clock."""
@@ -212,6 +247,12 @@ class Run:
     open_number: int = 0
     open_bytes: int = 0
     last_ended_at: datetime | None = None
+    first_grew_s: float | None = None
+    last_grew_s: float | None = None
+    """When the file was last seen to grow; ``grew_s`` is also when the disk answered again."""
+    paused_s: tuple[float, float] = (0.0, 0.0)
+    """The longest time in which the open file did not grow, by the monotonic clock."""
+    file_offset_s: float = field(init=False)
     stderr: deque[bytes] = field(default_factory=deque)
     stderr_bytes: int = 0
     stderr_budget: int = STDERR_BYTES_A_TICK
@@ -223,6 +264,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.spawned_at = self.clock.now()
+        self.file_offset_s = self.clock.file_offset_s()
         self._open(0)
 
     @property
@@ -234,6 +276,7 @@ class Run:
         self.open_number = number
         self.open_file = self.order.folder / live_name(self.order.run, number)
         self.open_bytes = 0
+        self.paused_s = (0.0, 0.0)
 
     def take(self, look: Look) -> bool:
         """Take in a look at the open file; return whether it has grown since the last one, by media.
@@ -254,6 +297,8 @@ class Run:
     def postpone(self, by_s: float) -> None:
         """Leave out of all judgements a time in which the watching thread could not run."""
         self.grew_s += by_s
+        if self.last_grew_s is not None:
+            self.last_grew_s += by_s
         self.opened_s += by_s
         if self.asked_s is not None:
             self.asked_s += by_s
@@ -266,8 +311,33 @@ class Run:
         """
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
-    def close_segment(self, number: int, media_s: float) -> ClosedSegment:
+    def note_growth(self, now: float) -> None:
+        """Note that the open file has grown at ``now``, by the monotonic clock."""
+        if self.last_grew_s is None:
+            self.first_grew_s = now
+        elif now - self.last_grew_s > self.paused_s[1] - self.paused_s[0]:
+            self.paused_s = (self.last_grew_s, now)
+        self.grew_s = self.last_grew_s = now
+
+    def _seen(self, media_s: float, listed_from_s: float) -> Sighting:
+        offset_s, self.file_offset_s = self.file_offset_s, self.clock.file_offset_s()
+        from_s, to_s = self.paused_s
+        grew_s = self.first_grew_s
+        return Sighting(
+            spawned_at=self.spawned_at,
+            grew_at=None if grew_s is None else self.clock.at_monotonic(grew_s),
+            paused=TimeRange(self.clock.at_monotonic(from_s), self.clock.at_monotonic(to_s))
+            if to_s > from_s
+            else None,
+            listed_from_s=listed_from_s,
+            media_s=media_s,
+            file_offset_s=offset_s if abs(offset_s - self.file_offset_s) < _STEP_S else None,
+        )
+
+    def close_segment(self, number: int, media_s: float, from_s: float = 0.0) -> ClosedSegment:
         """Date a listed segment: it ends now, where its successor starts."""
+        if self.wrote_media:
+            self.note_growth(self.clock.monotonic())
         ended_at = self.clock.now()
         started_at = self.last_ended_at
         if started_at is None:
@@ -281,6 +351,7 @@ class Run:
             started_at=min(started_at, ended_at),
             ended_at=ended_at,
             line=self.clock.line,
+            seen=self._seen(media_s, from_s),
         )
         self.pending[number] = segment
         self.last_ended_at = ended_at

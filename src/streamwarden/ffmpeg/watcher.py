@@ -260,7 +260,7 @@ class RunWatcher:
 
     def _take_list(self, camera: WatchedCamera, run: Run, chunk: bytes) -> None:
         # All are dated before the first is reported, so that no line is lost if the listener raises.
-        closed = [run.close_segment(number, media_s) for number, media_s in run.reader.feed(chunk)]
+        closed = [run.close_segment(*listed) for listed in run.reader.feed(chunk)]
         if closed:
             run.opened_s = self._clock.monotonic()
             if run.wrote_media:
@@ -423,7 +423,8 @@ class RunWatcher:
         camera.listener.disk_hangs(run.number, run.clock.at_monotonic(run.grew_s))
 
     def _note_growth(self, camera: WatchedCamera, run: Run, at_s: float) -> None:
-        run.grew_s, run.hung_from_s = at_s, None
+        run.note_growth(at_s)
+        run.hung_from_s = None
         if not run.recording:
             run.recording = True
             run.opened_s = at_s

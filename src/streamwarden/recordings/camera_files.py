@@ -29,6 +29,7 @@ from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.durable import replace_file
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
 from streamwarden.recordings.live import LiveIndex
+from streamwarden.recordings.missing_pictures import missing_inside
 from streamwarden.recordings.segment_store import SegmentStore
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.recording_index import SegmentRepository
@@ -251,8 +252,11 @@ class CameraFiles:
         )
         if row is None:
             return ledger
-        ledger, changes = gap_ledger.stored(ledger, row.started_at, row.ended_at)
-        self.write_ledger(ledger, changes)
+        ledger, changes = gap_ledger.stored(
+            ledger, row.started_at, row.ended_at, pictures=row.pictures
+        )
+        ledger, missing = missing_inside(ledger, row.missing, recorded=())
+        self.write_ledger(ledger, (*changes, *missing))
         return ledger
 
     def _joined(self, leftover: ClosedSegment, ledger: Ledger) -> ClosedSegment:
@@ -288,7 +292,9 @@ class CameraFiles:
         return max(self._last_run(), *(int(text) for text in texts if text.isdecimal()), 0)
 
     def _write_run(self, run: int) -> None:
-        replace_file(self._store.live / _RUN, str(run).encode())
+        note = self._store.live / _RUN
+        replace_file(note, str(run).encode())
+        self._store.note_disk_clock(note, self._all.clock.now().timestamp())
 
     def _ledger_on_disk(self) -> Ledger | None:
         """Return the ledger as it was left, None where it is unreadable or lost."""
@@ -332,7 +338,7 @@ class CameraFiles:
         self._all.metrics.segment_stored(
             str(self._camera_id),
             media_s=row.media_ms / 1000,
-            wall_s=(row.ended_at - row.started_at).total_seconds(),
+            wall_s=sum(part.length.total_seconds() for part in row.pictures),
             size_bytes=row.size_bytes,
             ended_at_ts=row.ended_at.timestamp(),
         )

@@ -35,11 +35,15 @@ Look = Callable[[int, int], FileSummary]
 
 @dataclass(frozen=True, slots=True)
 class SyncedFile:
-    """A complete file on disk; ``summary`` is None where its structure cannot be read."""
+    """A complete file on disk; ``summary`` is None where its structure cannot be read.
+
+    ``modified_s`` is when FFmpeg last wrote to it, in seconds since the epoch.
+    """
 
     summary: FileSummary | None
     size_bytes: int
     digest: bytes
+    modified_s: float
 
 
 def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
@@ -52,7 +56,8 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
     except SymlinkRefused:
         return None  # FFmpeg makes no links, so this is not its file
     with os.fdopen(fd, "rb", buffering=0) as file:
-        size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        size = found.st_size
         try:
             summary = look(fd, size)
         except NotFragmentedMp4:
@@ -63,17 +68,19 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
             return None
         if summary is not None and not summary.complete and size > summary.whole_bytes:
             size = summary.whole_bytes
-            _cut(path, size)
+            _cut(path, size, found.st_mtime_ns)
         if ours:
             os.fchown(fd, os.geteuid(), os.getegid())
         os.fsync(fd)
-        return SyncedFile(summary, size, _digest(file))
+        return SyncedFile(summary, size, _digest(file), found.st_mtime_ns / 1e9)
 
 
-def _cut(path: Path, size: int) -> None:
+def _cut(path: Path, size: int, modified_ns: int) -> None:
+    """Cut a file; it keeps the time of its last write, which dates it."""
     fd = open_nofollow(path, os.O_WRONLY)
     try:
         os.ftruncate(fd, size)
+        os.utime(fd, ns=(modified_ns, modified_ns))
     finally:
         os.close(fd)
 

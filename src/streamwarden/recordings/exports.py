@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID, uuid4
@@ -486,8 +487,11 @@ def without_overlap(segments: Sequence[Segment]) -> list[Segment]:
 def covered(segments: Sequence[Segment], from_: datetime, to: datetime) -> list[TimeRange]:
     """Return the recorded ranges between ``from_`` and ``to``, seams left out."""
     found: list[TimeRange] = []
-    for segment in segments:
-        started_at, ended_at = max(segment.started_at, from_), min(segment.ended_at, to)
+    parts = [part for segment in segments for part in segment.pictures]
+    for part in sorted(parts, key=attrgetter("from_")):
+        started_at, ended_at = max(part.from_, from_), min(part.to, to)
+        if started_at >= ended_at:
+            continue
         if found and started_at - found[-1].to < _SEAM:
             found[-1] = TimeRange(found[-1].from_, max(found[-1].to, ended_at))
         else:

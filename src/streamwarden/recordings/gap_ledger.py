@@ -14,6 +14,7 @@ segment beside it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -156,19 +157,33 @@ def interrupted(ledger: Ledger, cause: Cause, since: datetime) -> Step:
     return _open(ledger, max(since, ledger.covered_until), cause)
 
 
-def stored(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
-    """A segment is on disk: the gap before it is over."""
+def stored(
+    ledger: Ledger,
+    started_at: datetime,
+    ended_at: datetime,
+    *,
+    pictures: Sequence[TimeRange] = (),
+    missed: Cause = Cause.INTERNAL,
+) -> Step:
+    """A segment is on disk: the gap before it is over.
+
+    ``pictures`` are the parts of it with pictures, all of it where there are none. ``missed`` is the cause
+    of a loss before it that nothing has reported.
+    """
     covered_until = ledger.covered_until
     if covered_until is None:
         return ledger, ()
-    ledger, changes = subtracted(ledger, started_at, ended_at)
+    changes: tuple[GapChange, ...] = ()
+    for part in pictures or (TimeRange(started_at, ended_at),):
+        ledger, taken = subtracted(ledger, part.from_, part.to)
+        changes += taken
     gap = ledger.gap
     following = replace(ledger, covered_until=max(covered_until, ended_at))
     if gap is None and started_at - covered_until > SEAM:
-        # Every loss opens a gap; a loss that nothing reported is a bug, and worth a row.
-        missed = OpenGap(id=uuid4(), started_at=covered_until, cause=Cause.INTERNAL)
-        following = _closed(following, missed, started_at)
-        changes += (change_of(missed, ended_at=started_at, clock=ledger.clock),)
+        # Every loss of a run opens a gap; any other loss that nothing reported is a bug, and worth a row.
+        before = OpenGap(id=uuid4(), started_at=covered_until, cause=missed)
+        following = _closed(following, before, started_at)
+        changes += (change_of(before, ended_at=started_at, clock=ledger.clock),)
     elif gap is not None and ended_at <= gap.started_at:
         following = ledger
     elif gap is not None and started_at <= gap.started_at:

@@ -21,19 +21,21 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.model import Cause, Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.footage import UsualDistance
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
+from streamwarden.recordings.segment_dates import check_file, holes_text
 from streamwarden.recordings.segment_store import MAX_MEDIA_MS
+from streamwarden.recordings.time_ranges import holes
 from streamwarden.recordings.verify import (
     END_OF_TIME,
     Finding,
     FindingKind,
     Verifier,
     VerifyOptions,
-    holes,
 )
 from streamwarden.storage.journal import read_pending
 from streamwarden.storage.pool import Database, RowsRefused
@@ -167,6 +169,7 @@ class Reconciler:
         self._segments = SegmentRepository(database)
         self._gaps = GapRepository(database)
         self._periods = PeriodRepository(database)
+        self._usual = UsualDistance()
 
     def reconcile(self, camera_id: UUID, options: VerifyOptions) -> Iterator[Repair]:
         """Repair one camera: first its files, then its open gaps, then the seconds still missing."""
@@ -231,6 +234,12 @@ class Reconciler:
             summary, size_bytes, digest = summarise(path), path.stat().st_size, file_digest(path)
         except (NotFragmentedMp4, OSError):
             return None
+        ended_at = self._end_of(camera_id, name, summary.media_ms)
+        checked = check_file(
+            summary, name.started_at, ended_at, self._usual, first=name.number == 0
+        )
+        if checked is not None and checked.misses_pictures:
+            ended_at -= timedelta(milliseconds=checked.slack_ms)
         return Segment(
             id=segment_id(camera_id, name.run, name.number),
             camera_id=camera_id,
@@ -238,7 +247,7 @@ class Reconciler:
             run=name.run,
             number=name.number,
             started_at=name.started_at,
-            ended_at=self._end_of(camera_id, name, summary.media_ms),
+            ended_at=ended_at,
             media_ms=min(summary.media_ms, MAX_MEDIA_MS),
             size_bytes=size_bytes,
             path=str(path.relative_to(self._root)),
@@ -246,6 +255,8 @@ class Reconciler:
             salvaged=not summary.complete,
             digest=digest,
             init_bytes=summary.init_bytes,
+            holes="" if checked is None else holes_text(checked.holes),
+            error_ms=None if checked is None else checked.error_ms,
         )
 
     def _end_of(self, camera_id: UUID, name: StoredName, media_ms: int) -> datetime:

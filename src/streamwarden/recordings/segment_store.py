@@ -31,10 +31,13 @@ from streamwarden.paths import (
     stored_name,
 )
 from streamwarden.recordings.durable import make_folder, sync_file, sync_folder
+from streamwarden.recordings.segment_dates import CameraDates
 
 MAX_MEDIA_MS: Final = 2**31 - 1
 """The longest media that the index can hold; time stamps that jump may claim more."""
 _DAY_MS: Final = 86_400_000
+_DISK_CLOCK_S: Final = 0.1
+"""A disk's clock this close to the machine's is the machine's: its files' times are a little coarser."""
 
 
 class SegmentStore:
@@ -53,6 +56,16 @@ class SegmentStore:
         self._folder = camera_folder(record_root, owner, camera_id)
         self._below_root = self._folder.relative_to(record_root)
         self.live = self._folder / LIVE
+        self._dates = CameraDates()
+        self._disk_ahead_s = 0.0
+
+    def note_disk_clock(self, file: Path, now_s: float) -> None:
+        """Compare the disk's clock with the machine's, by a file that was written at ``now_s``.
+
+        A disk in the network dates files by a clock of its own.
+        """
+        ahead_s = file.stat().st_mtime - now_s
+        self._disk_ahead_s = ahead_s if abs(ahead_s) > _DISK_CLOCK_S else 0.0
 
     def prepare(self) -> None:
         """Make the camera's folders.
@@ -91,7 +104,8 @@ class SegmentStore:
             source.unlink()
             return None
         summary = found.summary
-        started_at = _started_at(segment, summary) if stored is None else stored.started_at
+        dates = self._dates.date(segment, summary, found.modified_s - self._disk_ahead_s)
+        started_at = dates.started_at if stored is None else stored.started_at
         name = stored_name(started_at, segment.run, segment.number)
         target = self._folder / name
         if stored is None:
@@ -106,7 +120,7 @@ class SegmentStore:
             run=segment.run,
             number=segment.number,
             started_at=started_at,
-            ended_at=segment.ended_at,
+            ended_at=dates.ended_at,
             # A file that FFmpeg calls whole stays findable even if its structure cannot be read.
             media_ms=min(summary.media_ms, MAX_MEDIA_MS) if summary else 0,
             size_bytes=found.size_bytes,
@@ -114,6 +128,8 @@ class SegmentStore:
             salvaged=segment.torn,
             digest=found.digest,
             init_bytes=summary.init_bytes if summary else 0,
+            holes=dates.holes_text,
+            error_ms=dates.error_ms,
         )
 
     def _stored_before(self, segment: ClosedSegment) -> StoredName | None:
@@ -197,17 +213,6 @@ def _stored_names(day: Path) -> list[StoredName]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [name for name in names if name is not None]
-
-
-def _started_at(segment: ClosedSegment, summary: FileSummary | None) -> datetime:
-    """Return when a segment began. Where only its media tell: their length before its end."""
-    if summary is None:
-        return segment.started_at or segment.ended_at
-    by_media = to_milliseconds(segment.ended_at - _playing_time(summary))
-    if segment.started_at is None:
-        return by_media
-    # The list counts the audio's lead as well: the first frame of a run was taken later than that.
-    return max(segment.started_at, by_media) if segment.number == 0 else segment.started_at
 
 
 def _summary_or_none(path: Path) -> FileSummary | None:

@@ -8,7 +8,7 @@ up again at the end; while files are in progress, time after the newest row is n
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,6 +24,7 @@ from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import refuse_symlinks
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.record_root import camera_folders, in_progress, stored_files
+from streamwarden.recordings.time_ranges import TOLERANCE, holes, overlaps
 from streamwarden.storage.journal import Entry
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -32,9 +33,6 @@ from streamwarden.storage.streams import PeriodRepository
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
-
-TOLERANCE: Final = timedelta(milliseconds=500)
-"""Two ranges meet if they are this close: the API's clock opens a period, the recorder's a gap."""
 
 _GUESSED: Final = frozenset({Cause.CLOCK_STEP, Cause.SERVER_DOWN, Cause.SHUTDOWN})
 """Causes of gaps that end by a clock that nothing has confirmed."""
@@ -353,50 +351,3 @@ class CoverageCheck:
             ended_at=where.to,
             detail=f"{where.length.total_seconds():.3f} s {detail}",
         )
-
-
-def merged(ranges: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return the union of ``ranges`` as disjoint ranges in time order, without empty ones."""
-    union: list[TimeRange] = []
-    filled = (each for each in ranges if each.from_ < each.to)
-    for each in sorted(filled, key=attrgetter("from_", "to")):
-        if union and each.from_ <= union[-1].to:
-            if each.to > union[-1].to:
-                union[-1] = TimeRange(union[-1].from_, each.to)
-        else:
-            union.append(each)
-    return union
-
-
-def holes(
-    wanted: Iterable[TimeRange],
-    covered: Iterable[TimeRange],
-    *,
-    tolerance: timedelta = TOLERANCE,
-) -> Iterator[TimeRange]:
-    """Yield the parts of ``wanted`` outside ``covered`` that are longer than ``tolerance``."""
-    union = merged(covered)
-    for want in merged(wanted):
-        position = want.from_
-        for each in union:
-            if each.to <= position:
-                continue
-            if each.from_ >= want.to:
-                break
-            if each.from_ - position > tolerance:
-                yield TimeRange(position, each.from_)
-            position = max(position, each.to)
-        if want.to - position > tolerance:
-            yield TimeRange(position, want.to)
-
-
-def overlaps(left: Iterable[TimeRange], right: Iterable[TimeRange]) -> Iterator[TimeRange]:
-    """Yield the parts that ``left`` and ``right`` share and that are longer than the tolerance."""
-    rights = merged(right)
-    for one in merged(left):
-        for other in rights:
-            if other.from_ >= one.to:
-                break
-            both = TimeRange(max(one.from_, other.from_), min(one.to, other.to))
-            if both.length > TOLERANCE:
-                yield both

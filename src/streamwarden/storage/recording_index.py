@@ -151,6 +151,11 @@ class SegmentRepository:
             UUID(str(found)) for found in self._database.fetch_values(_SEGMENT_SQL["camera_ids"])
         ]
 
+    def set_holes(self, segment_id: UUID, holes: str) -> bool:
+        """Note the times without pictures in a segment; return False where it is not stored."""
+        params = {"id": segment_id, "holes": holes}
+        return self._database.execute(_SEGMENT_SQL["set_holes"], params) > 0
+
     def mark_deleting(self, ids: Collection[UUID]) -> int:
         """Mark segments before their files are unlinked; return how many are newly marked."""
         return (

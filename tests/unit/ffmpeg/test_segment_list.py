@@ -31,52 +31,61 @@ SEGMENTS = [
 ]
 
 
+def _fed(reader: SegmentListReader, chunk: bytes) -> list[tuple[int, float]]:
+    return [(one.number, one.media_s) for one in reader.feed(chunk)]
+
+
+def test_a_line_says_where_its_segment_begins() -> None:
+    lines = b"r7-000001.mp4,15.000000,30.500000\nr7-000002.mp4,30.500000,29.000000\n"
+    assert SegmentListReader(7).feed(lines) == [(1, 15.5, 15.0), (2, 0.0, 0.0)]
+
+
 def test_a_list_in_one_piece_is_read_line_by_line() -> None:
     reader = SegmentListReader(7)
-    assert reader.feed(LINES) == SEGMENTS
+    assert _fed(reader, LINES) == SEGMENTS
     assert reader.dropped == 5
-    assert reader.feed(b"\n") == [(7, 1.0)]
+    assert _fed(reader, b"\n") == [(7, 1.0)]
 
 
 @given(st.lists(st.integers(0, len(LINES)), max_size=12))
 def test_it_does_not_matter_where_the_pipe_cuts(cuts: list[int]) -> None:
     reader, found, begin = SegmentListReader(7), [], 0
     for end in [*sorted(cuts), len(LINES)]:
-        found += reader.feed(LINES[begin:end])
+        found += _fed(reader, LINES[begin:end])
         begin = end
     assert (found, reader.dropped) == (SEGMENTS, 5)
 
 
 def test_every_single_byte_may_come_alone() -> None:
     reader = SegmentListReader(7)
-    assert [s for byte in LINES for s in reader.feed(bytes([byte]))] == SEGMENTS
+    assert [s for byte in LINES for s in _fed(reader, bytes([byte]))] == SEGMENTS
 
 
 @given(st.lists(st.binary(max_size=400), max_size=20))
 def test_junk_is_dropped_and_never_raises(chunks: list[bytes]) -> None:
     reader = SegmentListReader(7)
     for chunk in chunks:
-        reader.feed(chunk)
-    assert reader.feed(b"\nr7-000001.mp4,0,2\n") == [(1, 2.0)]
+        _fed(reader, chunk)
+    assert _fed(reader, b"\nr7-000001.mp4,0,2\n") == [(1, 2.0)]
 
 
 def test_a_line_without_an_end_is_not_kept() -> None:
     reader = SegmentListReader(7)
     for _ in range(1000):
-        assert reader.feed(b"r7-000001.mp4," * 5000) == []
+        assert _fed(reader, b"r7-000001.mp4," * 5000) == []
         assert len(reader._rest) <= 4096
-    assert reader.feed(b",0,1\nr7-000002.mp4,0,2\n") == [(2, 2.0)]
+    assert _fed(reader, b",0,1\nr7-000002.mp4,0,2\n") == [(2, 2.0)]
     assert reader.dropped == 1
 
 
 def test_the_end_of_a_line_too_long_to_keep_is_no_line() -> None:
     reader = SegmentListReader(7)
-    assert reader.feed(b"x" * 5000) == []
-    assert reader.feed(b"r7-000003.mp4,0,1\n") == []
-    assert reader.feed(b"r7-000004.mp4,0,1\n") == [(4, 1.0)]
+    assert _fed(reader, b"x" * 5000) == []
+    assert _fed(reader, b"r7-000003.mp4,0,1\n") == []
+    assert _fed(reader, b"r7-000004.mp4,0,1\n") == [(4, 1.0)]
 
 
 def test_a_number_of_any_length_is_a_strangers() -> None:
     reader = SegmentListReader(7)
     digits = b"9" * 4050
-    assert reader.feed(b"r7-" + digits + b".mp4,0,1\nr7-000001.mp4,0,1e400\n") == [(1, 0.0)]
+    assert _fed(reader, b"r7-" + digits + b".mp4,0,1\nr7-000001.mp4,0,1e400\n") == [(1, 0.0)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamwarden.model import TimeRange
 from streamwarden.recordings import gap_ledger
-from streamwarden.recordings.verify import TOLERANCE, holes, merged, overlaps
+from streamwarden.recordings.time_ranges import TOLERANCE, holes, merged, overlaps
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 STEP = timedelta(milliseconds=100)

@@ -294,4 +294,4 @@ def test_a_first_segment_never_begins_before_its_run_could_have_begun(store: Seg
     _live(store, boxes.header() + jumped, number=0)
     stored = store.publish(ClosedSegment(run=3, number=0, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
-    assert stored.started_at == BEGAN
+    assert stored.started_at >= BEGAN

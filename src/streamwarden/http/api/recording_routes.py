@@ -43,13 +43,19 @@ class RangeQuery(Model):
 
 
 class SegmentItem(Model):
-    """A file. ``media_seconds`` is the length of the media, not of the wall clock's time."""
+    """A file. ``media_seconds`` is the length of the media, not of the wall clock's time.
+
+    ``missing_seconds`` of it have no pictures and are gaps of their own. The pictures were taken at most
+    ``date_error_seconds`` before or after what the dates say; null where that is not known.
+    """
 
     kind: Literal["segment"] = "segment"
     id: Id
     started_at: Timestamp
     ended_at: Timestamp
     media_seconds: float
+    missing_seconds: float
+    date_error_seconds: float | None
     size_bytes: int = Field(alias="bytes")
     run: int
     salvaged: bool
@@ -162,6 +168,8 @@ def _segment(row: Segment) -> SegmentItem:
         started_at=row.started_at,
         ended_at=row.ended_at,
         media_seconds=row.media_ms / 1000,
+        missing_seconds=sum(each.length.total_seconds() for each in row.missing),
+        date_error_seconds=None if row.error_ms is None else row.error_ms / 1000,
         bytes=row.size_bytes,
         run=row.run,
         salvaged=row.salvaged,

@@ -1,6 +1,14 @@
 -- name: recorded
 -- By the index over ends; a year's rows before it are not touched.
-select coalesce(sum(extract(epoch from ended_at - greatest(started_at, %(since)s))), 0)::float8
+-- Few segments have holes; the one that reaches over the beginning counts them from there on.
+select coalesce(sum(extract(epoch from ended_at - greatest(started_at, %(since)s))
+                    - case when holes = '' then 0 else
+                      (select coalesce(sum(greatest(0, extract(epoch from
+                                  started_at + split_part(hole, '-', 2)::int * interval '1 millisecond'
+                                  - greatest(started_at + split_part(hole, '-', 1)::int
+                                                        * interval '1 millisecond', %(since)s)))), 0)
+                         from unnest(string_to_array(holes, ' ')) as hole)
+                      end), 0)::float8
            as seconds,
        coalesce(sum(size_bytes), 0)::bigint as size_bytes
   from segment

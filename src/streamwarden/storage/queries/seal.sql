@@ -25,7 +25,7 @@ update gap
 
 -- name: unsealed_segments
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where camera_id = %(camera_id)s and seal is null and state = 'stored'
    and started_at < %(before)s

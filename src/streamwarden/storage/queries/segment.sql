@@ -1,28 +1,30 @@
 -- name: insert_many
 -- What a camera's recorder stored after its recordings were given up goes the same way.
 insert into segment (id, camera_id, owner, run, number, started_at, ended_at,
-                     media_ms, size_bytes, path, salvaged, digest, init_bytes, state)
+                     media_ms, size_bytes, path, salvaged, digest, init_bytes,
+                     holes, error_ms, state)
 select stored.*,
        case when given_up.camera_id is null then 'stored' else 'deleting' end
   from unnest(%(id)s::uuid[], %(camera_id)s::uuid[], %(owner)s::text[], %(run)s::integer[],
                      %(number)s::integer[], %(started_at)s::timestamptz[], %(ended_at)s::timestamptz[],
                      %(media_ms)s::integer[], %(size_bytes)s::bigint[], %(path)s::text[],
                      %(salvaged)s::boolean[], %(digest)s::bytea[],
-                     %(init_bytes)s::integer[])
+                     %(init_bytes)s::integer[], %(holes)s::text[],
+                     %(error_ms)s::integer[])
        as stored (id, camera_id, owner, run, number, started_at, ended_at,
-                  media_ms, size_bytes, path, salvaged, digest, init_bytes)
+                  media_ms, size_bytes, path, salvaged, digest, init_bytes, holes, error_ms)
   left join given_up on given_up.camera_id = stored.camera_id
 on conflict do nothing
 
 -- name: get
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where id = %(id)s and camera_id = %(camera_id)s and state = 'stored'
 
 -- name: latest
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where camera_id = %(camera_id)s and state = 'stored'
  order by ended_at desc
@@ -32,7 +34,7 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
 -- Two ways into one range: what is short begins at most two hours before it, and the few that are
 -- longer have an index of their own.
 (select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-        salvaged, digest, init_bytes
+        salvaged, digest, init_bytes, holes, error_ms
    from segment
   where camera_id = %(camera_id)s and state = 'stored'
     and started_at > %(from)s::timestamptz - interval '2 hours' and started_at < %(to)s
@@ -42,7 +44,7 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
   limit %(limit)s)
 union all
 (select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-        salvaged, digest, init_bytes
+        salvaged, digest, init_bytes, holes, error_ms
    from segment
   where camera_id = %(camera_id)s and state = 'stored'
     and ended_at - started_at > interval '2 hours'
@@ -56,7 +58,7 @@ limit %(limit)s
 
 -- name: oldest
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where state = 'stored' and ended_at < %(ended_before)s
  order by ended_at, id
@@ -64,7 +66,7 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
 
 -- name: oldest_of_camera
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where camera_id = %(camera_id)s and state = 'stored' and ended_at < %(ended_before)s
  order by ended_at
@@ -109,7 +111,7 @@ update segment
 
 -- name: deleting
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where state = 'deleting'
  order by ended_at, id
@@ -117,10 +119,13 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
 
 -- name: deleting_of_camera
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
-       salvaged, digest, init_bytes
+       salvaged, digest, init_bytes, holes, error_ms
   from segment
  where camera_id = %(camera_id)s and state = 'deleting'
  order by ended_at, id
 
 -- name: delete
 delete from segment where id = any(%(ids)s::uuid[]) and state = 'deleting'
+
+-- name: set_holes
+update segment set holes = %(holes)s where id = %(id)s and state = 'stored'

@@ -86,6 +86,7 @@ export default {
   "cause.actor_parked": "the recorder failed too often",
   "cause.shutdown": "streamwarden was stopped",
   "cause.clock_step": "the server's clock was set forward",
+  "cause.pictures_missing": "the connection stayed open, but the camera sent no pictures for a while",
   "cause.file_lost": "the recorded file has gone missing",
   "cause.internal": "an internal error",
 

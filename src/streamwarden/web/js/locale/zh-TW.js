@@ -86,6 +86,7 @@ export default {
   "cause.actor_parked": "錄影程序失敗太多次",
   "cause.shutdown": "streamwarden 已停止",
   "cause.clock_step": "伺服器的時鐘被調快",
+  "cause.pictures_missing": "連線仍在，但攝影機有一段時間沒有送出畫面",
   "cause.file_lost": "錄影檔案已遺失",
   "cause.internal": "內部錯誤",
 
