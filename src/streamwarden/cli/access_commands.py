@@ -15,7 +15,7 @@ from streamwarden.cli.arguments import (
     add_paging,
     add_range,
     camera_id,
-    utc_time,
+    moment,
 )
 from streamwarden.cli.camera_commands import existing_camera
 from streamwarden.cli.environment import OPERATOR, open_database, settings_of, write_audit_event
@@ -76,12 +76,12 @@ def _add_grant_commands(commands: Commands) -> None:
     add.add_argument(
         "--from",
         dest="from_",
-        type=utc_time,
+        type=moment,
         metavar="TIME",
         help="of recordings only those that began then or later; RFC 3339 (default: no limit)",
     )
     add.add_argument(
-        "--until", type=utc_time, metavar="TIME", help="likewise, those that ended then or earlier"
+        "--until", type=moment, metavar="TIME", help="likewise, those that ended then or earlier"
     )
     listing = add_command(grant, "list", grant_list, "list a camera's grants")
     listing.add_argument("--camera", type=camera_id, required=True, metavar="ID")

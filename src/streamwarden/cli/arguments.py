@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from streamwarden.cli.output import print_note
+from streamwarden.clock import rfc3339
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
     Run = Callable[[argparse.Namespace], int]
@@ -66,11 +69,11 @@ def add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
     parser.add_argument(
         "--from",
         dest="from_",
-        type=utc_time,
+        type=moment,
         metavar="TIME",
-        help=f"RFC 3339; without a zone it is UTC (default: {default})",
+        help=f"RFC 3339; without a zone it is local time (default: {default})",
     )
-    parser.add_argument("--to", type=utc_time, metavar="TIME", help="likewise (default: now)")
+    parser.add_argument("--to", type=moment, metavar="TIME", help="likewise (default: now)")
 
 
 def add_paging(parser: argparse.ArgumentParser) -> None:
@@ -98,10 +101,23 @@ def camera_id(text: str) -> UUID:
         raise argparse.ArgumentTypeError("must be a camera's id, a UUID") from None
 
 
-def utc_time(text: str) -> datetime:
-    """Return a time, in UTC where it has no zone; raise ArgumentTypeError."""
+def moment(text: str) -> datetime:
+    """Return a time in UTC. One without a zone is local; it is printed in both, so that nobody guesses.
+
+    Raises:
+        ArgumentTypeError: it is no time, or a local time that does not exist or exists twice.
+    """
     try:
-        moment = datetime.fromisoformat(text)
+        given = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("must be a time like 2026-01-31T12:00:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        raise argparse.ArgumentTypeError("must be a time like 2026-01-31T12:00:00+08:00") from None
+    if given.tzinfo is not None:
+        return given.astimezone(UTC)
+    first, second = (given.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first != second:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not one time here, as clocks are changed then: give its zone, such as +01:00"
+        )
+    local = first.astimezone()
+    print_note(f"{text} is local time: {local:%Y-%m-%d %H:%M:%S%z} is {rfc3339(first)}")
+    return first

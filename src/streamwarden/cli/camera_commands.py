@@ -1,4 +1,4 @@
-"""``streamwarden camera add``, ``list``, ``set`` and ``remove``."""
+"""``streamwarden camera add``, ``list``, ``start``, ``stop``, ``set`` and ``remove``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ _ADD_EXAMPLES = """\
 examples:
   streamwarden camera add --owner alice --name "Front door" --path alice/front-door
   streamwarden camera add --owner alice --name Yard --source-url rtsp://192.168.1.20/stream1 \\
-      --source-username viewer --source-password-file yard.secret
+      --source-username viewer --source-password-file yard.secret --start
+"""
+
+_START_NOTES = """\
+It changes the desired state in the database: the streaming role follows within 30 s.
 """
 
 
@@ -48,7 +52,12 @@ def add_camera_commands(commands: Commands) -> Commands:
         help="the id of a camera that was lost with the database: the name of its folder in the "
         "record root (default: a new id)",
     )
+    add.add_argument("--start", action="store_true", help="record it, as camera start does")
     add_command(camera, "list", camera_list, "list all cameras")
+    start = add_command(camera, "start", camera_start, "record a camera", _START_NOTES)
+    start.add_argument("id", type=camera_id, metavar="ID")
+    stop = add_command(camera, "stop", camera_stop, "record a camera no longer", _START_NOTES)
+    stop.add_argument("id", type=camera_id, metavar="ID")
     change = add_command(camera, "set", camera_set, "change a camera")
     change.add_argument("id", type=camera_id, metavar="ID")
     _add_fields(change, required=False)
@@ -126,7 +135,50 @@ def camera_add(arguments: argparse.Namespace) -> int:
         if change is not None:
             detail = audit_detail(source, camera.source_url)
             write_audit_event(database, "add_camera", camera_id=new_id, **detail)
+        if arguments.start:
+            _start(database, camera)
     return _print_camera(arguments, camera)
+
+
+def camera_start(arguments: argparse.Namespace) -> int:
+    """Want a camera: the streaming role starts it when it next compares, within 30 s."""
+    with open_database(settings_of(arguments)) as database:
+        camera = existing_camera(database, arguments.id)
+        _start(database, camera)
+    return _print_wanted(arguments, camera, wanted=True)
+
+
+def camera_stop(arguments: argparse.Namespace) -> int:
+    """Want a camera no longer; its last segment is finished and indexed."""
+    from streamwarden.auth import revocation
+    from streamwarden.storage.denials import DenialRepository
+    from streamwarden.storage.streams import StreamRepository
+
+    with open_database(settings_of(arguments)) as database:
+        camera, at = existing_camera(database, arguments.id), Clock().now()
+        StreamRepository(database).unwant(camera.id, requested_by=OPERATOR, at=at)
+        DenialRepository(database).put(revocation.stopped(camera.path, at))
+        write_audit_event(database, "stop", camera_id=camera.id)
+    return _print_wanted(arguments, camera, wanted=False)
+
+
+def _start(database: Database, camera: Camera) -> None:
+    from streamwarden.storage.streams import StreamRepository
+
+    if camera.status != "active":
+        raise InvalidInput(
+            f"{camera.name} is {camera.status} and is not recorded: camera set {camera.id} --status active"
+        )
+    StreamRepository(database).want(camera, requested_by=OPERATOR, at=Clock().now())
+    write_audit_event(database, "start", camera_id=camera.id)
+
+
+def _print_wanted(arguments: argparse.Namespace, camera: Camera, *, wanted: bool) -> int:
+    if arguments.json:
+        print_json({"id": str(camera.id), "wanted": wanted})
+    else:
+        print_line(f"{camera.name} is {'to be' if wanted else 'no longer'} recorded, within 30 s")
+    return 0
 
 
 def camera_list(arguments: argparse.Namespace) -> int:

@@ -61,6 +61,27 @@ def configure_logs(settings: Settings) -> BoundLogger:
     return logs.get_logger("streamwarden")
 
 
+def become_owner_of(folder: Path) -> None:
+    """Go on as the owner of ``folder``, if root runs this command and the folder belongs to another user.
+
+    Else files that an operator's command makes belong to root, and the role may not write them. Read what
+    only root may read before.
+    """
+    owner = folder.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    import pwd
+
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+    except KeyError:
+        os.setgroups([])
+    else:
+        os.initgroups(name, owner.st_gid)
+    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """Open the database for as long as one command takes."""

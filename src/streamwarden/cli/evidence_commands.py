@@ -11,10 +11,15 @@ from streamwarden.cli.arguments import (
     add_camera_choice,
     add_command,
     add_group,
-    utc_time,
+    moment,
     whole_number,
 )
-from streamwarden.cli.environment import configure_logs, open_database, settings_of
+from streamwarden.cli.environment import (
+    become_owner_of,
+    configure_logs,
+    open_database,
+    settings_of,
+)
 from streamwarden.cli.output import print_json, print_line, print_note, print_rows, print_table
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import ConfigError, InvalidInput
@@ -35,8 +40,9 @@ _FINDING_COLUMNS = ("kind", "camera_id", "seal", "path", "started_at", "ended_at
 _HEAD_COLUMNS = ("camera_id", "number", "until", "head")
 
 _KEY_NOTES = """\
-Only the streaming role needs the file (SEAL_KEY_FILE). Give the printed public key to those who verify
-recordings.
+Only the streaming role needs the file (SEAL_KEY_FILE): make it in a folder of that role's user, such as
+/var/lib/streamwarden. It belongs to its folder's owner, also when root runs this. Give the printed public
+key to those who verify recordings.
 """
 _SEAL_NOTES = """\
 It needs SEAL_KEY_FILE, RECORD_ROOT and the database, and may run beside the server.
@@ -73,9 +79,11 @@ def add_key_commands(commands: Commands) -> None:
 
 
 def key_new(arguments: argparse.Namespace) -> int:
-    """Make a key; print its public half."""
+    """Make a key; print its public half. The file belongs to its folder's owner."""
     from streamwarden.evidence.seal_keys import new_key
 
+    if arguments.path.parent.is_dir():
+        become_owner_of(arguments.path.parent)
     return _print_key(arguments, new_key(arguments.path))
 
 
@@ -109,7 +117,7 @@ def add_seal_commands(recordings: Commands) -> None:
     )
     add_camera_choice(seal)
     seal.add_argument(
-        "--until", type=utc_time, metavar="TIME", help="seal what began before it (default: now)"
+        "--until", type=moment, metavar="TIME", help="seal what began before it (default: now)"
     )
     seal.add_argument(
         "--settle",
@@ -154,6 +162,7 @@ def recordings_seal(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{variable('seal_key_file')} is not set")
     settings.secret("database_url")  # before the key: the first of the settings that is missing
     key = load_signing_key(settings.seal_key_file)
+    become_owner_of(root)
     settled_after = timedelta(seconds=arguments.settle)
     with open_database(settings) as database:
         try:
@@ -162,7 +171,8 @@ def recordings_seal(arguments: argparse.Namespace) -> int:
             cameras = sealer.cameras() if arguments.camera is None else [arguments.camera]
             made = {camera: sealer.seal(camera, before) for camera in cameras}
         except OSError as error:
-            raise SealingFailed(f"{root} cannot be written: {error.strerror}") from error
+            where = error.filename or root
+            raise SealingFailed(f"{where} cannot be written: {error.strerror}") from error
     if arguments.json:
         print_json({"sealed": {str(camera): seals for camera, seals in made.items()}})
     else:

@@ -22,7 +22,7 @@ from streamwarden.cli.probe_command import add_probe_command
 from streamwarden.cli.recording_commands import add_recording_commands
 from streamwarden.cli.serve_command import add_serve_command
 from streamwarden.cli.setup_commands import add_setup_commands
-from streamwarden.cli.token_commands import add_token_commands
+from streamwarden.cli.token_commands import add_sign_in_command, add_token_commands
 from streamwarden.errors import InvalidInput, StreamwardenError
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ examples:
   streamwarden check-config                      print the settings, and where each is set
   streamwarden serve --role all                  run the product; needs DATABASE_URL and secrets
   streamwarden camera add --owner alice --name "Front door"
-  streamwarden token user --sub alice --ttl 3600
+  streamwarden camera start ID
+  streamwarden sign-in --sub alice               print the page's link
   streamwarden COMMAND --help                    print the options of a command, with examples
 
 exit codes:
@@ -95,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_demo_command(commands)
     add_setup_commands(commands)
     add_token_commands(commands)
+    add_sign_in_command(commands)
     add_probe_command(add_camera_commands(commands))
     add_seal_commands(add_recording_commands(commands))
     add_key_commands(commands)
@@ -105,6 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _print_error(error: StreamwardenError, code: int) -> int:
     sys.stderr.write(f"streamwarden: {error}\n")
+    # Of a database: libpq's own words. They name hosts and users, never a password.
+    for line in getattr(error, "reason", "").splitlines():
+        sys.stderr.write(f"  {line.strip()}\n")
     return code
 
 

@@ -15,7 +15,7 @@ from streamwarden.cli.arguments import (
     add_range,
     camera_id,
 )
-from streamwarden.cli.environment import open_database, settings_of
+from streamwarden.cli.environment import become_owner_of, open_database, settings_of
 from streamwarden.cli.evidence_commands import SIGNED_NOTES, add_signed_options, verify_signed
 from streamwarden.cli.output import print_json, print_note, print_page, print_table
 from streamwarden.clock import Clock, rfc3339
@@ -180,6 +180,7 @@ def _checked(settings: Settings, cameras: Collection[UUID]) -> Iterator[tuple[Pa
     from streamwarden.recordings.reconcile import verifier
 
     root = _record_root(settings)
+    become_owner_of(root)
     with open_database(settings) as database:
         for camera in cameras:
             _check_known(database, camera, verifier(root, database).cameras())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from streamwarden.cli.arguments import add_command
 from streamwarden.cli.environment import settings_of
 from streamwarden.cli.output import print_json, print_line, print_note, print_table
+from streamwarden.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
@@ -14,10 +15,30 @@ if TYPE_CHECKING:
     from streamwarden.cli.arguments import Commands
 
 
+_CHECK_NOTES = """\
+With --role it names every setting that the role needs and that is missing, and how to set it.
+
+examples:
+  streamwarden check-config --role streaming
+  streamwarden --config /etc/streamwarden/api.toml check-config --role api
+"""
+
+
 def add_setup_commands(commands: Commands) -> None:
     """Add ``migrate`` and ``check-config``."""
     add_command(commands, "migrate", migrate, "bring the database up to date")
-    add_command(commands, "check-config", check_config, "print the settings, secrets masked")
+    check = add_command(
+        commands,
+        "check-config",
+        check_config,
+        "print the settings, secrets masked",
+        _CHECK_NOTES,
+    )
+    check.add_argument(
+        "--role",
+        choices=("all", "api", "streaming", "webui"),
+        help="exit 1 if this role lacks a setting, and name it",
+    )
 
 
 def migrate(arguments: argparse.Namespace) -> int:
@@ -49,4 +70,11 @@ def check_config(arguments: argparse.Namespace) -> int:
         print_note(warning)
     if settings.seal_key_file is not None:
         load_signing_key(settings.seal_key_file)  # raises if it is not usable
+    if arguments.role is not None:
+        settings.require_for(arguments.role)
+    for role in () if arguments.role else ("api", "streaming"):
+        try:
+            settings.require_for(role)
+        except ConfigError:
+            print_note(f"the role {role} needs more: check-config --role {role} names it")
     return 0

@@ -1,4 +1,4 @@
-"""``streamwarden token``: signs tokens for users, players and cameras."""
+"""``streamwarden token`` and ``sign-in``: sign tokens for users, players and cameras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamwarden.cli.arguments import add_command, add_group, camera_id, whole_number
 from streamwarden.cli.camera_commands import check_path, existing_camera
 from streamwarden.cli.environment import open_database, settings_of
-from streamwarden.cli.output import print_json, print_line
+from streamwarden.cli.output import print_json, print_line, print_note
 from streamwarden.clock import Clock, rfc3339
 
 if TYPE_CHECKING:
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from streamwarden.config.settings import Settings
 
 _HOUR_S, _DAY_S = 3600, 86400
+
+_SIGN_IN_NOTES = """\
+The link is printed on standard output and signs in whoever opens it, until it ends: hand it over like a
+password. It needs USER_JWT_SECRET; with USER_JWKS_URL users sign in by your identity provider. PAGE_URL is
+the page as browsers reach it.
+
+example:
+  streamwarden sign-in --sub alice --role admin
+"""
 
 
 def add_token_commands(commands: Commands) -> None:
@@ -38,6 +47,38 @@ def add_token_commands(commands: Commands) -> None:
         token, "publish", token_publish, "sign a token for a camera to publish with"
     )
     _add_stream_options(publish, _DAY_S)
+
+
+def add_sign_in_command(commands: Commands) -> None:
+    """Add ``sign-in``."""
+    parser = add_command(
+        commands, "sign-in", sign_in, "print a link that opens the page, signed in", _SIGN_IN_NOTES
+    )
+    parser.add_argument("--sub", required=True, metavar="ID", help="the user's id")
+    parser.add_argument("--role", action="append", default=[], help="such as admin; repeatable")
+    _add_ttl(parser, 12 * _HOUR_S)
+
+
+def sign_in(arguments: argparse.Namespace) -> int:
+    """Print the page's link with a user's token in its fragment, which browsers send to no server."""
+    from streamwarden.config.settings import reachable
+    from streamwarden.errors import ConfigError
+
+    settings = settings_of(arguments)
+    if settings.user_jwks_url is not None:
+        raise ConfigError(
+            "STREAMWARDEN_USER_JWKS_URL is set: users sign in by your identity provider, and no token of "
+            "this program is accepted"
+        )
+    issued = sign_user(settings, sub=arguments.sub, roles=arguments.role, ttl_s=arguments.ttl)
+    page = settings.page_url or f"http://{reachable(settings.host)}:{settings.webui_port}"
+    link = f"{page.rstrip('/')}/#token={issued.token}"
+    if arguments.json:
+        print_json({"sign_in_url": link, "expires_at": rfc3339(issued.expires_at)})
+    else:
+        print_line(link)
+        print_note(f"valid until {issued.expires_at.astimezone():%Y-%m-%d %H:%M %Z}")
+    return 0
 
 
 def _add_stream_options(parser: argparse.ArgumentParser, ttl_s: int) -> None:

@@ -84,12 +84,12 @@ def url_at(port_name: str) -> Callable[[dict[str, Any]], str | None]:
 
     def default(earlier: dict[str, Any]) -> str | None:
         port = earlier.get(port_name, 0)
-        return f"http://{_reachable(earlier.get('host', ''))}:{port}" if port else None
+        return f"http://{reachable(earlier.get('host', ''))}:{port}" if port else None
 
     return default
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Return the address at which this machine reaches a listener on ``host``."""
     if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
@@ -188,6 +188,8 @@ class Settings(BaseSettings):
     """Keys that encrypt cameras' credentials: the first encrypts, each decrypts. None: none are kept."""
     whep_url: HttpUrl | None = None
     """The media server's WebRTC address for browsers; None: no live preview."""
+    page_url: HttpUrl | None = None
+    """The page as browsers reach it, for the links of ``sign-in``; None: the role's port on ``host``."""
     mediamtx_api_url: HttpUrl | None = None
     """The media server's control API; None: revoked sessions are not ended, no camera is pulled, and a
     recorder's pause is not ended by a camera that is back."""

@@ -22,7 +22,7 @@ needs_promtool = pytest.mark.skipif(
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [str(PROMTOOL), *arguments]
-    return subprocess.run(argv, cwd=RULES, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(argv, cwd=RULES, capture_output=True, text=True, check=False, timeout=240)
 
 
 @needs_promtool

@@ -15,7 +15,12 @@ from cryptography.x509.oid import NameOID
 from tests.unit.deploy.deploy_files import DEPLOY, needs_checkout
 
 TEMPLATE = DEPLOY / "nginx" / "streamwarden.conf.template"
-VALUES = {"PUBLIC_HOST": "cameras.example", "WEBUI": "127.0.0.1:8080", "WHEP": "127.0.0.1:8889"}
+VALUES = {
+    "PUBLIC_HOST": "cameras.example",
+    "WEBUI": "127.0.0.1:8080",
+    "WHEP": "127.0.0.1:8890",
+    "RESOLVER": "127.0.0.1",
+}
 
 pytestmark = needs_checkout
 

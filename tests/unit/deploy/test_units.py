@@ -77,7 +77,10 @@ def test_the_units_leave_little_to_an_intruder(analyze: str, installed: list[Pat
 @pytest.mark.parametrize("name", ["streamwarden", "streamwarden-streaming"])
 def test_only_recorders_write_and_one_that_takes_all_memory_ends_alone(name: str) -> None:
     unit = directives(DEPLOY / "systemd" / f"{name}.service")
-    assert unit["ReadWritePaths"] == unit["RequiresMountsFor"] == "/srv/recordings"
+    assert (
+        unit["ReadWritePaths"].removeprefix("-") == unit["RequiresMountsFor"] == "/srv/recordings"
+    )
+    assert unit["StateDirectory"] == "streamwarden"
     assert unit["OOMPolicy"] == "continue"
     assert unit["KillMode"] == "mixed"
 
