@@ -16,6 +16,8 @@ from tests.acceptance.user import CameraUser, Item
 METADATA = "H.264, ONVIF metadata"
 RARE = "H.264, a key frame in 10 s"
 UNSTORABLE = "VP8"
+JOINS = "H.264, G.711"
+"""Its sound has to be encoded: it joins once the picture is recorded."""
 SENT = {
     **KINDS,
     METADATA: KINDS["H.264, no sound"],
@@ -52,6 +54,8 @@ def assert_recorded(
     for kind, (video, audio) in KEPT.items():
         camera = cameras[kind]
         segments = camera.await_segments(2)
+        if kind == JOINS:
+            segments = camera.await_segments(2, run_after=segments[0]["run"])
         for segment in segments[:looked_into]:
             file = file_of(installation.record_root / OWNER / camera.camera_id, segment)
             assert tracks(ffmpeg, file) == (video, audio), kind
@@ -59,6 +63,8 @@ def assert_recorded(
             assert camera.file(segment).body == file.read_bytes(), kind
         assert_played(installation, camera, segments[:2])
         camera.await_status("running")
+    joined = cameras[JOINS].status()
+    assert joined["respawns"] < joined["run"] - 1, "the run that joined is no respawn"
     assert_cut_at_key_frames(cameras[RARE].segments())
     refused = cameras[UNSTORABLE].await_status(lambda s: s["last_error"] is not None)
     assert refused["last_error"]["cause"] == "unsupported_media"

@@ -164,6 +164,11 @@ class FakeWatcher(RunWatcher):
         with self._lock:
             self._adopted().overdue(run)
 
+    def judge(self, run: int, *, flows: bool) -> None:
+        with self._lock:
+            order = next(order for order in self.orders if order.run == run)
+            self._adopted().sound_judged(order, flows=flows)
+
     def end(
         self,
         run: int,

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.model import Cause, DesiredStream, LastSegment
 from streamwarden.supervision import ActorRef, tell
@@ -168,6 +169,14 @@ class SegmentOverdue:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundJudged:
+    """The camera's sound flowed when the run began to record (or, while it listens, now), or did not."""
+
+    order: RunOrder
+    flows: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """A run's process has ended."""
 
@@ -190,8 +199,13 @@ class FolderOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundDue:
+    """The pause before the sound is tried again is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpawnPrepared:
-    """A ``RunOrder`` is ready, or an exception; ``attempt`` lets late answers be dropped."""
+    """A ``Prepared`` is ready, or an exception; ``attempt`` lets late answers be dropped."""
 
     attempt: int
     result: object
@@ -320,6 +334,10 @@ class InboxListener:
     def overdue(self, run: int) -> None:
         """The open segment should have ended long ago."""
         tell(self._ref, SegmentOverdue(run))
+
+    def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
+        """The camera's sound flows, or does not."""
+        tell(self._ref, SoundJudged(order, flows))
 
     def ended(self, run_exit: RunExit) -> None:
         """The process has ended."""

@@ -14,6 +14,7 @@ import structlog
 
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.clock import Clock, clock_line
+from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger
@@ -61,6 +62,9 @@ class ParkedCamera:
 
     def clock_stepped(self, run: int, by_s: float) -> None:
         """Its times go on by the old clock until it ends."""
+
+    def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
+        """Nothing follows from it: the run is being stopped."""
 
     def overdue(self, run: int) -> None:
         """It is being stopped."""

@@ -6,7 +6,6 @@ an incarnation that fails costs no frame; the next one adopts what there is.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -33,6 +32,8 @@ from streamwarden.actors.messages import (
     SegmentClosed,
     SegmentOverdue,
     SegmentStored,
+    SoundDue,
+    SoundJudged,
     SpawnPrepared,
     StartRequest,
     StopRecording,
@@ -40,7 +41,7 @@ from streamwarden.actors.messages import (
 )
 from streamwarden.actors.runs import LiveRuns
 from streamwarden.actors.segment_log import RETRY_STORE_S, SegmentLog
-from streamwarden.actors.spawning import SOURCE, Spawning, failure
+from streamwarden.actors.spawning import SOURCE, Prepared, Spawning, failure
 from streamwarden.actors.status import RecorderStatus
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.clock import Clock
@@ -126,6 +127,10 @@ class RecorderActor(SupervisedActor):
         self._attempt = 0
         """Number of the latest spawn attempt or pause; answers to earlier ones are dropped."""
         self._preparing = False
+        self._for_sound = False
+        """Whether the attempt replaces a run only for the sound."""
+        self._sound_run: int | None = None
+        """The latest run that was ordered only for the sound."""
         self._closing = False
         self._unwanted_at: datetime | None = None
         spawning.offer(request.url)
@@ -147,7 +152,7 @@ class RecorderActor(SupervisedActor):
         self._stop_runs()
         self._end_when_done()
 
-    def receive(self, message: object) -> object:  # noqa: C901, PLR0912 - one case a message
+    def receive(self, message: object) -> object:  # noqa: C901, PLR0912, PLR0915 - one case a message
         """Handle one message of the manager, the watcher, a worker or a timer."""
         match message:
             case RunsAdopted():
@@ -186,6 +191,10 @@ class RecorderActor(SupervisedActor):
                 # FFmpeg holds pictures back. Asked to stop, once a successor records, it writes them.
                 self._log.warning("segment_overdue", run=run)
                 self._outdate(run)
+            case SoundJudged(order, flows):
+                self._sound_judged(order, flows=flows)
+            case SoundDue():
+                self._improve_sound()
             case RunEnded(run_exit):
                 self._run_ended(run_exit)
             case SegmentClosed(segment):
@@ -253,34 +262,34 @@ class RecorderActor(SupervisedActor):
 
     # Spawning: one attempt or pause at a time
 
-    def _prepare_spawn(self) -> None:
-        """Get a token and a run number in a worker; ``SpawnPrepared`` follows."""
+    def _prepare_spawn(self, *, for_sound: bool = False) -> None:
+        """Get a token, a run number and the stream's tracks in a worker; ``SpawnPrepared`` follows."""
         if not self._live.recording:
             self._status.enter(RecorderState.STARTING, next_retry_at=None)
         self._paths.tried(self._camera_id)
         self._attempt += 1
-        self._preparing = True
+        self._preparing, self._for_sound = True, for_sound
         attempt = self._attempt
         self._callers.run(
-            self._spawning.preparation(self._segment_seconds),
+            self._spawning.preparation(),
             lambda result: self._tell_self(SpawnPrepared(attempt, result)),
         )
 
-    def _spawn_prepared(self, attempt: int, order: object) -> None:
+    def _spawn_prepared(self, attempt: int, prepared: object) -> None:
         if attempt != self._attempt:
             return
         self._preparing = False
         if self.stopping:
             return
-        if not isinstance(order, RunOrder):
-            cause, text = failure(order)
+        if not isinstance(prepared, Prepared):
+            cause, text = failure(prepared)
             self._segments.could_not_begin(cause)
             self._respawn(cause, text, run=None, recorded=False)
             return
-        # The length may have changed while the token was fetched.
-        order = replace(order, segment_seconds=self._segment_seconds)
+        order = self._spawning.order(prepared, self._segment_seconds, beside=self._live.recording)
         self._path = urlsplit(order.url).path.lstrip("/")
-        self._log.info("run_ordered", run=order.run)
+        self._log.info("run_ordered", run=order.run, sound=order.audio)
+        self._sound_run = order.run if self._for_sound else self._sound_run
         self._run_spawned(order.run)
         self._runs.spawn(order)
 
@@ -318,12 +327,14 @@ class RecorderActor(SupervisedActor):
     def _run_recording(self, run: int, at: datetime) -> None:
         self._meter.frames_again(self._camera_id, at)
         self._paths.recording(self._camera_id)
+        self._spawning.recording(run)
         # Make before break: the predecessor goes only now that its successor records.
         for predecessor in self._live.records(run):
             self._runs.stop(predecessor)
         if not self.stopping:
             self._status.enter(RecorderState.RUNNING, next_retry_at=None)
             self._replace_outdated()
+            self._improve_sound()
 
     def _disk_hangs(self, run: int, since: datetime) -> None:
         # The run goes on: once the disk answers, FFmpeg writes what it has kept, or leaves.
@@ -336,18 +347,51 @@ class RecorderActor(SupervisedActor):
         was_leaving = self._live.ended(run_exit.run)
         self._log.info("run_ended", run=run_exit.run, cause=run_exit.cause, detail=run_exit.message)
         loss = self._segments.run_ended(run_exit, was_leaving=was_leaving)
-        if loss is not None:
+        self._spawning.left(
+            run_exit.run,
+            None if loss is None else loss.cause,
+            recorded=run_exit.recorded,
+            beside=self._live.recording,
+        )
+        if self._was_for_sound(run_exit) and loss is not None:
+            # The predecessor records the picture; the sound is tried again after a pause.
+            self._log.warning("sound_not_joined", run=run_exit.run, cause=run_exit.cause)
+            self._improve_sound()
+        elif loss is not None:
             self._respawn(
                 loss.cause, run_exit.message, run=run_exit.run, recorded=run_exit.recorded
             )
         elif not self.stopping:
             self._replace_outdated()
+            self._improve_sound()
         self._end_when_done()
 
-    def _replace_run(self) -> None:
+    def _was_for_sound(self, run_exit: RunExit) -> bool:
+        """Return whether a run recorded nothing, and was to replace one that goes on only for its sound."""
+        if run_exit.recorded or run_exit.run != self._sound_run:
+            return False
+        return self._live.recording and not self._live.outdated
+
+    def _sound_judged(self, order: RunOrder, *, flows: bool) -> None:
+        self._log.info("sound_judged", run=order.run, sound=order.audio, flows=flows)
+        self._spawning.sound_judged(order, flows=flows)
+        self._improve_sound()
+
+    def _improve_sound(self) -> None:
+        """Replace the run by one that records the sound too, or no longer; if it is too early, later."""
+        run = self._live.staying
+        wait_s = None if run is None else self._spawning.sound_wait_s(run)
+        if wait_s is None or self.stopping:
+            return
+        if wait_s > 0:
+            self._timers.after(wait_s, lambda: self._tell_self(SoundDue()))
+        else:
+            self._replace_run(for_sound=True)
+
+    def _replace_run(self, *, for_sound: bool = False) -> None:
         """Begin a make-before-break, unless a run is already on its way."""
         if not self.stopping and not self._preparing and self._live.replaceable:
-            self._prepare_spawn()
+            self._prepare_spawn(for_sound=for_sound)
 
     def _outdate(self, run: int | None = None) -> None:
         self._live.outdate(run)

@@ -62,6 +62,12 @@ class LiveRuns:
         return any(run.recording and not run.leaving for run in self._runs.values())
 
     @property
+    def staying(self) -> int | None:
+        """The newest run that records and stays, None if there is none."""
+        numbers = [run.number for run in self._runs.values() if run.recording and not run.leaving]
+        return max(numbers, default=None)
+
+    @property
     def leaving(self) -> bool:
         """Whether a run is about to end because it was asked to."""
         return any(run.leaving for run in self._runs.values())

@@ -1,4 +1,4 @@
-"""The way to the next run: URL, audio mode, probe time, and the pause after a loss.
+"""The way to the next run: URL, tracks, probe time, and the pause after a loss.
 
 A respawn is ordinary and has no limit: it follows a capped, jittered, exponential pause that only a
 closed segment resets. The pause is a pure function of the cause and of how often runs were lost.
@@ -6,20 +6,31 @@ closed segment resets. The pause is a pure function of the cause and of how ofte
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
+from streamwarden.actors.sound_plan import SoundPlan
 from streamwarden.auth.rtsp_urls import token_expiry
 from streamwarden.clock import Clock
+from streamwarden.errors import InvalidInput
 from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
+from streamwarden.mediamtx.rtsp_client import (
+    NotDescribed,
+    SdpTrack,
+    describe,
+    parse_camera_url,
+    tracks_of,
+)
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CameraFiles, CannotStore
 
 AT_ONCE: Final = {Cause.UNAUTHORIZED: 1, Cause.STARTING: 1, Cause.UNSUPPORTED_MEDIA: 2}
 """How often these causes may respawn without a pause, until a run has recorded: the next attempt uses a
-new token, a longer probe or another audio mode (there are two more)."""
+new token, a longer probe or another way to take the sound (there are two more)."""
 
 
 DISK: Final = frozenset(
@@ -114,8 +125,23 @@ PROBE_S: Final = 1.0
 PROBE_LONGER_S: Final = 5.0
 
 
-AUDIO_MODES: Final = ("copy", "aac", "none")
-"""Tried in this order until the sound fits into MP4."""
+DESCRIBE_S: Final = 1.5
+"""How long the media server may take to describe a stream, which it does within some milliseconds. A spawn
+follows in any case."""
+
+
+def describe_stream(url: str) -> StreamTracks | None:
+    """Return what the stream at ``url`` holds, None where it is not described in time. Blocking."""
+    try:
+        return stream_tracks(tracks_of(describe(parse_camera_url(url), timeout_s=DESCRIBE_S)))
+    except (NotDescribed, InvalidInput):
+        return None  # FFmpeg meets the same trouble, and its end has a cause
+
+
+def stream_tracks(described: Sequence[SdpTrack]) -> StreamTracks:
+    """Return the tracks that a run takes: the first of each kind."""
+    codecs = {track.kind: track.codec for track in reversed(described)}
+    return StreamTracks(picture=codecs.get("video", ""), sound=codecs.get("audio"))
 
 
 class ReadTokens(Protocol):
@@ -144,6 +170,17 @@ def failure(error: object) -> tuple[Cause, str]:
     return Cause.INTERNAL, f"{type(error).__name__}: {error}"[:300]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a worker has prepared for a run; ``tracks`` is None where the stream was not described."""
+
+    run: int
+    folder: Path
+    url: str = field(repr=False)
+    probe_s: float
+    tracks: StreamTracks | None
+
+
 class Spawning:
     """The parameters of one camera's next run.
 
@@ -159,6 +196,7 @@ class Spawning:
         clock: Clock,
         backoff: Backoff,
         chance: Callable[[], float],
+        describe: Callable[[str], StreamTracks | None] = describe_stream,
     ) -> None:
         self._camera_id = camera_id
         self._files = files
@@ -169,40 +207,73 @@ class Spawning:
         self._url: str | None = None
         self._losses = Losses()
         self._rested = True
-        self._audio = 0
+        self._describe = describe
+        self._sound = SoundPlan()
+        self._ways: dict[int, SoundWay] = {}
+        """The live runs' ways of recording sound."""
         self._probe_s = PROBE_S
 
     def offer(self, url: str | None) -> None:
         """Keep a URL for the next spawn, if its token is still good then."""
         self._url = url or self._url
 
-    def preparation(self, segment_seconds: int) -> Callable[[], RunOrder]:
-        """Return the work before a spawn, for a worker: get a fresh token and a run number."""
+    def preparation(self) -> Callable[[], Prepared]:
+        """Return the work before a spawn, for a worker: a token, a run number, the stream's tracks."""
         offered, self._url = self._usable(self._url), None
-        audio, probe_s = AUDIO_MODES[self._audio], self._probe_s
+        probe_s, describe = self._probe_s, self._describe
         camera_id, tokens, files = self._camera_id, self._tokens, self._files
 
-        def prepare() -> RunOrder:
+        def prepare() -> Prepared:
             url = offered or tokens.fetch(camera_id)
             folder, run = files.next_run()
-            return RunOrder(
-                run=run,
-                url=url,
-                segment_seconds=segment_seconds,
-                folder=folder,
-                audio=audio,
-                probe_s=probe_s,
-            )
+            return Prepared(run=run, folder=folder, url=url, probe_s=probe_s, tracks=describe(url))
 
         return prepare
+
+    def order(self, prepared: Prepared, segment_seconds: int, *, beside: bool) -> RunOrder:
+        """Return the order of a prepared run; ``beside`` another one that records."""
+        now = self._clock.monotonic()
+        self._sound.described(prepared.tracks)
+        way = self._sound.way(now, beside=beside)
+        self._ways[prepared.run] = way
+        return RunOrder(
+            run=prepared.run,
+            url=prepared.url,
+            segment_seconds=segment_seconds,
+            folder=prepared.folder,
+            audio=way,
+            probe_s=prepared.probe_s,
+            tracks=self._sound.tracks,
+        )
+
+    def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
+        """Take in whether sound flows in a run, which an earlier incarnation may have begun."""
+        way = self._ways[order.run] = SoundWay(order.audio)
+        self._sound.tracks = self._sound.tracks or order.tracks
+        self._sound.judged(way, self._clock.monotonic(), flows=flows)
+
+    def recording(self, run: int) -> None:
+        """Take in that a run has begun to record."""
+        if (way := self._ways.get(run)) is not None:
+            self._sound.recording(way, self._clock.monotonic())
+
+    def sound_wait_s(self, run: int) -> float | None:
+        """Return in how many seconds a recording run is to be replaced for its sound; None: it is not."""
+        way = self._ways.get(run)
+        return None if way is None else self._sound.wait_s(way, self._clock.monotonic())
+
+    def left(self, run: int, cause: Cause | None, *, recorded: bool, beside: bool) -> None:
+        """Take in a run's end; ``cause`` is None if it was not lost, ``beside`` if another one records."""
+        way = self._ways.pop(run, None)
+        if way is not None and cause is not None:
+            now = self._clock.monotonic()
+            self._sound.lost(way, cause, now, recorded=recorded, beside=beside)
 
     def lost(self, cause: Cause, *, recorded: bool) -> float:
         """Take in the loss of a run that had ``recorded`` or not; return the pause in seconds."""
         self._losses = self._losses.add(cause, recorded=recorded and self._rested)
         self._rested = False
-        if cause is Cause.UNSUPPORTED_MEDIA:
-            self._audio = min(self._audio + 1, len(AUDIO_MODES) - 1)
-        elif cause is Cause.STARTING:
+        if cause is Cause.STARTING:
             self._probe_s = PROBE_LONGER_S
         return pause_s(cause, self._losses, backoff=self._backoff, chance=self._chance)
 

@@ -128,7 +128,7 @@ def _handling(fate: TrackHandling | None) -> str:
         case TrackHandling.KEPT:
             return "recorded as it is"
         case TrackHandling.MADE_AAC:
-            return "recorded as AAC: MP4 cannot hold it as it is"
+            return "recorded as AAC: no browser plays it as it is"
         case TrackHandling.LEFT_OUT:
             return "left out"
         case None:

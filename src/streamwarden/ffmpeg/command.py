@@ -17,6 +17,7 @@ from typing import Final
 import imageio_ffmpeg  # type: ignore[import-untyped]  # has no types
 
 from streamwarden.errors import ConfigError
+from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
 from streamwarden.paths import live_pattern
 
 
@@ -131,10 +132,11 @@ _FRAGMENTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrder:
-    """Everything that one run needs: ``audio`` is ``copy``, ``aac`` or ``none``.
+    """Everything that one run needs; ``audio`` is a `SoundWay`.
 
-    A segment ends at the first key frame after ``segment_seconds``. ``folder`` is FFmpeg's working
-    folder, ``probe_s`` how long it analyses the stream before it begins.
+    ``tracks`` is what the stream held shortly before, None where that is not known. A segment ends at the
+    first key frame after ``segment_seconds``. ``folder`` is FFmpeg's working folder, ``probe_s`` how long
+    it analyses the stream before it begins.
     """
 
     run: int
@@ -144,6 +146,12 @@ class RunOrder:
     folder: Path
     audio: str
     probe_s: float
+    tracks: StreamTracks | None = None
+
+    @property
+    def hevc(self) -> bool:
+        """Whether the picture is known to be H.265."""
+        return self.tracks is not None and self.tracks.hevc
 
 
 def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
@@ -160,14 +168,18 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
             audio=order.audio,
             segment_seconds=order.segment_seconds,
             pattern=live_pattern(order.run),
+            hevc=order.hevc,
         ),
+        *_listening(order.audio),
     ]
 
 
-def segment_output(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
+def segment_output(
+    *, audio: str, segment_seconds: int, pattern: str, hevc: bool = False
+) -> list[str]:
     """Return the output arguments: tracks, codecs and segment files."""
     return [
-        *_tracks(audio),
+        *_tracks(audio, hevc=hevc),
         *("-max_interleave_delta", _INTERLEAVE),
         *("-f", "segment", "-segment_time", str(segment_seconds), "-reset_timestamps", "1"),
         *("-segment_list", "pipe:1", "-segment_list_type", "csv"),
@@ -176,18 +188,41 @@ def segment_output(*, audio: str, segment_seconds: int, pattern: str) -> list[st
     ]
 
 
-def _tracks(audio: str) -> list[str]:
+HVC1: Final = ("-tag:v", "hvc1")
+"""The sample entry of H.265 that Apple's players take; FFmpeg's own choice is ``hev1``."""
+
+
+def _tracks(audio: str, *, hevc: bool) -> list[str]:
     """Return the tracks and their codecs; audio is optional (``?``) and never prevents the video."""
-    video = ["-map", "0:v:0", "-c:v", "copy"]
+    video = ["-map", "0:v:0", "-c:v", "copy", *(HVC1 if hevc else ())]
     match audio:
-        case "copy":
+        case SoundWay.COPY:
             return [*video, "-map", "0:a:0?", "-c:a", "copy"]
-        case "aac":
+        case SoundWay.AAC:
             return [*video, "-map", "0:a:0?", "-c:a", "aac", "-b:a", "64k"]
-        case "none":
+        case SoundWay.LISTEN | SoundWay.NONE:
             return video
         case _:
-            raise ValueError(f"audio must be copy, aac or none, not {audio!r}")
+            raise ValueError(f"audio must be a way of recording sound, not {audio!r}")
+
+
+_LISTENED: Final = {SoundWay.LISTEN: "mod(n\\,10)", SoundWay.COPY: "gte(n\\,10)"}
+"""The packets of sound that are *not* listed, by FFmpeg's ``noise`` filter: a run that listens lists every
+tenth for as long as it lives, one that copies the sound its first ten."""
+
+
+def _listening(audio: str) -> list[str]:
+    """Return a second output: a line for a packet of sound on the pipe of the segment list.
+
+    It is written as the packets arrive; no muxer holds them back for the picture.
+    """
+    dropped = next((drop for way, drop in _LISTENED.items() if way == audio), None)
+    if dropped is None:
+        return []
+    return [
+        *("-map", "0:a:0", "-c:a", "copy", "-bsf:a", f"noise=drop={dropped}"),
+        *("-flush_packets", "1", "-f", "framecrc", "pipe:1"),
+    ]
 
 
 ENVIRONMENT: Final = {"TZ": "UTC", "AV_LOG_FORCE_NOCOLOR": "1", "PATH": "/usr/bin:/bin"}

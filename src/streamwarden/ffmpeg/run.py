@@ -1,7 +1,8 @@
 """One FFmpeg run as the watching thread keeps it: its process, pipes, segment list and clock.
 
 FFmpeg's ``segment`` muxer (``segment_list_type csv``) writes a line of name, start and end in seconds for
-each segment that it has closed. Such a line says that a segment is complete; nothing else does.
+each segment that it has closed. Such a line says that a segment is complete; nothing else does. A run that
+listens for sound writes a line of the ``framecrc`` muxer for a packet of sound to the same pipe.
 """
 
 from __future__ import annotations
@@ -18,10 +19,19 @@ from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.exit_causes import Killed
 from streamwarden.ffmpeg.looks import Look
 from streamwarden.ffmpeg.process import Process
+from streamwarden.ffmpeg.stream_tracks import SoundWay
 from streamwarden.model import Cause, TimeRange
 from streamwarden.paths import live_name, parse_live
 
 _MAX_LINE_BYTES: Final = 4096
+
+
+_SOUND_LINE: Final = b"0, "
+"""The beginning of a packet's line: the number of its track, the only one of that output."""
+
+
+_FLOWING_PACKETS: Final = 3
+"""So many listed packets, 27 at least, show that sound flows and was not a single click."""
 
 
 class ListedSegment(NamedTuple):
@@ -40,6 +50,8 @@ class SegmentListReader:
         self._rest = b""
         self._overlong = False
         self.dropped = 0
+        self.sound_packets = 0
+        """Number of listed packets of sound."""
 
     def feed(self, chunk: bytes) -> list[ListedSegment]:
         """Return the segments whose lines ``chunk`` completes."""
@@ -51,7 +63,9 @@ class SegmentListReader:
             parsed = None if overlong else parse_live(name)
             if parsed is not None and parsed[0] == self._run:
                 listed.append(ListedSegment(parsed[1], *_times_s(times)))
-            elif overlong or line.strip():
+            elif not overlong and line.startswith(_SOUND_LINE):
+                self.sound_packets += 1
+            elif overlong or (line.strip() and not line.startswith(b"#")):
                 self.dropped += 1
         if len(self._rest) > _MAX_LINE_BYTES:
             # What follows up to the next line feed belongs to the same line.
@@ -162,6 +176,9 @@ class RunListener(Protocol):
     def overdue(self, run: int) -> None:
         """The file grows, but the open segment should have ended long ago."""
 
+    def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
+        """The run's sound flowed when it began to record (or, while it listens, now), or did not."""
+
     def ended(self, run_exit: RunExit) -> None:
         """The process has ended and its pipes are drained."""
 
@@ -234,6 +251,8 @@ class Run:
     killed: Killed | None = None
     step_reported: bool = False
     overdue_reported: bool = False
+    sound_at_start: bool = False
+    sound_reported: bool = False
     opened_s: float = 0.0
     kill_at_s: float | None = None
     asked_s: float | None = None
@@ -310,6 +329,19 @@ class Run:
         audio alone.
         """
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
+
+    def sound_flows(self) -> bool | None:
+        """Return whether the camera's sound flows; None while that is not known, or never will be."""
+        if not self.recording:
+            return None
+        match self.order.audio:
+            case SoundWay.COPY:
+                return self.sound_at_start
+            case SoundWay.AAC:
+                return True  # FFmpeg begins its file only with the encoder's first frame
+            case SoundWay.LISTEN if self.reader.sound_packets >= _FLOWING_PACKETS:
+                return True
+        return None
 
     def note_growth(self, now: float) -> None:
         """Note that the open file has grown at ``now``, by the monotonic clock."""

@@ -23,6 +23,7 @@ from typing import Final
 from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, PROTOCOLS, segment_output
 from streamwarden.ffmpeg.exit_causes import RunEnd, classify
 from streamwarden.ffmpeg.jobs import JobEnd, JobOrder, JobOutcome, JobRunner
+from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
 from streamwarden.model import Cause
 
 _HEAD: Final = re.compile(r"#(\w+) (\d+): (\S+)")
@@ -212,13 +213,13 @@ class TrackDescription:
 class Sample:
     """The result of one sample. ``cause`` is None if media arrived until its end.
 
-    ``audio`` is the audio mode that worked, None if MP4 can hold none of the tracks.
+    ``audio`` is the way of recording sound that worked, None if MP4 can hold none of the tracks.
     """
 
     tracks: Sequence[PacketTrack]
     descriptions: Sequence[TrackDescription]
     cause: Cause | None
-    audio: str | None
+    audio: SoundWay | None
 
 
 class Sampler:
@@ -237,18 +238,20 @@ class Sampler:
         self._ffmpeg = ffmpeg
         self._folder = folder
 
-    def take(self, url: str, *, seconds: float, ways: Sequence[str]) -> Sample:
+    def take(self, url: str, *, seconds: float, tracks: StreamTracks) -> Sample:
         """Return what ``url`` sends within ``seconds`` of its first packet, in all audio and video tracks.
 
-        Meanwhile it is recorded as a recorder would, with the first of the audio modes ``ways`` that works.
+        Meanwhile it is recorded as a recorder would: with sound that flows, or else the picture alone.
         """
-        for audio in ways:
-            sample = self._take(url, seconds, audio)
+        for audio in dict.fromkeys((tracks.sound_way, SoundWay.AAC, SoundWay.NONE)):
+            if audio is SoundWay.AAC and tracks.sound is None:
+                continue
+            sample = self._take(url, seconds, audio, hevc=tracks.hevc)
             if sample.cause is not Cause.UNSUPPORTED_MEDIA:
                 return sample
-        return self._take(url, seconds, None)
+        return self._take(url, seconds, None, hevc=tracks.hevc)
 
-    def _take(self, url: str, seconds: float, audio: str | None) -> Sample:
+    def _take(self, url: str, seconds: float, audio: SoundWay | None, *, hevc: bool) -> Sample:
         reader, begun, ended = PacketReader(), threading.Event(), threading.Event()
         ends = list[JobEnd]()
 
@@ -263,7 +266,7 @@ class Sampler:
             ended.set()
 
         order = JobOrder(
-            argv=sample_argv(self._ffmpeg, audio=audio),
+            argv=sample_argv(self._ffmpeg, audio=audio, hevc=hevc),
             folder=self._folder,
             timeout_s=seconds + self._starts_within_s,
             on_end=on_end,
@@ -310,13 +313,16 @@ def sample_script(url: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def sample_argv(ffmpeg: str, *, audio: str | None) -> list[str]:
+def sample_argv(ffmpeg: str, *, audio: SoundWay | None, hevc: bool = False) -> list[str]:
     """Return the arguments that list the packets of the script's input and record it.
 
     ``audio`` None: do not record.
     """
     recorded = segment_output(
-        audio=audio or "none", segment_seconds=_SEGMENT_SECONDS, pattern=_PATTERN
+        audio=audio or SoundWay.NONE,
+        segment_seconds=_SEGMENT_SECONDS,
+        pattern=_PATTERN,
+        hevc=hevc,
     )
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", "-y"),

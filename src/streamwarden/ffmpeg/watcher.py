@@ -409,6 +409,9 @@ class RunWatcher:
         if not run.step_reported and (by_s := run.clock.stepped_by_s(offset_s)):
             run.step_reported = True
             camera.listener.clock_stepped(run.number, by_s)
+        if not run.sound_reported and (flows := run.sound_flows()) is not None:
+            run.sound_reported = True
+            camera.listener.sound_judged(run.order, flows=flows)
         if not run.overdue_reported and run.overdue(now):
             run.overdue_reported = True
             camera.listener.overdue(run.number)
@@ -428,6 +431,7 @@ class RunWatcher:
         if not run.recording:
             run.recording = True
             run.opened_s = at_s
+            run.sound_at_start = run.reader.sound_packets > 0
             camera.listener.recording(run.number, run.clock.at_monotonic(at_s))
 
     def _check_stall(self, camera: WatchedCamera, run: Run, looked_s: float) -> None:
@@ -496,9 +500,9 @@ class WatchedCamera:
                 self.listener.recording(number, run.clock.now())
             if run.hangs and run.exit_code is None:
                 self.listener.disk_hangs(number, run.clock.at_monotonic(run.grew_s))
-            # The next tick reports a clock step and an overdue segment again: the listener that got the
-            # first report has failed.
-            run.step_reported = run.overdue_reported = False
+            # The next tick reports a clock step, an overdue segment and the sound again: the listener that
+            # got the first report has failed.
+            run.step_reported = run.overdue_reported = run.sound_reported = False
             for segment in run.pending.values():
                 self.listener.segment_closed(segment)
         for _, run_exit in sorted(self.ended.items()):

@@ -204,7 +204,9 @@ B_FRAMES: Final = ProbeFinding(
 )
 
 SILENT_SOUND: Final = ProbeFinding(
-    "silent_sound", "It offers sound and sends none", "Is its microphone switched off?"
+    "silent_sound",
+    "It offers sound and sends none: the picture is recorded alone, and the sound as well once it comes",
+    "Is its microphone switched off?",
 )
 
 NO_SOUND_IN_PREVIEW: Final = ProbeFinding(

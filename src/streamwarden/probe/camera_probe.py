@@ -1,7 +1,8 @@
 """The probe of a camera: its tracks, and the problems that a recording of it would have.
 
 First one DESCRIBE, which distinguishes a wrong password from a wrong path and follows no redirect; then
-some seconds of the stream are recorded with the recorder's own FFmpeg arguments.
+some seconds of the stream are recorded with the recorder's own FFmpeg arguments. What becomes of the sound
+is decided by the recorder's own function (`StreamTracks.sound_way`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from statistics import median_low
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from streamwarden.actors.spawning import AUDIO_MODES
+from streamwarden.actors.spawning import stream_tracks
 from streamwarden.auth.rtsp_urls import redact
 from streamwarden.ffmpeg.command import require_setpriv
 from streamwarden.ffmpeg.jobs import JobRunner
@@ -26,6 +27,7 @@ from streamwarden.ffmpeg.sampling import (
     Sampler,
     TrackDescription,
 )
+from streamwarden.ffmpeg.stream_tracks import SoundWay
 from streamwarden.mediamtx.rtsp_client import (
     CameraUrl,
     NotDescribed,
@@ -196,7 +198,7 @@ def probe_camera(
             sampler = Sampler(
                 jobs, ffmpeg=ffmpeg, folder=Path(folder), starts_within_s=starts_within_s
             )
-            sample = sampler.take(url.with_login(), seconds=seconds, ways=AUDIO_MODES)
+            sample = sampler.take(url.with_login(), seconds=seconds, tracks=stream_tracks(named))
     finally:
         jobs.close()
     return report(url, ProbeSample(named, sample, seconds, distrust))
@@ -279,9 +281,12 @@ def _handling(found: ProbeSample, kind: str, place: int) -> TrackHandling | None
         return TrackHandling.LEFT_OUT
     if kind == "video":
         return TrackHandling.KEPT
-    return {"copy": TrackHandling.KEPT, "aac": TrackHandling.MADE_AAC}.get(
-        found.sample.audio, TrackHandling.LEFT_OUT
-    )
+    if not any(track.packets for track in found.of_kind("audio")[:1]):
+        return TrackHandling.LEFT_OUT  # a recorder takes the picture alone until sound flows
+    return _HANDLING.get(found.sample.audio, TrackHandling.LEFT_OUT)
+
+
+_HANDLING: Final = {SoundWay.COPY: TrackHandling.KEPT, SoundWay.AAC: TrackHandling.MADE_AAC}
 
 
 def _problems(found: ProbeSample) -> Iterable[ProbeFinding]:

@@ -67,6 +67,9 @@ class RecordingListener:
     def overdue(self, run: int) -> None:
         self._note("overdue", run, None)
 
+    def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
+        self._note("sound_judged", order.run, flows)
+
     def ended(self, run_exit: RunExit) -> None:
         self._note("ended", run_exit.run, run_exit)
 

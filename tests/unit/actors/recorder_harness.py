@@ -19,6 +19,7 @@ from streamwarden.actors.spawning import Backoff, Spawning
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.ffmpeg.run import ClosedSegment
+from streamwarden.ffmpeg.stream_tracks import StreamTracks
 from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.model import Cause
 from streamwarden.supervision import ChildExited, ChildStarted, Link, Shutdown, tell
@@ -89,6 +90,13 @@ class FakeCamera:
         self.files = FakeCameraFiles()
         self.tokens = FakeTokens()
         self.watcher = FakeWatcher(clock)
+        self.tracks: StreamTracks | None = StreamTracks("H264", "MPEG4-GENERIC")
+        """What the media server says that the stream holds; None: it does not say."""
+
+    def describe(self, url: str) -> StreamTracks | None:
+        """Describe the stream."""
+        del url
+        return self.tracks
 
 
 class FakeSurroundings:
@@ -127,6 +135,7 @@ class FakeSurroundings:
                 clock=self.clock,
                 backoff=Backoff(),
                 chance=lambda: 1.0,
+                describe=camera.describe,
             ),
             "status": RecorderStatus(
                 camera_id=stream.camera_id,
@@ -255,6 +264,11 @@ class RecorderHarness(FakeSurroundings):
         self.watcher.end(run, cause, open_segment=left, recorded=recorded)
         self.settle()
 
+    def judge(self, run: int, *, flows: bool) -> None:
+        """The watcher finds that the sound flows in a run, or not."""
+        self.watcher.judge(run, flows=flows)
+        self.settle()
+
     def expire(self, delay_s: float) -> None:
         self.timers.expire(delay_s)
         self.settle()
@@ -277,6 +291,11 @@ class RecorderHarness(FakeSurroundings):
     @property
     def state(self) -> str:
         return str(self.status.status)
+
+    @property
+    def ways(self) -> list[str]:
+        """How each run takes the sound."""
+        return [str(order.audio) for order in self.watcher.orders]
 
     @property
     def spawned(self) -> list[int]:

@@ -106,13 +106,13 @@ def test_a_refused_token_is_replaced_at_once_and_then_waited_for(harness: Record
     assert harness.watcher.orders[2].url == "rtsp://media/cam?fetched=2"
 
 
-def test_media_that_do_not_fit_are_tried_with_aac_and_then_without_audio(
+def test_media_that_do_not_fit_are_tried_without_the_sound_and_then_without_listening(
     harness: RecorderHarness,
 ) -> None:
     harness.start()
     harness.lose(1, Cause.UNSUPPORTED_MEDIA, recorded=False)
     harness.lose(2, Cause.UNSUPPORTED_MEDIA, recorded=False)
-    assert [order.audio for order in harness.watcher.orders] == ["copy", "aac", "none"]
+    assert harness.ways == ["copy", "listen", "none"]
     harness.lose(3, Cause.UNSUPPORTED_MEDIA, recorded=False)
     assert harness.state == "backoff"
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from streamwarden.actors.spawning import Backoff, Spawning
+from streamwarden.actors.spawning import Backoff, Spawning, describe_stream
 from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.stream_tracks import StreamTracks
 from streamwarden.model import Cause
 from streamwarden.recordings.camera_files import CannotStore
 from tests.fakes.manual_time import ManualClock
@@ -30,10 +31,17 @@ class SpawningHarness:
             clock=ManualClock(),
             backoff=Backoff(),
             chance=lambda: 1.0,
+            describe=self.describe,
         )
+        self.tracks: StreamTracks | None = StreamTracks("H264", None)
+        self.described: list[str] = []
+
+    def describe(self, url: str) -> StreamTracks | None:
+        self.described.append(url)
+        return self.tracks
 
     def order(self) -> RunOrder:
-        return self.spawning.preparation(30)()
+        return self.spawning.order(self.spawning.preparation()(), 30, beside=False)
 
 
 @pytest.mark.parametrize(("ends_in_s", "used"), [(20.0, True), (19.9, False), (-5.0, False)])
@@ -91,13 +99,32 @@ def test_no_token_costs_no_run_number() -> None:
     assert harness.order().run == 1
 
 
-def test_what_was_learned_of_audio_and_probe_outlives_a_recording() -> None:
+def test_a_longer_probe_outlives_a_recording() -> None:
     harness = SpawningHarness()
-    harness.spawning.lost(Cause.UNSUPPORTED_MEDIA, recorded=False)
     harness.spawning.lost(Cause.STARTING, recorded=False)
     harness.spawning.recorded()
+    assert harness.order().probe_s == 5.0
+
+
+def test_each_spawn_knows_what_the_stream_holds_by_then() -> None:
+    harness = SpawningHarness()
+    harness.spawning.offer(URL)
+    assert (harness.order().hevc, harness.described) == (False, [URL])
+    harness.tracks = StreamTracks("H265", None)
+    assert harness.order().hevc
+    harness.tracks = None
     order = harness.order()
-    assert (order.audio, order.probe_s) == ("aac", 5.0)
+    assert order.hevc, "a description that fails leaves what was known"
+    assert order.audio == "none"
+
+
+def test_a_description_that_fails_prevents_no_spawn() -> None:
+    # Port 1 refuses; the name of this scheme's host does not even parse.
+    for url in ("rtsp://127.0.0.1:1/cam?token=t", "http://127.0.0.1/cam"):
+        assert describe_stream(url) is None
+    harness = SpawningHarness()
+    harness.tracks = None
+    assert (harness.order().tracks, harness.order().audio) == (None, "none")
 
 
 def test_a_closed_segment_begins_the_pauses_anew() -> None:

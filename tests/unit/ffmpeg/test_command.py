@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamwarden.ffmpeg.command import ENVIRONMENT, recording_argv
+from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
 from tests.unit.ffmpeg.run_order import SampleOrder
 
 FRAGMENTS = (
@@ -27,15 +28,41 @@ def test_the_whole_command_line() -> None:
         "-segment_format_options",
         FRAGMENTS,
         "r12-%06d.mp4",
+        *["-map", "0:a:0", "-c:a", "copy", "-bsf:a", r"noise=drop=gte(n\,10)"],
+        *["-flush_packets", "1", "-f", "framecrc", "pipe:1"],
     ]
 
 
-@pytest.mark.parametrize("audio", ["copy", "aac", "none"])
-def test_the_video_is_copied_whatever_becomes_of_the_audio(audio: str) -> None:
+@pytest.mark.parametrize("audio", list(SoundWay))
+def test_the_video_is_copied_whatever_becomes_of_the_audio(audio: SoundWay) -> None:
     argv = " ".join(recording_argv("ffmpeg", SampleOrder(audio=audio)))
     assert "-map 0:v:0 -c:v copy" in argv
-    assert ("0:a:0?" in argv) is (audio != "none")
-    assert ("-c:a aac -b:a 64k" in argv) is (audio == "aac")
+    recorded, _, beside = argv.partition("r1-%06d.mp4")
+    assert ("0:a:0?" in recorded) is (audio in {SoundWay.COPY, SoundWay.AAC})
+    assert ("-c:a aac -b:a 64k" in recorded) is (audio is SoundWay.AAC)
+    assert ("framecrc" in beside) is (audio in {SoundWay.COPY, SoundWay.LISTEN})
+
+
+def test_h265_alone_gets_the_sample_entry_that_every_player_takes() -> None:
+    for codec, tagged in [("H265", True), ("h265", True), ("H264", False), ("", False)]:
+        argv = recording_argv("ffmpeg", SampleOrder(tracks=StreamTracks(codec, None)))
+        assert (" ".join(argv).find("-c:v copy -tag:v hvc1") > 0) is tagged
+    assert "hvc1" not in recording_argv("ffmpeg", SampleOrder(tracks=None))
+
+
+@pytest.mark.parametrize(
+    ("codec", "way"),
+    [
+        *[(codec, SoundWay.COPY) for codec in ("MPEG4-GENERIC", "mpeg4-generic", "opus", "MPA")],
+        *[(codec, SoundWay.AAC) for codec in ("PCMA", "PCMU", "G722", "G726-32", "L16", "L24")],
+        *[(codec, SoundWay.AAC) for codec in ("speex", "FLAC", "AC3", "")],
+        (None, SoundWay.NONE),
+    ],
+)
+def test_what_every_browser_plays_is_copied_and_all_else_encoded(
+    codec: str | None, way: SoundWay
+) -> None:
+    assert StreamTracks("H264", codec).sound_way is way
 
 
 def test_an_audio_choice_that_is_none_is_refused() -> None:

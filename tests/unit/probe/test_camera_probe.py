@@ -13,6 +13,7 @@ from streamwarden.ffmpeg.sampling import (
     describe_tracks,
     sample_script,
 )
+from streamwarden.ffmpeg.stream_tracks import SoundWay
 from streamwarden.mediamtx.rtsp_client import CameraUrl, Login, NotDescribed, SdpTrack, Trouble
 from streamwarden.model import Cause
 from streamwarden.probe.advice import TrackHandling
@@ -43,7 +44,7 @@ def sound(codec: str = "pcm_alaw", *, count: int = 10) -> PacketTrack:
 def probed(
     *tracks: PacketTrack,
     named: tuple[SdpTrack, ...] = (VIDEO,),
-    audio: str | None = "copy",
+    audio: SoundWay | None = SoundWay.COPY,
     cause: Cause | None = None,
     profile: str | None = "High",
 ) -> ProbeReport:
@@ -57,7 +58,7 @@ def codes(found: ProbeReport) -> list[str]:
 
 
 def test_a_good_camera_has_all_its_figures_and_nothing_wrong() -> None:
-    found = probed(picture(), sound(), named=(VIDEO, AUDIO, DATA), audio="aac")
+    found = probed(picture(), sound(), named=(VIDEO, AUDIO, DATA), audio=SoundWay.AAC)
     assert found.good
     assert codes(found) == []
     first, second, third = found.tracks
@@ -87,7 +88,7 @@ def test_which_browsers_play_it_is_told_to_scripts() -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_a_problem() -> None:
-    sample = Sample(tracks=[picture()], descriptions=[], cause=None, audio="copy")
+    sample = Sample(tracks=[picture()], descriptions=[], cause=None, audio=SoundWay.COPY)
     found = report(URL, ProbeSample((VIDEO,), sample, 10.0, "self-signed certificate"))
     assert codes(found) == ["certificate"]
 
