@@ -17,6 +17,7 @@ from streamwarden.ffmpeg.run import ClosedSegment, RunExit, RunListener
 from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
+from streamwarden.mp4.formats import SetsAtEnd
 from streamwarden.recordings.camera_files import CameraFiles, CannotStore, OpenedFolder
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from streamwarden.workers import WorkerPool
@@ -258,6 +259,7 @@ class FakeCameraFiles(CameraFiles):
         self.calls: list[tuple[int, int]] = []
         self.rows: dict[tuple[int, int], Segment] = {}
         self.stored_twice: list[tuple[int, int]] = []
+        self.sets: dict[tuple[int, int], SetsAtEnd] = {}
         self.hollow: set[tuple[int, int]] = set()
         self.gaps: dict[UUID, GapChange] = {}
         self.ledger = Ledger()
@@ -321,6 +323,10 @@ class FakeCameraFiles(CameraFiles):
         self.rows[name] = row
         self.last = LastSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)
         return row
+
+    def sets_at_end(self, row: Segment) -> SetsAtEnd | None:
+        self._perhaps_refuse("sets_at_end")
+        return self.sets.get((row.run, row.number))
 
     def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
         self._perhaps_refuse("write_ledger")

@@ -222,6 +222,18 @@ class SegmentStored:
 
 
 @dataclass(frozen=True, slots=True)
+class FormatRead:
+    """The parameter sets with which a stored segment of ``run`` ends have been looked up.
+
+    ``result`` is a ``SetsAtEnd``, None where that cannot be told, or an exception.
+    """
+
+    run: int
+    ended_at: datetime
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerWritten:
     """The ledger has been written, or could not be; ``final`` ends the recorder."""
 

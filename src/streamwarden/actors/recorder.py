@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from streamwarden.actors.format_changes import FormatChanges
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import (
     ClockStepped,
     ClockWasSet,
     FolderOpened,
+    FormatRead,
     InboxListener,
     LedgerWritten,
     RecorderState,
@@ -44,7 +46,7 @@ from streamwarden.actors.segment_log import RETRY_STORE_S, SegmentLog
 from streamwarden.actors.spawning import SOURCE, Prepared, Spawning, failure
 from streamwarden.actors.status import RecorderStatus
 from streamwarden.actors.wanted_streams import WantedStream
-from streamwarden.clock import Clock
+from streamwarden.clock import Clock, rfc3339
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.exit_causes import HANGS
 from streamwarden.ffmpeg.run import RunExit
@@ -52,6 +54,7 @@ from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
+from streamwarden.mp4.formats import SetsAtEnd
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
 from streamwarden.supervision import Link, SupervisedActor
 from streamwarden.timers import Timers
@@ -111,6 +114,7 @@ class RecorderActor(SupervisedActor):
         """The path at the media server from which the latest run reads."""
         self._runs = watcher.handle(stream.camera_id, InboxListener(self.actor_ref))
         self._live = LiveRuns()
+        self._format_changes = FormatChanges()
         self._segments = SegmentLog(
             camera_id=stream.camera_id,
             files=files,
@@ -203,6 +207,8 @@ class RecorderActor(SupervisedActor):
                 self._segment_stored(result)
             case RetryStore():
                 self._segments.store_first()
+            case FormatRead(run, ended_at, result):
+                self._format_read(run, ended_at, result)
             case LedgerWritten(final, result):
                 self._ledger_written(result, final=final)
             case _:
@@ -424,7 +430,26 @@ class RecorderActor(SupervisedActor):
         self._segments.stored(row)
         if row is not None:
             self._show_stored(row)
+            self._read_format(row)
         self._end_when_done()
+
+    def _read_format(self, row: Segment) -> None:
+        """See whether the header of this run's files is still right; ``FormatRead`` follows."""
+        if not self.stopping and self._live.stays(row.run):
+            self._disk.run(
+                partial(self._files.sets_at_end, row),
+                lambda result: self._tell_self(FormatRead(row.run, row.ended_at, result)),
+            )
+
+    def _format_read(self, run: int, ended_at: datetime, result: object) -> None:
+        if isinstance(result, Exception):
+            self._log.error("format_not_read", run=run, error=str(result))
+            return
+        if not isinstance(result, SetsAtEnd) or not self._live.stays(run):
+            return
+        if self._format_changes.replaces(run, result, self._clock.monotonic()):
+            self._log.warning("format_changed", run=run, before=rfc3339(ended_at))
+            self._outdate(run)
 
     def _show_stored(self, row: Segment) -> None:
         if not row.salvaged:

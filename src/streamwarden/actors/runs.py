@@ -16,8 +16,8 @@ from streamwarden.model import Cause
 class LiveRun:
     """One live run.
 
-    ``leaving`` once it has been asked to stop; ``outdated`` when it uses a segment length or a clock
-    that no longer holds.
+    ``leaving`` once it has been asked to stop; ``outdated`` when it uses a segment length, a clock or
+    a header that no longer holds.
     """
 
     number: int
@@ -104,6 +104,11 @@ class LiveRuns:
     def has_successor(self, number: int) -> bool:
         """Whether a later run is there, or on its way, and stays."""
         return any(run.number > number and not run.leaving for run in self._runs.values())
+
+    def stays(self, number: int) -> bool:
+        """Whether the run lives and has not been asked to stop."""
+        run = self._runs.get(number)
+        return run is not None and not run.leaving
 
     def holds_only(self, number: int) -> bool:
         """Whether the run lives and no other one records."""

@@ -132,6 +132,17 @@ def inside(data: bytes, kind: bytes) -> Iterator[bytes]:
         position += size
 
 
+def all_inside(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and payload of each box directly inside ``data``."""
+    position = 0
+    while (found := _extent(data, position)) is not None:
+        kind, header_bytes, size = found
+        if position + size > len(data):
+            return
+        yield kind, data[position + header_bytes : position + size]
+        position += size
+
+
 def first(data: bytes, *path: bytes) -> bytes:
     """Return the payload of the first box at ``path`` inside ``data``."""
     for kind in path:
@@ -152,6 +163,9 @@ _TFHD_BEFORE_FLAGS: Final = (*_TFHD_OPTIONAL, (0x8, 4), (0x10, 4))
 
 
 _TFHD_FLAGS: Final = 0x20
+
+
+_TFHD_BASE_IS_MOOF: Final = 0x20000
 
 
 _NOT_A_KEY_FRAME: Final = 0x10000
@@ -309,6 +323,21 @@ def is_key(moof: bytes, track: VideoTrack) -> bool:
     if traf is None:
         return False
     return not _first_flags(first(traf, b"tfhd"), first(traf, b"trun"), track) & _NOT_A_KEY_FRAME
+
+
+@refuse_truncated
+def sample_offset(moof: bytes, track: VideoTrack) -> int | None:
+    """Return where the fragment's first video sample is, from the start of its ``moof``.
+
+    None without video, or where the file does not say it so (``default-base-is-moof``).
+    """
+    traf = _traf_of(moof, track)
+    if traf is None or not struct.unpack_from(">I", first(traf, b"tfhd"))[0] & _TFHD_BASE_IS_MOOF:
+        return None
+    trun = first(traf, b"trun")
+    if not struct.unpack_from(">I", trun)[0] & _TRUN_DATA_OFFSET:
+        return None
+    return int(struct.unpack_from(">i", trun, 8)[0])
 
 
 def _traf_of(moof: bytes, track: VideoTrack) -> bytes | None:

@@ -24,6 +24,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, Gap, LastSegment, Segment
+from streamwarden.mp4.formats import SetsAtEnd, sets_at_end
 from streamwarden.paths import LIVE, segment_id
 from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.durable import replace_file
@@ -234,6 +235,13 @@ class CameraFiles:
             started_at=row.started_at, ended_at=row.ended_at, size_bytes=row.size_bytes
         )
         return row
+
+    def sets_at_end(self, row: Segment) -> SetsAtEnd | None:
+        """Return the parameter sets with which a stored segment ends, None where that cannot be told."""
+        try:
+            return sets_at_end(self._all.record_root / row.path)
+        except OSError:
+            return None  # it has expired, or the disk is gone: whoever needs the file says so
 
     def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
         """Hand changed gaps to the journal, then write the ledger."""

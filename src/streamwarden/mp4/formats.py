@@ -1,0 +1,270 @@
+"""Formats of MP4 files: the codecs and parameter sets in a header, and parameter sets among the pictures.
+
+A camera may change its picture's size in mid-stream. FFmpeg then goes on with the header that it has, and
+only the parameter sets in front of the key frames are right.
+
+Source: ISO/IEC 14496-12, sample entries (8.5.2, 12.1.3, 12.2.3), ``tfhd`` (8.8.7), ``trun`` (8.8.8);
+ISO/IEC 14496-15, ``avcC`` (5.3.3.1), ``hvcC`` (8.3.3.1); ISO/IEC 14496-1, ``esds`` (7.2.6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streamwarden.mp4.boxes import (
+    Box,
+    BoxReader,
+    NotFragmentedMp4,
+    VideoTrack,
+    all_inside,
+    first,
+    inside,
+    is_key,
+    read_trailer,
+    refuse_truncated,
+    sample_offset,
+    video_track,
+)
+from streamwarden.paths import open_nofollow
+
+_H264, _H265 = "h264", "h265"
+
+_CODECS: Final[Mapping[bytes, str]] = {
+    b"avc1": _H264, b"avc3": _H264, b"hvc1": _H265, b"hev1": _H265,
+}  # fmt: skip
+
+_SET_TYPES: Final[Mapping[str, frozenset[int]]] = {
+    _H264: frozenset({7, 8}),
+    _H265: frozenset({32, 33, 34}),
+}
+"""SPS and PPS; VPS, SPS and PPS (H.264 table 7-1, H.265 table 7-1)."""
+
+_PICTURE_ENTRY_BYTES, _SOUND_ENTRY_BYTES = 78, 28
+
+_HVCC_FIXED_BYTES: Final = 22
+
+_MAX_SETS_BYTES: Final = 8192
+"""Parameter sets are looked for in so much of a picture; all of them together have some hundred bytes."""
+
+_MAX_KEY_FRAME_DISTANCE: Final = 120
+"""A file's last key frame is looked for in so many fragments from its end; one lasts a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """What a file's header says of its tracks.
+
+    ``sets`` are the parameter sets, ``sound`` what identifies the sound's codec, None without sound.
+    ``length_bytes`` is the size of the length in front of each unit of a picture.
+    """
+
+    codec: str
+    width: int
+    height: int
+    sets: frozenset[bytes]
+    length_bytes: int
+    sound: tuple[str, int, int, bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetsAtEnd:
+    """The parameter sets in force at a file's end, as a fingerprint; ``in_header``: the header has them."""
+
+    fingerprint: bytes
+    in_header: bool
+
+
+@refuse_truncated
+def file_format(moov: bytes) -> FileFormat:
+    """Return what a ``moov`` says; raise NotFragmentedMp4 without a video track."""
+    picture: tuple[str, int, int, frozenset[bytes], int] | None = None
+    sound: tuple[str, int, int, bytes] | None = None
+    for trak in inside(moov, b"trak"):
+        handler = first(trak, b"mdia", b"hdlr")[8:12]
+        entries = first(trak, b"mdia", b"minf", b"stbl", b"stsd")[8:]
+        kind, entry = next(all_inside(entries), (b"", b""))
+        if handler == b"vide" and picture is None:
+            picture = _picture(kind, entry)
+        elif handler == b"soun" and sound is None:
+            sound = _sound(kind, entry)
+    if picture is None:
+        raise NotFragmentedMp4("no video track")
+    return FileFormat(*picture, sound)
+
+
+def format_of(path: Path) -> FileFormat:
+    """Return what a file's header says.
+
+    Raises:
+        NotFragmentedMp4: it has no header with a video track.
+        OSError: it cannot be read.
+    """
+    fd = open_nofollow(path)
+    try:
+        return file_format(read_moov(fd, os.fstat(fd).st_size))
+    finally:
+        os.close(fd)
+
+
+def read_moov(fd: int, size: int) -> bytes:
+    """Return the payload of a file's ``moov``; raise NotFragmentedMp4 without one."""
+    file = BoxReader(fd)
+    moov = next((box for box in file.boxes(size) if box.kind == b"moov"), None)
+    if moov is None:
+        raise NotFragmentedMp4("no movie header")
+    return file.payload(moov)
+
+
+def sets_at_end(path: Path) -> SetsAtEnd | None:
+    """Return the parameter sets before the last key frame of a finished file.
+
+    Of its pictures only the first bytes of that one are read. None where there are none: the camera sends
+    them in its session description only, or the codec has none; and for a file that cannot be read so.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    fd = open_nofollow(path)
+    try:
+        return _sets_at_end(fd, os.fstat(fd).st_size)
+    except NotFragmentedMp4:
+        return None
+    finally:
+        os.close(fd)
+
+
+@refuse_truncated
+def sets_of_key_frame(
+    fd: int, moof: Box, payload: bytes, track: VideoTrack, header: FileFormat
+) -> frozenset[bytes]:
+    """Return the parameter sets before the key frame that begins this fragment."""
+    offset = sample_offset(payload, track)
+    if offset is None or header.codec not in _SET_TYPES:
+        return frozenset()
+    data = os.pread(fd, _MAX_SETS_BYTES, moof.start + offset)
+    return frozenset(_units(data, header))
+
+
+def in_force(header: FileFormat, found: frozenset[bytes]) -> frozenset[bytes]:
+    """Return the parameter sets that hold after ``found`` were sent, which replace those of their types."""
+    if not found:
+        return header.sets
+    types = {_unit_type(one, header.codec) for one in found}
+    return found | {one for one in header.sets if _unit_type(one, header.codec) not in types}
+
+
+def _sets_at_end(fd: int, size: int) -> SetsAtEnd | None:
+    file, moov = BoxReader(fd), read_moov(fd, size)
+    header, track = file_format(moov), video_track(moov)
+    extent = read_trailer(fd, size).tracks.get(track.id)
+    if extent is None:
+        return None
+    for position in reversed(extent.offsets[-_MAX_KEY_FRAME_DISTANCE:]):
+        box = file.box(position)
+        if box is None or box.kind != b"moof":
+            return None
+        moof = file.payload(box)
+        if is_key(moof, track):
+            found = sets_of_key_frame(fd, box, moof, track, header)
+            digest = hashlib.blake2b(b"".join(sorted(found)), digest_size=16).digest()
+            return SetsAtEnd(digest, found <= header.sets) if found else None
+    return None
+
+
+def _picture(kind: bytes, entry: bytes) -> tuple[str, int, int, frozenset[bytes], int]:
+    width, height = struct.unpack_from(">HH", entry, 24)
+    codec = _CODECS.get(kind, kind.decode("latin-1"))
+    children = entry[_PICTURE_ENTRY_BYTES:]
+    if codec == _H264:
+        avcc = first(children, b"avcC")
+        return codec, width, height, frozenset(_avcc_sets(avcc)), (avcc[4] & 3) + 1
+    if codec == _H265:
+        hvcc = first(children, b"hvcC")
+        return codec, width, height, frozenset(_hvcc_sets(hvcc)), (hvcc[21] & 3) + 1
+    return codec, width, height, frozenset(), 0
+
+
+def _avcc_sets(avcc: bytes) -> Iterator[bytes]:
+    at = 5
+    for mask in (0x1F, 0xFF):
+        count, at = avcc[at] & mask, at + 1
+        for _ in range(count):
+            unit, at = _sized(avcc, at)
+            yield unit
+
+
+def _hvcc_sets(hvcc: bytes) -> Iterator[bytes]:
+    arrays, at = hvcc[_HVCC_FIXED_BYTES], _HVCC_FIXED_BYTES + 1
+    for _ in range(arrays):
+        kind, count = hvcc[at] & 0x3F, struct.unpack_from(">H", hvcc, at + 1)[0]
+        at += 3
+        for _ in range(count):
+            unit, at = _sized(hvcc, at)
+            if kind in _SET_TYPES[_H265]:
+                yield unit
+
+
+def _sized(data: bytes, at: int) -> tuple[bytes, int]:
+    (size,) = struct.unpack_from(">H", data, at)
+    return data[at + 2 : at + 2 + size], at + 2 + size
+
+
+def _sound(kind: bytes, entry: bytes) -> tuple[str, int, int, bytes]:
+    """Return codec, channels, sample rate and the decoder's configuration, which has no bit rate in it.
+
+    AAC's configuration holds the channels; in the entry FFmpeg's versions write different numbers.
+    """
+    (channels,) = struct.unpack_from(">H", entry, 16)
+    (rate,) = struct.unpack_from(">I", entry, 24)
+    children = entry[_SOUND_ENTRY_BYTES:]
+    esds = next(inside(children, b"esds"), None)
+    config = _decoder_config(esds[4:]) if esds is not None else next(inside(children, b"dOps"), b"")
+    in_config = esds is not None and config
+    return kind.decode("latin-1"), 0 if in_config else channels, rate >> 16, config
+
+
+def _decoder_config(descriptors: bytes) -> bytes:
+    """Return the DecoderSpecificInfo of an ``esds``, empty where there is none (MP3)."""
+    skipped = {3: 3, 4: 13}  # the fixed fields of ES_Descriptor and DecoderConfigDescriptor
+    at = 0
+    while at < len(descriptors):
+        tag, size, at = descriptors[at], 0, at + 1
+        for _ in range(4):
+            byte, at = descriptors[at], at + 1
+            size = size << 7 | byte & 0x7F
+            if not byte & 0x80:
+                break
+        if tag == 5:  # noqa: PLR2004 - DecoderSpecificInfo
+            return descriptors[at : at + size]
+        at += skipped.get(tag, size)
+    return b""
+
+
+def _units(data: bytes, header: FileFormat) -> Iterator[bytes]:
+    """Yield the parameter sets at the start of a picture, up to its first slice."""
+    at, types = 0, _SET_TYPES[header.codec]
+    while at + header.length_bytes < len(data):
+        size = int.from_bytes(data[at : at + header.length_bytes], "big")
+        at += header.length_bytes
+        unit, at = data[at : at + size], at + size
+        if len(unit) < size or not unit:
+            return
+        kind = _unit_type(unit, header.codec)
+        if _is_slice(kind, header.codec):
+            return
+        if kind in types:
+            yield unit
+
+
+def _unit_type(unit: bytes, codec: str) -> int:
+    return unit[0] & 0x1F if codec == _H264 else unit[0] >> 1 & 0x3F
+
+
+def _is_slice(kind: int, codec: str) -> bool:
+    return 1 <= kind <= 5 if codec == _H264 else kind < 32  # noqa: PLR2004 - VCL units, table 7-1
