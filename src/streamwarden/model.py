@@ -344,3 +344,13 @@ class Cause(StrEnum):
     """The file was recorded and has disappeared since."""
     INTERNAL = "internal"
     """A bug in streamwarden."""
+
+
+OF_THE_ROOT = (
+    Cause.RECORD_ROOT_MISSING,
+    Cause.RECORD_ROOT_CHANGED,
+    Cause.RECORD_ROOT_READ_ONLY,
+    Cause.RECORD_ROOT_HANGS,
+    Cause.NOT_WRITABLE,
+)
+"""The causes for which a record root as a whole cannot be recorded into."""

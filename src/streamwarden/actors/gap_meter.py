@@ -77,6 +77,13 @@ class GapMeter:
                 else:
                     self._retracted = (change.id, metered)
 
+    def continued(self, known_as: UUID, gap: GapChange) -> None:
+        """Go on counting a gap under its own id, which was opened before the ledger could be read."""
+        with self._lock:
+            if (metered := self._open.pop(known_as, None)) is not None:
+                metered.started_at = gap.started_at
+                self._open[gap.id] = metered
+
     def frames_again(self, camera_id: UUID, at: datetime) -> None:
         """Frames have arrived since ``at``: stop counting there unless the run is lost."""
         self._set_until(camera_id, at)

@@ -41,8 +41,14 @@ class IndexWriter:
     """Moves the journal's first rows into Postgres, and removes them once they are there. Blocking."""
 
     def __init__(
-        self, *, journal: Journal, segments: SegmentRepository, gaps: GapRepository
+        self,
+        *,
+        journal: Journal,
+        segments: SegmentRepository,
+        gaps: GapRepository,
+        require_root: Callable[[], None] = lambda: None,
     ) -> None:
+        self._require_root = require_root
         self._journal = journal
         self._segments = segments
         self._gaps = gaps
@@ -53,7 +59,11 @@ class IndexWriter:
         Raises:
             Unavailable: Postgres is unavailable; the rows stay where they are, as after every other error
                 that does not say of a row that it can never be stored.
+            RootNotKnown: the record root does not belong to this database, or another role writes it.
         """
+        if not self._journal.waiting:
+            return 0
+        self._require_root()
         batch = self._journal.take(BATCH)
         _write(
             [row for row in batch.entries if isinstance(row, Segment)], self._segments.insert_many

@@ -42,7 +42,7 @@ from streamwarden.actors.messages import (
     UpdateStream,
 )
 from streamwarden.actors.runs import LiveRuns
-from streamwarden.actors.segment_log import RETRY_STORE_S, SegmentLog
+from streamwarden.actors.segment_log import RETRY_STORE_S, FolderRefusals, SegmentLog
 from streamwarden.actors.spawning import SOURCE, Prepared, Spawning, failure
 from streamwarden.actors.status import RecorderStatus
 from streamwarden.actors.wanted_streams import WantedStream
@@ -55,7 +55,7 @@ from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
 from streamwarden.mp4.formats import SetsAtEnd
-from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
+from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder, SegmentVanished
 from streamwarden.supervision import Link, SupervisedActor
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor, WorkerPool
@@ -126,6 +126,7 @@ class RecorderActor(SupervisedActor):
             clock=clock,
             tell=self._tell_self,
         )
+        self._refusals = FolderRefusals()
         self._early: list[object] | None = []
         """Messages that wait for the ledger to be read; None from then on."""
         self._attempt = 0
@@ -237,7 +238,7 @@ class RecorderActor(SupervisedActor):
         self._status.update(run=max(result.last_run, self._status.shown.run))
         if result.last_segment is not None:
             self._status.update(last_segment=result.last_segment)
-        self._segments.begin(result, wanted_at=self._wanted_at)
+        self._segments.begin(result, wanted_at=self._wanted_at, refusals=self._refusals)
         self._early = None
         for message in early:
             self.receive(message)
@@ -248,7 +249,8 @@ class RecorderActor(SupervisedActor):
             self._prepare_spawn()
 
     def _folder_refused(self, error: object, early: list[object]) -> None:
-        self._status.error(*failure(error))
+        cause, text = failure(error)
+        self._show_refusal(cause, text)
         if self.stopping:
             for message in early:
                 if isinstance(message, RunSpawned):
@@ -256,8 +258,15 @@ class RecorderActor(SupervisedActor):
             self._status.enter(RecorderState.STOPPED)
             self.finish()
             return
+        self._refusals.add(self._camera_id, cause, self._clock.now(), self._meter)
         self._status.enter(RecorderState.BACKOFF)
         self._timers.after(RETRY_STORE_S, lambda: self._tell_self(RunsAdopted()))
+
+    def _show_refusal(self, cause: Cause, text: str) -> None:
+        """Publish why the folder cannot be opened, once for as long as it is the same."""
+        shown = self._status.shown.last_error
+        if shown is None or (shown.cause, shown.message) != (cause, text):
+            self._status.error(cause, text)
 
     def _ledger_written(self, result: object, *, final: bool) -> None:
         if isinstance(result, Exception):
@@ -417,6 +426,12 @@ class RecorderActor(SupervisedActor):
     # Segments
 
     def _segment_stored(self, result: object) -> None:
+        if isinstance(result, SegmentVanished):
+            self._status.error(*failure(result))
+            # The folder may have been replaced below FFmpeg's feet: another run uses the present one.
+            self._outdate(self._segments.vanished(result.cause))
+            self._end_when_done()
+            return
         if isinstance(result, Exception):
             cause, text = failure(result)
             self._log.error(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from streamwarden.actors.gap_meter import GapMeter
 from streamwarden.actors.messages import ClockWasSet, LedgerWritten, RetryStore, SegmentStored
@@ -22,14 +22,36 @@ from streamwarden.ffmpeg.watcher import RunHandle
 from streamwarden.model import Cause, Segment, TimeRange
 from streamwarden.recordings import gap_ledger, ledger_clock
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
+from streamwarden.recordings.gap_ledger import GapChange
 from streamwarden.recordings.missing_pictures import missing_inside
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor
 
 RETRY_STORE_S: Final = 2.0
 _OVERLAPPING: Final = 8
+MAX_REFUSALS: Final = 32
+"""Changes of cause that are kept while a folder cannot be opened."""
 MAX_STORE_FAILURES: Final = 5
 """Give up on a segment after this many failures that are not the disk's: they are a bug."""
+
+
+class FolderRefusals:
+    """The time before a camera's folder could be opened, metered as a gap.
+
+    Its ledger is in the folder, so the gap itself is entered once the folder is open.
+    """
+
+    def __init__(self) -> None:
+        self.gap_id = uuid4()
+        self.losses: list[Loss] = []
+
+    def add(self, camera_id: UUID, cause: Cause, at: datetime, meter: GapMeter) -> None:
+        """Note a refusal; those for the same cause are one."""
+        if self.losses and (self.losses[-1].cause is cause or len(self.losses) >= MAX_REFUSALS):
+            return
+        self.losses.append(Loss(cause, at, covered=False))
+        change = GapChange(id=self.gap_id, started_at=self.losses[0].at, ended_at=None, cause=cause)
+        meter.changed(camera_id, change)
 
 
 class SegmentLog:
@@ -72,14 +94,19 @@ class SegmentLog:
         self._last_stored: tuple[int, int] | None = None
         self._recorded: deque[tuple[int, list[TimeRange]]] = deque(maxlen=_OVERLAPPING)
         """The times with pictures of the newest segments, by run: two runs may overlap."""
+        self._stuck = False
+        """Whether the first segment in the queue waits for the disk."""
 
     @property
     def waiting(self) -> int:
         """Number of segments that are not yet stored."""
         return len(self._waiting)
 
-    def begin(self, opened: OpenedFolder, *, wanted_at: datetime) -> None:
-        """Continue the ledger that an earlier incarnation, or an earlier server, has left."""
+    def begin(self, opened: OpenedFolder, *, wanted_at: datetime, refusals: FolderRefusals) -> None:
+        """Continue the ledger that an earlier incarnation, or an earlier server, has left.
+
+        ``refusals``: the time in which the folder could not be opened.
+        """
         ledger, now = opened.ledger, self._clock.now()
         if opened.rebuilt and ledger.covered_until is not None and ledger.covered_until < wanted_at:
             # Segments from before the stream was wanted say nothing about this period.
@@ -96,6 +123,12 @@ class SegmentLog:
                 ledger_clock.restarted_by(self._ledger, line, now, alive_until=alive_until)
             )
         self._meter.watch_clock(self._camera_id, lambda: self._tell(ClockWasSet()))
+        for loss in refusals.losses:
+            step = gap_ledger.lost(self._ledger, loss.cause, loss.at)
+            if (gap := step[0].gap) is not None:
+                self._meter.continued(refusals.gap_id, gap_ledger.opened(gap))
+            self._write(step)
+        refusals.losses.clear()
 
     def close(self, *, unwanted_at: datetime | None) -> None:
         """Write the final ledger; a final ``LedgerWritten`` follows."""
@@ -132,13 +165,26 @@ class SegmentLog:
     def stored(self, row: Segment | None) -> None:
         """Account for the first segment in the queue; ``row`` is None if the segment was empty."""
         self._failures = 0
+        self._stuck = False
         segment = self._waiting.popleft()
         self.store_first()
         if row is not None:
             self._account(row, segment)
+        elif (gap := self._ledger.gap) is not None:
+            # Only where the gap was opened while the segment waited; else it reaches back over it.
+            ended_at = self._dated(segment.ended_at, segment.run, segment.line)
+            self._write_if_changed(gap_ledger.vanished(self._ledger, ended_at, gap.cause))
         # Only now: should this incarnation fail before, the next one receives the segment again.
         self._runs.settled(segment.run, segment.number)
         self._settle()
+
+    def vanished(self, cause: Cause) -> int:
+        """Enter the time of the first segment, whose file is gone, as missing; return its run."""
+        segment = self._waiting[0]
+        ended_at = self._dated(segment.ended_at, segment.run, segment.line)
+        self._write_if_changed(gap_ledger.vanished(self._ledger, ended_at, cause))
+        self.stored(None)
+        return segment.run
 
     def _account(self, row: Segment, segment: ClosedSegment) -> None:
         """Enter a stored segment in the ledger, and the times inside without pictures."""
@@ -180,6 +226,8 @@ class SegmentLog:
             self._missing_at_end = cause
             self._settle()
         else:
+            self._stuck = cause is not Cause.INTERNAL
+            self._settle()
             self._timers.after(RETRY_STORE_S, lambda: self._tell(RetryStore()))
 
     # The clock
@@ -241,6 +289,8 @@ class SegmentLog:
         """Enter the losses of runs whose segments are all stored, and forget these runs."""
         for run, loss in list(self._unsettled.items()):
             if any(segment.run <= run for segment in self._waiting):
+                if loss is not None and self._stuck:
+                    self._account_early(loss)
                 continue
             if loss is not None:
                 if self._live.leaving:
@@ -259,6 +309,15 @@ class SegmentLog:
             self._meter.frames_again(self._camera_id, loss.at)
         else:
             self._meter.lost_again(self._camera_id)
+
+    def _account_early(self, loss: Loss) -> None:
+        """Open the gap of a run while its segments wait for the disk: that may take hours."""
+        if loss.covered or self._live.recording or self._live.leaving or self._ledger.gap:
+            return
+        last = max(self._waiting, key=lambda segment: segment.ended_at)
+        after = self._dated(last.ended_at, last.run, last.line)
+        self._write(gap_ledger.interrupted(self._ledger, loss.cause, after))
+        self._meter.lost_again(self._camera_id)
 
     # The ledger
 

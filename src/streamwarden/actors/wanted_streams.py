@@ -38,15 +38,28 @@ class WantedStreams:
 
     Where the file cannot be written, a change still holds: a full disk must not keep a stream from being
     started or stopped. The next change writes everything, and so does the same one put once more.
+    Before ``open`` the file is neither read nor written, where ``opened`` is False.
     """
 
-    def __init__(self, path: Path, disk: SerialExecutor) -> None:
+    def __init__(self, path: Path, disk: SerialExecutor, *, opened: bool = True) -> None:
         self._path = path
         self._disk = disk
         self._saved = True
+        self._opened = opened
         self._lock = threading.Lock()
-        content = path.read_bytes() if path.exists() else b""
-        self._streams = {stream.camera_id: stream for stream in _decode(content)}
+        self._streams = self._read() if opened else {}
+
+    def open(self) -> None:
+        """Read the file of a record root that was found late, and keep what is wanted in it from now on."""
+        with self._lock:
+            if not self._opened:
+                self._streams = {**self._read(), **self._streams}
+                self._opened = True
+                self._write()
+
+    def _read(self) -> dict[UUID, WantedStream]:
+        content = self._path.read_bytes() if self._path.exists() else b""
+        return {stream.camera_id: stream for stream in _decode(content)}
 
     def all(self) -> Mapping[UUID, WantedStream]:
         """Return all streams."""
@@ -75,7 +88,9 @@ class WantedStreams:
         return stream
 
     def _write(self) -> None:
-        self._saved = True
+        self._saved = self._opened
+        if not self._opened:
+            return
         content = _encode(self._streams.values())
         self._disk.run(partial(replace_file, self._path, content), self._written)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,14 +35,18 @@ from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
-from streamwarden.model import Cause
+from streamwarden.model import OF_THE_ROOT, Cause
 from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
-from streamwarden.recordings.durable import free_bytes
+from streamwarden.recordings.durable import FreeSpace
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.reconcile import JOURNAL
 from streamwarden.recordings.record_root import RecordRoot
+from streamwarden.recordings.root_identity import RootFault
+from streamwarden.recordings.root_pairing import RootPairing
+from streamwarden.recordings.root_watch import RootWatch
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import Database
+from streamwarden.storage.record_roots import RecordRootRepository
 from streamwarden.storage.recording_index import SegmentRepository
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor, WorkerPool, cores
@@ -54,6 +59,12 @@ SPAWN_BURST: Final = 4
 _DISK_THREADS: Final = 4
 _CALLER_THREADS: Final = 8
 _WATCHER_CLOSES_WITHIN_S: Final = 2.0
+_ANNOUNCE_EVERY_S: Final = 1.0
+
+_ENDS_RUNS: Final = frozenset(
+    {Cause.RECORD_ROOT_MISSING, Cause.RECORD_ROOT_CHANGED, Cause.RECORD_ROOT_READ_ONLY}
+)
+"""FFmpeg would go on writing into a folder that nobody sees, or would hang on to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +80,8 @@ class Resources:
     clock: Clock
     registry: StatusRegistry
     root: RecordRoot
+    watch: RootWatch
+    pairing: RootPairing
     journal: Journal
     disk: WorkerPool
     index: WorkerPool
@@ -109,23 +122,21 @@ def open_resources(
     registry: StatusRegistry,
     live: LiveIndex,
 ) -> Resources:
-    """Take the record root, end the processes that a killed server has left, and start the threads.
+    """Start the threads, take the record root, and end the processes that a killed server has left.
+
+    A root that does not belong to the database is not taken: the role runs, and waits for the right one.
 
     Raises:
-        ConfigError: the record root, FFmpeg or setpriv cannot be used.
+        ConfigError: the record root, FFmpeg or setpriv cannot be used; another streaming role writes into
+            the database.
     """
     require_setpriv()
     runs_as = ffmpeg_account(settings.ffmpeg_user)
     ffmpeg = find_ffmpeg(settings.ffmpeg)
 
     root = RecordRoot(record_root)
-    root.take()
     closing.callback(root.release)
-    if orphans := root.end_orphans():
-        log.warning("orphans_ended", pids=orphans)
-    alive_until = root.alive_until()  # the last server's: this one has not written a heartbeat yet
-
-    journal = Journal(root.state / JOURNAL)
+    journal = Journal(root.state / JOURNAL, opened=False)
     closing.callback(journal.close)
 
     token = settings.internal_token
@@ -164,6 +175,20 @@ def open_resources(
     paths.start()
     closing.callback(paths.stop)
 
+    def again() -> None:
+        root.take()
+        journal.open()
+
+    watch = RootWatch(
+        record_root,
+        on_fault=partial(_root_changed, metrics, watcher),
+        on_free_space=partial(_measured, metrics),
+        again=again,
+    )
+    closing.callback(watch.close)
+    watch.start()
+    Announcements(watch, timers)
+
     meter = GapMeter(metrics=metrics, clock=clock, timers=timers)
     closing.callback(meter.close)
 
@@ -172,14 +197,33 @@ def open_resources(
         journal=journal,
         metrics=metrics,
         clock=clock,
-        alive_until=alive_until,
+        alive_until=None,
         indexed_ends=IndexedEnds(
             journal=journal, segments=SegmentRepository(database), clock=clock
         ),
         live=live,
         writer=None if runs_as is None else runs_as.uid,
+        root=watch,
     )
     closing.callback(live.close)
+    wanted = WantedStreams(root.state / "streams.json", SerialExecutor(disk), opened=False)
+
+    def opened(alive_until: datetime | None) -> None:
+        journal.open()
+        # The last server's: this one has not written a heartbeat yet.
+        files.alive_until = alive_until
+        wanted.open()
+
+    pairing = RootPairing(
+        root=root,
+        watch=watch,
+        roots=RecordRootRepository(database),
+        node=settings.node,
+        clock=clock,
+        opened=opened,
+    )
+    closing.callback(pairing.close)
+    pairing.begin()
     return Resources(
         settings=settings,
         metrics=metrics,
@@ -187,6 +231,8 @@ def open_resources(
         clock=clock,
         registry=registry,
         root=root,
+        watch=watch,
+        pairing=pairing,
         journal=journal,
         disk=disk,
         index=index,
@@ -196,7 +242,7 @@ def open_resources(
         watcher=watcher,
         files=files,
         meter=meter,
-        wanted=WantedStreams(root.state / "streams.json", SerialExecutor(disk)),
+        wanted=wanted,
         recorders=Recorders(
             files=files,
             watcher=watcher,
@@ -216,40 +262,28 @@ def open_resources(
     )
 
 
-EVERY_S: Final = 2.0
+def _root_changed(metrics: RecordingMetrics, watcher: RunWatcher, fault: RootFault | None) -> None:
+    metrics.root_fault(None if fault is None else fault.cause, of=OF_THE_ROOT)
+    if fault is not None and fault.cause in _ENDS_RUNS:
+        watcher.end_runs(fault.cause, fault.text)
 
 
-class Heartbeat:
-    """Writes the record root's heartbeat and measures its free space, ``EVERY_S`` after the last time.
+def _measured(metrics: RecordingMetrics, space: FreeSpace) -> None:
+    metrics.free_bytes(space.free_bytes)
+    metrics.free_inodes(space.free_inodes if space.limits_inodes else None)
 
-    In the disk's pool: a disk that hangs holds up neither timers nor actors.
-    """
 
-    def __init__(
-        self,
-        *,
-        root: RecordRoot,
-        metrics: RecordingMetrics,
-        disk: WorkerPool,
-        timers: Timers,
-    ) -> None:
-        self._root = root
-        self._metrics = metrics
-        self._disk = disk
+class Announcements:
+    """Has the state of the record root announced once a second: a look that hangs announces nothing."""
+
+    def __init__(self, watch: RootWatch, timers: Timers) -> None:
+        self._watch = watch
         self._timers = timers
         self._due()
 
     def _due(self) -> None:
-        self._disk.run(self._work, self._done)
-
-    def _work(self) -> None:
-        self._root.heartbeat()
-        self._metrics.free_bytes(free_bytes(self._root.path))
-
-    def _done(self, result: object) -> None:
-        if isinstance(result, Exception):
-            log.warning("heartbeat_failed", error=str(result))
-        self._timers.after(EVERY_S, self._due)
+        self._watch.announce()
+        self._timers.after(_ANNOUNCE_EVERY_S, self._due)
 
 
 def index_waiting(journal: Journal, clock: Clock) -> tuple[int, float]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.actors.status import StatusRegistry
 from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.database_watch import DatabaseWatch
-from streamwarden.app.resources import Heartbeat, Resources, index_waiting, open_resources
+from streamwarden.app.resources import Resources, index_waiting, open_resources
 from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.clock import Clock
@@ -34,9 +33,10 @@ from streamwarden.ffmpeg.preflight import Preflight, try_ffmpeg
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer
 from streamwarden.http.streaming.streaming_app import create_streaming_app
+from streamwarden.loops import LoopEvents, ReconcileLoop
 from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
-from streamwarden.recordings.durable import free_bytes
+from streamwarden.recordings.durable import free_space_of
 from streamwarden.recordings.exports import Exports, Prove
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.offline_retention import OfflineRetention
@@ -62,6 +62,7 @@ from streamwarden.supervision import (
 log = structlog.get_logger(__name__)
 
 _THREADS: Final = 16
+_PAIRING_STOPS_WITHIN_S: Final = 1.0
 _STARTED_WITHIN_S: Final = 10.0
 _FIRST_PREFLIGHT_WITHIN_S: Final = 5.0
 _TREE_LIMIT: Final = Intensity(intensity=5, period_s=60.0)
@@ -95,6 +96,7 @@ class StreamingRole:
             reserve_bytes=settings.free_space_reserve.bytes_of,
             clock=clock,
             prove=_export_prover(settings, self._record_root, self._database, clock),
+            require_root=self._require_root,
         )
         self._live = LiveIndex(clock)
         self._preflight = Preflight(
@@ -104,6 +106,7 @@ class StreamingRole:
         self._server = self._http_server()
         self._manager: ActorRef | None = None
         self._started: StartedRole | None = None
+        self._resources: Resources | None = None
         self._stop_within_s = settings.stop_timeout_s
         self._closing = ExitStack()
 
@@ -148,7 +151,7 @@ class StreamingRole:
     # The parts
 
     def _open_resources(self, closing: ExitStack) -> Resources:
-        return open_resources(
+        self._resources = open_resources(
             self._settings,
             self._record_root,
             closing,
@@ -158,32 +161,44 @@ class StreamingRole:
             registry=self._registry,
             live=self._live,
         )
+        return self._resources
 
     def _watch_figures(self, resources: Resources) -> None:
         resources.metrics.watch_inboxes(inbox_depths)
         resources.metrics.watch_ffmpeg(resources.watcher.usage)
         resources.metrics.watch_index(lambda: index_waiting(resources.journal, resources.clock))
-        Heartbeat(
-            root=resources.root,
-            metrics=resources.metrics,
-            disk=resources.disk,
-            timers=resources.timers,
-        )
 
     def _start_reconcile(self, resources: Resources, closing: ExitStack) -> None:
-        if resources.root.fresh:
-            # Nothing to mend there; and should its disk not be mounted, the index is not to blame.
-            log.info("record_root_is_new", path=str(self._record_root))
-            return
         reconcile = StartupReconcile(
             record_root=self._record_root,
             database=resources.database,
             clock=resources.clock,
             workers=resources.retention,
             timers=resources.timers,
+            require_root=resources.watch.require,
         )
         closing.callback(reconcile.stop)
-        reconcile.begin()
+
+        def begin() -> None:
+            if resources.root.fresh:
+                log.info("record_root_is_new", path=str(self._record_root))
+            else:
+                reconcile.begin()
+
+        resources.pairing.when_confirmed(begin)
+        loop = ReconcileLoop(
+            "root-pairing",
+            resources.pairing.step,
+            events=LoopEvents(
+                failed="record_root_not_compared",
+                recovered="record_root_compared_again",
+                bug="root_pairing_failed",
+            ),
+            on_failure=lambda: None,
+            stops_within_s=_PAIRING_STOPS_WITHIN_S,
+        )
+        closing.callback(loop.stop)
+        loop.start()
 
     def _start_tree(
         self, resources: Resources, seals: SealSchedule | None, closing: ExitStack
@@ -251,7 +266,7 @@ class StreamingRole:
                 render=partial(render, self._collectors),
                 checks={
                     "database": self._database.check,
-                    "record_root": lambda: _check_free_space(self._record_root),
+                    "record_root": self._check_record_root,
                     "actors": self._check_actors,
                     "ffmpeg": self._preflight.check,
                 },
@@ -279,6 +294,26 @@ class StreamingRole:
             app, settings.host, settings.streaming_port, threads=_THREADS, name="streaming"
         )
 
+    def _require_root(self) -> None:
+        if self._resources is None:
+            raise Unavailable("the record root is not opened yet")
+        self._resources.watch.require()
+
+    def _check_record_root(self) -> None:
+        resources = self._resources
+        if resources is None:
+            raise Unavailable("the record root is not opened yet")
+        if (fault := resources.watch.fault()) is not None:
+            raise Unavailable(f"{fault.cause}: {fault.text}")
+        if other := resources.pairing.other_role():
+            raise Unavailable(other)
+        if (space := resources.watch.space) is None:
+            return
+        if space.free_bytes == 0:
+            raise Unavailable("no space is left under the record root")
+        if space.limits_inodes and space.free_inodes == 0:
+            raise Unavailable("no inode is left under the record root: it can hold no more files")
+
     def _check_actors(self) -> None:
         if self._manager is None or not self._manager.is_alive():
             raise Unavailable("the stream manager is not running")
@@ -293,6 +328,7 @@ def start_indexer(link: Link, resources: Resources) -> ActorRef:
             journal=resources.journal,
             segments=SegmentRepository(resources.database),
             gaps=GapRepository(resources.database),
+            require_root=resources.pairing.require_index,
         ),
         workers=resources.index,
         timers=resources.timers,
@@ -302,19 +338,36 @@ def start_indexer(link: Link, resources: Resources) -> ActorRef:
 def start_retention(
     link: Link, resources: Resources, seals: SealSchedule | None = None
 ) -> ActorRef:
-    """Start retention, and log its limits."""
+    """Start retention. Its reserve depends on the disk, so it begins once the record root is known."""
+    for reason in DeletionReason:
+        resources.metrics.deleted(reason, 0, 0)  # so that the first deletion shows as an increase
+    made: list[Retention] = []
+
+    def sweep() -> bool:
+        resources.watch.require()
+        if not made:
+            made.append(_retention(resources, seals))
+        return made[0].sweep()
+
+    return RetentionActor.start(
+        link=link,
+        sweep=sweep,
+        workers=resources.retention,
+        timers=resources.timers,
+    )
+
+
+def _retention(resources: Resources, seals: SealSchedule | None) -> Retention:
     settings, folder = resources.settings, resources.root.path
-    disk = os.statvfs(folder)
+    disk = free_space_of(folder)
     limits = RetentionLimits(
         keep_for=timedelta(days=settings.retention_days),
-        reserve_bytes=settings.free_space_reserve.bytes_of(disk.f_blocks * disk.f_frsize),
+        reserve_bytes=settings.free_space_reserve.bytes_of(disk.total_bytes),
         total_bytes=settings.total_quota,
         camera_bytes=settings.camera_quota,
     )
     log.info("retention", rule=limits.in_words())
-    for reason in DeletionReason:
-        resources.metrics.deleted(reason, 0, 0)  # so that the first deletion shows as an increase
-    retention = Retention(
+    return Retention(
         record_root=folder,
         limits=limits,
         segments=SegmentRepository(resources.database),
@@ -329,12 +382,7 @@ def start_retention(
             clock=resources.clock,
         ),
         announce=None if seals is None else seals.announce,
-    )
-    return RetentionActor.start(
-        link=link,
-        sweep=retention.sweep,
-        workers=resources.retention,
-        timers=resources.timers,
+        require_root=resources.watch.require,
     )
 
 
@@ -349,11 +397,18 @@ def start_seal_schedule(resources: Resources, closing: ExitStack) -> SealSchedul
         log.error("seal_key_unusable", error=str(error))  # noqa: TRY400 - the message says it all
         metrics.failed()
         return None
+
+    def waiting_since() -> datetime | None:
+        # Seals are files of the record root, and rows of its database.
+        resources.pairing.require_index()
+        resources.watch.require()
+        return resources.journal.waiting_since()
+
     schedule = SealSchedule(
         sealer=sealer_of(
             resources.settings, resources.root.path, key, resources.database, resources.clock
         ),
-        waiting_since=resources.journal.waiting_since,
+        waiting_since=waiting_since,
         clock=resources.clock,
         metrics=metrics,
     )
@@ -399,11 +454,12 @@ def _record_root(settings: Settings) -> Path:
 
 
 def _disk_usage(resources: Resources) -> DiskUsage:
-    state = os.statvfs(resources.root.path)
-    total = state.f_blocks * state.f_frsize
+    """Return what the last look at the record root found; zeros before there was one."""
+    space = resources.watch.space
+    total = space.total_bytes if space else 0
     return DiskUsage(
         total_bytes=total,
-        free_bytes=state.f_bavail * state.f_frsize,
+        free_bytes=space.free_bytes if space else 0,
         reserve_bytes=resources.settings.free_space_reserve.bytes_of(total),
         keep_days=resources.settings.retention_days,
     )
@@ -412,8 +468,3 @@ def _disk_usage(resources: Resources) -> DiskUsage:
 def _index_lag(resources: Resources) -> IndexLag:
     rows, lag_s = index_waiting(resources.journal, resources.clock)
     return IndexLag(segments=rows, lag_s=lag_s)
-
-
-def _check_free_space(record_root: Path) -> None:
-    if free_bytes(record_root) == 0:
-        raise OSError("no space is left under the record root")

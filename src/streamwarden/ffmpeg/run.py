@@ -249,6 +249,8 @@ class Run:
     wrote_media: bool = False
     stop_asked: bool = False
     killed: Killed | None = None
+    lost_to: tuple[Cause, str] | None = None
+    """Why its folder is gone, and that in words; it has been killed for that."""
     step_reported: bool = False
     overdue_reported: bool = False
     sound_at_start: bool = False

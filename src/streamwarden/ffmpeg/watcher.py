@@ -110,6 +110,10 @@ class RunWatcher:
         """Drop a camera that has no live run."""
         self.enqueue(lambda: self._drop(camera_id))
 
+    def end_runs(self, cause: Cause, text: str) -> None:
+        """Kill every run for ``cause``: the folder that it records into is gone."""
+        self.enqueue(lambda: self._end_runs(cause, text))
+
     def enqueue(self, command: Callable[[], None]) -> None:
         """Run ``command`` in the watching thread; dropped after ``close``."""
         self._loop.enqueue(command)
@@ -179,6 +183,12 @@ class RunWatcher:
         if run.killed is None:
             run.process.signal(signal.SIGTERM)
             run.kill_at_s = self._clock.monotonic() + _STOP_GRACE_S
+
+    def _end_runs(self, cause: Cause, text: str) -> None:
+        for _, run in self._live.values():
+            if run.lost_to is None:
+                run.lost_to = (cause, text)
+                run.process.signal(signal.SIGKILL)
 
     def finished(self) -> bool:
         """Return whether the watcher is closed and every run has ended."""
@@ -286,7 +296,7 @@ class RunWatcher:
         self._release(run)
         run.exit_code, run.exited_s = exit_code, self._clock.monotonic()
         self._leaving.append((camera, run))
-        if run.hangs:
+        if run.hangs or run.lost_to is not None:
             self._ended(camera, run, Look(exists=None), run.exited_s)
         else:
             question = Question(run.open_file, run.wrote_media, partial(self._ended, camera, run))
@@ -315,6 +325,17 @@ class RunWatcher:
         self._end(camera, self._run_exit(run, look))
 
     def _run_exit(self, run: Run, look: Look) -> RunExit:
+        if run.lost_to is not None:
+            lost_to, words = run.lost_to
+            return RunExit(
+                run=run.number,
+                at=run.clock.now(),
+                cause=lost_to,
+                message=words,
+                recorded=run.wrote_media,
+                open_segment=run.open_segment(look) if run.wrote_media else None,
+                line=run.clock.line,
+            )
         exit_code = 0 if run.exit_code is None else run.exit_code
         end = RunEnd(
             exit_code=exit_code,

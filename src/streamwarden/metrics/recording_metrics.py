@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -170,6 +171,22 @@ class RecordingMetrics:
         self._ffmpeg_usable = self._plain_gauge(
             "ffmpeg_usable", "1 if FFmpeg could last be started as a recorder starts it."
         )
+        self._free_inodes = self._plain_gauge(
+            "record_root_free_inodes",
+            "Inodes, that is files, free where recordings are kept; +Inf where they are unlimited.",
+        )
+        self._free_inodes.set(math.inf)
+        self._root_fault = Gauge(
+            "streamwarden_record_root_fault",
+            "1 for the cause for which the record root cannot be recorded into.",
+            ("cause",),
+            registry=self._registry,
+        )
+        self._not_indexed = Counter(
+            "streamwarden_segments_not_indexed_total",
+            "Segments whose id another row of the index has.",
+            registry=self._registry,
+        )
 
     def camera_added(self, camera: str) -> None:
         """Initialise the camera's counters to 0, so that the first event is an increase."""
@@ -236,6 +253,19 @@ class RecordingMetrics:
     def ffmpeg_usable(self, usable: bool) -> None:  # noqa: FBT001 - the one value of a gauge
         """Set whether FFmpeg can be started as a recorder starts it."""
         self._ffmpeg_usable.set(usable)
+
+    def free_inodes(self, n: int | None) -> None:
+        """Set the free inodes of the record root's file system; None where they are unlimited."""
+        self._free_inodes.set(math.inf if n is None else n)
+
+    def root_fault(self, cause: str | None, *, of: Iterable[str]) -> None:
+        """Set the cause, out of the causes ``of``, for which the root cannot be used; None: it can."""
+        for each in of:
+            self._root_fault.labels(each).set(1 if each == cause else 0)
+
+    def not_indexed(self, segments: int) -> None:
+        """Count segments whose id belongs to another row."""
+        self._not_indexed.inc(segments)
 
     def watch_inboxes(self, read: ReadInboxes) -> None:
         """Read the inbox lengths from ``read`` at each scrape."""

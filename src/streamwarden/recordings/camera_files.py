@@ -31,6 +31,7 @@ from streamwarden.recordings.durable import replace_file
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.missing_pictures import missing_inside
+from streamwarden.recordings.root_watch import RootWatch
 from streamwarden.recordings.segment_store import SegmentStore
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.recording_index import SegmentRepository
@@ -61,6 +62,13 @@ class CannotStore(Exception):
     def __init__(self, cause: Cause, message: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class SegmentVanished(CannotStore):
+    """The file of a listed segment is gone from a record root that is there: its time is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(Cause.FILE_LOST, "a segment's file is gone before it was stored")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +134,10 @@ class CameraFileStore:
         indexed_ends: IndexedEnds,
         live: LiveIndex,
         writer: int | None = None,
+        root: RootWatch | None = None,
     ) -> None:
         self.record_root = record_root
+        self._root = root
         self.journal = journal
         self.metrics = metrics
         self.clock = clock
@@ -149,6 +159,14 @@ class CameraFileStore:
             if known is None or known.owner != owner:
                 known = self._cameras[camera_id] = CameraFiles(self, camera_id, owner)
             return known
+
+    def require_root(self, *, fresh: bool = False) -> None:
+        """Raise CannotStore unless the record root is the known one; ``fresh``: look once more."""
+        if self._root is None:
+            return
+        fault = self._root.look() if fresh else self._root.fault()
+        if fault is not None:
+            raise CannotStore(fault.cause, fault.text)
 
     def forget(self, camera_id: UUID) -> None:
         """Drop a camera from memory; its files stay."""
@@ -174,6 +192,8 @@ class CameraFiles:
 
     def open(self, live_runs: Collection[int]) -> OpenedFolder:
         """Make the folder, store what earlier runs have left, and read the ledger."""
+        # Below the mount point of a disk that is gone nothing must be made.
+        self._all.require_root(fresh=True)
         with _disk_errors():
             self._store.prepare()
             kept = self._ledger_on_disk()
@@ -196,12 +216,14 @@ class CameraFiles:
 
     def read_ledger(self) -> Ledger:
         """Return the ledger on disk; nothing is changed."""
+        self._all.require_root(fresh=True)
         with _disk_errors():
             kept = self._ledger_on_disk()
             return self._rebuilt_ledger() if kept is None else kept
 
     def next_run(self) -> tuple[Path, int]:
         """Return the folder to record in and the next run's number, already written to disk."""
+        self._all.require_root(fresh=True)
         with _disk_errors():
             self._store.prepare()
             free = os.statvfs(self._store.live)
@@ -212,13 +234,19 @@ class CameraFiles:
         return self._store.live, run
 
     def publish(self, segment: ClosedSegment) -> Segment | None:
-        """Store a segment and hand its row to the journal; None when nothing of it can be played."""
+        """Store a segment and hand its row to the journal; None when nothing of it can be played.
+
+        Raises:
+            SegmentVanished: a listed segment's file is gone, and the record root is the known one.
+        """
+        self._all.require_root()
         with _disk_errors():
             try:
                 row = self._store.publish(segment)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                self._all.require_root(fresh=True)
                 log.exception("segment_vanished", camera=str(self._camera_id), run=segment.run)
-                return None
+                raise SegmentVanished from error
             except FileExistsError:
                 # Another file has its name. It is neither overwritten nor thrown away, and the
                 # segments after it must not wait for ever.
@@ -226,6 +254,8 @@ class CameraFiles:
                 self._store.set_aside(segment.run, segment.number)
                 return None
             if row is None:
+                # A torn file that is not there held nothing, unless the whole folder is not there.
+                self._all.require_root(fresh=segment.torn)
                 return None
             # Viewers of the live window still know the file by the name that it was open under.
             self._all.live.stored(row)
@@ -244,11 +274,16 @@ class CameraFiles:
             return None  # it has expired, or the disk is gone: whoever needs the file says so
 
     def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
-        """Hand changed gaps to the journal, then write the ledger."""
+        """Hand changed gaps to the journal, then write the ledger.
+
+        Changes are in the journal even where the ledger cannot be written; its file then follows with
+        the next change.
+        """
         with _disk_errors():
             if changes:
                 rows = [self._gap_row(change) for change in changes]
                 self._all.journal.append(rows, self._all.clock.now())
+            self._all.require_root()
             replace_file(self._store.live / _LEDGER, encode_ledger(ledger, self._last))
 
     # Leftovers of earlier runs

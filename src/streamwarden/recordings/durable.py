@@ -16,10 +16,38 @@ from streamwarden.mp4.fragments import FileSummary
 from streamwarden.paths import SymlinkRefused, open_nofollow
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeSpace:
+    """What an unprivileged user may still write: bytes, and inodes, that is, files.
+
+    ``total_inodes`` is 0 where the file system has no limit of them (btrfs); both are then unlimited.
+    """
+
+    free_bytes: int
+    total_bytes: int
+    free_inodes: int
+    total_inodes: int
+
+    @property
+    def limits_inodes(self) -> bool:
+        """Whether the file system can hold a limited number of files only."""
+        return self.total_inodes > 0
+
+
+def free_space_of(folder: Path | int) -> FreeSpace:
+    """Return the free space of a folder's file system; a descriptor may stand for the folder."""
+    found = os.statvfs(folder)
+    return FreeSpace(
+        free_bytes=found.f_bavail * found.f_frsize,
+        total_bytes=found.f_blocks * found.f_frsize,
+        free_inodes=found.f_favail,
+        total_inodes=found.f_files,
+    )
+
+
 def free_bytes(folder: Path) -> int:
     """Return the bytes that an unprivileged user may still write under ``folder``."""
-    free = os.statvfs(folder)
-    return free.f_bavail * free.f_frsize
+    return free_space_of(folder).free_bytes
 
 
 _FOLDER_MODE: Final = 0o750

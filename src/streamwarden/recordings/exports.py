@@ -11,6 +11,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,6 +47,7 @@ from streamwarden.ffmpeg.jobs import (
 from streamwarden.model import Segment, TimeRange
 from streamwarden.paths import STATE
 from streamwarden.recordings.durable import free_bytes
+from streamwarden.recordings.root_identity import RootNotKnown
 from streamwarden.recordings.serving import OpenFile
 from streamwarden.storage.recording_index import SegmentRepository
 from streamwarden.timers import Timers
@@ -156,6 +158,9 @@ class ExportTask:
 class Exports:
     """All exports of this process, signed by ``prove`` where that is given. Any thread.
 
+    ``require_root`` raises RootNotKnown unless the record root is the known one: nothing is written to
+    another folder.
+
     FFmpeg runs in the thread of all jobs. Preparing and proving an export read whole files, and have a
     short-lived thread each.
     """
@@ -170,7 +175,10 @@ class Exports:
         reserve_bytes: Callable[[int], int],
         clock: Clock,
         prove: Prove | None = None,
+        require_root: Callable[[], None] = lambda: None,
     ) -> None:
+        self._require_root = require_root
+        self._cleared = False
         self._jobs = jobs
         self._ffmpeg = ffmpeg
         self._segments = segments
@@ -186,9 +194,17 @@ class Exports:
 
     def start(self) -> None:
         """Remove the files of the process before, and begin to tidy up."""
-        self._files.clear()
+        self._cleared = False
+        with suppress(RootNotKnown):
+            self._clear_once()
         self._timers = Timers()
         self._timers.after(_TIDY_EVERY_S, self._tidy_again)
+
+    def _clear_once(self) -> None:
+        self._require_root()
+        if not self._cleared:
+            self._files.clear()
+            self._cleared = True
 
     def stop(self) -> None:
         """Stop tidying up; the jobs end with their runner."""
@@ -201,8 +217,9 @@ class Exports:
         Raises:
             NothingRecorded: the range has no recordings.
             RangeTooLong: it has more segments than one export may hold.
-            ExportsBusy, NoSpace: not now.
+            ExportsBusy, NoSpace, RootNotKnown: not now.
         """
+        self._clear_once()
         found = self._segments.in_range(camera_id, from_, to, limit=MAX_SEGMENTS + 1)
         if len(found) > MAX_SEGMENTS:
             raise RangeTooLong(f"more than {MAX_SEGMENTS} segments; ask for less", field="to")

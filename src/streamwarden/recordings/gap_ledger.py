@@ -185,7 +185,7 @@ def stored(
         following = _closed(following, before, started_at)
         changes += (change_of(before, ended_at=started_at, clock=ledger.clock),)
     elif gap is not None and ended_at <= gap.started_at:
-        following = ledger
+        pass  # it waited for the disk while the gap after it was open already
     elif gap is not None and started_at <= gap.started_at:
         following = replace(following, gap=None)
         changes += (change_of(gap, ended_at=gap.started_at, retracted=True),)
@@ -197,6 +197,19 @@ def stored(
         closed = tuple(gap for gap in following.closed if gap.ended_at > since)
         following = replace(following, closed=closed)
     return following, changes
+
+
+def vanished(ledger: Ledger, ended_at: datetime, cause: Cause) -> Step:
+    """A segment up to ``ended_at`` will never be stored: its time is missing for ``cause``."""
+    covered_until, gap = ledger.covered_until, ledger.gap
+    if covered_until is None:
+        return ledger, ()
+    until = ended_at if gap is None else min(ended_at, gap.started_at)
+    if until <= covered_until:
+        return ledger, ()  # the open gap reaches back over it
+    missed = OpenGap(id=uuid4(), started_at=covered_until, cause=cause)
+    following = _closed(replace(ledger, covered_until=until), missed, until)
+    return replace(following, gap=gap), (change_of(missed, ended_at=until, clock=ledger.clock),)
 
 
 def _closed(ledger: Ledger, gap: OpenGap, at: datetime) -> Ledger:

@@ -8,7 +8,7 @@ finding is reported, repaired or not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -68,11 +68,18 @@ def verify(
 
 
 def reconcile(
-    record_root: Path, database: Database, cameras: Iterable[UUID], options: VerifyOptions
+    record_root: Path,
+    database: Database,
+    cameras: Iterable[UUID],
+    options: VerifyOptions,
+    *,
+    require_root: Callable[[], None] = lambda: None,
 ) -> Iterator[Repair]:
     """Repair what can be repaired; yield the outcome for every finding."""
     reading = verifier(record_root, database)
-    repairing = Reconciler(record_root=record_root, database=database, verifier=reading)
+    repairing = Reconciler(
+        record_root=record_root, database=database, verifier=reading, require_root=require_root
+    )
     for camera_id in list(cameras) or reading.cameras():
         yield from repairing.reconcile(camera_id, options)
 
@@ -99,7 +106,9 @@ class StartupReconcile:
         clock: Clock,
         workers: WorkerPool,
         timers: Timers,
+        require_root: Callable[[], None] = lambda: None,
     ) -> None:
+        self._require_root = require_root
         self._record_root = record_root
         self._database = database
         self._workers = workers
@@ -137,7 +146,10 @@ class StartupReconcile:
     def _repairs(self, options: VerifyOptions) -> Iterator[Repair]:
         reading = verifier(self._record_root, self._database)
         repairing = Reconciler(
-            record_root=self._record_root, database=self._database, verifier=reading
+            record_root=self._record_root,
+            database=self._database,
+            verifier=reading,
+            require_root=self._require_root,
         )
         for camera_id in reading.cameras():
             if self._stopping.is_set():
@@ -161,9 +173,21 @@ class Repair:
 
 
 class Reconciler:
-    """Repairs the findings of a ``Verifier``, one camera at a time."""
+    """Repairs the findings of a ``Verifier``, one camera at a time.
 
-    def __init__(self, *, record_root: Path, database: Database, verifier: Verifier) -> None:
+    ``require_root`` raises RootNotKnown unless the record root is the known one: a file that is missing
+    from another one is not lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        record_root: Path,
+        database: Database,
+        verifier: Verifier,
+        require_root: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._require_root = require_root
         self._root = record_root
         self._verifier = verifier
         self._segments = SegmentRepository(database)
@@ -173,7 +197,9 @@ class Reconciler:
 
     def reconcile(self, camera_id: UUID, options: VerifyOptions) -> Iterator[Repair]:
         """Repair one camera: first its files, then its open gaps, then the seconds still missing."""
-        yield from self._repair_files(list(self._verifier.verify(camera_id, options)))
+        findings = list(self._verifier.verify(camera_id, options))
+        self._require_root()
+        yield from self._repair_files(findings)
         # The files have been read once; the other two steps are about rows.
         options = replace(options, digests=False, decode=None)
         for finding in list(self._verifier.verify(camera_id, options)):

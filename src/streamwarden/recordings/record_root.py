@@ -58,11 +58,14 @@ class RecordRoot:
     def take(self) -> None:
         """Make the folder and lock it.
 
+        Harmless when repeated, as after the root came back on another device.
+
         Raises:
             RecordRootInUse: another server holds the lock.
             ConfigError: the folder cannot be made or written.
         """
-        self.fresh = not self.state.exists()
+        if self._lock_fd is None:
+            self.fresh = not self.state.exists()
         try:
             refuse_symlinks(self.path, self.state)
             make_folder(self.state)
@@ -71,12 +74,16 @@ class RecordRoot:
         except OSError as error:
             text = f"RECORD_ROOT {self.path} cannot be written: {error.strerror}"
             raise ConfigError(text) from error
+        if self._lock_fd is not None and os.path.sameopenfile(self._lock_fd, fd):
+            os.close(fd)
+            return
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(fd)
             text = f"another streamwarden records into {self.path}; stop it, or set RECORD_ROOT"
             raise RecordRootInUse(text) from error
+        self.release()
         self._lock_fd = fd
 
     def release(self) -> None:
@@ -108,6 +115,19 @@ class RecordRoot:
             # A shell of an operator that stands in the folder is no orphan.
             if folder.is_relative_to(root) and folder.name == LIVE and _records(process):
                 yield int(process.name)
+
+    def file_system(self) -> dict[str, str]:
+        """Return the type, the source and the mount point of the root's file system, for the log."""
+        device = self.path.stat().st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        found: dict[str, str] = {}
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            fields, (kind, source, *_) = before.split(" "), after.split(" ")
+            mounted = Path(fields[4].replace("\\040", " "))
+            if fields[2] == wanted and self.path.is_relative_to(mounted):
+                found = {"file_system": kind, "source": source, "mounted_at": str(mounted)}
+        return found
 
     def heartbeat(self) -> None:
         """Touch the file whose time says until when the server was alive."""

@@ -73,7 +73,8 @@ class Retention:
     """Sweeps: delete the segments that are marked, else mark the next ones. Blocking; one thread.
 
     ``announce`` is called with the time up to which a camera's recordings are about to be deleted, before
-    they are; it raises nothing. The same time is taken out of the wanted periods first, so that
+    they are; it raises nothing. ``require_root`` raises RootNotKnown unless the record root is the known
+    one. The same time is taken out of the wanted periods first, so that
     ``recordings verify`` does not find it missing.
     """
 
@@ -89,7 +90,9 @@ class Retention:
         clock: Clock,
         offline: OfflineRetention,
         announce: Callable[[UUID, datetime], None] | None = None,
+        require_root: Callable[[], None] = lambda: None,
     ) -> None:
+        self._require_root = require_root
         self._root = record_root
         self._offline = offline
         self._announce = announce
@@ -109,7 +112,9 @@ class Retention:
         Raises:
             Unavailable: Postgres is unavailable, and nothing must be deleted before it is back.
             OSError: the disk refuses; what is marked stays marked, and nothing more is.
+            RootNotKnown: the record root is not the known one; nothing is marked or deleted.
         """
+        self._require_root()
         try:
             self._offline.settle(self._segments.mark_deleting)
             return self._sweep()
@@ -195,6 +200,8 @@ class Retention:
                 refused[segment.id] = error
         self._note_stuck(refused)
         tidy_folders(folder for folder in folders if folder is not None)
+        # A missing file counts as deleted only where the root that it is missing from is the known one.
+        self._require_root()
         gone = [segment.id for segment in marked if segment.id not in refused]
         self._segments.delete(gone)
         return bool(gone)

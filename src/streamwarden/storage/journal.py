@@ -44,12 +44,15 @@ class Batch:
 
 
 class Journal:
-    """A queue of rows in a file. Thread-safe; every call is short."""
+    """A queue of rows in a file. Thread-safe; every call is short.
 
-    def __init__(self, path: Path) -> None:
+    Until ``open`` is called, where ``opened`` is False, it is in memory.
+    """
+
+    def __init__(self, path: Path, *, opened: bool = True) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = _open(path) if opened else os.memfd_create("journal", os.MFD_CLOEXEC)
         self._head = 0
         self._waiting, self._tail = _scan(self._fd)
         # A torn last line would run into the next one.
@@ -112,6 +115,35 @@ class Journal:
             elif self._head >= max(_COMPACT_BYTES, self._tail - self._head):
                 self._move_to_front()
 
+    def open(self) -> None:
+        """Open the file at its path, if it is not open already; rows that wait are taken along.
+
+        For a record root that is found late, or is back on another device. A row may be in the file
+        already: inserting it twice does no harm.
+
+        Raises:
+            OSError: the file cannot be opened; everything is as it was.
+        """
+        fd = _open(self._path)
+        with self._lock:
+            if os.path.sameopenfile(self._fd, fd):
+                os.close(fd)
+                return
+            old, self._fd = self._fd, fd
+            try:
+                carried = os.pread(old, self._tail - self._head, self._head)
+            except OSError:
+                carried = b""  # the device is gone; what had been written through is in the file
+            self._head = 0
+            self._waiting, self._tail = _scan(fd)
+            os.ftruncate(fd, self._tail)
+            if carried:
+                _write_whole(fd, carried, self._tail)
+                self._tail += len(carried)
+                self._waiting += carried.count(b"\n")
+            os.close(old)
+        self._told()
+
     def close(self) -> None:
         """Close the file; its waiting rows are read again at the next start."""
         os.close(self._fd)
@@ -143,6 +175,10 @@ class Journal:
         wanted = min(self._tail - self._head, max(_MIN_READ_BYTES, limit * _LINE_BYTES))
         lines = os.pread(self._fd, wanted, self._head).splitlines(keepends=True)
         return [line for line in lines[:limit] if line.endswith(b"\n")]
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _write_whole(fd: int, data: bytes, position: int) -> None:

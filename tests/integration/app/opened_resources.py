@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 from streamwarden.actors.status import StatusRegistry
 from streamwarden.app.resources import Resources, open_resources
@@ -12,6 +13,7 @@ from streamwarden.config.settings import Settings
 from streamwarden.metrics.http_metrics import new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.live import LiveIndex
+from streamwarden.recordings.root_identity import write_id
 from streamwarden.storage.pool import Database
 
 NOWHERE = "postgresql://127.0.0.1:9/none"
@@ -30,7 +32,11 @@ def open_for_a_test(
     database: Database | None = None,
     **settings: object,
 ) -> Resources:
-    """Open the resources over a record root; without ``database`` Postgres is away."""
+    """Open the resources over a record root; without ``database`` Postgres is away.
+
+    A server has recorded into the root before: while Postgres is away, another one is not recorded into.
+    """
+    write_id(record_root, uuid4())
     return open_resources(
         Settings(
             record_root=record_root,

@@ -11,11 +11,12 @@ from typing import NoReturn
 import pytest
 
 from streamwarden.errors import Unavailable
-from streamwarden.model import Camera, Segment
+from streamwarden.model import Camera, Cause, Segment
 from streamwarden.paths import STATE, segment_id
 from streamwarden.recordings import offline_retention, reconcile, retention
 from streamwarden.recordings.offline_retention import DELETION_LOG, OfflineRetention
 from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Retention, RetentionLimits
+from streamwarden.recordings.root_identity import RootFault, RootNotKnown
 from streamwarden.recordings.verify import VerifyOptions
 from streamwarden.storage.pool import Database, StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
@@ -34,6 +35,15 @@ class FakeWorld(ManualClock):
         self.counted: list[tuple[str, int, int]] = []
         self.waiting_since: datetime | None = None
         self.deletion_log = Path()
+        self.known_for: int | None = None
+        """How often the record root is still the known one; None: always."""
+
+    def require_root(self) -> None:
+        if self.known_for is None:
+            return
+        if self.known_for == 0:
+            raise RootNotKnown(RootFault(Cause.RECORD_ROOT_MISSING, "scripted"))
+        self.known_for -= 1
 
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
         self.counted.append((reason, segments, size_bytes))
@@ -82,6 +92,7 @@ def make(made: Recordings, world: FakeWorld) -> Make:
                 waiting_since=lambda: world.waiting_since,
                 clock=world,
             ),
+            require_root=world.require_root,
         )
 
     return policy
@@ -630,3 +641,32 @@ def test_whoever_looks_between_two_steps_of_it_misses_nothing(
     assert kept(made, *two) == [[4, 8], [6, 10]]
     assert [made.ledger(camera) for camera in two] == ledgers
     assert made.verify() == []
+
+
+# A record root that is not the known one
+
+
+def test_nothing_is_deleted_from_a_root_that_is_not_the_known_one(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    before = kept(made, *two)
+    world.known_for = 0
+    with pytest.raises(RootNotKnown):
+        make(keep_for=timedelta(0)).sweep()
+    world.known_for = None
+    assert kept(made, *two) == before
+
+
+def test_a_root_that_goes_during_a_sweep_costs_no_row(
+    made: Recordings, make: Make, world: FakeWorld
+) -> None:
+    made.record(made.camera(), 0, 2)
+    sweeper = make(keep_for=timedelta(0))
+    assert sweeper.sweep()  # marks
+    marked = made.segments.deleting(limit=100)
+    world.known_for = 1
+    away = made.root.rename(made.root.with_name("away"))
+    with pytest.raises(RootNotKnown):
+        sweeper.sweep()
+    away.rename(made.root)
+    assert made.segments.deleting(limit=100) == marked

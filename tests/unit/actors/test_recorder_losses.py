@@ -5,7 +5,7 @@ import pytest
 from streamwarden.actors.messages import RespawnDue
 from streamwarden.mediamtx.path_watch import IDLE_S
 from streamwarden.model import Cause
-from streamwarden.recordings.camera_files import CannotStore
+from streamwarden.recordings.camera_files import CannotStore, SegmentVanished
 from tests.unit.actors.recorder_harness import RecorderHarness, at
 
 
@@ -123,7 +123,88 @@ def test_a_probe_that_was_too_short_is_made_longer_at_once(harness: RecorderHarn
     assert [order.probe_s for order in harness.watcher.orders] == [1.0, 5.0]
 
 
-@pytest.mark.parametrize("cause", [Cause.DISK_FULL, Cause.NOT_WRITABLE])
+def test_a_gap_is_open_while_segments_wait_for_a_root_that_is_gone(
+    harness: RecorderHarness,
+) -> None:
+    gone = Cause.RECORD_ROOT_MISSING
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.files.refuse("publish", CannotStore(gone, "scripted"), times=2)
+    harness.files.refuse("next_run", CannotStore(gone, "scripted"))
+    harness.finish(1, 1, 30, 60)
+    harness.go_to(65)
+    harness.lose(1, gone, tail=(2, 60, 63))
+    assert harness.gaps == [(63, None, "record_root_missing")]
+    harness.go_to(165)
+    harness.meter_timers.expire(1.0)
+    assert (
+        harness.metrics.gap_s["record_root_missing"] == 100
+    )  # with the meter's lag of two seconds
+    for _ in range(2):
+        harness.expire(2.0)  # of the store
+        harness.expire(2.0)  # of the spawn
+    assert harness.spawned == [1, 2]
+    harness.record(2)
+    harness.finish(2, 0, 170, 200)
+    assert harness.gaps == [(63, 170, "record_root_missing")]
+    assert harness.metrics.gap_s["record_root_missing"] == 107
+
+
+def test_what_waited_for_a_root_and_never_came_back_is_missing(harness: RecorderHarness) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.files.refuse("publish", CannotStore(Cause.RECORD_ROOT_CHANGED, "scripted"))
+    harness.finish(1, 1, 30, 60)
+    harness.lose(1, Cause.RECORD_ROOT_CHANGED)
+    harness.files.refuse("publish", SegmentVanished())
+    for _ in range(2):
+        harness.expire(2.0)
+    harness.record(2)
+    harness.finish(2, 0, 70, 100)
+    assert harness.gaps == [(30, 60, "file_lost"), (60, 70, "record_root_changed")]
+
+
+def test_a_segment_that_vanished_is_a_gap_and_its_run_is_replaced(harness: RecorderHarness) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.files.refuse("publish", SegmentVanished())
+    harness.finish(1, 1, 30, 60)
+    assert harness.gaps == [(30, 60, "file_lost")]
+    assert harness.spawned == [1, 2]
+    harness.finish(1, 2, 60, 90)
+    assert harness.gaps == [(30, 60, "file_lost")]
+
+
+def test_a_folder_that_cannot_be_opened_is_a_gap_from_the_first_refusal(
+    harness: RecorderHarness,
+) -> None:
+    harness.files.refuse("open", CannotStore(Cause.RECORD_ROOT_MISSING, "scripted"), times=2)
+    harness.start()
+    assert harness.state == "backoff"
+    harness.go_to(12)
+    harness.meter_timers.expire(1.0)
+    assert harness.metrics.gap_s["record_root_missing"] == 10
+    for _ in range(2):
+        harness.expire(2.0)
+    assert harness.spawned == [1]
+    assert harness.gaps == [(0, None, "record_root_missing")]
+    harness.record(1)
+    harness.finish(1, 0, 15, 45)
+    assert harness.gaps == [(0, 15, "record_root_missing")]
+    assert harness.metrics.gap_s["record_root_missing"] == 15
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        Cause.DISK_FULL,
+        Cause.NOT_WRITABLE,
+        Cause.RECORD_ROOT_MISSING,
+        Cause.RECORD_ROOT_CHANGED,
+        Cause.RECORD_ROOT_READ_ONLY,
+        Cause.RECORD_ROOT_HANGS,
+    ],
+)
 def test_a_disk_that_refuses_is_looked_at_every_two_seconds(
     harness: RecorderHarness, cause: Cause
 ) -> None:

@@ -101,3 +101,19 @@ def test_a_full_disk_does_not_hide_a_wanted_stream_and_is_made_good_later(
     disk.fill()
     assert wanted.remove(CAMERA) == STREAM
     assert wanted.all() == {}
+
+
+def test_before_the_record_root_is_known_its_file_is_neither_read_nor_written(
+    tmp_path: Path,
+) -> None:
+    disk = FillableDisk(tmp_path)
+    disk.wanted().put(STREAM)
+    other = replace(STREAM, camera_id=uuid4())
+    before = disk.path.read_bytes()
+    wanted = WantedStreams(disk.path, SerialExecutor(disk.workers), opened=False)
+    wanted.put(other)
+    assert wanted.all() == {other.camera_id: other}
+    assert disk.path.read_bytes() == before
+    wanted.open()
+    assert wanted.all() == {STREAM.camera_id: STREAM, other.camera_id: other}
+    assert disk.wanted().all() == wanted.all()

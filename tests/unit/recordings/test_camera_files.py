@@ -10,7 +10,7 @@ import pytest
 
 from streamwarden.model import Cause
 from streamwarden.recordings import camera_files, gap_ledger, segment_store
-from streamwarden.recordings.camera_files import CannotStore
+from streamwarden.recordings.camera_files import CannotStore, SegmentVanished
 from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
 from tests.unit.actors.recorder_harness import at
 from tests.unit.recordings.camera_files_harness import (
@@ -181,7 +181,8 @@ def test_a_torn_segment_without_a_whole_fragment_leaves_nothing(
 
 def test_a_file_that_has_vanished_is_no_segment(files_harness: CameraFilesHarness) -> None:
     files_harness.files().open(())
-    assert files_harness.files().publish(whole(1, 0, 0, 30)) is None
+    with pytest.raises(SegmentVanished):
+        files_harness.files().publish(whole(1, 0, 0, 30))
     assert files_harness.rows() == []
 
 

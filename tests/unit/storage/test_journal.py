@@ -282,3 +282,33 @@ def test_a_long_journal_is_read_piece_by_piece(path: Path) -> None:
 def test_only_its_owner_may_read_the_journal(journal: Journal, path: Path) -> None:
     del journal
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_journal_is_in_memory_until_its_root_is_known(path: Path) -> None:
+    with closing(Journal(path)) as before:
+        before.append([segment(0)], NOW)
+    with closing(Journal(path, opened=False)) as journal:
+        journal.append([segment(1)], NOW)
+        assert numbers(journal) == [1]
+        journal.open()
+        assert numbers(journal) == [0, 1]
+    with closing(Journal(path)) as again:
+        assert numbers(again) == [0, 1]
+
+
+def test_a_journal_goes_on_in_the_file_that_is_at_its_path_now(
+    journal: Journal, path: Path
+) -> None:
+    journal.append([segment(0), segment(1)], NOW)
+    drain(journal, 1)
+    journal.open()  # the same file: nothing happens
+    assert numbers(journal) == [1]
+    path.rename(path.with_name("gone"))
+    with closing(Journal(path)) as other:
+        other.append([segment(7)], NOW)
+    journal.open()
+    assert numbers(journal) == [7, 1]
+    assert journal.waiting == 2
+    journal.append([segment(2)], NOW)
+    with closing(Journal(path)) as again:
+        assert numbers(again) == [7, 1, 2]
