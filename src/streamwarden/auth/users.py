@@ -7,6 +7,7 @@ fetch, and drops its keys after five minutes even when the provider cannot be re
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -333,12 +334,23 @@ class JwksClient:
             finally:
                 response.close()
         except (HTTPError, OSError) as error:
-            # The type only: the text may quote the response.
-            raise Unavailable(f"no answer: {type(error).__name__}") from error
+            raise Unavailable(f"no answer: {_reason(error)}") from error
 
     def close(self) -> None:
         """Close the connection."""
         self._pool.clear()
+
+
+def _reason(error: Exception) -> str:
+    """Return what a certificate lacks, else the type only: the text may quote the response."""
+    inner: object = error
+    while inner is not None:
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {inner.verify_message} (see SSL_CERT_FILE)"
+        inner = next(
+            (each for each in getattr(inner, "args", ()) if isinstance(each, Exception)), None
+        )
+    return type(error).__name__
 
 
 def _read(response: urllib3.BaseHTTPResponse, ends_s: float) -> bytes:

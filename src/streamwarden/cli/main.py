@@ -17,6 +17,7 @@ from streamwarden.cli.arguments import common_options
 from streamwarden.cli.camera_commands import add_camera_commands
 from streamwarden.cli.completion import add_completion_command
 from streamwarden.cli.demo_command import add_demo_command
+from streamwarden.cli.doctor_command import add_doctor_command
 from streamwarden.cli.evidence_commands import add_key_commands, add_seal_commands
 from streamwarden.cli.probe_command import add_probe_command
 from streamwarden.cli.recording_commands import add_recording_commands
@@ -34,6 +35,7 @@ _EPILOG = """\
 examples:
   streamwarden demo                              try it: everything on embedded defaults
   streamwarden check-config                      print the settings, and where each is set
+  streamwarden doctor                            look at everything, say what is wrong
   streamwarden serve --role all                  run the product; needs DATABASE_URL and secrets
   streamwarden camera add --owner alice --name "Front door"
   streamwarden camera start ID
@@ -95,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_serve_command(commands)
     add_demo_command(commands)
     add_setup_commands(commands)
+    add_doctor_command(commands)
     add_token_commands(commands)
     add_sign_in_command(commands)
     add_probe_command(add_camera_commands(commands))

@@ -132,6 +132,17 @@ class MediaMtxClient:
                 f"the media server answered {status} to a change of a path"
             )
 
+    def authentication(self) -> tuple[str, str]:
+        """Return ``authMethod`` and ``authHTTPAddress`` as they are set.
+
+        Raises:
+            MediaServerUnavailable: they are not known.
+        """
+        status, found = self._call("GET", "/v3/config/global/get")
+        if status != HTTPStatus.OK:
+            raise MediaServerUnavailable(f"the media server answered {status} to its settings")
+        return str(found.get("authMethod", "")), str(found.get("authHTTPAddress", ""))
+
     def path_states(self) -> list[PathState]:
         """Return every path that is known now, ready or not.
 

@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from types import MappingProxyType
@@ -223,6 +224,34 @@ def fetch_one(
 def unavailable(error: Error) -> StorageUnavailable:
     """Return the error to raise; libpq's own text goes into ``reason``, not into the message."""
     return StorageUnavailable("the database does not answer", reason=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """A server's version as Postgres counts it (150004 is 15.4), and its clock."""
+
+    version: int
+    now: datetime
+
+
+def server_facts(url: str) -> ServerFacts:
+    """Ask a server once, with a session of its own.
+
+    Raises:
+        StorageUnavailable: it does not answer; ``reason`` is libpq's message.
+        ConfigError: ``url`` is not a connection string.
+    """
+    conninfo = session_conninfo(
+        url, statement_timeout_s=2.0, application_name="streamwarden-doctor"
+    )
+    try:
+        with BoundedConnection.connect(conninfo) as connection:
+            row = connection.execute("select clock_timestamp()").fetchone()
+            if row is None:
+                raise AssertionError("a select without a row")
+            return ServerFacts(connection.info.server_version, row[0])
+    except OperationalError as error:
+        raise unavailable(error) from error
 
 
 def session_conninfo(url: str, *, statement_timeout_s: float, application_name: str) -> str:
