@@ -128,12 +128,12 @@ def _signal_name(number: int) -> str:
 
 
 _LAUNCH: Final = re.compile(
-    r"^(?:setpriv|prlimit): .*$|^.*error while loading shared libraries.*$", re.MULTILINE
+    r"^(?:setpriv|prlimit|env): .*$|^.*error while loading shared libraries.*$", re.MULTILINE
 )
 
 
 def launch_failure(stderr: str) -> str | None:
-    """Return the line in which setpriv, prlimit or the loader says why FFmpeg was not started.
+    """Return the line in which setpriv, prlimit, env or the loader says why FFmpeg was not started.
 
     Such a line names a program, an option of ours or a library, and never FFmpeg's own arguments.
     """

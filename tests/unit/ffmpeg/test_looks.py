@@ -103,7 +103,9 @@ def test_a_disk_that_hangs_takes_a_few_threads_and_gives_them_back(
         asker.take()
     assert sorted(asker.answers) == sorted(names)
     asker.ask("again")
-    assert asker.take()[-1] == "again"
+    # Several answers may have been taken at once: what announced them is still in the queue.
+    while asker.take()[-1] != "again":
+        pass
 
 
 def test_an_answer_that_cannot_be_taken_keeps_no_other_from_being_taken(asker: Asker) -> None:

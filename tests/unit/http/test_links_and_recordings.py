@@ -108,6 +108,8 @@ def test_segments_and_gaps_come_in_time_order(harness: ApiHarness, camera: Camer
             "started_at": "2026-03-01T12:00:00.000Z",
             "ended_at": "2026-03-01T12:00:30.000Z",
             "media_seconds": 30.0,
+            "missing_seconds": 0.0,
+            "date_error_seconds": None,
             "bytes": 1000,
             "run": 1,
             "salvaged": False,
