@@ -55,6 +55,34 @@ class Transport(StrEnum):
     MULTICAST = "multicast"
 
 
+class SourceTrouble(StrEnum):
+    """Why a camera that is pulled gives the media server no stream: a closed set."""
+
+    UNRESOLVED = "unresolved"
+    NOT_ALLOWED = "not_allowed"
+    CREDENTIALS = "credentials"
+    CERTIFICATE = "certificate"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    TLS = "tls"
+    TLS_NEEDED = "tls_needed"
+    NOT_RTSP = "not_rtsp"
+    REDIRECT = "redirect"
+    LOGIN_MISSING = "login_missing"
+    LOGIN_WRONG = "login_wrong"
+    LOGIN_UNKNOWN = "login_unknown"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    TRANSPORT_REFUSED = "transport_refused"
+    NOT_ACCEPTABLE = "not_acceptable"
+    BUSY = "busy"
+    NO_SESSION = "no_session"
+    SERVER_ERROR = "server_error"
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """A camera; ``status`` is ``active`` or ``inactive``.

@@ -49,6 +49,7 @@ from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys
 from streamwarden.mediamtx.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
+from streamwarden.mediamtx.source_checks import SourceAsker, SourceChecks, SourceTroubles
 from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
@@ -270,10 +271,13 @@ class PulledCameras:
         ready: Callable[[], None],
     ) -> None:
         self.pulled = PulledPaths()
+        self.troubles = SourceTroubles()
         self._paths: SourcePaths | None = None
+        self._checks: SourceChecks | None = None
         table = SourceRepository(database)
         if settings.mediamtx_api_url is not None:
             names = DnsCache(resolve, clock, always=own_hosts(settings))
+            metrics = SourceMetrics(registry)
             self._paths = SourcePaths(
                 server=MediaMtxClient(settings.mediamtx_api_url),
                 table=table,
@@ -281,8 +285,18 @@ class PulledCameras:
                 cipher=credential_cipher(settings),
                 pulled=self.pulled,
                 clock=clock,
-                metrics=SourceMetrics(registry),
+                metrics=metrics,
                 ready=ready,
+            )
+            self._checks = SourceChecks(
+                server=MediaMtxClient(settings.mediamtx_api_url),
+                paths=self._paths,
+                asker=SourceAsker(
+                    targets=source_targets(settings), cipher=credential_cipher(settings)
+                ),
+                troubles=self.troubles,
+                clock=clock,
+                metrics=metrics,
             )
         self.sources = Sources(
             table=table,
@@ -292,11 +306,13 @@ class PulledCameras:
 
     def start(self, started: ExitStack) -> None:
         """Start the loop, and register its stop."""
-        if self._paths is None:
+        if self._paths is None or self._checks is None:
             log.info("no_camera_is_pulled", missing="MEDIAMTX_API_URL")
             return
         self._paths.start()
         started.callback(self._paths.stop)
+        self._checks.start()
+        started.callback(self._checks.stop)
 
 
 _USER_THREADS = 16
@@ -411,6 +427,7 @@ class ApiRole:
             rtsp_internal_url=settings.rtsp_internal_url,
             locks=StreamLocks(),
             revocations=control.revocations,
+            troubles=self._pulling.troubles,
         )
         routes = {
             **camera_routes(

@@ -34,7 +34,9 @@ key frames and bit rate, and whether the track is recorded as it is, as AAC, or 
 Each problem is printed with its remedy:
   unresolved, refused, unreachable, timeout, closed, tls     the camera is not reached
   login_missing, login_wrong, login_unknown, forbidden       it needs another user or password
-  not_found, not_rtsp, redirect, error                       another service or path answers
+  not_found, not_rtsp, tls_needed, redirect, error           another service or path answers
+  transport_refused, not_acceptable                          it sends by another transport
+  busy, no_session, server_error                             it cannot send now
   no_picture, no_key_frame, unsupported_media, time_jumps    the stream cannot be recorded well
   source_offline, starting, stalled, broke_off               the stream ends
   certificate                                                rtsps with a certificate that is not trusted

@@ -1,4 +1,4 @@
-"""An RTSP client for one DESCRIBE (RFC 2326, section 10.2), with the camera's URL, login and description.
+"""An RTSP client for one DESCRIBE and one SETUP (RFC 2326, section 10), with the camera's URL and login.
 
 Redirects are reported and not followed: the password must not go to another server. The size of the answer
 and the time for all of it are bounded.
@@ -14,13 +14,14 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from streamwarden.errors import InvalidInput, StreamwardenError
+from streamwarden.model import Transport
 
 PORTS: Final[Mapping[str, int]] = {"rtsp": 554, "rtsps": 322}
 """RFC 7826, section 4.2."""
@@ -55,6 +56,14 @@ class Trouble(StrEnum):
     """The camera asks for an authentication scheme that is not supported."""
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    TRANSPORT_REFUSED = "transport_refused"
+    """The camera describes its stream, and does not send it in the way that was asked for (461)."""
+    NOT_ACCEPTABLE = "not_acceptable"
+    BUSY = "busy"
+    """The camera has as many viewers, or sends as much, as it can (453, 503)."""
+    NO_SESSION = "no_session"
+    TLS_NEEDED = "tls_needed"
+    SERVER_ERROR = "server_error"
     ERROR = "error"
 
 
@@ -76,7 +85,7 @@ def describe(url: CameraUrl, *, timeout_s: float = 10.0) -> str:
         NotDescribed: there is none; ``trouble`` has the reason.
     """
     deadline_s = time.monotonic() + timeout_s
-    with _connected(url, deadline_s) as connection:
+    with _in_clear(url, deadline_s), _connected(url, deadline_s) as connection:
         answer = connection.ask("DESCRIBE", url.clean)
         if answer.status != _UNAUTHORIZED:
             return _description(answer)
@@ -93,14 +102,140 @@ def describe(url: CameraUrl, *, timeout_s: float = 10.0) -> str:
         return _description(connection.ask("DESCRIBE", url.clean, proof))
 
 
-def distrusted(url: CameraUrl, *, timeout_s: float = 10.0) -> str | None:
+def set_up(url: CameraUrl, transport: Transport, *, timeout_s: float = 10.0) -> None:
+    """Ask a camera for its first picture by ``transport``, which is not automatic; play nothing.
+
+    The session is given back at once. All of it takes ``timeout_s`` at most.
+
+    Raises:
+        NotDescribed: the camera does not describe its stream, or does not send it in that way.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    challenges: list[Challenge] = []
+    with _in_clear(url, deadline_s):
+        try:
+            _set_up(url, transport, deadline_s, challenges)
+        except NotDescribed as error:
+            # Some cameras close the connection with their 401.
+            if error.trouble is not Trouble.CLOSED or not challenges:
+                raise
+            _set_up(url, transport, deadline_s, challenges)
+
+
+def _set_up(
+    url: CameraUrl, transport: Transport, deadline_s: float, challenges: list[Challenge]
+) -> None:
+    with _connected(url, deadline_s) as connection, _rtp_port() as port:
+        dialogue = _Dialogue(connection, url.login, challenges)
+        described = dialogue.ask("DESCRIBE", url.clean)
+        description = _description(described)
+        control = _control(url.clean, described, description)
+        offered = _OFFERS[transport].format(port=port, next=port + 1)
+        answer = dialogue.ask("SETUP", control, f"Transport: {offered}")
+        _check_status(answer.status)
+        chosen = answer.first("transport").upper()
+        if (session := answer.first("session").partition(";")[0]) and _SESSION.fullmatch(session):
+            dialogue.tell("TEARDOWN", control, f"Session: {session}")
+        if transport is not Transport.TCP and "TCP" in chosen:
+            raise NotDescribed(Trouble.TRANSPORT_REFUSED, "it answers with TCP")
+
+
+_OFFERS: Final = {
+    Transport.TCP: "RTP/AVP/TCP;unicast;interleaved=0-1",
+    Transport.UDP: "RTP/AVP;unicast;client_port={port}-{next}",
+    Transport.MULTICAST: "RTP/AVP;multicast",
+}
+
+_SESSION: Final = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class _Dialogue:
+    """Requests of one connection, each with the proof that the camera asks for.
+
+    ``challenges`` are the camera's latest ones, empty before the first.
+    """
+
+    def __init__(
+        self, connection: _Connection, login: Login | None, challenges: list[Challenge]
+    ) -> None:
+        self._connection = connection
+        self._login = login
+        self._challenges = challenges
+
+    def ask(self, method: str, url: str, *headers: str) -> _Answer:
+        """Return the answer, to a second request where the first one is challenged."""
+        answer = self._connection.ask(method, url, self._proof(method, url), headers)
+        if answer.status != _UNAUTHORIZED:
+            return answer
+        if self._login is None:
+            raise NotDescribed(Trouble.LOGIN_MISSING)
+        if self._challenges and method == "DESCRIBE":
+            return answer
+        self._challenges[:] = [
+            parse_challenge(each) for each in answer.headers.get("www-authenticate", ())
+        ]
+        if self._proof(method, url) is None:
+            schemes = sorted({each.scheme for each in self._challenges})
+            raise NotDescribed(Trouble.LOGIN_UNKNOWN, ", ".join(schemes))
+        return self._connection.ask(method, url, self._proof(method, url), headers)
+
+    def tell(self, method: str, url: str, *headers: str) -> None:
+        """Send a request whose answer does not matter."""
+        with suppress(NotDescribed, OSError):
+            self.ask(method, url, *headers)
+
+    def _proof(self, method: str, url: str) -> str | None:
+        if self._login is None:
+            return None
+        return authorization(self._challenges, self._login, method=method, uri=url)
+
+
+@contextmanager
+def _rtp_port() -> Iterator[int]:
+    """Hold an even UDP port, as RTP has (RFC 3550, section 11), while it is offered."""
+    for _ in range(_PORT_TRIES):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+            holder.bind(("", 0))
+            port = int(holder.getsockname()[1])
+            if port % 2 == 0:
+                yield port
+                return
+    raise NotDescribed(Trouble.UNREACHABLE, "no UDP port is free here")
+
+
+_PORT_TRIES: Final = 64
+
+
+def _control(url: str, answer: _Answer, description: str) -> str:
+    """Return the URL of the first picture (RFC 2326, appendix C.1.1), or else of the first track."""
+    tracks = tracks_of(description)
+    track = next((one for one in tracks if one.kind == "video"), tracks[0])
+    base = answer.first("content-base") or answer.first("content-location") or url
+    control = track.control
+    if control.startswith(("rtsp://", "rtsps://")):
+        found = control
+    elif control in {"", "*"}:
+        found = base
+    else:
+        found = f"{base.rstrip('/')}/{control.lstrip('/')}"
+    if not found.isascii() or not found.isprintable() or " " in found:
+        raise NotDescribed(Trouble.NOT_RTSP, "a track without a URL")
+    return found[:_MAX_URL_CHARS]
+
+
+def distrusted(
+    url: CameraUrl, *, address: str | None = None, timeout_s: float = 10.0
+) -> str | None:
     """Return why this machine does not trust the camera's certificate; None if it does.
 
-    MediaMTX refuses such a camera; FFmpeg does not check certificates.
+    MediaMTX refuses such a camera; FFmpeg does not check certificates. ``address`` is the one of the
+    host to connect to, None for any.
     """
     try:
         with (
-            socket.create_connection((url.host, url.port), timeout=timeout_s) as connection,
+            socket.create_connection(
+                (address or url.host, url.port), timeout=timeout_s
+            ) as connection,
             ssl.create_default_context().wrap_socket(connection, server_hostname=url.host),
         ):
             return None
@@ -114,21 +249,35 @@ def _description(answer: _Answer) -> str:
     status = answer.status
     if 300 <= status <= 399:  # noqa: PLR2004 - RFC 2326, section 11.3
         raise NotDescribed(Trouble.REDIRECT, _clean_location(answer.first("location")))
-    if trouble := _TROUBLES.get(status):
-        raise NotDescribed(trouble)
-    if status != 200:  # noqa: PLR2004 - the one that has a description
-        raise NotDescribed(Trouble.ERROR, str(status))
+    _check_status(status)
     text = answer.body.decode("utf-8", "replace")
     if not text.startswith("v=") or "\nm=" not in text:
         raise NotDescribed(Trouble.NOT_RTSP, "no session description")
     return text
 
 
+def _check_status(status: int) -> None:
+    """Raise NotDescribed for any status but 200."""
+    if trouble := _TROUBLES.get(status):
+        raise NotDescribed(trouble, "" if trouble not in _WITH_STATUS else str(status))
+    if 500 <= status <= 599:  # noqa: PLR2004 - RFC 2326, section 7.1.1
+        raise NotDescribed(Trouble.SERVER_ERROR, str(status))
+    if status != 200:  # noqa: PLR2004 - the one that has what was asked for
+        raise NotDescribed(Trouble.ERROR, str(status))
+
+
 _TROUBLES: Final = {
     401: Trouble.LOGIN_WRONG,
     403: Trouble.FORBIDDEN,
     404: Trouble.NOT_FOUND,
+    406: Trouble.NOT_ACCEPTABLE,
+    453: Trouble.BUSY,
+    454: Trouble.NO_SESSION,
+    461: Trouble.TRANSPORT_REFUSED,
+    503: Trouble.BUSY,
 }
+
+_WITH_STATUS: Final = frozenset({Trouble.BUSY})
 
 
 def _clean_location(location: str) -> str:
@@ -147,11 +296,13 @@ class _Connection:
         self._rest = b""
         self._number = 0
 
-    def ask(self, method: str, url: str, proof: str | None = None) -> _Answer:
+    def ask(
+        self, method: str, url: str, proof: str | None = None, headers: Sequence[str] = ()
+    ) -> _Answer:
         """Send a request and read the answer."""
         self._number += 1
         lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._number}", f"User-Agent: {_AGENT}"]
-        lines += ["Accept: application/sdp"]
+        lines += ["Accept: application/sdp", *headers]
         lines += [f"Authorization: {proof}"] if proof else []
         try:
             self._wait()
@@ -173,6 +324,8 @@ class _Connection:
         return _Answer(int(found[1]), headers, self._body(headers))
 
     def _check_beginning(self) -> None:
+        if self._rest.startswith(_TLS_ALERT):
+            raise NotDescribed(Trouble.TLS_NEEDED)
         if not self._rest.startswith(b"RTSP/"[: len(self._rest)]):
             web = self._rest.startswith((b"HTTP/", b"<"))
             raise NotDescribed(Trouble.NOT_RTSP, "a web server" if web else "")
@@ -201,6 +354,10 @@ class _Connection:
         if left_s <= 0:
             raise TimeoutError
         self._connection.settimeout(left_s)
+
+
+_TLS_ALERT: Final = b"\x15\x03"
+"""What a server of TLS says to a request in clear (RFC 8446, sections 5.1 and 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +396,26 @@ def _connected(url: CameraUrl, deadline_s: float) -> Iterator[_Connection]:
         raise NotDescribed(Trouble.REFUSED) from error
     except OSError as error:
         raise NotDescribed(Trouble.UNREACHABLE, error.strerror or "") from error
+
+
+_TLS_WITHIN_S: Final = 1.0
+
+
+@contextmanager
+def _in_clear(url: CameraUrl, deadline_s: float) -> Iterator[None]:
+    """Raise TLS_NEEDED where a camera closes a connection in clear and takes one of TLS."""
+    try:
+        yield
+    except NotDescribed as error:
+        if error.trouble is not Trouble.CLOSED or url.secure or deadline_s <= time.monotonic():
+            raise
+        secure = CameraUrl(f"rtsps://{urlsplit(url.clean).netloc}/")
+        if urlsplit(url.clean).port is None:
+            secure = CameraUrl(f"rtsps://{urlsplit(url.clean).netloc}:{url.port}/")
+        ends_s = min(deadline_s, time.monotonic() + _TLS_WITHIN_S)
+        with suppress(OSError), _connection(secure, ends_s):
+            raise NotDescribed(Trouble.TLS_NEEDED) from error
+        raise
 
 
 def _connection(url: CameraUrl, deadline_s: float) -> socket.socket:

@@ -161,7 +161,7 @@ def desired_path(
     except InvalidInput:
         return DesiredPath(fault="not_allowed", stays=False)
     try:
-        credentials = _credentials(row, cipher)
+        credentials = credentials_of(row, cipher)
     except CredentialsUnreadable:
         return DesiredPath(fault="credentials")
     found = [url.for_media_server(address, credentials) for address in addresses]
@@ -173,14 +173,16 @@ def first_transport(transport: Transport) -> Transport:
     return Transport.TCP if transport is Transport.AUTOMATIC else transport
 
 
-def _is_as_desired(path: MediaPath | None, row: CameraSource, desired: DesiredPath) -> bool:
+def _is_as_desired(
+    path: MediaPath | None, desired: DesiredPath, transport: Transport | None
+) -> bool:
     if path is None or path.source not in desired.sources:
         return False
-    # An automatic one stays as it is: another API process may have found what its camera takes.
-    return row.transport is Transport.AUTOMATIC or path.transport == row.transport
+    return transport is None or path.transport == transport
 
 
-def _credentials(row: CameraSource, cipher: CredentialCipher | None) -> CameraCredentials | None:
+def credentials_of(row: CameraSource, cipher: CredentialCipher | None) -> CameraCredentials | None:
+    """Return a camera's credentials, None where it has none; raise CredentialsUnreadable."""
     if row.encrypted is None:
         return None
     if cipher is None:
@@ -243,6 +245,9 @@ class SourcePaths:
         self._ours: set[str] = set()
         self._leaving: dict[str, float] = {}
         self._logged: dict[UUID, str] = {}
+        self._found: dict[UUID, tuple[CameraSource, Transport]] = {}
+        self.wanted: Sequence[CameraSource] = ()
+        """The sources that the last pass wanted to have pulled. Any thread."""
         self._took_s = 0.0
         self._thread = ReconcileLoop(
             "sources",
@@ -265,6 +270,11 @@ class SourcePaths:
         """Run now. Any thread; returns at once."""
         self._thread.wake()
 
+    def use(self, row: CameraSource, transport: Transport) -> None:
+        """Set an automatic camera's path to the transport that it was found to take. Any thread."""
+        self._found[row.camera_id] = row, transport
+        self._thread.wake()
+
     def sweep(self) -> None:
         """Compare the paths with the desired ones once, and correct the difference.
 
@@ -273,6 +283,7 @@ class SourcePaths:
         """
         current = self._read()
         wanted = [row for row in self._rows or () if row.status == "active"]
+        self.wanted = wanted
         desired = {row.path: desired_path(row, self._known, self._cipher) for row in wanted}
         self._known.keep({urlsplit(row.url).hostname or "" for row in wanted})
         began_s = self._clock.monotonic()
@@ -332,15 +343,28 @@ class SourcePaths:
         fault = desired.fault
         if fault is None and current and row.path not in self._ours:
             self._table.note_path(row.path)
-        if fault is None and not _is_as_desired(actual.get(row.path), row, desired):
+        transport = self._transport(row)
+        if fault is None and not _is_as_desired(actual.get(row.path), desired, transport):
+            first = transport or first_transport(row.transport)
             try:
-                self._server.pull(row.path, desired.sources[0], first_transport(row.transport))
+                self._server.pull(row.path, desired.sources[0], first)
             except PathRefused:
                 fault = "refused"
             else:
                 log.info("source_path_set", camera_id=str(row.camera_id), path=row.path)
         self._log_change(row, fault)
         return fault
+
+    def _transport(self, row: CameraSource) -> Transport | None:
+        """Return the transport that the path must have, None where any will do.
+
+        That of an automatic camera is changed once it was found, and then left: another API process may
+        have found another one.
+        """
+        if row.transport is not Transport.AUTOMATIC:
+            return row.transport
+        before, transport = self._found.pop(row.camera_id, (None, None))
+        return transport if before == row else None
 
     def _log_change(self, row: CameraSource, fault: str | None) -> None:
         """Log a camera's fault once, and its end."""

@@ -8,6 +8,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from streamwarden.model import SourceTrouble
+
 
 class AuthMetrics:
     """Decisions about stream tokens by action and outcome (closed sets of ``auth``), and key expiry."""
@@ -126,8 +128,15 @@ class SourceMetrics:
             "Comparisons of paths that the media server or Postgres did not answer.",
             registry=registry,
         )
+        self._troubles = Gauge(
+            "streamwarden_source_troubles",
+            "Cameras that are pulled and give no stream, by what they answered.",
+            ["reason"],
+            registry=registry,
+        )
         for reason in REASONS:
             self._faults.labels(reason)
+        self.troubles({})
 
     def show(self, *, wanted: int, are_set: int, faults: Mapping[str, int]) -> None:
         """Set the result of a pass."""
@@ -135,6 +144,11 @@ class SourceMetrics:
         self._set.set(are_set)
         for reason in REASONS:
             self._faults.labels(reason).set(faults.get(reason, 0))
+
+    def troubles(self, found: Mapping[str, int]) -> None:
+        """Set why cameras give no stream."""
+        for reason in SourceTrouble:
+            self._troubles.labels(reason).set(found.get(reason, 0))
 
     def sweep_failed(self) -> None:
         """Count a failed pass of the loop."""

@@ -99,6 +99,30 @@ _TROUBLES: Final[Mapping[Trouble, tuple[Callable[[str], str], str]]] = {
         "Give the user the right to watch.",
     ),
     Trouble.NOT_FOUND: (_with_detail("The camera has no stream at this path (404)"), _PATH),
+    Trouble.TRANSPORT_REFUSED: (
+        _with_detail("The camera describes its stream and does not send it in this way (461)"),
+        "Try --transport automatic, which tries all ways; set the camera's transport to one that works.",
+    ),
+    Trouble.NOT_ACCEPTABLE: (
+        _with_detail("The camera does not send its stream as it was asked for (406)"),
+        "Try another --transport; look in its settings for the protocols that RTSP may use.",
+    ),
+    Trouble.BUSY: (
+        _with_detail("The camera takes no further viewer, or has no bandwidth left"),
+        "Close other viewers (an app, a recorder), raise its limit, or choose a smaller stream.",
+    ),
+    Trouble.NO_SESSION: (
+        _with_detail("The camera has lost the session (454)"),
+        "Restart the camera; update its firmware.",
+    ),
+    Trouble.TLS_NEEDED: (
+        _with_detail("The port speaks TLS and nothing else"),
+        "Use rtsps:// in the place of rtsp://.",
+    ),
+    Trouble.SERVER_ERROR: (
+        lambda detail: f"The camera reports a fault of its own ({detail})",
+        "Restart the camera. Where it stays: fewer viewers, a smaller stream, new firmware.",
+    ),
     Trouble.ERROR: (
         lambda detail: f"The camera answered with an error ({detail})",
         f"{_PATH} Restart the camera if the path is right.",

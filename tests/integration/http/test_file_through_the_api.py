@@ -25,6 +25,7 @@ from streamwarden.http.api.stream_routes import Connect, StreamLocks, StreamServ
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.streaming.streaming_app import create_streaming_app
+from streamwarden.mediamtx.source_checks import SourceTroubles
 from streamwarden.recordings.serving import IndexedFiles
 from tests.fakes.audit import FakeAudit
 from tests.fakes.http import FakeGateway
@@ -84,6 +85,7 @@ def recorded(shared: AppContext, serve: Serve, tmp_path: Path) -> Iterator[Recor
             streaming=client,
             clock=clock,
             rtsp_internal_url="rtsp://media:8554",
+            troubles=SourceTroubles(),
             locks=StreamLocks(),
             revocations=revocations,
         )

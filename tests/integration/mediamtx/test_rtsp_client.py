@@ -85,7 +85,7 @@ def test_a_password_proves_nothing_with_somebody_elses_nonce(both: CameraServer)
         (Fault(redirect="rtsp://u:p@198.51.100.7/x"), (Trouble.REDIRECT, "rtsp://198.51.100.7/x")),
         (Fault(redirect="http://h/"), (Trouble.REDIRECT, "somewhere that is no RTSP URL")),
         (Fault(describe_status=403), (Trouble.FORBIDDEN, "")),
-        (Fault(describe_status=500), (Trouble.ERROR, "500")),
+        (Fault(describe_status=500), (Trouble.SERVER_ERROR, "500")),
         (Fault(describe=Misbehaviour.NOT_RTSP), (Trouble.NOT_RTSP, "")),
         (Fault(describe=Misbehaviour.ENDLESS_HEADERS), (Trouble.NOT_RTSP, "endless headers")),
     ],

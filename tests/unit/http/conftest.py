@@ -36,6 +36,7 @@ from streamwarden.http.api.stream_routes import StreamLocks, StreamService
 from streamwarden.http.falcon_app import App, AppContext
 from streamwarden.mediamtx.credentials import CredentialCipher
 from streamwarden.mediamtx.sessions import SessionClaims
+from streamwarden.mediamtx.source_checks import SourceTroubles
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
 from streamwarden.metrics.http_metrics import HttpMetrics, render
@@ -156,6 +157,7 @@ class ApiHarness:
     def _users_app(self) -> App:
         storage, clock = self.storage, self.clock
         access = CameraAccess(storage.cameras, storage.grants)
+        self.troubles = SourceTroubles()
         revocations = Revocations(
             table=storage.denials, denied=self.denied, wake=lambda: self.wakes.append(None)
         )
@@ -168,6 +170,7 @@ class ApiHarness:
             streaming=self.streaming,
             clock=clock,
             rtsp_internal_url="rtsp://mediamtx:8554",
+            troubles=self.troubles,
             locks=StreamLocks(),
             revocations=revocations,
         )

@@ -12,7 +12,7 @@ from falcon import testing
 from streamwarden.http.api.camera_routes import CameraChanges, NewCamera
 from streamwarden.mediamtx.camera_source import CameraAnswer
 from streamwarden.mediamtx.credentials import CameraCredentials
-from streamwarden.model import Camera, Source
+from streamwarden.model import Camera, Source, SourceTrouble
 from tests.fakes.sources import CIPHER
 from tests.unit.http.conftest import ApiHarness
 
@@ -353,8 +353,14 @@ def test_a_camera_that_sends_nothing_is_spoken_of_as_one_that_is_pulled(
         harness.streaming.nonsense = {**status, "last_error": error}
         assert said in harness.call("GET", f"{path}/status").json["last_error"]["message"]
     harness.streaming.nonsense = {**status, "last_error": {**error, "cause": "source_offline"}}
+    assert harness.call("GET", f"{path}/status").json["source_trouble"] is None
+    harness.troubles.replace({pulled.id: SourceTrouble.LOGIN_WRONG})
+    told = harness.call("GET", f"{path}/status").json
+    assert told["source_trouble"] == "login_wrong"
+    assert "user name or password (401)" in told["last_error"]["message"]
     change(harness, pulled, source_url=None)
     assert harness.call("GET", f"{path}/status").json["last_error"]["message"] == "as it was"
+    assert harness.call("GET", f"{path}/status").json["source_trouble"] is None
 
 
 Hook = Callable[[str], int]

@@ -171,6 +171,29 @@ def test_a_path_is_set_with_its_cameras_transport_once(
     assert harness.server.told == [("pull", "door")]
 
 
+def test_a_transport_that_was_found_is_set_once_and_only_for_the_source_that_was_asked(
+    harness: SourcePathsHarness,
+) -> None:
+    camera = harness.camera()
+    harness.source_paths.sweep()
+    (row,) = harness.source_paths.wanted
+    harness.source_paths.use(row, Transport.UDP)
+    harness.source_paths.sweep()
+    assert harness.server.transports == {"door": "udp"}
+    harness.server.transports["door"] = "multicast"
+    harness.source_paths.sweep()
+    assert harness.server.transports == {"door": "multicast"}, "another process has found it"
+    harness.source_paths.use(row, Transport.UDP)
+    harness.storage.cameras.update(camera.id, source=Source(url=f"{URL}2"))
+    harness.source_paths.sweep()
+    assert harness.server.transports == {"door": "tcp"}
+    harness.storage.cameras.update(camera.id, source=Source(url=f"{URL}2", transport=Transport.TCP))
+    harness.source_paths.sweep()
+    harness.source_paths.use(harness.source_paths.wanted[0], Transport.UDP)
+    harness.source_paths.sweep()
+    assert harness.server.transports == {"door": "tcp"}, "the operator has chosen"
+
+
 def test_a_new_transport_is_set_and_an_automatic_one_stays_as_it_is_found(
     harness: SourcePathsHarness,
 ) -> None:

@@ -27,7 +27,8 @@ from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
 from streamwarden.http.wire import StatusModel, status_from_json
-from streamwarden.model import Camera, Cause, DesiredChange
+from streamwarden.mediamtx.source_checks import WORDS, SourceTroubles
+from streamwarden.model import Camera, Cause, DesiredChange, SourceTrouble
 from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
 log = structlog.get_logger(__name__)
@@ -92,6 +93,7 @@ class StreamService:
     rtsp_internal_url: str
     locks: StreamLocks
     revocations: Revocations
+    troubles: SourceTroubles
 
     def connect(self, user: User, camera_id: UUID, *, ttl_s: int, request_id: str) -> StatusModel:
         """Set the camera's desired state to wanted, and start it.
@@ -132,10 +134,12 @@ class StreamService:
             self.revocations.stopped(camera)
             return checked(self.streaming.stop(camera_id, request_id=request_id))
 
-    def status(self, user: User, camera_id: UUID) -> StatusModel:
-        """Return the camera's status from the streaming role."""
+    def status(self, user: User, camera_id: UUID) -> CameraStatusModel:
+        """Return the camera's status from the streaming role, and why the camera gives no stream."""
         camera = self.access.find(user, camera_id, CameraAction.SEE)
-        return _of_a_source(checked(self.streaming.status(camera_id)), camera)
+        status = checked(self.streaming.status(camera_id))
+        trouble = self.troubles.of(camera_id) if camera.source_url is not None else None
+        return _of_a_source(status, camera, trouble)
 
     def hand_over(self, camera: Camera, request_id: str | None) -> bool:
         """Send a wanted camera's changed path or segment length to the streaming role.
@@ -191,13 +195,30 @@ class StreamService:
             log.warning("desired_state_not_put_back", exc_info=True)
 
 
-def _of_a_source(status: StatusModel, camera: Camera) -> StatusModel:
-    """Replace the message for a pulled camera: the recorder's is for cameras that publish."""
+class CameraStatusModel(StatusModel):
+    """One camera's recording. ``source_trouble`` says why a camera that is pulled gives no stream.
+
+    It is null while the camera gives one, where the reason is not known, and for a camera that publishes.
+    """
+
+    source_trouble: SourceTrouble | None
+
+
+def _of_a_source(
+    status: StatusModel, camera: Camera, trouble: SourceTrouble | None
+) -> CameraStatusModel:
+    """Add the reason, and the message for a pulled camera: the recorder's is for those that publish."""
+    shown = CameraStatusModel.model_validate(
+        {**dict(status), "source_trouble": trouble}, from_attributes=True
+    )
     error = status.last_error
     if camera.source_url is None or error is None or error.cause != Cause.SOURCE_OFFLINE:
-        return status
-    told = error.model_copy(update={"message": _NO_STREAM_FROM_SOURCE})
-    return status.model_copy(update={"last_error": told})
+        return shown
+    message = _NO_STREAM_FROM_SOURCE
+    if trouble is not None:
+        message = f"the media server gets no stream from the camera: {WORDS[trouble]}"
+    told = error.model_copy(update={"message": message})
+    return shown.model_copy(update={"last_error": told})
 
 
 def checked(answer: Mapping[str, object]) -> StatusModel:
@@ -281,7 +302,7 @@ class Status(Resource):
     @operation(
         "A stream's status",
         access=Access.BEARER,
-        answers={200: StatusModel},
+        answers={200: CameraStatusModel},
         refusals=(403, 404, 503),
         about="`stopped` where nothing was ever wanted.",
     )

@@ -7,6 +7,7 @@ import { has, t } from "../i18n.js";
  * @typedef {{camera_id: string, status: string, since: string, run: number, respawns: number,
  *   segment_seconds: number|null, next_retry_at: string|null,
  *   last_error: {cause: string, message: string, at: string}|null,
+ *   source_trouble?: string|null,
  *   last_segment: {started_at: string, ended_at: string, bytes: number}|null}} Status
  */
 
@@ -44,6 +45,8 @@ export function why(status) {
 export function advice(status) {
   if (status.status === "parked") return t("advice.parked");
   if (!WITHOUT_PICTURE.has(status.status)) return "";
+  const trouble = status.source_trouble;
+  if (trouble && has(`source.${trouble}`)) return t(`source.${trouble}`);
   const cause = status.last_error?.cause ?? (status.status === "stalled" ? "stalled" : "");
   return cause && has(`advice.${cause}`) ? t(`advice.${cause}`) : "";
 }
