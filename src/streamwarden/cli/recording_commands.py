@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 
 _DAY = timedelta(days=1)
 _COLUMNS = ("kind", "started_at", "ended_at", "media_seconds", "bytes", "run", "cause")
+_DAY_COLUMNS = (
+    "camera_id",
+    "day",
+    "wanted_seconds",
+    "recorded_seconds",
+    "gap_seconds",
+    "unaccounted_seconds",
+    "bound_seconds",
+    "date_error_seconds",
+)
 _FINDING_COLUMNS = ("kind", "camera_id", "started_at", "ended_at", "path", "detail")
 
 _LIST_EXAMPLES = """\
@@ -49,6 +59,11 @@ A finding has one of these kinds:
   second_missing, second_twice       a wanted second in no segment and no gap, or in one of each
   gap_left_open                      an open gap, although no recording is wanted
   gap_in_future                      a gap of a time that has not come yet
+  pictures_missing                   a time without pictures inside a file, and in no gap
+  dates_wrong                        a file whose pictures do not fit between the dates of its row
+For each camera and day the sum follows: wanted seconds are seconds with pictures and seconds of gaps,
+to within the bound, which comes from the error of the dates where recorded stretches begin and end.
+--quick leaves the contents of the files out, and so the last two kinds.
 It changes nothing, and may run while a server records.
 """
 _RECONCILE_NOTES = """\
@@ -136,8 +151,14 @@ def recordings_verify(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     cameras, scope = _scope(settings, arguments)
     with _checked(settings, cameras) as (root, database):
-        findings = list(reconcile.verify(root, database, cameras, scope))
-    _print_findings(arguments, [finding.as_json() for finding in findings], _FINDING_COLUMNS)
+        reading = reconcile.verifier(root, database)
+        findings = [
+            finding.as_json()
+            for camera in cameras or reading.cameras()
+            for finding in reading.verify(camera, scope)
+        ]
+    days = [day.as_json() for day in reading.days]
+    _print_findings(arguments, findings, _FINDING_COLUMNS, days=days)
     return 1 if findings else 0
 
 
@@ -213,14 +234,21 @@ def _record_root(settings: Settings) -> Path:
 
 
 def _print_findings(
-    arguments: argparse.Namespace, rows: Sequence[Mapping[str, object]], columns: Sequence[str]
+    arguments: argparse.Namespace,
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str],
+    *,
+    days: Sequence[Mapping[str, object]] | None = None,
 ) -> None:
     if arguments.json:
-        print_json({"findings": rows})
-    elif rows:
+        print_json({"findings": rows} if days is None else {"findings": rows, "days": days})
+        return
+    if rows:
         print_table(rows, columns)
     else:
         print_note("nothing is wrong")
+    if days:
+        print_table(days, _DAY_COLUMNS)
 
 
 def _row(item: Segment | Gap) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class FileSummary:
     lead_ms: int = 0
     footage: Footage = field(default_factory=Footage, repr=False, compare=False)
 
+    @property
+    def length_ms(self) -> int:
+        """The video's length with the times between fragments, which ``media_ms`` of a torn file lacks."""
+        return max(self.media_ms, self.footage.media_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:

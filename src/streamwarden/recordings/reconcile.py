@@ -21,7 +21,7 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.model import Cause, Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.footage import UsualDistance
+from streamwarden.mp4.footage import Span, UsualDistance
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
 from streamwarden.recordings.durable import file_digest
@@ -29,7 +29,7 @@ from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
 from streamwarden.recordings.segment_dates import check_file, holes_text
 from streamwarden.recordings.segment_store import MAX_MEDIA_MS
-from streamwarden.recordings.time_ranges import holes
+from streamwarden.recordings.time_ranges import holes, merged
 from streamwarden.recordings.verify import (
     END_OF_TIME,
     Finding,
@@ -210,7 +210,7 @@ class Reconciler:
         for finding in list(self._verifier.verify(camera_id, options)):
             if finding.kind is FindingKind.SECOND_MISSING and finding.ended_at is not None:
                 missing = TimeRange(finding.started_at, finding.ended_at)
-                self._add_gap(camera_id, missing, Cause.INTERNAL)
+                self._add_gap(camera_id, missing, self._cause_of(camera_id, missing))
                 yield Repair(finding, "entered in the ledger")
             elif finding.kind is FindingKind.SECOND_TWICE and finding.ended_at is not None:
                 recorded = TimeRange(finding.started_at, finding.ended_at)
@@ -228,11 +228,15 @@ class Reconciler:
         for finding in lost:
             yield Repair(finding, self._enter_loss(finding))
         for finding in findings:
+            if finding.kind is FindingKind.PICTURES_MISSING:
+                yield Repair(finding, self._note_hole(finding))
+        for finding in findings:
             if finding.kind in {
                 FindingKind.FILE_CUT_SHORT,
                 FindingKind.FILE_GROWN,
                 FindingKind.BYTES_CHANGED,
                 FindingKind.FILE_UNREADABLE,
+                FindingKind.DATES_WRONG,
             }:
                 yield Repair(finding)
 
@@ -260,7 +264,7 @@ class Reconciler:
             summary, size_bytes, digest = summarise(path), path.stat().st_size, file_digest(path)
         except (NotFragmentedMp4, OSError):
             return None
-        ended_at = self._end_of(camera_id, name, summary.media_ms)
+        ended_at = self._end_of(camera_id, name, summary.length_ms)
         checked = check_file(
             summary, name.started_at, ended_at, self._usual, first=name.number == 0
         )
@@ -274,7 +278,7 @@ class Reconciler:
             number=name.number,
             started_at=name.started_at,
             ended_at=ended_at,
-            media_ms=min(summary.media_ms, MAX_MEDIA_MS),
+            media_ms=min(summary.length_ms, MAX_MEDIA_MS),
             size_bytes=size_bytes,
             path=str(path.relative_to(self._root)),
             # FFmpeg ends a file with its trailer; a file that was cut has none.
@@ -296,6 +300,30 @@ class Reconciler:
         begun = [gap.started_at for gap in gaps if abs(gap.started_at - by_media) < _NEAR]
         begun = [at for at in begun if at > name.started_at]
         return min(begun, key=lambda at: abs(at - by_media), default=by_media)
+
+    def _note_hole(self, finding: Finding) -> str:
+        """Note a time without pictures in its row; as a second that is missing it is entered afterwards."""
+        known = None
+        if finding.segment is not None and finding.ended_at is not None:
+            known = self._segments.get(finding.camera_id, finding.segment.id)
+        if known is None or finding.ended_at is None:
+            return ""
+        missing = merged([*known.missing, TimeRange(finding.started_at, finding.ended_at)])
+        millisecond = timedelta(milliseconds=1)
+        spans = [
+            Span(
+                max(0, (one.from_ - known.started_at) // millisecond),
+                (one.to - known.started_at) // millisecond,
+            )
+            for one in missing
+        ]
+        self._segments.set_holes(known.id, holes_text(spans))
+        return "noted as a hole"
+
+    def _cause_of(self, camera_id: UUID, missing: TimeRange) -> Cause:
+        rows = self._segments.in_range(camera_id, missing.from_, missing.to)
+        inside = any(one.clip(missing) for row in rows for one in row.missing)
+        return Cause.PICTURES_MISSING if inside else Cause.INTERNAL
 
     def _drop_row(self, finding: Finding) -> None:
         if (row := finding.segment) is not None:

@@ -28,7 +28,7 @@ MAX_ERROR_MS: Final = 1_000
 _BASE_ERROR_MS: Final = 40
 """The granularity of file times, and FFmpeg's way from a packet to its write."""
 
-_SLOWEST: Final = 0.7
+SLOWEST: Final = 0.7
 """No camera's time stamps are known to run slower than this; shorter media miss pictures."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -171,8 +171,11 @@ class CameraDates:
             lost = pause or (listed_ms - footage.media_ms) * _MILLISECOND * 2 >= slack
             if pause and paused is not None and closed_at - paused.to > _SLACK:
                 holes = tuple(_with_pause(judged, started_at, paused, slack))
-            elif lost or (not self._slow and (segment.torn or segment.seen is not None)):
-                pictures_end = started_at + judged.media_ms * _MILLISECOND
+            elif segment.torn or segment.seen is not None:
+                # Only stamps that are known to run slow, and only as slow as they can, leave time over.
+                lost = lost or judged.media_ms * _MILLISECOND < SLOWEST * (closed_at - started_at)
+                if lost or not self._slow:
+                    pictures_end = started_at + judged.media_ms * _MILLISECOND
         off = abs(slack) if abs(slack) <= _SLACK and not judged.standing else timedelta()
         dates = SegmentDates(
             started_at=started_at,
@@ -196,6 +199,7 @@ class FileCheck:
     """
 
     holes: tuple[Span, ...]
+    media_ms: int
     slack_ms: int
     rate: float
     standing: bool
@@ -204,7 +208,7 @@ class FileCheck:
     @property
     def misses_pictures(self) -> bool:
         """Whether pictures are missing at an unknown place; else its time stamps may run slow."""
-        return self.slack_ms > SLACK_MS and self.rate < _SLOWEST and not self.standing
+        return self.slack_ms > SLACK_MS and self.rate < SLOWEST and not self.standing
 
 
 def check_file(
@@ -224,6 +228,7 @@ def check_file(
     off_ms = abs(slack_ms) if abs(slack_ms) <= SLACK_MS and not judged.standing else 0
     return FileCheck(
         judged.holes,
+        judged.media_ms,
         slack_ms,
         judged.media_ms / wall_ms if wall_ms > 0 else 0.0,
         judged.standing,

@@ -122,7 +122,7 @@ class SegmentStore:
             started_at=started_at,
             ended_at=dates.ended_at,
             # A file that FFmpeg calls whole stays findable even if its structure cannot be read.
-            media_ms=min(summary.media_ms, MAX_MEDIA_MS) if summary else 0,
+            media_ms=min(summary.length_ms, MAX_MEDIA_MS) if summary else 0,
             size_bytes=found.size_bytes,
             path=f"{self._below_root}/{name}",
             salvaged=segment.torn,
@@ -225,4 +225,4 @@ def _summary_or_none(path: Path) -> FileSummary | None:
 def _playing_time(summary: FileSummary) -> timedelta:
     """Return how long before a file's end its first frame was taken."""
     # Time stamps that jump make a file of any length: none may lead before all dates.
-    return timedelta(milliseconds=min(summary.media_ms - summary.lead_ms, _DAY_MS))
+    return timedelta(milliseconds=min(summary.length_ms - summary.lead_ms, _DAY_MS))

@@ -7,6 +7,7 @@ up again at the end; while files are in progress, time after the newest row is n
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +21,11 @@ from uuid import UUID
 from streamwarden.clock import rfc3339
 from streamwarden.model import Cause, Gap, Segment, TimeRange, WantedPeriod
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import summarise
-from streamwarden.paths import refuse_symlinks
+from streamwarden.mp4.fragments import FileSummary, summarise, summarise_finished
+from streamwarden.paths import open_nofollow, refuse_symlinks
+from streamwarden.recordings.day_accounts import DayAccount, accounts
 from streamwarden.recordings.durable import file_digest
+from streamwarden.recordings.footage_check import FootageCheck
 from streamwarden.recordings.record_root import camera_folders, in_progress, stored_files
 from streamwarden.recordings.time_ranges import TOLERANCE, holes, overlaps
 from streamwarden.storage.journal import Entry
@@ -51,6 +54,8 @@ class FindingKind(StrEnum):
     ROW_MISSING = "row_missing"
     SECOND_MISSING = "second_missing"
     SECOND_TWICE = "second_twice"
+    PICTURES_MISSING = "pictures_missing"
+    DATES_WRONG = "dates_wrong"
     GAP_LEFT_OPEN = "gap_left_open"
     GAP_IN_FUTURE = "gap_in_future"
 
@@ -116,6 +121,8 @@ class Verifier:
         self._gaps = GapRepository(database)
         self._periods = PeriodRepository(database)
         self._by_camera: dict[UUID, list[Path]] = {}
+        self.days: list[DayAccount] = []
+        """The accounts of the cameras that were verified so far."""
 
     def cameras(self) -> list[UUID]:
         """Return every camera that has recordings, files, or was ever wanted."""
@@ -134,8 +141,9 @@ class Verifier:
         last = to if options.now is None or to < options.now else END_OF_TIME
         gaps = {row.id: row for row in self._gaps.in_range(camera_id, from_, last)}
         gaps |= {row.id: row for row in pending if isinstance(row, Gap) and row.ended_at}
-        for row in sorted(rows.values(), key=attrgetter("started_at")):
-            yield from self._check_file(row, options)
+        footage = FootageCheck()
+        for row in sorted(rows.values(), key=attrgetter("started_at", "run", "number")):
+            yield from self._check_file(row, options, footage)
         # Periods last: retention takes a segment's time out of them before it deletes the marked row.
         deleting = self._segments.deleting_of(camera_id)
         coverage = CoverageCheck(
@@ -147,6 +155,15 @@ class Verifier:
             deleting=deleting,
         )
         yield from coverage.findings(unfinished=unfinished)
+        for missing in footage.missing(coverage.missing):
+            yield replace(
+                _finding(FindingKind.PICTURES_MISSING, missing.row, missing.detail),
+                started_at=missing.where.from_,
+                ended_at=missing.where.to,
+            )
+        for wrong in footage.wrong:
+            yield _finding(FindingKind.DATES_WRONG, wrong.row, wrong.detail)
+        self.days += coverage.accounts(unfinished=unfinished)
         known = {row.path for row in rows.values()}
         unknown = {path: at for path, at in files.items() if path not in known}
         yield from self._check_unknown(camera_id, unknown)
@@ -174,12 +191,14 @@ class Verifier:
 
     def _ends_after(self, path: str, started_at: datetime, moment: datetime) -> bool:
         try:
-            media_s = summarise(self._root / path).media_ms / 1000
+            media_s = summarise(self._root / path).length_ms / 1000
         except (NotFragmentedMp4, OSError):
             return False
         return media_s > (moment - started_at).total_seconds()
 
-    def _check_file(self, row: Segment, options: VerifyOptions) -> Iterator[Finding]:
+    def _check_file(
+        self, row: Segment, options: VerifyOptions, footage: FootageCheck
+    ) -> Iterator[Finding]:
         try:
             refuse_symlinks(self._root, (self._root / row.path).parent)
             fault = _fault_of(self._root / row.path, row, options)
@@ -199,6 +218,8 @@ class Verifier:
             return
         if fault is not None:
             yield _finding(fault[0], row, fault[1])
+        elif options.digests and (summary := _structure(self._root / row.path)) is not None:
+            footage.add(row, summary)
 
     def _check_unknown(self, camera_id: UUID, unknown: Mapping[str, datetime]) -> Iterator[Finding]:
         """Look rows up again: a file may have been on its way into the index, or to its deletion."""
@@ -218,6 +239,15 @@ class Verifier:
                     path=path,
                     detail="a stored file without a row",
                 )
+
+
+def _structure(path: Path) -> FileSummary | None:
+    """Return the structure of a file; None where it cannot be read, which only decoding judges."""
+    try:
+        with os.fdopen(open_nofollow(path), "rb", buffering=0) as file:
+            return summarise_finished(file.fileno(), os.fstat(file.fileno()).st_size)
+    except (NotFragmentedMp4, OSError):
+        return None
 
 
 def _fault_of(path: Path, row: Segment, options: VerifyOptions) -> tuple[FindingKind, str] | None:
@@ -268,9 +298,21 @@ class CoverageCheck:
         self._gaps = gaps
         self._periods = periods
         self._options = options
-        self._stored = [TimeRange(row.started_at, row.ended_at) for row in rows]
+        self._rows = rows
+        self._stored = [part for row in rows for part in row.pictures]
         self._deleting = [TimeRange(row.started_at, row.ended_at) for row in deleting]
         self._missing = [TimeRange(gap.started_at, self._end_of(gap)) for gap in gaps]
+
+    @property
+    def missing(self) -> list[TimeRange]:
+        """The times of all gaps."""
+        return self._missing
+
+    def accounts(self, *, unfinished: bool) -> list[DayAccount]:
+        """Return the account of each day."""
+        gaps = list(zip(self._gaps, self._missing, strict=True))
+        wanted = self._wanted(unfinished=unfinished)
+        return [*accounts(self._camera_id, wanted, self._rows, gaps, self._deleting)]
 
     def findings(self, *, unfinished: bool) -> Iterator[Finding]:
         """Yield the findings; ``unfinished``: time after the newest row or gap is not yet due."""

@@ -6,13 +6,16 @@ import os
 
 import pytest
 
+from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.model import Camera, Cause, Gap
 from streamwarden.mp4.fragments import FileSummary
+from streamwarden.paths import live_name
 from streamwarden.recordings import reconcile
 from streamwarden.recordings.reconcile import Repair
 from streamwarden.recordings.verify import FindingKind, VerifyOptions
 from streamwarden.storage.pool import Database
 from tests.integration.recordings.harness import Recordings, at
+from tests.unit.mp4 import box_writer as boxes
 
 
 @pytest.fixture
@@ -100,12 +103,12 @@ def test_a_lost_file_whose_time_another_run_has_too_leaves_only_the_rest_missing
     made: Recordings,
 ) -> None:
     camera = made.camera()
-    first = made.record(camera, 0, 4)
+    first = made.record(camera, 0, 2)
     made.next_run(camera)
-    made.record(camera, 3, 6)
+    made.record(camera, 1, 3)
     first.unlink()
     made.reconcile(camera)
-    assert lost(made, camera) == [(0, 3, "file_lost")]
+    assert lost(made, camera) == [(0, 1, "file_lost")]
     assert made.verify() == []
 
 
@@ -289,4 +292,57 @@ def test_a_mending_that_was_cut_off_is_carried_through_by_the_next(
     made.files(camera)[1].unlink()
     made.forget_rows(made.rows(camera)[1].id)
     assert outcome(made.reconcile(camera)) == [("second_missing", True)]
+    assert made.verify() == []
+
+
+_BODY = boxes.header() + b"".join(
+    boxes.timed_fragment(from_ms, [100] * 20) for from_ms in (0, 8_000)
+)
+HOLED = _BODY + boxes.trailer({boxes.VIDEO: boxes.moofs(_BODY)})
+"""Two seconds of pictures, six seconds without, and two more."""
+
+
+def holed(made: Recordings, camera: Camera, start_s: float) -> None:
+    files = made.camera_files.camera(camera.id, camera.owner)
+    files.open((9,))
+    (made.live(camera) / live_name(9, 1)).write_bytes(HOLED)
+    closed = ClosedSegment(run=9, number=1, started_at=at(start_s), ended_at=at(start_s + 10))
+    assert files.publish(closed) is not None
+    made.index()
+
+
+def test_a_hole_that_a_crash_kept_out_of_the_ledger_is_entered(made: Recordings) -> None:
+    camera = made.camera()
+    holed(made, camera, 0)
+    assert [one.kind for one in made.verify(camera)] == [FindingKind.SECOND_MISSING]
+    assert outcome(made.reconcile(camera)) == [("second_missing", True)]
+    assert lost(made, camera) == [(2, 8, "pictures_missing")]
+    assert made.verify() == []
+    assert made.reconcile() == []
+
+
+def test_a_hole_in_a_row_of_an_earlier_version_is_found_and_entered(made: Recordings) -> None:
+    camera = made.camera()
+    holed(made, camera, 0)
+    (row,) = made.rows(camera)
+    made.segments.set_holes(row.id, "")
+    assert [one.kind for one in made.verify(camera)] == [FindingKind.PICTURES_MISSING]
+    assert outcome(made.reconcile(camera)) == [
+        ("pictures_missing", True),
+        ("second_missing", True),
+    ]
+    assert lost(made, camera) == [(2, 8, "pictures_missing")]
+    assert made.rows(camera) == [row]
+    assert made.verify() == []
+
+
+def test_a_lost_row_comes_back_with_its_holes(made: Recordings) -> None:
+    camera = made.camera()
+    holed(made, camera, 0)
+    made.reconcile(camera)
+    before = made.rows(camera)
+    made.forget_rows(*(row.id for row in before))
+    made.reconcile(camera)
+    assert made.rows(camera) == before
+    assert before[0].holes == "2000-8000"
     assert made.verify() == []
