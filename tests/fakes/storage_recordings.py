@@ -39,6 +39,14 @@ class FakeSegmentRepository(FakeRepository, SegmentRepository):
     def get(self, camera_id: UUID, segment_id: UUID) -> Segment | None:
         return next((s for s in self._stored(camera_id) if s.id == segment_id), None)
 
+    def last_run(self, camera_id: UUID) -> int:
+        rows = self._tables.segments.values()
+        return max((row.run for row in rows if row.camera_id == camera_id), default=0)
+
+    def taken(self, rows: Sequence[Segment]) -> list[UUID]:
+        paths = {_place(row): row.path for row in self._tables.segments.values()}
+        return [row.id for row in rows if paths.get(_place(row), row.path) != row.path]
+
     def latest(self, camera_id: UUID) -> Segment | None:
         return max(self._stored(camera_id), key=_end, default=None)
 

@@ -38,7 +38,11 @@ _GATHER_S: Final = 1.0
 
 
 class IndexWriter:
-    """Moves the journal's first rows into Postgres, and removes them once they are there. Blocking."""
+    """Moves the journal's first rows into Postgres, and removes them once they are there. Blocking.
+
+    A segment whose run and number the row of another file has is not indexed: ``on_taken`` counts it,
+    ``recordings verify`` reports its file, and ``reconcile`` gives it a number of its own.
+    """
 
     def __init__(
         self,
@@ -47,8 +51,10 @@ class IndexWriter:
         segments: SegmentRepository,
         gaps: GapRepository,
         require_root: Callable[[], None] = lambda: None,
+        on_taken: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._require_root = require_root
+        self._on_taken = on_taken
         self._journal = journal
         self._segments = segments
         self._gaps = gaps
@@ -65,9 +71,7 @@ class IndexWriter:
             return 0
         self._require_root()
         batch = self._journal.take(BATCH)
-        _write(
-            [row for row in batch.entries if isinstance(row, Segment)], self._segments.insert_many
-        )
+        _write([row for row in batch.entries if isinstance(row, Segment)], self._insert)
         gaps = [row for row in batch.entries if isinstance(row, Gap)]
         _write(gaps, self._gaps.upsert_many)
         for gap in gaps:
@@ -76,6 +80,17 @@ class IndexWriter:
                 self._gaps.remove(gap.id)
         self._journal.done(batch)
         return batch.lines + batch.refused
+
+    def _insert(self, rows: Sequence[Segment]) -> int:
+        written = self._segments.insert_many(rows)
+        if written == len(rows):
+            return written
+        # Rows that were written before are left out in silence; a row of another file must not be.
+        for row_id in self._segments.taken(rows):
+            row = next(one for one in rows if one.id == row_id)
+            log.error("segment_id_taken", camera=str(row.camera_id), run=row.run, path=row.path)
+            self._on_taken(1)
+        return written
 
 
 def _write(rows: list[R], write: Callable[[Sequence[R]], int]) -> None:

@@ -36,7 +36,7 @@ from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.loops import LoopEvents, ReconcileLoop
 from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
-from streamwarden.recordings.durable import free_space_of
+from streamwarden.recordings.durable import FreeSpace, free_space_of
 from streamwarden.recordings.exports import Exports, Prove
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.offline_retention import OfflineRetention
@@ -329,6 +329,7 @@ def start_indexer(link: Link, resources: Resources) -> ActorRef:
             segments=SegmentRepository(resources.database),
             gaps=GapRepository(resources.database),
             require_root=resources.pairing.require_index,
+            on_taken=resources.metrics.not_indexed,
         ),
         workers=resources.index,
         timers=resources.timers,
@@ -363,6 +364,7 @@ def _retention(resources: Resources, seals: SealSchedule | None) -> Retention:
     limits = RetentionLimits(
         keep_for=timedelta(days=settings.retention_days),
         reserve_bytes=settings.free_space_reserve.bytes_of(disk.total_bytes),
+        reserve_inodes=_reserve_inodes(settings, disk),
         total_bytes=settings.total_quota,
         camera_bytes=settings.camera_quota,
     )
@@ -384,6 +386,14 @@ def _retention(resources: Resources, seals: SealSchedule | None) -> Retention:
         announce=None if seals is None else seals.announce,
         require_root=resources.watch.require,
     )
+
+
+def _reserve_inodes(settings: Settings, disk: FreeSpace) -> int:
+    """Return the reserve of inodes: the same share of all as the reserve of bytes is."""
+    if not disk.limits_inodes or not disk.total_bytes:
+        return 0
+    share = settings.free_space_reserve.bytes_of(disk.total_bytes) / disk.total_bytes
+    return int(min(1.0, share) * disk.total_inodes)
 
 
 def start_seal_schedule(resources: Resources, closing: ExitStack) -> SealSchedule | None:

@@ -7,7 +7,6 @@ Everything that a recorder writes goes through here: a segment first to its fina
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from streamwarden.model import Cause, Gap, LastSegment, Segment
 from streamwarden.mp4.formats import SetsAtEnd, sets_at_end
 from streamwarden.paths import LIVE, segment_id
 from streamwarden.recordings import gap_ledger
-from streamwarden.recordings.durable import replace_file
+from streamwarden.recordings.durable import free_space_of, replace_file
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.missing_pictures import missing_inside
@@ -42,6 +41,8 @@ _LEDGER: Final = "ledger.json"
 _RUN: Final = "run"
 _MIN_FREE_BYTES: Final = 16 * 1024 * 1024
 """Below this much free space a new run would only fail."""
+_MIN_FREE_INODES: Final = 16
+"""A run needs a few: its segments, their folder, and the notes that are replaced."""
 _SEAM: Final = timedelta(seconds=2)
 _OVERLAP: Final = timedelta(seconds=10)
 _JOURNAL_ROWS: Final = 1_000
@@ -89,7 +90,7 @@ class OpenedFolder:
 
 
 class IndexedEnds:
-    """Ends of stored segments by their rows, for rebuilding a lost ledger.
+    """Ends and runs of stored segments by their rows, for rebuilding a lost ledger or run number.
 
     Blocking, a few seconds at most. Any thread.
     """
@@ -111,10 +112,32 @@ class IndexedEnds:
         try:
             row = self._segments.get(camera_id, segment_id)
         except Unavailable as error:
-            self._ask_at_s = self._clock.monotonic() + _INDEX_RETRY_S
-            log.warning("ends_by_media", reason=str(error))
+            self._unavailable(error)
             return None
         return None if row is None else row.ended_at
+
+    def last_run(self, camera_id: UUID, *, journal: bool) -> int | None:
+        """Return the highest run with a row, 0 for none; None where Postgres is unavailable.
+
+        ``journal``: also among the rows that wait for Postgres.
+        """
+        waiting = self._journal.take(_JOURNAL_ROWS).entries if journal else ()
+        runs = [
+            entry.run
+            for entry in waiting
+            if isinstance(entry, Segment) and entry.camera_id == camera_id
+        ]
+        if self._clock.monotonic() < self._ask_at_s:
+            return None
+        try:
+            return max(self._segments.last_run(camera_id), *runs, 0)
+        except Unavailable as error:
+            self._unavailable(error)
+            return None
+
+    def _unavailable(self, error: Unavailable) -> None:
+        self._ask_at_s = self._clock.monotonic() + _INDEX_RETRY_S
+        log.warning("ends_by_media", reason=str(error))
 
 
 class CameraFileStore:
@@ -199,6 +222,10 @@ class CameraFiles:
             kept = self._ledger_on_disk()
             ledger = self._rebuilt_ledger() if kept is None else kept
             last_run = self._last_run_of_all_owners()
+            # The note may be older than the index: the disk was restored, or another one was adopted.
+            last_run = max(
+                last_run, self._all.indexed_ends.last_run(self._camera_id, journal=False) or 0
+            )
             for leftover in list(self._store.leftovers(live_runs)):
                 ledger = self._store_leftover(leftover, ledger)
                 last_run = max(last_run, leftover.run)
@@ -226,9 +253,12 @@ class CameraFiles:
         self._all.require_root(fresh=True)
         with _disk_errors():
             self._store.prepare()
-            free = os.statvfs(self._store.live)
-            if free.f_bavail * free.f_frsize < _MIN_FREE_BYTES:
+            free = free_space_of(self._store.live)
+            if free.free_bytes < _MIN_FREE_BYTES:
                 raise CannotStore(Cause.DISK_FULL, "no space is left under the record root")
+            if free.limits_inodes and free.free_inodes < _MIN_FREE_INODES:
+                text = "no inode is left under the record root: it can hold no more files"
+                raise CannotStore(Cause.DISK_FULL, text)
             run = self._last_run() + 1
             self._write_run(run)
         return self._store.live, run
@@ -323,10 +353,22 @@ class CameraFiles:
         try:
             return int((self._store.live / _RUN).read_text())
         except FileNotFoundError:
-            return self._store.newest_run()
+            return self._rebuilt_run()
         except ValueError:
             log.warning("run_number_unreadable", camera=str(self._camera_id))
-            return self._store.newest_run()
+            return self._rebuilt_run()
+
+    def _rebuilt_run(self) -> int:
+        """Return a number that no run of the camera is above: of its files, its rows, else of the time.
+
+        Rows of runs may be there whose files are not. Without Postgres the number of minutes since 1970
+        is far above all that were counted.
+        """
+        known = self._all.indexed_ends.last_run(self._camera_id, journal=True)
+        if known is None:
+            known = int(self._all.clock.now().timestamp() // 60)
+            log.warning("run_number_by_time", camera=str(self._camera_id), run=known)
+        return max(known, self._store.newest_run())
 
     def _last_run_of_all_owners(self) -> int:
         # A run number belongs to the camera: a new owner's must not meet the rows of the last one's.

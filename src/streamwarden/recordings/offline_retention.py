@@ -67,13 +67,15 @@ class OfflineRetention:
         self._clock = clock
         self._stuck: set[Path] = set()
 
-    def delete(self, need_bytes: int) -> list[ExpiredFile]:
-        """Delete the oldest files, a batch at most, until ``need_bytes`` are freed; return them.
+    def delete(self, need_bytes: int, need_files: int = 0) -> list[ExpiredFile]:
+        """Delete the oldest files, a batch at most; return them.
+
+        As many as free ``need_bytes``, and at least ``need_files``, for their inodes.
 
         Raises:
             OSError: the deletion log cannot be written; nothing was deleted.
         """
-        chosen = list(self._oldest(need_bytes))
+        chosen = list(self._oldest(need_bytes, need_files))
         if chosen:
             self._log(chosen)
         gone = [each for each in chosen if self._unlink(each.path)]
@@ -110,16 +112,17 @@ class OfflineRetention:
             return False
         return True
 
-    def _oldest(self, need_bytes: int) -> Iterator[ExpiredFile]:
+    def _oldest(self, need_bytes: int, need_files: int) -> Iterator[ExpiredFile]:
         before = self._clock.now() - _YOUNGEST
         cameras = [each.path for each in camera_folders(self._root)]
         files = (each for each in stored_by_day(cameras) if each[0] not in self._stuck)
         for path, started_at in islice(files, _BATCH):
-            if need_bytes <= 0 or started_at >= before:
+            if (need_bytes <= 0 and need_files <= 0) or started_at >= before:
                 return
             with suppress(FileNotFoundError):
                 size = path.stat(follow_symlinks=False).st_size
                 need_bytes -= size
+                need_files -= 1
                 yield ExpiredFile(path, started_at, size)
 
     def _log(self, chosen: Collection[ExpiredFile]) -> None:

@@ -23,8 +23,8 @@ from streamwarden.model import Cause, Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.footage import Span, UsualDistance
 from streamwarden.mp4.fragments import summarise
-from streamwarden.paths import STATE, StoredName, parse_stored, segment_id
-from streamwarden.recordings.durable import file_digest
+from streamwarden.paths import STATE, StoredName, parse_stored, segment_id, stored_name
+from streamwarden.recordings.durable import file_digest, sync_folder
 from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
 from streamwarden.recordings.segment_dates import check_file, holes_text
@@ -54,6 +54,9 @@ _LOOK_BACK: Final = timedelta(hours=2)
 _RETRY_S: Final = 30.0
 
 _DAY_MS: Final = 86_400_000
+
+_RENAMED: Final = 1_000_000_000
+"""Added to a segment's number where another file's row has it; FFmpeg counts from 0 in each run."""
 
 _NEAR: Final = timedelta(seconds=2)
 
@@ -250,8 +253,30 @@ class Reconciler:
         except RowsRefused:
             return ""
         known = self._segments.get(row.camera_id, row.id)
-        # The server may have been quicker; or another file has the same run and number.
-        return "indexed" if known is not None and known.path == row.path else ""
+        if known is not None and known.path == row.path:
+            return "indexed"  # the server was quicker
+        return self._index_renamed(row)
+
+    def _index_renamed(self, row: Segment) -> str:
+        """Index a file whose run and number another row has, under a number of its own.
+
+        Not under another run: a server that records may be about to use it.
+        """
+        number = row.number + _RENAMED
+        old = self._root / row.path
+        new = old.with_name(Path(stored_name(row.started_at, row.run, number)).name)
+        if row.number >= _RENAMED or new.exists():
+            return ""
+        self._require_root()
+        old.rename(new)
+        sync_folder(new.parent)
+        renamed = replace(
+            row,
+            id=segment_id(row.camera_id, row.run, number),
+            number=number,
+            path=str(new.relative_to(self._root)),
+        )
+        return "indexed under a number of its own" if self._segments.insert_many([renamed]) else ""
 
     def _row_of(self, path: Path, camera_id: UUID) -> Segment | None:
         name = parse_stored(path.parent.name, path.name)

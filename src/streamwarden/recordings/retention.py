@@ -23,7 +23,7 @@ from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.model import Segment
 from streamwarden.paths import has_no_symlink, parse_stored
-from streamwarden.recordings.durable import free_bytes
+from streamwarden.recordings.durable import free_bytes, free_space_of
 from streamwarden.recordings.offline_retention import OfflineRetention, tidy_folders
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.storage.streams import PeriodRepository
@@ -53,6 +53,7 @@ class RetentionLimits:
 
     keep_for: timedelta
     reserve_bytes: int
+    reserve_inodes: int = 0
     total_bytes: int | None = None
     camera_bytes: int | None = None
 
@@ -125,7 +126,9 @@ class Retention:
 
     def _delete_without_index(self) -> bool:
         """Delete what the reserve needs; return whether anything was deleted."""
-        gone = self._offline.delete(self._limits.reserve_bytes - free_bytes(self._root))
+        gone = self._offline.delete(
+            self._limits.reserve_bytes - free_bytes(self._root), self._missing_inodes()
+        )
         if gone:
             size = sum(each.size_bytes for each in gone)
             self._on_deleted(DeletionReason.RESERVE, len(gone), size)
@@ -179,14 +182,26 @@ class Retention:
 
     def _under_reserve(self) -> list[Segment]:
         missing = self._limits.reserve_bytes - free_bytes(self._root)
-        if missing <= 0:
+        inodes = self._missing_inodes()
+        if missing <= 0 and inodes <= 0:
             self._out_of_reach = False
             return []
-        chosen = first_of(self._segments.oldest(limit=BATCH), missing)
+        oldest = self._segments.oldest(limit=BATCH)
+        # Each file frees an inode.
+        chosen = oldest[: max(len(first_of(oldest, missing)), inodes)]
         if not chosen and not self._out_of_reach:
-            log.error("reserve_out_of_reach", missing_bytes=missing)
+            log.error(
+                "reserve_out_of_reach", missing_bytes=max(0, missing), missing_inodes=max(0, inodes)
+            )
         self._out_of_reach = not chosen
         return chosen
+
+    def _missing_inodes(self) -> int:
+        """Return how many inodes the reserve lacks, 0 or less for none."""
+        if self._limits.reserve_inodes <= 0:
+            return 0
+        space = free_space_of(self._root)
+        return self._limits.reserve_inodes - space.free_inodes if space.limits_inodes else 0
 
     def _delete(self, marked: Sequence[Segment]) -> bool:
         """Delete marked segments; return False if all of them are stuck."""

@@ -106,6 +106,23 @@ class SegmentRepository:
         params = {"id": segment_id, "camera_id": camera_id}
         return self._database.fetch_one(_SEGMENT_SQL["get"], params, row=Segment)
 
+    def last_run(self, camera_id: UUID) -> int:
+        """Return the camera's highest run, of marked segments as well; 0 where it has none."""
+        (found, *_) = self._database.fetch_values(
+            _SEGMENT_SQL["last_run"], {"camera_id": camera_id}
+        )
+        return int(str(found))
+
+    def taken(self, rows: Sequence[Segment]) -> list[UUID]:
+        """Return the ids of those ``rows`` whose id, or run and number, another file's row has."""
+        arrays = {
+            name: [getattr(row, name) for row in rows]
+            for name in ("id", "camera_id", "run", "number", "path")
+        }
+        return [
+            UUID(str(found)) for found in self._database.fetch_values(_SEGMENT_SQL["taken"], arrays)
+        ]
+
     def latest(self, camera_id: UUID) -> Segment | None:
         """Return the segment that ended last."""
         return self._database.fetch_one(

@@ -36,6 +36,24 @@ def test_a_segment_of_another_camera_is_not_found(storage: Storage) -> None:
     assert storage.segments.get(CAMERA, uuid4()) is None
 
 
+def test_the_last_run_counts_rows_that_are_being_deleted(storage: Storage) -> None:
+    assert storage.segments.last_run(CAMERA) == 0
+    rows = [replace(row(10 * run), run=run) for run in (3, 8)]
+    storage.segments.insert_many([*rows, replace(row(0, OTHER), run=99)])
+    storage.segments.mark_deleting([rows[1].id])
+    assert storage.segments.last_run(CAMERA) == 8
+
+
+def test_a_segment_in_the_place_of_another_files_row_is_named(storage: Storage) -> None:
+    first, second = row(0), replace(row(10), number=5)
+    storage.segments.insert_many([first])
+    other = replace(first, id=uuid4(), path="elsewhere.mp4")
+    same_id = replace(first, path="elsewhere.mp4")
+    assert storage.segments.taken([first, second]) == []
+    assert storage.segments.taken([first, other, second]) == [other.id]
+    assert storage.segments.taken([same_id]) == [first.id]
+
+
 def test_a_repeated_batch_inserts_nothing_twice(storage: Storage) -> None:
     first, second = row(0), row(10)
     storage.segments.insert_many([first])

@@ -229,15 +229,20 @@ def test_a_file_that_no_row_can_hold_stops_nothing(
     assert [found.kind for found in made.verify()] == [FindingKind.ROW_MISSING]
 
 
-def test_a_second_file_with_the_same_run_and_number_is_not_called_indexed(
+def test_a_second_file_with_the_same_run_and_number_gets_a_number_of_its_own(
     made: Recordings, camera: Camera
 ) -> None:
     # As after a change of owner that began to count its runs anew.
     path = made.files(camera)[0]
     twin = path.with_name("120040.000Z-r1-1.mp4")
     twin.write_bytes(path.read_bytes())
-    assert outcome(made.reconcile(camera)) == [("row_missing", False)]
-    assert [found.path for found in made.verify()] == [str(twin.relative_to(made.root))]
+    before = made.rows(camera)
+    assert outcome(made.reconcile(camera)) == [("row_missing", True)]
+    assert made.verify() == []
+    assert not twin.exists()
+    assert {row.path for row in made.rows(camera)} - {row.path for row in before} == {
+        str(twin.with_name("120040.000Z-r1-1000000001.mp4").relative_to(made.root))
+    }
 
 
 def test_a_row_under_another_name_makes_room_for_the_file(made: Recordings, camera: Camera) -> None:

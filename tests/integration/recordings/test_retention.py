@@ -14,6 +14,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.model import Camera, Cause, Segment
 from streamwarden.paths import STATE, segment_id
 from streamwarden.recordings import offline_retention, reconcile, retention
+from streamwarden.recordings.durable import FreeSpace
 from streamwarden.recordings.offline_retention import DELETION_LOG, OfflineRetention
 from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Retention, RetentionLimits
 from streamwarden.recordings.root_identity import RootFault, RootNotKnown
@@ -670,3 +671,50 @@ def test_a_root_that_goes_during_a_sweep_costs_no_row(
         sweeper.sweep()
     away.rename(made.root)
     assert made.segments.deleting(limit=100) == marked
+
+
+# Inodes
+
+
+def few_inodes(monkeypatch: pytest.MonkeyPatch, made: Recordings, *, limit: int) -> None:
+    """Let the disk hold so many segments."""
+
+    def space(_root: Path) -> FreeSpace:
+        files = len(list(made.root.glob("*/*/*/*.mp4")))
+        return FreeSpace(
+            free_bytes=10**12, total_bytes=10**12, free_inodes=limit - files, total_inodes=limit
+        )
+
+    monkeypatch.setattr(retention, "free_space_of", space)
+
+
+def test_inodes_are_kept_in_reserve_as_bytes_are(
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    world: FakeWorld,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few_inodes(monkeypatch, made, limit=8)
+    finish(make(reserve_inodes=4))
+    assert kept(made, *two) == [[4, 8], [6, 10]]
+    assert [reason for reason, *_ in world.counted] == ["reserve"]
+
+
+def test_without_the_index_the_oldest_files_go_for_their_inodes(
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    world: FakeWorld,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few_inodes(monkeypatch, made, limit=8)
+    world.advance(3600)
+    policy = make(reserve_inodes=4)
+    monkeypatch.setattr(made.segments, "deleting", _away)
+    assert policy.sweep()
+    assert sum(len(made.files(camera)) for camera in two) == 4
+
+
+def _away(**_: object) -> NoReturn:
+    raise Unavailable("scripted: Postgres is away")

@@ -10,7 +10,8 @@ import pytest
 
 from streamwarden.actors.indexer import BATCH, IndexWriter
 from streamwarden.errors import Unavailable
-from streamwarden.model import Gap, Segment
+from streamwarden.model import Cause, Gap, Segment
+from streamwarden.recordings.root_identity import RootFault, RootNotKnown
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import RowsRefused
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -42,6 +43,7 @@ class Index:
         self.segment_table = SegmentTable(self)
         self.gap_table = GapTable(self)
         self.refused: set[UUID] = set()
+        self.taken: set[UUID] = set()
         self.error: Exception | None = None
         self.calls = 0
         self.segments: list[int] = []
@@ -63,8 +65,12 @@ class SegmentTable(SegmentRepository):
 
     def insert_many(self, rows: Sequence[Segment]) -> int:
         self._index.check(rows)
-        self._index.segments += [row.number for row in rows]
-        return len(rows)
+        new = [row.number for row in rows if row.id not in self._index.taken]
+        self._index.segments += new
+        return len(new)
+
+    def taken(self, rows: Sequence[Segment]) -> list[UUID]:
+        return [row.id for row in rows if row.id in self._index.taken]
 
 
 class GapTable(GapRepository):
@@ -156,3 +162,36 @@ def test_a_gap_that_turned_out_to_be_none_is_removed(
     journal.append([GAP, replace(GAP, ended_at=NOW)], NOW)
     writer.write_batch()
     assert index.removed == [GAP.id]
+
+
+def test_a_segment_whose_id_another_file_has_is_counted_and_not_silent(
+    journal: Journal, index: Index
+) -> None:
+    counted: list[int] = []
+    writer = IndexWriter(
+        journal=journal,
+        segments=index.segment_table,
+        gaps=index.gap_table,
+        on_taken=counted.append,
+    )
+    index.taken = {segment(1).id}
+    journal.append([segment(n) for n in range(3)], NOW)
+    assert writer.write_batch() == 3
+    assert (index.segments, counted) == ([0, 2], [1])
+
+
+def test_a_root_that_is_not_the_databases_keeps_its_rows(journal: Journal, index: Index) -> None:
+    def refuse() -> None:
+        raise RootNotKnown(RootFault(Cause.RECORD_ROOT_CHANGED, "scripted"))
+
+    writer = IndexWriter(
+        journal=journal,
+        segments=index.segment_table,
+        gaps=index.gap_table,
+        require_root=refuse,
+    )
+    assert writer.write_batch() == 0
+    journal.append([segment(0)], NOW)
+    with pytest.raises(RootNotKnown):
+        writer.write_batch()
+    assert (index.calls, journal.waiting) == (0, 1)

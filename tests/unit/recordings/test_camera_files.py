@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from streamwarden.model import Cause
 from streamwarden.recordings import camera_files, gap_ledger, segment_store
 from streamwarden.recordings.camera_files import CannotStore, SegmentVanished
+from streamwarden.recordings.durable import FreeSpace
 from streamwarden.recordings.gap_ledger import Ledger, decode_ledger, encode_ledger
 from tests.unit.actors.recorder_harness import at
 from tests.unit.recordings.camera_files_harness import (
@@ -78,6 +80,40 @@ def test_a_lost_run_file_is_made_good_from_the_recordings(
     assert files_harness.files().next_run()[1] == 8
     (files_harness.live() / "run").write_text("nonsense")
     assert files_harness.files().next_run()[1] == 8
+
+
+def test_a_run_is_never_below_those_of_the_index(files_harness: CameraFilesHarness) -> None:
+    files_harness.ends.run = 41
+    assert files_harness.files().open(()).last_run == 41
+    assert files_harness.files().next_run()[1] == 42
+    (files_harness.live() / "run").unlink()
+    files_harness.ends.run = 60
+    assert files_harness.files().next_run()[1] == 61
+
+
+def test_a_lost_run_file_without_postgres_is_made_good_by_the_time(
+    files_harness: CameraFilesHarness,
+) -> None:
+    files_harness.files().open(())
+    files_harness.ends.run = None
+    assert files_harness.files().next_run()[1] == 1  # the note is there
+    (files_harness.live() / "run").unlink()
+    minutes = int(files_harness.clock.now().timestamp() // 60)
+    assert files_harness.files().next_run()[1] == minutes + 1
+
+
+def test_without_an_inode_no_run_begins(
+    files_harness: CameraFilesHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files_harness.files().open(())
+    space = FreeSpace(free_bytes=2**40, total_bytes=2**41, free_inodes=3, total_inodes=1000)
+    monkeypatch.setattr(camera_files, "free_space_of", lambda _: space)
+    with pytest.raises(CannotStore, match="inode") as refusal:
+        files_harness.files().next_run()
+    assert refusal.value.cause is Cause.DISK_FULL
+    unlimited = replace(space, free_inodes=0, total_inodes=0)  # btrfs
+    monkeypatch.setattr(camera_files, "free_space_of", lambda _: unlimited)
+    assert files_harness.files().next_run()[1] == 1
 
 
 def test_no_run_is_given_the_number_of_one_that_lives(files_harness: CameraFilesHarness) -> None:

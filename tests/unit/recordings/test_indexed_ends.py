@@ -33,6 +33,12 @@ class Index(SegmentRepository):
             raise StorageUnavailable("the database does not answer")
         return self.rows.get((camera_id, segment_id))
 
+    def last_run(self, camera_id: UUID) -> int:
+        self.asked += 1
+        if self.away:
+            raise StorageUnavailable("the database does not answer")
+        return max((row.run for row in self.rows.values() if row.camera_id == camera_id), default=0)
+
 
 @pytest.fixture
 def files_harness(tmp_path: Path) -> Iterator[CameraFilesHarness]:
@@ -89,3 +95,19 @@ def test_an_index_that_is_away_is_waited_for_once(
     index.away = False
     files_harness.clock.advance(120)
     assert known.end_of(CAMERA, rows[0].id) == at(3.4)
+
+
+def test_the_last_run_is_the_highest_in_journal_and_index(
+    files_harness: CameraFilesHarness, rows: list[Segment]
+) -> None:
+    index, clock = Index(), ManualClock()
+    known = ends(files_harness.journal, index, clock)
+    assert known.last_run(CAMERA, journal=False) == 0
+    assert known.last_run(CAMERA, journal=True) == 1
+    index.rows[(CAMERA, rows[0].id)] = replace(rows[0], run=7)
+    assert known.last_run(CAMERA, journal=True) == 7
+    index.away = True
+    asked = index.asked
+    assert known.last_run(CAMERA, journal=True) is None
+    assert known.last_run(CAMERA, journal=True) is None
+    assert index.asked == asked + 1

@@ -16,6 +16,18 @@ select stored.*,
   left join given_up on given_up.camera_id = stored.camera_id
 on conflict do nothing
 
+-- name: last_run
+select coalesce(max(run), 0) from segment where camera_id = %(camera_id)s
+
+-- name: taken
+-- Rows that `insert_many` has left out although they are not there: another file has their place.
+select stored.id
+  from unnest(%(id)s::uuid[], %(camera_id)s::uuid[], %(run)s::integer[], %(number)s::integer[],
+              %(path)s::text[]) as stored (id, camera_id, run, number, path)
+  join segment on segment.camera_id = stored.camera_id
+              and segment.run = stored.run and segment.number = stored.number
+ where segment.path <> stored.path
+
 -- name: get
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
        salvaged, digest, init_bytes, holes, error_ms
