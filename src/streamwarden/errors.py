@@ -137,6 +137,12 @@ class ExportNotFound(NotFound):
     code = "export_not_found"
 
 
+class FormatChanged(StreamwardenError):
+    """The camera's format changes in the range of an export; each part of one format can be exported."""
+
+    code = "format_changed"
+
+
 class ExportNotReady(NotFound):
     """The export has no file yet, or never will."""
 

@@ -293,11 +293,16 @@ first, video times are later by one audio frame, 64 ms at 16 kHz, and the key fr
 
 @dataclass(frozen=True, slots=True)
 class ConcatEntry:
-    """A file, and the range of its media in milliseconds that is taken."""
+    """A file, and the range of its media in milliseconds that is taken.
+
+    ``before_ms`` is the time, by the file's own stamps, of the first picture that must not be taken; None
+    where one more does no harm.
+    """
 
     path: Path
     from_ms: int
     to_ms: int
+    before_ms: int | None = None
 
     @property
     def media_ms(self) -> int:
@@ -342,7 +347,8 @@ def concat_list(entries: Iterable[ConcatEntry]) -> str:
         begin_ms = entry.from_ms + _SLACK_MS if entry.from_ms else 0
         if begin_ms:
             lines.append(f"inpoint {begin_ms / 1000:.3f}")
-        lines.append(f"outpoint {(entry.to_ms + _SLACK_MS) / 1000:.3f}")
+        end_ms = entry.to_ms + _SLACK_MS if entry.before_ms is None else entry.before_ms - 1
+        lines.append(f"outpoint {end_ms / 1000:.3f}")
         lines.append(f"duration {(entry.to_ms - begin_ms) / 1000:.3f}")
     return "\n".join(lines) + "\n"
 

@@ -212,7 +212,8 @@ class ExportModel(Model):
     """A time range exported to one MP4. ``progress`` is 0 to 1, ``expires_at`` when it is deleted.
 
     ``covers`` are the ranges that were recorded: the file plays one after the other. ``proven``:
-    it has a proof, with which others can check it.
+    it has a proof, with which others can check it. ``error_code`` is ``format_changed`` where the camera's
+    format changes in the range: one file cannot hold it, and each of ``parts`` can be exported by itself.
     """
 
     id: Id
@@ -222,6 +223,8 @@ class ExportModel(Model):
     to: Timestamp
     size_bytes: int | None = Field(alias="bytes")
     error: str | None
+    error_code: str | None = None
+    parts: list[Stretch] = Field(default_factory=list)
     created_at: Timestamp
     expires_at: Timestamp
     covers: list[Stretch]
@@ -242,6 +245,8 @@ def export_to_json(export: Export) -> OwnedExport:
         progress=export.progress,
         to=export.to,
         error=export.error,
+        error_code=export.error_code,
+        parts=[Stretch(**{"from": one.from_}, to=one.to) for one in export.parts],
         created_at=export.created_at,
         expires_at=export.expires_at,
         covers=[Stretch(**{"from": one.from_}, to=one.to) for one in export.covers],

@@ -201,6 +201,11 @@ class VideoTrack:
     default_flags: int
 
 
+def milliseconds(ticks: int, track: VideoTrack) -> int:
+    """Return a duration in the track's timescale as milliseconds."""
+    return round(ticks * 1000 / track.timescale)
+
+
 @refuse_truncated
 def video_track(moov: bytes) -> VideoTrack:
     """Return the first video track of a ``moov``; raise NotFragmentedMp4 if there is none."""

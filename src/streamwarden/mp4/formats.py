@@ -13,7 +13,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +23,12 @@ from streamwarden.mp4.boxes import (
     NotFragmentedMp4,
     VideoTrack,
     all_inside,
+    decode_time,
     first,
+    fragment_ticks,
     inside,
     is_key,
+    milliseconds,
     read_trailer,
     refuse_truncated,
     sample_offset,
@@ -119,6 +122,82 @@ def read_moov(fd: int, size: int) -> bytes:
     if moov is None:
         raise NotFragmentedMp4("no movie header")
     return file.payload(moov)
+
+
+@dataclass(frozen=True, slots=True)
+class FormatSpan:
+    """One format from ``from_ms`` of a file's media on, as far as the next span.
+
+    ``decode_ms`` is the same moment by the file's own stamps, which need not begin at 0. ``fits`` is false
+    where the header has other parameter sets. ``size`` is 0 where the sets hold it.
+    """
+
+    from_ms: int
+    decode_ms: int
+    codec: str
+    size: tuple[int, int]
+    sets: frozenset[bytes]
+    sound: tuple[str, int, int, bytes] | None
+    fits: bool
+
+    def same_as(self, other: FormatSpan) -> bool:
+        """Whether both can be in one file, under one header."""
+        return self == replace(other, from_ms=self.from_ms, decode_ms=self.decode_ms)
+
+
+def formats_in(path: Path) -> list[FormatSpan]:
+    """Return the formats of a file's pictures and sound, in time order; the first begins at 0.
+
+    A file whose first and last key frame fit its header is not read in between.
+
+    Raises:
+        NotFragmentedMp4: it has no header with a video track.
+        OSError: it cannot be read.
+    """
+    fd = open_nofollow(path)
+    try:
+        return _formats_in(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+@refuse_truncated
+def _formats_in(fd: int, size: int) -> list[FormatSpan]:
+    moov = read_moov(fd, size)
+    header, track = file_format(moov), video_track(moov)
+    spans: list[FormatSpan] = []
+    at_ms, file = 0, BoxReader(fd)
+    for box in file.boxes(size):
+        if box.kind != b"moof":
+            continue
+        moof = file.payload(box)
+        if is_key(moof, track):
+            found = sets_of_key_frame(fd, box, moof, track, header)
+            sets = in_force(header, found) if found or not spans else spans[-1].sets
+            decode_ms = milliseconds(decode_time(moof, track), track)
+            span = _span(header, at_ms, decode_ms, sets)
+            if not spans or not span.same_as(spans[-1]):
+                spans.append(span)
+            if at_ms == 0 and span.fits and _ends_so(fd, size, silent=not found):
+                break
+        at_ms += milliseconds(fragment_ticks(moof, track), track)
+    return spans or [_span(header, 0, 0, header.sets)]
+
+
+def _ends_so(fd: int, size: int, *, silent: bool) -> bool:
+    """Whether the last key frame fits the header as the first does, or (``silent``) has no sets either."""
+    try:
+        seen = _sets_at_end(fd, size)
+    except NotFragmentedMp4:
+        return False
+    return silent if seen is None else seen.in_header
+
+
+def _span(header: FileFormat, from_ms: int, decode_ms: int, sets: frozenset[bytes]) -> FormatSpan:
+    size = (0, 0) if sets else (header.width, header.height)
+    return FormatSpan(
+        from_ms, decode_ms, header.codec, size, sets, header.sound, fits=sets == header.sets
+    )
 
 
 def sets_at_end(path: Path) -> SetsAtEnd | None:

@@ -21,6 +21,7 @@ from streamwarden.mp4.boxes import (
     fragment_ticks,
     is_key,
     lead_ticks,
+    milliseconds,
     read_trailer,
     video_track,
 )
@@ -128,10 +129,10 @@ def summarise_boxes(fd: int, size: int) -> FileSummary:
         raise NotFragmentedMp4("no movie header with a video track")
     return FileSummary(
         whole,
-        _milliseconds(ticks, track),
+        milliseconds(ticks, track),
         complete=trailer_end == size,
         init_bytes=init,
-        lead_ms=_milliseconds(lead or 0, track) if whole > init else 0,
+        lead_ms=milliseconds(lead or 0, track) if whole > init else 0,
         footage=scan.result(),
     )
 
@@ -174,10 +175,10 @@ def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
         raise NotFragmentedMp4("the time stamps have jumped")
     return FileSummary(
         trailer.start,
-        _milliseconds(ticks, track),
+        milliseconds(ticks, track),
         complete=True,
         init_bytes=init,
-        lead_ms=_milliseconds(lead_ticks(begins, track), track),
+        lead_ms=milliseconds(lead_ticks(begins, track), track),
         footage=scan.result(),
     )
 
@@ -207,10 +208,6 @@ def _expect(file: BoxReader, position: int, kind: bytes) -> Box:
     if box is None or box.kind != kind:
         raise NotFragmentedMp4(f"no {kind!r} box at {position}")
     return box
-
-
-def _milliseconds(ticks: int, track: VideoTrack) -> int:
-    return round(ticks * 1000 / track.timescale)
 
 
 class FragmentScan:
@@ -248,7 +245,7 @@ class FragmentScan:
         track = self._track
         if track is None:
             raise NotFragmentedMp4("a fragment before the movie header")
-        return _milliseconds(fragment_ticks(moof, track), track), is_key(moof, track)
+        return milliseconds(fragment_ticks(moof, track), track), is_key(moof, track)
 
 
 MIN_PART_MS: Final = 900

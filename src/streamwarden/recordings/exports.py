@@ -12,9 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, Literal
@@ -22,11 +23,12 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from streamwarden.clock import Clock
+from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import (
     ExportNotFound,
     ExportNotReady,
     ExportsBusy,
+    FormatChanged,
     NoSpace,
     NothingRecorded,
     ProofNotAvailable,
@@ -45,6 +47,8 @@ from streamwarden.ffmpeg.jobs import (
     progress_ms,
 )
 from streamwarden.model import Segment, TimeRange
+from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.formats import FormatSpan, formats_in
 from streamwarden.paths import STATE
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.root_identity import RootNotKnown
@@ -57,6 +61,8 @@ log = structlog.get_logger(__name__)
 KEPT_FOR: Final = timedelta(days=1)
 
 MAX_SEGMENTS: Final = 10_000
+
+_SHOWN_CHANGES: Final = 5
 
 _SEAM: Final = timedelta(seconds=1)
 """Segments that are closer than this follow one another without a gap."""
@@ -81,7 +87,8 @@ ExportState = Literal["queued", "running", "done", "failed", "cancelled"]
 class Export:
     """An export at one moment. ``progress`` is 0 to 1, ``covers`` what was recorded in its range.
 
-    ``size_bytes`` is None until there is a file, ``error`` None unless it has failed.
+    ``size_bytes`` is None until there is a file, ``error`` None unless it has failed. ``error_code`` is
+    for programs; with ``format_changed``, ``parts`` are the ranges that can be exported each by itself.
     """
 
     id: UUID
@@ -93,6 +100,8 @@ class Export:
     progress: float
     size_bytes: int | None
     error: str | None
+    error_code: str | None = None
+    parts: Sequence[TimeRange] = ()
     created_at: datetime
     expires_at: datetime
     covers: Sequence[TimeRange]
@@ -120,6 +129,8 @@ class ExportTask:
     total_ms: int = 1
     size_bytes: int | None = None
     error: str | None = None
+    error_code: str | None = None
+    parts: Sequence[TimeRange] = ()
     job: Job | None = None
     output: bytes = field(default=b"", repr=False)
     proven: bool = False
@@ -138,6 +149,8 @@ class ExportTask:
             progress=1.0 if done else round(min(0.99, self.progress_ms / self.total_ms), 3),
             size_bytes=self.size_bytes,
             error=self.error,
+            error_code=self.error_code,
+            parts=self.parts,
             created_at=self.created_at,
             expires_at=self.created_at + KEPT_FOR,
             covers=self.covers,
@@ -320,6 +333,10 @@ class Exports:
         try:
             total_ms = self._files.prepare(task)
             argv = self._files.joining_argv(task, self._ffmpeg())
+        except FormatChanged as error:
+            task.error_code = error.code
+            self._finish(task, "failed", str(error))
+            return
         except Exception as error:  # edge of a thread: the export fails with this error
             log.exception("export_not_prepared", export=str(task.id))
             self._finish(task, "failed", f"it could not be prepared: {type(error).__name__}")
@@ -441,10 +458,17 @@ class ExportFiles:
         return self.folder / f"{task.id}{suffix}"
 
     def prepare(self, task: ExportTask) -> int | None:
-        """Write FFmpeg's list; return the length of the media in ms, None if no file is left."""
-        pieces = pieces_of(task, self._record_root)
+        """Write FFmpeg's list; return the length of the media in ms, None if no file is left.
+
+        Raises:
+            FormatChanged: they are of more than one format; ``task.parts`` are the ranges of one each.
+        """
+        pieces, changes = pieces_of(task, self._record_root)
         if not pieces:
             return None
+        if changes:
+            task.parts = parts_of(task, changes)
+            raise FormatChanged(_changes_in_words(changes))
         self.path(task, LIST).write_text(concat_list(pieces), encoding="utf-8")
         return max(1, sum(piece.media_ms for piece in pieces))
 
@@ -516,10 +540,16 @@ def covered(segments: Sequence[Segment], from_: datetime, to: datetime) -> list[
     return found
 
 
-def pieces_of(task: ExportTask, record_root: Path) -> list[ConcatEntry]:
-    """Return the pieces of files that make up an export; files that are gone are left out."""
+def pieces_of(task: ExportTask, record_root: Path) -> tuple[list[ConcatEntry], list[datetime]]:
+    """Return the pieces of files that make up an export, and when their format changes.
+
+    Files that are gone are left out. FFmpeg joins under the header of the first file, so what has another
+    one would be garbage.
+    """
     millisecond, root = timedelta(milliseconds=1), record_root.resolve()
-    pieces = []
+    pieces: list[ConcatEntry] = []
+    changes: list[datetime] = []
+    before: FormatSpan | None = None
     for segment in task.segments:
         path = (record_root / segment.path).resolve()
         if not path.is_relative_to(root):
@@ -528,8 +558,46 @@ def pieces_of(task: ExportTask, record_root: Path) -> list[ConcatEntry]:
         ends_at = min(next(later, task.to), task.to)
         from_ms = max(0, (task.from_ - segment.started_at) // millisecond)
         # A segment that ends where the next one starts is taken whole, by the length of its media.
-        cut = ends_at < segment.ended_at - _SEAM
+        cut = ends_at < segment.ended_at - _SEAM or ends_at == task.to < segment.ended_at
         to_ms = (ends_at - segment.started_at) // millisecond if cut else segment.media_ms
-        if (piece := concat_entry(path, from_ms=from_ms, to_ms=to_ms)) is not None:
-            pieces.append(piece)
-    return pieces
+        if (piece := concat_entry(path, from_ms=from_ms, to_ms=to_ms)) is None:
+            continue
+        spans, piece = _taken(_spans_of(piece), piece)
+        pieces.append(piece)
+        for span in spans:
+            if before is not None and not span.same_as(before):
+                at_ms = max(span.from_ms, piece.from_ms)
+                changes.append(segment.started_at + timedelta(milliseconds=at_ms))
+            before = span
+    return pieces, changes
+
+
+def _spans_of(piece: ConcatEntry) -> list[FormatSpan]:
+    """Return the formats of a piece's file; one that has gone meanwhile has none."""
+    try:
+        return formats_in(piece.path)
+    except (OSError, NotFragmentedMp4):
+        return []
+
+
+def _taken(
+    spans: Sequence[FormatSpan], piece: ConcatEntry
+) -> tuple[Sequence[FormatSpan], ConcatEntry]:
+    """Return the spans in a piece, and the piece, which ends before the first picture of the next span."""
+    begins = [number for number, span in enumerate(spans) if span.from_ms <= piece.from_ms]
+    ends = [number for number, span in enumerate(spans) if span.from_ms >= piece.to_ms]
+    if ends:
+        piece = replace(piece, before_ms=spans[ends[0]].decode_ms)
+    return spans[begins[-1] if begins else 0 : ends[0] if ends else None], piece
+
+
+def parts_of(task: ExportTask, changes: Sequence[datetime]) -> list[TimeRange]:
+    """Return the ranges between the changes, each of one format."""
+    moments = [task.from_, *(at for at in changes if task.from_ < at < task.to), task.to]
+    return [TimeRange(begins, ends) for begins, ends in pairwise(moments) if begins < ends]
+
+
+def _changes_in_words(changes: Sequence[datetime]) -> str:
+    shown = ", ".join(rfc3339(at) for at in changes[:_SHOWN_CHANGES])
+    more = f" and {len(changes) - _SHOWN_CHANGES} times more" if changes[_SHOWN_CHANGES:] else ""
+    return f"the camera's format changes at {shown}{more}: export each part by itself"

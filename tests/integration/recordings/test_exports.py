@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from streamwarden.cli.main import main
+from streamwarden.devkit.odd_camera import StreamLibrary
 from streamwarden.errors import (
     ExportNotFound,
     ExportNotReady,
@@ -24,6 +27,7 @@ from streamwarden.errors import (
 )
 from streamwarden.evidence.export_proof import ExportProver, check_export
 from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
+from streamwarden.ffmpeg.command import _FRAGMENTS
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.recordings import exports as module
@@ -369,3 +373,74 @@ def test_without_a_key_there_is_no_proof_and_with_one_it_goes_with_its_export(
     assert notary.folder() == []
     with pytest.raises(ExportNotReady):
         notary.exports.proof(notary.camera_id, made.id)
+
+
+class ChangedCamera(ExportHarness):
+    """Six seconds of a small picture, then of a large one: the first run keeps its header until 12 s."""
+
+    def __init__(self, root: Path, jobs: JobRunner, streams: Path) -> None:
+        super().__init__(root, jobs)
+        library = StreamLibrary(FFMPEG, streams)
+        folder = root / "alice" / str(self.camera_id) / "2026-03-02"
+        first = self.run(library, folder, 1, "small", "large")
+        second = self.run(library, folder, 2, "large")
+        later = timedelta(seconds=100)
+        rows = [moved(row, by=later) for row in rows_of(root, self.camera_id, first, run=11)]
+        later += timedelta(seconds=12)
+        rows += [moved(row, by=later) for row in rows_of(root, self.camera_id, second, run=12)]
+        self.storage.segments.insert_many(rows)
+
+    @staticmethod
+    def run(library: StreamLibrary, folder: Path, number: int, *names: str) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        raw = folder / "raw.h264"
+        for name in names:
+            library.stream(name)
+        parts = [library.encoded(f"{name}.h264", ()) for name in names]
+        raw.write_bytes(b"".join(part.read_bytes() for part in parts))
+        argv = [FFMPEG, "-v", "error", "-nostdin", "-f", "h264", "-framerate", "10", "-i", str(raw)]
+        argv += ["-c", "copy", "-f", "segment", "-segment_time", "4", "-reset_timestamps", "1"]
+        argv += ["-segment_format", "mp4", "-segment_format_options", _FRAGMENTS]
+        subprocess.run([*argv, str(folder / f"r{number}-%06d.mp4")], check=True, timeout=60)
+        raw.unlink()
+        return sorted(folder.glob(f"r{number}-*.mp4"))
+
+
+def test_a_range_in_which_the_format_changes_fails_and_each_of_its_parts_is_exported(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, jobs: JobRunner
+) -> None:
+    changed = ChangedCamera(tmp_path, jobs, tmp_path_factory.mktemp("streams"))
+    whole = changed.ended(changed.add(100, 118).id)
+    assert (whole.state, whole.error_code, whole.proven) == ("failed", "format_changed", False)
+    assert whole.error is not None
+    assert "2026-03-01T12:01:46.000Z" in whole.error
+    moments = [(one.from_, one.to) for one in whole.parts]
+    assert moments == [(at(100), at(106)), (at(106), at(112)), (at(112), at(118))]
+    widths = []
+    for from_, to in moments:
+        part = changed.ended(changed.exports.add(changed.camera_id, "alice", from_, to).id)
+        assert (part.state, part.error, part.parts) == ("done", None, ()), part
+        file = changed.root / ".streamwarden" / "exports" / f"{part.id}.mp4"
+        seconds, complaints = probe(file)
+        assert (round(seconds), complaints) == (6, "")
+        widths.append(sizes_in(file))
+    assert widths == [{"320x240"}, {"640x480"}, {"640x480"}]
+
+
+def sizes_in(file: Path) -> set[str]:
+    """The sizes of a file's pictures as decoded."""
+    argv = [
+        FFMPEG,
+        "-v",
+        "debug",
+        "-nostdin",
+        "-i",
+        str(file),
+        "-vf",
+        "showinfo",
+        "-f",
+        "null",
+        "-",
+    ]
+    said = subprocess.run(argv, check=True, timeout=60, capture_output=True).stderr.decode()
+    return set(re.findall(r"Parsed_showinfo.* s:(\d+x\d+)", said))

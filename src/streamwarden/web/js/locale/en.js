@@ -236,6 +236,8 @@ export default {
   "export.proof": "Save proof",
   "export.cancelled": "Cancelled.",
   "export.failed": "The export failed: {detail}",
+  "export.formatChanged": "The picture's or sound's format changes in this range, and one MP4 cannot hold both. Make one of each part:",
+  "export.part": "{from} to {to}",
   "export.order": "The end must be after the start.",
 
   "ops.cameras": "Cameras by state",

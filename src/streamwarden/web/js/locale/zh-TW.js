@@ -236,6 +236,8 @@ export default {
   "export.proof": "儲存證明",
   "export.cancelled": "已取消。",
   "export.failed": "匯出失敗：{detail}",
+  "export.formatChanged": "這段時間內影像或聲音的格式有變更，無法合成一個 MP4。請分段製作：",
+  "export.part": "{from} 至 {to}",
   "export.order": "結束時間必須晚於開始時間。",
 
   "ops.cameras": "鏡頭狀態",

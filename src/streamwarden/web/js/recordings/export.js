@@ -1,7 +1,7 @@
 // A range as one MP4: chosen, made on the server with its progress shown, cancelled, saved.
 
 import { call, cameraPath } from "../api.js";
-import { size } from "../clock.js";
+import { size, timeOfDay } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -13,6 +13,7 @@ import { timeMoment, timeValue } from "./fields.js";
 const ASK_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 3_000;
 const TOKEN_TTL_S = 3_600;
+const MOST_PARTS = 20;
 
 /** @typedef {import("./view.js").View} Range */
 
@@ -37,8 +38,10 @@ export class ExportPanel {
     this.keep = button(t("export.save"), () => this.fetchPart("file"), { look: "primary", icon: icon("download"), attributes: hidden });
     this.prove = button(t("export.proof"), () => this.fetchPart("proof"), { look: "quiet", attributes: hidden });
     const buttons = h("div", { class: "row" }, this.make, this.cancel, this.keep, this.prove);
+    /** Where the camera's format changes in the range: a button for each part of one format. */
+    this.parts = h("div", { class: "row" });
     const form = h("div", { class: "export-form" }, this.from.element, this.to.element, buttons);
-    this.element = h("section", { class: "panel" }, h("h2", { text: t("export.title") }), form, this.progress, this.words);
+    this.element = h("section", { class: "panel" }, h("h2", { text: t("export.title") }), form, this.progress, this.words, this.parts);
     this.timer = 0;
     /** The path of the export that was ordered; empty where there is none. */
     this.path = "";
@@ -61,19 +64,22 @@ export class ExportPanel {
     this.keep.hidden = state !== "done";
     this.prove.hidden = state !== "done" || !this.proven;
     this.progress.hidden = state !== "busy";
+    this.parts.replaceChildren();
     setText(this.words, text);
   }
 
-  async order() {
+  /** @param {Range} [part] exactly this range; without it that of the form, which knows whole seconds */
+  async order(part) {
     this.readRange();
-    if (!(this.range.from < this.range.to)) return this.show("idle", t("export.order"));
+    const range = part ?? this.range;
+    if (!(range.from < range.to)) return this.show("idle", t("export.order"));
     this.show("busy", t("export.waiting"));
     this.progress.removeAttribute("value");
     try {
       const path = `${cameraPath(this.camera.id)}/exports`;
-      const made = await call("POST", path, { body: isoRange(this.range) });
+      const made = await call("POST", path, { body: isoRange(range) });
       this.path = `${path}/${encodeURIComponent(made.id)}`;
-      this.ordered = { ...this.range };
+      this.ordered = { ...range };
       this.take(made);
     } catch (error) {
       this.show("idle", explainShortly(error));
@@ -85,11 +91,23 @@ export class ExportPanel {
     clearTimeout(this.timer);
     this.proven = found.proven === true;
     if (found.state === "done") return this.show("done", `${t("export.done")} · ${size(found.bytes ?? 0)}`);
+    if (found.error_code === "format_changed") return this.offerParts(found.parts);
     if (found.state === "failed") return this.show("idle", t("export.failed", { detail: found.error ?? "" }));
     if (found.state === "cancelled") return this.show("idle", t("export.cancelled"));
     this.progress.value = found.progress;
     this.show("busy", found.state === "queued" ? t("export.waiting") : t("export.running", { percent: Math.floor(found.progress * 100) }));
     this.askAfter(ASK_EVERY_MS);
+  }
+
+  /** @param {{from: string, to: string}[]} parts the ranges of one format each */
+  offerParts(parts) {
+    this.show("idle", t("export.formatChanged"));
+    const offers = parts.slice(0, MOST_PARTS).map((part) => {
+      const range = { from: Date.parse(part.from), to: Date.parse(part.to) };
+      const words = t("export.part", { from: timeOfDay(range.from), to: timeOfDay(range.to) });
+      return button(words, () => this.order(range));
+    });
+    this.parts.replaceChildren(...offers);
   }
 
   /** @param {number} pauseMs */
