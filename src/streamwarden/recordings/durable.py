@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from blake3 import blake3
 
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FileSummary
+from streamwarden.mp4.sound_offset import Change, sound_changes
 from streamwarden.paths import SymlinkRefused, open_nofollow
 
 
@@ -77,6 +79,8 @@ class SyncedFile:
 def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
     """Cut a file at its last whole fragment, sync it and describe it; None where nothing can be played.
 
+    Sound that is not beside its picture is put there.
+
     ``ours``: make the server its owner.
     """
     try:
@@ -86,6 +90,9 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
     with os.fdopen(fd, "rb", buffering=0) as file:
         found = os.fstat(fd)
         size = found.st_size
+        with suppress(NotFragmentedMp4):  # such a file is kept as it is
+            if changes := sound_changes(fd, size):
+                _change(path, changes, found.st_mtime_ns)
         try:
             summary = look(fd, size)
         except NotFragmentedMp4:
@@ -101,6 +108,17 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
             os.fchown(fd, os.geteuid(), os.getegid())
         os.fsync(fd)
         return SyncedFile(summary, size, _digest(file), found.st_mtime_ns / 1e9)
+
+
+def _change(path: Path, changes: Sequence[Change], modified_ns: int) -> None:
+    """Change bytes of a file; it keeps the time of its last write, which dates it."""
+    fd = open_nofollow(path, os.O_WRONLY)
+    try:
+        for change in changes:
+            os.pwrite(fd, change.data, change.offset)
+        os.utime(fd, ns=(modified_ns, modified_ns))
+    finally:
+        os.close(fd)
 
 
 def _cut(path: Path, size: int, modified_ns: int) -> None:

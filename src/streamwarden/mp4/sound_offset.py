@@ -1,0 +1,290 @@
+"""Sound whose times are not those of the picture beside it, and the changes that put it there.
+
+Sound and picture of one camera are dated by different clocks, which drift apart: by seconds in a day, by
+seconds in a minute where a clock is bad, and in steps where a media server corrects the drift from time to
+time. The muxer believes these times. Where the sound's are earlier than those of the picture that came with
+it, the first picture of a file stands still until its sound is over.
+
+What came together belongs together, and a file shows it: it begins with what came after the cut and ends
+with what came before the next one. Sound that ends early although it comes up to the end of the file is
+behind its picture, by as much as one picture stands still too long: the first one, or the one at which the
+media server's reports came. Sound that is late at both ends is ahead. Sound that begins late, pauses or
+stops is off at one end, and right.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from statistics import median_low
+from typing import Final
+
+from streamwarden.mp4.boxes import (
+    Box,
+    BoxReader,
+    NotFragmentedMp4,
+    first,
+    inside,
+    read_trailer,
+    refuse_truncated,
+    video_track,
+)
+
+TOLERANCE_S: Final = 0.15
+"""Sound that is off by less stays: an AAC frame at 8 kHz is 0.128 s, and lips are in time up to 0.2 s."""
+
+
+_LAST_FRAGMENTS: Final = 3
+"""Sound in the last of so many fragments comes up to the end: the last ones are written at the close."""
+
+
+_BEFORE_A_FRAGMENT: Final = 4
+
+
+_TRUN_DATA_OFFSET: Final = 0x1
+
+
+_TRUN_FIRST_FLAGS: Final = 0x4
+
+
+_TRUN_DURATION: Final = 0x100
+
+
+_TRUN_SHOWN_LATER: Final = 0x800
+
+
+_TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Bytes to write at an offset of a file."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """One track's part of a fragment: its begin (``tfdt``), its samples' durations, where both stand."""
+
+    begins: int
+    begins_at: int
+    begins_bytes: int
+    durations: tuple[int, ...]
+    duration_places: tuple[int, ...]
+    """Empty where the samples have no duration of their own."""
+    shown_later: tuple[int, ...]
+    """How long after its decode time each sample is shown; empty where all are at once."""
+
+    @property
+    def ends(self) -> int:
+        return self.begins + sum(self.durations)
+
+    def moved(self, ticks: int) -> Change:
+        """Return what makes it earlier by ``ticks``."""
+        begins = max(0, self.begins - ticks)
+        return Change(self.begins_at, begins.to_bytes(self.begins_bytes, "big"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    id: int
+    timescale: int
+    default_duration: int
+
+
+@refuse_truncated
+def sound_changes(fd: int, size: int) -> list[Change]:
+    """Return what puts the sound of a file beside its picture; nothing where it is, or has no sound.
+
+    Raises:
+        NotFragmentedMp4: the file has no complete ``moov`` with a video track, or its structure is damaged.
+    """
+    file = BoxReader(fd)
+    picture, sound, begin = _tracks(file)
+    if sound is None:
+        return []
+    pictures, sounds = _positions(file, fd, size, begin, (picture.id, sound.id))
+    if not pictures or not sounds:
+        return []
+    heard, heard_last = _span(file, sounds[0], sound), _span(file, sounds[-1], sound)
+    shown, shown_last = _span(file, pictures[0], picture), _span(file, pictures[-1], picture)
+    ends_s = heard_last.ends / sound.timescale - shown_last.ends / picture.timescale
+    if ends_s > TOLERANCE_S:
+        begins_s = heard.begins / sound.timescale - shown.begins / picture.timescale
+        if begins_s > TOLERANCE_S:
+            return _earlier(file, sounds, sound, round(min(begins_s, ends_s) * sound.timescale))
+    elif ends_s < -TOLERANCE_S and sounds[-1] >= pictures[-_LAST_FRAGMENTS:][0]:
+        return _shorter(file, pictures, picture, round(-ends_s * picture.timescale))
+    return []
+
+
+def _earlier(file: BoxReader, positions: Sequence[int], track: _Track, ticks: int) -> list[Change]:
+    """Return what makes a whole track earlier."""
+    return [_span(file, position, track).moved(ticks) for position in reversed(positions)]
+
+
+def _shorter(file: BoxReader, positions: Sequence[int], track: _Track, ticks: int) -> list[Change]:
+    """Return what lets the picture that stands longest go by up to ``ticks`` earlier, and all after it."""
+    spans = [_span(file, position, track) for position in positions]
+    samples = [
+        (duration, number, i)
+        for number, span in enumerate(spans)
+        for i, duration in enumerate(span.durations)
+    ]
+    longest, number, i = max(samples)
+    places, shown_later = spans[number].duration_places, spans[number].shown_later
+    moved = min(ticks, longest - median_low(duration for duration, _, _ in samples))
+    if moved < TOLERANCE_S * track.timescale or i >= len(places):
+        return []
+    if shown_later and shown_later[i] > moved // 2:
+        return []  # only its decode time is early: it is shown when the next ones are
+    later = [span.moved(moved) for span in spans[number + 1 :]]
+    return [*later, Change(places[i], struct.pack(">I", longest - moved))]
+
+
+def _tracks(file: BoxReader) -> tuple[_Track, _Track | None, int]:
+    """Return the picture's track, the sound's, and the offset behind the ``moov``."""
+    position = 0
+    for _ in range(_BEFORE_A_FRAGMENT):
+        box = file.box(position)
+        if box is None:
+            break
+        position = box.end
+        if box.kind == b"moov":
+            moov = file.payload(box)
+            video = video_track(moov)
+            return _Track(video.id, video.timescale, video.default_duration), _sound(moov), position
+    raise NotFragmentedMp4("no movie header")
+
+
+def _sound(moov: bytes) -> _Track | None:
+    for trak in inside(moov, b"trak"):
+        if first(trak, b"mdia", b"hdlr")[8:12] == b"soun":
+            header, media = first(trak, b"tkhd"), first(trak, b"mdia", b"mdhd")
+            (id_,) = struct.unpack_from(">I", header, 20 if header[:1] == b"\x01" else 12)
+            (timescale,) = struct.unpack_from(">I", media, 20 if media[:1] == b"\x01" else 12)
+            if timescale == 0:
+                raise NotFragmentedMp4("a timescale of 0")
+            return _Track(id_, timescale, 0)
+    return None
+
+
+def _positions(
+    file: BoxReader, fd: int, size: int, begin: int, tracks: tuple[int, int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the offsets of each track's fragments: by the muxer's index, or box by box."""
+    try:
+        found = read_trailer(fd, size).tracks
+    except NotFragmentedMp4:
+        return _walked(file, size, begin, tracks)
+    picture, sound = (found.get(track) for track in tracks)
+    return picture.offsets if picture else (), sound.offsets if sound else ()
+
+
+def _walked(
+    file: BoxReader, size: int, begin: int, tracks: tuple[int, int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    offsets: tuple[list[int], list[int]] = ([], [])
+    position, moof = begin, None
+    while (box := file.box(position)) is not None and box.end <= size:
+        position = box.end
+        if box.kind == b"moof":
+            moof = box
+        elif box.kind == b"mdat" and moof is not None:
+            data = file.payload(moof)
+            held = {
+                struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0]
+                for traf in inside(data, b"traf")
+            }
+            for track, at in zip(tracks, offsets, strict=True):
+                if track in held:
+                    at.append(moof.start)
+            moof = None
+    return offsets
+
+
+def _inner(file: BoxReader, outer: Box) -> Iterator[Box]:
+    position = outer.payload
+    while position < outer.end:
+        box = file.box(position)
+        if box is None or box.end > outer.end:
+            raise NotFragmentedMp4("a box that is longer than the one around it")
+        yield box
+        position = box.end
+
+
+def _span(file: BoxReader, position: int, track: _Track) -> _Span:
+    """Return a track's part of the fragment at ``position``."""
+    moof = file.box(position)
+    if moof is None or moof.kind != b"moof":
+        raise NotFragmentedMp4(f"no fragment at {position}")
+    for traf in (box for box in _inner(file, moof) if box.kind == b"traf"):
+        inner = list(_inner(file, traf))
+        tfhd = next((box for box in inner if box.kind == b"tfhd"), None)
+        if tfhd is not None and struct.unpack_from(">I", file.payload(tfhd), 4)[0] == track.id:
+            return _parsed(file, inner, tfhd, track)
+    raise NotFragmentedMp4(f"no part of the track at {position}")
+
+
+def _parsed(file: BoxReader, inner: Sequence[Box], tfhd: Box, track: _Track) -> _Span:
+    tfdt = next((box for box in inner if box.kind == b"tfdt"), None)
+    if tfdt is None:
+        raise NotFragmentedMp4("a fragment without a time")
+    wide = file.payload(tfdt)[:1] == b"\x01"
+    (begins,) = struct.unpack_from(">Q" if wide else ">I", file.payload(tfdt), 4)
+    default_at, default = _default_duration(file.payload(tfhd), track)
+    truns = [(box, file.payload(box)) for box in inner if box.kind == b"trun"]
+    durations = tuple(chain.from_iterable(_durations(data, default) for _, data in truns))
+    places = tuple(chain.from_iterable(_places(box, data) for box, data in truns))
+    if not places and len(durations) == 1 and default_at is not None:
+        places = (tfhd.payload + default_at,)
+    later = tuple(chain.from_iterable(_shown_later(data) for _, data in truns))
+    return _Span(begins, tfdt.payload + 4, 8 if wide else 4, durations, places, later)
+
+
+def _places(box: Box, trun: bytes) -> Sequence[int]:
+    """Return where the duration of each sample of a ``trun`` stands in the file."""
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_DURATION:
+        return ()
+    begin, step = box.payload + _samples_at(trun), 4 * _fields(flags)
+    return range(begin, begin + samples * step, step)
+
+
+def _shown_later(trun: bytes) -> Sequence[int]:
+    """Return the composition time offset of each sample of a ``trun``."""
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_SHOWN_LATER:
+        return ()
+    words = struct.unpack_from(f">{samples * _fields(flags)}i", trun, _samples_at(trun))
+    return words[_fields(flags) - 1 :: _fields(flags)]
+
+
+def _fields(flags: int) -> int:
+    return sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
+
+
+def _default_duration(tfhd: bytes, track: _Track) -> tuple[int | None, int]:
+    """Return where in a ``tfhd`` the default duration stands, None where it has none, and the duration."""
+    (flags,) = struct.unpack_from(">I", tfhd)
+    if not flags & 0x8:
+        return None, track.default_duration
+    offset = 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
+    return offset, int(struct.unpack_from(">I", tfhd, offset)[0])
+
+
+def _samples_at(trun: bytes) -> int:
+    (flags,) = struct.unpack_from(">I", trun)
+    return 8 + 4 * bool(flags & _TRUN_DATA_OFFSET) + 4 * bool(flags & _TRUN_FIRST_FLAGS)
+
+
+def _durations(trun: bytes, default: int) -> Sequence[int]:
+    flags, samples = struct.unpack_from(">II", trun)
+    if not flags & _TRUN_DURATION:
+        return [default] * min(samples, len(trun))
+    words = struct.unpack_from(f">{samples * _fields(flags)}I", trun, _samples_at(trun))
+    return words[:: _fields(flags)]
