@@ -12,6 +12,7 @@ from streamwarden.cli.arguments import add_command, whole_number
 from streamwarden.cli.environment import settings_of
 from streamwarden.cli.output import plain, print_json, print_line, print_note
 from streamwarden.errors import InvalidInput
+from streamwarden.model import Transport
 
 if TYPE_CHECKING:
     import argparse
@@ -27,9 +28,10 @@ WIDTH = 90
 _MEGA, _KILO = 1_000_000, 1_000
 
 _NOTES = """\
-It asks the camera for its tracks (DESCRIBE), reads its stream for some seconds with FFmpeg, and records
-that as the recorder would. For each track it prints codec, profile, size, frame rate, distance between
-key frames and bit rate, and whether the track is recorded as it is, as AAC, or left out.
+It asks the camera for its tracks (DESCRIBE) and for the ways in which it sends them (SETUP), reads its
+stream for some seconds with FFmpeg, and records that as the recorder would. For each track it prints
+codec, profile, size, frame rate, distance between key frames and bit rate, and whether the track is
+recorded as it is, as AAC, or left out.
 
 Each problem is printed with its remedy:
   unresolved, refused, unreachable, timeout, closed, tls     the camera is not reached
@@ -77,6 +79,12 @@ def add_probe_command(camera: Commands) -> None:
         help="a file whose first line is the password; - reads standard input (default: a prompt)",
     )
     probe.add_argument(
+        "--transport",
+        choices=tuple(Transport),
+        default=Transport.AUTOMATIC,
+        help="how it sends the stream (default: automatic: each way is tried, TCP is preferred)",
+    )
+    probe.add_argument(
         "--seconds",
         type=whole_number(1, MAX_SECONDS),
         default=10,
@@ -93,7 +101,12 @@ def camera_probe(arguments: argparse.Namespace) -> int:
 
     url = _url(arguments)
     ffmpeg = find_ffmpeg(settings_of(arguments).ffmpeg)
-    found = probe_camera(url, ffmpeg=ffmpeg, seconds=arguments.seconds)
+    found = probe_camera(
+        url,
+        ffmpeg=ffmpeg,
+        seconds=arguments.seconds,
+        transport=Transport(arguments.transport),
+    )
     if arguments.json:
         print_json(found.as_json())
     else:
@@ -105,6 +118,12 @@ def camera_probe(arguments: argparse.Namespace) -> int:
 def lines_of(found: ProbeReport) -> list[str]:
     """Return a report for people, line by line."""
     lines = [found.url, ""]
+    if found.transports:
+        answers = (
+            f"{way} {'yes' if trouble is None else f'no [{trouble}]'}"
+            for way, trouble in found.transports.items()
+        )
+        lines += [f"  sent by {', '.join(answers)}", ""]
     for track in found.tracks:
         lines += [f"  {track.kind:<8}{_format(track)}", f"  {'':<8}{_handling(track.handling)}"]
     lines += [""] if found.tracks else []

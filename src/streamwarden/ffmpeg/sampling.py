@@ -24,7 +24,7 @@ from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, PROTOCOLS, segment_out
 from streamwarden.ffmpeg.exit_causes import RunEnd, classify
 from streamwarden.ffmpeg.jobs import JobEnd, JobOrder, JobOutcome, JobRunner
 from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
-from streamwarden.model import Cause
+from streamwarden.model import Cause, Transport
 
 _HEAD: Final = re.compile(r"#(\w+) (\d+): (\S+)")
 
@@ -232,11 +232,13 @@ class Sampler:
         ffmpeg: str,
         folder: Path,
         starts_within_s: float = STARTS_WITHIN_S,
+        transport: Transport = Transport.TCP,
     ) -> None:
         self._jobs = jobs
         self._starts_within_s = starts_within_s
         self._ffmpeg = ffmpeg
         self._folder = folder
+        self._transport = transport
 
     def take(self, url: str, *, seconds: float, tracks: StreamTracks) -> Sample:
         """Return what ``url`` sends within ``seconds`` of its first packet, in all audio and video tracks.
@@ -270,7 +272,7 @@ class Sampler:
             folder=self._folder,
             timeout_s=seconds + self._starts_within_s,
             on_end=on_end,
-            stdin=sample_script(url),
+            stdin=sample_script(url, self._transport),
             on_output=on_output,
             stderr_limit_bytes=_STDERR_BYTES,
         )
@@ -293,7 +295,11 @@ class Sampler:
         )
 
 
-def sample_script(url: str) -> bytes:
+_TRANSPORTS: Final = {Transport.UDP: "udp", Transport.MULTICAST: "udp_multicast"}
+"""FFmpeg's words; TCP for any other."""
+
+
+def sample_script(url: str, transport: Transport = Transport.TCP) -> bytes:
     """Return the concat script for ``url``, quoted for ``av_get_token``.
 
     Raises:
@@ -306,7 +312,7 @@ def sample_script(url: str) -> bytes:
     lines = (
         "ffconcat version 1.0",
         f"file '{quoted}'",
-        "option rtsp_transport tcp",
+        f"option rtsp_transport {_TRANSPORTS.get(transport, 'tcp')}",
         f"option timeout {timeout_us}",
         f"option analyzeduration {_PROBE_US}",
     )
@@ -326,7 +332,7 @@ def sample_argv(ffmpeg: str, *, audio: SoundWay | None, hevc: bool = False) -> l
     )
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", "-y"),
-        *("-protocol_whitelist", f"pipe,{PROTOCOLS}", "-analyzeduration", "1"),
+        *("-protocol_whitelist", f"pipe,udp,{PROTOCOLS}", "-analyzeduration", "1"),
         *("-f", "concat", "-safe", "0", "-i", "pipe:0"),
         *("-map", "0:v?", "-map", "0:a?", "-c", "copy", "-copyinkf"),
         *("-flush_packets", "1", "-f", "framecrc", "pipe:1"),

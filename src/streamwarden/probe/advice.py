@@ -221,6 +221,13 @@ def rare_key_frames(distance_s: float) -> ProbeFinding:
     )
 
 
+NOT_BY_TCP: Final = ProbeFinding(
+    "not_by_tcp",
+    "It does not send by TCP; by another transport a lost packet is a broken picture, without a word",
+    "Allow RTSP over TCP in its settings, if it can.",
+)
+
+
 B_FRAMES: Final = ProbeFinding(
     "b_frames",
     "It sends B-frames: it is recorded and played, but WebRTC cannot carry it, so there is no such preview",

@@ -8,7 +8,7 @@ is decided by the recorder's own function (`StreamTracks.sound_way`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from statistics import median_low
@@ -32,11 +32,13 @@ from streamwarden.mediamtx.rtsp_client import (
     CameraUrl,
     NotDescribed,
     SdpTrack,
+    Trouble,
     describe,
     distrusted,
+    set_up,
     tracks_of,
 )
-from streamwarden.model import Cause
+from streamwarden.model import Cause, Transport
 from streamwarden.probe import advice
 from streamwarden.probe.advice import ProbeFinding, TrackHandling
 
@@ -117,6 +119,8 @@ class ProbeReport:
 
     url: str
     seconds: float
+    transports: Mapping[Transport, Trouble | None] = field(default_factory=dict)
+    """What the camera answered to each transport that was asked for; None: it sends by it."""
     tracks: Sequence[TrackReport] = ()
     problems: Sequence[ProbeFinding] = ()
     notes: Sequence[ProbeFinding] = ()
@@ -143,6 +147,10 @@ class ProbeReport:
             "url": self.url,
             "ok": self.good,
             "seconds": self.seconds,
+            "transports": {
+                way: "ok" if trouble is None else trouble.value
+                for way, trouble in self.transports.items()
+            },
             "browsers": self.browsers,
             "tracks": [track.as_json() for track in self.tracks],
             "problems": [finding.as_json() for finding in self.problems],
@@ -159,6 +167,7 @@ class ProbeSample:
     seconds: float
     distrust: str | None = None
     """Why its certificate is not trusted, None if it is."""
+    transports: Mapping[Transport, Trouble | None] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[PacketTrack]:
         """Return the received tracks of a kind, ``video`` or ``audio``."""
@@ -175,10 +184,13 @@ def probe_camera(
     *,
     ffmpeg: str,
     seconds: float,
+    transport: Transport = Transport.AUTOMATIC,
     starts_within_s: float = STARTS_WITHIN_S,
     ask: Callable[[CameraUrl], str] = describe,
 ) -> ProbeReport:
     """Probe the camera at ``url`` for ``seconds``; its faults are in the report.
+
+    ``transport`` automatic: by the first that it takes, TCP before any other.
 
     Raises:
         ConfigError: this machine has no setpriv, which confines FFmpeg.
@@ -190,18 +202,51 @@ def probe_camera(
         return ProbeReport(
             url=redact(url.clean), seconds=seconds, problems=(advice.of_trouble(error),)
         )
+    transports = _transports(url, transport)
+    chosen = next((way for way, trouble in transports.items() if trouble is None), None)
+    if chosen is None:
+        first = next(trouble for trouble in transports.values() if trouble is not None)
+        return ProbeReport(
+            url=redact(url.clean),
+            seconds=seconds,
+            transports=transports,
+            problems=(advice.of_trouble(NotDescribed(first)),),
+        )
     distrust = distrusted(url) if url.secure else None
     jobs = JobRunner()
     jobs.start()
     try:
         with TemporaryDirectory(prefix="streamwarden-probe-") as folder:
             sampler = Sampler(
-                jobs, ffmpeg=ffmpeg, folder=Path(folder), starts_within_s=starts_within_s
+                jobs,
+                ffmpeg=ffmpeg,
+                folder=Path(folder),
+                starts_within_s=starts_within_s,
+                transport=chosen,
             )
             sample = sampler.take(url.with_login(), seconds=seconds, tracks=stream_tracks(named))
     finally:
         jobs.close()
-    return report(url, ProbeSample(named, sample, seconds, distrust))
+    return report(url, ProbeSample(named, sample, seconds, distrust, transports))
+
+
+def _transports(url: CameraUrl, wanted: Transport) -> Mapping[Transport, Trouble | None]:
+    """Ask for each transport in question; return what each was answered, in the order of preference."""
+    ways: tuple[Transport, ...] = (wanted,)
+    if wanted is Transport.AUTOMATIC:
+        ways = (Transport.TCP,) if url.secure else _IN_ORDER
+    found: dict[Transport, Trouble | None] = {}
+    for way in ways:
+        try:
+            set_up(url, way)
+        except NotDescribed as error:
+            found[way] = error.trouble
+        else:
+            found[way] = None
+    return found
+
+
+_IN_ORDER: Final = (Transport.TCP, Transport.UDP, Transport.MULTICAST)
 
 
 def report(url: CameraUrl, found: ProbeSample) -> ProbeReport:
@@ -209,6 +254,7 @@ def report(url: CameraUrl, found: ProbeSample) -> ProbeReport:
     return ProbeReport(
         url=redact(url.clean),
         seconds=found.seconds,
+        transports=found.transports,
         tracks=tuple(_tracks(found)),
         problems=tuple(_problems(found)),
         notes=tuple(_notes(found)),
@@ -312,6 +358,8 @@ def _problems(found: ProbeSample) -> Iterable[ProbeFinding]:
 
 
 def _notes(found: ProbeSample) -> Iterable[ProbeFinding]:
+    if found.transports.get(Transport.TCP) is not None:
+        yield advice.NOT_BY_TCP
     picture = found.picture
     if picture is None:
         return

@@ -18,8 +18,10 @@ import pytest
 
 from streamwarden.devkit.camera_server import CameraServer
 from streamwarden.devkit.clips import KINDS, ClipKind, make_clip
+from streamwarden.devkit.odd_camera import OddCamera, Oddities, StreamLibrary
 from streamwarden.devkit.relay.faults import Fault, Misbehaviour, Silence
-from streamwarden.mediamtx.rtsp_client import CameraUrl, Login
+from streamwarden.mediamtx.rtsp_client import CameraUrl, Login, Trouble
+from streamwarden.model import Transport
 from streamwarden.probe.advice import TrackHandling
 from streamwarden.probe.camera_probe import ProbeReport, probe_camera
 from tests.acceptance.waiting import wait_for
@@ -163,3 +165,29 @@ def command_lines(program: subprocess.Popen[bytes]) -> set[str]:
         except psutil.Error:
             continue  # it has ended meanwhile
     return seen
+
+
+@pytest.mark.slow
+def test_each_transport_is_tried_and_the_stream_is_read_by_the_one_that_works(
+    tmp_path: Path,
+) -> None:
+    library = StreamLibrary(BUNDLED, tmp_path)
+    refused = Trouble.TRANSPORT_REFUSED
+    with OddCamera(library, "small", oddities=Oddities(transports=("udp",))) as camera:
+        url = CameraUrl(camera.url)
+        found = probe_camera(url, ffmpeg=BUNDLED, seconds=1.5)
+        assert found.transports == {
+            Transport.TCP: refused,
+            Transport.UDP: None,
+            Transport.MULTICAST: refused,
+        }
+        assert (found.problems, found.browsers) == ((), "all")
+        assert "not_by_tcp" in [note.code for note in found.notes]
+        forced = probe_camera(url, ffmpeg=BUNDLED, seconds=1, transport=Transport.TCP)
+        assert [problem.code for problem in forced.problems] == ["transport_refused"]
+        assert forced.transports == {Transport.TCP: refused}
+        camera.change(transports=("tcp",))
+        by_tcp = probe_camera(url, ffmpeg=BUNDLED, seconds=1.5)
+        assert by_tcp.good
+        assert by_tcp.as_json()["transports"]["tcp"] == "ok"
+        assert "not_by_tcp" not in [note.code for note in by_tcp.notes]
