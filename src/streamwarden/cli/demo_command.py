@@ -219,9 +219,38 @@ def _database(
 
     url = settings.database_url
     if url is not None:
+        refuse_installation(url.get_secret_value(), options.data_dir / "recordings")
         return url.get_secret_value, lambda: None
     postgres = EmbeddedPostgres(options.data_dir / "postgres")
     return postgres.start, postgres.stop
+
+
+def refuse_installation(url: str, record_root: Path) -> None:
+    """Raise ConfigError for a database that is in use and does not belong to the demo's recordings."""
+    # Before anything is started: the API role would migrate the database.
+    from streamwarden.recordings.root_identity import SAMPLE, belongs, facts_of, files_found
+    from streamwarden.storage.pool import Database
+    from streamwarden.storage.record_roots import RecordRootRepository
+
+    database = Database(url, max_size=1, application_name="demo")
+    database.open()
+    try:
+        roots = RecordRootRepository(database)
+        if not roots.holds_anything():
+            return
+        facts, known = facts_of(record_root), roots.paired()
+        if known is not None and known.id == facts.id:
+            return
+        rows = roots.newest_files(limit=SAMPLE) if known is None else []
+        if rows and belongs(*files_found(record_root, rows)):
+            return  # a demo of an earlier version
+    finally:
+        database.close()
+    where = "" if known is None else f" (record root {known.path} on node {known.node})"
+    raise ConfigError(
+        f"DATABASE_URL names the database of another installation{where}. The demo does not write into"
+        " it: unset DATABASE_URL, or name an empty database"
+    )
 
 
 def _show_banner(options: DemoOptions, ready: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from streamwarden.cli.environment import (
     settings_of,
 )
 from streamwarden.cli.output import print_json, print_line, print_note, print_rows, print_table
+from streamwarden.cli.record_root_command import known_root
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import ConfigError, InvalidInput
 
@@ -165,6 +166,7 @@ def recordings_seal(arguments: argparse.Namespace) -> int:
     become_owner_of(root)
     settled_after = timedelta(seconds=arguments.settle)
     with open_database(settings) as database:
+        known_root(root, database)
         try:
             sealer = sealer_of(settings, root, key, database, clock, settled_after=settled_after)
             before = min(arguments.until or clock.now(), clock.now())

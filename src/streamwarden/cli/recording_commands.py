@@ -18,6 +18,7 @@ from streamwarden.cli.arguments import (
 from streamwarden.cli.environment import become_owner_of, open_database, settings_of
 from streamwarden.cli.evidence_commands import SIGNED_NOTES, add_signed_options, verify_signed
 from streamwarden.cli.output import print_json, print_note, print_page, print_table
+from streamwarden.cli.record_root_command import add_adopt_root_command, known_root
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
 from streamwarden.model import Gap, Segment
@@ -25,7 +26,7 @@ from streamwarden.paths import STATE
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from uuid import UUID
 
@@ -102,6 +103,7 @@ def add_recording_commands(commands: Commands) -> Commands:
         _RECONCILE_NOTES,
     )
     _add_check_options(reconcile)
+    add_adopt_root_command(recordings)
     return recordings
 
 
@@ -150,7 +152,7 @@ def recordings_verify(arguments: argparse.Namespace) -> int:
         )
     settings = settings_of(arguments)
     cameras, scope = _scope(settings, arguments)
-    with _checked(settings, cameras) as (root, database):
+    with _checked(settings, cameras) as (root, database, _):
         reading = reconcile.verifier(root, database)
         findings = [
             finding.as_json()
@@ -168,8 +170,10 @@ def recordings_reconcile(arguments: argparse.Namespace) -> int:
 
     settings = settings_of(arguments)
     cameras, scope = _scope(settings, arguments)
-    with _checked(settings, cameras) as (root, database):
-        mended = list(reconcile.reconcile(root, database, cameras, scope))
+    with _checked(settings, cameras) as (root, database, require_root):
+        mended = list(
+            reconcile.reconcile(root, database, cameras, scope, require_root=require_root)
+        )
     rows = [{**one.finding.as_json(), "mended": one.how or None} for one in mended]
     _print_findings(arguments, rows, (*_FINDING_COLUMNS, "mended"))
     return 0 if all(one.how for one in mended) else 1
@@ -197,15 +201,19 @@ def _scope(
 
 
 @contextmanager
-def _checked(settings: Settings, cameras: Collection[UUID]) -> Iterator[tuple[Path, Database]]:
+def _checked(
+    settings: Settings, cameras: Collection[UUID]
+) -> Iterator[tuple[Path, Database, Callable[[], None]]]:
+    """Open record root and database, which must belong together; also yield that check."""
     from streamwarden.recordings.reconcile import verifier
 
     root = _record_root(settings)
     become_owner_of(root)
     with open_database(settings) as database:
+        require_root = known_root(root, database)
         for camera in cameras:
             _check_known(database, camera, verifier(root, database).cameras())
-        yield root, database
+        yield root, database, require_root
 
 
 def _check_known(database: Database, camera_id: UUID, recorded: Collection[UUID]) -> None:

@@ -100,6 +100,21 @@ def facts_of(path: Path) -> RootFacts:
         os.close(root_fd)
 
 
+def require_paired(path: Path, root_id: UUID) -> None:
+    """Raise RootNotKnown unless the root at the path has this id. Blocking."""
+    facts = facts_of(path)
+    if facts.id == root_id:
+        return
+    if facts.fault is not None:
+        raise RootNotKnown(facts.fault)
+    if facts.id is None:
+        text = f"{path} is not the record root of this database ({root_id}); is its disk mounted?"
+        raise RootNotKnown(RootFault(Cause.RECORD_ROOT_MISSING, text))
+    text = f"{path} is another record root ({facts.id}) than that of this database ({root_id})"
+    text += "; see `streamwarden recordings adopt-root`"
+    raise RootNotKnown(RootFault(Cause.RECORD_ROOT_CHANGED, text))
+
+
 def open_root(path: Path) -> int:
     """Return a descriptor of the root's folder."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -121,9 +136,8 @@ def read_id(root_fd: int, name: str = MARKER) -> UUID | None:
 
 
 def write_id(root: Path, root_id: UUID, name: str = MARKER) -> None:
-    """Write an id into the state folder, durably; whoever owns the root owns the new files."""
+    """Write an id into the state folder, durably."""
     state = root / STATE
-    made = not state.exists()
     make_folder(state)
     staged = state / f"{name}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -131,12 +145,6 @@ def write_id(root: Path, root_id: UUID, name: str = MARKER) -> None:
         file.write(f"{root_id}\n")
         file.flush()
         os.fsync(file.fileno())
-    if os.geteuid() == 0:
-        # An operator's command: the role may run under another account, that of the root's owner.
-        owner = root.stat()
-        os.chown(staged, owner.st_uid, owner.st_gid)
-        if made:
-            os.chown(state, owner.st_uid, owner.st_gid)
     staged.replace(state / name)
     sync_folder(state)
 

@@ -81,21 +81,21 @@ class RecordRootRepository:
         """Return whether the index has any row."""
         return self._truth(_SQL["has_segments"])
 
+    def paired(self) -> PairedRoot | None:
+        """As ``get``; None also where the database has not been migrated."""
+        try:
+            return self.get()
+        except UndefinedTable:
+            return None
+
     def holds_anything(self) -> bool:
-        """Return whether the database has a camera, a segment or a record root; False without tables."""
+        """Return whether the database has a record root, a camera or a segment."""
         try:
             return (
-                self.get() is not None
+                self.paired() is not None
                 or self._truth(_SQL["has_cameras"])
                 or self._truth(_SQL["has_segments"])
             )
-        except UndefinedTable:
-            return self._holds_anything_old()
-
-    def _holds_anything_old(self) -> bool:
-        """As ``holds_anything``, for a database that an earlier version has migrated, or nobody has."""
-        try:
-            return self._truth(_SQL["has_cameras"]) or self._truth(_SQL["has_segments"])
         except UndefinedTable:
             return False
 

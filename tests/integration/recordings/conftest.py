@@ -45,6 +45,7 @@ def _shared_database(shared_url: str) -> Iterator[Database]:
 def database(_shared_database: Database) -> Database:
     """The shared database, its tables empty."""
     _shared_database.execute(b"truncate segment, gap, wanted_period, stream, given_up")
+    _shared_database.execute(b"truncate record_root, streaming_lease")
     return _shared_database
 
 
