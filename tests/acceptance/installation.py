@@ -25,8 +25,9 @@ from streamwarden.devkit.video_source import SMALL_PICTURE, VideoSource
 from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.jobs import decode
-from streamwarden.recordings.reconcile import verify
-from streamwarden.recordings.verify import BEGINNING, VerifyOptions
+from streamwarden.recordings.day_accounts import DayAccount
+from streamwarden.recordings.reconcile import verifier
+from streamwarden.recordings.verify import BEGINNING, Finding, VerifyOptions
 from streamwarden.storage.pool import Database
 from tests.acceptance.calls import Caller, bearer, internal
 from tests.acceptance.metrics_of import metric_value
@@ -223,10 +224,16 @@ class Installation:
 
     def findings(self, camera: CameraUser | None = None) -> list[str]:
         """Return what ``recordings verify`` says, with every file decoded."""
+        return [json.dumps(one.as_json()) for one in self._verified(camera)[0]]
+
+    def accounts(self, camera: CameraUser | None = None) -> list[DayAccount]:
+        """Return the sums that ``recordings verify`` shows."""
+        return self._verified(camera)[1]
+
+    def _verified(self, camera: CameraUser | None) -> tuple[list[Finding], list[DayAccount]]:
         environ = self.environ(self.database_url)
         settings = load_settings(None, {name: environ[name] for name in _VERIFY_NEEDS})
         assert settings.record_root is not None
-        cameras = [UUID(camera.camera_id)] if camera else []
         scope = VerifyOptions(
             from_=BEGINNING,
             to=Clock().now(),
@@ -234,8 +241,10 @@ class Installation:
             decode=partial(decode, find_ffmpeg(settings.ffmpeg)),
         )
         with open_database(settings) as database:
-            found = list(verify(settings.record_root, database, cameras, scope))
-        return [json.dumps(one.as_json()) for one in found]
+            reading = verifier(settings.record_root, database)
+            cameras = [UUID(camera.camera_id)] if camera else reading.cameras()
+            found = [one for each in cameras for one in reading.verify(each, scope)]
+        return found, reading.days
 
 
 _VERIFY_NEEDS = (

@@ -152,6 +152,17 @@ class Chaos:
     def jump_time_stamps(self, camera: CameraUser) -> None:
         self._site.fault(camera, timestamp_jump_s=self._chance.choice([-3000.0, 3000.0]))
 
+    def pause_program(self, camera: CameraUser) -> None:
+        """Stop the server for a while; FFmpeg goes on, and its list waits to be read."""
+        live = self._site.folder_of(camera) / ".live"
+        process = psutil.Process(self._site.streaming.pid)
+        before = len(list(live.glob("*.mp4")))
+        process.suspend()
+        try:
+            glimpse(lambda: len(list(live.glob("*.mp4"))) > before + 2, for_s=9)
+        finally:
+            process.resume()
+
     def _act(self, action: str, camera: CameraUser) -> None:
         self._site.fault(camera, actions=[action])
 
@@ -159,6 +170,7 @@ class Chaos:
         kill_ffmpeg, freeze_ffmpeg, kill_media_server, close_door, reset_readers, close_readers,
         reset_publisher, fall_silent, answer_badly, kill_api, kill_postgres, restart_by_hand,
         change_segment_length, disconnect_and_connect, jump_time_stamps,
+        pause_program,
     )  # fmt: skip
 
 
@@ -232,6 +244,13 @@ def is_cut_off_picture(site: BreakableInstallation, camera: CameraUser, found: s
     return site.record_root / finding["path"] in paths
 
 
+def sums_that_differ(site: BreakableInstallation, camera: CameraUser) -> list[str]:
+    """Return the days whose wanted seconds are not those with pictures and those of gaps."""
+    days = site.accounts(camera)
+    assert days, "no day was wanted"
+    return [json.dumps(one.as_json()) for one in days if abs(one.unaccounted_s) > one.bound_s]
+
+
 def check_accounts(site: BreakableInstallation, cameras: Sequence[CameraUser]) -> None:
     for camera in cameras:
         site.settle(camera)
@@ -240,6 +259,7 @@ def check_accounts(site: BreakableInstallation, cameras: Sequence[CameraUser]) -
     for camera in cameras:
         found = [one for one in site.findings(camera) if not is_cut_off_picture(site, camera, one)]
         none("verify", found)
+        none("sum", sums_that_differ(site, camera))
         none("file without a row", rows_and_files(camera, site.folder_of(camera)))
         none("loss unknown to the ledger", unexplained_losses(site, camera))
     tree = site.streaming.tree()
