@@ -14,6 +14,9 @@ from uuid import UUID, uuid4
 
 T_co = TypeVar("T_co", covariant=True)
 
+_JUDGED_S = 3.0
+"""Footage of less time than this does not tell whether time stamps stand still."""
+
 STREAM_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
 """A camera's path at the media server, without its leading slash."""
 
@@ -187,6 +190,12 @@ class Segment:
     init_bytes: int = 0
     holes: str = ""
     error_ms: int | None = None
+
+    @property
+    def stamps_stand_still(self) -> bool:
+        """Whether the camera's time stamps give its pictures no time: what is missing is a hole."""
+        shown_s = sum(part.length.total_seconds() for part in self.pictures)
+        return shown_s > _JUDGED_S and self.media_ms / 1000 < shown_s / 10
 
     @property
     def missing(self) -> list[TimeRange]:

@@ -247,6 +247,7 @@ class FakeRunHandle(RunHandle):
 
 
 MEDIA_S = 2.0
+MILLISECOND = timedelta(milliseconds=1)
 """How long the media of a fake torn file are."""
 
 
@@ -261,6 +262,8 @@ class FakeCameraFiles(CameraFiles):
         self.stored_twice: list[tuple[int, int]] = []
         self.sets: dict[tuple[int, int], SetsAtEnd] = {}
         self.hollow: set[tuple[int, int]] = set()
+        self.standing: set[tuple[int, int]] = set()
+        """Segments whose time stamps stand still."""
         self.gaps: dict[UUID, GapChange] = {}
         self.ledger = Ledger()
         self.last_run = 0
@@ -315,7 +318,7 @@ class FakeCameraFiles(CameraFiles):
             number=segment.number,
             started_at=began,
             ended_at=segment.ended_at,
-            media_ms=2000,
+            media_ms=100 if name in self.standing else (segment.ended_at - began) // MILLISECOND,
             size_bytes=1000,
             path=f"{segment.run}-{segment.number}.mp4",
             salvaged=segment.torn,

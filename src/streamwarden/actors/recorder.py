@@ -445,8 +445,15 @@ class RecorderActor(SupervisedActor):
         self._segments.stored(row)
         if row is not None:
             self._show_stored(row)
+            self._judge_stamps(row)
             self._read_format(row)
         self._end_when_done()
+
+    def _judge_stamps(self, row: Segment) -> None:
+        """Have a camera whose time stamps stand still recorded by the arrival of its pictures."""
+        if row.stamps_stand_still and self._spawning.date_by_arrival():
+            self._log.warning("time_stamps_stand_still", run=row.run, media_s=row.media_ms / 1000)
+            self._outdate()
 
     def _read_format(self, row: Segment) -> None:
         """See whether the header of this run's files is still right; ``FormatRead`` follows."""

@@ -212,6 +212,8 @@ class Spawning:
         self._ways: dict[int, SoundWay] = {}
         """The live runs' ways of recording sound."""
         self._probe_s = PROBE_S
+        self._wall_clock = False
+        """Whether the camera's time stamps have turned out to be of no use."""
 
     def offer(self, url: str | None) -> None:
         """Keep a URL for the next spawn, if its token is still good then."""
@@ -244,7 +246,13 @@ class Spawning:
             audio=way,
             probe_s=prepared.probe_s,
             tracks=self._sound.tracks,
+            wall_clock=self._wall_clock,
         )
+
+    def date_by_arrival(self) -> bool:
+        """Have the next runs date pictures by their arrival; return whether that is new."""
+        before, self._wall_clock = self._wall_clock, True
+        return not before
 
     def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
         """Take in whether sound flows in a run, which an earlier incarnation may have begun."""

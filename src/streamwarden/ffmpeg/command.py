@@ -136,7 +136,8 @@ class RunOrder:
 
     ``tracks`` is what the stream held shortly before, None where that is not known. A segment ends at the
     first key frame after ``segment_seconds``. ``folder`` is FFmpeg's working folder, ``probe_s`` how long
-    it analyses the stream before it begins.
+    it analyses the stream before it begins. ``wall_clock``: pictures are dated by when they arrive, for
+    a camera whose time stamps stand still.
     """
 
     run: int
@@ -147,6 +148,7 @@ class RunOrder:
     audio: str
     probe_s: float
     tracks: StreamTracks | None = None
+    wall_clock: bool = False
 
     @property
     def hevc(self) -> bool:
@@ -163,6 +165,7 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
         *("-protocol_whitelist", PROTOCOLS),
         *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
         *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
+        *(("-use_wallclock_as_timestamps", "1") if order.wall_clock else ()),
         *("-i", order.url),
         *segment_output(
             audio=order.audio,

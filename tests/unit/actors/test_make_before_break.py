@@ -238,3 +238,22 @@ def test_a_clock_set_while_a_run_begins_is_put_right_once_it_records(
     assert harness.spawned == [1]
     harness.record(1)
     assert harness.spawned == [1, 2]
+
+
+def test_a_camera_whose_stamps_stand_still_is_recorded_by_the_arrival_of_its_pictures(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.files.standing.add((1, 0))
+    harness.finish(1, 0, 0, 30)
+    assert harness.spawned == [1, 2]
+    assert harness.watcher.stops == []
+    assert [order.wall_clock for order in harness.watcher.orders] == [False, True]
+    harness.go_to(33)
+    harness.record(2)
+    harness.files.standing.add((1, 1))
+    harness.finish(1, 1, 30, 34)
+    harness.lose(1, None)
+    harness.finish(2, 0, 32.5, 60)
+    assert harness.spawned == [1, 2]
+    assert harness.gaps == []
