@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from streamwarden.actors.ops import DiskUsage, IndexLag, StreamingOps, StreamingSummary, TreeNode
+from streamwarden.actors.ops import (
+    DiskUsage,
+    IndexLag,
+    RetentionWait,
+    StreamingOps,
+    StreamingSummary,
+    TreeNode,
+)
 from streamwarden.errors import ChildNotFound, NotRestartable
 from streamwarden.http.wire import Supervision, child_to_json, summary_to_json, tree_to_json
 from streamwarden.storage.recording_index import CoverageRepository, Missing, Recorded
@@ -35,6 +42,9 @@ class FakeOps(StreamingOps):
             respawn_causes=[("source_offline", 9)],
             disk=DiskUsage(total_bytes=1000, free_bytes=500, reserve_bytes=50, keep_days=30),
             index=IndexLag(segments=2, lag_s=1.5),
+            retention_waits=[
+                RetentionWait(reason="clock", value=3_456_000.0, goes_on_in_s=86_000.0)
+            ],
         )
 
     def tree(self) -> TreeNode:

@@ -13,9 +13,11 @@ from streamwarden.storage.recording_index import (
     GapRepository,
     RecordingsRepository,
     SegmentRepository,
+    Total,
 )
 from tests.fakes.storage_tables import FakeRepository, overlaps, page_of
 
+_BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
@@ -62,10 +64,16 @@ class FakeSegmentRepository(FakeRepository, SegmentRepository):
         *,
         limit: int,
         camera_id: UUID | None = None,
+        ended_from: datetime = _BEGINNING_OF_TIME,
         ended_before: datetime = _END_OF_TIME,
     ) -> list[Segment]:
-        found = [s for s in self._stored(camera_id) if s.ended_at < ended_before]
+        stored = self._stored(camera_id)
+        found = [s for s in stored if ended_from <= s.ended_at < ended_before]
         return sorted(found, key=_end)[:limit]
+
+    def count(self, *, ended_from: datetime, ended_before: datetime) -> Total:
+        found = [s for s in self._stored() if ended_from <= s.ended_at < ended_before]
+        return Total(segments=len(found), size_bytes=sum(s.size_bytes for s in found))
 
     def usage(self) -> list[Usage]:
         stored = {segment.camera_id: self._stored(segment.camera_id) for segment in self._stored()}

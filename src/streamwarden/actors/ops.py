@@ -39,6 +39,15 @@ class IndexLag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionWait:
+    """A deletion that waits: for seconds of a clock, an age in seconds, bytes, or segments."""
+
+    reason: str
+    value: float
+    goes_on_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamingSummary:
     """Recorders by state, their respawns since the start by cause (most frequent first), disk and index."""
 
@@ -47,6 +56,7 @@ class StreamingSummary:
     respawn_causes: Sequence[tuple[str, int]]
     disk: DiskUsage
     index: IndexLag
+    retention_waits: Sequence[RetentionWait]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class StartedRole:
     supervisor: ActorRef
     disk: Callable[[], DiskUsage]
     index: Callable[[], IndexLag]
+    retention_waits: Callable[[], Sequence[RetentionWait]]
 
 
 class StreamingOps:
@@ -90,6 +101,7 @@ class StreamingOps:
             respawn_causes=_respawn_causes(statuses),
             disk=role.disk(),
             index=role.index(),
+            retention_waits=role.retention_waits(),
         )
 
     def tree(self) -> TreeNode:

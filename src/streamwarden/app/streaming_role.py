@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,13 @@ import structlog
 
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.indexer import IndexWriter, SegmentIndexer
-from streamwarden.actors.ops import DiskUsage, IndexLag, StartedRole, StreamingOps
+from streamwarden.actors.ops import (
+    DiskUsage,
+    IndexLag,
+    RetentionWait,
+    StartedRole,
+    StreamingOps,
+)
 from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.actors.status import StatusRegistry
 from streamwarden.actors.stream_manager import StreamManager
@@ -36,12 +42,19 @@ from streamwarden.http.streaming.streaming_app import create_streaming_app
 from streamwarden.loops import LoopEvents, ReconcileLoop
 from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry, render
 from streamwarden.metrics.recording_metrics import RecordingMetrics
+from streamwarden.recordings.deletion_rules import DeletionRulesFile, Rules, Wait, WaitReason
 from streamwarden.recordings.durable import FreeSpace, free_space_of
 from streamwarden.recordings.exports import Exports, Prove
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.reconcile import StartupReconcile
-from streamwarden.recordings.retention import DeletionReason, Retention, RetentionLimits
+from streamwarden.recordings.retention import (
+    DeletionReason,
+    ReckonedClock,
+    Retention,
+    RetentionLimits,
+    RulesInForce,
+)
 from streamwarden.recordings.serving import IndexedFiles
 from streamwarden.recordings.snapshots import SnapshotMaker
 from streamwarden.storage.pool import Database
@@ -131,8 +144,9 @@ class StreamingRole:
             self._preflight.start()
             closing.callback(self._preflight.stop)
             self._start_reconcile(resources, closing)
-            seals = start_seal_schedule(resources, closing)
-            self._start_tree(resources, seals, closing)
+            rules = rules_in_force(resources)
+            seals = start_seal_schedule(resources, rules, closing)
+            self._start_tree(resources, rules, seals, closing)
             self._jobs.start()
             closing.callback(self._jobs.close)
             self._exports.start()
@@ -201,7 +215,11 @@ class StreamingRole:
         loop.start()
 
     def _start_tree(
-        self, resources: Resources, seals: SealSchedule | None, closing: ExitStack
+        self,
+        resources: Resources,
+        rules: RulesInForce,
+        seals: SealSchedule | None,
+        closing: ExitStack,
     ) -> None:
         children = (
             ChildSpec(
@@ -209,7 +227,7 @@ class StreamingRole:
             ),
             ChildSpec(
                 id="retention",
-                start=lambda link: start_retention(link, resources, seals),
+                start=lambda link: start_retention(link, resources, rules, seals),
                 shutdown_s=3.0,
             ),
             ChildSpec(
@@ -233,6 +251,7 @@ class StreamingRole:
             supervisor=tree.supervisor,
             disk=partial(_disk_usage, resources),
             index=partial(_index_lag, resources),
+            retention_waits=partial(_retention_waits, rules),
         )
 
     def _stop_tree(self, tree: SupervisionTree) -> None:
@@ -337,7 +356,7 @@ def start_indexer(link: Link, resources: Resources) -> ActorRef:
 
 
 def start_retention(
-    link: Link, resources: Resources, seals: SealSchedule | None = None
+    link: Link, resources: Resources, rules: RulesInForce, seals: SealSchedule | None = None
 ) -> ActorRef:
     """Start retention. Its reserve depends on the disk, so it begins once the record root is known."""
     for reason in DeletionReason:
@@ -347,7 +366,7 @@ def start_retention(
     def sweep() -> bool:
         resources.watch.require()
         if not made:
-            made.append(_retention(resources, seals))
+            made.append(_retention(resources, rules, seals))
         return made[0].sweep()
 
     return RetentionActor.start(
@@ -358,7 +377,7 @@ def start_retention(
     )
 
 
-def _retention(resources: Resources, seals: SealSchedule | None) -> Retention:
+def _retention(resources: Resources, rules: RulesInForce, seals: SealSchedule | None) -> Retention:
     settings, folder = resources.settings, resources.root.path
     disk = free_space_of(folder)
     limits = RetentionLimits(
@@ -372,16 +391,17 @@ def _retention(resources: Resources, seals: SealSchedule | None) -> Retention:
     return Retention(
         record_root=folder,
         limits=limits,
+        rules=rules,
         segments=SegmentRepository(resources.database),
         gaps=GapRepository(resources.database),
         periods=PeriodRepository(resources.database),
         on_deleted=resources.metrics.deleted,
-        clock=resources.clock,
         offline=OfflineRetention(
             record_root=folder,
             state=resources.root.state,
             waiting_since=resources.journal.waiting_since,
             clock=resources.clock,
+            reckoned=rules.now,
         ),
         announce=None if seals is None else seals.announce,
         require_root=resources.watch.require,
@@ -396,7 +416,32 @@ def _reserve_inodes(settings: Settings, disk: FreeSpace) -> int:
     return int(min(1.0, share) * disk.total_inodes)
 
 
-def start_seal_schedule(resources: Resources, closing: ExitStack) -> SealSchedule | None:
+def rules_in_force(resources: Resources) -> RulesInForce:
+    """Return the rules of deletion, continued from those of the last server."""
+    settings, metrics = resources.settings, resources.metrics
+
+    def on_waits(waits: Collection[Wait]) -> None:
+        reasons = {wait.reason for wait in waits}
+        metrics.retention_waits({reason.value: reason in reasons for reason in WaitReason})
+
+    return RulesInForce(
+        file=DeletionRulesFile(resources.root.state),
+        limits=Rules(
+            keep_for=timedelta(days=settings.retention_days),
+            total_bytes=settings.total_quota,
+            camera_bytes=settings.camera_quota,
+        ),
+        grace=timedelta(seconds=settings.retention_grace),
+        # Without a state: an earlier version was alive at that time.
+        known=lambda: resources.files.alive_until,
+        clock=resources.clock,
+        on_waits=on_waits,
+    )
+
+
+def start_seal_schedule(
+    resources: Resources, rules: RulesInForce, closing: ExitStack
+) -> SealSchedule | None:
     """Start the thread that seals, if there is a key. A key that cannot be used stops no recording."""
     if resources.settings.seal_key_file is None:
         return None
@@ -414,12 +459,12 @@ def start_seal_schedule(resources: Resources, closing: ExitStack) -> SealSchedul
         resources.watch.require()
         return resources.journal.waiting_since()
 
+    # What is signed cannot be taken back either: nothing is sealed or announced ahead of the time.
+    clock = ReckonedClock(resources.clock, rules)
     schedule = SealSchedule(
-        sealer=sealer_of(
-            resources.settings, resources.root.path, key, resources.database, resources.clock
-        ),
+        sealer=sealer_of(resources.settings, resources.root.path, key, resources.database, clock),
         waiting_since=waiting_since,
-        clock=resources.clock,
+        clock=clock,
         metrics=metrics,
     )
     closing.callback(schedule.stop)
@@ -478,3 +523,15 @@ def _disk_usage(resources: Resources) -> DiskUsage:
 def _index_lag(resources: Resources) -> IndexLag:
     rows, lag_s = index_waiting(resources.journal, resources.clock)
     return IndexLag(segments=rows, lag_s=lag_s)
+
+
+def _retention_waits(rules: RulesInForce) -> list[RetentionWait]:
+    grace_s = rules.grace.total_seconds()
+    return [
+        RetentionWait(
+            reason=wait.reason.value,
+            value=wait.value,
+            goes_on_in_s=max(0.0, grace_s - wait.waited_s),
+        )
+        for wait in rules.waits()
+    ]

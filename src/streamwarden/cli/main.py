@@ -21,6 +21,7 @@ from streamwarden.cli.doctor_command import add_doctor_command
 from streamwarden.cli.evidence_commands import add_key_commands, add_seal_commands
 from streamwarden.cli.probe_command import add_probe_command
 from streamwarden.cli.recording_commands import add_recording_commands
+from streamwarden.cli.retention_commands import add_retention_commands
 from streamwarden.cli.serve_command import add_serve_command
 from streamwarden.cli.setup_commands import add_setup_commands
 from streamwarden.cli.token_commands import add_sign_in_command, add_token_commands
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_sign_in_command(commands)
     add_probe_command(add_camera_commands(commands))
     add_seal_commands(add_recording_commands(commands))
+    add_retention_commands(commands)
     add_key_commands(commands)
     add_access_commands(commands)
     add_completion_command(commands, build_parser)

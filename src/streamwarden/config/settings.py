@@ -202,6 +202,8 @@ class Settings(BaseSettings):
     stop_timeout_s: Annotated[float, PlainValidator(values.duration(1, 300))] = 10.0
     respawn_cap_s: Annotated[float, PlainValidator(values.duration(1, 3600))] = 30.0
     retention_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 30
+    retention_grace: Annotated[float, PlainValidator(values.duration(0, 2_592_000))] = 86_400.0
+    """Seconds for which a deletion waits that a clock or a changed limit alone would cause."""
     audit_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 365
     """Days for which the audit trail is kept."""
     free_space_reserve: Annotated[values.Reserve, PlainValidator(values.reserve)] = values.Reserve(

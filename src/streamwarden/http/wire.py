@@ -114,6 +114,18 @@ class IndexModel(Model):
     lag_seconds: float
 
 
+class RetentionWaitModel(Model):
+    """A deletion that waits for its grace time, or until an operator confirms it.
+
+    ``value`` is what waits: the seconds that the clock is ahead (``clock``), an age in seconds (``age``),
+    bytes (``total_quota``, ``camera_quota``), or the number of segments (``share``).
+    """
+
+    reason: str
+    value: float
+    goes_on_in_seconds: float
+
+
 class CauseCount(Model):
     """The number of events of one cause."""
 
@@ -132,6 +144,7 @@ class RoleSummary(Model):
     respawn_causes: list[CauseCount]
     disk: DiskModel
     index: IndexModel
+    retention_waits: list[RetentionWaitModel] = Field(default_factory=list)
 
 
 class ChildState(Model):
@@ -170,6 +183,12 @@ def summary_to_json(summary: StreamingSummary) -> RoleSummary:
             keep_days=disk.keep_days,
         ),
         index=IndexModel(journal_segments=index.segments, lag_seconds=index.lag_s),
+        retention_waits=[
+            RetentionWaitModel(
+                reason=wait.reason, value=wait.value, goes_on_in_seconds=wait.goes_on_in_s
+            )
+            for wait in summary.retention_waits
+        ],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -165,6 +165,11 @@ class RecordingMetrics:
         self._deleted_bytes = self._counter(
             "segment_deleted_bytes_total", "Bytes deleted by retention, by reason.", ("reason",)
         )
+        self._retention_waits = self._gauge(
+            "retention_waits",
+            "1 while a deletion waits for its grace time or an operator, by reason.",
+            ("reason",),
+        )
         self._free = self._plain_gauge(
             "record_root_free_bytes", "Bytes free where recordings are kept."
         )
@@ -246,6 +251,11 @@ class RecordingMetrics:
         self._deleted.labels(reason).inc(segments)
         self._deleted_bytes.labels(reason).inc(size_bytes)
 
+    def retention_waits(self, reasons: Mapping[str, bool]) -> None:
+        """Set which deletions wait."""
+        for reason, waits in reasons.items():
+            self._retention_waits.labels(reason).set(waits)
+
     def free_bytes(self, n: int) -> None:
         """Set the free space of the record root's file system."""
         self._free.set(n)
@@ -297,7 +307,8 @@ class RecordingMetrics:
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = _CAMERA) -> Gauge:
         gauge = Gauge(f"streamwarden_{name}", text, labels, registry=self._registry)
-        self._per_camera.append(gauge)
+        if "camera" in labels:
+            self._per_camera.append(gauge)
         return gauge
 
     def _plain_gauge(self, name: str, text: str) -> Gauge:

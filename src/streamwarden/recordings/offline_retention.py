@@ -60,11 +60,13 @@ class OfflineRetention:
         state: Path,
         waiting_since: Callable[[], datetime | None],
         clock: Clock,
+        reckoned: Callable[[], datetime] | None = None,
     ) -> None:
         self._root = record_root
         self._log_path = state / DELETION_LOG
         self._waiting_since = waiting_since
         self._clock = clock
+        self._reckoned = reckoned
         self._stuck: set[Path] = set()
 
     def delete(self, need_bytes: int, need_files: int = 0) -> list[ExpiredFile]:
@@ -113,7 +115,9 @@ class OfflineRetention:
         return True
 
     def _oldest(self, need_bytes: int, need_files: int) -> Iterator[ExpiredFile]:
-        before = self._clock.now() - _YOUNGEST
+        now = self._clock.now()
+        # A clock that is behind must not make all files look as if they were being recorded.
+        before = (now if self._reckoned is None else max(now, self._reckoned())) - _YOUNGEST
         cameras = [each.path for each in camera_folders(self._root)]
         files = (each for each in stored_by_day(cameras) if each[0] not in self._stuck)
         for path, started_at in islice(files, _BATCH):

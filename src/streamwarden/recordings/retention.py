@@ -1,5 +1,6 @@
 """Retention: which recordings are deleted when, and the deletion itself.
 
+What is too old, and whether a quota is in force yet, is in ``deletion_rules``; the reserve deletes at once.
 Deletion takes the steps of storing in reverse: mark the row, unlink the file, sync the folder, delete the
 row. A crash in between leaves a marked row, and the next sweep continues from it. Files in progress have
 no row and are never touched. While Postgres is unavailable, ``offline_retention`` deletes what the reserve
@@ -8,7 +9,7 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,10 +20,18 @@ from uuid import UUID
 
 import structlog
 
+from streamwarden.age_clock import read_clocks
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.model import Segment
 from streamwarden.paths import has_no_symlink, parse_stored
+from streamwarden.recordings.deletion_rules import (
+    DeletionRules,
+    DeletionRulesFile,
+    Rules,
+    Wait,
+    first_rules,
+)
 from streamwarden.recordings.durable import free_bytes, free_space_of
 from streamwarden.recordings.offline_retention import OfflineRetention, tidy_folders
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -57,6 +66,15 @@ class RetentionLimits:
     total_bytes: int | None = None
     camera_bytes: int | None = None
 
+    @property
+    def rules(self) -> Rules:
+        """The limits that come into force only after a wait."""
+        return Rules(
+            keep_for=self.keep_for,
+            total_bytes=self.total_bytes,
+            camera_bytes=self.camera_bytes,
+        )
+
     def in_words(self) -> str:
         """Return the limits as a sentence."""
         parts = [
@@ -68,6 +86,128 @@ class RetentionLimits:
         if self.camera_bytes is not None:
             parts.append(f"or one camera's take more than {_gib(self.camera_bytes)}")
         return ", ".join(parts)
+
+
+_WRITTEN_EVERY_S: Final = 60.0
+
+_SAID_EVERY_S: Final = 86_400.0
+
+
+class RulesInForce:
+    """The rules of deletion by the present clocks, kept on disk, logged and metered.
+
+    ``known`` returns a time that has passed for certain, for a record root without a state. ``current`` and
+    ``judged`` are called by retention's one thread, ``waits`` and ``now`` by any.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: DeletionRulesFile,
+        limits: Rules,
+        grace: timedelta,
+        known: Callable[[], datetime | None],
+        clock: Clock,
+        on_waits: Callable[[Collection[Wait]], None],
+    ) -> None:
+        self.grace = grace
+        self._file = file
+        self._limits = limits
+        self._clock = clock
+        self._on_waits = on_waits
+        self._written_s: float | None = None
+        self._said: dict[str, float] = {}
+        self._known = known
+        self._rules: DeletionRules | None = None
+        """None until the first sweep: before, the record root may not be the known one."""
+
+    def current(self) -> DeletionRules:
+        """Return the rules as of now, once what an operator has confirmed is taken."""
+        reading = read_clocks(self._clock)
+        before = self._rules or self._file.read()
+        before = before or first_rules(self._limits, reading, self._known())
+        rules = before.moved_on(self._limits, reading, self.grace)
+        try:
+            confirmed = self._file.take_confirmed()
+        except OSError as error:
+            log.warning("retention_state_not_read", error=error.strerror)
+            confirmed = []
+        if confirmed:
+            rules = rules.confirmed(confirmed, reading)
+            log.warning("retention_confirmed", reasons=[wait.reason for wait in confirmed])
+        return self._keep(rules)
+
+    def judged(self, expired: int, segments: int) -> DeletionRules:
+        """Return the rules once it is known how many of the segments are too old."""
+        rules = self._rules or self.current()
+        return self._keep(rules.judged(expired, segments, self.grace))
+
+    def waits(self) -> tuple[Wait, ...]:
+        """Return what waits."""
+        return () if self._rules is None else self._rules.waits()
+
+    def now(self) -> datetime:
+        """Return the time by which ages are reckoned; it is not ahead of the wall clock.
+
+        Raises:
+            Unavailable: retention has not begun, so the time is not known.
+        """
+        if self._rules is None:
+            raise Unavailable("retention has not begun")
+        reading, clock = read_clocks(self._clock), self._rules.clock
+        passed = timedelta(seconds=clock.passed_s(reading))
+        return min(reading.wall, clock.low + passed)
+
+    def _keep(self, rules: DeletionRules) -> DeletionRules:
+        changed = self._rules is None or rules.settled() != self._rules.settled()
+        self._rules = rules
+        self._say(rules.waits())
+        now_s = self._clock.monotonic()
+        if changed or self._written_s is None or now_s - self._written_s > _WRITTEN_EVERY_S:
+            try:
+                self._file.write(rules)
+            except OSError as error:
+                # A full disk must not keep the reserve from being freed.
+                log.warning("retention_state_not_written", error=error.strerror)
+            self._written_s = now_s
+        return rules
+
+    def _say(self, waits: Collection[Wait]) -> None:
+        """Log what waits, at first and once a day, and what no longer does."""
+        self._on_waits(waits)
+        now_s, said = self._clock.monotonic(), self._said
+        self._said = {}
+        for wait in waits:
+            said_s = said.get(wait.reason)
+            if said_s is None or now_s - said_s >= _SAID_EVERY_S:
+                left_s = max(0.0, self.grace.total_seconds() - wait.waited_s)
+                log.warning(
+                    "retention_waits",
+                    reason=wait.reason,
+                    value=wait.value,
+                    goes_on_in_s=round(left_s),
+                    confirm="streamwarden retention confirm",
+                )
+                said_s = now_s
+            self._said[wait.reason] = said_s
+        for reason in said.keys() - self._said.keys():
+            log.info("retention_goes_on", reason=reason)
+
+
+class ReckonedClock(Clock):
+    """The clocks of a machine, with the time by which ages are reckoned as the wall clock."""
+
+    def __init__(self, clock: Clock, rules: RulesInForce) -> None:
+        self._clock = clock
+        self._rules = rules
+
+    def now(self) -> datetime:
+        """Return the reckoned time."""
+        return self._rules.now()
+
+    def monotonic(self) -> float:
+        """Return ``CLOCK_MONOTONIC`` in seconds."""
+        return self._clock.monotonic()
 
 
 class Retention:
@@ -84,11 +224,11 @@ class Retention:
         *,
         record_root: Path,
         limits: RetentionLimits,
+        rules: RulesInForce,
         segments: SegmentRepository,
         gaps: GapRepository,
         periods: PeriodRepository,
         on_deleted: Callable[[DeletionReason, int, int], None],
-        clock: Clock,
         offline: OfflineRetention,
         announce: Callable[[UUID, datetime], None] | None = None,
         require_root: Callable[[], None] = lambda: None,
@@ -98,12 +238,13 @@ class Retention:
         self._offline = offline
         self._announce = announce
         self._limits = limits
+        self._in_force = rules
+        self._rules = rules.current()
         self._segments = segments
         self._gaps = gaps
         self._periods = periods
         self._forgotten_at: datetime | None = None
         self._on_deleted = on_deleted
-        self._clock = clock
         self._out_of_reach = False
         self._stuck: frozenset[UUID] = frozenset()
 
@@ -116,6 +257,7 @@ class Retention:
             RootNotKnown: the record root is not the known one; nothing is marked or deleted.
         """
         self._require_root()
+        self._rules = self._in_force.current()
         try:
             self._offline.settle(self._segments.mark_deleting)
             return self._sweep()
@@ -150,11 +292,25 @@ class Retention:
         return True
 
     def _next(self) -> tuple[DeletionReason, list[Segment]]:
-        horizon = self._clock.now() - self._limits.keep_for
-        if expired := self._segments.oldest(limit=BATCH, ended_before=horizon):
-            return DeletionReason.AGE, expired
-        self._forget(horizon)
+        if self._rules.jumps and not self._rules.share_waits(self._in_force.grace):
+            self._rules = self._in_force.judged(*self._share())
+        for each in self._rules.expired():
+            if expired := self._segments.oldest(
+                limit=BATCH, ended_from=each.from_, ended_before=each.to
+            ):
+                return DeletionReason.AGE, expired
+        if (forgettable := self._rules.forgettable()) is not None:
+            self._forget(forgettable)
         return self._over_quota() or (DeletionReason.RESERVE, self._under_reserve())
+
+    def _share(self) -> tuple[int, int]:
+        """Return how many segments are too old, and how many there are."""
+        rules = self._rules
+        expired = sum(
+            self._segments.count(ended_from=each.from_, ended_before=each.to).segments
+            for each in rules.clock.older_than(rules.rules.keep_for)
+        )
+        return expired, sum(usage.segments for usage in self._segments.usage())
 
     def _forget(self, horizon: datetime) -> None:
         """Drop gaps and periods that are older than every recording, once an hour."""
@@ -164,7 +320,7 @@ class Retention:
             self._forgotten_at = horizon
 
     def _over_quota(self) -> tuple[DeletionReason, list[Segment]] | None:
-        limits = self._limits
+        limits = self._rules.rules
         if limits.total_bytes is None and limits.camera_bytes is None:
             return None
         usages = self._segments.usage()

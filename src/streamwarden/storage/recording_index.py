@@ -77,11 +77,20 @@ def _page(found: list[Segment | Gap], limit: int) -> Page[Segment | Gap]:
     return Page(items=tuple(found[:limit]), next_cursor=encode_cursor(last))
 
 
+_BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 _MARK_BATCH = 10_000
 """Rows marked in one transaction, well within the statement timeout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """A number of segments and their bytes."""
+
+    segments: int
+    size_bytes: int
 
 
 class SegmentRepository:
@@ -148,12 +157,24 @@ class SegmentRepository:
         *,
         limit: int,
         camera_id: UUID | None = None,
+        ended_from: datetime = _BEGINNING_OF_TIME,
         ended_before: datetime = _END_OF_TIME,
     ) -> list[Segment]:
         """Return the segments that ended first, of all cameras or of one."""
-        params = {"camera_id": camera_id, "ended_before": ended_before, "limit": limit}
+        params = {
+            "camera_id": camera_id,
+            "ended_from": ended_from,
+            "ended_before": ended_before,
+            "limit": limit,
+        }
         query = "oldest" if camera_id is None else "oldest_of_camera"
         return self._database.fetch_all(_SEGMENT_SQL[query], params, row=Segment)
+
+    def count(self, *, ended_from: datetime, ended_before: datetime) -> Total:
+        """Return how many segments ended within a range, and their size."""
+        params = {"ended_from": ended_from, "ended_before": ended_before}
+        found = self._database.fetch_one(_SEGMENT_SQL["count"], params, row=Total)
+        return found or Total(segments=0, size_bytes=0)
 
     def usage(self) -> list[Usage]:
         """Return the number and size of each camera's segments.

@@ -14,7 +14,7 @@ import urllib3
 
 from streamwarden.app.resources import Resources
 from streamwarden.app.roles import with_ports
-from streamwarden.app.streaming_role import StreamingRole, start_retention
+from streamwarden.app.streaming_role import StreamingRole, rules_in_force, start_retention
 from streamwarden.clock import Clock
 from streamwarden.config.settings import load
 from streamwarden.evidence.sealer import SealSchedule
@@ -64,7 +64,9 @@ def sweep(made: Resources, database: Database, seals: SealSchedule | None = None
     workers = ManualWorkers()
     workers.hold()
     found = replace(made, database=database, retention=workers, timers=ManualTimers())
-    actor = start_retention(Link("retention", 1, lambda _: None), found, seals)
+    actor = start_retention(
+        Link("retention", 1, lambda _: None), found, rules_in_force(found), seals
+    )
     workers.do_next()
     tell(actor, Exit())
     assert actor.actor_stopped.wait(DEADLINE_S)

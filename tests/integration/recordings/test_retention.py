@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -14,9 +14,16 @@ from streamwarden.errors import Unavailable
 from streamwarden.model import Camera, Cause, Segment
 from streamwarden.paths import STATE, segment_id
 from streamwarden.recordings import offline_retention, reconcile, retention
+from streamwarden.recordings.deletion_rules import DeletionRulesFile, Wait
 from streamwarden.recordings.durable import FreeSpace
 from streamwarden.recordings.offline_retention import DELETION_LOG, OfflineRetention
-from streamwarden.recordings.retention import BATCH, STUCK_AT_MOST, Retention, RetentionLimits
+from streamwarden.recordings.retention import (
+    BATCH,
+    STUCK_AT_MOST,
+    Retention,
+    RetentionLimits,
+    RulesInForce,
+)
 from streamwarden.recordings.root_identity import RootFault, RootNotKnown
 from streamwarden.recordings.verify import VerifyOptions
 from streamwarden.storage.pool import Database, StorageUnavailable
@@ -25,6 +32,7 @@ from tests.fakes.manual_time import ManualClock
 from tests.integration.recordings.harness import NOON, Recordings, at
 
 DAY_S = 86_400
+GRACE = timedelta(seconds=DAY_S)
 
 
 class FakeWorld(ManualClock):
@@ -36,6 +44,8 @@ class FakeWorld(ManualClock):
         self.counted: list[tuple[str, int, int]] = []
         self.waiting_since: datetime | None = None
         self.deletion_log = Path()
+        self.known: datetime | None = None
+        self.waits: list[str] = []
         self.known_for: int | None = None
         """How often the record root is still the known one; None: always."""
 
@@ -45,6 +55,9 @@ class FakeWorld(ManualClock):
         if self.known_for == 0:
             raise RootNotKnown(RootFault(Cause.RECORD_ROOT_MISSING, "scripted"))
         self.known_for -= 1
+
+    def noted(self, waits: Collection[Wait]) -> None:
+        self.waits = [wait.reason.value for wait in waits]
 
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
         self.counted.append((reason, segments, size_bytes))
@@ -77,21 +90,31 @@ def make(made: Recordings, world: FakeWorld) -> Make:
     state = made.root / STATE
     world.deletion_log = state / DELETION_LOG
 
-    def policy(**limits: object) -> Retention:
+    def policy(*, grace: timedelta = GRACE, **limits: object) -> Retention:
         given = {"keep_for": timedelta(days=30), "reserve_bytes": 0} | limits
+        given_limits = RetentionLimits(**given)  # type: ignore[arg-type]
+        rules = RulesInForce(
+            file=DeletionRulesFile(state),
+            limits=given_limits.rules,
+            grace=grace,
+            known=lambda: world.known,
+            clock=world,
+            on_waits=world.noted,
+        )
         return Retention(
             record_root=made.root,
-            limits=RetentionLimits(**given),  # type: ignore[arg-type]
+            limits=given_limits,
+            rules=rules,
             segments=made.segments,
             gaps=made.gaps,
             periods=made.periods,
             on_deleted=world.deleted,
-            clock=world,
             offline=OfflineRetention(
                 record_root=made.root,
                 state=state,
                 waiting_since=lambda: world.waiting_since,
                 clock=world,
+                reckoned=rules.now,
             ),
             require_root=world.require_root,
         )
@@ -206,7 +229,7 @@ def test_more_than_a_batch_goes_in_several(made: Recordings, make: Make, world: 
     rows = [_row(camera, number) for number in range(BATCH + 5)]
     made.segments.insert_many(rows)
     world.move_to(40 * DAY_S)
-    assert finish(make()) == 4
+    assert finish(make(grace=timedelta())) == 4
     assert made.rows(camera) == []
 
 
@@ -396,9 +419,10 @@ def test_a_row_that_is_no_stored_segment_unlinks_nothing(
     (made.live(camera) / "r1-000000.mp4").write_bytes(b"being written")
     there = path.format(outside=outside, camera=camera.id)
     made.segments.insert_many([_row(camera, 0, there or " ")])
+    policy = make()
     before = sorted(tmp_path.rglob("*"))
     world.move_to(40 * DAY_S)
-    finish(make())
+    finish(policy)
     assert sorted(tmp_path.rglob("*")) == before
     assert precious.read_bytes() == b"precious"
     assert made.rows(camera) == []
@@ -718,3 +742,143 @@ def test_without_the_index_the_oldest_files_go_for_their_inodes(
 
 def _away(**_: object) -> NoReturn:
     raise Unavailable("scripted: Postgres is away")
+
+
+# What waits
+
+
+def aged(make: Make, world: FakeWorld, **limits: object) -> Retention:
+    """Return a retention that has run on the present clock, and is restarted with other limits."""
+    finish(make())
+    world.advance(60)
+    return make(**limits)
+
+
+def test_a_clock_that_is_ahead_for_a_while_deletes_nothing(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    policy = make()
+    finish(policy)
+    world.step_wall(40 * DAY_S)
+    world.advance(12)
+    finish(policy)
+    assert world.waits == ["clock"]
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    assert made.ledger(two[0])
+    finish(make())
+    world.step_wall(-40 * DAY_S)
+    finish(policy)
+    assert world.waits == []
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+
+
+def test_a_clock_that_stays_ahead_is_believed_after_the_grace_time(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    policy = make()
+    finish(policy)
+    # The machine was off: another boot, in which the monotonic clock begins anew.
+    world.boot, world.monotonic_s = "another boot", 5.0
+    world.step_wall(40 * DAY_S)
+    finish(policy)
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    world.advance(DAY_S - 10)
+    finish(policy)
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    world.advance(20)
+    finish(policy)
+    assert kept(made, *two) == [[], []]
+    assert world.waits == []
+
+
+def test_a_first_boot_without_a_clock_deletes_nothing_once_the_clock_is_right(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    world.move_to(-10)
+    policy = make()
+    finish(policy)
+    world.move_to(100)
+    world.step_wall(10 * 365 * DAY_S)
+    for _ in range(3):
+        world.advance(DAY_S)
+        finish(policy)
+    assert world.waits == []
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    world.advance(30 * DAY_S)
+    finish(policy)
+    assert kept(made, *two) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"keep_for": timedelta(seconds=60)}, "age"),
+        ({"total_bytes": 0}, "total_quota"),
+        ({"camera_bytes": 0}, "camera_quota"),
+    ],
+)
+def test_a_limit_that_deletes_more_waits_a_day(  # noqa: PLR0917 - a case a column
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    world: FakeWorld,
+    limits: dict[str, object],
+    reason: str,
+) -> None:
+    policy = aged(make, world, **limits)
+    finish(policy)
+    assert world.waits == [reason]
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    world.advance(DAY_S - 100)
+    finish(make(**limits))
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+    world.advance(200)
+    finish(make(**limits))
+    assert kept(made, *two) == [[], []]
+
+
+def test_an_operator_confirms_what_waits(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    policy = aged(make, world, keep_for=timedelta(seconds=60))
+    finish(policy)
+    file = DeletionRulesFile(made.root / STATE)
+    rules = file.read()
+    assert rules is not None
+    file.confirm(rules.waits())
+    finish(policy)
+    assert world.waits == []
+    assert kept(made, *two) == [[], []]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_reserve_waits_for_nothing(make: Make, world: FakeWorld) -> None:
+    policy = aged(make, world, reserve_bytes=1)
+    world.step_wall(40 * DAY_S)
+    world.free_bytes = 0
+    policy.sweep()
+    assert [reason for reason, _, _ in world.counted] == ["reserve"]
+
+
+def test_a_lost_state_and_a_wrong_clock_together_delete_nothing(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    world.known = world.now()
+    world.step_wall(400 * DAY_S)
+    finish(make())
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+
+
+def test_an_age_that_would_take_most_at_once_waits(
+    made: Recordings, make: Make, world: FakeWorld
+) -> None:
+    camera = made.camera()
+    made.record_all(camera, 0, 60)
+    world.move_to(31 * DAY_S)
+    policy = make()
+    finish(policy)
+    assert world.waits == ["share"]
+    assert len(made.rows(camera)) == 30
+    world.advance(DAY_S + 5)
+    finish(policy)
+    assert made.rows(camera) == []

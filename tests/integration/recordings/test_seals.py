@@ -30,8 +30,9 @@ from streamwarden.evidence.seals import Entry, SegmentEntry, decode_entries, rea
 from streamwarden.evidence.signed_check import SignedCheckOptions, SignedFinding
 from streamwarden.evidence.statements import sign
 from streamwarden.model import Camera, SealRow
+from streamwarden.recordings.deletion_rules import DeletionRulesFile
 from streamwarden.recordings.offline_retention import OfflineRetention
-from streamwarden.recordings.retention import Retention, RetentionLimits
+from streamwarden.recordings.retention import Retention, RetentionLimits, RulesInForce
 from streamwarden.storage.pool import Database
 from streamwarden.storage.seal_records import SealRepository
 from tests.fakes.manual_time import ManualClock
@@ -540,14 +541,22 @@ def test_a_killed_command_seals_nothing_twice(
 
 def sweep(sealing: SealHarness, keep_s: float) -> None:
     """Delete recordings older than ``keep_s`` seconds at the clock's time."""
+    limits = RetentionLimits(keep_for=timedelta(seconds=keep_s), reserve_bytes=0)
     sweeper = Retention(
         record_root=sealing.made.root,
-        limits=RetentionLimits(keep_for=timedelta(seconds=keep_s), reserve_bytes=0),
+        limits=limits,
+        rules=RulesInForce(
+            file=DeletionRulesFile(sealing.made.root / ".streamwarden"),
+            limits=limits.rules,
+            grace=timedelta(),
+            known=lambda: None,
+            clock=sealing.clock,
+            on_waits=lambda _waits: None,
+        ),
         segments=sealing.made.segments,
         gaps=sealing.made.gaps,
         periods=sealing.made.periods,
         on_deleted=lambda _reason, _segments, _size_bytes: None,
-        clock=sealing.clock,
         offline=OfflineRetention(
             record_root=sealing.made.root,
             state=sealing.made.root / ".streamwarden",

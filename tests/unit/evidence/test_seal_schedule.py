@@ -23,6 +23,8 @@ from streamwarden.evidence.seal_files import SealingFailed
 from streamwarden.evidence.seal_keys import new_key
 from streamwarden.evidence.sealer import SealSchedule
 from streamwarden.metrics.recording_metrics import RecordingMetrics, SealMetrics
+from streamwarden.recordings.deletion_rules import DeletionRulesFile, Rules
+from streamwarden.recordings.retention import ReckonedClock, RulesInForce
 from tests.fakes.manual_time import ManualClock
 
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
@@ -164,17 +166,51 @@ def resources_of(key_file: Path | None, registry: CollectorRegistry) -> Resource
     return cast("Resources", found)
 
 
+def rules(state: Path) -> RulesInForce:
+    return RulesInForce(
+        file=DeletionRulesFile(state),
+        limits=Rules(keep_for=timedelta(days=30)),
+        grace=timedelta(days=1),
+        known=lambda: None,
+        clock=ManualClock(MIDNIGHT),
+        on_waits=lambda _waits: None,
+    )
+
+
+def test_nothing_is_sealed_by_a_clock_that_is_ahead(tmp_path: Path) -> None:
+    clock = ManualClock(MIDNIGHT)
+    in_force = RulesInForce(
+        file=DeletionRulesFile(tmp_path),
+        limits=Rules(keep_for=timedelta(days=30)),
+        grace=timedelta(days=1),
+        known=lambda: None,
+        clock=clock,
+        on_waits=lambda _waits: None,
+    )
+    in_force.current()
+    clock.step_wall(40 * 86_400)
+    in_force.current()
+    assert ReckonedClock(clock, in_force).now() == MIDNIGHT
+    clock.advance(60)
+    assert ReckonedClock(clock, in_force).now() == MIDNIGHT + timedelta(seconds=60)
+
+
 def test_a_key_that_is_no_use_stops_no_recording_and_is_counted(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with ExitStack() as closing:
-        assert start_seal_schedule(resources_of(tmp_path / "none.pem", registry), closing) is None
+        assert (
+            start_seal_schedule(
+                resources_of(tmp_path / "none.pem", registry), rules(tmp_path), closing
+            )
+            is None
+        )
     assert registry.get_sample_value("streamwarden_seals_failed_total") == 1
 
 
-def test_without_a_key_nothing_is_sealed_and_there_is_no_figure() -> None:
+def test_without_a_key_nothing_is_sealed_and_there_is_no_figure(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with ExitStack() as closing:
-        assert start_seal_schedule(resources_of(None, registry), closing) is None
+        assert start_seal_schedule(resources_of(None, registry), rules(tmp_path), closing) is None
     assert registry.get_sample_value("streamwarden_seals_failed_total") is None
 
 
@@ -182,7 +218,7 @@ def test_with_a_key_a_seal_schedule_begins_and_ends_with_the_role(tmp_path: Path
     new_key(tmp_path / "seal.pem")
     with ExitStack() as closing:
         schedule = start_seal_schedule(
-            resources_of(tmp_path / "seal.pem", CollectorRegistry()), closing
+            resources_of(tmp_path / "seal.pem", CollectorRegistry()), rules(tmp_path), closing
         )
         assert schedule is not None
         assert "seals" in [thread.name for thread in threading.enumerate()]

@@ -28,6 +28,7 @@ from streamwarden.http.wire import (
     ChildState,
     DiskModel,
     IndexModel,
+    RetentionWaitModel,
     RoleSummary,
     Supervision,
 )
@@ -124,6 +125,7 @@ class SummaryModel(Model):
     day: Window
     disk: DiskForecast | None
     index: IndexModel | None
+    retention_waits: list[RetentionWaitModel] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +205,7 @@ class OpsSummary(Resource):
                 day=sums.day,
                 disk=_forecast(role.disk, sums.growth, now) if role else None,
                 index=role.index if role else None,
+                retention_waits=role.retention_waits if role else None,
             ),
         )
 

@@ -72,7 +72,7 @@ limit %(limit)s
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
        salvaged, digest, init_bytes, holes, error_ms
   from segment
- where state = 'stored' and ended_at < %(ended_before)s
+ where state = 'stored' and ended_at >= %(ended_from)s and ended_at < %(ended_before)s
  order by ended_at, id
  limit %(limit)s
 
@@ -83,6 +83,11 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
  where camera_id = %(camera_id)s and state = 'stored' and ended_at < %(ended_before)s
  order by ended_at
  limit %(limit)s
+
+-- name: count
+select count(*) as segments, coalesce(sum(size_bytes), 0)::bigint as size_bytes
+  from segment
+ where state = 'stored' and ended_at >= %(ended_from)s and ended_at < %(ended_before)s
 
 -- name: usage
 select camera_id, count(*) as segments, sum(size_bytes)::bigint as size_bytes

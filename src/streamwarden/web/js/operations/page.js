@@ -8,7 +8,7 @@ import { t } from "../i18n.js";
 import { explainShortly } from "../problems.js";
 import { isAdmin } from "../session.js";
 import { toast } from "../toast.js";
-import { causeTable, diskPanel, figures, panel, spanTable, stateTiles } from "./panels.js";
+import { causeTable, diskPanel, figures, panel, spanTable, stateTiles, waitingDeletions } from "./panels.js";
 import { Plots } from "./plots.js";
 import { rowsOf, treeTable } from "./tree.js";
 
@@ -130,7 +130,8 @@ class OperationsPage {
       respawns ? causeTable(respawns.map((/** @type {any} */ each) => [each.cause, each.count, String(each.count)]), t("ops.noRespawns")) : away(),
       h("p", { class: "help", text: t("ops.respawns.help") }),
     ]);
-    this.write("disk", disk, () => [disk ? diskPanel(disk) : away()]);
+    const waits = summary.retention_waits ?? [];
+    this.write("disk", [disk, waits], () => [disk ? diskPanel(disk) : away(), ...waitingDeletions(waits)]);
     this.plots.add(serverNow(), {
       recording: cameras.by_state ? (cameras.by_state.running ?? 0) : null,
       missing: hour.missing_seconds,

@@ -82,6 +82,14 @@ export function diskPanel(disk) {
   );
 }
 
+/** Deletions that wait, one paragraph each. @param {{reason: string, value: number, goes_on_in_seconds: number}[]} waits */
+export function waitingDeletions(waits) {
+  return waits.map((wait) => {
+    const value = wait.reason === "share" ? String(Math.round(wait.value)) : wait.reason.endsWith("quota") ? size(wait.value) : duration(wait.value);
+    return h("p", { class: "notice" }, t(`ops.waits.${wait.reason}`, { value }), " ", t("ops.waits.until", { time: duration(wait.goes_on_in_seconds) }));
+  });
+}
+
 /** @param {{full_at: string|null, bytes_per_day: number}} disk */
 function whenFull(disk) {
   if (!disk.full_at) return [t(disk.bytes_per_day ? "ops.diskNever" : "ops.diskUnknown")];

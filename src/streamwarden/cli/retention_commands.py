@@ -1,0 +1,169 @@
+"""``streamwarden retention``: what deletion waits for, and its confirmation."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from streamwarden.cli.arguments import add_command, add_group
+from streamwarden.cli.environment import open_database, settings_of, write_audit_event
+from streamwarden.cli.output import print_json, print_note, print_table
+from streamwarden.clock import Clock
+from streamwarden.errors import ConfigError
+
+if TYPE_CHECKING:
+    from streamwarden.cli.arguments import Commands
+    from streamwarden.config.settings import Settings
+    from streamwarden.recordings.deletion_rules import DeletionRules, DeletionRulesFile, Wait
+    from streamwarden.storage.pool import Database
+
+_COLUMNS = ("reason", "waits_for", "goes_on_in_s", "segments", "size_bytes")
+
+_STATUS_NOTES = """\
+reasons
+  clock                       the wall clock is ahead of the time that has passed for certain
+  age                         RETENTION_DAYS was shortened
+  total_quota, camera_quota   a quota is new or smaller
+  share                       most of the recordings would be deleted at once
+
+Each waits RETENTION_GRACE (a day), counted while the machine runs, or until it is confirmed. What was due
+before goes on being deleted, and so does what the free-space reserve needs. The table shows how much would
+be deleted in addition.
+"""
+_CONFIRM_NOTES = """\
+Prints what waits and confirms all of it; run "retention status" before. The server, which may be down,
+takes the confirmation at its next sweep (5 s). It needs RECORD_ROOT and the rights of the server's user.
+
+example:
+  streamwarden retention status
+  streamwarden retention confirm
+"""
+
+
+def add_retention_commands(commands: Commands) -> None:
+    """Add ``retention`` with its commands."""
+    group = add_group(commands, "retention", "what deletion waits for, and its confirmation")
+    add_command(group, "status", retention_status, "print what waits", _STATUS_NOTES)
+    add_command(
+        group, "confirm", retention_confirm, "let what waits be deleted now", _CONFIRM_NOTES
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    segments: int | None
+    size_bytes: int
+
+
+def retention_status(arguments: argparse.Namespace) -> int:
+    """Print what deletion waits for, and how much it would delete."""
+    settings = settings_of(arguments)
+    _, rules = _rules(settings)
+    with open_database(settings) as database:
+        _print(arguments, _rows(database, settings, rules))
+    return 0
+
+
+def retention_confirm(arguments: argparse.Namespace) -> int:
+    """Print what waits, and confirm it."""
+    settings = settings_of(arguments)
+    file, rules = _rules(settings)
+    waits = rules.waits()
+    with open_database(settings) as database:
+        rows = _rows(database, settings, rules)
+        if waits:
+            try:
+                file.confirm(waits)
+            except OSError as error:
+                raise ConfigError(f"the confirmation cannot be written: {error}") from error
+            write_audit_event(database, "retention.confirm", waits=rows)
+    _print(arguments, rows)
+    return 0
+
+
+def _rules(settings: Settings) -> tuple[DeletionRulesFile, DeletionRules]:
+    from streamwarden.config.loading import variable
+    from streamwarden.paths import STATE
+    from streamwarden.recordings.deletion_rules import DeletionRulesFile
+
+    if settings.record_root is None:
+        raise ConfigError(f"{variable('record_root')}: is not set; the folder of the recordings")
+    file = DeletionRulesFile(settings.record_root.resolve() / STATE)
+    try:
+        rules = file.read()
+    except OSError as error:
+        raise ConfigError(f"the state of retention cannot be read: {error}") from error
+    if rules is None:
+        raise ConfigError("no server has written the state of retention there yet")
+    return file, rules
+
+
+def _rows(database: Database, settings: Settings, rules: DeletionRules) -> list[dict[str, object]]:
+    grace_s = settings.retention_grace
+    rows: list[dict[str, object]] = []
+    for wait in rules.waits():
+        preview = _preview(database, rules, wait)
+        rows.append(
+            {
+                "reason": wait.reason.value,
+                "value": wait.value,
+                "waits_for": _in_words(wait),
+                "goes_on_in_s": round(max(0.0, grace_s - wait.waited_s)),
+                "segments": preview.segments,
+                "size_bytes": preview.size_bytes,
+            }
+        )
+    return rows
+
+
+def _preview(database: Database, rules: DeletionRules, wait: Wait) -> _Preview:
+    from streamwarden.age_clock import read_clocks
+    from streamwarden.recordings.deletion_rules import WaitReason
+    from streamwarden.storage.recording_index import SegmentRepository
+
+    segments = SegmentRepository(database)
+    if wait.reason in {WaitReason.TOTAL_QUOTA, WaitReason.CAMERA_QUOTA}:
+        sizes = [usage.size_bytes for usage in segments.usage()]
+        if wait.reason is WaitReason.TOTAL_QUOTA:
+            sizes = [sum(sizes)]
+        return _Preview(None, sum(max(0, size - int(wait.value)) for size in sizes))
+    clock, keep_for = rules.clock, rules.rules.keep_for
+    if wait.reason is WaitReason.CLOCK:
+        clock = clock.confirmed(read_clocks(Clock()))
+    elif wait.reason is WaitReason.AGE:
+        keep_for = timedelta(seconds=wait.value)
+    expired = [
+        segments.count(ended_from=each.from_, ended_before=each.to)
+        for each in clock.older_than(keep_for)
+    ]
+    due = [segments.count(ended_from=each.from_, ended_before=each.to) for each in rules.expired()]
+    return _Preview(
+        max(0, sum(each.segments for each in expired) - sum(each.segments for each in due)),
+        max(0, sum(each.size_bytes for each in expired) - sum(each.size_bytes for each in due)),
+    )
+
+
+def _in_words(wait: Wait) -> str:
+    from streamwarden.recordings.deletion_rules import WaitReason
+
+    match wait.reason:
+        case WaitReason.CLOCK:
+            return f"the clock is {timedelta(seconds=round(wait.value))} ahead"
+        case WaitReason.AGE:
+            return f"recordings are kept {wait.value / 86_400:g} days"
+        case WaitReason.SHARE:
+            return f"{wait.value:.0f} segments are too old at once"
+        case _:
+            return f"a quota of {wait.value / 1024**3:.1f} GiB"
+
+
+def _print(arguments: argparse.Namespace, rows: list[dict[str, object]]) -> None:
+    if arguments.json:
+        print_json({"waits": rows})
+        return
+    if not rows:
+        print_note("nothing waits")
+        return
+    print_table(rows, _COLUMNS)
