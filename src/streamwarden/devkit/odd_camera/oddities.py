@@ -27,7 +27,7 @@ class StampKind(StrEnum):
     EVERY = "every"
     """They jump by ``by`` seconds every ``at_s``."""
     WRAP = "wrap"
-    """They pass the end of their 32 bits after 20 s."""
+    """They pass the end of their 32 bits after ``at_s``, 20 s where that is 0."""
     MARKED_SEI = "seimark"
     """They are right; the marker bit is also set on SEI units, in the middle of a picture."""
 
@@ -57,7 +57,8 @@ class Stamps:
     @property
     def first_ticks(self) -> int:
         """The timestamp of the first picture."""
-        return (1 << 32) - _WRAPS_AFTER_S * 90_000 if self.kind is StampKind.WRAP else 500_000
+        wraps_after_s = self.at_s or _WRAPS_AFTER_S
+        return (1 << 32) - round(wraps_after_s * 90_000) if self.kind is StampKind.WRAP else 500_000
 
 
 class ReportKind(StrEnum):
