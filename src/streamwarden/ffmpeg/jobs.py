@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from streamwarden.ffmpeg.command import DIE_WITH_PARENT
+from streamwarden.ffmpeg.command import DIE_WITH_PARENT, HVC1
 from streamwarden.ffmpeg.process import Process, WatchLoop, read_pipe
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan
@@ -353,8 +353,10 @@ def concat_list(entries: Iterable[ConcatEntry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def concat_argv(ffmpeg: str, listed: str, target: str) -> Sequence[str]:
+def concat_argv(ffmpeg: str, listed: str, target: str, *, hevc: bool = False) -> Sequence[str]:
     """Return the arguments that join the files of the script ``listed`` into the MP4 ``target``.
+
+    ``hevc``: their picture is H.265, which older recordings hold as ``hev1``.
 
     FFmpeg writes its progress to standard output.
     """
@@ -362,7 +364,7 @@ def concat_argv(ffmpeg: str, listed: str, target: str) -> Sequence[str]:
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "error", "-y"),
         *("-progress", "pipe:1", "-protocol_whitelist", "file"),
         *("-f", "concat", "-safe", "0", "-i", listed),
-        *("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy"),
+        *("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy", *(HVC1 if hevc else ())),
         *("-movflags", "+faststart", "-f", "mp4", target),
     ]
 

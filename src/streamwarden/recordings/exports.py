@@ -131,6 +131,7 @@ class ExportTask:
     error: str | None = None
     error_code: str | None = None
     parts: Sequence[TimeRange] = ()
+    hevc: bool = False
     job: Job | None = None
     output: bytes = field(default=b"", repr=False)
     proven: bool = False
@@ -469,12 +470,14 @@ class ExportFiles:
         if changes:
             task.parts = parts_of(task, changes)
             raise FormatChanged(_changes_in_words(changes))
+        task.hevc = any(span.codec == "h265" for span in _spans_of(pieces[0]))
         self.path(task, LIST).write_text(concat_list(pieces), encoding="utf-8")
         return max(1, sum(piece.media_ms for piece in pieces))
 
     def joining_argv(self, task: ExportTask, ffmpeg: str) -> Sequence[str]:
         """Return the command that joins the list into the part, in ``folder``."""
-        return concat_argv(ffmpeg, self.path(task, LIST).name, self.path(task, PART).name)
+        listed, part = self.path(task, LIST).name, self.path(task, PART).name
+        return concat_argv(ffmpeg, listed, part, hevc=task.hevc)
 
     def publish(self, task: ExportTask) -> None:
         """Rename the finished part to the export's file; raise OSError."""
