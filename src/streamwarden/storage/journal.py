@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -153,7 +154,8 @@ class Journal:
         try:
             _write_whole(self._fd, data, self._tail)
         except OSError:
-            os.ftruncate(self._fd, self._tail)
+            with suppress(OSError):  # on a file system that has become read-only
+                os.ftruncate(self._fd, self._tail)
             if len(self._refused) + len(entries) > _KEPT_IN_MEMORY:
                 raise
             self._refused.extend(entries)
@@ -168,7 +170,9 @@ class Journal:
         self._cut(self._tail - self._head)
 
     def _cut(self, size: int) -> None:
-        os.ftruncate(self._fd, size)
+        # Where that is refused, rows are read and inserted once more after a restart.
+        with suppress(OSError):
+            os.ftruncate(self._fd, size)
         self._head, self._tail = 0, size
 
     def _lines(self, limit: int) -> list[bytes]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 import pytest
@@ -312,3 +313,17 @@ def test_a_journal_goes_on_in_the_file_that_is_at_its_path_now(
     journal.append([segment(2)], NOW)
     with closing(Journal(path)) as again:
         assert numbers(again) == [7, 1, 2]
+
+
+def test_on_a_read_only_disk_rows_still_find_their_way_to_the_index(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    journal.append([segment(3)], NOW)
+    assert numbers(journal) == [3]
+    drain(journal)
+    assert (numbers(journal), journal.waiting) == ([], 0)
