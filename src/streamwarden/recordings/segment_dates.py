@@ -164,11 +164,17 @@ class CameraDates:
         pictures_end = closed_at
         holes = judged.holes
         lost = False
-        if slack > _SLACK and not judged.standing:
-            listed_ms = -footage.media_ms if segment.seen is None else segment.seen.media_s * 1000
+        listed_ms = -footage.media_ms if segment.seen is None else segment.seen.media_s * 1000
+        unshown = (listed_ms - footage.media_ms) * _MILLISECOND
+        if _NEAR < slack <= _SLACK and unshown * 2 >= slack and not judged.standing:
+            # The list goes on to the next key frame: a short hole at the end is known to be one.
+            lost = True
+            pictures_end = started_at + judged.media_ms * _MILLISECOND
+            slack = timedelta()
+        elif slack > _SLACK and not judged.standing:
             paused = None if segment.seen is None else segment.seen.paused
             pause = paused is not None and paused.length >= max(slack - _SLACK, 2 * _SLACK)
-            lost = pause or (listed_ms - footage.media_ms) * _MILLISECOND * 2 >= slack
+            lost = pause or unshown * 2 >= slack
             if pause and paused is not None and closed_at - paused.to > _SLACK:
                 holes = tuple(_with_pause(judged, started_at, paused, slack))
             elif segment.torn or segment.seen is not None:

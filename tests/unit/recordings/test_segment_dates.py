@@ -108,6 +108,13 @@ def test_pictures_that_are_missing_at_the_end_end_the_segment() -> None:
     assert seconds(run.close(FOUR_SECONDS, read_s=19, listed_from_s=14)) == (15, 19)
 
 
+def test_a_second_that_is_missing_between_two_files_is_not_lost_sight_of() -> None:
+    run = Recording()
+    run.close(FOUR_SECONDS, read_s=5)
+    assert seconds(run.close([100] * 30, read_s=9, listed_from_s=4, listed_s=4)) == (5, 8)
+    assert seconds(run.close(FOUR_SECONDS, read_s=13, listed_from_s=8)) == (9, 13)
+
+
 def test_a_hole_that_only_the_next_line_tells_of_is_one_too() -> None:
     run = Recording()
     run.close(FOUR_SECONDS, read_s=5)
