@@ -15,6 +15,7 @@ Section = tuple[str, Iterable[Builder[Panel]]]
 STATE_COLOURS: Final = {
     "running": "green",
     "starting": "light-blue",
+    "waiting_for_key_frame": "blue",
     "stalled": "orange",
     "backoff": "red",
     "parked": "dark-red",
@@ -51,7 +52,7 @@ def _now() -> Iterable[Builder[Panel]]:
     )  # fmt: skip
     yield number(
         About(title="Not recording", unit="short", width=4, height=4, steps=NONE_IS_GOOD,
-              text="Wanted and starting, stalled, between two tries, or parked. "
+              text="Wanted and starting, waiting, stalled, between two tries, or parked. "
                    "Runbook: Camera not recording."),
         Query("streamwarden:cameras:not_recording", "not recording"),
     )  # fmt: skip
@@ -92,7 +93,8 @@ def _cameras() -> Iterable[Builder[Panel]]:
     yield rows(
         About(title="Wanted and not recording", unit="short", width=12,
               text="Empty is good. A camera's name leads to its own dashboard."),
-        Query('streamwarden_recorder_state{state=~"starting|stalled|backoff|parked"} == 1',
+        Query('streamwarden_recorder_state{state=~"starting|waiting_for_key_frame|stalled|backoff|parked"}'
+              " == 1",
               "{{camera}}"),
         hidden=["Value"], of_cameras=True,
     )  # fmt: skip

@@ -349,6 +349,8 @@ class Cause(StrEnum):
     """The recording went on, and for a time no pictures came."""
     STALLED = "stalled"
     """The connection stayed open but no media arrived."""
+    NO_KEY_FRAME = "no_key_frame"
+    """Packets arrived, and no key frame with which a file can begin."""
     FFMPEG_CRASHED = "ffmpeg_crashed"
     """FFmpeg ended by a signal or with an unknown exit code."""
     FFMPEG_MISSING = "ffmpeg_missing"

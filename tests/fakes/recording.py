@@ -153,6 +153,10 @@ class FakeWatcher(RunWatcher):
         with self._lock:
             self._adopted().stalled(run, self._now())
 
+    def wait_for_key_frame(self, run: int, since: datetime) -> None:
+        with self._lock:
+            self._adopted().waiting(run, since)
+
     def hang_disk(self, run: int, since: datetime) -> None:
         with self._lock:
             self._adopted().disk_hangs(run, since)

@@ -23,6 +23,8 @@ class RecorderState(StrEnum):
 
     STARTING = "starting"
     """A run has been asked for and has not yet written media."""
+    WAITING_FOR_KEY_FRAME = "waiting_for_key_frame"
+    """A run receives packets, and has had no key frame yet with which a file can begin."""
     RUNNING = "running"
     """The open segment's file is growing."""
     STALLED = "stalled"
@@ -138,6 +140,14 @@ class RunStalled:
 
     run: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting:
+    """Packets have arrived since ``since``, and no key frame with which a file can begin."""
+
+    run: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +344,10 @@ class InboxListener:
     def stalled(self, run: int, at: datetime) -> None:
         """The file no longer grows."""
         tell(self._ref, RunStalled(run, at))
+
+    def waiting(self, run: int, since: datetime) -> None:
+        """Packets arrive, and no key frame."""
+        tell(self._ref, RunWaiting(run, since))
 
     def disk_hangs(self, run: int, since: datetime) -> None:
         """The disk does not answer."""

@@ -57,6 +57,9 @@ class ParkedCamera:
     def stalled(self, run: int, at: datetime) -> None:
         """It is being killed."""
 
+    def waiting(self, run: int, since: datetime) -> None:
+        """It is being stopped."""
+
     def disk_hangs(self, run: int, since: datetime) -> None:
         """What it does not write is missing as it is."""
 

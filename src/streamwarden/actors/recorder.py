@@ -31,6 +31,7 @@ from streamwarden.actors.messages import (
     RunsAdopted,
     RunSpawned,
     RunStalled,
+    RunWaiting,
     SegmentClosed,
     SegmentOverdue,
     SegmentStored,
@@ -48,7 +49,7 @@ from streamwarden.actors.status import RecorderStatus
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.ffmpeg.command import RunOrder
-from streamwarden.ffmpeg.exit_causes import HANGS
+from streamwarden.ffmpeg.exit_causes import HANGS, NO_KEY_FRAME
 from streamwarden.ffmpeg.run import RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.mediamtx.path_watch import PathWatch
@@ -185,6 +186,8 @@ class RecorderActor(SupervisedActor):
             case RunStalled(run):
                 if self._live.holds_only(run) and not self.stopping:
                     self._status.enter(RecorderState.STALLED)
+            case RunWaiting(run, since):
+                self._waiting(run, since)
             case RunDiskHangs(run, since):
                 self._disk_hangs(run, since)
             case ClockStepped(run, by_s):
@@ -350,6 +353,13 @@ class RecorderActor(SupervisedActor):
             self._status.enter(RecorderState.RUNNING, next_retry_at=None)
             self._replace_outdated()
             self._improve_sound()
+
+    def _waiting(self, run: int, since: datetime) -> None:
+        if self.stopping or not self._live.holds_only(run):
+            return
+        self._status.error(Cause.NO_KEY_FRAME, f"{NO_KEY_FRAME}, since {rfc3339(since)}")
+        self._status.enter(RecorderState.WAITING_FOR_KEY_FRAME, next_retry_at=None)
+        self._segments.waiting_for_key_frame(since)
 
     def _disk_hangs(self, run: int, since: datetime) -> None:
         # The run goes on: once the disk answers, FFmpeg writes what it has kept, or leaves.

@@ -280,6 +280,11 @@ class SegmentLog:
             self._go_by_present_clock()
             self._account_loss(Loss(cause, self._clock.now(), covered=False))
 
+    def waiting_for_key_frame(self, since: datetime) -> None:
+        """Name the open gap after what is waited for; the first segment may cover a part of it."""
+        if self._ledger.gap is not None:
+            self._write(gap_ledger.lost(self._ledger, Cause.NO_KEY_FRAME, since))
+
     def interrupted(self, cause: Cause, since: datetime) -> None:
         """Open a gap at ``since``, up to which the open segment reaches; storing it decides the rest."""
         self._write(gap_ledger.interrupted(self._ledger, cause, since))

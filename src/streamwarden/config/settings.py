@@ -107,7 +107,7 @@ HttpUrl = Annotated[str, PlainValidator(values.base_url("http", "https"))]
 RtspUrl = Annotated[str, PlainValidator(values.base_url("rtsp", "rtsps", path=False))]
 
 
-FFMPEG_GIVES_UP_S = 10.0
+FFMPEG_GIVES_UP_S = 30.0
 """FFmpeg exits by itself after twice its ``-timeout`` of 5 s without a packet."""
 
 

@@ -111,8 +111,9 @@ def ffmpeg_account(name: str | None) -> FfmpegAccount | None:
     return FfmpegAccount(found.pw_uid, found.pw_gid)
 
 
-ANSWER_TIMEOUT_S: Final = 5.0
-"""FFmpeg's own ``-timeout``: connecting is bounded by it, reading by twice as much."""
+ANSWER_TIMEOUT_S: Final = 15.0
+"""FFmpeg's own ``-timeout``: connecting is bounded by it, reading by twice as much. At 5 s it gave up on
+cameras that send a picture every ten seconds."""
 
 
 PROTOCOLS: Final = "rtsp,rtsps,rtp,tcp,tls"
@@ -164,6 +165,8 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
         *("-protocol_whitelist", PROTOCOLS),
         *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
+        # No pictures are counted to guess a rate that a copy does not need: at 1/s that took 14 s.
+        *("-fpsprobesize", "0"),
         *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
         *(("-use_wallclock_as_timestamps", "1") if order.wall_clock else ()),
         *("-i", order.url),

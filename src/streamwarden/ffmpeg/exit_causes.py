@@ -23,6 +23,7 @@ class Killed(Enum):
 
     STALLED = auto()
     NEVER_STARTED = auto()
+    NO_KEY_FRAME = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,13 @@ _CODES: Final = {
 }
 
 
+_KILLED: Final = {
+    Killed.STALLED: Cause.STALLED,
+    Killed.NEVER_STARTED: Cause.TIMEOUT,
+    Killed.NO_KEY_FRAME: Cause.NO_KEY_FRAME,
+}
+
+
 def classify(end: RunEnd) -> Cause | None:
     """Return the cause of a lost run, None for one that was asked to stop."""
     if end.asked_to_stop:
@@ -81,7 +89,7 @@ def classify(end: RunEnd) -> Cause | None:
     if end.disk_hung:
         return Cause.RECORD_ROOT_HANGS
     if end.killed is not None:
-        return Cause.STALLED if end.killed is Killed.STALLED else Cause.TIMEOUT
+        return _KILLED[end.killed]
     if end.exit_code < 0:
         return Cause.FFMPEG_CRASHED
     return _from_text(end) or _from_code(end)
@@ -203,6 +211,7 @@ def _not_writable(end: RunEnd) -> str:
     return "the record root refuses writes, or the camera's folder is gone"
 
 
+NO_KEY_FRAME: Final = "the camera sends packets, and no key frame with which a file can begin"
 HANGS: Final = "the disk of the record root does not answer"
 _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.STARTING: lambda _: (
@@ -222,6 +231,7 @@ _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.NOT_WRITABLE: _not_writable,
     Cause.RECORD_ROOT_READ_ONLY: lambda _: "the file system of the record root is read-only",
     Cause.RECORD_ROOT_HANGS: lambda _: HANGS,
+    Cause.NO_KEY_FRAME: lambda _: NO_KEY_FRAME,
     Cause.INTERNAL: lambda _: "FFmpeg rejected an option: a bug in streamwarden",
 }
 """One entry for each cause that ``classify`` returns."""

@@ -18,7 +18,8 @@ from typing import Final
 
 import structlog
 
-from streamwarden.mp4.fragments import init_bytes
+from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.fragments import init_bytes, summarise
 from streamwarden.paths import open_nofollow
 
 log = structlog.get_logger(__name__)
@@ -34,25 +35,46 @@ _TRAILER: Final = b"mfra"
 class Look:
     """A file as it was found: ``exists`` is None where the disk refused to say.
 
-    ``modified_s`` is in seconds since the epoch, None if the file was not found.
+    ``modified_s`` is in seconds since the epoch, None if the file was not found. ``media_ms`` is the
+    length of its pictures, None unless it was asked for and could be read.
     """
 
     exists: bool | None
     size_bytes: int = 0
     modified_s: float | None = None
     holds_media: bool = False
+    media_ms: int | None = None
 
 
-def look_at(path: Path, *, holds_media: bool) -> Look:
-    """Look at a segment's file. ``holds_media`` if it need not be opened to know that. Blocking."""
+def look_at(path: Path, *, holds_media: bool, measure: bool = False) -> Look:
+    """Look at a segment's file. Blocking.
+
+    ``holds_media`` if it need not be opened to know that, ``measure`` to read the length of its pictures.
+    """
+    media_ms = None
     try:
         found = path.stat()
         media = holds_media or _holds_media(path, found.st_size)
+        if measure and media:
+            media_ms = _media_ms(path)
     except FileNotFoundError:
         return Look(exists=False)
     except OSError:
         return Look(exists=None)
-    return Look(exists=True, size_bytes=found.st_size, modified_s=found.st_mtime, holds_media=media)
+    return Look(
+        exists=True,
+        size_bytes=found.st_size,
+        modified_s=found.st_mtime,
+        holds_media=media,
+        media_ms=media_ms,
+    )
+
+
+def _media_ms(path: Path) -> int | None:
+    try:
+        return summarise(path).media_ms
+    except NotFragmentedMp4:
+        return None
 
 
 def _holds_media(path: Path, size: int) -> bool:
@@ -73,6 +95,7 @@ class Question:
     holds_media: bool
     answered: Callable[[Look, float], None]
     """Receives the look and when it was done, by the monotonic clock."""
+    measure: bool = False
     look: Look = Look(exists=None)
     done_s: float = 0.0
 
@@ -157,12 +180,15 @@ class DiskLooks:
                 begun_s = self._begun_s[me] or question.done_s
                 # A thread that hung has been replaced; the disk answers again, and one is enough.
                 spare = question.done_s - begun_s > _SLOW_S and len(self._begun_s) > 1
+                if spare:
+                    self._leave(me)
                 last = not self._asked
             if last or spare:
                 self._deliver(self.answer)
-        with self._changed:
-            del self._begun_s[me]
-            self._threads -= 1
+
+    def _leave(self, me: int) -> None:
+        del self._begun_s[me]
+        self._threads -= 1
 
     def _next(self, me: int) -> Question | None:
         with self._changed:
@@ -170,13 +196,16 @@ class DiskLooks:
             while not self._asked and not self._closed:
                 self._changed.wait()
             if self._closed:
+                self._leave(me)
                 return None
             self._begun_s[me] = self._now()
             return self._asked.popleft()
 
     def _guarded(self, question: Question) -> Look:
         try:
-            return self._look(question.path, holds_media=question.holds_media)
+            return self._look(
+                question.path, holds_media=question.holds_media, measure=question.measure
+            )
         except Exception:
             log.exception("look_failed", path=str(question.path))
             return Look(exists=None)

@@ -18,6 +18,7 @@ from streamwarden.clock import Clock, ClockLine, to_milliseconds
 from streamwarden.ffmpeg.command import RunOrder
 from streamwarden.ffmpeg.exit_causes import Killed
 from streamwarden.ffmpeg.looks import Look
+from streamwarden.ffmpeg.patience import Arrivals, UsualSilence
 from streamwarden.ffmpeg.process import Process
 from streamwarden.ffmpeg.stream_tracks import SoundWay
 from streamwarden.model import Cause, TimeRange
@@ -89,6 +90,12 @@ _STDERR_TAIL_BYTES: Final = 8192
 STDERR_BYTES_A_TICK: Final = 262144
 """Maximum stderr of one run that is read between two ticks; the rest waits in the pipe."""
 
+
+_MEASURED_AFTER_S: Final = 10.0
+"""Two readings of a file's length are this far apart."""
+
+_STANDS_STILL: Final = 0.2
+"""Pictures whose time advances by less than this share of the time that passes are held back."""
 
 _OVERDUE_S: Final = 30.0
 """Allowance beyond twice the segment length: cameras leave up to 10 s between key frames."""
@@ -173,8 +180,11 @@ class RunListener(Protocol):
     def clock_stepped(self, run: int, by_s: float) -> None:
         """The wall clock was set; this run's times continue by the old one."""
 
+    def waiting(self, run: int, since: datetime) -> None:
+        """Packets have arrived since then, and no key frame with which a file can begin."""
+
     def overdue(self, run: int) -> None:
-        """The file grows, but the open segment should have ended long ago."""
+        """The file grows, but its pictures do not: FFmpeg holds them back."""
 
     def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
         """The run's sound flowed when it began to record (or, while it listens, now), or did not."""
@@ -245,6 +255,7 @@ class Run:
     born_s: float
     reader: SegmentListReader
     grew_s: float
+    arrivals: Arrivals = field(default_factory=lambda: Arrivals(UsualSilence()))
     recording: bool = False
     wrote_media: bool = False
     stop_asked: bool = False
@@ -257,6 +268,11 @@ class Run:
     sound_reported: bool = False
     opened_s: float = 0.0
     kill_at_s: float | None = None
+    file_begun: bool = False
+    """Whether a file is there, with or without media: FFmpeg knows the stream."""
+    waiting_reported: bool = False
+    measured: tuple[int, float] | None = None
+    """The length of the open file's pictures in milliseconds, and when it was read."""
     asked_s: float | None = None
     """When the look that has not returned was asked for."""
     hangs: bool = False
@@ -298,12 +314,14 @@ class Run:
         self.open_file = self.order.folder / live_name(self.order.run, number)
         self.open_bytes = 0
         self.paused_s = (0.0, 0.0)
+        self.measured = None
 
     def take(self, look: Look) -> bool:
         """Take in a look at the open file; return whether it has grown since the last one, by media.
 
         A file whose growth cannot be observed counts as not recorded.
         """
+        self.file_begun = self.file_begun or bool(look.exists)
         if look.size_bytes <= self.open_bytes or not look.holds_media:
             return False
         self.open_bytes = look.size_bytes
@@ -321,14 +339,15 @@ class Run:
         if self.last_grew_s is not None:
             self.last_grew_s += by_s
         self.opened_s += by_s
+        self.arrivals.postpone(by_s)
         if self.asked_s is not None:
             self.asked_s += by_s
 
     def overdue(self, now: float) -> bool:
-        """Return whether the open segment should have ended long ago, by the monotonic clock.
+        """Return whether the open segment is open for suspiciously long, by the monotonic clock.
 
-        FFmpeg holds back video whose time stamps are far ahead of the audio's; the file then grows by the
-        audio alone.
+        Either no key frame has come at which it could be cut, or FFmpeg holds pictures back whose time
+        stamps are far ahead of the sound's, and the file grows by the sound alone (``held_back``).
         """
         return self.recording and now - self.opened_s > 2 * self.order.segment_seconds + _OVERDUE_S
 
@@ -367,6 +386,23 @@ class Run:
             media_s=media_s,
             file_offset_s=offset_s if abs(offset_s - self.file_offset_s) < _STEP_S else None,
         )
+
+    def to_be_measured(self, now: float) -> bool:
+        """Return whether the next look is to read how long the open file's pictures are."""
+        if self.overdue_reported or not self.overdue(now):
+            return False
+        return self.measured is None or now - self.measured[1] >= self._measured_after_s
+
+    def held_back(self, media_ms: int, now: float) -> bool:
+        """Take in the length of the open file's pictures; return whether it stands still."""
+        before, self.measured = self.measured, (media_ms, now)
+        if before is None or now - before[1] < self._measured_after_s:
+            return False
+        return media_ms - before[0] < _STANDS_STILL * (now - before[1]) * 1000
+
+    @property
+    def _measured_after_s(self) -> float:
+        return max(_MEASURED_AFTER_S, 3 * self.arrivals.usual.seconds)
 
     def close_segment(self, number: int, media_s: float, from_s: float = 0.0) -> ClosedSegment:
         """Date a listed segment: it ends now, where its successor starts."""

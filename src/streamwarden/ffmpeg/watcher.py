@@ -22,7 +22,9 @@ from streamwarden.clock import Clock, clock_line
 from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
 from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
 from streamwarden.ffmpeg.looks import DiskLooks, Look, Question, look_at
+from streamwarden.ffmpeg.patience import MAX_WAIT_S, Arrivals, UsualSilence, silence_limit_s
 from streamwarden.ffmpeg.process import Process, WatchLoop, process_usage, read_pipe
+from streamwarden.ffmpeg.received import ReceivedBytes
 from streamwarden.ffmpeg.run import (
     STDERR_BYTES_A_TICK,
     Run,
@@ -52,10 +54,16 @@ _STOP_GRACE_S: Final = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StallTimeouts:
-    """How long a run may write nothing: before its first fragment, and between fragments."""
+    """How long a run may write nothing: before its first fragment, and between fragments.
+
+    Both are longer for a camera that sends few pictures. Before its first fragment a run may wait for
+    ``key_frame_s`` while packets arrive; after ``waiting_s`` it is said to do so.
+    """
 
     first_fragment_s: float = 25.0
     silence_s: float = 8.0
+    waiting_s: float = 5.0
+    key_frame_s: float = MAX_WAIT_S
 
 
 class RunWatcher:
@@ -70,6 +78,7 @@ class RunWatcher:
         timeouts: StallTimeouts | None = None,
         argv: Callable[[str, RunOrder], list[str]] = recording_argv,
         look: Callable[..., Look] = look_at,
+        received: ReceivedBytes | None = None,
     ) -> None:
         self._ffmpeg = ffmpeg
         self._clock = clock
@@ -85,6 +94,7 @@ class RunWatcher:
         self._tick_at_s = 0.0
         self._closing = False
         self._loop = WatchLoop("run-watcher")
+        self._received = received or ReceivedBytes()
         self._looks = DiskLooks(self._loop.enqueue, look=look, now=clock.monotonic)
         self._leaving: list[tuple[WatchedCamera, Run]] = []
         """Runs that have ended, until the last look at their open file."""
@@ -131,6 +141,7 @@ class RunWatcher:
         self.enqueue(self._begin_close)
         self._loop.join(deadline_s)
         self._looks.close()
+        self._received.close()
 
     # The watching thread
 
@@ -236,6 +247,7 @@ class RunWatcher:
             reader=SegmentListReader(order.run),
             born_s=now,
             grew_s=now,
+            arrivals=Arrivals(camera.usual),
         )
         camera.runs[order.run] = run
         if not self._live and not self._leaving:
@@ -313,6 +325,7 @@ class RunWatcher:
         self._loop.unregister(run.process.stderr)
         self._loop.unregister(run.process.pidfd)
         run.process.close()
+        self._received.forget(run.process.pid)
         del self._live[run.process.pid]
 
     def _ended(self, camera: WatchedCamera, run: Run, look: Look, done_s: float) -> None:
@@ -380,6 +393,8 @@ class RunWatcher:
                 if run.asked_s is None:
                     questions.append(self._question(camera, run, now))
         self._looks.ask(questions)
+        if self._ticks % _CHECK_EVERY_TICKS == 0:
+            self._loop.guarded(partial(self._note_arrivals, now))
         self._looks.tend()
         self._looks.answer()
         for camera, run in list(self._leaving):
@@ -401,8 +416,16 @@ class RunWatcher:
     def _question(self, camera: WatchedCamera, run: Run, now: float) -> Question:
         run.asked_s = now
         return Question(
-            run.open_file, run.wrote_media, partial(self._looked, camera, run, run.open_number)
+            run.open_file,
+            run.wrote_media,
+            partial(self._looked, camera, run, run.open_number),
+            measure=run.to_be_measured(now),
         )
+
+    def _note_arrivals(self, now: float) -> None:
+        waiting = {pid: run for pid, (_, run) in self._live.items() if not run.wrote_media}
+        for pid, read_bytes in self._received.of(list(waiting)).items():
+            waiting[pid].arrivals.note(read_bytes, now)
 
     def _looked(
         self, camera: WatchedCamera, run: Run, number: int, look: Look, done_s: float
@@ -416,7 +439,12 @@ class RunWatcher:
             log.info("disk_answers_again", run=run.number)
         if run.exit_code is not None or number != run.open_number:
             return
+        if look.media_ms is not None and run.held_back(look.media_ms, done_s):
+            run.overdue_reported = True
+            camera.listener.overdue(run.number)
         if run.take(look):
+            if run.recording and run.hung_from_s is None:
+                camera.usual.add(done_s - run.grew_s)
             self._note_growth(camera, run, done_s)
         elif not run.stop_asked and run.killed is None:
             self._check_stall(camera, run, done_s)
@@ -433,9 +461,6 @@ class RunWatcher:
         if not run.sound_reported and (flows := run.sound_flows()) is not None:
             run.sound_reported = True
             camera.listener.sound_judged(run.order, flows=flows)
-        if not run.overdue_reported and run.overdue(now):
-            run.overdue_reported = True
-            camera.listener.overdue(run.number)
 
     def _check_disk(self, camera: WatchedCamera, run: Run, waited_s: float) -> None:
         if waited_s < self._timeouts.silence_s:
@@ -456,14 +481,35 @@ class RunWatcher:
             camera.listener.recording(run.number, run.clock.at_monotonic(at_s))
 
     def _check_stall(self, camera: WatchedCamera, run: Run, looked_s: float) -> None:
-        timeouts = self._timeouts
-        timeout_s = timeouts.silence_s if run.wrote_media else timeouts.first_fragment_s
-        if looked_s - run.grew_s < timeout_s:
+        if run.wrote_media:
+            limit_s = silence_limit_s(self._timeouts.silence_s, camera.usual.seconds)
+            killed = Killed.STALLED if looked_s - run.grew_s >= limit_s else None
+        else:
+            killed = self._patience_ends(camera, run, looked_s)
+        if killed is None:
             return
-        run.killed = Killed.STALLED if run.wrote_media else Killed.NEVER_STARTED
+        run.killed = killed
         camera.listener.stalled(run.number, run.clock.now())
         # A stalled FFmpeg is blocked in a read and does not react to SIGTERM.
         run.process.signal(signal.SIGKILL)
+
+    def _patience_ends(self, camera: WatchedCamera, run: Run, now: float) -> Killed | None:
+        """Return why a run that has not recorded yet is killed, None while it may go on."""
+        timeouts, arrivals = self._timeouts, run.arrivals
+        first_s, last_s = arrivals.first_s, arrivals.last_s
+        limit_s = silence_limit_s(timeouts.first_fragment_s, arrivals.usual.seconds)
+        # FFmpeg begins no file before it has encoded sound, which may never come.
+        held_up_by_sound = run.order.audio == "aac" and not run.file_begun
+        if first_s is None or last_s is None or held_up_by_sound:
+            return Killed.NEVER_STARTED if now - run.grew_s >= limit_s else None
+        if now - last_s >= limit_s:
+            return Killed.STALLED
+        if now - run.grew_s >= timeouts.key_frame_s:
+            return Killed.NO_KEY_FRAME
+        if now - run.grew_s >= timeouts.waiting_s and not run.waiting_reported:
+            run.waiting_reported = True
+            camera.listener.waiting(run.number, run.clock.at_monotonic(first_s))
+        return None
 
     def _resume_stderr(self, run: Run) -> None:
         run.stderr_budget = STDERR_BYTES_A_TICK
@@ -510,6 +556,7 @@ class WatchedCamera:
     """A camera's runs by number, their ends, and the listener that has adopted them."""
 
     listener: RunListener
+    usual: UsualSilence = field(default_factory=UsualSilence)
     runs: dict[int, Run] = field(default_factory=dict)
     ended: dict[int, RunExit] = field(default_factory=dict)
 
@@ -521,9 +568,10 @@ class WatchedCamera:
                 self.listener.recording(number, run.clock.now())
             if run.hangs and run.exit_code is None:
                 self.listener.disk_hangs(number, run.clock.at_monotonic(run.grew_s))
-            # The next tick reports a clock step, an overdue segment and the sound again: the listener that
-            # got the first report has failed.
-            run.step_reported = run.overdue_reported = run.sound_reported = False
+            # The next tick reports a clock step, held-back pictures, a wait and the sound again: the
+            # listener that got the first report has failed.
+            run.step_reported = run.overdue_reported = False
+            run.waiting_reported = run.sound_reported = False
             for segment in run.pending.values():
                 self.listener.segment_closed(segment)
         for _, run_exit in sorted(self.ended.items()):

@@ -15,7 +15,10 @@ from prometheus_client.samples import Sample
 
 from streamwarden.metrics.http_metrics import ReadFfmpeg, ReadInboxes, ReadIndex, ScrapeCollector
 
-STATES: Final = ("starting", "running", "stalled", "backoff", "stopping", "stopped", "parked")
+STATES: Final = (
+    *("starting", "waiting_for_key_frame", "running", "stalled", "backoff"),
+    *("stopping", "stopped", "parked"),
+)
 """The states of a recorder; exactly one of a camera's series is 1."""
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from streamwarden.clock import Clock
 from streamwarden.ffmpeg.command import RunOrder, recording_argv
 from streamwarden.ffmpeg.looks import Look, look_at
+from streamwarden.ffmpeg.received import ReceivedBytes
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 
@@ -57,6 +58,9 @@ class RecordingListener:
 
     def stalled(self, run: int, at: datetime) -> None:
         self._note("stalled", run, at)
+
+    def waiting(self, run: int, since: datetime) -> None:
+        self._note("waiting", run, since)
 
     def disk_hangs(self, run: int, since: datetime) -> None:
         self._note("disk_hangs", run, since)
@@ -130,6 +134,7 @@ def watching(
     clock: Clock | None = None,
     spawn_rate: TokenBucket | None = None,
     look: Callable[..., Look] = look_at,
+    received: ReceivedBytes | None = None,
 ) -> Iterator[RunWatcher]:
     """A watcher that is closed in the end, with every process of it gone."""
     watcher = RunWatcher(
@@ -139,6 +144,7 @@ def watching(
         timeouts=timeouts,
         argv=argv,
         look=look,
+        received=received,
     )
     try:
         yield watcher

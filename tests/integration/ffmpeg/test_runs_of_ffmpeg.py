@@ -165,6 +165,7 @@ def test_pictures_that_ffmpeg_holds_back_are_reported_and_written_once_it_is_ask
 ) -> None:
     """The picture's time stamps jump; a sender report takes them back, and FFmpeg waits for the sound."""
     monkeypatch.setattr(run_module, "_OVERDUE_S", 4.0)
+    monkeypatch.setattr(run_module, "_MEASURED_AFTER_S", 1.0)
     listener = RecordingListener()
     relay.faults.clear()
     with watching(ffmpeg_of(build)) as watcher:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from streamwarden.ffmpeg import watcher as watcher_module
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT
 from streamwarden.ffmpeg.looks import Look, look_at
 from streamwarden.ffmpeg.process import process_usage
+from streamwarden.ffmpeg.received import ReceivedBytes
 from streamwarden.ffmpeg.run import ClosedSegment, RunExit
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.model import Cause
@@ -326,7 +328,7 @@ def test_the_segment_after_a_listed_one_has_the_whole_patience_again(tmp_path: P
         watcher.adopt(CAMERA, listener).spawn(shell(script, tmp_path))
         listener.wait("recording")
         _let_ticks_pass(watcher, 6)
-        assert listener.names() == ["adopted", "spawned", "recording", "segment_closed"]
+        assert not {"stalled", "ended"} & set(listener.names())
 
 
 class HangingDisk:
@@ -336,9 +338,9 @@ class HangingDisk:
         self._answers = threading.Event()
         self._answers.set()
 
-    def look(self, path: Path, *, holds_media: bool) -> Look:
+    def look(self, path: Path, *, holds_media: bool, measure: bool = False) -> Look:
         assert self._answers.wait(DEADLINE_S)
-        return look_at(path, holds_media=holds_media)
+        return look_at(path, holds_media=holds_media, measure=measure)
 
     def hang(self) -> None:
         self._answers.clear()
@@ -418,6 +420,110 @@ def test_a_time_in_which_nobody_could_look_is_no_silence(tmp_path: Path) -> None
         assert monotonic() - began > 4.0
 
 
+class Packets(ReceivedBytes):
+    """What FFmpeg has read so far, as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_bytes: int | None = 0
+        self.each_time = 0
+
+    def of(self, pids: list[int]) -> dict[int, int]:
+        if self.read_bytes is None:
+            return {}
+        self.read_bytes += self.each_time
+        return dict.fromkeys(pids, self.read_bytes)
+
+
+def test_a_run_that_receives_packets_waits_for_its_key_frame(tmp_path: Path) -> None:
+    packets, listener = Packets(), RecordingListener()
+    packets.each_time = 5_000
+    patience = StallTimeouts(first_fragment_s=2.0, silence_s=60, waiting_s=1.0)
+    _write(tmp_path, boxes.header())
+    with watching(timeouts=patience, received=packets) as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("waiting")
+        _let_ticks_pass(watcher, 16)
+        assert listener.names() == ["adopted", "spawned", "waiting"]
+        heir = RecordingListener()
+        runs = watcher.adopt(CAMERA, heir)
+        heir.wait("waiting")
+        _write(tmp_path, FRAGMENT)
+        heir.wait("recording")
+        runs.stop(1)
+        assert heir.end().cause is None
+
+
+def test_packets_that_no_longer_come_are_a_stall_also_before_the_first_key_frame(
+    tmp_path: Path,
+) -> None:
+    packets, listener = Packets(), RecordingListener()
+    packets.each_time = 5_000
+    patience = StallTimeouts(first_fragment_s=2.0, silence_s=60, waiting_s=1.0)
+    with watching(timeouts=patience, received=packets) as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("waiting")
+        packets.each_time = 0
+        end = listener.end()
+    assert (end.cause, end.recorded) == (Cause.STALLED, False)
+
+
+def test_a_key_frame_that_never_comes_ends_the_run_with_a_cause_of_its_own(
+    tmp_path: Path,
+) -> None:
+    packets, listener = Packets(), RecordingListener()
+    packets.each_time = 5_000
+    patience = StallTimeouts(first_fragment_s=60, silence_s=60, key_frame_s=3.0)
+    with watching(timeouts=patience, received=packets) as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        end = listener.end()
+    assert end.cause is Cause.NO_KEY_FRAME
+    assert "key frame" in end.message
+
+
+def test_sound_that_ffmpeg_waits_for_is_not_waited_for_with_it(tmp_path: Path) -> None:
+    packets, listener = Packets(), RecordingListener()
+    packets.each_time = 5_000
+    patience = StallTimeouts(first_fragment_s=2.0, silence_s=60, waiting_s=0.5)
+    with watching(timeouts=patience, received=packets) as watcher:
+        order = replace(shell(SLEEPS, tmp_path), audio="aac")
+        watcher.adopt(CAMERA, listener).spawn(order)
+        end = listener.end()
+    assert end.cause is Cause.TIMEOUT
+    assert "waiting" not in listener.names()
+
+
+def test_a_camera_of_few_pictures_is_not_stalled_between_them(tmp_path: Path) -> None:
+    listener = RecordingListener()
+    patience = StallTimeouts(first_fragment_s=60, silence_s=4.0)
+    _write(tmp_path, boxes.header() + FRAGMENT)
+    with watching(timeouts=patience) as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        listener.wait("recording")
+        for _ in range(2):
+            _let_ticks_pass(watcher, 12)
+            _write(tmp_path, FRAGMENT)
+        _let_ticks_pass(watcher, 22)
+        assert "stalled" not in listener.names()
+        assert listener.end().cause is Cause.STALLED
+
+
+def test_a_segment_without_a_key_frame_to_cut_at_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_OVERDUE_S", 0.0)
+    monkeypatch.setattr(run_module, "_MEASURED_AFTER_S", 0.5)
+    listener, growing = RecordingListener(), bytearray(boxes.header())
+    path = tmp_path / "r1-000000.mp4"
+    with watching() as watcher:
+        watcher.adopt(CAMERA, listener).spawn(shell(SLEEPS, tmp_path))
+        for _ in range(16):
+            growing += boxes.fragment(boxes.run([1_000]))
+            path.write_bytes(growing)
+            _let_ticks_pass(watcher, 2)
+        assert "overdue" not in listener.names()
+
+
 class FailingListener(RecordingListener):
     """A listener with a bug."""
 
@@ -476,10 +582,12 @@ def test_a_clock_that_was_set_is_reported_once_to_each_holder(
         assert abs(second.end().at - before.ended_at) < timedelta(seconds=60)
 
 
-def test_a_segment_that_does_not_end_while_its_file_grows_is_reported_once_to_each_holder(
+def test_pictures_that_are_held_back_while_the_file_grows_are_reported_once_to_each_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "_OVERDUE_S", 0.0)
+    monkeypatch.setattr(run_module, "_MEASURED_AFTER_S", 0.5)
+    _write(tmp_path, boxes.header() + FRAGMENT, number=1)
     first, second = RecordingListener(), RecordingListener()
     with watching() as watcher:
         runs = watcher.adopt(CAMERA, first)

@@ -340,6 +340,38 @@ def test_a_camera_that_is_no_longer_wanted_is_watched_no_longer(harness: Recorde
     assert harness.server.read == 0
 
 
+def test_a_run_that_waits_for_a_key_frame_says_so_in_status_and_ledger(
+    harness: RecorderHarness,
+) -> None:
+    harness.start()
+    harness.watcher.wait_for_key_frame(1, at(2))
+    harness.settle()
+    assert harness.state == "waiting_for_key_frame"
+    assert harness.status.last_error is not None
+    assert harness.status.last_error.cause == "no_key_frame"
+    assert "since 1970-" in harness.status.last_error.message
+    assert harness.gaps == [(0, None, "no_key_frame")]
+    harness.go_to(300)
+    harness.record(1)
+    assert harness.state == "running"
+    harness.finish(1, 0, 299, 330)
+    assert harness.gaps == [(0, 299, "no_key_frame")]
+
+
+def test_a_successor_that_waits_for_a_key_frame_changes_nothing_while_another_records(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.update(seconds=60)
+    harness.settle()
+    assert harness.spawned == [1, 2]
+    harness.watcher.wait_for_key_frame(2, at(31))
+    harness.settle()
+    assert harness.state == "running"
+    assert harness.gaps == []
+
+
 def test_a_disk_that_hangs_is_a_gap_at_once_from_what_was_seen_last(
     harness: RecorderHarness,
 ) -> None:

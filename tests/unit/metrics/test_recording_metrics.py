@@ -97,7 +97,7 @@ def test_a_forgotten_camera_leaves_no_series(
     metrics.forget("gone")
     text = render(registry)[0].decode()
     assert "gone" not in text
-    assert text.count('"kept"') == 16
+    assert text.count('"kept"') == 17
 
 
 def test_a_figure_that_fails_costs_neither_the_scrape_nor_a_line_each_time(

@@ -11,7 +11,7 @@ import { has, t } from "../i18n.js";
  *   last_segment: {started_at: string, ended_at: string, bytes: number}|null}} Status
  */
 
-const WITHOUT_PICTURE = new Set(["stalled", "backoff", "parked"]);
+const WITHOUT_PICTURE = new Set(["waiting_for_key_frame", "stalled", "backoff", "parked"]);
 /** States in which pressing Start has an effect. */
 const STARTABLE = new Set(["stopped", "stopping"]);
 
@@ -19,7 +19,7 @@ const STARTABLE = new Set(["stopped", "stopping"]);
 export const canStart = (status) => !status || STARTABLE.has(status.status);
 
 /** Whether something is about to change, so that it is worth asking more often. @param {Status} status */
-export const isMoving = (status) => ["starting", "stopping", "stalled"].includes(status.status);
+export const isMoving = (status) => ["starting", "waiting_for_key_frame", "stopping", "stalled"].includes(status.status);
 
 /** @param {string} state */
 export const stateName = (state) => (has(`state.${state}`) ? t(`state.${state}`) : state);

@@ -51,6 +51,7 @@ export default {
 
   "state.unknown": "…",
   "state.starting": "Starting",
+  "state.waiting_for_key_frame": "Waiting for a key frame",
   "state.running": "Recording",
   "state.stalled": "Stalled",
   "state.backoff": "Waiting to retry",
@@ -72,6 +73,7 @@ export default {
   "cause.unreachable": "the media server cannot be reached",
   "cause.timeout": "the media server did not answer in time",
   "cause.stalled": "connected, but no picture is coming",
+  "cause.no_key_frame": "the camera is sending, and no key frame has come yet",
   "cause.ffmpeg_crashed": "FFmpeg ended unexpectedly",
   "cause.ffmpeg_missing": "FFmpeg cannot be started",
   "cause.unsupported_media": "the camera's format cannot be recorded",
@@ -121,6 +123,7 @@ export default {
   "advice.unreachable": "Ask your administrator to check the media server's address and network.",
   "advice.timeout": "Recording resumes by itself. If this lasts, ask your administrator to look at the media server.",
   "advice.stalled": "Check the camera: it is connected and sends no picture.",
+  "advice.no_key_frame": "Recording starts with the camera's next key frame. For a quicker start, set its key frame interval to 1 or 2 s.",
   "advice.ffmpeg_crashed": "Recording resumes by itself. If this lasts, ask your administrator for the log.",
   "advice.ffmpeg_missing": "Ask your administrator to install FFmpeg on the recording server.",
   "advice.unsupported_media": "Set the camera to H.264 or H.265 video.",

@@ -51,6 +51,7 @@ export default {
 
   "state.unknown": "…",
   "state.starting": "啟動中",
+  "state.waiting_for_key_frame": "等待關鍵影格",
   "state.running": "錄影中",
   "state.stalled": "畫面停滯",
   "state.backoff": "等待重試",
@@ -72,6 +73,7 @@ export default {
   "cause.unreachable": "無法連上媒體伺服器",
   "cause.timeout": "媒體伺服器逾時未回應",
   "cause.stalled": "已連線，但沒有影像進來",
+  "cause.no_key_frame": "鏡頭正在傳送，但尚未收到關鍵影格",
   "cause.ffmpeg_crashed": "FFmpeg 意外結束",
   "cause.ffmpeg_missing": "無法啟動 FFmpeg",
   "cause.unsupported_media": "鏡頭的格式無法錄影",
@@ -121,6 +123,7 @@ export default {
   "advice.unreachable": "請管理員檢查媒體伺服器的位址與網路。",
   "advice.timeout": "錄影會自動恢復。若持續發生，請管理員檢查媒體伺服器。",
   "advice.stalled": "請檢查鏡頭：已連線但沒有送出影像。",
+  "advice.no_key_frame": "收到鏡頭的下一個關鍵影格就會開始錄影。若要更快開始，請將鏡頭的關鍵影格間隔設為 1 或 2 秒。",
   "advice.ffmpeg_crashed": "錄影會自動恢復。若持續發生，請管理員查看記錄檔。",
   "advice.ffmpeg_missing": "請管理員在錄影伺服器上安裝 FFmpeg。",
   "advice.unsupported_media": "請將鏡頭設定為 H.264 或 H.265 影像。",

@@ -5,7 +5,7 @@ import { dayOf, duration, relative, size } from "../clock.js";
 import { h, timeElement } from "../dom.js";
 import { t } from "../i18n.js";
 
-const STATES = ["running", "starting", "stalled", "backoff", "parked", "stopping", "stopped"];
+const STATES = ["running", "starting", "waiting_for_key_frame", "stalled", "backoff", "parked", "stopping", "stopped"];
 
 /** @param {string} title @param {string} [look] */
 export function panel(title, look = "") {
