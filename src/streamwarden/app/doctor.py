@@ -431,8 +431,12 @@ def _certificate(host: str, port: int) -> DoctorFinding:
         ):
             found = secured.getpeercert() or {}
     except ssl.SSLCertVerificationError as error:
+        # deploy/install makes a self-signed one where it is given none.
+        own = "self" in error.verify_message and "signed" in error.verify_message
         return DoctorFinding(
-            "certificates", DoctorVerdict.WRONG, f"{where}: {error.verify_message}"
+            "certificates",
+            DoctorVerdict.NOTE if own else DoctorVerdict.WRONG,
+            f"{where}: {error.verify_message}" + (": browsers warn of it" if own else ""),
         )
     except OSError as error:
         return DoctorFinding(

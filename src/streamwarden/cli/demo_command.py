@@ -41,7 +41,8 @@ prints one line, READY and JSON, when the first segment of each camera is indexe
 
 examples:
   streamwarden demo
-  streamwarden demo --camera rtsp://192.0.2.7/stream1 --camera holiday.mp4
+  streamwarden demo --camera rtsp://viewer:password@192.0.2.7/stream1 --camera holiday.mp4
+  streamwarden demo --camera-file cameras.txt
   streamwarden demo --port-base 9000 --data-dir /tmp/trial --cameras 4
 """
 
@@ -76,7 +77,14 @@ def add_demo_command(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="URL_OR_FILE",
-        help="an RTSP camera, or a clip to loop, instead of a test picture; repeatable",
+        help="an RTSP camera, which is pulled, or a clip to loop, instead of a test picture; repeatable",
+    )
+    parser.add_argument(
+        "--camera-file",
+        type=Path,
+        metavar="FILE",
+        help="a file with one camera a line, as for --camera: other users of this machine see the "
+        "arguments of a program, and so a password in them",
     )
     parser.add_argument(
         "--segment-seconds",
@@ -96,6 +104,7 @@ def demo(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     secrets = demo_secrets(options.data_dir)
     settings = settings_of(arguments, asdict(secrets))
+    _check_host(settings)
     log = configure_logs(settings)
     with stop_signals() as stop:
         failed = Failure(stop)
@@ -107,6 +116,16 @@ def demo(arguments: argparse.Namespace) -> int:
             return 1
     log.info("demo_stopped")
     return failed.exit_code
+
+
+def _check_host(settings: Settings) -> None:
+    """Raise ConfigError for an address other than loopback: the demo's media server has no other."""
+    if settings.host not in ("127.0.0.1", "localhost"):
+        raise ConfigError(
+            "STREAMWARDEN_HOST: the demo listens on 127.0.0.1 only. See its page from another machine by "
+            "ssh -L 8080:127.0.0.1:8080 -L 8091:127.0.0.1:8091 HOST, or install the product "
+            "(docs/deployment.md)"
+        )
 
 
 def _run(demo: Demo, options: DemoOptions, stop: threading.Event) -> None:
@@ -122,10 +141,12 @@ def _options(arguments: argparse.Namespace) -> DemoOptions:
     from streamwarden.devkit.demo_ports import demo_ports
     from streamwarden.devkit.video_source import LoopedClip, source_from
 
-    sources: list[str] = arguments.camera
+    sources = [*arguments.camera, *_listed(arguments.camera_file)]
     count = arguments.cameras or len(sources) or DEFAULT_CAMERAS
     if count < len(sources):
-        raise InvalidInput(f"--cameras {count} is fewer than the {len(sources)} --camera options")
+        raise InvalidInput(
+            f"--cameras {count} is fewer than the {len(sources)} cameras that are named"
+        )
     for source in map(source_from, sources):
         if isinstance(source, LoopedClip) and not source.path.is_file():
             raise InvalidInput(f"--camera: {source.path} is neither a file nor an rtsp:// URL")
@@ -136,6 +157,17 @@ def _options(arguments: argparse.Namespace) -> DemoOptions:
         sources=sources,
         segment_seconds=arguments.segment_seconds,
     )
+
+
+def _listed(file: Path | None) -> list[str]:
+    """Return the cameras of a file, one a line; empty lines and those that begin with # are left out."""
+    if file is None:
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"--camera-file: {file} cannot be read as text") from error
+    return [text for line in lines if (text := line.strip()) and not text.startswith("#")]
 
 
 def _data_dir(given: Path) -> Path:
@@ -178,6 +210,7 @@ def _parts(
         clock=Clock(),
         environ=os.environ,
         stop_timeout_s=settings.stop_timeout_s,
+        source_networks=settings.source_networks,
     )
 
 
@@ -219,7 +252,11 @@ def _database(
 
     url = settings.database_url
     if url is not None:
-        refuse_installation(url.get_secret_value(), options.data_dir / "recordings")
+        from streamwarden.storage.pool import server_facts
+
+        text = url.get_secret_value()
+        server_facts(text)  # raises in Postgres' words, before anything is started
+        refuse_installation(text, options.data_dir / "recordings")
         return url.get_secret_value, lambda: None
     postgres = EmbeddedPostgres(options.data_dir / "postgres")
     return postgres.start, postgres.stop

@@ -59,6 +59,15 @@ class ApiClient:
         """Add a camera (role admin) and return it."""
         return self._call("POST", "/api/v1/camera", {"name": name, "owner": owner})
 
+    def set_source(
+        self, camera_id: UUID, url: str | None, *, username: str | None, password: str | None
+    ) -> None:
+        """Have the camera pulled from ``url``, or, for None, publish by itself."""
+        source: dict[str, object] = {"source_url": url}
+        if url is not None:
+            source |= {"source_username": username, "source_password": password}
+        self._call("PATCH", f"/api/v1/camera/{camera_id}", source)
+
     def connect(self, camera_id: UUID) -> Mapping[str, Any]:
         """Start recording the camera."""
         return self._call("POST", f"/api/v1/camera/{camera_id}/stream/connect", {})

@@ -22,7 +22,7 @@ from streamwarden.devkit.demo_ports import DemoPorts
 from streamwarden.devkit.demo_secrets import DemoSecrets
 from streamwarden.devkit.media_server import MediaServerPlan, MediaServerProcess, relay_plan
 from streamwarden.devkit.mediamtx_program import MediaMtxMissing, find_mediamtx, mediamtx_plan
-from streamwarden.devkit.video_source import TestPicture, VideoSource, source_from
+from streamwarden.devkit.video_source import RealCamera, TestPicture, VideoSource, source_from
 from streamwarden.devkit.virtual_camera import VirtualCamera, stop_cameras
 from streamwarden.errors import StreamwardenError, Unavailable
 
@@ -94,6 +94,7 @@ class DemoParts:
     clock: Clock
     environ: Mapping[str, str] = field(repr=False)
     stop_timeout_s: float
+    source_networks: Sequence[str] = ()
 
 
 class Demo:
@@ -149,7 +150,14 @@ class Demo:
             "source_secret_keys": secrets.source_secret_keys,
             "rtsp_internal_url": rtsp_url,
             "rtsp_publish_url": rtsp_url,
+            "source_networks": [*self._parts.source_networks, *self._camera_hosts()],
         }
+
+    def _camera_hosts(self) -> list[str]:
+        """Return the hosts that the command line names: the demo's user means them."""
+        sources = map(source_from, self._options.sources)
+        hosts = {source.host for source in sources if isinstance(source, RealCamera)}
+        return sorted(hosts - set(self._parts.source_networks))
 
     @property
     def _record_root(self) -> Path:
@@ -179,8 +187,18 @@ class Demo:
         since = self._parts.clock.now()
         ids = self._prepare_cameras(api)
         for place, camera_id in enumerate(ids):
-            cameras.append(self._camera(api, camera_id, place))
-            cameras[-1].start()
+            source = self._source(place)
+            # The media server pulls a real camera: its password is in no argument of a program.
+            url: str | None = None
+            login: tuple[str | None, str | None] = (None, None)
+            if isinstance(source, RealCamera):
+                url, login = source.address, source.login
+            self._patiently(
+                partial(api.set_source, camera_id, url, username=login[0], password=login[1])
+            )
+            if url is None:
+                cameras.append(self._camera(api, camera_id, source))
+                cameras[-1].start()
         self._await_cameras(media, len(ids))
         for camera_id in ids:
             self._patiently(partial(api.connect, camera_id))
@@ -199,12 +217,12 @@ class Demo:
             api.disconnect(spare)
         return own[: self._options.cameras]
 
-    def _camera(self, api: ApiClient, camera_id: UUID, place: int) -> VirtualCamera:
+    def _camera(self, api: ApiClient, camera_id: UUID, source: VideoSource) -> VirtualCamera:
         return VirtualCamera(
             camera_id,
             lambda: api.publish_url(camera_id),
             ffmpeg=self._parts.ffmpeg,
-            source=self._source(place),
+            source=source,
         )
 
     def _source(self, place: int) -> VideoSource:

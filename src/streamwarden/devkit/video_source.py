@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from streamwarden.devkit import clock_picture
 
@@ -102,6 +103,25 @@ class RealCamera:
         # Without it FFmpeg examines a camera with few pictures for up to 5 s before it sends one.
         prompt = ("-analyzeduration", "1000000")
         return (*transport, *prompt, "-timeout", "5000000", "-i", self.url, *_COPY)
+
+    @property
+    def host(self) -> str:
+        """The camera's name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def address(self) -> str:
+        """The URL without user and password."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    @property
+    def login(self) -> tuple[str | None, str | None]:
+        """User and password; None for what the URL does not have."""
+        parts = urlsplit(self.url)
+        return tuple(  # type: ignore[return-value]  # of two
+            None if text is None else unquote(text) for text in (parts.username, parts.password)
+        )
 
     def __repr__(self) -> str:
         return "RealCamera()"

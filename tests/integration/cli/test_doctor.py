@@ -201,7 +201,7 @@ def serving_tls(folder: Path, *, ends: datetime) -> Iterator[int]:
         (5.5, True, "note", "in 5 days"),
         (100, True, "ok", "days"),
         (-1, True, "wrong", "expired"),
-        (100, False, "wrong", "self-signed"),
+        (100, False, "note", "self-signed"),
     ],
 )
 def test_a_certificate_is_judged(  # noqa: PLR0917 - a parametrized test
