@@ -559,6 +559,8 @@ def pieces_of(task: ExportTask, record_root: Path) -> tuple[list[ConcatEntry], l
             continue
         later = (one.started_at for one in task.segments if one.started_at > segment.started_at)
         ends_at = min(next(later, task.to), task.to)
+        if ends_at <= task.from_:
+            continue  # the next run, which overlaps this one, begins where the range does
         from_ms = max(0, (task.from_ - segment.started_at) // millisecond)
         # A segment that ends where the next one starts is taken whole, by the length of its media.
         cut = ends_at < segment.ended_at - _SEAM or ends_at == task.to < segment.ended_at

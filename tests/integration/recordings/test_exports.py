@@ -386,7 +386,7 @@ class ChangedCamera(ExportHarness):
         second = self.run(library, folder, 2, "large")
         later = timedelta(seconds=100)
         rows = [moved(row, by=later) for row in rows_of(root, self.camera_id, first, run=11)]
-        later += timedelta(seconds=12)
+        later += timedelta(seconds=11.5)  # a make-before-break
         rows += [moved(row, by=later) for row in rows_of(root, self.camera_id, second, run=12)]
         self.storage.segments.insert_many(rows)
 
@@ -410,12 +410,12 @@ def test_a_range_in_which_the_format_changes_fails_and_each_of_its_parts_is_expo
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, jobs: JobRunner
 ) -> None:
     changed = ChangedCamera(tmp_path, jobs, tmp_path_factory.mktemp("streams"))
-    whole = changed.ended(changed.add(100, 118).id)
+    whole = changed.ended(changed.add(100, 117.5).id)
     assert (whole.state, whole.error_code, whole.proven) == ("failed", "format_changed", False)
     assert whole.error is not None
     assert "2026-03-01T12:01:46.000Z" in whole.error
     moments = [(one.from_, one.to) for one in whole.parts]
-    assert moments == [(at(100), at(106)), (at(106), at(112)), (at(112), at(118))]
+    assert moments == [(at(100), at(106)), (at(106), at(111.5)), (at(111.5), at(117.5))]
     widths = []
     for from_, to in moments:
         part = changed.ended(changed.exports.add(changed.camera_id, "alice", from_, to).id)
