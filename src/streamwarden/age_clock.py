@@ -11,6 +11,7 @@ remembered, so that it is neither deleted early nor kept for ever.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -223,6 +224,27 @@ def started(reading: Reading, known: datetime | None) -> AgeClock:
     """Return a new clock; ``known`` is a time that has passed for certain, None where none is known."""
     at = reading.wall if known is None else min(reading.wall, known)
     return AgeClock(at=at, low=at, since=at, boottime_s=reading.boottime_s, boot_id=reading.boot_id)
+
+
+class SteadyClock:
+    """The age clock of one process, kept in memory. Any thread.
+
+    It begins with the wall clock, so it guards against a clock that is set, not against one that was
+    wrong at the start.
+    """
+
+    def __init__(self, clock: Clock, grace: timedelta = timedelta(days=1)) -> None:
+        self._clock = clock
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._age = started(read_clocks(clock), None)
+
+    def now(self) -> datetime:
+        """Return the time by which ages are reckoned; it is not ahead of the wall clock."""
+        reading = read_clocks(self._clock)
+        with self._lock:
+            self._age = self._age.moved_on(reading, self._grace)
+            return min(reading.wall, self._age.low)
 
 
 def _bounded(misdated: tuple[Misdated, ...]) -> tuple[Misdated, ...]:

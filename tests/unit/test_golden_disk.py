@@ -333,6 +333,7 @@ def export(root: RecordRoot, clock: ManualClock, segments: Sequence[Segment]) ->
         from_=after(3),
         to=after(20),
         created_at=after(100),
+        created_s=0.0,
         segments=segments,
     )
     prover = ExportProver(

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from streamwarden.age_clock import SteadyClock
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import AccessMetrics
@@ -47,6 +48,7 @@ class AuditSink:
     ) -> None:
         self._table = table
         self._clock = clock
+        self._ages = SteadyClock(clock)
         self._metrics = metrics
         self._ready = ready
         self._keep = timedelta(days=keep_days)
@@ -95,7 +97,7 @@ class AuditSink:
 
     def prune(self) -> None:
         """Delete events older than ``keep_days``; raise Unavailable where Postgres does not answer."""
-        before = self._clock.now() - self._keep
+        before = self._ages.now() - self._keep
         while self._table.prune(before):
             pass
 

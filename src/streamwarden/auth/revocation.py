@@ -20,6 +20,7 @@ from uuid import UUID
 
 import structlog
 
+from streamwarden.age_clock import SteadyClock
 from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.stream_tokens import MAX_LIFE_S, StreamClaims, StreamUse
 from streamwarden.clock import Clock
@@ -188,6 +189,8 @@ class DenialList:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.ages = SteadyClock(clock)
+        """The clock by which denials expire: one that is set must not make revoked tokens good again."""
         self._entries: dict[_Key, _Entry] = {}
         self._of_all_users: dict[tuple[str, str], _Entry] = {}
         """By use and path, merged over all users: for sessions of unknown users."""
@@ -259,7 +262,7 @@ class DenialList:
 
     def add(self, denials: Iterable[Denial]) -> None:
         """Merge denials; one that is older than the known one changes nothing."""
-        now = self._clock.now()
+        now = self.ages.now()
         with self._lock:
             for denial in denials:
                 if denial.expires_at > now:
@@ -279,7 +282,7 @@ class DenialList:
 
     def forget_expired(self) -> int:
         """Drop denials whose tokens have all expired; return how many."""
-        now = self._clock.now()
+        now = self.ages.now()
         with self._lock:
             old = [key for key, entry in self._entries.items() if entry[3] <= now]
             for key in old:
@@ -411,7 +414,7 @@ class DenialSync:
     def _read_if_changed(self) -> float:
         """Read the denials if they changed, and the blocked users; return the monotonic time."""
         self._denied.forget_expired()
-        self._table.drop_expired(self._clock.now())
+        self._table.drop_expired(self._denied.ages.now())
         fingerprint = self._table.fingerprint()
         if fingerprint != self._fingerprint:
             for page in self._pages():

@@ -122,6 +122,8 @@ class ExportTask:
     from_: datetime
     to: datetime
     created_at: datetime
+    created_s: float
+    """By the monotonic clock, which decides when it is removed."""
     segments: Sequence[Segment]
     covers: Sequence[TimeRange] = ()
     state: ExportState = "queued"
@@ -247,6 +249,7 @@ class Exports:
             from_=from_,
             to=to,
             created_at=self._clock.now(),
+            created_s=self._clock.monotonic(),
             segments=chosen,
             covers=covered(chosen, from_, to),
         )
@@ -432,9 +435,9 @@ class Exports:
             self._timers.after(_TIDY_EVERY_S, self._tidy_again)
 
     def _tidy(self) -> None:
-        horizon = self._clock.now() - KEPT_FOR
+        horizon_s = self._clock.monotonic() - KEPT_FOR.total_seconds()
         for task in list(self._tasks.values()):
-            if not task.unfinished and task.created_at < horizon:
+            if not task.unfinished and task.created_s < horizon_s:
                 self._files.remove(task, FILE, PROOF)
                 del self._tasks[task.id]
 

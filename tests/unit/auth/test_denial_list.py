@@ -260,3 +260,13 @@ def test_of_two_rules_for_the_same_tokens_the_later_one_counts(newest_first: boo
     assert claims is not None
     assert harness.denied.kick(claims) == (newer[0].kicked_before, "link_withdrawn")
     assert harness.denied.kick_unknown(claims.use, PATH, harness.now) is not None
+
+
+def test_a_clock_that_is_ahead_for_a_while_makes_no_revoked_token_good() -> None:
+    harness = DenialHarness()
+    token = harness.tokens.sign_publish("bob", PATH, ttl_s=366 * 86_400).token
+    harness.denied.add(rules.links_withdrawn(PATH, harness.now))
+    harness.clock.step_wall(400 * 86_400)
+    assert harness.denied.forget_expired() == 0
+    harness.clock.step_wall(-400 * 86_400)
+    assert harness.hook("publish", token) is HookOutcome.REVOKED
