@@ -351,6 +351,8 @@ class Cause(StrEnum):
     """The connection stayed open but no media arrived."""
     NO_KEY_FRAME = "no_key_frame"
     """Packets arrived, and no key frame with which a file can begin."""
+    TIMESTAMPS_JUMPED = "timestamps_jumped"
+    """The camera's time stamps jumped ahead; its FFmpeg was replaced without a gap."""
     FFMPEG_CRASHED = "ffmpeg_crashed"
     """FFmpeg ended by a signal or with an unknown exit code."""
     FFMPEG_MISSING = "ffmpeg_missing"

@@ -169,6 +169,10 @@ class FakeWatcher(RunWatcher):
         with self._lock:
             self._adopted().overdue(run)
 
+    def jump(self, run: int, by_s: float) -> None:
+        with self._lock:
+            self._adopted().stamps_jumped(run, by_s)
+
     def judge(self, run: int, *, flows: bool) -> None:
         with self._lock:
             order = next(order for order in self.orders if order.run == run)

@@ -179,6 +179,14 @@ class SegmentOverdue:
 
 
 @dataclass(frozen=True, slots=True)
+class StampsJumped:
+    """The camera's time stamps jumped ahead by so many seconds during a run."""
+
+    run: int
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SoundJudged:
     """The camera's sound flowed when the run began to record (or, while it listens, now), or did not."""
 
@@ -360,6 +368,10 @@ class InboxListener:
     def overdue(self, run: int) -> None:
         """The open segment should have ended long ago."""
         tell(self._ref, SegmentOverdue(run))
+
+    def stamps_jumped(self, run: int, by_s: float) -> None:
+        """The camera's time stamps jumped ahead."""
+        tell(self._ref, StampsJumped(run, by_s))
 
     def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
         """The camera's sound flows, or does not."""

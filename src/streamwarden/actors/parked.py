@@ -72,6 +72,9 @@ class ParkedCamera:
     def overdue(self, run: int) -> None:
         """It is being stopped."""
 
+    def stamps_jumped(self, run: int, by_s: float) -> None:
+        """It is being stopped."""
+
     def segment_closed(self, segment: ClosedSegment) -> None:
         """Store a segment."""
         self._do(lambda: self._store(segment))

@@ -38,6 +38,7 @@ from streamwarden.actors.messages import (
     SoundDue,
     SoundJudged,
     SpawnPrepared,
+    StampsJumped,
     StartRequest,
     StopRecording,
     UpdateStream,
@@ -198,6 +199,12 @@ class RecorderActor(SupervisedActor):
             case SegmentOverdue(run):
                 # FFmpeg holds pictures back. Asked to stop, once a successor records, it writes them.
                 self._log.warning("segment_overdue", run=run)
+                self._outdate(run)
+            case StampsJumped(run, by_s):
+                text = (
+                    f"the camera's time stamps jumped ahead by {by_s:.0f} s: its FFmpeg is replaced"
+                )
+                self._status.error(Cause.TIMESTAMPS_JUMPED, text)
                 self._outdate(run)
             case SoundJudged(order, flows):
                 self._sound_judged(order, flows=flows)

@@ -186,6 +186,9 @@ class RunListener(Protocol):
     def overdue(self, run: int) -> None:
         """The file grows, but its pictures do not: FFmpeg holds them back."""
 
+    def stamps_jumped(self, run: int, by_s: float) -> None:
+        """The camera's time stamps jumped ahead; segments of this run are cut at each key frame."""
+
     def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
         """The run's sound flowed when it began to record (or, while it listens, now), or did not."""
 
@@ -245,6 +248,45 @@ class RunClock:
         return to_milliseconds(self.now() - timedelta(seconds=age_s))
 
 
+_JUMP_S: Final = 10.0
+_FASTEST: Final = 4.0
+"""Some cameras' clocks run at twice the speed; that is no jump."""
+_REPORT_AFTER_S: Final = 10.0
+"""A run is replaced after this long at the earliest, however often its stamps jump."""
+
+
+@dataclass(slots=True)
+class StampWatch:
+    """The jumps ahead of one run's time stamps, from its segment list and the monotonic clock.
+
+    FFmpeg cuts a segment at the first key frame after n times the segment length, and n grows by one
+    with each cut: after a jump by an hour it cuts at each key frame for hundreds of segments.
+    """
+
+    last_s: float = 0.0
+    """Where the last listed segment ended, on the run's own time line."""
+    listed_s: float = 0.0
+    """When it was listed, on the monotonic clock."""
+    jumped_by_s: float = 0.0
+    reported: bool = False
+
+    def note(self, ended_s: float, born_s: float, now_s: float) -> None:
+        """Take in the end of a listed segment."""
+        self.listed_s = self.listed_s or born_s
+        ahead_s = ended_s - self.last_s
+        # A late list is no jump: then all of the run's media fit into its life.
+        if (
+            ahead_s > _FASTEST * (now_s - self.listed_s) + _JUMP_S
+            and ended_s > now_s - born_s + _JUMP_S
+        ):
+            self.jumped_by_s = ahead_s - (now_s - self.listed_s)
+        self.last_s, self.listed_s = ended_s, now_s
+
+    def due(self, born_s: float, now_s: float) -> bool:
+        """Return whether a jump is to be reported now."""
+        return self.jumped_by_s > 0 and not self.reported and now_s - born_s >= _REPORT_AFTER_S
+
+
 @dataclass(slots=True)
 class Run:
     """State of one live run; used only by the watching thread."""
@@ -264,6 +306,7 @@ class Run:
     """Why its folder is gone, and that in words; it has been killed for that."""
     step_reported: bool = False
     overdue_reported: bool = False
+    stamps: StampWatch = field(default_factory=StampWatch)
     sound_at_start: bool = False
     sound_reported: bool = False
     opened_s: float = 0.0

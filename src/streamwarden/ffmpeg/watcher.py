@@ -282,7 +282,11 @@ class RunWatcher:
 
     def _take_list(self, camera: WatchedCamera, run: Run, chunk: bytes) -> None:
         # All are dated before the first is reported, so that no line is lost if the listener raises.
-        closed = [run.close_segment(*listed) for listed in run.reader.feed(chunk)]
+        listed_segments = run.reader.feed(chunk)
+        for listed in listed_segments:
+            now = self._clock.monotonic()
+            run.stamps.note(listed.from_s + listed.media_s, run.born_s, now)
+        closed = [run.close_segment(*listed) for listed in listed_segments]
         if closed:
             run.opened_s = self._clock.monotonic()
             if run.wrote_media:
@@ -461,6 +465,9 @@ class RunWatcher:
         if not run.sound_reported and (flows := run.sound_flows()) is not None:
             run.sound_reported = True
             camera.listener.sound_judged(run.order, flows=flows)
+        if run.stamps.due(run.born_s, now):
+            run.stamps.reported = True
+            camera.listener.stamps_jumped(run.number, run.stamps.jumped_by_s)
 
     def _check_disk(self, camera: WatchedCamera, run: Run, waited_s: float) -> None:
         if waited_s < self._timeouts.silence_s:
@@ -572,6 +579,7 @@ class WatchedCamera:
             # listener that got the first report has failed.
             run.step_reported = run.overdue_reported = False
             run.waiting_reported = run.sound_reported = False
+            run.stamps.reported = False
             for segment in run.pending.values():
                 self.listener.segment_closed(segment)
         for _, run_exit in sorted(self.ended.items()):

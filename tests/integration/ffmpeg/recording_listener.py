@@ -71,6 +71,9 @@ class RecordingListener:
     def overdue(self, run: int) -> None:
         self._note("overdue", run, None)
 
+    def stamps_jumped(self, run: int, by_s: float) -> None:
+        self._note("stamps_jumped", run, by_s)
+
     def sound_judged(self, order: RunOrder, *, flows: bool) -> None:
         self._note("sound_judged", order.run, flows)
 

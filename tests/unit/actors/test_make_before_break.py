@@ -257,3 +257,18 @@ def test_a_camera_whose_stamps_stand_still_is_recorded_by_the_arrival_of_its_pic
     harness.finish(2, 0, 32.5, 60)
     assert harness.spawned == [1, 2]
     assert harness.gaps == []
+
+
+def test_stamps_that_jump_are_named_and_the_run_is_replaced_without_a_gap(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 1, 31)
+    harness.watcher.jump(1, 3600.0)
+    harness.settle()
+    assert harness.spawned == [1, 2]
+    assert harness.state == "running"
+    error = harness.status.last_error
+    assert error is not None
+    assert (error.cause, "3600 s" in error.message) == ("timestamps_jumped", True)
+    assert harness.gaps == [(0, 1, "starting")]

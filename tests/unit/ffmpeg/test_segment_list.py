@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.ffmpeg.run import SegmentListReader
+from streamwarden.ffmpeg.run import SegmentListReader, StampWatch
 
 LINES = (
     b"r7-000000.mp4,0.000000,15.000000\n"
@@ -89,3 +89,22 @@ def test_a_number_of_any_length_is_a_strangers() -> None:
     reader = SegmentListReader(7)
     digits = b"9" * 4050
     assert _fed(reader, b"r7-" + digits + b".mp4,0,1\nr7-000001.mp4,0,1e400\n") == [(1, 0.0)]
+
+
+def _jumped(lines: list[tuple[float, float]], *, life_s: float = 1000.0) -> bool:
+    """Whether segments that end at the first value and are listed at the second have a jump."""
+    watch = StampWatch()
+    for ended_s, now_s in lines:
+        watch.note(ended_s, 0.0, now_s)
+    return watch.due(0.0, life_s)
+
+
+def test_stamps_that_jump_ahead_are_seen_and_late_lists_and_quick_clocks_are_none() -> None:
+    steady = [(4.0 * n, 4.0 * n + 0.5) for n in range(1, 20)]
+    assert not _jumped(steady)
+    assert not _jumped([(2 * ended, now) for ended, now in steady])
+    assert not _jumped([(60.0 * n, 600.0) for n in range(1, 10)]), "read late, all at once"
+    assert _jumped([*steady, (3680.0, 80.5)])
+    assert _jumped([(3604.0, 4.5)]), "in its first segment"
+    assert _jumped([(4.0, 4.5), (3605.0, 5.5), (3606.0, 6.5)])
+    assert not _jumped([*steady, (3680.0, 80.5)], life_s=9.0), "not within its first seconds"
