@@ -25,6 +25,7 @@ from streamwarden.actors.status import StatusRegistry
 from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.database_watch import DatabaseWatch
 from streamwarden.app.resources import Resources, index_waiting, open_resources
+from streamwarden.app.thread_watch import ThreadWatch
 from streamwarden.app.tree import Restarts, SupervisionTree
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.clock import Clock
@@ -118,6 +119,7 @@ class StreamingRole:
         )
         self._server = self._http_server()
         self._manager: ActorRef | None = None
+        self._threads: ThreadWatch | None = None
         self._started: StartedRole | None = None
         self._resources: Resources | None = None
         self._stop_within_s = settings.stop_timeout_s
@@ -149,6 +151,7 @@ class StreamingRole:
             self._start_tree(resources, rules, seals, closing)
             self._jobs.start()
             closing.callback(self._jobs.close)
+            self._watch_threads(resources, closing)
             self._exports.start()
             closing.callback(self._exports.stop)
             # So that the first answer of /readyz is the outcome and not "not tried yet".
@@ -181,6 +184,18 @@ class StreamingRole:
         resources.metrics.watch_inboxes(inbox_depths)
         resources.metrics.watch_ffmpeg(resources.watcher.usage)
         resources.metrics.watch_index(lambda: index_waiting(resources.journal, resources.clock))
+
+    def _watch_threads(self, resources: Resources, closing: ExitStack) -> None:
+        self._threads = ThreadWatch(
+            {
+                "run-watcher": resources.watcher.enqueue,
+                "media-jobs": self._jobs.enqueue,
+                "timers": partial(resources.timers.after, 0.0),
+            }
+        )
+        resources.metrics.watch_threads(self._threads.silences())
+        closing.callback(self._threads.stop)
+        self._threads.start()
 
     def _start_reconcile(self, resources: Resources, closing: ExitStack) -> None:
         reconcile = StartupReconcile(
@@ -287,6 +302,7 @@ class StreamingRole:
                     "database": self._database.check,
                     "record_root": self._check_record_root,
                     "actors": self._check_actors,
+                    "threads": self._check_threads,
                     "ffmpeg": self._preflight.check,
                 },
                 internal_token=settings.secret("internal_token"),
@@ -332,6 +348,10 @@ class StreamingRole:
             raise Unavailable("no space is left under the record root")
         if space.limits_inodes and space.free_inodes == 0:
             raise Unavailable("no inode is left under the record root: it can hold no more files")
+
+    def _check_threads(self) -> None:
+        if self._threads is not None:
+            self._threads.check()
 
     def _check_actors(self) -> None:
         if self._manager is None or not self._manager.is_alive():

@@ -115,7 +115,7 @@ class JobRunner:
     def run(self, order: JobOrder) -> Job:
         """Start a job; ``order.on_end`` is called exactly once."""
         job = Job(order)
-        self._enqueue(partial(self._begin, job))
+        self.enqueue(partial(self._begin, job))
         return job
 
     def run_and_wait(
@@ -140,9 +140,10 @@ class JobRunner:
 
     def cancel(self, job: Job) -> None:
         """Kill a job; ``on_end`` follows."""
-        self._enqueue(partial(self._stop, job, JobOutcome.CANCELLED))
+        self.enqueue(partial(self._stop, job, JobOutcome.CANCELLED))
 
-    def _enqueue(self, command: Callable[[], None]) -> None:
+    def enqueue(self, command: Callable[[], None]) -> None:
+        """Run ``command`` in the jobs' thread."""
         if self._loop is None:
             raise RuntimeError("the runner has not been started")
         self._loop.enqueue(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -179,6 +179,12 @@ class RecordingMetrics:
         self._ffmpeg_usable = self._plain_gauge(
             "ffmpeg_usable", "1 if FFmpeg could last be started as a recorder starts it."
         )
+        self._thread_silent = Gauge(
+            "streamwarden_thread_silent_seconds",
+            "For how long a thread on which everything depends has not answered.",
+            ("thread",),
+            registry=self._registry,
+        )
         self._free_inodes = self._plain_gauge(
             "record_root_free_inodes",
             "Inodes, that is files, free where recordings are kept; +Inf where they are unlimited.",
@@ -287,6 +293,11 @@ class RecordingMetrics:
     def watch_ffmpeg(self, read: ReadFfmpeg) -> None:
         """Read CPU seconds and resident bytes of the FFmpegs from ``read`` at each scrape."""
         self._watched.watch_ffmpeg(read)
+
+    def watch_threads(self, silences: Mapping[str, Callable[[], float]]) -> None:
+        """Read for how long each thread has been silent, at each scrape."""
+        for thread, silent_s in silences.items():
+            self._thread_silent.labels(thread).set_function(silent_s)
 
     def watch_index(self, read: ReadIndex) -> None:
         """Read the index's backlog from ``read`` at each scrape."""

@@ -157,12 +157,12 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
         "Install it, or set STREAMWARDEN_FFMPEG; check-config shows which one is taken.",
     ),
     Cause.TIMEOUT: (
-        "It described a picture and sent none",
-        "Restart the camera; check its network.",
+        "It described a picture, and none came while the probe looked",
+        "Look longer with --seconds if it sends few pictures; else restart it, and check its network.",
     ),
     Cause.STALLED: (
-        "It described a picture and sent none",
-        "Restart the camera; check its network.",
+        "It described a picture, and none came while the probe looked",
+        "Look longer with --seconds if it sends few pictures; else restart it, and check its network.",
     ),
 }
 
@@ -195,7 +195,7 @@ def no_key_frame(seconds: float) -> ProbeFinding:
     """Return that no key frame came; a recording starts with one."""
     return ProbeFinding(
         "no_key_frame",
-        f"No key frame came within {seconds:.0f} s: no recording can begin",
+        f"No key frame came within {seconds:.0f} s: a recording begins with the next one",
         "Set the distance between key frames (GOP, I-frame interval) to 1 or 2 s; or look longer with "
         "--seconds.",
     )
