@@ -102,9 +102,15 @@ class UsualDistance:
     def __init__(self) -> None:
         self._last: list[int] = []
 
-    def of(self, footage: Footage) -> float:
-        """Return the usual distance for the judgement of ``footage``; 0 where nothing tells."""
-        distances = footage.distances_ms
+    def of(self, footage: Footage, wall_ms: int = 0) -> float:
+        """Return the usual distance for the judgement of ``footage``; 0 where nothing tells.
+
+        How long the last picture of a file is shown is the muxer's guess. A file of a single picture, from
+        a camera that sends few, tells by the ``wall_ms`` that it was open.
+        """
+        distances = footage.distances_ms[:-1]
+        if footage.pictures == 1 and wall_ms > 0:
+            distances = [wall_ms]
         if len(distances) >= _ENOUGH:
             usual = median(distances)
             self._last = [round(usual)] * _ENOUGH
@@ -144,6 +150,9 @@ def judge(footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int) -> J
     jumps = _jumps(distances, long, usual, length - wall_ms - SLACK_MS)
     refused |= jumps
     length -= sum(jumps.values())
+    if distances and distances[-1] < usual:
+        # The muxer guessed how long the last picture is shown: it is there until the next one comes.
+        length += min(usual - distances[-1], max(0, wall_ms - length))
     holes = []
     position = 0
     kept = {i for i in long if i not in refused}

@@ -113,7 +113,8 @@ class CameraDates:
             started_at = min(started_at, closed_at)
             dates = SegmentDates(started_at=started_at, ended_at=closed_at)
             return dates, _Border(closed_at, closed_at, lost=False, listed_s=None)
-        usual_ms = self._usual.of(summary.footage)
+        open_for = timedelta() if before is None else closed_at - before.closed_at
+        usual_ms = self._usual.of(summary.footage, open_for // _MILLISECOND)
         if before is not None:
             started_at = self._start_after(before, segment, summary, usual_ms, closed_at)
         elif segment.number > 0 and segment.started_at is not None:
@@ -229,7 +230,7 @@ def check_file(
     if summary.footage.pictures == 0:
         return None
     wall_ms = (ended_at - started_at) // _MILLISECOND
-    judged = _judged(summary, usual.of(summary.footage), wall_ms, first=first)
+    judged = _judged(summary, usual.of(summary.footage, wall_ms), wall_ms, first=first)
     slack_ms = wall_ms - judged.media_ms
     off_ms = abs(slack_ms) if abs(slack_ms) <= SLACK_MS and not judged.standing else 0
     return FileCheck(

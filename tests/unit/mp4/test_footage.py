@@ -53,6 +53,28 @@ def test_a_slow_camera_is_known_after_some_files() -> None:
         assert usual.of(shown(10_000, 10_000)) == 10_000
 
 
+@pytest.mark.parametrize("pictures", [2, 6, 12])
+def test_the_last_picture_of_a_file_is_there_until_the_next_one_comes(pictures: int) -> None:
+    usual = UsualDistance()
+    footage = shown(*[5_000] * (pictures - 1), 100)
+    wall_ms = 5_000 * pictures
+    for _ in range(3):
+        found = judge(footage, usual_ms=usual.of(footage, wall_ms), wall_ms=wall_ms, lead_ms=0)
+    assert found == Judgement(wall_ms)
+
+
+def test_a_camera_with_a_file_for_each_picture_is_known_by_how_long_they_are_open() -> None:
+    usual, footage = UsualDistance(), shown(100)
+    assert usual.of(footage) == 0.0
+    for _ in range(3):
+        found = judge(footage, usual_ms=usual.of(footage, 5_000), wall_ms=5_000, lead_ms=0)
+        assert found == Judgement(5_000)
+
+
+def test_the_end_of_a_fast_cameras_file_is_not_stretched_over_what_is_missing() -> None:
+    assert judged(shown(*[100] * 20), wall_ms=8_000) == Judgement(2_000)
+
+
 def test_a_jump_that_the_wall_clock_has_no_room_for_is_not_a_hole() -> None:
     found = judged(shown(*[100] * 20, 3_000_000, *[100] * 20), wall_ms=4_100)
     assert found == Judgement(4_100)
