@@ -241,12 +241,13 @@ def server_facts(url: str) -> ServerFacts:
         StorageUnavailable: it does not answer; ``reason`` is libpq's message.
         ConfigError: ``url`` is not a connection string.
     """
+    sql = load_queries("server")
     conninfo = session_conninfo(
         url, statement_timeout_s=2.0, application_name="streamwarden-doctor"
     )
     try:
         with BoundedConnection.connect(conninfo) as connection:
-            row = connection.execute("select clock_timestamp()").fetchone()
+            row = connection.execute(sql["clock"]).fetchone()
             if row is None:
                 raise AssertionError("a select without a row")
             return ServerFacts(connection.info.server_version, row[0])

@@ -17,6 +17,8 @@ NOT_OF_THE_API = {
     *("config_error", "migration_refused", "port_in_use", "rows_refused", "read_token_refused"),
     *(
         "record_root_in_use",
+        "record_root_not_known",
+        "root_not_adopted",
         "token_unavailable",
         "api_timeout",
         "api_unreachable",
