@@ -125,7 +125,9 @@ class CameraDates:
         wall_ms = (closed_at - started_at) // _MILLISECOND
         first = segment.number == 0 or segment.started_at is None
         judged = _judged(summary, usual_ms, wall_ms, first=first)
-        return self._end(segment, summary.footage, judged, started_at, closed_at)
+        carried = timedelta() if before is None else before.closed_at - started_at
+        where = TimeRange(started_at, closed_at)
+        return self._end(segment, summary.footage, judged, where, carried)
 
     def _start_after(
         self,
@@ -149,7 +151,8 @@ class CameraDates:
             return max(before.pictures_end, before.closed_at - excess)
         if before.lost or _listed_hole(before, segment) * 2 >= open_time:
             return before.closed_at
-        self._slow = True
+        # One picture may come late by less than a second; stamps that run slow leave over more each time.
+        self._slow = self._slow or open_time > _SLACK
         return before.pictures_end
 
     def _end(
@@ -157,30 +160,32 @@ class CameraDates:
         segment: ClosedSegment,
         footage: Footage,
         judged: Judgement,
-        started_at: datetime,
-        closed_at: datetime,
+        where: TimeRange,
+        carried: timedelta,
     ) -> tuple[SegmentDates, _Border]:
-        """Return the dates of a segment that starts at ``started_at``, and its border to the next one."""
+        """Return the dates of a segment whose file was closed at the end of ``where``, and its border.
+
+        ``carried`` of it are from before its file was begun.
+        """
+        started_at, closed_at = where.from_, where.to
         slack = closed_at - started_at - judged.media_ms * _MILLISECOND
         pictures_end = closed_at
         holes = judged.holes
         lost = False
         listed_ms = -footage.media_ms if segment.seen is None else segment.seen.media_s * 1000
         unshown = (listed_ms - footage.media_ms) * _MILLISECOND
-        if _NEAR < slack <= _SLACK and unshown * 2 >= slack and not judged.standing:
-            # The list goes on to the next key frame: a short hole at the end is known to be one.
-            lost = True
-            pictures_end = started_at + judged.media_ms * _MILLISECOND
-            slack = timedelta()
-        elif slack > _SLACK and not judged.standing:
+        if slack > _NEAR and not judged.standing:
             paused = None if segment.seen is None else segment.seen.paused
             pause = paused is not None and paused.length >= max(slack - _SLACK, 2 * _SLACK)
+            pause = pause and slack > _SLACK
             lost = pause or unshown * 2 >= slack
             if pause and paused is not None and closed_at - paused.to > _SLACK:
                 holes = tuple(_with_pause(judged, started_at, paused, slack))
             elif segment.torn or segment.seen is not None:
                 # Only stamps that are known to run slow, and only as slow as they can, leave time over.
-                lost = lost or judged.media_ms * _MILLISECOND < SLOWEST * (closed_at - started_at)
+                own = closed_at - started_at - carried
+                short = slack > _SLACK and judged.media_ms * _MILLISECOND < SLOWEST * own
+                lost = lost or short
                 if lost or not self._slow:
                     pictures_end = started_at + judged.media_ms * _MILLISECOND
         off = abs(slack) if abs(slack) <= _SLACK and not judged.standing else timedelta()
