@@ -112,7 +112,7 @@ def _settings(settings: Settings, roles: frozenset[str]) -> Iterator[DoctorFindi
         except ConfigError as error:
             complete = False
             yield DoctorFinding("settings", DoctorVerdict.WRONG, f"role {role}: {error}")
-    for warning in warnings(settings):
+    for warning in warnings(settings, *roles):
         yield DoctorFinding("settings", DoctorVerdict.NOTE, warning)
     if complete:
         yield DoctorFinding(

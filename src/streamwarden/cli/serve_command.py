@@ -54,7 +54,7 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     settings.require_for(arguments.role)
     log = configure_logs(settings)
-    for warning in warnings(settings):
+    for warning in warnings(settings, arguments.role):
         log.warning("setting_doubtful", detail=warning)
     roles = frozenset(ROLES) if arguments.role == "all" else frozenset({arguments.role})
     with stop_signals() as stop:

@@ -66,7 +66,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     else:
         rows = [{"setting": name, **shown} for name, shown in found.items()]
         print_table(rows, ("setting", "value", "source"))
-    for warning in warnings(settings):
+    for warning in warnings(settings, *([arguments.role] if arguments.role else [])):
         print_note(warning)
     if settings.seal_key_file is not None:
         load_signing_key(settings.seal_key_file)  # raises if it is not usable

@@ -343,9 +343,11 @@ def describe(settings: Settings) -> dict[str, dict[str, object]]:
     }
 
 
-def warnings(settings: Settings) -> list[str]:
-    """Return warnings about settings that are valid but probably unintended."""
-    found = []
+def warnings(settings: Settings, *roles: str) -> list[str]:
+    """Return warnings of ``roles``, or of all, about settings that are valid but probably unintended."""
+    found: list[str] = []
+    if roles and not {"all", "streaming"} & set(roles):
+        return found
     if settings.stall_after >= FFMPEG_GIVES_UP_S:
         found.append(
             f"{variable('stall_after')}: FFmpeg gives up reading after {FFMPEG_GIVES_UP_S:g} s by "

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -171,6 +172,28 @@ def test_what_the_image_is_built_from_is_let_in() -> None:
     user = re.search(r"^USER (\d+)", text, re.MULTILINE)
     assert user is not None
     assert int(user[1]) > 0
+
+
+def test_an_address_that_is_given_out_is_never_one_that_is_fixed(
+    compose: Mapping[str, Any],
+) -> None:
+    for name, network in compose["networks"].items():
+        config = ((network or {}).get("ipam") or {}).get("config", [])
+        fixed = [
+            ip_address(of["ipv4_address"])
+            for service in compose["services"].values()
+            if isinstance(service["networks"], dict) and (of := service["networks"].get(name))
+        ]
+        for it in config if fixed else []:
+            assert all(address in ip_network(it["subnet"]) for address in fixed)
+            assert not [address for address in fixed if address in ip_network(it["ip_range"])]
+            assert ip_network(it["ip_range"])[0] in ip_network(it["subnet"])
+
+
+def test_every_log_is_bounded_and_the_database_is_dumped(compose: Mapping[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+    assert compose["services"]["backup"]["image"] == compose["services"]["postgres"]["image"]
 
 
 def test_prometheus_asks_the_same_of_compose_as_of_one_machine(compose: Mapping[str, Any]) -> None:
