@@ -390,7 +390,7 @@ def test_settings_do_not_change_after_they_are_loaded() -> None:
 
 def test_a_stall_time_beyond_ffmpegs_own_is_warned_about() -> None:
     assert warnings(load(None, {})) == []
-    (said,) = warnings(load(None, {"STREAMWARDEN_STALL_AFTER": "10 s"}))
+    (said,) = warnings(load(None, {"STREAMWARDEN_STALL_AFTER": "30 s"}))
     assert said.startswith("STREAMWARDEN_STALL_AFTER: ")
 
 
