@@ -163,8 +163,8 @@ class AgeClock:
         misdated = self.misdated
         if gone is not None and gone.seen:
             misdated = tuple(self._shifted(one, ahead) for one in misdated)
-            # Within the slack the wall clock may have been behind.
-            before = TimeRange(self.since - SLACK, gone.since)
+            # Within the slack the wall clock may have been behind, and runs go on by it for a moment.
+            before = TimeRange(self.since - SLACK, gone.since + SLACK)
             misdated = (*misdated, Misdated(dates=before, ahead=-ahead))
         elif ahead < _ZERO:
             misdated = tuple(replace(one, ahead=one.ahead - ahead) for one in misdated)

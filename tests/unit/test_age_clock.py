@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,3 +161,26 @@ def test_after_the_clock_is_right_for_long_everything_ages(
     machine.run(34 * DAY)
     assert machine.clock.departure is None
     assert abs(machine.clock.low - machine.now) <= 2 * SLACK
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_what_this_boot_recorded_before_its_clock_was_set_is_only_so_old(
+    confirmed: bool,
+) -> None:
+    machine = Machine()
+    machine.run(60)
+    machine.step(YEARS)
+    # A run keeps the clock that it began with until another one takes its place.
+    tail = (machine.now - timedelta(seconds=YEARS) + timedelta(seconds=30), machine.monotonic_s)
+    machine.footage.append(tail)
+    machine.run(120)
+    if confirmed:
+        machine.clock = machine.clock.confirmed(machine.reading())
+    else:
+        machine.run(2 * DAY)
+    assert machine.clock.departure is None
+    assert machine.too_early(KEEP) == []
+    machine.run(31 * DAY)
+    expired = machine.clock.older_than(KEEP)
+    for date in (machine.footage[0][0], tail[0]):
+        assert any(each.from_ <= date < each.to for each in expired)
