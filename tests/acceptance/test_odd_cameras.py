@@ -40,6 +40,9 @@ def test_files_after_a_change_of_size_have_a_header_of_that_size(
     assert {header_of(odd_cameras, camera, one).width for one in later} == {640}
     before = [one for one in camera.segments() if one["run"] == first]
     assert {header_of(odd_cameras, camera, one).width for one in before} == {320}
+    stored = [odd_cameras.file(camera, one).read_bytes() for one in camera.segments()]
+    assert {b"hev1" in one for one in stored} == {False}
+    assert {b"hvc1" in one for one in stored} == {"h265" in streams[0]}
     assert odd_cameras.findings(camera) == []
     assert holes(camera.segments()) == []
     assert [one["cause"] for one in camera.gaps()] in ([], ["starting"])

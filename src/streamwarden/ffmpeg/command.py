@@ -151,11 +151,6 @@ class RunOrder:
     tracks: StreamTracks | None = None
     wall_clock: bool = False
 
-    @property
-    def hevc(self) -> bool:
-        """Whether the picture is known to be H.265."""
-        return self.tracks is not None and self.tracks.hevc
-
 
 def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
     """Return the arguments that record ``order.url`` into segments in the working folder."""
@@ -174,18 +169,15 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
             audio=order.audio,
             segment_seconds=order.segment_seconds,
             pattern=live_pattern(order.run),
-            hevc=order.hevc,
         ),
         *_listening(order.audio),
     ]
 
 
-def segment_output(
-    *, audio: str, segment_seconds: int, pattern: str, hevc: bool = False
-) -> list[str]:
+def segment_output(*, audio: str, segment_seconds: int, pattern: str) -> list[str]:
     """Return the output arguments: tracks, codecs and segment files."""
     return [
-        *_tracks(audio, hevc=hevc),
+        *_tracks(audio),
         *("-max_interleave_delta", _INTERLEAVE),
         *("-f", "segment", "-segment_time", str(segment_seconds), "-reset_timestamps", "1"),
         *("-segment_list", "pipe:1", "-segment_list_type", "csv"),
@@ -195,12 +187,16 @@ def segment_output(
 
 
 HVC1: Final = ("-tag:v", "hvc1")
-"""The sample entry of H.265 that Apple's players take; FFmpeg's own choice is ``hev1``."""
+"""The sample entry of H.265 that Apple's players take; FFmpeg's own choice is ``hev1``.
+
+Not for a recording: with it FFmpeg 9 drops the parameter sets before the key frames, and a picture whose
+size has changed could not be decoded any more. Stored files are given it (``mp4.formats``).
+"""
 
 
-def _tracks(audio: str, *, hevc: bool) -> list[str]:
+def _tracks(audio: str) -> list[str]:
     """Return the tracks and their codecs; audio is optional (``?``) and never prevents the video."""
-    video = ["-map", "0:v:0", "-c:v", "copy", *(HVC1 if hevc else ())]
+    video = ["-map", "0:v:0", "-c:v", "copy"]
     match audio:
         case SoundWay.COPY:
             return [*video, "-map", "0:a:0?", "-c:a", "copy"]

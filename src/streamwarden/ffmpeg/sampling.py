@@ -248,12 +248,12 @@ class Sampler:
         for audio in dict.fromkeys((tracks.sound_way, SoundWay.AAC, SoundWay.NONE)):
             if audio is SoundWay.AAC and tracks.sound is None:
                 continue
-            sample = self._take(url, seconds, audio, hevc=tracks.hevc)
+            sample = self._take(url, seconds, audio)
             if sample.cause is not Cause.UNSUPPORTED_MEDIA:
                 return sample
-        return self._take(url, seconds, None, hevc=tracks.hevc)
+        return self._take(url, seconds, None)
 
-    def _take(self, url: str, seconds: float, audio: SoundWay | None, *, hevc: bool) -> Sample:
+    def _take(self, url: str, seconds: float, audio: SoundWay | None) -> Sample:
         reader, begun, ended = PacketReader(), threading.Event(), threading.Event()
         ends = list[JobEnd]()
 
@@ -268,7 +268,7 @@ class Sampler:
             ended.set()
 
         order = JobOrder(
-            argv=sample_argv(self._ffmpeg, audio=audio, hevc=hevc),
+            argv=sample_argv(self._ffmpeg, audio=audio),
             folder=self._folder,
             timeout_s=seconds + self._starts_within_s,
             on_end=on_end,
@@ -319,7 +319,7 @@ def sample_script(url: str, transport: Transport = Transport.TCP) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def sample_argv(ffmpeg: str, *, audio: SoundWay | None, hevc: bool = False) -> list[str]:
+def sample_argv(ffmpeg: str, *, audio: SoundWay | None) -> list[str]:
     """Return the arguments that list the packets of the script's input and record it.
 
     ``audio`` None: do not record.
@@ -328,7 +328,6 @@ def sample_argv(ffmpeg: str, *, audio: SoundWay | None, hevc: bool = False) -> l
         audio=audio or SoundWay.NONE,
         segment_seconds=_SEGMENT_SECONDS,
         pattern=_PATTERN,
-        hevc=hevc,
     )
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", "-y"),

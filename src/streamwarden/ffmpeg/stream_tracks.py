@@ -31,9 +31,6 @@ All current browsers play them in MP4. FFmpeg's muxer takes more, such as PCM fr
 """
 
 
-_H265: Final = "H265"
-
-
 @dataclass(frozen=True, slots=True)
 class StreamTracks:
     """The codecs of the first picture and the first sound, by their names in the description.
@@ -43,11 +40,6 @@ class StreamTracks:
 
     picture: str
     sound: str | None
-
-    @property
-    def hevc(self) -> bool:
-        """Whether the picture is H.265."""
-        return self.picture.upper() == _H265
 
     @property
     def sound_way(self) -> SoundWay:

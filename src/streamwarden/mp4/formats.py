@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from streamwarden.mp4.boxes import (
     sample_offset,
     video_track,
 )
+from streamwarden.mp4.sound_offset import Change
 from streamwarden.paths import open_nofollow
 
 _H264, _H265 = "h264", "h265"
@@ -49,6 +51,9 @@ _SET_TYPES: Final[Mapping[str, frozenset[int]]] = {
 """SPS and PPS; VPS, SPS and PPS (H.264 table 7-1, H.265 table 7-1)."""
 
 _PICTURE_ENTRY_BYTES, _SOUND_ENTRY_BYTES = 78, 28
+
+_HEV1: Final = re.compile(rb"stsd\0{7}.{5}hev1", re.DOTALL)
+"""``stsd``, its version and flags, the number of entries, the first entry's size and type."""
 
 _HVCC_FIXED_BYTES: Final = 22
 
@@ -198,6 +203,22 @@ def _span(header: FileFormat, from_ms: int, decode_ms: int, sets: frozenset[byte
     return FormatSpan(
         from_ms, decode_ms, header.codec, size, sets, header.sound, fits=sets == header.sets
     )
+
+
+def entry_changes(fd: int, size: int) -> list[Change]:
+    """Return what makes a file's H.265 ``hvc1``, which Apple's players take; they take no ``hev1``.
+
+    Only the name differs (ISO/IEC 14496-15, 8.4.1): ``hvcC`` is the same, and FFmpeg fills it.
+
+    Raises:
+        NotFragmentedMp4: the file has no complete ``moov``.
+    """
+    file = BoxReader(fd)
+    moov = next((box for box in file.boxes(size) if box.kind == b"moov"), None)
+    if moov is None:
+        raise NotFragmentedMp4("no movie header")
+    payload = file.payload(moov)
+    return [Change(moov.payload + found.end() - 4, b"hvc1") for found in _HEV1.finditer(payload)]
 
 
 def sets_at_end(path: Path) -> SetsAtEnd | None:

@@ -13,6 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.formats import entry_changes
 from streamwarden.mp4.fragments import FileSummary
 from streamwarden.mp4.sound_offset import Change, sound_changes
 from streamwarden.paths import SymlinkRefused, open_nofollow
@@ -79,7 +80,7 @@ class SyncedFile:
 def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
     """Cut a file at its last whole fragment, sync it and describe it; None where nothing can be played.
 
-    Sound that is not beside its picture is put there.
+    Sound that is not beside its picture is put there, and H.265 becomes ``hvc1``.
 
     ``ours``: make the server its owner.
     """
@@ -91,7 +92,7 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
         found = os.fstat(fd)
         size = found.st_size
         with suppress(NotFragmentedMp4):  # such a file is kept as it is
-            if changes := sound_changes(fd, size):
+            if changes := [*sound_changes(fd, size), *entry_changes(fd, size)]:
                 _change(path, changes, found.st_mtime_ns)
         try:
             summary = look(fd, size)

@@ -106,15 +106,18 @@ def test_a_longer_probe_outlives_a_recording() -> None:
     assert harness.order().probe_s == 5.0
 
 
+H265 = StreamTracks("H265", None)
+
+
 def test_each_spawn_knows_what_the_stream_holds_by_then() -> None:
     harness = SpawningHarness()
     harness.spawning.offer(URL)
-    assert (harness.order().hevc, harness.described) == (False, [URL])
-    harness.tracks = StreamTracks("H265", None)
-    assert harness.order().hevc
+    assert (harness.order().tracks == H265, harness.described) == (False, [URL])
+    harness.tracks = H265
+    assert harness.order().tracks == H265
     harness.tracks = None
     order = harness.order()
-    assert order.hevc, "a description that fails leaves what was known"
+    assert order.tracks == H265, "a description that fails leaves what was known"
     assert order.audio == "none"
 
 
