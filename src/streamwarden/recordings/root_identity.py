@@ -204,7 +204,7 @@ def judge(facts: RootFacts, indexed: Indexed | None) -> RootVerdict:
         return RootVerdict.OWN if facts.id == indexed.root_id else RootVerdict.CHANGED
     if not indexed.segments:
         return RootVerdict.ADOPT
-    return RootVerdict.COMPARE if facts.used else RootVerdict.MISSING
+    return RootVerdict.COMPARE if facts.exists else RootVerdict.MISSING
 
 
 def files_found(root: Path, rows: Iterable[IndexedFile]) -> tuple[int, int]:

@@ -50,7 +50,7 @@ UNKNOWN = Indexed(root_id=None, segments=True)
         (OLD_VERSION, Indexed(root_id=OURS, segments=True), RootVerdict.MISSING),
         (NEW, Indexed(root_id=OURS, segments=False), RootVerdict.MISSING),
         (NOTHING, UNKNOWN, RootVerdict.MISSING),
-        (NEW, UNKNOWN, RootVerdict.MISSING),
+        (NEW, UNKNOWN, RootVerdict.COMPARE),
         (OLD_VERSION, UNKNOWN, RootVerdict.COMPARE),
         (MARKED, UNKNOWN, RootVerdict.COMPARE),
         (MARKED, None, RootVerdict.TRUSTED),
@@ -252,6 +252,15 @@ def test_an_installation_of_an_earlier_version_is_adopted_by_its_files(
     assert paired.fault() is None
     assert paired.roots.row is not None
     assert facts_of(paired.path).id == paired.roots.row.id
+
+
+def test_recordings_without_the_state_folder_are_adopted_by_their_files(
+    paired: PairingHarness,
+) -> None:
+    paired.recorded()
+    paired.pairing.begin()
+    assert paired.fault() is None
+    assert paired.roots.row is not None
 
 
 def test_a_root_of_an_earlier_version_without_the_files_is_not_adopted(
