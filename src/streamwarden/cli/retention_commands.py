@@ -8,7 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from streamwarden.cli.arguments import add_command, add_group
-from streamwarden.cli.environment import open_database, settings_of, write_audit_event
+from streamwarden.cli.environment import (
+    become_owner_of,
+    open_database,
+    settings_of,
+    write_audit_event,
+)
 from streamwarden.cli.output import print_json, print_note, print_table
 from streamwarden.clock import Clock
 from streamwarden.errors import ConfigError
@@ -90,6 +95,8 @@ def _rules(settings: Settings) -> tuple[DeletionRulesFile, DeletionRules]:
 
     if settings.record_root is None:
         raise ConfigError(f"{variable('record_root')}: is not set; the folder of the recordings")
+    if settings.record_root.is_dir():
+        become_owner_of(settings.record_root)
     file = DeletionRulesFile(settings.record_root.resolve() / STATE)
     try:
         rules = file.read()

@@ -63,6 +63,20 @@ def test_a_key_belongs_to_the_owner_of_its_folder(own_root: Path) -> None:
     assert owners(own_root) == {(OTHER, OTHER)}
 
 
+def test_a_confirmation_of_a_deletion_is_written_as_the_owner(
+    own_root: Path, reachable_url: str, tmp_path: Path
+) -> None:
+    settings = tmp_path / "roots.toml"
+    settings.write_text(f'database_url = "{reachable_url}"\nrecord_root = "{own_root}"\n')
+    watched = (
+        "import sys, os; from streamwarden.cli.main import main; main(sys.argv[1:]); "
+        "print('ran as', os.geteuid(), os.getegid())"
+    )
+    argv = [sys.executable, "-c", watched, "--config", str(settings), "retention", "confirm"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert f"ran as {OTHER} {OTHER}" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("command", ["seal", "reconcile", "verify"])
 def test_a_command_on_recordings_leaves_nothing_of_roots(
     own_root: Path, reachable_url: str, command: str, tmp_path: Path

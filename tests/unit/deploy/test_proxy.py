@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,9 +26,13 @@ VALUES = {
 pytestmark = needs_checkout
 
 
-def filled(folder: Path) -> str:
+OF_COMPOSE = VALUES | {"WEBUI": "webui:8080", "WHEP": "mediamtx:8889", "RESOLVER": "127.0.0.11"}
+"""Names of containers, which do not resolve here, as they do not while those are made anew."""
+
+
+def filled(folder: Path, values: Mapping[str, str]) -> str:
     text = TEMPLATE.read_text(encoding="utf-8")
-    for name, value in VALUES.items():
+    for name, value in values.items():
         text = text.replace(f"${{{name}}}", value)
     return text.replace("/etc/nginx/tls", str(folder)).replace("/var/log/nginx", str(folder))
 
@@ -53,12 +58,13 @@ def write_certificate(folder: Path) -> None:
     )
 
 
-def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("values", [VALUES, OF_COMPOSE], ids=["one machine", "compose"])
+def test_nginx_takes_the_configuration(tmp_path: Path, values: Mapping[str, str]) -> None:
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if nginx is None:
         pytest.skip("no nginx: install nginx-light")
     write_certificate(tmp_path)
-    (tmp_path / "site.conf").write_text(filled(tmp_path), encoding="utf-8")
+    (tmp_path / "site.conf").write_text(filled(tmp_path, values), encoding="utf-8")
     whole = f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\n"
     whole += f"http {{ include {tmp_path}/site.conf; }}\n"
     (tmp_path / "nginx.conf").write_text(whole, encoding="utf-8")
