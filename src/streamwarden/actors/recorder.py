@@ -351,6 +351,7 @@ class RecorderActor(SupervisedActor):
 
     def _run_recording(self, run: int, at: datetime) -> None:
         self._meter.frames_again(self._camera_id, at)
+        self._segments.goes_on(at)
         self._paths.recording(self._camera_id)
         self._spawning.recording(run)
         # Make before break: the predecessor goes only now that its successor records.

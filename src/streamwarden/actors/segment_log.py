@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
@@ -54,6 +55,18 @@ class FolderRefusals:
         meter.changed(camera_id, change)
 
 
+_OPEN: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """The time in which a run that goes on could not write."""
+
+    cause: Cause
+    since: datetime
+    until: datetime = _OPEN
+
+
 class SegmentLog:
     """Queue of segments to store, and the ledger, of one recorder incarnation.
 
@@ -89,6 +102,7 @@ class SegmentLog:
         self._unsettled: dict[int, Loss | None] = {}
         """Runs that have ended and whose segments are not all stored."""
         self._missing_at_end = Cause.STALLED
+        self._interruption: Interruption | None = None
         self._dated_run = 0
         """The newest run by whose clock the ledger goes, and one more once it goes by a later one."""
         self._last_stored: tuple[int, int] | None = None
@@ -194,7 +208,7 @@ class SegmentLog:
         pictures = [TimeRange(part.from_ + moved, part.to + moved) for part in row.pictures]
         missing = [TimeRange(part.from_ + moved, part.to + moved) for part in row.missing]
         follows = (row.run, row.number - 1) == self._last_stored
-        missed = Cause.PICTURES_MISSING if follows else Cause.INTERNAL
+        missed = self._why_missed(started_at) if follows else Cause.INTERNAL
         self._last_stored = (row.run, row.number)
         open_gap = self._ledger.gap
         self._write(
@@ -210,6 +224,13 @@ class SegmentLog:
             # A late one of a run by an earlier clock: what it covers there did exist.
             step = gap_ledger.subtracted(self._ledger, row.started_at, row.ended_at)
             self._write_if_changed(step)
+
+    def _why_missed(self, started_at: datetime) -> Cause:
+        """Return the cause of a time before ``started_at`` in which a run went on and no pictures came."""
+        found, covered_until = self._interruption, self._ledger.covered_until
+        if found is None or covered_until is None or covered_until > found.until:
+            return Cause.PICTURES_MISSING
+        return found.cause if found.since < started_at else Cause.PICTURES_MISSING
 
     def not_stored(self, cause: Cause, *, stopping: bool) -> None:
         """Handle a failure to store the first segment: retry later; when stopping, give up.
@@ -287,8 +308,15 @@ class SegmentLog:
 
     def interrupted(self, cause: Cause, since: datetime) -> None:
         """Open a gap at ``since``, up to which the open segment reaches; storing it decides the rest."""
+        self._interruption = Interruption(cause, since)
         self._write(gap_ledger.interrupted(self._ledger, cause, since))
         self._meter.lost_again(self._camera_id)
+
+    def goes_on(self, at: datetime) -> None:
+        """The open segment goes on since ``at``, if it was interrupted."""
+        found = self._interruption
+        if found is not None and found.until == _OPEN:
+            self._interruption = replace(found, until=at)
 
     def _settle(self) -> None:
         """Enter the losses of runs whose segments are all stored, and forget these runs."""

@@ -402,6 +402,22 @@ def test_a_run_that_has_kept_everything_while_its_disk_hung_leaves_no_gap(
     assert harness.gaps == []
 
 
+def test_what_is_missing_between_segments_after_a_disk_hung_has_that_cause(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.go_to(50)
+    harness.watcher.hang_disk(1, at(41))
+    harness.go_to(90)
+    harness.record(1)
+    harness.finish(1, 1, 30, 45)
+    harness.finish(1, 2, 88, 118)
+    assert harness.gaps == [(45, 88, "record_root_hangs")]
+    harness.finish(1, 3, 130, 148)
+    assert harness.gaps[1:] == [(118, 130, "pictures_missing")]
+
+
 def test_a_run_that_is_lost_to_a_hanging_disk_leaves_the_gap_after_its_tail(
     harness: RecorderHarness,
 ) -> None:

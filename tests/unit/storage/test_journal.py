@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -327,3 +328,30 @@ def test_on_a_read_only_disk_rows_still_find_their_way_to_the_index(
     assert numbers(journal) == [3]
     drain(journal)
     assert (numbers(journal), journal.waiting) == ([], 0)
+
+
+def test_how_long_rows_wait_is_shown_while_the_disk_hangs(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append([segment(1)], NOW)
+    hangs, go_on = threading.Event(), threading.Event()
+    write = journal_module._write_whole
+
+    def hang(fd: int, data: bytes, position: int) -> None:
+        hangs.set()
+        assert go_on.wait(60)
+        write(fd, data, position)
+
+    monkeypatch.setattr(journal_module, "_write_whole", hang)
+    writer = threading.Thread(target=journal.append, args=([segment(2)], NOW + timedelta(hours=1)))
+    writer.start()
+    assert hangs.wait(60)
+    shown: list[datetime | None] = []
+    reader = threading.Thread(target=lambda: shown.append(journal.waiting_since()), daemon=True)
+    reader.start()
+    reader.join(10)
+    go_on.set()
+    writer.join(60)
+    assert shown == [NOW]
+    assert drain(journal) == 2
+    assert journal.waiting_since() is None
