@@ -60,6 +60,7 @@ class Journal:
         os.ftruncate(self._fd, self._tail)
         self._refused: list[Entry] = []
         self._refused_at: datetime | None = None
+        self._since: datetime | None = self._oldest()
         self._told: Callable[[], None] = lambda: None
 
     @property
@@ -68,10 +69,11 @@ class Journal:
         return self._waiting + len(self._refused)
 
     def waiting_since(self) -> datetime | None:
-        """Return when the oldest waiting row was appended, None where none waits."""
-        with self._lock:
-            lines = self._lines(1)
-        return _appended_at(lines[0]) if lines else self._refused_at
+        """Return when the oldest waiting row was appended, None where none waits.
+
+        It is remembered: whoever shows it waits neither for the disk nor for one who does.
+        """
+        return self._since or self._refused_at
 
     def tell(self, call: Callable[[], None]) -> None:
         """Call ``call`` after every append from now on."""
@@ -85,7 +87,9 @@ class Journal:
         """
         data = b"".join([encode(entry, at) for entry in entries])
         with self._lock:
-            if not self._write(data, entries):
+            if self._write(data, entries):
+                self._since = self._since or at
+            else:
                 self._refused_at = self._refused_at or at
         self._told()
 
@@ -115,6 +119,7 @@ class Journal:
                 self._cut(0)
             elif self._head >= max(_COMPACT_BYTES, self._tail - self._head):
                 self._move_to_front()
+            self._since = self._oldest()
 
     def open(self) -> None:
         """Open the file at its path, if it is not open already; rows that wait are taken along.
@@ -142,6 +147,7 @@ class Journal:
                 _write_whole(fd, carried, self._tail)
                 self._tail += len(carried)
                 self._waiting += carried.count(b"\n")
+            self._since = self._oldest()
             os.close(old)
         self._told()
 
@@ -174,6 +180,10 @@ class Journal:
         with suppress(OSError):
             os.ftruncate(self._fd, size)
         self._head, self._tail = 0, size
+
+    def _oldest(self) -> datetime | None:
+        lines = self._lines(1)
+        return _appended_at(lines[0]) if lines else None
 
     def _lines(self, limit: int) -> list[bytes]:
         wanted = min(self._tail - self._head, max(_MIN_READ_BYTES, limit * _LINE_BYTES))

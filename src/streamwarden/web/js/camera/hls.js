@@ -1,8 +1,6 @@
 // HLS by the browser itself where it can, by hls.js (loaded only then) where it cannot.
 
 const NATIVE = "application/vnd.apple.mpegurl";
-/** So near to the end of what is loaded a player stands still. */
-const AT_END_S = 0.1;
 
 /** @typedef {{close: () => void, playingDate: () => Date|null}} HlsPlayback */
 
@@ -21,8 +19,7 @@ export function unplayableFormat(detail) {
  * of an answer that was none.
  * @param {HTMLVideoElement} video
  * @param {string} url
- * @param {{failed: (detail: string, status?: number) => void, startAt?: number, live?: boolean, mixed?: boolean}} options
- * `mixed`: the parts do not all have the same tracks.
+ * @param {{failed: (detail: string, status?: number) => void, startAt?: number, live?: boolean}} options
  * @returns {HlsPlayback}
  */
 export function playHls(video, url, options) {
@@ -42,8 +39,7 @@ export function playHls(video, url, options) {
   };
   // Chromium 156 plays a finished playlist well by itself, but stalls on one that slides and tells no
   // dates; hls.js does both, wherever there are Media Source Extensions (all but older iPhones).
-  // Nor does it play from parts without sound into parts with it.
-  const asksForLibrary = (options.live || options.mixed) && "MediaSource" in window;
+  const asksForLibrary = options.live && "MediaSource" in window;
   if (video.canPlayType(NATIVE) && !asksForLibrary) inner = native(video, url, options, withLibrary);
   else withLibrary("");
   return {
@@ -94,58 +90,21 @@ function native(video, url, options, orElse) {
 
 /** @param {any} Hls @param {HTMLVideoElement} video @param {string} url @param {any} options */
 function library(Hls, video, url, options) {
-  let hls = opened(options.startAt ?? -1);
+  // Without a worker: its blob would need a wider policy, and there is next to nothing to transmux.
+  const hls = new Hls({
+    enableWorker: false,
+    startPosition: options.startAt ?? -1,
+    maxBufferLength: 30,
+    liveSyncDurationCount: 1,
+    liveMaxLatencyDurationCount: 4,
+  });
   let mended = 0;
-  let refused = false;
-
-  /** @param {number} startPosition in s; -1: where a live picture begins */
-  function opened(startPosition) {
-    // Without a worker: its blob would need a wider policy, and there is next to nothing to transmux.
-    const made = new Hls({
-      enableWorker: false,
-      startPosition,
-      maxBufferLength: 30,
-      liveSyncDurationCount: 1,
-      liveMaxLatencyDurationCount: 4,
-    });
-    made.on(Hls.Events.ERROR, (/** @type {any} */ _event, /** @type {any} */ data) => {
-      if (!data.fatal) return;
-      if (data.details === "bufferAppendError" && bufferedAhead(video) > 0) refused = true;
-      else if (data.type === "mediaError" && mended++ < 2) made.recoverMediaError();
-      else options.failed([data.details, data.mimeType].filter(Boolean).join(" "), data.response?.code);
-    });
-    made.loadSource(url);
-    made.attachMedia(video);
-    return made;
-  }
-
-  // A media source keeps the tracks of its first part, and takes no part that has sound where that one had
-  // none, or the other way round. What is there is played to its end; a new media source goes on.
-  const goOn = () => {
-    if (!refused || bufferedAhead(video) > AT_END_S) return;
-    refused = false;
-    const { paused, playbackRate } = video;
-    const at = options.live ? -1 : video.currentTime + 2 * AT_END_S;
-    hls.destroy();
-    hls = opened(at);
-    video.playbackRate = playbackRate;
-    if (!paused) video.play().catch(() => {});
-  };
-  const looks = ["waiting", "timeupdate", "seeking"];
-  for (const event of looks) video.addEventListener(event, goOn);
-  return {
-    close() {
-      for (const event of looks) video.removeEventListener(event, goOn);
-      hls.destroy();
-    },
-    playingDate: () => hls.playingDate ?? null,
-  };
-}
-
-/** By how many seconds what is loaded reaches beyond what is shown. @param {HTMLVideoElement} video */
-function bufferedAhead({ buffered, currentTime }) {
-  for (let index = 0; index < buffered.length; index += 1) {
-    if (buffered.start(index) <= currentTime + AT_END_S && currentTime <= buffered.end(index)) return buffered.end(index) - currentTime;
-  }
-  return 0;
+  hls.on(Hls.Events.ERROR, (/** @type {any} */ _event, /** @type {any} */ data) => {
+    if (!data.fatal) return;
+    if (data.type === "mediaError" && mended++ < 2) hls.recoverMediaError();
+    else options.failed([data.details, data.mimeType].filter(Boolean).join(" "), data.response?.code);
+  });
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  return { close: () => hls.destroy(), playingDate: () => hls.playingDate ?? null };
 }
