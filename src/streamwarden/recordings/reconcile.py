@@ -315,16 +315,48 @@ class Reconciler:
         )
 
     def _end_of(self, camera_id: UUID, name: StoredName, media_ms: int) -> datetime:
-        """Return the start of the run's next segment, else of the gap where the media end."""
+        """Return the end of the gap of its loss, else the start of the run's next segment.
+
+        Else the border of the gap where the media end.
+        """
+        # Time stamps that jump give a file any length; a datetime has an end.
+        by_media = name.started_at + timedelta(milliseconds=min(media_ms, _DAY_MS))
+        lost_until = self._lost_until(camera_id, name, by_media)
+        if lost_until is not None:
+            return lost_until
         following = self._segments.get(camera_id, segment_id(camera_id, name.run, name.number + 1))
         if following is not None and following.started_at > name.started_at:
             return following.started_at
-        # Time stamps that jump give a file any length; a datetime has an end.
-        by_media = name.started_at + timedelta(milliseconds=min(media_ms, _DAY_MS))
         gaps = self._gaps.in_range(camera_id, by_media - _NEAR, by_media + _NEAR)
-        begun = [gap.started_at for gap in gaps if abs(gap.started_at - by_media) < _NEAR]
-        begun = [at for at in begun if at > name.started_at]
-        return min(begun, key=lambda at: abs(at - by_media), default=by_media)
+        borders = [gap.started_at for gap in gaps]
+        ends = [gap.ended_at for gap in gaps if gap.ended_at and gap.cause == Cause.FILE_LOST]
+        borders += [at for at in ends if not self._in_another_run(camera_id, name.run, at)]
+        near = [at for at in borders if abs(at - by_media) < _NEAR and at > name.started_at]
+        return min(near, key=lambda at: abs(at - by_media), default=by_media)
+
+    def _lost_until(self, camera_id: UUID, name: StoredName, by_media: datetime) -> datetime | None:
+        """Return the end of a file that had been entered as lost; None if it was not, or only in part."""
+        gaps = self._gaps.in_range(camera_id, name.started_at, by_media + _NEAR)
+        ends: list[datetime] = []
+        until, before = name.started_at, ""
+        for gap in sorted(gaps, key=lambda one: one.started_at):
+            # Its loss begins with it; where it has holes, it goes on after each of them.
+            if gap.started_at != until or gap.ended_at is None or gap.cause == before:
+                continue
+            if gap.cause == Cause.FILE_LOST:
+                ends.append(gap.ended_at)
+            elif gap.cause != Cause.PICTURES_MISSING:
+                break
+            until, before = gap.ended_at, gap.cause
+        end = min(ends, key=lambda at: abs(at - by_media), default=None)
+        if end is None or self._in_another_run(camera_id, name.run, end):
+            return None
+        return end
+
+    def _in_another_run(self, camera_id: UUID, run: int, at: datetime) -> bool:
+        """Return whether another run has what comes then; of a loss, that was not entered."""
+        rows = self._segments.in_range(camera_id, at, at + _NEAR)
+        return any(row.run != run and row.started_at <= at < row.ended_at for row in rows)
 
     def _note_hole(self, finding: Finding) -> str:
         """Note a time without pictures in its row; as a second that is missing it is entered afterwards."""

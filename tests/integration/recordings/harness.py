@@ -130,6 +130,10 @@ class Recordings:
         starts = range(int(start_s), int(end_s), CLIP_S)
         return [self.record(camera, start, start + CLIP_S) for start in starts]
 
+    def first_number(self, camera: Camera, number: int) -> None:
+        """Let the camera's first segment have this number."""
+        self._next[camera.id] = Position(number=number)
+
     def next_run(self, camera: Camera) -> None:
         place = self._next[camera.id]
         place.run, place.number = place.run + 1, 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -351,3 +354,110 @@ def test_a_lost_row_comes_back_with_its_holes(made: Recordings) -> None:
     assert made.rows(camera) == before
     assert before[0].holes == "2000-8000"
     assert made.verify() == []
+
+
+class Shelf:
+    """A place for files of the record root that are lost for a while."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+
+    def take(self, path: Path) -> None:
+        path.rename(self._folder / path.name)
+
+    def put_back(self, path: Path) -> None:
+        """Put a copy back: a backup need not keep the times of files."""
+        shutil.copyfile(self._folder / path.name, path)
+
+
+def long_first(made: Recordings) -> Camera:
+    """A run whose first file has 2 s of media for 1.4 s, as a relay sends what it has kept."""
+    camera = made.camera()
+    made.first_number(camera, 0)
+    for start_s, end_s in ((0, 1.4), (1.4, 3.4)):
+        made.record(camera, start_s, end_s)
+    made.unwant(camera, 3.4)
+    return camera
+
+
+def long_only(made: Recordings) -> Camera:
+    """The same, of one file."""
+    camera = made.camera()
+    made.first_number(camera, 0)
+    made.record(camera, 0, 1.4)
+    made.unwant(camera, 1.4)
+    return camera
+
+
+def slow(made: Recordings) -> Camera:
+    """A run of which every file has less media than its time: the camera's clock runs slow."""
+    camera = made.camera()
+    for start_s, end_s in ((0, 2.7), (2.7, 5.4), (5.4, 8.1)):
+        made.record(camera, start_s, end_s)
+    made.unwant(camera, 8.1)
+    return camera
+
+
+def with_hole(made: Recordings) -> Camera:
+    """A file that misses pictures from 2 to 8 s, before another."""
+    camera = made.camera()
+    holed(made, camera, 0)
+    made.miss(camera, 2, 8, cause=Cause.PICTURES_MISSING)
+    made.record(camera, 10, 12)
+    made.unwant(camera, 12)
+    return camera
+
+
+def with_overlap(made: Recordings) -> Camera:
+    """Two runs that both have the second from 1 to 2."""
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    made.next_run(camera)
+    made.record(camera, 1, 3)
+    made.unwant(camera, 3)
+    return camera
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [
+        (long_first, (0,)),
+        (long_first, (0, 1)),
+        (long_only, (0,)),
+        (slow, (2, 0, 1)),
+        (with_hole, (0, 1)),
+        (with_overlap, (0,)),
+        (with_overlap, (1, 0)),
+    ],
+)
+def test_files_that_come_back_take_their_gaps_away(
+    made: Recordings,
+    tmp_path: Path,
+    kind: Callable[[Recordings], Camera],
+    order: tuple[int, ...],
+) -> None:
+    camera, files = kind(made), {}
+    before, ledger = made.rows(camera), lost(made, camera)
+    assert made.verify() == []
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for number in order:
+        files[number] = made.files(camera)[number]
+    for path in files.values():
+        path.rename(shelf / path.name)
+    assert set(outcome(made.reconcile())) == {("file_missing", True)}
+    assert made.verify() == []
+    # One after the other; what is still away stays in the ledger. A backup need not keep times of files.
+    for path in files.values():
+        shutil.copyfile(shelf / path.name, path)
+        assert all(how for _, how in outcome(made.reconcile()))
+        assert made.verify() == []
+        assert made.reconcile() == []
+    after = made.rows(camera)
+    assert [row.id for row in after] == [row.id for row in before]
+    for was, row in zip(before, after, strict=True):
+        assert row.started_at == was.started_at
+        assert abs((row.ended_at - was.ended_at).total_seconds()) <= 0.1
+        assert row.holes == was.holes
+    assert lost(made, camera) == ledger
