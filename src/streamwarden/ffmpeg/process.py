@@ -75,6 +75,13 @@ class Process:
         if self._popen.returncode is None:
             os.killpg(self.pid, number)
 
+    def waits_for_disk(self) -> bool:
+        """Return whether one of its threads is in a wait that no signal ends, as a write that hangs is.
+
+        A read of the network is never such a wait.
+        """
+        return waits_for_disk(self.pid)
+
     def reap(self) -> int:
         """Kill what is left of the group; return the exit code, negative for a signal.
 
@@ -135,6 +142,16 @@ def process_usage(pid: int) -> ProcessUsage:
     if not stat or not statm:
         return ProcessUsage()
     return ProcessUsage((int(stat[11]) + int(stat[12])) / _TICKS, int(statm[1]) * _PAGE_BYTES)
+
+
+def waits_for_disk(pid: int) -> bool:
+    """Return whether a thread of a process is in an uninterruptible wait; see proc(5)."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return False
+    stats = (_read(f"/proc/{pid}/task/{thread}/stat") for thread in threads)
+    return any(stat.rpartition(b")")[2].split()[:1] == [b"D"] for stat in stats)
 
 
 def _read(path: str) -> bytes:

@@ -320,6 +320,10 @@ class Run:
     """When the look that has not returned was asked for."""
     hangs: bool = False
     """Whether that was too long ago: the disk does not answer."""
+    blocked: bool = False
+    """Whether it was in a write that did not return when it would have been killed for its silence."""
+    writes_hang: bool = False
+    """Whether it hangs in such a write: then looks may return all the same."""
     hung_from_s: float | None = None
     """When the file was last seen to grow before the disk hung; None once it grows again."""
     exit_code: int | None = None

@@ -437,7 +437,9 @@ class RunWatcher:
         """Judge a run by a look at its open file."""
         run.asked_s = None
         if run.hangs and run.exit_code is None:
-            run.hangs = False
+            if run.writes_hang and run.process.waits_for_disk():
+                return
+            run.hangs = run.writes_hang = False
             # From now on, as if it had just grown: FFmpeg was blocked in a write.
             run.grew_s = done_s
             log.info("disk_answers_again", run=run.number)
@@ -470,8 +472,11 @@ class RunWatcher:
             camera.listener.stamps_jumped(run.number, run.stamps.jumped_by_s)
 
     def _check_disk(self, camera: WatchedCamera, run: Run, waited_s: float) -> None:
-        if waited_s < self._timeouts.silence_s:
-            return
+        if waited_s >= self._timeouts.silence_s:
+            self._disk_hangs(camera, run, waited_s)
+
+    @staticmethod
+    def _disk_hangs(camera: WatchedCamera, run: Run, waited_s: float) -> None:
         run.hangs, run.hung_from_s = True, run.grew_s
         # Reported anew when the file grows again.
         run.recording = False
@@ -494,6 +499,13 @@ class RunWatcher:
         else:
             killed = self._patience_ends(camera, run, looked_s)
         if killed is None:
+            return
+        blocked, run.blocked = run.blocked, run.process.waits_for_disk()
+        if run.blocked:
+            # Twice in a row: a disk that takes no writes may answer every look.
+            if blocked:
+                run.blocked, run.writes_hang = False, True
+                self._disk_hangs(camera, run, looked_s - run.grew_s)
             return
         run.killed = killed
         camera.listener.stalled(run.number, run.clock.now())

@@ -36,6 +36,7 @@ from tests.integration.ffmpeg.recording_listener import (
     pids_in,
     watching,
 )
+from tests.loop_disk import loop_disk
 from tests.unit.mp4 import box_writer as boxes
 
 CAMERA = UUID(int=7)
@@ -394,6 +395,30 @@ def test_a_run_that_ends_while_its_disk_hangs_is_reported_with_what_was_seen(
     assert end.cause is Cause.RECORD_ROOT_HANGS
     assert end.open_segment is not None
     assert end.open_segment.ended_at <= seen + timedelta(seconds=1.5)
+
+
+@pytest.mark.slow
+def test_a_disk_that_takes_no_writes_hangs_though_every_look_returns(tmp_path: Path) -> None:
+    listener = RecordingListener()
+    patience = StallTimeouts(first_fragment_s=60, silence_s=1.0)
+    with loop_disk(tmp_path / "disk") as disk, watching(timeouts=patience) as watcher:
+        _write(disk.folder, boxes.header() + FRAGMENT)
+        # The shell writes by itself, as FFmpeg does.
+        octets = "".join(f"\\{octet:03o}" for octet in FRAGMENT)
+        more = f"printf '{octets}' >> r1-000000.mp4"
+        script = f"while ! [ -e {tmp_path}/frozen ]; do sleep 0.1; done; {more}; {SLEEPS}"
+        watcher.adopt(CAMERA, listener).spawn(shell(script, disk.folder))
+        listener.wait("recording")
+        disk.freeze()
+        (tmp_path / "frozen").touch()
+        listener.wait("disk_hangs")
+        assert "stalled" not in listener.names()
+        _let_ticks_pass(watcher, 20)
+        assert listener.names().count("disk_hangs") == 1
+        disk.thaw()
+        listener.wait("recording", count=2)
+        # Now it is silent, and its disk answers.
+        assert listener.end().cause is Cause.STALLED
 
 
 def test_a_time_in_which_nobody_could_look_is_no_silence(tmp_path: Path) -> None:
