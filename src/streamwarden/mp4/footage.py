@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import Final
 
@@ -31,6 +31,9 @@ MAX_HOLES: Final = 50
 
 _STANDING_MS: Final = 2.5
 """No camera sends 400 pictures a second: such time stamps stand still."""
+
+_SQUEEZED: Final = 0.25
+"""Pictures that are closer together than this part of the usual distance have squeezed time stamps."""
 
 _ENOUGH: Final = 8
 """So many pictures tell the usual distance by themselves; fewer are judged with those before them."""
@@ -113,6 +116,11 @@ class UsualDistance:
             distances = [wall_ms]
         if len(distances) >= _ENOUGH:
             usual = median(distances)
+            if self._last and _squeezed(usual, median(self._last)):
+                fill_ms = usual * footage.pictures
+                if fill_ms + SLACK_MS < wall_ms and fill_ms < wall_ms * _SQUEEZED:
+                    # Not the camera's new rate: at that one the pictures would not last.
+                    return float(median(self._last))
             self._last = [round(usual)] * _ENOUGH
             return float(usual)
         known = [*self._last, *distances]
@@ -150,6 +158,8 @@ def judge(footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int) -> J
     jumps = _jumps(distances, long, usual, length - wall_ms - SLACK_MS)
     refused |= jumps
     length -= sum(jumps.values())
+    distances = _stretched(distances, usual, wall_ms - length)
+    length += sum(distances) - footage.media_ms
     if distances and distances[-1] < usual:
         # The muxer guessed how long the last picture is shown: it is there until the next one comes.
         length += min(usual - distances[-1], max(0, wall_ms - length))
@@ -162,6 +172,36 @@ def judge(footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int) -> J
             holes.append(Span(position + usual, after))
         position = after
     return Judgement(length, _scaled(_few(holes), length, wall_ms))
+
+
+def _squeezed(distance_ms: float, usual_ms: float) -> bool:
+    return distance_ms < _SQUEEZED * usual_ms
+
+
+def _stretched(distances: list[int], usual: int, room_ms: int) -> list[int]:
+    """Return the distances, those of squeezed time stamps put right where there is ``room_ms`` for it.
+
+    After a jump of a camera's clock FFmpeg may squeeze seconds of pictures into a tenth of a second. All of
+    them are there, and they were taken at the usual distance. A few that come close together are how some
+    cameras send; many in a row are not.
+    """
+    if room_ms <= SLACK_MS:
+        return distances
+    within = [
+        i
+        for squeezed, group in groupby(
+            range(len(distances)), lambda i: _squeezed(distances[i], usual)
+        )
+        if squeezed and len(several := list(group)) >= _ENOUGH
+        for i in several
+    ]
+    if not within:
+        return distances
+    each = min(usual, (room_ms + sum(distances[i] for i in within)) // len(within))
+    right = list(distances)
+    for i in within:
+        right[i] = max(right[i], each)
+    return right
 
 
 def _jumps(

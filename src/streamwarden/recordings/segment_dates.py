@@ -147,8 +147,13 @@ class CameraDates:
         ).media_ms
         excess = media * _MILLISECOND - (closed_at - before.closed_at)
         if excess > _NEAR:
-            # Pictures came late: they had been taken before the file could be begun.
-            return max(before.pictures_end, before.closed_at - excess)
+            # Pictures came late: they had been taken before the file could be begun. More of them may come
+            # after this file, so by FFmpeg's list they follow those before them.
+            latest = before.closed_at - excess
+            if before.listed_s is not None and segment.seen is not None:
+                hole = max(timedelta(), _listed_hole(before, segment))
+                latest = min(latest, before.pictures_end + hole)
+            return max(before.pictures_end, latest)
         if before.lost or _listed_hole(before, segment) * 2 >= open_time:
             return before.closed_at
         # One picture may come late by less than a second; stamps that run slow leave over more each time.
@@ -186,7 +191,8 @@ class CameraDates:
                 own = closed_at - started_at - carried
                 short = slack > _SLACK and judged.media_ms * _MILLISECOND < SLOWEST * own
                 lost = lost or short
-                if lost or not self._slow:
+                late = judged.media_ms * _MILLISECOND - own > _NEAR
+                if lost or late or not self._slow:
                     pictures_end = started_at + judged.media_ms * _MILLISECOND
         off = abs(slack) if abs(slack) <= _SLACK and not judged.standing else timedelta()
         dates = SegmentDates(

@@ -89,6 +89,32 @@ def test_stamps_that_stand_still_say_nothing() -> None:
     assert judged(shown(*[1] * 40), wall_ms=40_000) == Judgement(40, standing=True)
 
 
+def after_usual_files(*distances: int, wall_ms: int) -> Judgement:
+    usual = UsualDistance()
+    usual.of(shown(*[100] * 40), 4_000)
+    footage = shown(*distances)
+    return judge(footage, usual_ms=usual.of(footage, wall_ms), wall_ms=wall_ms, lead_ms=0)
+
+
+@pytest.mark.parametrize("squeezed", [0, 1, 2, 3, 20])
+def test_pictures_whose_stamps_are_squeezed_are_there(squeezed: int) -> None:
+    assert after_usual_files(*[squeezed] * 40, wall_ms=4_000) == Judgement(4_000)
+    assert after_usual_files(*[100] * 10, *[squeezed] * 30, wall_ms=4_000) == Judgement(4_000)
+    jumped = [*[100] * 10, 3_600_000, *[squeezed] * 29]
+    assert after_usual_files(*jumped, wall_ms=4_000) == Judgement(4_000)
+
+
+def test_squeezed_stamps_hide_no_pictures_that_are_missing() -> None:
+    assert after_usual_files(*[3] * 40, wall_ms=20_000).media_ms == 4_000
+
+
+def test_few_pictures_are_not_taken_for_squeezed_ones() -> None:
+    # A camera that sends in pairs, and a disk that hung for 8 s; and a camera's new, higher rate.
+    pairs = [5, 95] * 40
+    assert after_usual_files(*pairs, wall_ms=12_000).media_ms == pytest.approx(4_000, abs=95)
+    assert after_usual_files(*[20] * 200, wall_ms=4_000) == Judgement(4_000)
+
+
 def test_what_the_first_picture_shows_before_it_was_taken_is_no_time() -> None:
     found = judged(shown(3_000, *[100] * 20), lead_ms=2_900)
     assert found == Judgement(2_100)
@@ -116,7 +142,7 @@ def test_holes_are_in_order_apart_and_inside_the_file(distances: list[int], wall
     for hole in found.holes:
         assert position <= hole.from_ms <= hole.to_ms
         position = hole.to_ms
-    assert position <= footage.media_ms
+    assert position <= max(footage.media_ms, wall_ms)
 
 
 def test_trailer_and_boxes_give_the_same_pictures(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_stamps_that_stand_still_are_no_finding() -> None:
     assert missing((row(0, 40), [1] * 400)) == []
 
 
+def test_squeezed_stamps_are_no_finding_but_what_is_missing_beside_them_is() -> None:
+    squeezed = [3] * 40
+    assert missing((row(0, 4), PLAIN), (row(4, 8, number=2), squeezed)) == []
+    found = missing((row(0, 4), PLAIN), (row(4, 14, number=2), squeezed))
+    assert found == [between(8, 14)]
+    # Where nothing tells the usual distance they are no pictures of that time.
+    assert missing((row(0, 4), squeezed)) != []
+
+
 def test_what_another_run_recorded_is_not_missing() -> None:
     other = row(8, 20, run=2)
     holed = [100] * 40 + [6_100] + [100] * 40

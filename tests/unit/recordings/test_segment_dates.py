@@ -184,12 +184,53 @@ def test_stamps_that_stand_still_are_dated_by_the_files_growth() -> None:
     assert dates.holes == ()
 
 
+def test_squeezed_stamps_are_dated_by_the_files_and_missing_pictures_beside_them_are_a_hole() -> (
+    None
+):
+    run = Recording()
+    run.close(FOUR_SECONDS, read_s=5)
+    dates = run.close([3] * 40, read_s=9)
+    assert (*seconds(dates), dates.holes, dates.error_ms) == (5, 9, (), 40)
+    assert seconds(run.close([3] * 40, read_s=19)) == (9, 13)
+    assert seconds(run.close(FOUR_SECONDS, read_s=23)) == (19, 23)
+
+
 def test_pictures_that_come_late_are_neither_lost_nor_recorded_twice() -> None:
     run = Recording()
     run.close(FOUR_SECONDS, read_s=5)
     # The network holds the next key frame back for 3 s, then everything comes at once.
     assert seconds(run.close(FOUR_SECONDS, read_s=12)) == (5, 9)
     assert seconds(run.close(FOUR_SECONDS, read_s=13)) == (9, 13)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_many_files_that_are_written_at_once_after_a_disk_hung_are_when_they_were_taken(
+    *, slow: bool
+) -> None:
+    run = Recording()
+    run.dates._slow = slow
+    run.close(FOUR_SECONDS, read_s=5)
+    # The disk hangs from 7 s to 33 s. What was in the buffers is seven files, written in a moment.
+    files = [run.close(FOUR_SECONDS, read_s=33, listed_from_s=4, paused=(7, 33))]
+    files += [
+        run.close(FOUR_SECONDS, read_s=33 + n / 100, listed_from_s=4 + 4 * n) for n in range(1, 7)
+    ]
+    files.append(run.close(FOUR_SECONDS, read_s=37, listed_from_s=32))
+    for n, one in enumerate(files):
+        assert seconds(one) == pytest.approx((5 + 4 * n, 9 + 4 * n), abs=0.1)
+
+
+def test_what_is_lost_while_a_disk_hangs_is_between_the_files_that_are_written_at_once() -> None:
+    run = Recording()
+    run.close(FOUR_SECONDS, read_s=5)
+    run.close(FOUR_SECONDS, read_s=33, listed_from_s=4, listed_s=4, paused=(7, 33))
+    # By the list the camera's clock went on for 8 s without pictures.
+    files = [
+        run.close(FOUR_SECONDS, read_s=33 + n / 100, listed_from_s=16 + 4 * n, listed_s=4)
+        for n in range(4)
+    ]
+    for n, one in enumerate(files):
+        assert seconds(one) == pytest.approx((17 + 4 * n, 21 + 4 * n), abs=0.1)
 
 
 def test_a_segment_dated_again_has_the_same_dates() -> None:
