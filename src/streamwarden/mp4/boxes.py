@@ -20,6 +20,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_LAST_OFFSET: Final = 2**62
+"""Only a damaged size leads beyond it: no file is so long."""
+
 _AHEAD_BYTES: Final = 2048
 """Read-ahead: the size of a ``moof`` with 25 video frames and one second of audio."""
 
@@ -98,6 +101,8 @@ class BoxReader:
 
     def _read(self, position: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``position``."""
+        if position > _LAST_OFFSET:
+            return b""
         begin = position - self._at
         if begin < 0 or begin + length > len(self._bytes):
             self._at, begin = position, 0

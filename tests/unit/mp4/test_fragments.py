@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.boxes import BoxReader, NotFragmentedMp4
 from streamwarden.mp4.fragments import FileSummary, init_bytes, summarise
 from tests.unit.mp4 import box_writer as boxes
 from tests.unit.mp4.box_writer import AUDIO, VIDEO
@@ -181,3 +181,10 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "link.mp4").symlink_to("real.mp4")
     with pytest.raises(OSError, match="symbolic"):
         summarise(tmp_path / "link.mp4")
+
+
+def test_behind_a_damaged_size_there_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(boxes.header())
+    with path.open("rb") as file:
+        assert BoxReader(file.fileno()).box(2**64 + 8) is None
