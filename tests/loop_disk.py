@@ -1,4 +1,4 @@
-"""A real file system that hangs: ext4 in a file, frozen by ``fsfreeze``. It takes root and a loop device."""
+"""A real file system that hangs: ext4 in a file, frozen by ``fsfreeze``. It takes root."""
 
 from __future__ import annotations
 

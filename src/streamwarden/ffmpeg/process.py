@@ -147,10 +147,10 @@ def process_usage(pid: int) -> ProcessUsage:
 def waits_for_disk(pid: int) -> bool:
     """Return whether a thread of a process is in an uninterruptible wait; see proc(5)."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = [*Path(f"/proc/{pid}/task").iterdir()]
     except OSError:
         return False
-    stats = (_read(f"/proc/{pid}/task/{thread}/stat") for thread in threads)
+    stats = (_read(f"{thread}/stat") for thread in threads)
     return any(stat.rpartition(b")")[2].split()[:1] == [b"D"] for stat in stats)
 
 
