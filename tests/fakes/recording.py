@@ -17,7 +17,7 @@ from streamwarden.ffmpeg.run import ClosedSegment, RunExit, RunListener
 from streamwarden.ffmpeg.watcher import RunHandle, RunWatcher
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
-from streamwarden.mp4.formats import SetsAtEnd
+from streamwarden.mp4.formats import FormatAtEnd, SetsAtEnd
 from streamwarden.recordings.camera_files import CameraFiles, CannotStore, OpenedFolder
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
 from streamwarden.workers import WorkerPool
@@ -269,6 +269,8 @@ class FakeCameraFiles(CameraFiles):
         self.rows: dict[tuple[int, int], Segment] = {}
         self.stored_twice: list[tuple[int, int]] = []
         self.sets: dict[tuple[int, int], SetsAtEnd] = {}
+        self.silent: set[tuple[int, int]] = set()
+        """Segments without sound."""
         self.hollow: set[tuple[int, int]] = set()
         self.standing: set[tuple[int, int]] = set()
         """Segments whose time stamps stand still."""
@@ -335,9 +337,10 @@ class FakeCameraFiles(CameraFiles):
         self.last = LastSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)
         return row
 
-    def sets_at_end(self, row: Segment) -> SetsAtEnd | None:
-        self._perhaps_refuse("sets_at_end")
-        return self.sets.get((row.run, row.number))
+    def format_at_end(self, row: Segment) -> FormatAtEnd | None:
+        self._perhaps_refuse("format_at_end")
+        name = (row.run, row.number)
+        return FormatAtEnd(self.sets.get(name), name not in self.silent)
 
     def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
         self._perhaps_refuse("write_ledger")

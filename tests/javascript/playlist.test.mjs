@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import "./browser.mjs";
-import { momentAt, partAt, playlistSpan, readPlaylist, skippedBetween, timeOf } from "../../src/streamwarden/web/js/recordings/playlist.js";
+import { isMixed, momentAt, partAt, playlistSpan, readPlaylist, skippedBetween, timeOf } from "../../src/streamwarden/web/js/recordings/playlist.js";
 
 const MINUTE = 60_000;
 const ZERO = Date.parse("2026-01-01T00:00:00Z");
@@ -82,4 +82,10 @@ test("a segment longer than half an hour is a playlist alone", () => {
 test("the time of an empty segment is not empty", () => {
   const all = [{ start: 5, end: 5 }];
   assert.deepEqual(playlistSpan(all, all[0]), { from: 6, to: 7 });
+});
+
+test("files with headers of different lengths have different tracks", () => {
+  const file = (init, name) => [`#EXT-X-MAP:URI="${name}.mp4?token=BYTERANGE1",BYTERANGE="${init}@0"`, "#EXTINF:2,", `${name}.mp4`];
+  const playlist = (...inits) => ["#EXTM3U", ...inits.flatMap((init, at) => file(init, `f${at}`)), ""].join("\n");
+  assert.deepEqual([playlist(), playlist(800), playlist(800, 800), playlist(800, 1200, 800)].map(isMixed), [false, false, false, true]);
 });

@@ -241,9 +241,9 @@ class SegmentStored:
 
 @dataclass(frozen=True, slots=True)
 class FormatRead:
-    """The parameter sets with which a stored segment of ``run`` ends have been looked up.
+    """How a stored segment of ``run`` ends has been looked up.
 
-    ``result`` is a ``SetsAtEnd``, None where that cannot be told, or an exception.
+    ``result`` is a ``FormatAtEnd``, None where its file cannot be read, or an exception.
     """
 
     run: int

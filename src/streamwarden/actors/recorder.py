@@ -56,7 +56,7 @@ from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
-from streamwarden.mp4.formats import SetsAtEnd
+from streamwarden.mp4.formats import FormatAtEnd
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder, SegmentVanished
 from streamwarden.supervision import Link, SupervisedActor
 from streamwarden.timers import Timers
@@ -474,10 +474,10 @@ class RecorderActor(SupervisedActor):
             self._outdate()
 
     def _read_format(self, row: Segment) -> None:
-        """See whether the header of this run's files is still right; ``FormatRead`` follows."""
+        """See whether this run's files have sound and the right header; ``FormatRead`` follows."""
         if not self.stopping and self._live.stays(row.run):
             self._disk.run(
-                partial(self._files.sets_at_end, row),
+                partial(self._files.format_at_end, row),
                 lambda result: self._tell_self(FormatRead(row.run, row.ended_at, result)),
             )
 
@@ -485,9 +485,13 @@ class RecorderActor(SupervisedActor):
         if isinstance(result, Exception):
             self._log.error("format_not_read", run=run, error=str(result))
             return
-        if not isinstance(result, SetsAtEnd) or not self._live.stays(run):
+        if not isinstance(result, FormatAtEnd) or not self._live.stays(run):
             return
-        if self._format_changes.replaces(run, result, self._clock.monotonic()):
+        if result.sound is False and self._spawning.silent(run):
+            self._log.info("sound_stopped", run=run, before=rfc3339(ended_at))
+            self._improve_sound()
+        sets = result.sets
+        if sets and self._format_changes.replaces(run, sets, self._clock.monotonic()):
             self._log.warning("format_changed", run=run, before=rfc3339(ended_at))
             self._outdate(run)
 

@@ -1,9 +1,9 @@
 """The choice of the way in which a camera's next run takes its sound.
 
 The picture never waits for the sound. Sound that only has to be copied is part of a run from its
-beginning, until a run finds it silent. All other sound joins by make before break: a run that listens has
-heard it, and goes on until its successor records. What fails is tried again after a pause that doubles, so
-a microphone that comes and goes causes no stream of runs. Pure: times are given.
+beginning, until a run finds it silent, or a file has none. All other sound joins by make before break: a
+run that listens has heard it, and goes on until its successor records. What fails is tried again after a
+pause that doubles, so a microphone that comes and goes causes no stream of runs. Pure: times are given.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class SoundPlan:
         """Whether a run on its own does not even listen: the last one that did recorded nothing."""
         self._failures = 0
         self._again_s = 0.0
+        self._listen_again_s = 0.0
+        """Until then a run whose sound has stopped is kept: one that was to replace it was lost."""
         self._joined_s: float | None = None
 
     @property
@@ -85,10 +87,19 @@ class SoundPlan:
             else:
                 self._failed(now)
 
+    def silent(self, way: SoundWay, now: float) -> bool:
+        """Take in that such a run wrote a file without sound; return whether its sound has stopped."""
+        stopped = way in _WITH_SOUND and self._flows is True
+        if stopped:
+            self.judged(way, now, flows=False)
+        return stopped
+
     def lost(
         self, way: SoundWay, cause: Cause, now: float, *, recorded: bool, beside: bool
     ) -> None:
         """Take in the loss of a run that had ``recorded`` or not, ``beside`` one that goes on or not."""
+        if way is SoundWay.LISTEN and not recorded:
+            self._listen_again_s = now + PAUSE_S
         if cause not in _SUSPECT:
             return
         if way in _WITH_SOUND and (not recorded or cause is Cause.FFMPEG_CRASHED):
@@ -107,9 +118,9 @@ class SoundPlan:
     def wait_s(self, way: SoundWay, now: float) -> float | None:
         """Return when a run of this way is to be replaced, in seconds from now; None: it is not."""
         wait_s = max(0.0, self._again_s - now)
-        if way is SoundWay.COPY:
-            return 0.0 if self._flows is False else None
-        if way is SoundWay.AAC or (self._wanted is SoundWay.NONE and self.tracks is not None):
+        if way in _WITH_SOUND:
+            return max(0.0, self._listen_again_s - now) if self._flows is False else None
+        if self._wanted is SoundWay.NONE and self.tracks is not None:
             return None
         return wait_s if way is SoundWay.NONE or self._flows else None
 

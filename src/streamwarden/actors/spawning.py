@@ -260,6 +260,11 @@ class Spawning:
         self._sound.tracks = self._sound.tracks or order.tracks
         self._sound.judged(way, self._clock.monotonic(), flows=flows)
 
+    def silent(self, run: int) -> bool:
+        """Take in that a file of a run holds no sound; return whether the run was to record it."""
+        way = self._ways.get(run)
+        return way is not None and self._sound.silent(way, self._clock.monotonic())
+
     def recording(self, run: int) -> None:
         """Take in that a run has begun to record."""
         if (way := self._ways.get(run)) is not None:

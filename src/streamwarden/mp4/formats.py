@@ -88,6 +88,17 @@ class SetsAtEnd:
     in_header: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FormatAtEnd:
+    """How a finished file ends: its parameter sets, None without; and whether it has a track of sound.
+
+    Both are None where that cannot be told.
+    """
+
+    sets: SetsAtEnd | None
+    sound: bool | None
+
+
 @refuse_truncated
 def file_format(moov: bytes) -> FileFormat:
     """Return what a ``moov`` says; raise NotFragmentedMp4 without a video track."""
@@ -221,20 +232,23 @@ def entry_changes(fd: int, size: int) -> list[Change]:
     return [Change(moov.payload + found.end() - 4, b"hvc1") for found in _HEV1.finditer(payload)]
 
 
-def sets_at_end(path: Path) -> SetsAtEnd | None:
-    """Return the parameter sets before the last key frame of a finished file.
+def format_at_end(path: Path) -> FormatAtEnd:
+    """Return the parameter sets before the last key frame of a finished file, and whether it has sound.
 
-    Of its pictures only the first bytes of that one are read. None where there are none: the camera sends
-    them in its session description only, or the codec has none; and for a file that cannot be read so.
+    Of its pictures only the first bytes of that one are read. It has no sets where the camera sends them in
+    its session description only, or the codec has none; and where the file cannot be read so.
 
     Raises:
         OSError: the file cannot be read.
     """
     fd = open_nofollow(path)
+    sound: bool | None = None
     try:
-        return _sets_at_end(fd, os.fstat(fd).st_size)
+        size = os.fstat(fd).st_size
+        sound = file_format(read_moov(fd, size)).sound is not None
+        return FormatAtEnd(_sets_at_end(fd, size), sound)
     except NotFragmentedMp4:
-        return None
+        return FormatAtEnd(None, sound)
     finally:
         os.close(fd)
 

@@ -10,6 +10,8 @@ with what came before the next one. Sound that ends early although it comes up t
 behind its picture, by as much as one picture stands still too long: the first one, or the one at which the
 media server's reports came. Sound that is late at both ends is ahead. Sound that begins late, pauses or
 stops is off at one end, and right.
+
+A track that is announced and holds no sound leaves the header: players wait for it, and stand still.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from streamwarden.mp4.boxes import (
     Box,
     BoxReader,
     NotFragmentedMp4,
+    all_inside,
     first,
     inside,
     read_trailer,
@@ -98,7 +101,9 @@ class _Track:
 
 @refuse_truncated
 def sound_changes(fd: int, size: int) -> list[Change]:
-    """Return what puts the sound of a file beside its picture; nothing where it is, or has no sound.
+    """Return what puts the sound of a file beside its picture, or takes out a track without sound.
+
+    Nothing where it is beside it, or no sound is announced.
 
     Raises:
         NotFragmentedMp4: the file has no complete ``moov`` with a video track, or its structure is damaged.
@@ -108,8 +113,10 @@ def sound_changes(fd: int, size: int) -> list[Change]:
     if sound is None:
         return []
     pictures, sounds = _positions(file, fd, size, begin, (picture.id, sound.id))
-    if not pictures or not sounds:
+    if not pictures:
         return []
+    if not sounds:
+        return [_without(file, sound)]
     heard, heard_last = _span(file, sounds[0], sound), _span(file, sounds[-1], sound)
     shown, shown_last = _span(file, pictures[0], picture), _span(file, pictures[-1], picture)
     ends_s = heard_last.ends / sound.timescale - shown_last.ends / picture.timescale
@@ -120,6 +127,33 @@ def sound_changes(fd: int, size: int) -> list[Change]:
     elif ends_s < -TOLERANCE_S and sounds[-1] >= pictures[-_LAST_FRAGMENTS:][0]:
         return _shorter(file, pictures, picture, round(-ends_s * picture.timescale))
     return []
+
+
+def _without(file: BoxReader, track: _Track) -> Change:
+    """Return a header without a track, and with free space in its place behind it."""
+    moov = next(box for box in _first_boxes(file) if box.kind == b"moov")
+    payload = file.payload(moov)
+    kept = b"".join(
+        _box(kind, _mvex_without(data, track) if kind == b"mvex" else data)
+        for kind, data in all_inside(payload)
+        if kind != b"trak" or _id_of(data) != track.id
+    )
+    header = _box(b"moov", kept)
+    return Change(
+        moov.start, header + _box(b"free", bytes(moov.end - moov.start - len(header) - 8))
+    )
+
+
+def _mvex_without(mvex: bytes, track: _Track) -> bytes:
+    return b"".join(
+        _box(kind, data)
+        for kind, data in all_inside(mvex)
+        if kind != b"trex" or struct.unpack_from(">I", data, 4)[0] != track.id
+    )
+
+
+def _box(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(payload), kind) + payload
 
 
 def _earlier(file: BoxReader, positions: Sequence[int], track: _Track, ticks: int) -> list[Change]:
@@ -148,29 +182,39 @@ def _shorter(file: BoxReader, positions: Sequence[int], track: _Track, ticks: in
 
 def _tracks(file: BoxReader) -> tuple[_Track, _Track | None, int]:
     """Return the picture's track, the sound's, and the offset behind the ``moov``."""
+    for box in _first_boxes(file):
+        if box.kind == b"moov":
+            moov = file.payload(box)
+            video = video_track(moov)
+            return _Track(video.id, video.timescale, video.default_duration), _sound(moov), box.end
+    raise NotFragmentedMp4("no movie header")
+
+
+def _first_boxes(file: BoxReader) -> Iterator[Box]:
     position = 0
     for _ in range(_BEFORE_A_FRAGMENT):
         box = file.box(position)
         if box is None:
-            break
+            return
+        yield box
         position = box.end
-        if box.kind == b"moov":
-            moov = file.payload(box)
-            video = video_track(moov)
-            return _Track(video.id, video.timescale, video.default_duration), _sound(moov), position
-    raise NotFragmentedMp4("no movie header")
 
 
 def _sound(moov: bytes) -> _Track | None:
     for trak in inside(moov, b"trak"):
         if first(trak, b"mdia", b"hdlr")[8:12] == b"soun":
-            header, media = first(trak, b"tkhd"), first(trak, b"mdia", b"mdhd")
-            (id_,) = struct.unpack_from(">I", header, 20 if header[:1] == b"\x01" else 12)
+            media = first(trak, b"mdia", b"mdhd")
             (timescale,) = struct.unpack_from(">I", media, 20 if media[:1] == b"\x01" else 12)
             if timescale == 0:
                 raise NotFragmentedMp4("a timescale of 0")
-            return _Track(id_, timescale, 0)
+            return _Track(_id_of(trak), timescale, 0)
     return None
+
+
+def _id_of(trak: bytes) -> int:
+    header = first(trak, b"tkhd")
+    (id_,) = struct.unpack_from(">I", header, 20 if header[:1] == b"\x01" else 12)
+    return int(id_)
 
 
 def _positions(

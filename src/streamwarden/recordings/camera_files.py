@@ -23,7 +23,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, Gap, LastSegment, Segment
-from streamwarden.mp4.formats import SetsAtEnd, sets_at_end
+from streamwarden.mp4.formats import FormatAtEnd, format_at_end
 from streamwarden.paths import LIVE, segment_id
 from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.durable import free_space_of, replace_file
@@ -296,10 +296,10 @@ class CameraFiles:
         )
         return row
 
-    def sets_at_end(self, row: Segment) -> SetsAtEnd | None:
-        """Return the parameter sets with which a stored segment ends, None where that cannot be told."""
+    def format_at_end(self, row: Segment) -> FormatAtEnd | None:
+        """Return how a stored segment ends, None where its file cannot be read."""
         try:
-            return sets_at_end(self._all.record_root / row.path)
+            return format_at_end(self._all.record_root / row.path)
         except OSError:
             return None  # it has expired, or the disk is gone: whoever needs the file says so
 

@@ -80,7 +80,8 @@ class SyncedFile:
 def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
     """Cut a file at its last whole fragment, sync it and describe it; None where nothing can be played.
 
-    Sound that is not beside its picture is put there, and H.265 becomes ``hvc1``.
+    Sound that is not beside its picture is put there, a track that holds none leaves the header, and H.265
+    becomes ``hvc1``.
 
     ``ours``: make the server its owner.
     """
@@ -92,8 +93,10 @@ def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
         found = os.fstat(fd)
         size = found.st_size
         with suppress(NotFragmentedMp4):  # such a file is kept as it is
-            if changes := [*sound_changes(fd, size), *entry_changes(fd, size)]:
-                _change(path, changes, found.st_mtime_ns)
+            # One after the other: the former may move what the latter changes.
+            for changes_of in (sound_changes, entry_changes):
+                if changes := changes_of(fd, size):
+                    _change(path, changes, found.st_mtime_ns)
         try:
             summary = look(fd, size)
         except NotFragmentedMp4:

@@ -84,7 +84,7 @@ def test_the_recorder_makes_before_it_breaks(harness: RecorderHarness) -> None:
 
 def test_a_file_that_cannot_be_looked_into_changes_nothing(harness: RecorderHarness) -> None:
     harness.started()
-    harness.files.refusals["sets_at_end"].append(CannotStore(Cause.NOT_WRITABLE, "no"))
+    harness.files.refusals["format_at_end"].append(CannotStore(Cause.NOT_WRITABLE, "no"))
     harness.finish(1, 0, 0, 30)
     harness.finish(1, 1, 30, 60)
     assert harness.spawned == [1]

@@ -93,6 +93,44 @@ def test_the_next_incarnation_goes_on_with_what_was_heard(harness: RecorderHarne
     assert harness.status.last_error is None
 
 
+def test_sound_that_stops_inside_a_run_is_left_out_until_it_returns(
+    harness: RecorderHarness,
+) -> None:
+    listening(harness)
+    harness.judge(1, flows=True)
+    harness.record(2)
+    harness.judge(2, flows=True)
+    harness.lose(1, None)
+    harness.files.silent = {(2, 1), (2, 2)}
+    harness.finish(2, 0, 4, 34)
+    assert harness.ways == ["listen", "aac"]
+    harness.finish(2, 1, 34, 64)
+    harness.finish(2, 2, 64, 94)
+    assert harness.ways == ["listen", "aac", "listen"]
+    harness.record(3)
+    assert harness.watcher.stops == [1, 2]
+    harness.lose(2, None)
+    assert (harness.status.last_error, harness.status.respawns) == (None, 0)
+    harness.go_to(300)
+    harness.judge(3, flows=True)
+    assert harness.ways == ["listen", "aac", "listen", "aac"]
+
+
+def test_a_run_whose_sound_stopped_goes_on_while_none_can_replace_it(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.judge(1, flows=True)
+    harness.files.silent = {(1, 0)}
+    harness.finish(1, 0, 0, 30)
+    assert harness.ways == ["copy", "listen"]
+    harness.lose(2, Cause.CONNECTION_REFUSED, recorded=False)
+    assert harness.ways == ["copy", "listen"]
+    harness.go_to(45)
+    harness.expire(15.0)
+    assert harness.ways == ["copy", "listen", "listen"]
+
+
 def test_a_stream_that_was_not_described_is_recorded_and_described_later(
     harness: RecorderHarness,
 ) -> None:

@@ -33,9 +33,10 @@ def movie(*tracks: bytes, default_duration: int = 0) -> bytes:
     return box(b"moov", box(b"mvhd", bytes(100)), *tracks, box(b"mvex", trex))
 
 
-def header(*, timescale: int = 1000, version: int = 0) -> bytes:
+def header(*, timescale: int = 1000, version: int = 0, sound: bool = True) -> bytes:
     video = track(VIDEO, timescale=timescale, version=version)
-    return box(b"ftyp", b"isom", bytes(4)) + movie(track(AUDIO, handler=b"soun"), video)
+    tracks = [track(AUDIO, handler=b"soun"), video] if sound else [video]
+    return box(b"ftyp", b"isom", bytes(4)) + movie(*tracks)
 
 
 def run(durations: Sequence[int], *, offset: bool = True, sizes: bool = True) -> bytes:

@@ -90,10 +90,22 @@ def test_what_was_moved_is_not_moved_again(tmp_path: Path) -> None:
     assert aligned(path) == aligned(path)
 
 
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_track_without_sound_leaves_the_header(tmp_path: Path, indexed: bool) -> None:
+    path = file_of(tmp_path, [(VIDEO, 0, SECOND), (VIDEO, 1000, SECOND)], indexed=indexed)
+    before, was = summarise(path), path.read_bytes()
+    now, after = aligned(path), summarise(path)
+    assert (b"soun" in now, len(now)) == (False, len(was))
+    assert after.init_bytes < before.init_bytes
+    assert now[before.init_bytes :] == was[before.init_bytes :]
+    assert now[after.init_bytes + 4 :][:4] == b"free"
+    assert (after.media_ms, after.complete) == (2000, indexed)
+    assert aligned(path) == now
+
+
 UNCHANGED: dict[str, Fragments] = {
     "together": TOGETHER,
     "a little behind": behind(130),
-    "no sound": [(VIDEO, 0, SECOND), (VIDEO, 1000, SECOND)],
     "sound before the first key frame": [
         *((AUDIO, 0, SECOND), (VIDEO, 0, [1600, *SECOND[1:]])),
         *((AUDIO, 1000, SECOND), (AUDIO, 2000, [100] * 5)),

@@ -19,8 +19,9 @@ from tests.unit.mp4 import box_writer as boxes
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
 BEGAN = datetime(2026, 3, 29, 23, 59, 50, 125000, tzinfo=UTC)
 ENDED = BEGAN + timedelta(seconds=15)
+HEADER = boxes.header(sound=False)
 FRAGMENT = boxes.fragment(boxes.run([40] * 25))
-TORN = boxes.header() + FRAGMENT * 3 + FRAGMENT[:-5]
+TORN = HEADER + FRAGMENT * 3 + FRAGMENT[:-5]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def _publish(store: SegmentStore) -> Segment:
 
 
 def test_a_segment_goes_to_its_day_and_is_described(store: SegmentStore, tmp_path: Path) -> None:
-    source = _live(store, content := boxes.header() + FRAGMENT * 2)
+    source = _live(store, content := HEADER + FRAGMENT * 2)
     stored = _publish(store)
     assert stored.path == f"alice/{CAMERA}/2026-03-29/235950.125Z-r3-1.mp4"
     assert (tmp_path / "rec" / stored.path).read_bytes() == content
@@ -53,12 +54,12 @@ def test_a_segment_goes_to_its_day_and_is_described(store: SegmentStore, tmp_pat
 
 
 def test_publishing_again_says_the_same_and_changes_nothing(store: SegmentStore) -> None:
-    _live(store, boxes.header() + FRAGMENT)
+    _live(store, HEADER + FRAGMENT)
     assert _publish(store) == _publish(store)
 
 
 def test_what_is_already_there_is_never_overwritten(store: SegmentStore, tmp_path: Path) -> None:
-    _live(store, boxes.header() + FRAGMENT)
+    _live(store, HEADER + FRAGMENT)
     kept = tmp_path / "rec" / _publish(store).path
     before = kept.read_bytes()
     source = _live(store, b"another")
@@ -81,7 +82,7 @@ def test_a_listed_file_is_kept_even_if_nobody_can_read_it(store: SegmentStore) -
 def test_a_listed_file_with_a_torn_end_is_cut_too(store: SegmentStore, tmp_path: Path) -> None:
     _live(store, TORN)
     stored = _publish(store)
-    assert (tmp_path / "rec" / stored.path).read_bytes() == boxes.header() + FRAGMENT * 3
+    assert (tmp_path / "rec" / stored.path).read_bytes() == HEADER + FRAGMENT * 3
     assert (stored.started_at, stored.ended_at, stored.media_ms) == (BEGAN, ENDED, 3000)
 
 
@@ -103,23 +104,23 @@ def test_a_pipe_in_place_of_a_segment_is_removed_and_nobody_waits_for_its_writer
 def test_a_torn_middle_is_cut_off_whatever_the_trailer_says(
     store: SegmentStore, tmp_path: Path, number: int
 ) -> None:
-    body = boxes.header() + boxes.timed_fragment(0, [40] * 25) + boxes.timed_fragment(1000, [40])
+    body = HEADER + boxes.timed_fragment(0, [40] * 25) + boxes.timed_fragment(1000, [40])
     swallowed = body[:-80] + boxes.trailer({boxes.VIDEO: boxes.moofs(body)})
     _live(store, swallowed, number=number)
     stored = store.publish(ClosedSegment(run=3, number=number, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
     kept = (tmp_path / "rec" / stored.path).read_bytes()
-    assert kept == boxes.header() + boxes.timed_fragment(0, [40] * 25)
+    assert kept == HEADER + boxes.timed_fragment(0, [40] * 25)
 
 
 @pytest.mark.parametrize(
     "content",
     [
         b"",
-        boxes.header(),
-        boxes.header() + FRAGMENT[:40],
-        boxes.header() + boxes.box(b"mfra", bytes(16)),
-        boxes.header() + boxes.fragment(boxes.run([500]), id_=boxes.VIDEO + 1),
+        HEADER,
+        HEADER + FRAGMENT[:40],
+        HEADER + boxes.box(b"mfra", bytes(16)),
+        HEADER + boxes.fragment(boxes.run([500]), id_=boxes.VIDEO + 1),
     ],
 )
 def test_a_listed_file_that_holds_nothing_is_removed(store: SegmentStore, content: bytes) -> None:
@@ -134,12 +135,12 @@ def test_a_torn_file_is_cut_at_its_last_whole_fragment(store: SegmentStore, tmp_
         ClosedSegment(torn=True, run=3, number=1, started_at=None, ended_at=ENDED)
     )
     assert stored is not None
-    assert (tmp_path / "rec" / stored.path).read_bytes() == boxes.header() + FRAGMENT * 3
+    assert (tmp_path / "rec" / stored.path).read_bytes() == HEADER + FRAGMENT * 3
     assert (stored.media_ms, stored.started_at) == (3000, ENDED - timedelta(seconds=3))
 
 
 def test_a_whole_file_is_not_cut(store: SegmentStore, tmp_path: Path) -> None:
-    whole = boxes.header() + FRAGMENT + boxes.box(b"mfra", bytes(20))
+    whole = HEADER + FRAGMENT + boxes.box(b"mfra", bytes(20))
     _live(store, whole)
     stored = store.publish(
         ClosedSegment(torn=True, run=3, number=1, started_at=BEGAN, ended_at=ENDED)
@@ -162,7 +163,7 @@ def test_salvaging_again_says_the_same(store: SegmentStore, started_at: datetime
     assert again == first
 
 
-@pytest.mark.parametrize("content", [b"", boxes.header(), boxes.header() + FRAGMENT[:40], b"junk"])
+@pytest.mark.parametrize("content", [b"", HEADER, HEADER + FRAGMENT[:40], b"junk"])
 def test_a_torn_file_without_a_whole_fragment_is_removed(
     store: SegmentStore, content: bytes
 ) -> None:
@@ -175,7 +176,7 @@ def test_a_torn_file_without_a_whole_fragment_is_removed(
 
 
 def test_time_stamps_that_make_no_sense_lead_before_no_date(store: SegmentStore) -> None:
-    _live(store, boxes.header() + boxes.fragment(boxes.run([2**32 - 1] * 40_000)))
+    _live(store, HEADER + boxes.fragment(boxes.run([2**32 - 1] * 40_000)))
     leftover = ClosedSegment(torn=True, started_at=None, run=3, number=1, ended_at=ENDED)
     assert store.media_start(leftover) == ENDED - timedelta(days=1)
     stored = store.publish(
@@ -198,7 +199,7 @@ def test_leftovers_are_those_of_runs_that_are_gone_oldest_first(store: SegmentSt
 
 def test_the_newest_run_is_found_among_stored_and_live_files(store: SegmentStore) -> None:
     assert store.newest_run() == 0
-    _live(store, boxes.header() + FRAGMENT)
+    _live(store, HEADER + FRAGMENT)
     _publish(store)
     assert store.newest_run() == 3
     _live(store, b"", run=12)
@@ -229,7 +230,7 @@ class Tracer:
 def test_the_file_is_on_disk_before_its_name_and_its_name_before_anyone_is_told(
     store: SegmentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _live(store, boxes.header() + FRAGMENT)
+    _live(store, HEADER + FRAGMENT)
     tracer = Tracer(monkeypatch)
     _publish(store)
     name = "235950.125Z-r3-1.mp4"
@@ -245,7 +246,7 @@ def test_the_file_is_on_disk_before_its_name_and_its_name_before_anyone_is_told(
 def test_a_folder_that_could_not_be_synced_is_synced_when_asked_again(
     store: SegmentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _live(store, boxes.header() + FRAGMENT)
+    _live(store, HEADER + FRAGMENT)
     with monkeypatch.context() as patch:
 
         def refuse(folder: Path) -> None:
@@ -282,7 +283,7 @@ def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_runs_first_segment_begins_where_its_first_frame_was_taken(store: SegmentStore) -> None:
     # Audio came 500 ms before the first key frame, and FFmpeg stretched that frame over it.
     first = boxes.fragment(boxes.run([540] + [40] * 24))
-    _live(store, boxes.header() + first + FRAGMENT, number=0)
+    _live(store, HEADER + first + FRAGMENT, number=0)
     stored = store.publish(ClosedSegment(run=3, number=0, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
     assert stored.media_ms == 2500
@@ -291,7 +292,7 @@ def test_a_runs_first_segment_begins_where_its_first_frame_was_taken(store: Segm
 
 def test_a_first_segment_never_begins_before_its_run_could_have_begun(store: SegmentStore) -> None:
     jumped = boxes.fragment(boxes.run([40, 3_600_000, 40]))
-    _live(store, boxes.header() + jumped, number=0)
+    _live(store, HEADER + jumped, number=0)
     stored = store.publish(ClosedSegment(run=3, number=0, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
     assert stored.started_at >= BEGAN

@@ -1,6 +1,12 @@
 // HLS by the browser itself where it can, by hls.js (loaded only then) where it cannot.
 
 const NATIVE = "application/vnd.apple.mpegurl";
+const LOOK_EVERY_MS = 100;
+const AT_END_S = 0.1;
+/** So near to the end of what is loaded a player may stand still for good, by the camera's frame rate. */
+const NEAR_END_S = 1.5;
+const NEAR_END_STANDS_MS = 600;
+const STANDS_MS = 8_000;
 
 /** @typedef {{close: () => void, playingDate: () => Date|null}} HlsPlayback */
 
@@ -19,7 +25,8 @@ export function unplayableFormat(detail) {
  * of an answer that was none.
  * @param {HTMLVideoElement} video
  * @param {string} url
- * @param {{failed: (detail: string, status?: number) => void, startAt?: number, live?: boolean}} options
+ * @param {{failed: (detail: string, status?: number) => void, startAt?: number, live?: boolean, mixed?: boolean}} options
+ * `mixed`: the parts do not all have the same tracks.
  * @returns {HlsPlayback}
  */
 export function playHls(video, url, options) {
@@ -39,7 +46,8 @@ export function playHls(video, url, options) {
   };
   // Chromium 156 plays a finished playlist well by itself, but stalls on one that slides and tells no
   // dates; hls.js does both, wherever there are Media Source Extensions (all but older iPhones).
-  const asksForLibrary = options.live && "MediaSource" in window;
+  // Nor does it play from parts without sound into parts with it.
+  const asksForLibrary = (options.live || options.mixed) && "MediaSource" in window;
   if (video.canPlayType(NATIVE) && !asksForLibrary) inner = native(video, url, options, withLibrary);
   else withLibrary("");
   return {
@@ -90,21 +98,65 @@ function native(video, url, options, orElse) {
 
 /** @param {any} Hls @param {HTMLVideoElement} video @param {string} url @param {any} options */
 function library(Hls, video, url, options) {
-  // Without a worker: its blob would need a wider policy, and there is next to nothing to transmux.
-  const hls = new Hls({
-    enableWorker: false,
-    startPosition: options.startAt ?? -1,
-    maxBufferLength: 30,
-    liveSyncDurationCount: 1,
-    liveMaxLatencyDurationCount: 4,
-  });
+  let hls = opened(options.startAt ?? -1);
   let mended = 0;
-  hls.on(Hls.Events.ERROR, (/** @type {any} */ _event, /** @type {any} */ data) => {
-    if (!data.fatal) return;
-    if (data.type === "mediaError" && mended++ < 2) hls.recoverMediaError();
-    else options.failed([data.details, data.mimeType].filter(Boolean).join(" "), data.response?.code);
-  });
-  hls.loadSource(url);
-  hls.attachMedia(video);
-  return { close: () => hls.destroy(), playingDate: () => hls.playingDate ?? null };
+  let refused = false;
+
+  /** @param {number} startPosition in s; -1: where a live picture begins */
+  function opened(startPosition) {
+    // Without a worker: its blob would need a wider policy, and there is next to nothing to transmux.
+    const made = new Hls({
+      enableWorker: false,
+      startPosition,
+      maxBufferLength: 30,
+      liveSyncDurationCount: 1,
+      liveMaxLatencyDurationCount: 4,
+    });
+    made.on(Hls.Events.ERROR, (/** @type {any} */ _event, /** @type {any} */ data) => {
+      if (!data.fatal) return;
+      if (data.details === "bufferAppendError" && bufferedAhead(video) > 0) refused = true;
+      else if (data.type === "mediaError" && mended++ < 2) made.recoverMediaError();
+      else options.failed([data.details, data.mimeType].filter(Boolean).join(" "), data.response?.code);
+    });
+    made.loadSource(url);
+    made.attachMedia(video);
+    return made;
+  }
+
+  // A media source keeps the tracks of its first part, and takes no part that has sound where that one had
+  // none, or the other way round. What is there is played to its end; a new media source goes on.
+  let stoodAt = -1;
+  let stoodForMs = 0;
+  const look = () => {
+    const { currentTime, paused, seeking } = video;
+    stoodForMs = currentTime === stoodAt && !paused && !seeking ? stoodForMs + LOOK_EVERY_MS : 0;
+    stoodAt = currentTime;
+    const ahead = bufferedAhead(video);
+    const stands = stoodForMs >= (ahead < NEAR_END_S ? NEAR_END_STANDS_MS : STANDS_MS);
+    if (refused && (ahead <= AT_END_S || stands)) goOn(ahead);
+  };
+  const goOn = (/** @type {number} */ ahead) => {
+    refused = false;
+    const { paused, playbackRate, currentTime } = video;
+    hls.destroy();
+    hls = opened(options.live ? -1 : currentTime + (ahead > 0 ? ahead + AT_END_S : 0));
+    video.playbackRate = playbackRate;
+    if (!paused) video.play().catch(() => {});
+  };
+  const looking = setInterval(look, LOOK_EVERY_MS);
+  return {
+    close() {
+      clearInterval(looking);
+      hls.destroy();
+    },
+    playingDate: () => hls.playingDate ?? null,
+  };
+}
+
+/** By how many seconds what is loaded reaches beyond what is shown. @param {HTMLVideoElement} video */
+function bufferedAhead({ buffered, currentTime }) {
+  for (let index = 0; index < buffered.length; index += 1) {
+    if (buffered.start(index) <= currentTime + AT_END_S && currentTime <= buffered.end(index)) return buffered.end(index) - currentTime;
+  }
+  return 0;
 }

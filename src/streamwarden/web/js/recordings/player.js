@@ -5,7 +5,7 @@ import { Problem, call, cameraPath } from "../api.js";
 import { playHls, unplayableFormat } from "../camera/hls.js";
 import { currentUser } from "../session.js";
 import { SEAM_MS, iso } from "./day.js";
-import { momentAt, partAt, playlistSpan, readPlaylist, skippedBetween, timeOf } from "./playlist.js";
+import { isMixed, momentAt, partAt, playlistSpan, readPlaylist, skippedBetween, timeOf } from "./playlist.js";
 
 const TOKEN_TTL_S = 3_600;
 const TRIES = 3;
@@ -92,7 +92,7 @@ export class Player {
     }
     const start = Math.max(moment, first.start);
     try {
-      const { url, parts } = await this.playlistFrom(first);
+      const { url, parts, mixed } = await this.playlistFrom(first);
       if (mine !== this.turn) return;
       this.unload();
       this.frame = Infinity;
@@ -100,7 +100,7 @@ export class Player {
       this.parts = parts;
       const startAt = timeOf(parts, start);
       const failed = (/** @type {string} */ detail) => mine === this.turn && this.retry(detail);
-      this.playback = playHls(this.video, url, { failed, startAt });
+      this.playback = playHls(this.video, url, { failed, startAt, mixed });
       this.settle(momentAt(parts, startAt), play);
     } catch (error) {
       if (mine === this.turn) this.listener.failed(error);
@@ -128,7 +128,8 @@ export class Player {
       const said = await answer.json().catch(() => ({}));
       throw new Problem({ status: answer.status, code: said.code ?? `http_${answer.status}`, detail: said.detail });
     }
-    return { url, parts: readPlaylist(await answer.text()) };
+    const text = await answer.text();
+    return { url, parts: readPlaylist(text), mixed: isMixed(text) };
   }
 
   /** @param {number} from @param {number} to */

@@ -43,6 +43,15 @@ export function readPlaylist(text) {
   return parts;
 }
 
+/**
+ * Whether the files of a playlist have different tracks, such as sound in some only: their headers are then
+ * of different lengths.
+ * @param {string} text
+ */
+export function isMixed(text) {
+  return new Set(text.match(/^#EXT-X-MAP:.*BYTERANGE="\d+/gm)?.map((line) => line.replace(/.*"/, ""))).size > 1;
+}
+
 /** The part that is shown at `time` seconds. @param {Part[]} parts @param {number} time */
 export function partAt(parts, time) {
   let low = 0;
