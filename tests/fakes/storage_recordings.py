@@ -73,7 +73,12 @@ class FakeSegmentRepository(FakeRepository, SegmentRepository):
 
     def count(self, *, ended_from: datetime, ended_before: datetime) -> Total:
         found = [s for s in self._stored() if ended_from <= s.ended_at < ended_before]
-        return Total(segments=len(found), size_bytes=sum(s.size_bytes for s in found))
+        return Total(
+            segments=len(found),
+            size_bytes=sum(s.size_bytes for s in found),
+            started_at=min((s.started_at for s in found), default=None),
+            ended_at=max((s.ended_at for s in found), default=None),
+        )
 
     def usage(self) -> list[Usage]:
         stored = {segment.camera_id: self._stored(segment.camera_id) for segment in self._stored()}

@@ -239,6 +239,13 @@ def first_rules(limits: Rules, reading: Reading, known: datetime | None) -> Dele
     return DeletionRules(clock=started(reading, known), rules=limits)
 
 
+def size_in_words(size_bytes: float) -> str:
+    """Return a size as people write it: in GiB, a smaller one in MiB."""
+    if size_bytes >= 1024**3:
+        return f"{size_bytes / 1024**3:.1f} GiB"
+    return f"{size_bytes / 1024**2:.1f} MiB"
+
+
 # Files
 
 

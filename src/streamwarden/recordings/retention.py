@@ -31,6 +31,7 @@ from streamwarden.recordings.deletion_rules import (
     Rules,
     Wait,
     first_rules,
+    size_in_words,
 )
 from streamwarden.recordings.durable import free_bytes, free_space_of
 from streamwarden.recordings.offline_retention import OfflineRetention, tidy_folders
@@ -79,12 +80,12 @@ class RetentionLimits:
         """Return the limits as a sentence."""
         parts = [
             f"recordings older than {self.keep_for.days} days are deleted",
-            f"the oldest as well while less than {_gib(self.reserve_bytes)} of the disk is free",
+            f"the oldest as well while less than {size_in_words(self.reserve_bytes)} of the disk is free",
         ]
         if self.total_bytes is not None:
-            parts.append(f"or all take more than {_gib(self.total_bytes)}")
+            parts.append(f"or all take more than {size_in_words(self.total_bytes)}")
         if self.camera_bytes is not None:
-            parts.append(f"or one camera's take more than {_gib(self.camera_bytes)}")
+            parts.append(f"or one camera's take more than {size_in_words(self.camera_bytes)}")
         return ", ".join(parts)
 
 
@@ -415,7 +416,3 @@ def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:
         chosen.append(segment)
         need_bytes -= segment.size_bytes
     return chosen
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 1024**3:.1f} GiB"

@@ -87,10 +87,12 @@ _MARK_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """A number of segments and their bytes."""
+    """A number of segments, their bytes, and the range that they lie in; None for none."""
 
     segments: int
     size_bytes: int
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class SegmentRepository:
@@ -174,6 +176,15 @@ class SegmentRepository:
         """Return how many segments ended within a range, and their size."""
         params = {"ended_from": ended_from, "ended_before": ended_before}
         found = self._database.fetch_one(_SEGMENT_SQL["count"], params, row=Total)
+        return found or Total(segments=0, size_bytes=0)
+
+    def over_quota(self, quota: int, *, each_camera: bool) -> Total:
+        """Return what retention would delete to keep all recordings, or each camera's, to ``quota`` bytes.
+
+        Scans the whole table.
+        """
+        params = {"quota": quota, "each_camera": each_camera}
+        found = self._database.fetch_one(_SEGMENT_SQL["over_quota"], params, row=Total)
         return found or Total(segments=0, size_bytes=0)
 
     def usage(self) -> list[Usage]:

@@ -495,6 +495,8 @@ def test_what_will_be_deleted_is_said_in_words() -> None:
     assert quotas.in_words().endswith(
         "or all take more than 2048.0 GiB, or one camera's take more than 1.5 GiB"
     )
+    small = RetentionLimits(keep_for=timedelta(days=7), reserve_bytes=0, total_bytes=6 * 1024**2)
+    assert small.in_words().endswith("or all take more than 6.0 MiB")
 
 
 # While Postgres is unavailable

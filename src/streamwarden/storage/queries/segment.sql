@@ -85,9 +85,22 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
  limit %(limit)s
 
 -- name: count
-select count(*) as segments, coalesce(sum(size_bytes), 0)::bigint as size_bytes
+select count(*) as segments, coalesce(sum(size_bytes), 0)::bigint as size_bytes,
+       min(started_at) as started_at, max(ended_at) as ended_at
   from segment
  where state = 'stored' and ended_at >= %(ended_from)s and ended_at < %(ended_before)s
+
+-- name: over_quota
+select count(*) as segments, coalesce(sum(size_bytes), 0)::bigint as size_bytes,
+       min(started_at) as started_at, max(ended_at) as ended_at
+  from (select started_at, ended_at, size_bytes,
+               sum(size_bytes) over (partition by share order by ended_at, id) - size_bytes as before,
+               sum(size_bytes) over (partition by share) - %(quota)s as excess
+          from (select id, started_at, ended_at, size_bytes,
+                       case when %(each_camera)s then camera_id end as share
+                  from segment
+                 where state = 'stored') as stored) as summed
+ where before < excess
 
 -- name: usage
 select camera_id, count(*) as segments, sum(size_bytes)::bigint as size_bytes
