@@ -33,9 +33,9 @@ test("a stall explains itself", () => {
   assert.equal(why(status("stalled")), causeName("stalled"));
   assert.ok(advice(status("stalled")).startsWith("Check the camera"));
   const told = { ...status("backoff", failed("source_offline")), source_trouble: "login_wrong" };
-  assert.match(advice(told), /user name or password/);
+  assert.ok(/user name or password/.test(advice(told)));
   assert.equal(advice({ ...told, status: "running" }), "");
-  assert.match(advice({ ...told, source_trouble: "something new" }), /power and network/);
+  assert.ok(/power and network/.test(advice({ ...told, source_trouble: "something new" })));
   assert.equal(advice(status("running", failed("disk_full"))), "");
 });
 

@@ -39,13 +39,22 @@ class Product:
         if parts[0] == "settings":
             self.settings[parts[1]] = body["value"]
             return 200, {}
-        return self._camera_list(method, body) if len(parts) == 1 else self._camera(parts)
+        if len(parts) == 1:
+            return self._camera_list(method, body)
+        return self._change(parts[1], body) if method == "PATCH" else self._camera(parts)
 
     def _camera_list(self, method: str, body: Mapping[str, Any]) -> tuple[int, object]:
         if method == "GET":
             return 200, {"items": self.cameras, "next_cursor": None}
         self.cameras.append({"id": str(uuid4()), "name": body["name"], "owner": body["owner"]})
         return 201, self.cameras[-1]
+
+    def _change(self, camera_id: str, body: Mapping[str, Any]) -> tuple[int, object]:
+        for camera in self.cameras:
+            if camera["id"] == camera_id:
+                camera.update(body)
+                return 200, camera
+        return 404, {"code": "camera_not_found", "detail": "no such camera"}
 
     def _camera(self, parts: list[str]) -> tuple[int, object]:
         camera_id, what = parts[1], parts[-1]
@@ -118,6 +127,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_PUT = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
 
     def log_message(self, *_args: object) -> None: ...

@@ -357,12 +357,9 @@ def test_a_stopped_run_lists_its_last_segment_first(cases: dict[str, Case]) -> N
 
 
 def test_a_lost_run_is_reported_in_order(cases: dict[str, Case]) -> None:
-    assert cases["killed"].listener.names()[:4] == [
-        "adopted",
-        "spawned",
-        "recording",
-        "segment_closed",
-    ]
+    # What the sound of a run is may be known at any time.
+    names = [name for name in cases["killed"].listener.names() if name != "sound_judged"]
+    assert names[:4] == ["adopted", "spawned", "recording", "segment_closed"]
 
 
 def test_no_program_is_ffmpeg_missing(tmp_path: Path) -> None:
