@@ -297,13 +297,14 @@ class ConcatEntry:
     """A file, and the range of its media in milliseconds that is taken.
 
     ``before_ms`` is the time, by the file's own stamps, of the first picture that must not be taken; None
-    where one more does no harm.
+    where one more does no harm. ``sound``: it holds sound.
     """
 
     path: Path
     from_ms: int
     to_ms: int
     before_ms: int | None = None
+    sound: bool = False
 
     @property
     def media_ms(self) -> int:
@@ -339,25 +340,61 @@ def _widened(path: Path, fd: int, from_ms: int, to_ms: int) -> ConcatEntry | Non
     return ConcatEntry(path, begin_ms, at_ms) if at_ms > max(begin_ms, from_ms) else None
 
 
-def concat_list(entries: Iterable[ConcatEntry]) -> str:
-    """Return the script of FFmpeg's concat demuxer for these entries."""
+def concat_list(
+    entries: Iterable[ConcatEntry], *, header: Path | None = None, silence: Path | None = None
+) -> str:
+    """Return the script of FFmpeg's concat demuxer for these entries.
+
+    It takes the tracks of the first file: ``header`` is one of which it takes nothing else. ``silence``
+    stands for the entries without sound that follow one with sound.
+    """
     lines = ["ffconcat version 1.0"]
+    if silence is not None:
+        # By their numbers, because the silence has but one of them.
+        lines += [line for track in _TRACKS for line in ("stream", f"exact_stream_id {track}")]
+    if header is not None:
+        lines += [_file_line(header), f"outpoint {_BEFORE_ALL_S}", "duration 0"]
+    heard = False
     for entry in entries:
-        quoted = str(entry.path).replace("'", "'\\''")
-        lines.append(f"file 'file:{quoted}'")
+        heard = heard or entry.sound
+        if silence is not None and heard and not entry.sound:
+            length = _listed_ms(entry) / 1000
+            lines += [_file_line(silence), f"outpoint {length:.3f}", f"duration {length:.3f}"]
+            continue
+        lines.append(_file_line(entry.path))
         begin_ms = entry.from_ms + _SLACK_MS if entry.from_ms else 0
         if begin_ms:
             lines.append(f"inpoint {begin_ms / 1000:.3f}")
         end_ms = entry.to_ms + _SLACK_MS if entry.before_ms is None else entry.before_ms - 1
         lines.append(f"outpoint {end_ms / 1000:.3f}")
-        lines.append(f"duration {(entry.to_ms - begin_ms) / 1000:.3f}")
+        lines.append(f"duration {_listed_ms(entry) / 1000:.3f}")
     return "\n".join(lines) + "\n"
 
 
-def concat_argv(ffmpeg: str, listed: str, target: str, *, hevc: bool = False) -> Sequence[str]:
+_TRACKS: Final = (1, 2)
+"""The numbers of the tracks of a recorder's file: the picture, then the sound."""
+
+
+_BEFORE_ALL_S: Final = -1_000
+"""A time before all of a file, which is at its beginning at the earliest."""
+
+
+def _file_line(path: Path) -> str:
+    quoted = str(path).replace("'", "'\\''")
+    return f"file 'file:{quoted}'"
+
+
+def _listed_ms(entry: ConcatEntry) -> int:
+    return entry.to_ms - (entry.from_ms + _SLACK_MS if entry.from_ms else 0)
+
+
+def concat_argv(
+    ffmpeg: str, listed: str, target: str, *, sound: str | None = None, hevc: bool = False
+) -> Sequence[str]:
     """Return the arguments that join the files of the script ``listed`` into the MP4 ``target``.
 
-    ``hevc``: their picture is H.265, which older recordings hold as ``hev1``.
+    ``sound`` is another script, from which the sound is taken. ``hevc``: their picture is H.265, which
+    older recordings hold as ``hev1``.
 
     FFmpeg writes its progress to standard output.
     """
@@ -365,7 +402,16 @@ def concat_argv(ffmpeg: str, listed: str, target: str, *, hevc: bool = False) ->
         *(ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "error", "-y"),
         *("-progress", "pipe:1", "-protocol_whitelist", "file"),
         *("-f", "concat", "-safe", "0", "-i", listed),
-        *("-map", "0:v:0", "-map", "0:a:0?", "-c", "copy", *(HVC1 if hevc else ())),
+        *(() if sound is None else ("-f", "concat", "-safe", "0", "-i", sound)),
+        *(
+            "-map",
+            "0:v:0",
+            "-map",
+            "0:a:0?" if sound is None else "1:a:0",
+            "-c",
+            "copy",
+            *(HVC1 if hevc else ()),
+        ),
         *("-movflags", "+faststart", "-f", "mp4", target),
     ]
 

@@ -35,7 +35,7 @@ from streamwarden.mp4.boxes import (
     sample_offset,
     video_track,
 )
-from streamwarden.mp4.sound_offset import Change
+from streamwarden.mp4.sound_offset import Change, holds_sound
 from streamwarden.paths import open_nofollow
 
 _H264, _H265 = "h264", "h265"
@@ -144,6 +144,7 @@ def read_moov(fd: int, size: int) -> bytes:
 class FormatSpan:
     """One format from ``from_ms`` of a file's media on, as far as the next span.
 
+    ``sound`` is None where the file holds none, whatever its header announces.
     ``decode_ms`` is the same moment by the file's own stamps, which need not begin at 0. ``fits`` is false
     where the header has other parameter sets. ``size`` is 0 where the sets hold it.
     """
@@ -157,8 +158,12 @@ class FormatSpan:
     fits: bool
 
     def same_as(self, other: FormatSpan) -> bool:
-        """Whether both can be in one file, under one header."""
+        """Whether both have the same header."""
         return self == replace(other, from_ms=self.from_ms, decode_ms=self.decode_ms)
+
+    def same_picture_as(self, other: FormatSpan) -> bool:
+        """Whether the pictures of both can be in one file, under one header."""
+        return self.same_as(replace(other, sound=self.sound))
 
 
 def formats_in(path: Path) -> list[FormatSpan]:
@@ -181,6 +186,8 @@ def formats_in(path: Path) -> list[FormatSpan]:
 def _formats_in(fd: int, size: int) -> list[FormatSpan]:
     moov = read_moov(fd, size)
     header, track = file_format(moov), video_track(moov)
+    if header.sound is not None and not holds_sound(fd, size):
+        header = replace(header, sound=None)
     spans: list[FormatSpan] = []
     at_ms, file = 0, BoxReader(fd)
     for box in file.boxes(size):

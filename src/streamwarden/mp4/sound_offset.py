@@ -156,6 +156,14 @@ def _box(kind: bytes, payload: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(payload), kind) + payload
 
 
+@refuse_truncated
+def holds_sound(fd: int, size: int) -> bool:
+    """Return whether a file has a track of sound with anything in it; raise NotFragmentedMp4."""
+    file = BoxReader(fd)
+    picture, sound, begin = _tracks(file)
+    return sound is not None and bool(_positions(file, fd, size, begin, (picture.id, sound.id))[1])
+
+
 def _earlier(file: BoxReader, positions: Sequence[int], track: _Track, ticks: int) -> list[Change]:
     """Return what makes a whole track earlier."""
     return [_span(file, position, track).moved(ticks) for position in reversed(positions)]

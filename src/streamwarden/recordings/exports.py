@@ -48,8 +48,9 @@ from streamwarden.ffmpeg.jobs import (
 )
 from streamwarden.model import Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.formats import FormatSpan, formats_in
-from streamwarden.paths import STATE
+from streamwarden.mp4.formats import FormatSpan, file_format, formats_in, read_moov
+from streamwarden.mp4.silence import can_be_silent, silence_like
+from streamwarden.paths import STATE, open_nofollow
 from streamwarden.recordings.durable import free_bytes
 from streamwarden.recordings.root_identity import RootNotKnown
 from streamwarden.recordings.serving import OpenFile
@@ -77,8 +78,10 @@ _BUFFER_CHARS: Final = 4_096
 FILE: Final = ".mp4"
 PROOF: Final = ".proof"
 LIST: Final = ".txt"
+SOUND_LIST: Final = ".sound.txt"
+SILENCE: Final = ".silence"
 PART: Final = ".part"
-"""FFmpeg reads the list and writes the part; both are removed when it ends."""
+"""FFmpeg reads the lists and the silence, and writes the part; all are removed when it ends."""
 
 ExportState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -134,6 +137,8 @@ class ExportTask:
     error_code: str | None = None
     parts: Sequence[TimeRange] = ()
     hevc: bool = False
+    filled: bool = False
+    """Whether time without sound is filled with silence."""
     job: Job | None = None
     output: bytes = field(default=b"", repr=False)
     proven: bool = False
@@ -415,7 +420,7 @@ class Exports:
     def _finish(self, task: ExportTask, state: ExportState, error: str | None) -> None:
         with self._lock:
             self._running -= 1
-            self._files.remove(task, LIST, PART)
+            self._files.remove(task, LIST, SOUND_LIST, SILENCE, PART)
             if task.state == "cancelled":
                 self._files.remove(task, FILE, PROOF)
             else:
@@ -474,13 +479,32 @@ class ExportFiles:
             task.parts = parts_of(task, changes)
             raise FormatChanged(_changes_in_words(changes))
         task.hevc = any(span.codec == "h265" for span in _spans_of(pieces[0]))
-        self.path(task, LIST).write_text(concat_list(pieces), encoding="utf-8")
+        self._write_lists(task, pieces)
         return max(1, sum(piece.media_ms for piece in pieces))
+
+    def _write_lists(self, task: ExportTask, pieces: Sequence[ConcatEntry]) -> None:
+        """Write FFmpeg's list; where the sound pauses, silence and a list of its own for the sound."""
+        heard = [piece for piece in pieces if piece.sound]
+        mixed = 0 < len(heard) < len(pieces)
+        header = heard[0].path if mixed else None
+        self.path(task, LIST).write_text(concat_list(pieces, header=header), encoding="utf-8")
+        if header is None:
+            return
+        kinds = [piece.sound for piece in pieces]
+        between = pieces[kinds.index(True) : len(kinds) - kinds[::-1].index(True)]
+        longest_ms = max((piece.media_ms for piece in between if not piece.sound), default=0)
+        task.filled = longest_ms > 0
+        if task.filled:
+            silence = self.path(task, SILENCE)
+            silence.write_bytes(silence_of(header, longest_ms))
+            script = concat_list(pieces, header=header, silence=silence)
+            self.path(task, SOUND_LIST).write_text(script, encoding="utf-8")
 
     def joining_argv(self, task: ExportTask, ffmpeg: str) -> Sequence[str]:
         """Return the command that joins the list into the part, in ``folder``."""
         listed, part = self.path(task, LIST).name, self.path(task, PART).name
-        return concat_argv(ffmpeg, listed, part, hevc=task.hevc)
+        sound = self.path(task, SOUND_LIST).name if task.filled else None
+        return concat_argv(ffmpeg, listed, part, sound=sound, hevc=task.hevc)
 
     def publish(self, task: ExportTask) -> None:
         """Rename the finished part to the export's file; raise OSError."""
@@ -550,12 +574,14 @@ def pieces_of(task: ExportTask, record_root: Path) -> tuple[list[ConcatEntry], l
     """Return the pieces of files that make up an export, and when their format changes.
 
     Files that are gone are left out. FFmpeg joins under the header of the first file, so what has another
-    one would be garbage.
+    one would be garbage. Pieces without sound go with any others; a pause is filled with silence, in a
+    format in which that can be made.
     """
     millisecond, root = timedelta(milliseconds=1), record_root.resolve()
     pieces: list[ConcatEntry] = []
     changes: list[datetime] = []
     before: FormatSpan | None = None
+    sound: Sound = None
     for segment in task.segments:
         path = (record_root / segment.path).resolve()
         if not path.is_relative_to(root):
@@ -571,13 +597,40 @@ def pieces_of(task: ExportTask, record_root: Path) -> tuple[list[ConcatEntry], l
         if (piece := concat_entry(path, from_ms=from_ms, to_ms=to_ms)) is None:
             continue
         spans, piece = _taken(_spans_of(piece), piece)
-        pieces.append(piece)
+        pieces.append(replace(piece, sound=any(span.sound for span in spans)))
         for span in spans:
-            if before is not None and not span.same_as(before):
+            if before is not None and not _joins(before, sound, span):
                 at_ms = max(span.from_ms, piece.from_ms)
                 changes.append(segment.started_at + timedelta(milliseconds=at_ms))
-            before = span
+                sound = None
+            before, sound = span, span.sound or sound
     return pieces, changes
+
+
+Sound = tuple[str, int, int, bytes] | None
+"""The format of sound (``FileFormat.sound``), None for none."""
+
+
+def _joins(before: FormatSpan, sound: Sound, span: FormatSpan) -> bool:
+    """Whether ``span`` can follow ``before`` under one header; ``sound`` is what was heard last."""
+    if not span.same_picture_as(before):
+        return False
+    if span.sound is None or sound is None:
+        return True
+    return span.sound == sound and (before.sound is not None or can_be_silent(sound))
+
+
+def silence_of(path: Path, length_ms: int) -> bytes:
+    """Return a file of silence in the format of a file's sound; raise OSError, NotFragmentedMp4."""
+    fd = open_nofollow(path)
+    try:
+        moov = read_moov(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+    sound = file_format(moov).sound
+    if sound is None:
+        raise NotFragmentedMp4("no track of sound")
+    return silence_like(moov, sound, length_ms)
 
 
 def _spans_of(piece: ConcatEntry) -> list[FormatSpan]:
