@@ -60,6 +60,10 @@ A finding has one of these kinds:
   second_missing, second_twice       a wanted second in no segment and no gap, or in one of each
   gap_left_open                      an open gap, although no recording is wanted
   gap_in_future                      a gap of a time that has not come yet
+  segment_in_future                  segments of a time that has not come yet: the clock was ahead. They
+                                     are kept; set the clock right, and look for them at that time
+  recorded_twice                     two runs over the same time for more than 30 s and a segment. Unless
+                                     the clock was set back: is another server recording this camera?
   pictures_missing                   a time without pictures inside a file, and in no gap
   dates_wrong                        a file whose pictures do not fit between the dates of its row
 For each camera and day the sum follows: wanted seconds are seconds with pictures and seconds of gaps,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -27,7 +28,7 @@ from streamwarden.recordings.day_accounts import DayAccount, accounts
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.footage_check import FootageCheck
 from streamwarden.recordings.record_root import camera_folders, in_progress, stored_files
-from streamwarden.recordings.time_ranges import TOLERANCE, holes, overlaps
+from streamwarden.recordings.time_ranges import TOLERANCE, holes, merged, overlaps
 from streamwarden.storage.journal import Entry
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -41,6 +42,12 @@ _GUESSED: Final = frozenset({Cause.CLOCK_STEP, Cause.SERVER_DOWN, Cause.SHUTDOWN
 """Causes of gaps that end by a clock that nothing has confirmed."""
 
 _SECOND: Final = timedelta(seconds=1)
+
+_AHEAD: Final = timedelta(seconds=5)
+"""The clocks of two machines may differ by this much."""
+
+_BESIDE: Final = timedelta(seconds=30)
+"""A run and the one that replaces it record side by side for no longer than this and a segment."""
 
 
 class FindingKind(StrEnum):
@@ -58,6 +65,8 @@ class FindingKind(StrEnum):
     DATES_WRONG = "dates_wrong"
     GAP_LEFT_OPEN = "gap_left_open"
     GAP_IN_FUTURE = "gap_in_future"
+    SEGMENT_IN_FUTURE = "segment_in_future"
+    RECORDED_TWICE = "recorded_twice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +98,7 @@ class Finding:
 class VerifyOptions:
     """The time range to verify, and how thoroughly. ``decode`` plays a file and returns its faults.
 
-    With ``now``, gaps of a time that has not come yet are found as well.
+    With ``now``, gaps and segments of a time that has not come yet are found as well.
     """
 
     from_: datetime = BEGINNING
@@ -97,6 +106,8 @@ class VerifyOptions:
     now: datetime | None = None
     digests: bool = True
     decode: Callable[[Path], str] | None = None
+    began_s: float = field(default_factory=time.monotonic)
+    """When ``now`` was, by the monotonic clock: a check of many cameras takes a while."""
 
 
 class Verifier:
@@ -155,6 +166,8 @@ class Verifier:
             deleting=deleting,
         )
         yield from coverage.findings(unfinished=unfinished)
+        if last > to:
+            yield from self._in_future(camera_id, options)
         for missing in footage.missing(coverage.missing):
             yield replace(
                 _finding(FindingKind.PICTURES_MISSING, missing.row, missing.detail),
@@ -167,6 +180,23 @@ class Verifier:
         known = {row.path for row in rows.values()}
         unknown = {path: at for path, at in files.items() if path not in known}
         yield from self._check_unknown(camera_id, unknown)
+
+    def _in_future(self, camera_id: UUID, options: VerifyOptions) -> Iterator[Finding]:
+        """Yield each stretch of segments that begin in a time that has not come yet."""
+        if options.now is None:
+            return
+        now = options.now + timedelta(seconds=time.monotonic() - options.began_s) + _AHEAD
+        rows = self._segments.in_range(camera_id, now, END_OF_TIME)
+        ahead = [TimeRange(row.started_at, row.ended_at) for row in rows if row.started_at > now]
+        for where in merged(ahead):
+            count = sum(where.contains(each.from_, each.to) for each in ahead)
+            yield Finding(
+                kind=FindingKind.SEGMENT_IN_FUTURE,
+                camera_id=camera_id,
+                started_at=where.from_,
+                ended_at=where.to,
+                detail=f"{count} segments of a time that has not come yet: the clock was ahead of this one",
+            )
 
     def _folders(self, camera_id: UUID) -> list[Path]:
         if camera_id not in self._by_camera:
@@ -325,6 +355,7 @@ class CoverageCheck:
         for both in overlaps(self._stored, clear):
             detail = "recorded, and a gap in the ledger"
             yield self._finding(FindingKind.SECOND_TWICE, both, detail)
+        yield from self._recorded_twice()
         for gap in self._gaps:
             if ahead := self._in_future(gap):
                 yield replace(
@@ -340,6 +371,30 @@ class CoverageCheck:
                     detail=reason,
                     gap=gap,
                 )
+
+    def _recorded_twice(self) -> Iterator[Finding]:
+        """Yield where two runs overlap for longer than a run and the one that replaces it."""
+        runs: dict[int, list[Segment]] = {}
+        for row in self._rows:
+            runs.setdefault(row.run, []).append(row)
+        stretches = [
+            (where, run)
+            for run, rows in runs.items()
+            for where in merged(TimeRange(row.started_at, row.ended_at) for row in rows)
+        ]
+        begun: list[tuple[TimeRange, int]] = []
+        for where, run in sorted(stretches, key=lambda one: (one[0].from_, one[1])):
+            begun = [one for one in begun if one[0].to > where.from_]
+            for other, other_run in begun:
+                both = other.clip(where)
+                longest = max(
+                    row.ended_at - row.started_at for each in (run, other_run) for row in runs[each]
+                )
+                if run != other_run and both is not None and both.length > _BESIDE + longest:
+                    numbers = f"{min(run, other_run)} and {max(run, other_run)}"
+                    detail = f"in runs {numbers}: the clock was set back, or two servers recorded"
+                    yield self._finding(FindingKind.RECORDED_TWICE, both, detail)
+            begun.append((where, run))
 
     def _wanted(self, *, unfinished: bool) -> list[TimeRange]:
         options = self._options

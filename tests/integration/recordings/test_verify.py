@@ -255,6 +255,31 @@ def test_two_runs_that_overlap_are_in_order(made: Recordings) -> None:
     assert made.verify(camera) == []
 
 
+def test_two_runs_that_overlap_for_longer_than_one_replaces_the_other_are_found(
+    made: Recordings,
+) -> None:
+    camera = made.camera()
+    made.record_all(camera, 0, 40)
+    made.next_run(camera)
+    made.record_all(camera, 4, 44)
+    found = one(made.verify(camera))
+    assert (found.kind, place(found)) == (FindingKind.RECORDED_TWICE, (4, 40))
+
+
+@pytest.mark.parametrize(("now_s", "found"), [(6, [(12, 18)]), (8, [(14, 18)]), (12, [])])
+def test_segments_of_a_time_that_has_not_come_yet_are_found(
+    made: Recordings, now_s: float, found: list[tuple[float, float]]
+) -> None:
+    camera = made.camera()
+    made.record_all(camera, 0, 6)
+    made.record_all(camera, 12, 18)
+    made.miss(camera, 6, 12)
+    scope = VerifyOptions(to=at(now_s), now=at(now_s))
+    ahead = made.verify(camera, scope=scope)
+    assert [place(each) for each in ahead] == found
+    assert all(each.kind is FindingKind.SEGMENT_IN_FUTURE for each in ahead)
+
+
 # Beside a running server
 
 
