@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +168,24 @@ def test_bytecode_is_kept_although_the_machine_writes_none(
     found = check.the_environment()
     assert "PYTHONDONTWRITEBYTECODE" not in found
     assert Path(found["PYTHONPYCACHEPREFIX"]).is_relative_to(ROOT / ".venv")
+
+
+def test_setup_says_why_a_python_cannot_be_started(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "setup", tmp_path / "scripts" / "setup")
+    python = tmp_path / "python"
+    why = "error while loading shared libraries: libpython3.12.so.1.0"
+    python.write_text(f"#!/bin/sh\necho '{why}' >&2\nexit 127\n", encoding="utf-8")
+    python.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(python)}
+    done = subprocess.run(
+        [tmp_path / "scripts" / "setup", "run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "cannot be started" in done.stderr
+    assert why in done.stderr
