@@ -24,7 +24,7 @@ TESTS = Path("tests")
 BIN = Path(sys.executable).parent
 REPORTS = Path(".venv/reports")
 
-ON_REQUEST = frozenset({"attacks"})
+ON_REQUEST = frozenset({"attacks", "pythons"})
 """Steps that run only when they are named: all of their tests are in other steps too."""
 
 NODE_SINCE = 20
@@ -149,6 +149,7 @@ def all_steps() -> list[Step]:
         tests("integration", ["integration"], "-n", "3", *by_file),
         tests("browser", ["browser"], "-n", "2", *by_file),
         attacks(),
+        Step("pythons", ("scripts/try-pythons",)),
     ]
     return [step for step in steps if step is not None]
 
