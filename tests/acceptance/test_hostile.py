@@ -95,7 +95,8 @@ def test_hostile_servers_and_floods_harm_nobody_else(site: BreakableInstallation
     for kind, camera in hostile.items():
         if kind != "ten_tracks":
             status = camera.status()
-            assert status["status"] in {"starting", "backoff"}, (kind, status)
+            states = {"starting", "waiting_for_key_frame", "backoff"}  # some send bytes without end
+            assert status["status"] in states, (kind, status)
             assert camera.segments() == []
     check_ten_tracks(hostile["ten_tracks"])
     assert good.status()["respawns"] == 0
