@@ -26,6 +26,9 @@ USUAL_TIMES: Final = 2.5
 SLACK_MS: Final = 1_000
 """Media and wall clock may differ by this much: pictures are delayed on their way."""
 
+FIRST_SLACK_MS: Final = 250
+"""A run's first file is no older than the run: its media are hardly longer than that."""
+
 MAX_HOLES: Final = 50
 """More holes of one file are joined: each is a row in the ledger."""
 
@@ -141,11 +144,13 @@ class Judgement:
     standing: bool = False
 
 
-def judge(footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int) -> Judgement:
+def judge(
+    footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int, slack_ms: int = SLACK_MS
+) -> Judgement:
     """Judge a file that has room for ``wall_ms`` of footage.
 
     ``lead_ms`` is what its first picture is shown before it was taken, where that is known. A picture that
-    stays too long is a hole if the wall clock has room for it.
+    stays too long is a hole if the wall clock has room for it, or is short of it by ``slack_ms`` at most.
     """
     distances = footage.distances_ms
     if len(distances) >= _ENOUGH and usual_ms < _STANDING_MS:
@@ -155,7 +160,7 @@ def judge(footage: Footage, *, usual_ms: float, wall_ms: int, lead_ms: int) -> J
     refused = {0: lead_ms} if lead_ms else {}
     length = footage.media_ms - lead_ms
     long = [i for i, each in enumerate(distances) if each > limit and i not in refused]
-    jumps = _jumps(distances, long, usual, length - wall_ms - SLACK_MS)
+    jumps = _jumps(distances, long, usual, length - wall_ms - slack_ms)
     refused |= jumps
     length -= sum(jumps.values())
     distances = _stretched(distances, usual, wall_ms - length)

@@ -19,7 +19,15 @@ from typing import Final
 from streamwarden.clock import to_milliseconds
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.model import TimeRange
-from streamwarden.mp4.footage import SLACK_MS, Footage, Judgement, Span, UsualDistance, judge
+from streamwarden.mp4.footage import (
+    FIRST_SLACK_MS,
+    SLACK_MS,
+    Footage,
+    Judgement,
+    Span,
+    UsualDistance,
+    judge,
+)
 from streamwarden.mp4.fragments import FileSummary
 
 MAX_ERROR_MS: Final = 1_000
@@ -293,7 +301,11 @@ def _judged(summary: FileSummary, usual_ms: float, wall_ms: int, *, first: bool)
     footage, lead_ms = summary.footage, summary.lead_ms
     without = abs(wall_ms - footage.media_ms + lead_ms) < abs(wall_ms - footage.media_ms)
     return judge(
-        footage, usual_ms=usual_ms, wall_ms=wall_ms, lead_ms=lead_ms if first or without else 0
+        footage,
+        usual_ms=usual_ms,
+        wall_ms=wall_ms,
+        lead_ms=lead_ms if first or without else 0,
+        slack_ms=FIRST_SLACK_MS if first else SLACK_MS,
     )
 
 

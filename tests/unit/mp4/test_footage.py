@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.mp4.footage import MAX_HOLES, Footage, Judgement, Span, UsualDistance, judge
+from streamwarden.mp4.footage import (
+    FIRST_SLACK_MS,
+    MAX_HOLES,
+    Footage,
+    Judgement,
+    Span,
+    UsualDistance,
+    judge,
+)
 from streamwarden.mp4.fragments import summarise, summarise_finished
 from tests.unit.mp4 import box_writer as boxes
 from tests.unit.mp4.box_writer import VIDEO, timed_fragment
@@ -83,6 +91,14 @@ def test_a_jump_that_the_wall_clock_has_no_room_for_is_not_a_hole() -> None:
 def test_of_two_long_ones_the_one_that_does_not_fit_is_the_jump() -> None:
     found = judged(shown(*[100] * 20, 3_000_000, *[100] * 20, 5_100, *[100] * 9), wall_ms=10_000)
     assert found == Judgement(10_100, (Span(4_200, 9_200),))
+
+
+def test_a_runs_first_file_has_no_room_for_more_than_the_run_has_lived() -> None:
+    # Measured: a camera whose stamps run twice as fast, and FFmpeg's guess for its first pictures.
+    footage = shown(100, 100, 100, 1400, 200, 200, 200, 200, 200, 100)
+    room = {"usual_ms": 200, "wall_ms": 2_082, "lead_ms": 0}
+    assert judge(footage, **room).holes != ()
+    assert judge(footage, **room, slack_ms=FIRST_SLACK_MS).holes == ()
 
 
 def test_stamps_that_stand_still_say_nothing() -> None:
