@@ -1,4 +1,4 @@
-"""How long a run may be silent: by its camera's usual distance, and by the packets that arrive.
+"""The time for which a run may be silent: by its camera's usual distance, and by the packets that arrive.
 
 Pure functions and small states of numbers. A camera that sends a picture every ten seconds is not stalled
 after eight; one whose next key frame is minutes away is not dead while packets come.

@@ -1,4 +1,4 @@
-"""What an odd camera shows at the moment, and who watches. Used only on the event loop's thread."""
+"""The stream that an odd camera shows at the moment, and its viewers. Used only on the event loop's thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one viewer of an odd camera is sent, from PLAY to the end of its connection."""
+"""The packets for one viewer of an odd camera, from PLAY to the end of its connection."""
 
 from __future__ import annotations
 
