@@ -1,4 +1,4 @@
-"""The stream that an odd camera shows at the moment, and its viewers. Used only on the event loop's thread."""
+"""The stream that an odd camera shows at the moment, and its viewers. Event loop's thread only."""
 
 from __future__ import annotations
 
