@@ -260,6 +260,7 @@ def test_a_flood_of_stderr_is_read_no_faster_than_its_allowance(tmp_path: Path) 
     with watching() as watcher:
         watcher.adopt(CAMERA, listener).spawn(shell("exec yes error >&2", tmp_path))
         listener.wait("spawned")
+        assert eventually(lambda: pids_in(tmp_path))  # the child changes its folder by itself
         (pid,) = pids_in(tmp_path)
 
         def written() -> int:

@@ -46,6 +46,7 @@ def database(_shared_database: Database) -> Database:
     """The shared database, its tables empty."""
     _shared_database.execute(b"truncate segment, gap, wanted_period, stream, given_up")
     _shared_database.execute(b"truncate record_root, streaming_lease")
+    _shared_database.execute(b"truncate camera cascade")
     return _shared_database
 
 
