@@ -26,10 +26,12 @@ def complaints(ffmpeg: str, file: Path, *, sound: bool = True) -> str:
     All is decoded. What comes out goes to formats without timestamps, and of pictures at one time only
     the first: a run's first ones may lie closer together than a frame, or with B-frames two in one
     place (FFmpeg corrects its clock with the first RTCP report), which no decoder minds.
+    ``sound`` is decoded where the file has any: on a busy machine it may begin after a run's first file.
     """
+    with_sound = sound and "audio" in tracks(ffmpeg, file)
     argv = [ffmpeg, "-v", "error", "-xerror", "-nostdin", "-y", "-i", str(file)]
     argv += ["-map", "0:v", "-fps_mode", "vfr", "-f", "rawvideo", os.devnull]
-    argv += ["-map", "0:a", "-f", "s16le", os.devnull] if sound else []
+    argv += ["-map", "0:a", "-f", "s16le", os.devnull] if with_sound else []
     done = subprocess.run(argv, capture_output=True, timeout=_DECODED_WITHIN_S, check=False)
     said = done.stderr.decode(errors="replace").strip()
     return said or ("" if done.returncode == 0 else f"code {done.returncode}")
