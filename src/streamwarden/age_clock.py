@@ -70,7 +70,8 @@ class AgeClock:
     """The age clock ``at`` a moment of one boot.
 
     ``low`` is what ages are reckoned by: it falls with a wall clock that is behind, and rises no faster
-    than time passes until the two agree again. ``since`` is when this boot began, by the age clock.
+    than time passes until the two agree again. ``since`` is when this boot began, by the age clock; where
+    the clock was set and has not been believed yet, when the boot began in which it was set.
     """
 
     at: datetime
@@ -97,11 +98,12 @@ class AgeClock:
             SLACK.total_seconds(),
             self.slack_s + passed_s * SLACK.total_seconds() / max(1.0, grace.total_seconds()),
         )
+        was_set = self.departure is not None and self.departure.seen
         now = replace(
             self,
             at=at,
             low=self.low + passed,
-            since=self.since if same else at,
+            since=self.since if same or was_set else at,
             boottime_s=reading.boottime_s,
             boot_id=reading.boot_id,
             slack_s=slack_s,
@@ -109,7 +111,7 @@ class AgeClock:
         ahead = reading.wall - at
         if -SLACK <= ahead <= timedelta(seconds=slack_s):
             return now.agreeing(max(ahead, _ZERO))
-        return now.departed(ahead, passed_s, grace, seen=same)
+        return now.departed(ahead, passed_s, grace, seen=same or was_set)
 
     def confirmed(self, reading: Reading) -> AgeClock:
         """Return the clock once an operator has confirmed that the wall clock is right."""
@@ -133,9 +135,8 @@ class AgeClock:
             departure = replace(before, waited_s=waited_s)
             now = self
         else:
-            # Of a clock that is ahead nothing is concluded before it agrees again: it may be right.
-            behind = before is not None and before.ahead < _ZERO
-            now = self._without_departure() if behind else self
+            # What was dated meanwhile has dates of neither clock, whichever of the two is right.
+            now = self._without_departure()
             departure = Departure(ahead=ahead, since=self.at, waited_s=0.0, seen=seen)
         low = min(now.low, now.at + min(ahead, _ZERO))
         return replace(now, low=low, departure=departure)
@@ -173,7 +174,8 @@ class AgeClock:
         return replace(self, at=at, low=at, since=since, departure=None, misdated=_bounded(kept))
 
     def _shifted(self, one: Misdated, by: timedelta) -> Misdated:
-        of_this_boot = one.dates.from_ - one.ahead >= self.since
+        # The dates begin a slack early; one more, as in doubt footage counts as younger.
+        of_this_boot = one.dates.from_ - one.ahead >= self.since - 2 * SLACK
         return replace(one, ahead=one.ahead - by) if of_this_boot or by < _ZERO else one
 
     def _with(self, one: Misdated) -> tuple[Misdated, ...]:

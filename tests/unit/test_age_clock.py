@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamwarden.age_clock import (
@@ -67,6 +67,9 @@ class Machine:
         self.offset_s += wall_by_s
         self.look()
 
+    def live(self, kind: str, value: float) -> None:
+        {"run": self.run, "step": self.step, "reboot": self.reboot}[kind](value)
+
     def too_early(self, keep: timedelta) -> list[tuple[datetime, float]]:
         """Return the footage that would be deleted before it is so old by the time that passed."""
         expired = self.clock.older_than(keep)
@@ -87,6 +90,7 @@ stories = st.lists(
     ),
     max_size=12,
 )
+"""Without reboots: how long the machine was off then, nobody knows."""
 
 
 def test_time_that_passes_ages() -> None:
@@ -132,17 +136,28 @@ def test_small_leads_do_not_add_up_to_a_large_one() -> None:
 
 
 @given(stories)
+@example([("step", -8 * HOUR), ("run", 12.0), ("step", 40 * DAY), ("run", 26 * HOUR)])
+@example([("step", 8 * HOUR), ("run", 12.0), ("step", 40 * DAY), ("run", 26 * HOUR)])
 def test_nothing_is_deleted_before_it_is_old_by_the_time_that_passed(
     story: list[tuple[str, float]],
 ) -> None:
     machine = Machine()
     machine.run(60)
     for kind, value in story:
-        if kind == "run":
-            machine.run(value)
-        else:
-            machine.step(value)
+        machine.live(kind, value)
         assert machine.too_early(KEEP) == [], (story, machine.clock)
+
+
+def test_a_reboot_does_not_hide_that_the_clock_was_set() -> None:
+    machine = Machine()
+    machine.run(HOUR)
+    machine.step(40 * DAY)
+    machine.run(20 * HOUR)
+    machine.reboot(8 * HOUR)
+    machine.run(6 * HOUR)
+    machine.run(20 * HOUR)
+    assert machine.clock.departure is None
+    assert machine.too_early(KEEP) == []
 
 
 @given(stories)
@@ -152,10 +167,7 @@ def test_after_the_clock_is_right_for_long_everything_ages(
     machine = Machine()
     machine.run(60)
     for kind, value in story:
-        if kind == "run":
-            machine.run(value)
-        else:
-            machine.step(value)
+        machine.live(kind, value)
     machine.step(-machine.offset_s)
     machine.run(2 * DAY)
     machine.run(34 * DAY)
