@@ -24,7 +24,7 @@ TESTS = Path("tests")
 BIN = Path(sys.executable).parent
 REPORTS = Path(".venv/reports")
 
-ON_REQUEST = frozenset({"attacks", "pythons"})
+ON_REQUEST = frozenset({"attacks"})
 """Steps that run only when they are named: all of their tests are in other steps too."""
 
 NODE_SINCE = 20

@@ -34,8 +34,11 @@ from streamwarden.ffmpeg.command import ffmpeg_account, find_ffmpeg, require_set
 from streamwarden.ffmpeg.preflight import try_ffmpeg
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.paths import STATE
+from streamwarden.recordings.root_identity import Indexed, RootVerdict, facts_of, judge
+from streamwarden.recordings.root_pairing import mismatch
 from streamwarden.storage.migrate import pending
-from streamwarden.storage.pool import StorageUnavailable, server_facts
+from streamwarden.storage.pool import Database, StorageUnavailable, server_facts
+from streamwarden.storage.record_roots import RecordRootRepository
 
 T = TypeVar("T")
 
@@ -82,6 +85,7 @@ def examine(settings: Settings, roles: frozenset[str]) -> Iterator[DoctorFinding
     ] = (
         ("database", frozenset({"api", "streaming"}), _database),
         ("record root", frozenset({"streaming"}), _record_root),
+        ("record root", frozenset({"streaming"}), _pairing),
         ("clock", frozenset(_ROLES), _clock),
         ("ffmpeg", frozenset({"streaming"}), _ffmpeg),
         ("media server", frozenset({"api", "streaming"}), _media_server),
@@ -225,6 +229,41 @@ def _record_root(settings: Settings) -> Iterator[DoctorFinding]:
         )
     if not (root / STATE).is_dir():
         yield DoctorFinding("record root", DoctorVerdict.NOTE, "no server has recorded into it yet")
+
+
+def _pairing(settings: Settings) -> Iterator[DoctorFinding]:
+    """Compare the record root's id with the database's, as the streaming role does at its start."""
+    root, url = settings.record_root, settings.database_url
+    if root is None or url is None:
+        return
+    facts = _within(_DATABASE_WITHIN_S, lambda: facts_of(root))
+    if facts.fault is not None:
+        yield DoctorFinding("record root", DoctorVerdict.WRONG, facts.fault.text)
+        return
+    try:
+        indexed = _within(_DATABASE_WITHIN_S, lambda: _indexed(url.get_secret_value()))
+    except StorageUnavailable:
+        return  # said by the check of the database
+    verdict = judge(facts, indexed)
+    if verdict in {RootVerdict.MISSING, RootVerdict.CHANGED}:
+        text = mismatch(verdict, root, facts, indexed).text
+        yield DoctorFinding("record root", DoctorVerdict.WRONG, text)
+    elif verdict is RootVerdict.OWN:
+        text = f"it belongs to this database: id {facts.id} in both"
+        yield DoctorFinding("record root", DoctorVerdict.OK, text)
+    else:
+        text = "it is not paired with the database yet: the streaming role does so at its start"
+        yield DoctorFinding("record root", DoctorVerdict.NOTE, text)
+
+
+def _indexed(url: str) -> Indexed:
+    database = Database(url, max_size=1, application_name="doctor")
+    database.open()
+    try:
+        known, segments = RecordRootRepository(database).known()
+    finally:
+        database.close()
+    return Indexed(root_id=None if known is None else known.id, segments=segments)
 
 
 def _gb(size: int) -> str:

@@ -184,6 +184,7 @@ class StreamingRole:
         resources.metrics.watch_inboxes(inbox_depths)
         resources.metrics.watch_ffmpeg(resources.watcher.usage)
         resources.metrics.watch_index(lambda: index_waiting(resources.journal, resources.clock))
+        resources.metrics.watch_other_role(lambda: resources.pairing.other_role() != "")
 
     def _watch_threads(self, resources: Resources, closing: ExitStack) -> None:
         self._threads = ThreadWatch(

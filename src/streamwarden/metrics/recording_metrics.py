@@ -196,6 +196,9 @@ class RecordingMetrics:
             ("cause",),
             registry=self._registry,
         )
+        self._other_role = self._plain_gauge(
+            "other_streaming_role", "1 while another streaming role writes into the database."
+        )
         self._not_indexed = Counter(
             "streamwarden_segments_not_indexed_total",
             "Segments whose id another row of the index has.",
@@ -281,6 +284,10 @@ class RecordingMetrics:
         """Set the cause, out of the causes ``of``, for which the root cannot be used; None: it can."""
         for each in of:
             self._root_fault.labels(each).set(1 if each == cause else 0)
+
+    def watch_other_role(self, read: Callable[[], bool]) -> None:
+        """Read at each scrape whether another streaming role writes into the database."""
+        self._other_role.set_function(read)
 
     def not_indexed(self, segments: int) -> None:
         """Count segments whose id belongs to another row."""

@@ -180,7 +180,7 @@ class RootPairing:
             case RootVerdict.TRUSTED:
                 self._possess(facts.id)
             case _:
-                self._refuse(_fault(verdict, self._root.path, facts, indexed))
+                self._refuse(mismatch(verdict, self._root.path, facts, indexed))
 
     def _compared(self, facts: RootFacts) -> RootVerdict:
         found, count = files_found(self._root.path, self._roots.newest_files(limit=SAMPLE))
@@ -315,9 +315,10 @@ class RootPairing:
         )
 
 
-def _fault(
+def mismatch(
     verdict: RootVerdict, path: Path, facts: RootFacts, indexed: Indexed | None
 ) -> RootFault:
+    """Return why the root at the path is not the database's, by the verdict."""
     if verdict is RootVerdict.UNDECIDED:
         text = f"no server has recorded into {path}, and Postgres does not answer whether recordings exist"
         return RootFault(Cause.RECORD_ROOT_MISSING, text)

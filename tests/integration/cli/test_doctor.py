@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cryptography import x509
@@ -24,6 +25,9 @@ from streamwarden.app import doctor as module
 from streamwarden.cli.main import main
 from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.evidence.seal_keys import new_key
+from streamwarden.recordings.root_identity import write_id
+from streamwarden.storage.pool import Database
+from streamwarden.storage.record_roots import PairedRoot, RecordRootRepository
 from tests.acceptance.program import free_port_base
 
 Found = dict[str, list[tuple[str, str]]]
@@ -112,6 +116,29 @@ def test_what_is_wrong_is_said_in_words(
     code, found = doctor("--role", "streaming", **changed)
     assert code == 1
     assert words in " ".join(detail for verdict, detail in found[check] if verdict == "wrong")
+
+
+def test_the_record_roots_id_is_compared_with_the_databases(
+    doctor: Doctor, database: Database, tmp_path: Path
+) -> None:
+    root, roots = tmp_path / "records", RecordRootRepository(database)
+    _, found = doctor("--role", "streaming")
+    assert any("not paired with the database yet" in detail for _, detail in found["record root"])
+
+    ours = uuid4()
+    roots.adopt(PairedRoot(id=ours, node="a", path=str(root), adopted_at=datetime.now(UTC)))
+    code, found = doctor("--role", "streaming")
+    assert code == 1
+    assert "holds no record root" in wrong(found)["record root"]
+
+    write_id(root, ours)
+    _, found = doctor("--role", "streaming")
+    assert "record root" not in wrong(found)
+    assert any(f"id {ours} in both" in detail for _, detail in found["record root"])
+
+    write_id(root, uuid4())
+    _, found = doctor("--role", "streaming")
+    assert "of another installation" in wrong(found)["record root"]
 
 
 def test_a_database_that_refuses_is_quoted(doctor: Doctor, database_url: str) -> None:

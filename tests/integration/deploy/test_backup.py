@@ -1,10 +1,11 @@
-"""``deploy/backup-database``, as the container ``backup`` runs it, with a pg_dump that is a script."""
+"""``deploy/backup-database``, as a container and as a unit run it, with a pg_dump that is a script."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,3 +72,41 @@ def test_a_failed_dump_deletes_nothing_and_leaves_no_part(tmp_path: Path) -> Non
         wait_for("an attempt", tried.exists)
         wait_for("no part", lambda: not list(kept.glob("*.part")))
         assert len(list(kept.glob("*.dump"))) == 3
+
+
+@pytest.mark.parametrize(("ends", "code"), [("exit 0", 0), ("exit 1", 1)])
+def test_a_unit_dumps_the_database_of_its_settings_once(
+    tmp_path: Path, ends: str, code: int
+) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text(
+        '#!/bin/sh\nfor a; do case $a in --file=*) cp "$PGSERVICEFILE" "${a#--file=}";; esac; done\n'
+        f"echo $PGSERVICE $* >{tmp_path}/called\n{ends}\n"
+    )
+    program.chmod(0o755)
+    settings = tmp_path / "streamwarden.toml"
+    settings.write_text('database_url = "postgresql://u:p%23q@db.example/warden?sslmode=require"\n')
+    kept = tmp_path / "backups"
+    kept.mkdir()
+    environ = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "BACKUPS": str(kept),
+        "KEEP": "2",
+        "PYTHON": sys.executable,
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        ["/bin/sh", SCRIPT, "--once", settings], env=environ, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+    called = (tmp_path / "called").read_text()
+    assert called.startswith("streamwarden ")
+    assert "p#q" not in called
+    dumps = list(kept.iterdir())
+    assert len(dumps) == (1 if code == 0 else 0)
+    for dump in dumps:
+        expected = {"host=db.example", "user=u", "password=p#q", "dbname=warden", "sslmode=require"}
+        assert expected <= set(dump.read_text().splitlines())

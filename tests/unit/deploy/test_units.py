@@ -47,6 +47,7 @@ def test_there_is_a_unit_for_everything_and_for_each_role() -> None:
         "mediamtx": None,
         "streamwarden": "all",
         "streamwarden-api": "api",
+        "streamwarden-backup": None,
         "streamwarden-streaming": "streaming",
         "streamwarden-webui": "webui",
     }
