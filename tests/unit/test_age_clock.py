@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -68,7 +69,12 @@ class Machine:
         self.look()
 
     def live(self, kind: str, value: float) -> None:
-        {"run": self.run, "step": self.step, "reboot": self.reboot}[kind](value)
+        ways: dict[str, Callable[[float], None]] = {
+            "run": self.run,
+            "step": self.step,
+            "reboot": self.reboot,
+        }
+        ways[kind](value)
 
     def too_early(self, keep: timedelta) -> list[tuple[datetime, float]]:
         """Return the footage that would be deleted before it is so old by the time that passed."""
