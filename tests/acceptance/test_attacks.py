@@ -225,7 +225,9 @@ def test_a_request_that_says_two_things_is_refused_or_read_in_one_way(
     ):
         refused_by_hook(installation, query=query)
         refused_by_hook(installation, token=good, query=query)
-    # The first place counts (token, password, query), and a bad one there is not mended by the next.
+    # The list of sessions shows the query alone: it may not name another token than the one that counts.
+    refused_by_hook(installation, token=good, query=f"token={bad}")
+    refused_by_hook(installation, password=good, query=f"token={bad}")
     refused_by_hook(installation, token=bad, password=good)
     refused_by_hook(installation, token=bad, query=f"token={good}")
     refused_by_hook(installation, password=bad, query=f"token={good}")

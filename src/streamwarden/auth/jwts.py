@@ -189,6 +189,17 @@ def decode(
     return claims
 
 
+def unverified_claims(token: str) -> dict[str, Any]:
+    """Return the claims of a token, unverified; raise TokenInvalid where it is no JWT with an ``exp``."""
+    _check_shape(token)
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise TokenInvalid(TokenFault.MALFORMED) from None
+    _moment(claims.get("exp"))
+    return claims
+
+
 def unverified_expiry(token: str) -> float | None:
     """Return the unverified ``exp``, in seconds since 1970; None where it is not a time.
 

@@ -114,8 +114,10 @@ class KeyRing:
         """Return the end of each key by its ``kid``; None: never."""
         return {kid: key.not_after for kid, key in self._keys.items()}
 
-    def key_of(self, token: str) -> SigningKey:
+    def key_of(self, token: str, *, ended: bool = False) -> SigningKey:
         """Return the key that ``token`` names, without verifying the token.
+
+        With ``ended`` also one that is no longer valid.
 
         Raises:
             TokenInvalid: its header cannot be read.
@@ -125,7 +127,7 @@ class KeyRing:
         key = self._keys.get(jwts.key_id(token) or "")
         if key is None:
             raise UnknownKey
-        if not key.usable(self._clock.now()):
+        if not ended and not key.usable(self._clock.now()):
             raise KeyExpired
         return key
 

@@ -151,18 +151,20 @@ class StreamTokens:
     def recall(self, token: str) -> StreamClaims | None:
         """Return the claims of a token that our keys signed, expired or not; None for any other.
 
+        A key of the ring counts here also after its last day.
+
         Only to identify the user of a session that was opened with the token, not to allow anything.
         """
         try:
-            return self._decode(token, now_s=0.0)
+            return self._decode(token, now_s=0.0, ended_keys=True)
         except StreamTokenRefused:
             return None
 
-    def _decode(self, token: str, *, now_s: float) -> StreamClaims:
+    def _decode(self, token: str, *, now_s: float, ended_keys: bool = False) -> StreamClaims:
         if len(token) > MAX_STREAM_TOKEN_CHARS:
             raise StreamTokenRefused(Refusal.MALFORMED)
         try:
-            key = self._key_of(token)
+            key = self._key_of(token, ended_keys=ended_keys)
             claims = jwts.decode(
                 token, key.secret, audience=AUDIENCE, now_s=now_s, require=("jti", "iat")
             )
@@ -170,9 +172,9 @@ class StreamTokens:
             raise StreamTokenRefused(Refusal(invalid.fault.value)) from None
         return _read(claims, key.kid)
 
-    def _key_of(self, token: str) -> SigningKey:
+    def _key_of(self, token: str, *, ended_keys: bool) -> SigningKey:
         try:
-            return self._ring.key_of(token)
+            return self._ring.key_of(token, ended=ended_keys)
         except UnknownKey:
             raise StreamTokenRefused(Refusal.UNKNOWN_KEY) from None
         except KeyExpired:
@@ -195,6 +197,23 @@ class StreamTokens:
             "sub": sub,
         }
         return self._ring.sign(claims, ttl_s=ttl_s, asked_at=asked_at)
+
+
+def stated_claims(token: str) -> StreamClaims | None:
+    """Return the claims that a token states, unverified; None where it is not written as ours are.
+
+    They allow nothing. The session kicker uses them for sessions that were opened with a key that has
+    left the ring since.
+    """
+    if len(token) > MAX_STREAM_TOKEN_CHARS:
+        return None
+    try:
+        claims = jwts.unverified_claims(token)
+        if claims.get("aud") != AUDIENCE or not jwts.is_subject(claims.get("sub")):
+            return None
+        return _read(claims, jwts.key_id(token) or "")
+    except (jwts.TokenInvalid, StreamTokenRefused, KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _read(claims: Mapping[str, Any], kid: str) -> StreamClaims:

@@ -133,16 +133,18 @@ def _check_denials(denials: DenialList | None, claims: StreamClaims) -> None:
 
 
 def _token(body: Mapping[str, object]) -> str:
-    """Return the token from ``token``, ``password`` or the query.
+    """Return the token from ``token``, ``password`` or the query; two different ones are refused.
 
     MediaMTX moves ``?token=`` into ``token`` for RTSP and RTMP only; for WHEP and HLS it stays in
-    ``query``.
+    ``query``. The list of sessions shows the query: the token there must be the one that let them in.
     """
     in_query = _query_token(_text(body, "query"))
-    token = _text(body, "token") or _text(body, "password") or in_query
-    if not token:
+    found = {_text(body, "token"), _text(body, "password"), in_query} - {""}
+    if not found:
         raise _Refused(HookOutcome.NO_CREDENTIALS)
-    return token
+    if len(found) > 1:
+        raise _Refused(HookOutcome.AMBIGUOUS_TOKEN)
+    return found.pop()
 
 
 def _query_token(query: str) -> str:

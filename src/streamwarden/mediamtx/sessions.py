@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qsl
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import structlog
 
 from streamwarden.auth.revocation import DenialList, Reason
-from streamwarden.auth.stream_tokens import StreamClaims, StreamTokens, StreamUse
+from streamwarden.auth.stream_tokens import StreamClaims, StreamTokens, StreamUse, stated_claims
 from streamwarden.clock import Clock
 from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaSession
@@ -58,10 +58,15 @@ class SessionClaims:
         return len(self._known)
 
     def note(self, session_id: str, claims: StreamClaims) -> None:
-        """Store a session's claims; beyond the bound the oldest entry is dropped."""
+        """Store a session's claims; beyond the bound the oldest entry is dropped.
+
+        The first claims of an id stay: a later call with the same id opens no session, so it must not
+        change whose the open one is.
+        """
         with self._lock:
+            if session_id in self._known:
+                return
             self._known[session_id] = (self._clock.monotonic(), claims)
-            self._known.move_to_end(session_id)
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
@@ -92,41 +97,75 @@ class Kick:
 
 
 def judge_session(
-    session: MediaSession, claims: StreamClaims | None, denials: DenialList, now: datetime
+    session: MediaSession,
+    claims: StreamClaims | None,
+    denials: DenialList,
+    now: datetime,
+    *,
+    stated: StreamClaims | None = None,
 ) -> Kick | None:
     """Return why the session must end now, None while it may continue.
 
-    ``claims`` are those of its token, None where they are unknown: the token was sent as a password or a
-    bearer token before this process started. A recorder's token is always in the query, so an unknown
-    reader is a user's.
+    ``claims`` are those of its token, None where they are unknown. ``stated`` are then those that its
+    query states and that no key of the ring verifies: the hook verified them before the key left the
+    ring. Both count only for the session's own path and action. A token in neither place was sent as a
+    password or a bearer token before this process started; a recorder's is always in the query, so an
+    unknown reader is a user's.
     """
     if session.state not in {"read", "publish"}:
         return None  # not opened yet: the hook's answer is still to come, or just came
-    if claims is None:
-        use = StreamUse.PUBLISH if session.state == "publish" else StreamUse.VIEW
-        unknown = denials.kick_unknown(use, session.path, session.created)
-        if use is StreamUse.VIEW and session.created + LONGEST_PREVIEW <= now:
-            unknown = unknown or (now, "expired")
-        return None if unknown is None else Kick(use, unknown[1])
-    if claims.use is StreamUse.VIEW and claims.expires_at <= now:
-        return Kick(claims.use, "expired")
-    denied = denials.kick(claims)
+    if claims is not None and _belong(claims, session):
+        if claims.use is StreamUse.VIEW and claims.expires_at <= now:
+            return Kick(claims.use, "expired")
+        return _kick(claims.use, denials.kick(claims), now)
+    if stated is not None and _belong(stated, session):
+        return _judge_stated(session, stated, denials, now)
+    use = StreamUse.PUBLISH if session.state == "publish" else StreamUse.VIEW
+    denied = denials.kick_unknown(use, session.path, session.created)
+    if denied is not None:
+        return Kick(use, denied[1])
+    return _kick_old_view(use, session, now)
+
+
+def _judge_stated(
+    session: MediaSession, stated: StreamClaims, denials: DenialList, now: datetime
+) -> Kick | None:
+    """Judge by claims that cannot be verified: they end no recording, and prolong no viewing."""
+    if stated.issued_at > session.created:
+        stated = replace(stated, issued_at=session.created)  # a token is older than its session
+    kick = _kick(stated.use, denials.kick(stated), now)
+    if kick is None and stated.use is StreamUse.VIEW and stated.expires_at <= now:
+        kick = Kick(stated.use, "expired")
+    return kick or _kick_old_view(stated.use, session, now)
+
+
+def _kick_old_view(use: StreamUse, session: MediaSession, now: datetime) -> Kick | None:
+    old = use is StreamUse.VIEW and session.created <= now - LONGEST_PREVIEW
+    return Kick(use, "expired") if old else None
+
+
+def _kick(use: StreamUse, denied: tuple[datetime, str] | None, now: datetime) -> Kick | None:
     if denied is None:
         return None
     since, reason = denied
-    waits = claims.use is not StreamUse.VIEW and reason in _STOPS_A_RECORDER
+    waits = use is not StreamUse.VIEW and reason in _STOPS_A_RECORDER
     # abs: the clock of denials may be ahead of a machine's clock that was set back.
-    return None if waits and abs(now - since) < GRACE else Kick(claims.use, reason)
+    return None if waits and abs(now - since) < GRACE else Kick(use, reason)
 
 
-def claims_in_query(query: str, tokens: StreamTokens) -> StreamClaims | None:
-    """Return the claims of the one token in a session's query, expired or not."""
+def _belong(claims: StreamClaims, session: MediaSession) -> bool:
+    """Return whether a token with these claims can have opened the session."""
+    return claims.path == session.path and claims.action.value == session.state
+
+
+def token_in_query(query: str) -> str | None:
+    """Return the one token in a session's query, None where there is none or more than one."""
     try:
         fields = parse_qsl(query, max_num_fields=_MAX_QUERY_FIELDS)
     except ValueError:
         return None
     found = [value for name, value in fields if name == "token"]
-    return tokens.recall(found[0]) if len(found) == 1 else None
+    return found[0] if len(found) == 1 else None
 
 
 class SessionKicker:
@@ -182,9 +221,7 @@ class SessionKicker:
         sessions = self._server.sessions()
         self._claims.keep({session.id for session in sessions})
         for session in sessions:
-            claims = self._claims.claims_of(session.id)
-            claims = claims or claims_in_query(session.query, self._tokens)
-            kick = judge_session(session, claims, self._denials, self._clock.now())
+            kick = self._judge(session)
             if kick is not None and self._server.kick(session):
                 ended += 1
                 self._metrics.kicked(kick.use.value, kick.reason)
@@ -192,6 +229,13 @@ class SessionKicker:
                     "session_kicked", use=kick.use.value, reason=kick.reason, path=session.path
                 )
         return ended
+
+    def _judge(self, session: MediaSession) -> Kick | None:
+        claims, stated = self._claims.claims_of(session.id), None
+        if claims is None and (token := token_in_query(session.query)) is not None:
+            claims = self._tokens.recall(token)
+            stated = stated_claims(token) if claims is None else None
+        return judge_session(session, claims, self._denials, self._clock.now(), stated=stated)
 
     def _turn(self) -> float:
         if self._hurried.is_set():

@@ -17,6 +17,7 @@ from streamwarden.auth.stream_tokens import (
     StreamTokenRefused,
     StreamTokens,
     StreamUse,
+    stated_claims,
 )
 from streamwarden.errors import ConfigError, InvalidInput, Unavailable
 from tests.fakes.manual_time import ManualClock
@@ -282,6 +283,39 @@ def test_unreadable_keys_are_refused_and_not_repeated(text: str) -> None:
     assert "STREAM_TOKEN_KEYS" in str(refused.value)
     assert KEY not in str(refused.value)
     assert "short" not in str(refused.value)
+
+
+def test_a_token_is_recalled_by_a_key_past_its_day_and_stated_by_no_key_at_all() -> None:
+    clock = ManualClock(NOON)
+    token = StreamTokens(parse_keys(f"k1:{KEY}"), clock).sign_view("bob", "yard", ttl_s=60).token
+    dated = StreamTokens(parse_keys(f"k2:{OTHER_KEY},k1:{KEY}@2020-01-01"), clock)
+    with pytest.raises(StreamTokenRefused):
+        dated.verify(token, path="yard", action=StreamAction.READ)
+    recalled = dated.recall(token)
+    assert recalled is not None
+    assert (recalled.sub, recalled.path) == ("bob", "yard")
+    assert StreamTokens(parse_keys(f"k2:{OTHER_KEY}"), clock).recall(token) is None
+    assert stated_claims(token) == recalled
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"))
+def test_any_text_states_nothing(text: str) -> None:
+    assert stated_claims(text) is None
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"aud": "users"}, {"aud": None}, {"sub": ""}, {"sub": 7}, {"exp": 10**4_000}, {"exp": "1"},
+        {"asked_at": True}, {"iat": None, "asked_at": None}, {"path": "a b"}, {"use": "publish"},
+    ],
+    ids=lambda claim: str(claim)[:40],
+)  # fmt: skip
+def test_what_states_another_kind_of_token_states_nothing(claim: dict[str, Any]) -> None:
+    whole = {"aud": "rtsp", "sub": "bob", "use": "view", "action": "read", "path": "yard",
+             "iat": NOW_S, "exp": NOW_S + 60, "jti": "x"}  # fmt: skip
+    assert stated_claims(jwt.encode(whole, KEY, headers={"kid": "k1"})) is not None
+    assert stated_claims(jwt.encode(whole | claim, KEY, headers={"kid": "k1"})) is None
 
 
 KIDS = st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True)

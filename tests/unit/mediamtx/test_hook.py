@@ -81,6 +81,15 @@ def test_a_query_that_names_the_token_twice_is_refused(
     assert outcome(query=query, **fields) is HookOutcome.AMBIGUOUS_TOKEN
 
 
+@pytest.mark.parametrize("shown", ["token", "password"])
+def test_another_token_in_the_query_than_the_one_that_lets_in_is_refused(shown: str) -> None:
+    other = TOKENS.sign_view("bob", "alice/other", ttl_s=60).token
+    both = {"token": VIEW, "password": VIEW} if shown == "password" else {"token": VIEW}
+    assert outcome(query=f"token={VIEW}", **both) is HookOutcome.ALLOWED
+    assert outcome(query=f"token={other}", **both) is HookOutcome.AMBIGUOUS_TOKEN
+    assert outcome(token=VIEW, password=other) is HookOutcome.AMBIGUOUS_TOKEN
+
+
 @pytest.mark.parametrize("query", ["", "a=b", "token=", "jwt=" + VIEW])
 @pytest.mark.parametrize("user", ["", "anyone"])
 def test_a_call_without_a_token_is_refused_as_the_first_of_two(query: str, user: str) -> None:

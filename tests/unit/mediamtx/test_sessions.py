@@ -8,11 +8,11 @@ import pytest
 from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
-from streamwarden.auth.stream_tokens import StreamAction, StreamTokens
+from streamwarden.auth.stream_tokens import StreamAction, StreamTokens, stated_claims
 from streamwarden.mediamtx.control_api import MediaSession
-from streamwarden.mediamtx.sessions import SessionClaims, claims_in_query, judge_session
+from streamwarden.mediamtx.sessions import SessionClaims, judge_session, token_in_query
 from tests.fakes.manual_time import ManualClock
-from tests.unit.auth.signing_secrets import KEY, NOON
+from tests.unit.auth.signing_secrets import KEY, NOON, OTHER_KEY
 
 CAMERA = UUID("11111111-2222-3333-4444-555555555555")
 PATH = "alice/door"
@@ -54,8 +54,10 @@ class SessionHarness:
         return a_session(self.clock.now(), state=state, query=query)
 
     def why(self, session: MediaSession) -> str | None:
-        claims = self.claims.claims_of(session.id) or claims_in_query(session.query, self.tokens)
-        kick = judge_session(session, claims, self.denied, self.clock.now())
+        claims, stated = self.claims.claims_of(session.id), None
+        if claims is None and (token := token_in_query(session.query)) is not None:
+            claims, stated = self.tokens.recall(token), stated_claims(token)
+        kick = judge_session(session, claims, self.denied, self.clock.now(), stated=stated)
         return None if kick is None else kick.reason
 
 
@@ -174,3 +176,105 @@ def test_two_tokens_in_a_query_say_nothing() -> None:
     harness.clock.advance(61)
     session = a_session(harness.clock.now(), query=f"token={record}&token={view}")
     assert harness.why(session) is None, "a viewer of unknown name, who came just now"
+
+
+# An API restart forgets what the hook allowed; a rotated ring can verify no older token.
+
+RINGS = {
+    "same": f"k1:{KEY}",
+    "gone": f"k2:{OTHER_KEY}",
+    "dated": f"k2:{OTHER_KEY},k1:{KEY}@2020-01-01",
+}
+
+
+def after_restart(harness: SessionHarness, ring: str) -> None:
+    """The next API process: no claims, another ring."""
+    harness.claims = SessionClaims(harness.clock)
+    harness.tokens = StreamTokens(parse_keys(RINGS[ring]), harness.clock)
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("use", ["record", "publish"])
+def test_no_key_that_is_gone_ends_a_recorder_or_a_camera(use: str, ring: str) -> None:
+    harness = SessionHarness()
+    session = harness.open(use, known=False)
+    after_restart(harness, ring)
+    harness.clock.advance(100 * 3600)
+    assert harness.why(session) is None
+
+
+@pytest.mark.parametrize("ring", RINGS)
+def test_a_viewer_ends_with_the_token_whatever_its_key(ring: str) -> None:
+    harness = SessionHarness()
+    session = harness.open("view", known=False)
+    after_restart(harness, ring)
+    harness.clock.advance(59)
+    assert harness.why(session) is None
+    harness.clock.advance(1)
+    assert harness.why(session) == "expired"
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("use", ["record", "view", "publish"])
+def test_what_is_revoked_ends_whatever_its_key(use: str, ring: str) -> None:
+    harness = SessionHarness()
+    session = harness.open(use, known=False)
+    after_restart(harness, ring)
+    harness.denied.add(rules.camera_retired(CAMERA, PATH, harness.clock.now()))
+    harness.clock.advance(2)
+    assert harness.why(session) == "camera_retired"
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("use", ["record", "view", "publish"])
+def test_another_users_loss_ends_nobodys_session_whatever_its_key(use: str, ring: str) -> None:
+    harness = SessionHarness()
+    session = harness.open(use, known=False)
+    after_restart(harness, ring)
+    harness.denied.add(rules.user_blocked("carol", harness.clock.now()))
+    assert harness.why(session) is None
+
+
+def test_stated_times_prolong_nothing_and_escape_no_rule() -> None:
+    harness = SessionHarness()
+    created = harness.clock.now()
+    harness.clock.advance(10 * 86_400)
+    token = harness.tokens.sign_view("bob", PATH, ttl_s=30 * 86_400).token
+    session = a_session(created, query=f"token={token}")
+    after_restart(harness, "gone")
+    assert harness.why(session) == "expired"
+    harness.denied.add(rules.links_withdrawn(PATH, created))
+    later = harness.tokens.sign_publish("bob", PATH, ttl_s=60).token
+    harness.tokens = StreamTokens(parse_keys(f"k3:{KEY}"), harness.clock)
+    publisher = a_session(created, state="publish", query=f"token={later}")
+    assert harness.why(publisher) == "link_withdrawn"
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("other", ["publish", "elsewhere"])
+def test_a_token_of_another_action_or_path_says_nothing_of_a_session(other: str, ring: str) -> None:
+    harness = SessionHarness()
+    if other == "publish":
+        token = harness.tokens.sign_publish("friend", PATH, ttl_s=30 * 86_400).token
+    else:
+        token = harness.tokens.sign_view("friend", "friend/yard", ttl_s=30 * 86_400).token
+    session = a_session(harness.clock.now(), query=f"token={token}")
+    after_restart(harness, ring)
+    gone = rules.grants_withdrawn(CAMERA, PATH, sub="bob", actions=["view"], at=harness.clock.now())
+    harness.clock.advance(3600)
+    assert harness.why(session) == "expired"
+    harness.denied.add(gone)
+    assert harness.why(session) == "grant_withdrawn"
+
+
+def test_the_first_claims_of_an_id_stay() -> None:
+    harness = SessionHarness()
+    session = harness.open("record", known=True)
+    token = harness.tokens.sign_view("mallory", PATH, ttl_s=1).token
+    theirs = harness.tokens.verify(token, path=PATH, action=StreamAction.READ)
+    harness.claims.note(session.id, theirs)
+    harness.clock.advance(30)
+    harness.claims.keep({session.id})
+    harness.claims.note(session.id, theirs)
+    harness.clock.advance(3600)
+    assert harness.why(session) is None
