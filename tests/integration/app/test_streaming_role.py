@@ -23,9 +23,11 @@ from streamwarden.paths import camera_folder, segment_id, stored_name
 from streamwarden.recordings import retention
 from streamwarden.recordings.offline_retention import DELETION_LOG
 from streamwarden.storage.pool import Database
+from streamwarden.storage.record_roots import Lease, RecordRootRepository
 from streamwarden.storage.recording_index import SegmentRepository
 from streamwarden.supervision import Link, tell
 from streamwarden.supervision._actor import Exit
+from tests.acceptance.waiting import wait_for
 from tests.fakes.manual_time import DEADLINE_S, ManualClock, ManualTimers
 from tests.fakes.recording import ManualWorkers
 from tests.fakes.storage_samples import NOON, a_segment
@@ -179,3 +181,25 @@ def test_the_role_reads_from_its_own_media_server_and_the_allowed_hosts(
             answer = pool.request("POST", address, json=order, headers=headers, timeout=30)
             statuses.append(answer.status)
     assert statuses == [200, 200, 400]
+
+
+def test_a_role_whose_lease_another_one_has_taken_shows_it(
+    role: StreamingRole, database: Database
+) -> None:
+    address = f"http://127.0.0.1:{role.ports['streaming']}"
+
+    def shown() -> float:
+        with urllib3.PoolManager(retries=False) as pool:
+            text = pool.request("GET", f"{address}/metrics", timeout=30).data.decode()
+        return float(text.split("\nstreamwarden_other_streaming_role ")[1].split("\n")[0])
+
+    roots = RecordRootRepository(database)
+    held = wait_for("the role's lease", roots.lease)
+    assert shown() == 0
+    other = Lease(
+        session=UUID(int=2), root_id=UUID(int=3), node="other", path="/elsewhere", place="", age_s=0
+    )
+    assert roots.take_lease(other, over=held.session)
+    wait_for("the metric of the alert", lambda: shown() == 1)
+    roots.drop_lease(other.session)
+    wait_for("the end of the alert", lambda: shown() == 0)
