@@ -121,7 +121,7 @@ def wanted(ledger: Ledger, at: datetime) -> Step:
     """From ``at`` on every second counts; the first ones are missing while FFmpeg starts."""
     if ledger.covered_until is not None:
         return ledger, ()
-    return _open(Ledger(covered_until=at, clock=ledger.clock), at, Cause.STARTING)
+    return _open(replace(ledger, covered_until=at), at, Cause.STARTING)
 
 
 def resumed(ledger: Ledger, *, alive_until: datetime | None, at: datetime) -> Step:
@@ -170,14 +170,13 @@ def stored(
     ``pictures`` are the parts of it with pictures, all of it where there are none. ``missed`` is the cause
     of a loss before it that nothing has reported.
     """
-    covered_until = ledger.covered_until
-    if covered_until is None:
-        return ledger, ()
     changes: tuple[GapChange, ...] = ()
     for part in pictures or (TimeRange(started_at, ended_at),):
         ledger, taken = subtracted(ledger, part.from_, part.to)
         changes += taken
-    gap = ledger.gap
+    covered_until, gap = ledger.covered_until, ledger.gap
+    if covered_until is None:
+        return ledger, changes
     following = replace(ledger, covered_until=max(covered_until, ended_at))
     if gap is None and started_at - covered_until > SEAM:
         # Every loss of a run opens a gap; any other loss that nothing reported is a bug, and worth a row.
@@ -279,10 +278,14 @@ def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -
     gap = ledger.gap
     if gap is None and at - ledger.covered_until > SEAM:
         gap = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=missing)
+    # A tail that a killed FFmpeg has left may be stored only at the next start.
+    following = replace(ledger, covered_until=None, gap=None)
     if gap is None:
-        return Ledger(clock=ledger.clock), ()
+        return following, ()
     end = max(at, gap.started_at)
-    return Ledger(clock=ledger.clock), (change_of(gap, ended_at=end, clock=ledger.clock),)
+    ended = ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=end, cause=gap.cause)
+    following = replace(following, closed=(*ledger.closed, ended)[-_REMEMBERED:])
+    return following, (change_of(gap, ended_at=end, clock=ledger.clock),)
 
 
 def opened(gap: OpenGap) -> GapChange:

@@ -256,3 +256,14 @@ def test_what_comes_after_nothing_is_wanted_is_nobodys_business() -> None:
     assert gap_ledger.lost(Ledger(), Cause.STALLED, at(0)) == (Ledger(), ())
     assert gap_ledger.stored(Ledger(), at(0), at(1)) == (Ledger(), ())
     assert gap_ledger.unwanted(Ledger(), at(9_000)) == (Ledger(), ())
+
+
+def test_a_tail_that_is_stored_after_the_end_of_wanting_is_not_missing_too() -> None:
+    replay = wanted_at_0()
+    replay.take(gap_ledger.lost(replay.ledger, Cause.SOURCE_OFFLINE, at(1_000)))
+    replay.take(gap_ledger.unwanted(replay.ledger, at(9_000)))
+    replay.stored(6_000, 8_500)
+    assert [one[:2] for one in replay.closed()] == [(0, 6_000), (8_500, 9_000)]
+    replay.take(gap_ledger.wanted(replay.ledger, at(9_100)))
+    replay.stored(8_500, 8_900)
+    assert [one[:2] for one in replay.closed()] == [(0, 6_000), (8_900, 9_000)]
