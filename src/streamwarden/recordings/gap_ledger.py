@@ -213,13 +213,21 @@ def vanished(ledger: Ledger, ended_at: datetime, cause: Cause) -> Step:
 
 def _closed(ledger: Ledger, gap: OpenGap, at: datetime) -> Ledger:
     """Return the ledger once ``gap`` has ended, which is remembered for a while."""
-    ended = ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=at, cause=gap.cause)
+    ended = _ended(gap, at)
     if gap.cause in {Cause.SERVER_DOWN, Cause.SHUTDOWN} and ledger.clock.restarted:
         # Its end is by the clock that the server started with, which may turn out to be wrong.
         entry = ClockEntry(gap=ended, began=at)
         entries = (*ledger.clock.entries, entry)[-_ENTRIES:]
         clock = replace(ledger.clock, since=at, entries=entries)
         ledger = replace(ledger, clock=clock)
+    return _remembering(ledger, ended)
+
+
+def _ended(gap: OpenGap, at: datetime) -> ClosedGap:
+    return ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=at, cause=gap.cause)
+
+
+def _remembering(ledger: Ledger, ended: ClosedGap) -> Ledger:
     return replace(ledger, gap=None, closed=(*ledger.closed, ended)[-_REMEMBERED:])
 
 
@@ -279,13 +287,12 @@ def unwanted(ledger: Ledger, at: datetime, *, missing: Cause = Cause.INTERNAL) -
     if gap is None and at - ledger.covered_until > SEAM:
         gap = OpenGap(id=uuid4(), started_at=ledger.covered_until, cause=missing)
     # A tail that a killed FFmpeg has left may be stored only at the next start.
-    following = replace(ledger, covered_until=None, gap=None)
+    following = replace(ledger, covered_until=None)
     if gap is None:
         return following, ()
     end = max(at, gap.started_at)
-    ended = ClosedGap(id=gap.id, started_at=gap.started_at, ended_at=end, cause=gap.cause)
-    following = replace(following, closed=(*ledger.closed, ended)[-_REMEMBERED:])
-    return following, (change_of(gap, ended_at=end, clock=ledger.clock),)
+    change = change_of(gap, ended_at=end, clock=ledger.clock)
+    return _remembering(following, _ended(gap, end)), (change,)
 
 
 def opened(gap: OpenGap) -> GapChange:
