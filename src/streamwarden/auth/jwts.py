@@ -206,10 +206,8 @@ def unverified_expiry(token: str) -> float | None:
     Only for the decision whether to ask for a newer token.
     """
     try:
-        _check_shape(token)
-        claims = jwt.decode(token, options={"verify_signature": False})
-        return _moment(claims.get("exp"))
-    except (jwt.PyJWTError, TokenInvalid):
+        return _moment(unverified_claims(token)["exp"])
+    except TokenInvalid:
         return None
 
 
