@@ -5,7 +5,7 @@ It has two listeners with threads of their own, so that no user can delay the me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -317,6 +317,8 @@ class PulledCameras:
 
 _USER_THREADS = 16
 _INTERNAL_THREADS = 8
+_OF_RECORDINGS: Final = {"/api/v1/m2m/check-stream-pwd": 3, "/api/v1/m2m/read-token": 2}
+"""Every recording depends on these addresses, so they have threads that nothing else can take."""
 
 
 class ApiRole:
@@ -361,7 +363,7 @@ class ApiRole:
         )
         self._users_server = self._server(self._users_app(), "api", _USER_THREADS)
         self._internal_server = self._server(
-            self._internal_app(), "internal_api", _INTERNAL_THREADS
+            self._internal_app(), "internal_api", _INTERNAL_THREADS, reserved=_OF_RECORDINGS
         )
         self._started = ExitStack()
 
@@ -395,9 +397,19 @@ class ApiRole:
         del deadline_s
         self._started.close()
 
-    def _server(self, app: WsgiApp, name: str, threads: int) -> HttpServer:
+    def _server(
+        self, app: WsgiApp, name: str, threads: int, *, reserved: Mapping[str, int] | None = None
+    ) -> HttpServer:
         port = getattr(self._settings, f"{name}_port")
-        return HttpServer(app, self._settings.host, port, threads=threads, name=name)
+        return HttpServer(
+            app,
+            self._settings.host,
+            port,
+            threads=threads,
+            name=name,
+            reserved=reserved or {},
+            proxies=Proxies(self._settings.trusted_proxies),
+        )
 
     def _context(self, checks: dict[str, Check]) -> AppContext:
         return AppContext(

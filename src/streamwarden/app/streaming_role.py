@@ -76,6 +76,7 @@ from streamwarden.supervision import (
 log = structlog.get_logger(__name__)
 
 _THREADS: Final = 16
+_CONNECTIONS: Final = 2048
 _PAIRING_STOPS_WITHIN_S: Final = 1.0
 _STARTED_WITHIN_S: Final = 10.0
 _FIRST_PREFLIGHT_WITHIN_S: Final = 5.0
@@ -327,7 +328,13 @@ class StreamingRole:
             rtsp_targets=RtspTargets(settings.rtsp_internal_url, settings.rtsp_allowed_hosts),
         )
         return HttpServer(
-            app, settings.host, settings.streaming_port, threads=_THREADS, name="streaming"
+            app,
+            settings.host,
+            settings.streaming_port,
+            threads=_THREADS,
+            name="streaming",
+            address_limit=_CONNECTIONS,  # the API's, for all users
+            connection_limit=_CONNECTIONS,
         )
 
     def _require_root(self) -> None:

@@ -17,7 +17,6 @@ from streamwarden.http.webui.webui_app import PageConfig, create_webui_app, load
 from streamwarden.metrics.http_metrics import HttpMetrics, new_registry, render
 
 _THREADS = 32
-"""A file on its way to a browser holds a thread until the kernel and waitress have all of it."""
 _FOLDER = Path(streamwarden.__file__).parent / "web"
 
 
@@ -45,6 +44,7 @@ class WebUiRole:
             settings.webui_port,
             threads=_THREADS,
             name="webui",
+            proxies=Proxies(settings.trusted_proxies),
         )
         self._started = ExitStack()
 

@@ -39,6 +39,11 @@ class Proxies:
     def __contains__(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
 
+    def trust(self, peer: str) -> bool:
+        """Whether ``peer`` is the address of one of them."""
+        address = _read(peer)
+        return address is not None and address in self
+
     def client(self, peer: str, forwarded_for: str) -> str:
         """Return the client's address: from right to left, the first that is no trusted proxy.
 

@@ -13,25 +13,49 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from io import BytesIO
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]  # has no types
-from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # has no types
+from waitress.buffers import ReadOnlyFileBasedBuffer  # type: ignore[import-untyped]  # likewise
+from waitress.channel import (  # type: ignore[import-untyped]  # has no types
+    ClientDisconnected,
+    HTTPChannel,
+)
 from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]  # likewise
-from waitress.task import ErrorTask  # type: ignore[import-untyped]  # likewise
+from waitress.task import (  # type: ignore[import-untyped]  # likewise
+    ErrorTask,
+    ThreadedTaskDispatcher,
+    WSGITask,
+)
 
 from streamwarden.errors import ConfigError
 from streamwarden.http.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, request_id_from
 from streamwarden.http.problems import PROBLEM_JSON, Problem, encode
+from streamwarden.http.rate_limit import NO_PROXIES, Proxies, neighbourhood
 
 REQUEST_S: Final = 20.0
 """Longest time for a request to arrive, its body included: 64 KiB in that time is 26 kbit/s."""
-TAKING_S: Final = 30.0
+TAKING_S: Final = 120.0
 TAKING_BYTES: Final = 32 * 1024
-"""A client that reads less of a response within `TAKING_S` is disconnected: it holds a thread."""
+"""A client that reads less of a response within `TAKING_S` is disconnected. It holds a connection and no
+thread, so that a telephone in a tunnel gets its whole file."""
+UNSENT_BYTES: Final = 128 * 1024
+"""What waits in the kernel for a slow client. With more, its reading would show only once in minutes."""
+_WRAPPED_FROM_BYTES = 32 * 1024
+"""A larger piece of a body is sent from where it is; a smaller one is copied to what is before it."""
+WAITING_AT_MOST: Final = 256
+"""Threads of a port that wait for clients, beside its usual ones. One costs a stack and a megabyte."""
+_RESERVED = {"/healthz": 1, "/readyz": 1, "/metrics": 1}
+"""Addresses of every port with threads of their own: monitoring must see a port that is busy."""
+_TCP_NOTSENT_LOWAT = 25
+"""linux/tcp.h; Python has no name for it before 3.12."""
 _DRAIN_READS = 16
 _FOLDED = re.compile(rb"\n[ \t]")
 _ONE_ONLY = (b"content-length", b"transfer-encoding", b"host")
@@ -74,10 +98,28 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.write(body)
 
 
-class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    """A connection with limits on the time of a request to arrive and of a response to leave."""
+class OneRequestTask(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """Answers a request; closes after it where the client has sent more than that one."""
 
+    def start(self) -> None:
+        """Begin the answer."""
+        super().start()
+        if self.channel.sent_too_much:
+            self.set_close_on_finish()
+
+
+class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection with limits on the time of a request to arrive and of a response to leave.
+
+    One request is read at a time. What a client sends after it, before the answer, is dropped, and the
+    connection closed after the answer (RFC 9112, 9.3.2: a client sends it again). waitress reads nothing
+    while an answer waits, and without a second request no thread waits for a client that does not read.
+    """
+
+    request: Any
+    sent_continue: bool
     error_task_class = ProblemTask
+    task_class = OneRequestTask
     parser_class = StrictParser
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - waitress's own
@@ -85,22 +127,74 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
         self._began_s: float | None = now  # a connection is made to send a request
         self._taking_since_s = now
         self._taken_bytes = 0
+        self.progress_s = now
+        """When it was opened, or the client last took a part of an answer."""
+        self.sent_too_much = False
         super().__init__(*arguments, **named)
+        self.neighbourhood = neighbourhood(self.addr[0])
+        with contextlib.suppress(OSError):  # it may have been closed by now
+            self.socket.setsockopt(socket.SOL_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+    def readable(self) -> bool:
+        """Whether a request may be read: none is being answered."""
+        return not self.requests and bool(super().readable())
 
     def received(self, data: bytes) -> bool:
-        """Take the data, and note when a request began that is not complete yet."""
+        """Take one request's data, and note when a request began that is not complete yet."""
         before = self.request
-        taken = bool(super().received(data))
+        taken = self._receive_one(data)
         if self.request is None:
             self._began_s = None
         elif self.request is not before or self._began_s is None:
             self._began_s = time.monotonic()
         return taken
 
+    def _receive_one(self, data: bytes) -> bool:
+        """Do as waitress's ``received``, for one request."""
+        with self.requests_lock:
+            if not data or self.will_close or self.close_when_flushed or self.requests:
+                return False
+            while data and not self.requests:
+                begun: Any = self.request or self.parser_class(self.adj)
+                self.request = begun
+                data = data[begun.received(data) :]
+                if begun.expect_continue and begun.headers_finished and not self.sent_continue:
+                    self.send_continue()
+                if begun.completed:
+                    self.sent_continue = False
+                    self.request = None
+                    if not begun.empty:
+                        self.sent_too_much = bool(data.strip(b"\r\n"))
+                        self.requests.append(begun)
+                        self.server.add_task(self)
+        return True
+
+    def write_soon(self, data: Any) -> int:  # noqa: ANN401 - waitress's own
+        """Queue data. A large piece is not copied: many answers of one asset take its memory once."""
+        if isinstance(data, bytes) and len(data) >= _WRAPPED_FROM_BYTES:
+            data = ReadOnlyFileBasedBuffer(BytesIO(data))
+            data.prepare()
+        return int(super().write_soon(data))
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait for a client that is behind; meanwhile another thread does the work of this one."""
+        if self.total_outbufs_len <= self.adj.outbuf_high_watermark:
+            return
+        dispatcher = self.server.task_dispatcher
+        if not dispatcher.replace_waiting():
+            self.will_close = True
+            raise ClientDisconnected
+        try:
+            super()._flush_outbufs_below_high_watermark()
+        finally:
+            dispatcher.waited()
+
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 - waitress's
         """Send, and count the bytes that the client has taken."""
         sent = int(super().send(data, do_close=do_close))
         self._taken_bytes += sent
+        if sent:
+            self.progress_s = time.monotonic()
         return sent
 
     def overdue(self, now_s: float) -> bool:
@@ -154,6 +248,73 @@ def _written(status: int) -> bytes:
 _TOO_SLOW: Final = _written(HTTPStatus.REQUEST_TIMEOUT)
 
 
+class ReservingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has no types
+    """waitress's threads, and for each address in ``reserved`` some that serve nothing else.
+
+    However long all other requests take, the media server's hook and the health check find a thread. A
+    thread that waits for its client is replaced while it does.
+    """
+
+    threads: set[Any]
+
+    def __init__(self, reserved: Mapping[str, int]) -> None:
+        super().__init__()
+        self._reserved = {path: ThreadedTaskDispatcher() for path in reserved}
+        for path, threads in reserved.items():
+            self._reserved[path].set_thread_count(threads)
+        self._usual = 0
+        self._waiting = 0
+        self._counting = threading.Lock()
+
+    def start(self, threads: int) -> None:
+        """Start the threads for all other addresses."""
+        self._usual = threads
+        self.set_thread_count(threads)
+
+    def replace_waiting(self) -> bool:
+        """Start a thread in place of the calling one, which is about to wait for its client.
+
+        Return False where too many wait already.
+        """
+        with self._counting:
+            if self._waiting >= WAITING_AT_MOST:
+                return False
+            self._waiting += 1
+            if self._usual:
+                self.set_thread_count(self._usual + self._waiting)
+            return True
+
+    def waited(self) -> None:
+        """End a thread: the calling one works again."""
+        with self._counting:
+            self._waiting -= 1
+            if self._usual:
+                self.set_thread_count(self._usual + self._waiting)
+
+    def add_task(self, task: Any) -> None:  # noqa: ANN401 - a channel
+        """Queue a channel whose first request is to be answered."""
+        request = task.requests[0] if task.requests else None
+        # A request that was refused while it was read has no path.
+        reserved = self._reserved.get(getattr(request, "path", ""))
+        if reserved is not None:
+            reserved.add_task(task)
+        else:
+            super().add_task(task)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:  # noqa: FBT001, FBT002 - waitress's
+        """End all threads; those that have not ended in time remain in ``threads``."""
+        with self._counting:
+            self._usual = 0
+        by = time.monotonic() + timeout
+        for one in self._reserved.values():
+            one.set_thread_count(0)
+        done = bool(super().shutdown(cancel_pending, timeout))
+        for path, one in self._reserved.items():
+            done = bool(one.shutdown(cancel_pending, max(0.0, by - time.monotonic()))) and done
+            self.threads = self.threads | {(path, each) for each in one.threads}
+        return done
+
+
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -192,6 +353,12 @@ class HttpServer:
 
     With ``port`` 0 the system picks a free one; after `start` the attribute `port` holds it. The event
     loop uses poll, which works beyond 1,024 descriptors.
+
+    ``reserved`` names addresses with threads that serve nothing else, beside those of every port. Where a
+    client's address has more than ``address_limit`` connections, or all together more than
+    ``connection_limit``, the one is closed that has had the longest time without progress, of the address
+    with the most: a newcomer always gets in. Behind one of the ``proxies`` are many clients, so it may have
+    as many as all together.
     """
 
     def __init__(
@@ -203,6 +370,9 @@ class HttpServer:
         threads: int,
         name: str,
         connection_limit: int = 2048,
+        address_limit: int = 512,
+        reserved: Mapping[str, int] = MappingProxyType({}),
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self.port = port
         self._app = app
@@ -210,6 +380,9 @@ class HttpServer:
         self._threads = threads
         self._name = name
         self._connection_limit = connection_limit
+        self._address_limit = address_limit
+        self._reserved = {**_RESERVED, **reserved}
+        self._proxies = proxies
         self._server: Any = None
         self._thread: threading.Thread | None = None
         self._stop_by: float | None = None  # set once; the loop's thread reads it
@@ -251,12 +424,17 @@ class HttpServer:
         self._thread = None
 
     def _create(self, listener: socket.socket) -> Any:  # noqa: ANN401 - waitress has no types
+        dispatcher = ReservingDispatcher(self._reserved)
+        dispatcher.start(self._threads)
         server = create_server(
             self._app,
             sockets=[listener],
             threads=self._threads,
             asyncore_use_poll=True,
-            connection_limit=self._connection_limit,
+            # Ours is below: with waitress's own nobody gets in while a few hold all connections.
+            connection_limit=2 * self._connection_limit,
+            outbuf_high_watermark=1024 * 1024,
+            _dispatcher=dispatcher,
             channel_timeout=_IDLE_S,
             cleanup_interval=10,
             max_request_header_size=_HEADER_LIMIT_BYTES,
@@ -280,6 +458,7 @@ class HttpServer:
             if time.monotonic() >= check_s:
                 check_s = time.monotonic() + _OVERDUE_CHECK_S
                 self._end_overdue()
+            self._make_room()
             if len(sockets) >= _THROTTLE_FROM:
                 self._accept_more(sockets)
                 self._stopping.wait(len(sockets) * _THROTTLE_EACH_S)
@@ -299,6 +478,29 @@ class HttpServer:
             self._server.handle_accept()
             if len(sockets) == before:
                 return
+
+    def _make_room(self) -> None:
+        """Close the connections beyond the limits, of those with the most the longest without progress."""
+        channels = list(self._server.active_channels.values())
+        if len(channels) <= self._address_limit:
+            return
+        counts = Counter(channel.neighbourhood for channel in channels)
+        shared = {
+            channel.neighbourhood: self._proxies.trust(channel.addr[0])
+            for channel in {channel.neighbourhood: channel for channel in channels}.values()
+        }
+        excess = Counter(
+            {key: n - self._address_limit for key, n in counts.items() if not shared[key]}
+        )
+        total = len(channels) - sum(n for n in excess.values() if n > 0)
+        while total > self._connection_limit:
+            most = max(counts, key=lambda key: counts[key] - max(0, excess[key]))
+            excess[most] = max(0, excess[most]) + 1
+            total -= 1
+        for channel in sorted(channels, key=attrgetter("progress_s")):
+            if excess[channel.neighbourhood] > 0:
+                excess[channel.neighbourhood] -= 1
+                channel.handle_close()
 
     def _end_overdue(self) -> None:
         now_s = time.monotonic()

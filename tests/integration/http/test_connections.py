@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 
 import falcon
 import pytest
@@ -17,10 +18,12 @@ from streamwarden.http.falcon_app import AppContext, build_app
 from streamwarden.http.middleware import SECURITY_HEADERS
 from streamwarden.http.models import Empty, Model, respond
 from streamwarden.http.operations import Access, Media, Resource, operation
+from streamwarden.http.rate_limit import Proxies, neighbourhood
 from streamwarden.http.server import HttpServer
 from streamwarden.metrics.http_metrics import HttpMetrics, render
 
 BIG = 32 * 1024 * 1024
+ASSET = b"x" * (2 * 1024 * 1024)
 
 
 class Size(Model):
@@ -31,6 +34,25 @@ class Echo(Resource):
     @operation("Tell the size of the body", access=Access.OPEN, body=Empty, answers={200: Size})
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         respond(resp, Size(size=req.content_length or 0))
+
+
+class Asset(Resource):
+    @operation(
+        "An asset", access=Access.OPEN, answers={200: Media(content_type="text/plain", about="It")}
+    )
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.data = ASSET
+
+
+class Held(Resource):
+    """Holds its thread until the test has ended."""
+
+    released = threading.Event()
+
+    @operation("Wait", access=Access.OPEN, answers={200: Empty})
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        self.released.wait(60)
+        respond(resp, Empty())
 
 
 class Large(Resource):
@@ -46,7 +68,11 @@ class Large(Resource):
 def server() -> Iterator[HttpServer]:
     registry = CollectorRegistry()
     shared = AppContext(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
-    app = build_app(shared, {"/echo": Echo(), "/large": Large()}, title="test")
+    app = build_app(
+        shared,
+        {"/echo": Echo(), "/large": Large(), "/asset": Asset(), "/held": Held()},
+        title="test",
+    )
     running = HttpServer(app, "127.0.0.1", 0, threads=2, name="test")
     running.start()
     yield running
@@ -215,3 +241,152 @@ def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it(
             taken += len(chunk)
             never.wait(0.03)  # the pace is what is tested
     assert taken > BIG
+
+
+def status_of(server: HttpServer, path: bytes = b"/healthz") -> bytes:
+    found = raw(server, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    return found.split(b" ")[1] if found else b""
+
+
+def test_what_follows_a_request_is_dropped_and_the_connection_closed(server: HttpServer) -> None:
+    found = raw(server, SMUGGLED * 100)
+    assert found.count(b"HTTP/1.1 200 ") == 1
+    assert b"Connection: close\r\n" in found
+
+
+def test_a_request_that_comes_after_the_answer_is_answered(server: HttpServer) -> None:
+    with connect(server) as peer:
+        for _ in range(3):
+            peer.sendall(SMUGGLED)
+            found = b""
+            while not found.endswith(b'{"status":"alive"}'):
+                found += peer.recv(65536)
+            assert found.startswith(b"HTTP/1.1 200 ")
+
+
+def test_requests_in_one_packet_whose_answers_are_not_read_hold_no_thread(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "TAKING_S", 10_000.0)  # nobody is given up
+    one = b"GET /asset HTTP/1.1\r\nHost: h\r\n\r\n"
+    lazy = []
+    try:
+        for _ in range(6):  # three times as many as there are threads
+            peer = socket.socket()
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.settimeout(30)
+            peer.connect(("127.0.0.1", server.port))
+            peer.sendall(one * 100)
+            assert peer.recv(1)  # its answer has begun
+            lazy.append(peer)
+        # Not reserved: one of the common threads answers.
+        assert status_of(server, b"/openapi.json") == b"200"
+    finally:
+        for peer in lazy:
+            peer.close()
+
+
+def test_slow_downloads_hold_no_thread_and_each_gets_its_whole_file(server: HttpServer) -> None:
+    slow = [connect(server) for _ in range(8)]  # four times as many as there are threads
+    try:
+        for peer in slow:
+            peer.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        for peer in slow:
+            assert peer.recv(1)
+        for _ in range(3):
+            assert status_of(server, b"/openapi.json") == b"200"
+        assert len(said(slow[0])) > BIG
+    finally:
+        for peer in slow:
+            peer.close()
+    assert status_of(server, b"/openapi.json") == b"200"
+
+
+def test_more_than_may_wait_are_ended_and_the_port_answers(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "WAITING_AT_MOST", 3)
+    slow = [connect(server) for _ in range(6)]
+    try:
+        for peer in slow:
+            peer.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        for _ in range(3):
+            assert status_of(server, b"/openapi.json") == b"200"
+    finally:
+        for peer in slow:
+            peer.close()
+
+
+def test_reserved_addresses_are_answered_while_every_thread_is_held(server: HttpServer) -> None:
+    Held.released.clear()
+    held = [connect(server) for _ in range(8)]
+    try:
+        for peer in held:
+            peer.sendall(b"GET /held HTTP/1.1\r\nHost: h\r\n\r\n")
+        for _ in range(3):
+            for path in (b"/healthz", b"/readyz", b"/metrics"):
+                assert status_of(server, path) == b"200"
+    finally:
+        Held.released.set()
+        for peer in held:
+            peer.close()
+
+
+def test_who_takes_all_connections_of_an_address_loses_its_own_oldest() -> None:
+    registry = CollectorRegistry()
+    shared = AppContext(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
+    app = build_app(shared, {}, title="test")
+    running = HttpServer(
+        app, "127.0.0.1", 0, threads=2, name="test", connection_limit=40, address_limit=30
+    )
+    running.start()
+    begun: list[socket.socket] = []
+    try:
+        for _ in range(100):
+            peer = connect(running)
+            peer.sendall(b"GET / HTTP/1.1\r\nHost:")
+            begun.append(peer)
+        for _ in range(5):
+            assert status_of(running) == b"200"
+        assert said(begun[0]) == b""  # the oldest was closed, long before its 20 s were over
+    finally:
+        for peer in begun:
+            peer.close()
+        running.stop(5)
+
+
+def test_room_is_made_among_the_connections_of_the_address_with_the_most() -> None:
+    class Channel:
+        def __init__(self, address: str, progress_s: float) -> None:
+            self.addr = (address, 1)
+            self.neighbourhood = neighbourhood(address)
+            self.progress_s = progress_s
+            self.closed = False
+
+        def handle_close(self) -> None:
+            self.closed = True
+
+    limited = HttpServer(
+        lambda *_: (),
+        "127.0.0.1",
+        0,
+        threads=1,
+        name="t",
+        connection_limit=12,
+        address_limit=6,
+        proxies=Proxies(["192.0.2.3"]),
+    )
+    many = [Channel("192.0.2.1", 100.0 - number) for number in range(9)]
+    v6 = [Channel(f"2001:db8::{number}", 1.0) for number in range(2)]
+    proxy = [Channel("192.0.2.3", 10.0 - number) for number in range(8)]
+    other = Channel("192.0.2.2", 0.0)
+    channels = [*many, *v6, *proxy, other]
+
+    limited._server = SimpleNamespace(active_channels=dict(enumerate(channels)))
+    limited._make_room()
+    assert not other.closed  # though nobody has waited longer
+    assert not any(one.closed for one in v6)
+    # 9 of an address become 6; the proxy may keep its 8, until all have to become 12.
+    assert sum(not one.closed for one in channels) == 12
+    assert [one.closed for one in many] == [False] * 4 + [True] * 5
+    assert [one.closed for one in proxy] == [False] * 5 + [True] * 3
