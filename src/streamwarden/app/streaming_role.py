@@ -244,7 +244,9 @@ class StreamingRole:
             ),
             ChildSpec(
                 id="retention",
-                start=lambda link: start_retention(link, resources, rules, seals),
+                start=lambda link: start_retention(
+                    link, resources, rules, seals, give_way=self._exports.give_way
+                ),
                 shutdown_s=3.0,
             ),
             ChildSpec(
@@ -384,7 +386,12 @@ def start_indexer(link: Link, resources: Resources) -> ActorRef:
 
 
 def start_retention(
-    link: Link, resources: Resources, rules: RulesInForce, seals: SealSchedule | None = None
+    link: Link,
+    resources: Resources,
+    rules: RulesInForce,
+    seals: SealSchedule | None = None,
+    *,
+    give_way: Callable[[int], int] = lambda _: 0,
 ) -> ActorRef:
     """Start retention. Its reserve depends on the disk, so it begins once the record root is known."""
     for reason in DeletionReason:
@@ -394,7 +401,7 @@ def start_retention(
     def sweep() -> bool:
         resources.watch.require()
         if not made:
-            made.append(_retention(resources, rules, seals))
+            made.append(_retention(resources, rules, seals, give_way))
         return made[0].sweep()
 
     return RetentionActor.start(
@@ -405,7 +412,12 @@ def start_retention(
     )
 
 
-def _retention(resources: Resources, rules: RulesInForce, seals: SealSchedule | None) -> Retention:
+def _retention(
+    resources: Resources,
+    rules: RulesInForce,
+    seals: SealSchedule | None,
+    give_way: Callable[[int], int],
+) -> Retention:
     settings, folder = resources.settings, resources.root.path
     disk = free_space_of(folder)
     limits = RetentionLimits(
@@ -433,6 +445,7 @@ def _retention(resources: Resources, rules: RulesInForce, seals: SealSchedule | 
         ),
         announce=None if seals is None else seals.announce,
         require_root=resources.watch.require,
+        give_way=give_way,
     )
 
 

@@ -6,10 +6,11 @@ looked for. A restart forgets them, and ``start`` removes the files of the proce
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,9 @@ from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.formats import FormatSpan, file_format, formats_in, read_moov
 from streamwarden.mp4.silence import can_be_silent, silence_like
 from streamwarden.paths import STATE, open_nofollow
-from streamwarden.recordings.durable import free_bytes
+from streamwarden.recordings.deletion_rules import size_in_words
+from streamwarden.recordings.durable import free_space_of
+from streamwarden.recordings.export_room import ExportRoom
 from streamwarden.recordings.root_identity import RootNotKnown
 from streamwarden.recordings.serving import OpenFile
 from streamwarden.storage.recording_index import SegmentRepository
@@ -69,11 +72,16 @@ _SEAM: Final = timedelta(seconds=1)
 """Segments that are closer than this follow one another without a gap."""
 
 _AT_ONCE: Final = 2
+_AT_ONCE_A_USER: Final = 1
 _QUEUED: Final = 16
 _KEPT: Final = 200
 _TIMEOUT_S: Final = 3_600.0
 _TIDY_EVERY_S: Final = 300.0
 _BUFFER_CHARS: Final = 4_096
+_BLOCK_BYTES: Final = 512
+"""The unit of ``st_blocks``."""
+_KEY_FRAMES_WITHIN_S: Final = 60.0
+"""The distance of key frames, at most: a cut widens to the one before it."""
 
 FILE: Final = ".mp4"
 PROOF: Final = ".proof"
@@ -172,8 +180,10 @@ class ExportTask:
 
     @property
     def needs_bytes(self) -> int:
-        """Disk space that it may still take."""
-        return sum(segment.size_bytes for segment in self.segments) if self.unfinished else 0
+        """Disk space that it takes, or may take once it is made."""
+        if not self.unfinished:
+            return self.size_bytes or 0
+        return sum(_share_of(segment, self.from_, self.to) for segment in self.segments)
 
 
 class Exports:
@@ -300,6 +310,24 @@ class Exports:
                 raise ExportNotReady("the export has no file")
             return self._files.open(task)
 
+    def give_way(self, missing_bytes: int) -> int:
+        """Delete the oldest files beyond the exports' share of the reserve, as far as it lacks them.
+
+        Return how many of the ``missing_bytes`` no recording has to make room for.
+        """
+        with self._lock:
+            room, freed = self._room(), 0
+            for task in list(self._tasks.values()):
+                if min(missing_bytes, room.beyond_bytes) <= freed:
+                    break
+                if task.state == "done":
+                    freed += task.size_bytes or 0
+                    self._files.remove(task, FILE, PROOF)
+                    task.state, task.size_bytes = "cancelled", None
+                    task.error = "deleted, because recordings needed the space"
+                    log.warning("export_gave_way", export=str(task.id))
+            return min(missing_bytes, freed + room.spared_bytes)
+
     def proof(self, camera_id: UUID, export_id: UUID) -> bytes:
         """Return an export's proof; raise ExportNotFound, ExportNotReady, ProofNotAvailable."""
         with self._lock:
@@ -321,20 +349,42 @@ class Exports:
     def _refuse_if_full(self, task: ExportTask) -> None:
         if len(self._queue) >= _QUEUED or len(self._tasks) >= _KEPT:
             raise ExportsBusy("too many exports are waiting", retry_after_s=60)
-        disk_bytes, disk_free_bytes = self._files.disk_bytes()
-        planned = sum(one.needs_bytes for one in self._tasks.values()) + task.needs_bytes
-        if disk_free_bytes - planned < self._reserve_bytes(disk_bytes):
-            raise NoSpace("the disk has no room for this export", retry_after_s=600)
+        own = others = 0
+        for one in self._tasks.values():
+            if one.user_id == task.user_id:
+                own += one.needs_bytes
+            else:
+                others += one.needs_bytes
+        left = self._room().share_bytes(others) - own
+        if task.needs_bytes > left:
+            room = (
+                f"there is room for {size_in_words(left)} of it" if left > 0 else "there is no room"
+            )
+            raise NoSpace(f"{room}: ask for a shorter time, or delete exports", retry_after_s=600)
+
+    def _room(self) -> ExportRoom:
+        disk = free_space_of(self._files.folder)
+        return ExportRoom(
+            free_bytes=disk.free_bytes,
+            reserve_bytes=self._reserve_bytes(disk.total_bytes),
+            held_bytes=self._files.held_bytes(),
+        )
 
     def _run_next(self) -> None:
-        while self._queue and self._running < _AT_ONCE:
-            task = self._queue.popleft()
+        while self._running < _AT_ONCE and (task := self._next()) is not None:
+            self._queue.remove(task)
             task.state = "running"
             self._running += 1
             # A thread of its own: it reads the structure of every file.
             threading.Thread(
                 target=self._begin, args=(task,), name="export-prepare", daemon=True
             ).start()
+
+    def _next(self) -> ExportTask | None:
+        """Return the first waiting export of a user who has none running."""
+        running = Counter(one.user_id for one in self._tasks.values() if one.state == "running")
+        waiting = (one for one in self._queue if running[one.user_id] < _AT_ONCE_A_USER)
+        return next(waiting, None)
 
     # Thread export-prepare
 
@@ -539,10 +589,22 @@ class ExportFiles:
         for suffix in suffixes:
             self.path(task, suffix).unlink(missing_ok=True)
 
-    def disk_bytes(self) -> tuple[int, int]:
-        """Return the size of the disk and its free space."""
-        state = os.statvfs(self.folder)
-        return state.f_blocks * state.f_frsize, free_bytes(self.folder)
+    def held_bytes(self) -> int:
+        """Return the disk space that all files of exports take."""
+        held = 0
+        with suppress(FileNotFoundError):  # no folder before the first export
+            for entry in os.scandir(self.folder):
+                with suppress(FileNotFoundError):
+                    held += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+        return held
+
+
+def _share_of(segment: Segment, from_: datetime, to: datetime) -> int:
+    """Return how many bytes of a segment an export from ``from_`` to ``to`` takes, at most."""
+    taken_s = (min(to, segment.ended_at) - max(from_, segment.started_at)).total_seconds()
+    length_s = (segment.ended_at - segment.started_at).total_seconds()
+    share = (taken_s + _KEY_FRAMES_WITHIN_S) / length_s if length_s > 0 else 1.0
+    return math.ceil(segment.size_bytes * min(1.0, share))
 
 
 def without_overlap(segments: Sequence[Segment]) -> list[Segment]:

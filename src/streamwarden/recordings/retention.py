@@ -216,8 +216,9 @@ class Retention:
 
     ``announce`` is called with the time up to which a camera's recordings are about to be deleted, before
     they are; it raises nothing. ``require_root`` raises RootNotKnown unless the record root is the known
-    one. The same time is taken out of the wanted periods first, so that
-    ``recordings verify`` does not find it missing.
+    one. ``give_way`` is called with the bytes that the reserve lacks, and returns how many of them
+    recordings need not make room for (``Exports.give_way``). The same time is taken out of the wanted
+    periods first, so that ``recordings verify`` does not find it missing.
     """
 
     def __init__(
@@ -233,8 +234,10 @@ class Retention:
         offline: OfflineRetention,
         announce: Callable[[UUID, datetime], None] | None = None,
         require_root: Callable[[], None] = lambda: None,
+        give_way: Callable[[int], int] = lambda _: 0,
     ) -> None:
         self._require_root = require_root
+        self._give_way = give_way
         self._root = record_root
         self._offline = offline
         self._announce = announce
@@ -269,9 +272,7 @@ class Retention:
 
     def _delete_without_index(self) -> bool:
         """Delete what the reserve needs; return whether anything was deleted."""
-        gone = self._offline.delete(
-            self._limits.reserve_bytes - free_bytes(self._root), self._missing_inodes()
-        )
+        gone = self._offline.delete(self._missing_bytes(), self._missing_inodes())
         if gone:
             size = sum(each.size_bytes for each in gone)
             self._on_deleted(DeletionReason.RESERVE, len(gone), size)
@@ -338,7 +339,7 @@ class Retention:
         return None
 
     def _under_reserve(self) -> list[Segment]:
-        missing = self._limits.reserve_bytes - free_bytes(self._root)
+        missing = self._missing_bytes()
         inodes = self._missing_inodes()
         if missing <= 0 and inodes <= 0:
             self._out_of_reach = False
@@ -352,6 +353,11 @@ class Retention:
             )
         self._out_of_reach = not chosen
         return chosen
+
+    def _missing_bytes(self) -> int:
+        """Return how many bytes the reserve lacks beyond what exports give; 0 or less for none."""
+        missing = self._limits.reserve_bytes - free_bytes(self._root)
+        return missing - self._give_way(missing) if missing > 0 else missing
 
     def _missing_inodes(self) -> int:
         """Return how many inodes the reserve lacks, 0 or less for none."""

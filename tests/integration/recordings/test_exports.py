@@ -31,7 +31,7 @@ from streamwarden.ffmpeg.command import _FRAGMENTS
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.model import Gap, SealRow, Segment
 from streamwarden.recordings import exports as module
-from streamwarden.recordings.durable import file_digest
+from streamwarden.recordings.durable import FreeSpace, file_digest
 from streamwarden.recordings.exports import KEPT_FOR, Export, Exports
 from streamwarden.storage.seal_records import SealRepository
 from tests.fakes.manual_time import ManualClock
@@ -220,8 +220,60 @@ def test_a_row_that_leads_outside_is_left_out(harness: ExportHarness) -> None:
     assert found.state == "failed"
 
 
+@pytest.fixture
+def at_reserve(harness: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> ExportHarness:
+    """A disk that retention keeps at its reserve, with files of exports in the reserve."""
+    harness.reserve_bytes = 4 * size_of(harness.rows)
+
+    def disk(_folder: object) -> FreeSpace:
+        free = harness.reserve_bytes - harness.exports._files.held_bytes()
+        return FreeSpace(free_bytes=free, total_bytes=1 << 40, free_inodes=1, total_inodes=2)
+
+    monkeypatch.setattr(module, "free_space_of", disk)
+    return harness
+
+
+def size_of(rows: list[Segment]) -> int:
+    return sum(row.size_bytes for row in rows)
+
+
+def test_a_disk_at_its_reserve_has_room_for_exports_of_each_user(at_reserve: ExportHarness) -> None:
+    whole, part = (0, 60), (0, 3)
+    assert at_reserve.ended(at_reserve.add(*whole).id).state == "done"
+    with pytest.raises(NoSpace, match="shorter"):
+        at_reserve.add(*whole)
+    other = at_reserve.exports.add(at_reserve.camera_id, "bob", at(part[0]), at(part[1]))
+    assert at_reserve.ended(other.id).state == "done"
+
+
+def test_what_exports_hold_of_the_reserve_costs_no_recording(at_reserve: ExportHarness) -> None:
+    at_reserve.ended(at_reserve.add(0, 60).id)
+    held = at_reserve.exports._files.held_bytes()
+    assert at_reserve.exports.give_way(held) == held
+    assert len(at_reserve.folder()) == 1
+
+
+def test_exports_beyond_their_share_go_before_any_recording(harness: ExportHarness) -> None:
+    made = [harness.ended(harness.add(0, 60).id) for _ in range(3)]
+    size = made[0].size_bytes
+    assert size is not None
+    # Without a reserve there is no share of it: all of an export gives way.
+    assert harness.exports.give_way(size + 1) == size + 1
+    states = [harness.exports.get(harness.camera_id, one.id).state for one in made]
+    assert states == ["cancelled", "cancelled", "done"]
+    assert harness.folder() == [f"{made[2].id}.mp4"]
+
+
+def test_a_user_who_waits_comes_before_the_second_export_of_another(stuck: ExportHarness) -> None:
+    first, second = stuck.add(0, 3), stuck.add(0, 3)
+    other = stuck.exports.add(stuck.camera_id, "bob", at(0), at(3))
+    states = [stuck.exports.get(stuck.camera_id, one.id).state for one in (first, second, other)]
+    assert states == ["running", "queued", "running"]
+
+
 def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: ExportHarness) -> None:
-    made = [stuck.add(0, 3) for _ in range(18)]
+    stuck.exports.add(stuck.camera_id, "bob", at(0), at(3))
+    made = [stuck.add(0, 3) for _ in range(17)]
     states = [one.state for one in stuck.exports.of_camera(stuck.camera_id)]
     assert (states.count("running"), states.count("queued")) == (2, 16)
     with pytest.raises(ExportsBusy):
@@ -231,7 +283,10 @@ def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: ExportHarne
 
 
 def test_cancelling_ends_the_ffmpeg_and_lets_the_next_one_begin(stuck: ExportHarness) -> None:
-    first, second, third, fourth = (stuck.add(0, 3) for _ in range(4))
+    users = ("alice", "bob", "carol", "dave")
+    first, second, third, fourth = (
+        stuck.exports.add(stuck.camera_id, user, at(0), at(3)) for user in users
+    )
     for export in (first, second):
         stuck.until(export.id, lambda _: any(n.endswith(".txt") for n in stuck.folder()))
     assert stuck.exports.cancel(stuck.camera_id, fourth.id).state == "cancelled"

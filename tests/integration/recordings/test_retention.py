@@ -41,6 +41,7 @@ class FakeWorld(ManualClock):
     def __init__(self) -> None:
         super().__init__(at(100), 100.0)
         self.free_bytes = 10**12
+        self.spare_bytes = 0
         self.counted: list[tuple[str, int, int]] = []
         self.waiting_since: datetime | None = None
         self.deletion_log = Path()
@@ -55,6 +56,9 @@ class FakeWorld(ManualClock):
         if self.known_for == 0:
             raise RootNotKnown(RootFault(Cause.RECORD_ROOT_MISSING, "scripted"))
         self.known_for -= 1
+
+    def exports_give_way(self, missing_bytes: int) -> int:
+        return min(missing_bytes, self.spare_bytes)
 
     def noted(self, waits: Collection[Wait]) -> None:
         self.waits = [wait.reason.value for wait in waits]
@@ -117,6 +121,7 @@ def make(made: Recordings, world: FakeWorld) -> Make:
                 reckoned=rules.now,
             ),
             require_root=world.require_root,
+            give_way=world.exports_give_way,
         )
 
     return policy
@@ -193,6 +198,22 @@ def test_below_the_reserve_as_much_goes_as_frees_it_and_no_more(
     world.free_bytes += first + second  # what the two marked ones will free
     finish(policy)
     assert kept(made, *two) == [[4, 8], [6, 10]]
+
+
+@pytest.mark.parametrize("spared", [1.0, 0.4])
+def test_recordings_make_no_room_for_what_exports_hold_or_give_way(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld, spared: float
+) -> None:
+    first = made.rows(two[0])[0].size_bytes
+    before = kept(made, *two)
+    world.free_bytes = 10**6
+    world.spare_bytes = int(first * spared)
+    policy = make(reserve_bytes=10**6 + first)
+    assert policy.sweep() is (spared < 1)
+    world.free_bytes += first
+    finish(policy)
+    gone = sum(len(each) for each in before) - sum(len(each) for each in kept(made, *two))
+    assert gone == (0 if spared == 1 else 1)
 
 
 def test_a_reserve_that_nothing_can_free_is_said_once(
