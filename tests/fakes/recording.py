@@ -20,6 +20,7 @@ from streamwarden.model import Cause, LastSegment, Segment
 from streamwarden.mp4.formats import FormatAtEnd, SetsAtEnd
 from streamwarden.recordings.camera_files import CameraFiles, CannotStore, OpenedFolder
 from streamwarden.recordings.gap_ledger import GapChange, Ledger
+from streamwarden.recordings.segment_store import StoredSegment
 from streamwarden.workers import WorkerPool
 from tests.fakes.manual_time import DEADLINE_S
 
@@ -270,6 +271,7 @@ class FakeCameraFiles(CameraFiles):
         self.stored_twice: list[tuple[int, int]] = []
         self.sets: dict[tuple[int, int], SetsAtEnd] = {}
         self.silent: set[tuple[int, int]] = set()
+        self.unreadable: set[tuple[int, int]] = set()
         """Segments without sound."""
         self.hollow: set[tuple[int, int]] = set()
         self.standing: set[tuple[int, int]] = set()
@@ -308,7 +310,7 @@ class FakeCameraFiles(CameraFiles):
         self.last_run += 1
         return Path("/nowhere/.live"), self.last_run
 
-    def publish(self, segment: ClosedSegment) -> Segment | None:
+    def publish(self, segment: ClosedSegment) -> StoredSegment | None:
         self._perhaps_refuse("publish")
         name = (segment.run, segment.number)
         self.calls.append(name)
@@ -335,12 +337,8 @@ class FakeCameraFiles(CameraFiles):
         )
         self.rows[name] = row
         self.last = LastSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)
-        return row
-
-    def format_at_end(self, row: Segment) -> FormatAtEnd | None:
-        self._perhaps_refuse("format_at_end")
-        name = (row.run, row.number)
-        return FormatAtEnd(self.sets.get(name), name not in self.silent)
+        ends = FormatAtEnd(self.sets.get(name), name not in self.silent)
+        return StoredSegment(row, None if name in self.unreadable else ends)
 
     def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
         self._perhaps_refuse("write_ledger")

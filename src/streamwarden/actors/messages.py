@@ -233,21 +233,9 @@ class SpawnPrepared:
 class SegmentStored:
     """The first segment in the queue is stored, or not.
 
-    ``result`` is its row, None where a torn segment held nothing, or an exception.
+    ``result`` is a ``StoredSegment``, None where a torn segment held nothing, or an exception.
     """
 
-    result: object
-
-
-@dataclass(frozen=True, slots=True)
-class FormatRead:
-    """How a stored segment of ``run`` ends has been looked up.
-
-    ``result`` is a ``FormatAtEnd``, None where its file cannot be read, or an exception.
-    """
-
-    run: int
-    ended_at: datetime
     result: object
 
 

@@ -111,10 +111,10 @@ class ParkedCamera:
         self._files.open(self._runs)
 
     def _store(self, segment: ClosedSegment) -> None:
-        row = self._files.publish(segment)
-        if row is not None:
+        stored = self._files.publish(segment)
+        if stored is not None:
             ledger = self._files.read_ledger()
-            started_at, ended_at = row.started_at, row.ended_at
+            started_at, ended_at = stored.row.started_at, stored.row.ended_at
             if segment.line is not None:
                 started_at = in_ledgers_time(ledger, segment.line, started_at)
                 ended_at = in_ledgers_time(ledger, segment.line, ended_at)

@@ -18,7 +18,6 @@ from streamwarden.actors.messages import (
     ClockStepped,
     ClockWasSet,
     FolderOpened,
-    FormatRead,
     InboxListener,
     LedgerWritten,
     RecorderState,
@@ -56,8 +55,8 @@ from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, LastSegment, Segment
-from streamwarden.mp4.formats import FormatAtEnd
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder, SegmentVanished
+from streamwarden.recordings.segment_store import StoredSegment
 from streamwarden.supervision import Link, SupervisedActor
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor, WorkerPool
@@ -218,8 +217,6 @@ class RecorderActor(SupervisedActor):
                 self._segment_stored(result)
             case RetryStore():
                 self._segments.store_first()
-            case FormatRead(run, ended_at, result):
-                self._format_read(run, ended_at, result)
             case LedgerWritten(final, result):
                 self._ledger_written(result, final=final)
             case _:
@@ -459,12 +456,12 @@ class RecorderActor(SupervisedActor):
             self._segments.not_stored(cause, stopping=self.stopping)
             self._end_when_done()
             return
-        row = result if isinstance(result, Segment) else None
-        self._segments.stored(row)
-        if row is not None:
-            self._show_stored(row)
-            self._judge_stamps(row)
-            self._read_format(row)
+        stored = result if isinstance(result, StoredSegment) else None
+        self._segments.stored(None if stored is None else stored.row)
+        if stored is not None:
+            self._show_stored(stored.row)
+            self._judge_stamps(stored.row)
+            self._judge_format(stored)
         self._end_when_done()
 
     def _judge_stamps(self, row: Segment) -> None:
@@ -473,26 +470,18 @@ class RecorderActor(SupervisedActor):
             self._log.warning("time_stamps_stand_still", run=row.run, media_s=row.media_ms / 1000)
             self._outdate()
 
-    def _read_format(self, row: Segment) -> None:
-        """See whether this run's files have sound and the right header; ``FormatRead`` follows."""
-        if not self.stopping and self._live.stays(row.run):
-            self._disk.run(
-                partial(self._files.format_at_end, row),
-                lambda result: self._tell_self(FormatRead(row.run, row.ended_at, result)),
-            )
-
-    def _format_read(self, run: int, ended_at: datetime, result: object) -> None:
-        if isinstance(result, Exception):
-            self._log.error("format_not_read", run=run, error=str(result))
+    def _judge_format(self, stored: StoredSegment) -> None:
+        """Replace a run whose files have no sound any more, or no longer the right header."""
+        run, ends = stored.row.run, stored.ends
+        if ends is None or self.stopping or not self._live.stays(run):
             return
-        if not isinstance(result, FormatAtEnd) or not self._live.stays(run):
-            return
-        if result.sound is False and self._spawning.silent(run):
-            self._log.info("sound_stopped", run=run, before=rfc3339(ended_at))
+        before = rfc3339(stored.row.ended_at)
+        if ends.sound is False and self._spawning.silent(run):
+            self._log.info("sound_stopped", run=run, before=before)
             self._improve_sound()
-        sets = result.sets
+        sets = ends.sets
         if sets and self._format_changes.replaces(run, sets, self._clock.monotonic()):
-            self._log.warning("format_changed", run=run, before=rfc3339(ended_at))
+            self._log.warning("format_changed", run=run, before=before)
             self._outdate(run)
 
     def _show_stored(self, row: Segment) -> None:

@@ -11,8 +11,8 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from functools import lru_cache, wraps
+from typing import Final, NamedTuple, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 
@@ -43,6 +43,13 @@ _MAX_META_BYTES: Final = 16 * 1024 * 1024
 """Limit for reading a ``moov`` or ``moof`` into memory; a recorder's are far smaller."""
 
 
+_REMEMBERED_HEADERS: Final = 1024
+
+
+_REMEMBERED_BYTES: Final = 4096
+"""A longer header is not remembered; a recorder's has less than 2 KB."""
+
+
 class NotFragmentedMp4(ValueError):
     """The file is not a fragmented MP4 with a video track, or its structure is damaged."""
 
@@ -54,8 +61,19 @@ def refuse_truncated(read: Callable[P, T]) -> Callable[P, T]:
     def reading(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return read(*args, **kwargs)
-        except struct.error as error:
+        except (struct.error, IndexError) as error:
             raise NotFragmentedMp4("a truncated header") from error
+
+    return reading
+
+
+def remembered(read: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Decorate a function of a ``moov`` to remember its last answers: all files of a run have the same."""
+    remembering = lru_cache(_REMEMBERED_HEADERS)(read)
+
+    @wraps(read)
+    def reading(moov: bytes) -> T:
+        return remembering(moov) if len(moov) <= _REMEMBERED_BYTES else read(moov)
 
     return reading
 
@@ -73,7 +91,7 @@ class BoxReader:
     """Reads a file's boxes with read-ahead: a ``moof`` and the next box's header cost one system call."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
         self._at = 0
         self._bytes = b""
 
@@ -86,7 +104,7 @@ class BoxReader:
 
     def box(self, position: int) -> Box | None:
         """Return the box at ``position``, None if its header is incomplete."""
-        found = _extent(self._read(position, _LARGE_HEADER_BYTES), 0)
+        found = _extent(self.read(position, _LARGE_HEADER_BYTES), 0)
         if found is None:
             return None
         kind, header_bytes, size = found
@@ -97,16 +115,16 @@ class BoxReader:
         length = box.end - box.payload
         if length > _MAX_META_BYTES:
             raise NotFragmentedMp4(f"a {box.kind!r} box of {length} bytes")
-        return self._read(box.payload, length)
+        return self.read(box.payload, length)
 
-    def _read(self, position: int, length: int) -> bytes:
+    def read(self, position: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``position``."""
         if position > _LAST_OFFSET:
             return b""
         begin = position - self._at
         if begin < 0 or begin + length > len(self._bytes):
             self._at, begin = position, 0
-            self._bytes = os.pread(self._fd, max(length, _AHEAD_BYTES), position)
+            self._bytes = os.pread(self.fd, max(length, _AHEAD_BYTES), position)
         return self._bytes[begin : begin + length]
 
 
@@ -197,8 +215,8 @@ _TRUN_PER_SAMPLE: Final = (0x100, 0x200, 0x400, 0x800)
 
 
 @dataclass(frozen=True, slots=True)
-class VideoTrack:
-    """The video track of a ``moov``; durations are in units of ``1 / timescale`` seconds."""
+class MediaTrack:
+    """A track of a ``moov``; durations are in units of ``1 / timescale`` seconds."""
 
     id: int
     timescale: int
@@ -206,22 +224,42 @@ class VideoTrack:
     default_flags: int
 
 
-def milliseconds(ticks: int, track: VideoTrack) -> int:
+def milliseconds(ticks: int, track: MediaTrack) -> int:
     """Return a duration in the track's timescale as milliseconds."""
     return round(ticks * 1000 / track.timescale)
 
 
+@remembered
 @refuse_truncated
-def video_track(moov: bytes) -> VideoTrack:
+def video_track(moov: bytes) -> MediaTrack:
     """Return the first video track of a ``moov``; raise NotFragmentedMp4 if there is none."""
+    found = _track(moov, b"vide")
+    if found is None:
+        raise NotFragmentedMp4("no video track")
+    return found
+
+
+@remembered
+@refuse_truncated
+def sound_track(moov: bytes) -> MediaTrack | None:
+    """Return the first track of sound of a ``moov``, None if there is none."""
+    return _track(moov, b"soun")
+
+
+def _track(moov: bytes, handler: bytes) -> MediaTrack | None:
     for trak in inside(moov, b"trak"):
-        if first(trak, b"mdia", b"hdlr")[8:12] == b"vide":
-            id_ = _versioned(first(trak, b"tkhd"), 12, 20)
+        if first(trak, b"mdia", b"hdlr")[8:12] == handler:
+            id_ = id_of(trak)
             timescale = _versioned(first(trak, b"mdia", b"mdhd"), 12, 20)
             if timescale == 0:
                 raise NotFragmentedMp4("a timescale of 0")
-            return VideoTrack(id_, timescale, *_defaults(moov, id_))
-    raise NotFragmentedMp4("no video track")
+            return MediaTrack(id_, timescale, *_defaults(moov, id_))
+    return None
+
+
+def id_of(trak: bytes) -> int:
+    """Return the id of a ``trak``."""
+    return _versioned(first(trak, b"tkhd"), 12, 20)
 
 
 def _versioned(full_box: bytes, offset_0: int, offset_1: int) -> int:
@@ -242,7 +280,7 @@ def _defaults(moov: bytes, track_id: int) -> tuple[int, int]:
 
 
 @refuse_truncated
-def decode_time(moof: bytes, track: VideoTrack) -> int:
+def decode_time(moof: bytes, track: MediaTrack) -> int:
     """Return the start of the fragment's video, in the track's timescale (``tfdt``)."""
     traf = _traf_of(moof, track)
     if traf is None:
@@ -251,18 +289,56 @@ def decode_time(moof: bytes, track: VideoTrack) -> int:
     return int(struct.unpack_from(">Q" if tfdt[:1] == b"\x01" else ">I", tfdt, 4)[0])
 
 
-@refuse_truncated
-def picture_ticks(moof: bytes, track: VideoTrack) -> tuple[int | None, list[int]]:
-    """Return the start of the fragment's video (``tfdt``, None without one) and each picture's duration.
+class TrackSamples(NamedTuple):
+    """The samples of a track in one fragment (``traf``), in its timescale.
 
-    In the track's timescale; no duration for a fragment without video.
+    ``begins`` is their decode time (``tfdt``), None where it is not said. ``key``: the first one is a key
+    frame. ``data_offset`` leads from the start of the ``moof`` to the first one, None where that is not
+    said (``default-base-is-moof``).
     """
-    traf = _traf_of(moof, track)
-    if traf is None:
-        return None, []
-    begins = decode_time(moof, track) if next(inside(traf, b"tfdt"), None) is not None else None
-    default = _default_duration(first(traf, b"tfhd"), track)
-    return begins, [ticks for trun in inside(traf, b"trun") for ticks in _each(trun, default)]
+
+    begins: int | None
+    durations: Sequence[int]
+    key: bool
+    data_offset: int | None
+
+    @property
+    def lead(self) -> int:
+        """By how much the first sample is longer than the longest other one."""
+        if len(self.durations) < 2:  # noqa: PLR2004 - there is no other one
+            return 0
+        return max(0, self.durations[0] - max(self.durations[1:]))
+
+
+@refuse_truncated
+def track_samples(traf: bytes, track: MediaTrack) -> TrackSamples:
+    """Return the samples of a track's ``traf``."""
+    begins = data_offset = None
+    key, durations, tfhd = False, cast("Sequence[int]", ()), b""
+    default = 0
+    for kind, data in all_inside(traf):
+        if kind == b"tfhd" and not tfhd:
+            tfhd, default = data, _default_duration(data, track)
+        elif kind == b"tfdt" and begins is None:
+            (begins,) = struct.unpack_from(">Q" if data[:1] == b"\x01" else ">I", data, 4)
+        elif kind == b"trun":
+            each = _each(data, default)
+            if durations:
+                durations = (*durations, *each)
+                continue
+            durations, data_offset = each, _data_offset(tfhd, data)
+            key = not _first_flags(tfhd, data, track) & _NOT_A_KEY_FRAME
+    if not tfhd:
+        raise NotFragmentedMp4("a fragment without a track")
+    return TrackSamples(begins, durations, key, data_offset)
+
+
+def _data_offset(tfhd: bytes, trun: bytes) -> int | None:
+    if not struct.unpack_from(">I", tfhd)[0] & _TFHD_BASE_IS_MOOF:
+        return None
+    if not struct.unpack_from(">I", trun)[0] & _TRUN_DATA_OFFSET:
+        return None
+    return int(struct.unpack_from(">i", trun, 8)[0])
 
 
 def _each(trun: bytes, default: int) -> Sequence[int]:
@@ -276,12 +352,12 @@ def _each(trun: bytes, default: int) -> Sequence[int]:
 
 
 @refuse_truncated
-def fragment_ticks(moof: bytes, track: VideoTrack) -> int:
+def fragment_ticks(moof: bytes, track: MediaTrack) -> int:
     """Return the duration of the fragment's video, in the track's timescale."""
     return sum(_traf_ticks(traf, track) for traf in inside(moof, b"traf"))
 
 
-def _traf_ticks(traf: bytes, track: VideoTrack) -> int:
+def _traf_ticks(traf: bytes, track: MediaTrack) -> int:
     tfhd = first(traf, b"tfhd")
     if struct.unpack_from(">I", tfhd, 4)[0] != track.id:
         return 0
@@ -289,20 +365,12 @@ def _traf_ticks(traf: bytes, track: VideoTrack) -> int:
     return sum(_trun_ticks(trun, default) for trun in inside(traf, b"trun"))
 
 
-def _default_duration(tfhd: bytes, track: VideoTrack) -> int:
+def _default_duration(tfhd: bytes, track: MediaTrack) -> int:
     flags: int = struct.unpack_from(">I", tfhd)[0]
     if not flags & _TFHD_DURATION:
         return track.default_duration
     offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
     return int(struct.unpack_from(">I", tfhd, offset)[0])
-
-
-@refuse_truncated
-def lead_ticks(moof: bytes, track: VideoTrack) -> int:
-    """Return by how much the first video frame is longer than the longest other one of its fragment."""
-    traf = _traf_of(moof, track)
-    durations = () if traf is None else _durations(first(traf, b"trun"))
-    return max(0, durations[0] - max(durations[1:])) if len(durations) > 1 else 0
 
 
 def _trun_ticks(trun: bytes, default: int) -> int:
@@ -327,7 +395,7 @@ def _durations(trun: bytes) -> tuple[int, ...]:
 
 
 @refuse_truncated
-def is_key(moof: bytes, track: VideoTrack) -> bool:
+def is_key(moof: bytes, track: MediaTrack) -> bool:
     """Return whether the fragment's first video frame is a key frame."""
     traf = _traf_of(moof, track)
     if traf is None:
@@ -336,28 +404,26 @@ def is_key(moof: bytes, track: VideoTrack) -> bool:
 
 
 @refuse_truncated
-def sample_offset(moof: bytes, track: VideoTrack) -> int | None:
+def sample_offset(moof: bytes, track: MediaTrack) -> int | None:
     """Return where the fragment's first video sample is, from the start of its ``moof``.
 
     None without video, or where the file does not say it so (``default-base-is-moof``).
     """
     traf = _traf_of(moof, track)
-    if traf is None or not struct.unpack_from(">I", first(traf, b"tfhd"))[0] & _TFHD_BASE_IS_MOOF:
-        return None
-    trun = first(traf, b"trun")
-    if not struct.unpack_from(">I", trun)[0] & _TRUN_DATA_OFFSET:
-        return None
-    return int(struct.unpack_from(">i", trun, 8)[0])
+    return None if traf is None else _data_offset(first(traf, b"tfhd"), first(traf, b"trun"))
 
 
-def _traf_of(moof: bytes, track: VideoTrack) -> bytes | None:
-    for traf in inside(moof, b"traf"):
-        if struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0] == track.id:
-            return traf
-    return None
+@refuse_truncated
+def track_of(traf: bytes) -> int:
+    """Return the id of the track that a ``traf`` is about."""
+    return int(struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0])
 
 
-def _first_flags(tfhd: bytes, trun: bytes, track: VideoTrack) -> int:
+def _traf_of(moof: bytes, track: MediaTrack) -> bytes | None:
+    return next((traf for traf in inside(moof, b"traf") if track_of(traf) == track.id), None)
+
+
+def _first_flags(tfhd: bytes, trun: bytes, track: MediaTrack) -> int:
     flags: int = struct.unpack_from(">I", trun)[0]
     offset = 8 + 4 * bool(flags & _TRUN_DATA_OFFSET)
     if flags & _TRUN_FIRST_FLAGS:
@@ -425,27 +491,34 @@ def read_trailer(fd: int, size: int) -> Trailer:
     Raises:
         NotFragmentedMp4: there is no index, or it lists no fragment before itself.
     """
-    start, payload = _mfra(fd, size)
+    end = os.pread(fd, _MFRO.size, max(0, size - _MFRO.size))
+    length = _trailer_bytes(end)
+    file = BoxReader(fd)
+    box = file.box(size - length) if length <= size else None
+    if box is None or box.kind != b"mfra" or box.end != size:
+        raise NotFragmentedMp4("no trailer where the file's last box says")
+    return trailer_of(box, file.payload(box))
+
+
+@refuse_truncated
+def trailer_of(mfra: Box, payload: bytes) -> Trailer:
+    """Read the index in the last box of a file; raises as ``read_trailer`` does."""
+    if _trailer_bytes(payload[-_MFRO.size :]) != mfra.end - mfra.start:
+        raise NotFragmentedMp4("a trailer of another length than it says")
     tracks = dict(found for tfra in inside(payload, b"tfra") for found in _track_extents(tfra))
     if not tracks:
         raise NotFragmentedMp4("a trailer without fragments")
-    trailer = Trailer(start, tracks)
+    trailer = Trailer(mfra.start, tracks)
     if trailer.last >= trailer.start:
         raise NotFragmentedMp4("a trailer that lists fragments after itself")
     return trailer
 
 
-def _mfra(fd: int, size: int) -> tuple[int, bytes]:
-    """Return the offset and the payload of the ``mfra`` at the end of the file."""
-    end = os.pread(fd, _MFRO.size, max(0, size - _MFRO.size))
-    _, kind, _, length = _MFRO.unpack_from(end)
-    if kind != b"mfro" or length > size:
+def _trailer_bytes(mfro: bytes) -> int:
+    _, kind, _, length = _MFRO.unpack_from(mfro)
+    if kind != b"mfro":
         raise NotFragmentedMp4("no trailer")
-    file = BoxReader(fd)
-    box = file.box(size - length)
-    if box is None or box.kind != b"mfra" or box.end != size:
-        raise NotFragmentedMp4("no trailer where the file's last box says")
-    return box.start, file.payload(box)
+    return int(length)
 
 
 def _track_extents(tfra: bytes) -> list[tuple[int, TrackExtent]]:

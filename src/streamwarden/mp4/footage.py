@@ -9,13 +9,15 @@ the decode times are believed as far as the server's time has room for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from functools import cached_property
+from itertools import accumulate, groupby, pairwise
+from operator import sub
 from statistics import median
 from typing import Final
 
-from streamwarden.mp4.boxes import VideoTrack, picture_ticks
+from streamwarden.mp4.boxes import MediaTrack, TrackSamples
 
 HOLE_MS: Final = 500
 """A picture that stays no longer than this is not a hole, whatever the usual distance."""
@@ -55,7 +57,7 @@ class Span:
         return self.to_ms - self.from_ms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Footage:
     """When each picture of a file is shown, by its decode time in ms; the last entry is the end."""
 
@@ -71,35 +73,26 @@ class Footage:
         """The time from the first picture to the end."""
         return self.times_ms[-1] - self.times_ms[0] if self.times_ms else 0
 
-    @property
-    def distances_ms(self) -> list[int]:
+    @cached_property
+    def distances_ms(self) -> tuple[int, ...]:
         """How long each picture is shown."""
-        return [after - before for before, after in pairwise(self.times_ms)]
+        return tuple(map(sub, self.times_ms[1:], self.times_ms))
 
 
-class FootageScan:
-    """Collects the decode times of a file's pictures, fragment by fragment."""
-
-    def __init__(self, track: VideoTrack) -> None:
-        self._track = track
-        self._ticks: list[int] = []
-        self._end = 0
-
-    def add(self, moof: bytes) -> None:
-        """Take in the next fragment; raise NotFragmentedMp4."""
-        begins, durations = picture_ticks(moof, self._track)
-        at = self._end if begins is None else begins
-        for duration in durations:
-            self._ticks.append(at)
-            at += duration
-        self._end = at if durations else self._end
-
-    def result(self) -> Footage:
-        """Return what was collected."""
-        if not self._ticks:
-            return Footage()
-        scale = 1000 / self._track.timescale
-        return Footage(tuple(round(ticks * scale) for ticks in (*self._ticks, self._end)))
+def footage_of(fragments: Iterable[TrackSamples], track: MediaTrack) -> Footage:
+    """Return the footage of a file by the pictures of its fragments."""
+    times: list[int] = []
+    end = 0
+    for samples in fragments:
+        if not samples.durations:
+            continue
+        begins = end if samples.begins is None else samples.begins
+        times.extend(accumulate(samples.durations, initial=begins))
+        end = times.pop()
+    if not times:
+        return Footage()
+    scale = 1000 / track.timescale
+    return Footage(tuple([round(ticks * scale) for ticks in (*times, end)]))
 
 
 class UsualDistance:
@@ -116,7 +109,7 @@ class UsualDistance:
         """
         distances = footage.distances_ms[:-1]
         if footage.pictures == 1 and wall_ms > 0:
-            distances = [wall_ms]
+            distances = (wall_ms,)
         if len(distances) >= _ENOUGH:
             usual = median(distances)
             if self._last and _squeezed(usual, median(self._last)):
@@ -152,14 +145,16 @@ def judge(
     ``lead_ms`` is what its first picture is shown before it was taken, where that is known. A picture that
     stays too long is a hole if the wall clock has room for it, or is short of it by ``slack_ms`` at most.
     """
-    distances = footage.distances_ms
+    distances: Sequence[int] = footage.distances_ms
     if len(distances) >= _ENOUGH and usual_ms < _STANDING_MS:
         return Judgement(footage.media_ms, standing=True)
     limit = max(HOLE_MS, USUAL_TIMES * usual_ms)
     usual = round(usual_ms)
     refused = {0: lead_ms} if lead_ms else {}
     length = footage.media_ms - lead_ms
-    long = [i for i, each in enumerate(distances) if each > limit and i not in refused]
+    long = []
+    if max(distances, default=0) > limit:
+        long = [i for i, each in enumerate(distances) if each > limit and i not in refused]
     jumps = _jumps(distances, long, usual, length - wall_ms - slack_ms)
     refused |= jumps
     length -= sum(jumps.values())
@@ -168,9 +163,11 @@ def judge(
     if distances and distances[-1] < usual:
         # The muxer guessed how long the last picture is shown: it is there until the next one comes.
         length += min(usual - distances[-1], max(0, wall_ms - length))
+    kept = {i for i in long if i not in refused}
+    if not kept:
+        return Judgement(length)
     holes = []
     position = 0
-    kept = {i for i in long if i not in refused}
     for i, distance in enumerate(distances):
         after = position + distance - refused.get(i, 0)
         if i in kept:
@@ -183,7 +180,7 @@ def _squeezed(distance_ms: float, usual_ms: float) -> bool:
     return distance_ms < _SQUEEZED * usual_ms
 
 
-def _stretched(distances: list[int], usual: int, room_ms: int) -> list[int]:
+def _stretched(distances: Sequence[int], usual: int, room_ms: int) -> Sequence[int]:
     """Return the distances, those of squeezed time stamps put right where there is ``room_ms`` for it.
 
     After a jump of a camera's clock FFmpeg may squeeze seconds of pictures into a tenth of a second. All of

@@ -22,7 +22,6 @@ from streamwarden.mp4.boxes import (
     Box,
     BoxReader,
     NotFragmentedMp4,
-    VideoTrack,
     all_inside,
     decode_time,
     first,
@@ -32,10 +31,13 @@ from streamwarden.mp4.boxes import (
     milliseconds,
     read_trailer,
     refuse_truncated,
+    remembered,
     sample_offset,
+    sound_track,
     video_track,
 )
-from streamwarden.mp4.sound_offset import Change, holds_sound
+from streamwarden.mp4.sound_offset import Change
+from streamwarden.mp4.structure import FileStructure, read_header, read_structure
 from streamwarden.paths import open_nofollow
 
 _H264, _H265 = "h264", "h265"
@@ -99,6 +101,7 @@ class FormatAtEnd:
     sound: bool | None
 
 
+@remembered
 @refuse_truncated
 def file_format(moov: bytes) -> FileFormat:
     """Return what a ``moov`` says; raise NotFragmentedMp4 without a video track."""
@@ -133,11 +136,7 @@ def format_of(path: Path) -> FileFormat:
 
 def read_moov(fd: int, size: int) -> bytes:
     """Return the payload of a file's ``moov``; raise NotFragmentedMp4 without one."""
-    file = BoxReader(fd)
-    moov = next((box for box in file.boxes(size) if box.kind == b"moov"), None)
-    if moov is None:
-        raise NotFragmentedMp4("no movie header")
-    return file.payload(moov)
+    return read_header(BoxReader(fd), size)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ def formats_in(path: Path) -> list[FormatSpan]:
 def _formats_in(fd: int, size: int) -> list[FormatSpan]:
     moov = read_moov(fd, size)
     header, track = file_format(moov), video_track(moov)
-    if header.sound is not None and not holds_sound(fd, size):
+    if not _holds_sound(fd, size, moov):
         header = replace(header, sound=None)
     spans: list[FormatSpan] = []
     at_ms, file = 0, BoxReader(fd)
@@ -195,7 +194,7 @@ def _formats_in(fd: int, size: int) -> list[FormatSpan]:
             continue
         moof = file.payload(box)
         if is_key(moof, track):
-            found = sets_of_key_frame(fd, box, moof, track, header)
+            found = _sets_of(fd, box, sample_offset(moof, track), header)
             sets = in_force(header, found) if found or not spans else spans[-1].sets
             decode_ms = milliseconds(decode_time(moof, track), track)
             span = _span(header, at_ms, decode_ms, sets)
@@ -205,6 +204,16 @@ def _formats_in(fd: int, size: int) -> list[FormatSpan]:
                 break
         at_ms += milliseconds(fragment_ticks(moof, track), track)
     return spans or [_span(header, 0, 0, header.sets)]
+
+
+def _holds_sound(fd: int, size: int, moov: bytes) -> bool:
+    """Return whether a file has a track of sound with anything in it."""
+    if (sound := sound_track(moov)) is None:
+        return False
+    try:
+        return sound.id in read_trailer(fd, size).tracks
+    except NotFragmentedMp4:
+        return bool(read_structure(BoxReader(fd), size).trafs(sound.id))
 
 
 def _ends_so(fd: int, size: int, *, silent: bool) -> bool:
@@ -223,53 +232,47 @@ def _span(header: FileFormat, from_ms: int, decode_ms: int, sets: frozenset[byte
     )
 
 
-def entry_changes(fd: int, size: int) -> list[Change]:
+def entry_changes(header: Box, moov: bytes) -> list[Change]:
     """Return what makes a file's H.265 ``hvc1``, which Apple's players take; they take no ``hev1``.
 
     Only the name differs (ISO/IEC 14496-15, 8.4.1): ``hvcC`` is the same, and FFmpeg fills it.
-
-    Raises:
-        NotFragmentedMp4: the file has no complete ``moov``.
     """
-    file = BoxReader(fd)
-    moov = next((box for box in file.boxes(size) if box.kind == b"moov"), None)
-    if moov is None:
-        raise NotFragmentedMp4("no movie header")
-    payload = file.payload(moov)
-    return [Change(moov.payload + found.end() - 4, b"hvc1") for found in _HEV1.finditer(payload)]
+    return [Change(header.payload + found.end() - 4, b"hvc1") for found in _HEV1.finditer(moov)]
 
 
-def format_at_end(path: Path) -> FormatAtEnd:
-    """Return the parameter sets before the last key frame of a finished file, and whether it has sound.
+def format_at_end(file: BoxReader, found: FileStructure) -> FormatAtEnd:
+    """Return the parameter sets before the last key frame of a file, and whether it has sound.
 
-    Of its pictures only the first bytes of that one are read. It has no sets where the camera sends them in
-    its session description only, or the codec has none; and where the file cannot be read so.
-
-    Raises:
-        OSError: the file cannot be read.
+    It has no sets where the camera sends them in its session description only, or the codec has none; and
+    where the file cannot be read so.
     """
-    fd = open_nofollow(path)
     sound: bool | None = None
     try:
-        size = os.fstat(fd).st_size
-        sound = file_format(read_moov(fd, size)).sound is not None
-        return FormatAtEnd(_sets_at_end(fd, size), sound)
+        header = file_format(found.moov)
+        sound = header.sound is not None
+        for moof, samples in reversed(found.pictures[-_MAX_KEY_FRAME_DISTANCE:]):
+            if samples.key:
+                sets = _sets_of(file.fd, moof, samples.data_offset, header)
+                return FormatAtEnd(_at_end(sets, header), sound)
     except NotFragmentedMp4:
-        return FormatAtEnd(None, sound)
-    finally:
-        os.close(fd)
+        pass
+    return FormatAtEnd(None, sound)
 
 
 @refuse_truncated
-def sets_of_key_frame(
-    fd: int, moof: Box, payload: bytes, track: VideoTrack, header: FileFormat
-) -> frozenset[bytes]:
-    """Return the parameter sets before the key frame that begins this fragment."""
-    offset = sample_offset(payload, track)
-    if offset is None or header.codec not in _SET_TYPES:
+def _sets_of(fd: int, moof: Box, data_offset: int | None, header: FileFormat) -> frozenset[bytes]:
+    """Return the parameter sets before the key frame that begins a fragment; only its begin is read."""
+    if data_offset is None or header.codec not in _SET_TYPES:
         return frozenset()
-    data = os.pread(fd, _MAX_SETS_BYTES, moof.start + offset)
+    data = os.pread(fd, _MAX_SETS_BYTES, moof.start + data_offset)
     return frozenset(_units(data, header))
+
+
+def _at_end(sets: frozenset[bytes], header: FileFormat) -> SetsAtEnd | None:
+    if not sets:
+        return None
+    digest = hashlib.blake2b(b"".join(sorted(sets)), digest_size=16).digest()
+    return SetsAtEnd(digest, sets <= header.sets)
 
 
 def in_force(header: FileFormat, found: frozenset[bytes]) -> frozenset[bytes]:
@@ -292,9 +295,7 @@ def _sets_at_end(fd: int, size: int) -> SetsAtEnd | None:
             return None
         moof = file.payload(box)
         if is_key(moof, track):
-            found = sets_of_key_frame(fd, box, moof, track, header)
-            digest = hashlib.blake2b(b"".join(sorted(found)), digest_size=16).digest()
-            return SetsAtEnd(digest, found <= header.sets) if found else None
+            return _at_end(_sets_of(fd, box, sample_offset(moof, track), header), header)
     return None
 
 

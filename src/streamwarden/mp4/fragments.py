@@ -6,7 +6,7 @@ Source: ISO/IEC 14496-12 (ISO BMFF), movie fragments: a ``moof`` and its ``mdat`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,23 +14,17 @@ from typing import Final
 from streamwarden.mp4.boxes import (
     Box,
     BoxReader,
+    MediaTrack,
     NotFragmentedMp4,
-    Trailer,
-    VideoTrack,
-    decode_time,
+    TrackSamples,
     fragment_ticks,
     is_key,
-    lead_ticks,
     milliseconds,
-    read_trailer,
     video_track,
 )
-from streamwarden.mp4.footage import Footage, FootageScan
+from streamwarden.mp4.footage import Footage, footage_of
+from streamwarden.mp4.structure import FileStructure, read_structure
 from streamwarden.paths import open_nofollow
-
-_BEFORE_A_FRAGMENT: Final = 4
-"""Boxes up to and including the first ``moof``: ``ftyp``, ``moov``, ``prft``, ``moof``."""
-
 
 _LONG_FRAGMENT_S: Final = 10
 """Upper limit for the mean fragment; one second is usual."""
@@ -102,112 +96,63 @@ def summarise(path: Path) -> FileSummary:
 
 def summarise_boxes(fd: int, size: int) -> FileSummary:
     """``summarise`` for the first ``size`` bytes of an open file."""
-    track: VideoTrack | None = None
-    whole = ticks = pending = init = 0
-    lead: int | None = None
-    trailer_end = -1
-    moof = b""
-    scan: FootageScan | None = None
-    file = BoxReader(fd)
-    for box in file.boxes(size):
-        if box.kind == b"moov":
-            track = video_track(file.payload(box))
-            scan = FootageScan(track)
-            init = whole = box.end
-        elif box.kind == b"moof" and track is not None:
-            moof = file.payload(box)
-            pending = fragment_ticks(moof, track)
-            lead = lead_ticks(moof, track) if lead is None else lead
-        elif box.kind == b"mdat" and track is not None:
-            whole, ticks, pending = box.end, ticks + pending, 0
-            if scan is not None and moof:
-                scan.add(moof)
-            moof = b""
-        elif box.kind == b"mfra":
-            trailer_end = box.end
-    if track is None or scan is None:
-        raise NotFragmentedMp4("no movie header with a video track")
-    return FileSummary(
-        whole,
-        milliseconds(ticks, track),
-        complete=trailer_end == size,
-        init_bytes=init,
-        lead_ms=milliseconds(lead or 0, track) if whole > init else 0,
-        footage=scan.result(),
-    )
+    return summary_of(read_structure(BoxReader(fd), size), finished=False)
 
 
 def summarise_finished(fd: int, size: int) -> FileSummary:
-    """``summarise`` for a file that the muxer has finished, at a fraction of the cost.
+    """``summarise`` for a file that the muxer has finished; see ``summary_of``."""
+    return summary_of(read_structure(BoxReader(fd), size), finished=True)
 
-    It uses the muxer's index at the end of the file, if the first fragment is where the index says and
-    the last one ends where the index begins; bytes lost on a full disk would have moved them. A gap in
-    the time stamps counts as media, because a player shows the frame before it for that long. If the
-    index is wrong or the time stamps jump, the file is read box by box.
+
+def summary_of(found: FileStructure, *, finished: bool) -> FileSummary:
+    """Return the summary of a file.
+
+    ``finished`` if the muxer has closed it. A gap in the time stamps then counts as media, because a player
+    shows the frame before it for that long. But only if the muxer's index at the end of the file is true of
+    it, since bytes lost on a full disk move what it lists, and if the time stamps do not jump.
 
     Raises:
-        NotFragmentedMp4: it has no complete ``moov`` with a video track.
+        NotFragmentedMp4: its structure is damaged.
     """
-    try:
-        return _by_trailer(fd, read_trailer(fd, size))
-    except NotFragmentedMp4:
-        return summarise_boxes(fd, size)
-
-
-def _by_trailer(fd: int, trailer: Trailer) -> FileSummary:
-    """Return the summary by the trailer; raise NotFragmentedMp4 if the trailer is wrong."""
-    file = BoxReader(fd)
-    track, init, at = _beginning(file)
-    pictures = trailer.tracks.get(track.id)
-    if pictures is None or not at == pictures.first == trailer.first:
-        raise NotFragmentedMp4("the trailer's first fragment is not the file's")
-    scan = FootageScan(track)
-    begins = ends = b""
-    for position in pictures.offsets:
-        ends = _moof(file, position)
-        begins = begins or ends
-        scan.add(ends)
-    last = _expect(file, trailer.last, b"moof")
-    if _expect(file, last.end, b"mdat").end != trailer.start:
-        raise NotFragmentedMp4("the trailer's last fragment is not the file's")
-    ticks = decode_time(ends, track) + fragment_ticks(ends, track) - decode_time(begins, track)
-    if not 0 <= ticks <= pictures.fragments * _LONG_FRAGMENT_S * track.timescale:
-        raise NotFragmentedMp4("the time stamps have jumped")
+    track, pictures = found.track, [samples for _, samples in found.pictures]
+    ticks = _played(found, pictures, track) if finished else None
+    # Where sound came first, the first picture is not dated by it.
+    begins_so = bool(pictures) and found.pictures[0][0] is found.fragments[0].moof
     return FileSummary(
-        trailer.start,
-        milliseconds(ticks, track),
-        complete=True,
-        init_bytes=init,
-        lead_ms=milliseconds(lead_ticks(begins, track), track),
-        footage=scan.result(),
+        found.whole_bytes,
+        milliseconds(_shown(pictures) if ticks is None else ticks, track),
+        complete=found.complete,
+        init_bytes=found.header.end,
+        lead_ms=milliseconds(pictures[0].lead, track) if begins_so else 0,
+        footage=footage_of(pictures, track),
     )
 
 
-def _beginning(file: BoxReader) -> tuple[VideoTrack, int, int]:
-    """Return the video track, the end of the ``moov``, and the start of the first ``moof``."""
-    track: VideoTrack | None = None
-    position = init = 0
-    for _ in range(_BEFORE_A_FRAGMENT):
-        box = file.box(position)
-        if box is None:
-            break
-        if box.kind == b"moof" and track is not None:
-            return track, init, box.start
-        position = box.end
-        if box.kind == b"moov":
-            track, init = video_track(file.payload(box)), box.end
-    raise NotFragmentedMp4("no movie header with a video track before the first fragment")
+def _shown(pictures: Sequence[TrackSamples]) -> int:
+    """Return how long the pictures are shown, without what is missing between them."""
+    return sum(sum(samples.durations) for samples in pictures)
 
 
-def _moof(file: BoxReader, position: int) -> bytes:
-    return file.payload(_expect(file, position, b"moof"))
-
-
-def _expect(file: BoxReader, position: int, kind: bytes) -> Box:
-    box = file.box(position)
-    if box is None or box.kind != kind:
-        raise NotFragmentedMp4(f"no {kind!r} box at {position}")
-    return box
+def _played(
+    found: FileStructure, pictures: Sequence[TrackSamples], track: MediaTrack
+) -> int | None:
+    """Return how long a player needs for a file; None where its trailer or its time stamps are wrong."""
+    index = None if found.trailer is None else found.trailer.tracks.get(track.id)
+    if found.trailer is None or index is None:
+        return None
+    if (
+        index.offsets != tuple(moof.start for moof, _ in found.pictures)
+        or found.trailer.first != found.fragments[0].moof.start
+        or found.trailer.last != found.fragments[-1].moof.start
+        or found.trailer.start != found.whole_bytes
+    ):
+        return None
+    begins, last = pictures[0].begins, pictures[-1]
+    if begins is None or last.begins is None:
+        return None
+    ticks = last.begins + sum(last.durations) - begins
+    longest = len(pictures) * _LONG_FRAGMENT_S * track.timescale
+    return ticks if 0 <= ticks <= longest else None
 
 
 class FragmentScan:
@@ -215,7 +160,7 @@ class FragmentScan:
 
     def __init__(self) -> None:
         self.init_bytes = 0
-        self._track: VideoTrack | None = None
+        self._track: MediaTrack | None = None
         self._position = self._start = 0
         self._pending: tuple[int, bool] | None = None
 

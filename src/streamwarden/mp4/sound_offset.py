@@ -26,14 +26,16 @@ from typing import Final
 from streamwarden.mp4.boxes import (
     Box,
     BoxReader,
+    MediaTrack,
     NotFragmentedMp4,
+    TrackSamples,
     all_inside,
-    first,
-    inside,
-    read_trailer,
+    id_of,
     refuse_truncated,
-    video_track,
+    sound_track,
+    track_samples,
 )
+from streamwarden.mp4.structure import FileStructure
 
 TOLERANCE_S: Final = 0.15
 """Sound that is off by less stays: an AAC frame at 8 kHz is 0.128 s, and lips are in time up to 0.2 s."""
@@ -41,9 +43,6 @@ TOLERANCE_S: Final = 0.15
 
 _LAST_FRAGMENTS: Final = 3
 """Sound in the last of so many fragments comes up to the end: the last ones are written at the close."""
-
-
-_BEFORE_A_FRAGMENT: Final = 4
 
 
 _TRUN_DATA_OFFSET: Final = 0x1
@@ -92,51 +91,52 @@ class _Span:
         return Change(self.begins_at, begins.to_bytes(self.begins_bytes, "big"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Track:
-    id: int
-    timescale: int
-    default_duration: int
-
-
 @refuse_truncated
-def sound_changes(fd: int, size: int) -> list[Change]:
+def sound_changes(file: BoxReader, found: FileStructure) -> list[Change]:
     """Return what puts the sound of a file beside its picture, or takes out a track without sound.
 
     Nothing where it is beside it, or no sound is announced.
 
     Raises:
-        NotFragmentedMp4: the file has no complete ``moov`` with a video track, or its structure is damaged.
+        NotFragmentedMp4: its structure is damaged.
     """
-    file = BoxReader(fd)
-    picture, sound, begin = _tracks(file)
-    if sound is None:
+    sound, picture = sound_track(found.moov), found.track
+    if sound is None or not found.pictures:
         return []
-    pictures, sounds = _positions(file, fd, size, begin, (picture.id, sound.id))
-    if not pictures:
-        return []
+    sounds, pictures = found.trafs(sound.id), found.pictures
     if not sounds:
-        return [_without(file, sound)]
-    heard, heard_last = _span(file, sounds[0], sound), _span(file, sounds[-1], sound)
-    shown, shown_last = _span(file, pictures[0], picture), _span(file, pictures[-1], picture)
-    ends_s = heard_last.ends / sound.timescale - shown_last.ends / picture.timescale
+        return [_without(found, sound)]
+    heard, heard_last = (track_samples(sounds[at][1], sound) for at in (0, -1))
+    shown, shown_last = pictures[0][1], pictures[-1][1]
+    ends_s = _ends(heard_last) / sound.timescale - _ends(shown_last) / picture.timescale
     if ends_s > TOLERANCE_S:
-        begins_s = heard.begins / sound.timescale - shown.begins / picture.timescale
+        begins_s = _begins(heard) / sound.timescale - _begins(shown) / picture.timescale
         if begins_s > TOLERANCE_S:
-            return _earlier(file, sounds, sound, round(min(begins_s, ends_s) * sound.timescale))
-    elif ends_s < -TOLERANCE_S and sounds[-1] >= pictures[-_LAST_FRAGMENTS:][0]:
-        return _shorter(file, pictures, picture, round(-ends_s * picture.timescale))
+            at = [moof.start for moof, _ in sounds]
+            return _earlier(file, at, sound, round(min(begins_s, ends_s) * sound.timescale))
+    elif ends_s < -TOLERANCE_S and sounds[-1][0].start >= pictures[-_LAST_FRAGMENTS:][0][0].start:
+        at = [moof.start for moof, _ in pictures]
+        return _shorter(file, at, picture, round(-ends_s * picture.timescale))
     return []
 
 
-def _without(file: BoxReader, track: _Track) -> Change:
+def _begins(samples: TrackSamples) -> int:
+    if samples.begins is None:
+        raise NotFragmentedMp4("a fragment without a time")
+    return samples.begins
+
+
+def _ends(samples: TrackSamples) -> int:
+    return _begins(samples) + sum(samples.durations)
+
+
+def _without(found: FileStructure, track: MediaTrack) -> Change:
     """Return a header without a track, and with free space in its place behind it."""
-    moov = next(box for box in _first_boxes(file) if box.kind == b"moov")
-    payload = file.payload(moov)
+    moov = found.header
     kept = b"".join(
         _box(kind, _mvex_without(data, track) if kind == b"mvex" else data)
-        for kind, data in all_inside(payload)
-        if kind != b"trak" or _id_of(data) != track.id
+        for kind, data in all_inside(found.moov)
+        if kind != b"trak" or id_of(data) != track.id
     )
     header = _box(b"moov", kept)
     return Change(
@@ -144,7 +144,7 @@ def _without(file: BoxReader, track: _Track) -> Change:
     )
 
 
-def _mvex_without(mvex: bytes, track: _Track) -> bytes:
+def _mvex_without(mvex: bytes, track: MediaTrack) -> bytes:
     return b"".join(
         _box(kind, data)
         for kind, data in all_inside(mvex)
@@ -156,20 +156,16 @@ def _box(kind: bytes, payload: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(payload), kind) + payload
 
 
-@refuse_truncated
-def holds_sound(fd: int, size: int) -> bool:
-    """Return whether a file has a track of sound with anything in it; raise NotFragmentedMp4."""
-    file = BoxReader(fd)
-    picture, sound, begin = _tracks(file)
-    return sound is not None and bool(_positions(file, fd, size, begin, (picture.id, sound.id))[1])
-
-
-def _earlier(file: BoxReader, positions: Sequence[int], track: _Track, ticks: int) -> list[Change]:
+def _earlier(
+    file: BoxReader, positions: Sequence[int], track: MediaTrack, ticks: int
+) -> list[Change]:
     """Return what makes a whole track earlier."""
     return [_span(file, position, track).moved(ticks) for position in reversed(positions)]
 
 
-def _shorter(file: BoxReader, positions: Sequence[int], track: _Track, ticks: int) -> list[Change]:
+def _shorter(
+    file: BoxReader, positions: Sequence[int], track: MediaTrack, ticks: int
+) -> list[Change]:
     """Return what lets the picture that stands longest go by up to ``ticks`` earlier, and all after it."""
     spans = [_span(file, position, track) for position in positions]
     samples = [
@@ -188,77 +184,6 @@ def _shorter(file: BoxReader, positions: Sequence[int], track: _Track, ticks: in
     return [*later, Change(places[i], struct.pack(">I", longest - moved))]
 
 
-def _tracks(file: BoxReader) -> tuple[_Track, _Track | None, int]:
-    """Return the picture's track, the sound's, and the offset behind the ``moov``."""
-    for box in _first_boxes(file):
-        if box.kind == b"moov":
-            moov = file.payload(box)
-            video = video_track(moov)
-            return _Track(video.id, video.timescale, video.default_duration), _sound(moov), box.end
-    raise NotFragmentedMp4("no movie header")
-
-
-def _first_boxes(file: BoxReader) -> Iterator[Box]:
-    position = 0
-    for _ in range(_BEFORE_A_FRAGMENT):
-        box = file.box(position)
-        if box is None:
-            return
-        yield box
-        position = box.end
-
-
-def _sound(moov: bytes) -> _Track | None:
-    for trak in inside(moov, b"trak"):
-        if first(trak, b"mdia", b"hdlr")[8:12] == b"soun":
-            media = first(trak, b"mdia", b"mdhd")
-            (timescale,) = struct.unpack_from(">I", media, 20 if media[:1] == b"\x01" else 12)
-            if timescale == 0:
-                raise NotFragmentedMp4("a timescale of 0")
-            return _Track(_id_of(trak), timescale, 0)
-    return None
-
-
-def _id_of(trak: bytes) -> int:
-    header = first(trak, b"tkhd")
-    (id_,) = struct.unpack_from(">I", header, 20 if header[:1] == b"\x01" else 12)
-    return int(id_)
-
-
-def _positions(
-    file: BoxReader, fd: int, size: int, begin: int, tracks: tuple[int, int]
-) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the offsets of each track's fragments: by the muxer's index, or box by box."""
-    try:
-        found = read_trailer(fd, size).tracks
-    except NotFragmentedMp4:
-        return _walked(file, size, begin, tracks)
-    picture, sound = (found.get(track) for track in tracks)
-    return picture.offsets if picture else (), sound.offsets if sound else ()
-
-
-def _walked(
-    file: BoxReader, size: int, begin: int, tracks: tuple[int, int]
-) -> tuple[Sequence[int], Sequence[int]]:
-    offsets: tuple[list[int], list[int]] = ([], [])
-    position, moof = begin, None
-    while (box := file.box(position)) is not None and box.end <= size:
-        position = box.end
-        if box.kind == b"moof":
-            moof = box
-        elif box.kind == b"mdat" and moof is not None:
-            data = file.payload(moof)
-            held = {
-                struct.unpack_from(">I", first(traf, b"tfhd"), 4)[0]
-                for traf in inside(data, b"traf")
-            }
-            for track, at in zip(tracks, offsets, strict=True):
-                if track in held:
-                    at.append(moof.start)
-            moof = None
-    return offsets
-
-
 def _inner(file: BoxReader, outer: Box) -> Iterator[Box]:
     position = outer.payload
     while position < outer.end:
@@ -269,7 +194,7 @@ def _inner(file: BoxReader, outer: Box) -> Iterator[Box]:
         position = box.end
 
 
-def _span(file: BoxReader, position: int, track: _Track) -> _Span:
+def _span(file: BoxReader, position: int, track: MediaTrack) -> _Span:
     """Return a track's part of the fragment at ``position``."""
     moof = file.box(position)
     if moof is None or moof.kind != b"moof":
@@ -282,7 +207,7 @@ def _span(file: BoxReader, position: int, track: _Track) -> _Span:
     raise NotFragmentedMp4(f"no part of the track at {position}")
 
 
-def _parsed(file: BoxReader, inner: Sequence[Box], tfhd: Box, track: _Track) -> _Span:
+def _parsed(file: BoxReader, inner: Sequence[Box], tfhd: Box, track: MediaTrack) -> _Span:
     tfdt = next((box for box in inner if box.kind == b"tfdt"), None)
     if tfdt is None:
         raise NotFragmentedMp4("a fragment without a time")
@@ -320,7 +245,7 @@ def _fields(flags: int) -> int:
     return sum(bool(flags & flag) for flag in _TRUN_PER_SAMPLE)
 
 
-def _default_duration(tfhd: bytes, track: _Track) -> tuple[int | None, int]:
+def _default_duration(tfhd: bytes, track: MediaTrack) -> tuple[int | None, int]:
     """Return where in a ``tfhd`` the default duration stands, None where it has none, and the duration."""
     (flags,) = struct.unpack_from(">I", tfhd)
     if not flags & 0x8:

@@ -23,7 +23,6 @@ from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, Gap, LastSegment, Segment
-from streamwarden.mp4.formats import FormatAtEnd, format_at_end
 from streamwarden.paths import LIVE, segment_id
 from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.durable import free_space_of, replace_file
@@ -31,7 +30,7 @@ from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger,
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.missing_pictures import missing_inside
 from streamwarden.recordings.root_watch import RootWatch
-from streamwarden.recordings.segment_store import SegmentStore
+from streamwarden.recordings.segment_store import SegmentStore, StoredSegment
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.recording_index import SegmentRepository
 
@@ -263,7 +262,7 @@ class CameraFiles:
             self._write_run(run)
         return self._store.live, run
 
-    def publish(self, segment: ClosedSegment) -> Segment | None:
+    def publish(self, segment: ClosedSegment) -> StoredSegment | None:
         """Store a segment and hand its row to the journal; None when nothing of it can be played.
 
         Raises:
@@ -272,7 +271,7 @@ class CameraFiles:
         self._all.require_root()
         with _disk_errors():
             try:
-                row = self._store.publish(segment)
+                stored = self._store.publish(segment)
             except FileNotFoundError as error:
                 self._all.require_root(fresh=True)
                 log.exception("segment_vanished", camera=str(self._camera_id), run=segment.run)
@@ -283,10 +282,11 @@ class CameraFiles:
                 log.exception("segment_set_aside", camera=str(self._camera_id), run=segment.run)
                 self._store.set_aside(segment.run, segment.number)
                 return None
-            if row is None:
+            if stored is None:
                 # A torn file that is not there held nothing, unless the whole folder is not there.
                 self._all.require_root(fresh=segment.torn)
                 return None
+            row = stored.row
             # Viewers of the live window still know the file by the name that it was open under.
             self._all.live.stored(row)
             self._all.journal.append([row], self._all.clock.now())
@@ -294,14 +294,7 @@ class CameraFiles:
         self._last = LastSegment(
             started_at=row.started_at, ended_at=row.ended_at, size_bytes=row.size_bytes
         )
-        return row
-
-    def format_at_end(self, row: Segment) -> FormatAtEnd | None:
-        """Return how a stored segment ends, None where its file cannot be read."""
-        try:
-            return format_at_end(self._all.record_root / row.path)
-        except OSError:
-            return None  # it has expired, or the disk is gone: whoever needs the file says so
+        return stored
 
     def write_ledger(self, ledger: Ledger, changes: Sequence[GapChange]) -> None:
         """Hand changed gaps to the journal, then write the ledger.
@@ -319,12 +312,16 @@ class CameraFiles:
     # Leftovers of earlier runs
 
     def _store_leftover(self, leftover: ClosedSegment, ledger: Ledger) -> Ledger:
-        row = self.publish(self._joined(leftover, ledger))
+        stored = self.publish(self._joined(leftover, ledger))
         log.info(
-            "leftover_salvaged", camera=str(self._camera_id), run=leftover.run, kept=row is not None
+            "leftover_salvaged",
+            camera=str(self._camera_id),
+            run=leftover.run,
+            kept=stored is not None,
         )
-        if row is None:
+        if stored is None:
             return ledger
+        row = stored.row
         ledger, changes = gap_ledger.stored(
             ledger, row.started_at, row.ended_at, pictures=row.pictures
         )

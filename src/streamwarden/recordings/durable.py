@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
 
-from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.formats import entry_changes
-from streamwarden.mp4.fragments import FileSummary
+from streamwarden.mp4.boxes import BoxReader, NotFragmentedMp4
+from streamwarden.mp4.formats import FormatAtEnd, entry_changes, format_at_end
+from streamwarden.mp4.fragments import FileSummary, summary_of
 from streamwarden.mp4.sound_offset import Change, sound_changes
+from streamwarden.mp4.structure import FileStructure, read_header, read_structure
 from streamwarden.paths import SymlinkRefused, open_nofollow
 
 
@@ -60,58 +60,78 @@ _DIGEST_BYTES: Final = 128 * 1024
 """Read size: small enough to stay in a core's cache until it is digested."""
 
 
-Look = Callable[[int, int], FileSummary]
-"""Function of file descriptor and size in bytes; returns the structure or raises NotFragmentedMp4."""
-
-
 @dataclass(frozen=True, slots=True)
 class SyncedFile:
-    """A complete file on disk; ``summary`` is None where its structure cannot be read.
+    """A complete file on disk; ``summary`` and ``ends`` are None where its structure cannot be read.
 
     ``modified_s`` is when FFmpeg last wrote to it, in seconds since the epoch.
     """
 
     summary: FileSummary | None
+    ends: FormatAtEnd | None
     size_bytes: int
     digest: bytes
     modified_s: float
 
 
-def sync_file(path: Path, look: Look, *, ours: bool) -> SyncedFile | None:
+def sync_file(path: Path, *, finished: bool, ours: bool) -> SyncedFile | None:
     """Cut a file at its last whole fragment, sync it and describe it; None where nothing can be played.
 
     Sound that is not beside its picture is put there, a track that holds none leaves the header, and H.265
-    becomes ``hvc1``.
+    becomes ``hvc1``. A file without such a change is read once.
 
-    ``ours``: make the server its owner.
+    ``finished`` if the muxer has closed it (see ``summary_of``), ``ours``: make the server its owner.
     """
     try:
         fd = open_nofollow(path)
     except SymlinkRefused:
         return None  # FFmpeg makes no links, so this is not its file
-    with os.fdopen(fd, "rb", buffering=0) as file:
-        found = os.fstat(fd)
-        size = found.st_size
-        with suppress(NotFragmentedMp4):  # such a file is kept as it is
-            # One after the other: the former may move what the latter changes.
-            for changes_of in (sound_changes, entry_changes):
-                if changes := changes_of(fd, size):
-                    _change(path, changes, found.st_mtime_ns)
-        try:
-            summary = look(fd, size)
-        except NotFragmentedMp4:
-            summary = None
+    with os.fdopen(fd, "rb", buffering=0):
+        state = os.fstat(fd)
+        size = state.st_size
+        file, structure = _put_right(path, fd, state)
+        summary = None if structure is None else _summary_or_none(structure, finished=finished)
         # A source that ends at once may have left sound before its first picture. A file that cannot
         # be parsed is kept.
         if size == 0 or (summary is not None and summary.media_ms == 0):
             return None
         if summary is not None and not summary.complete and size > summary.whole_bytes:
             size = summary.whole_bytes
-            _cut(path, size, found.st_mtime_ns)
+            _cut(path, size, state.st_mtime_ns)
+            file = DigestingReader(fd)
         if ours:
             os.fchown(fd, os.geteuid(), os.getegid())
         os.fsync(fd)
-        return SyncedFile(summary, size, _digest(file), found.st_mtime_ns / 1e9)
+        ends = None if structure is None else format_at_end(file, structure)
+        return SyncedFile(summary, ends, size, file.digest(), state.st_mtime_ns / 1e9)
+
+
+def _put_right(
+    path: Path, fd: int, state: os.stat_result
+) -> tuple[DigestingReader, FileStructure | None]:
+    """Make the changes that a file needs; return its structure, and a reader that has read it so far."""
+    size, file = state.st_size, DigestingReader(fd)
+    try:
+        # First what the header alone decides: little has been digested then.
+        if changes := entry_changes(*read_header(file, size)):
+            _change(path, changes, state.st_mtime_ns)
+            file = DigestingReader(fd)
+        structure = read_structure(file, size)
+        with suppress(NotFragmentedMp4):  # its sound is kept as it is
+            if changes := sound_changes(file, structure):
+                _change(path, changes, state.st_mtime_ns)
+                file = DigestingReader(fd)
+                structure = read_structure(file, size)
+    except NotFragmentedMp4:
+        return file, None
+    return file, structure
+
+
+def _summary_or_none(structure: FileStructure, *, finished: bool) -> FileSummary | None:
+    try:
+        return summary_of(structure, finished=finished)
+    except NotFragmentedMp4:
+        return None
 
 
 def _change(path: Path, changes: Sequence[Change], modified_ns: int) -> None:
@@ -138,17 +158,43 @@ def _cut(path: Path, size: int, modified_ns: int) -> None:
 def file_digest(path: Path) -> bytes:
     """Return a file's BLAKE3 digest; raises OSError (ELOOP) for a symbolic link."""
     with os.fdopen(open_nofollow(path), "rb", buffering=0) as file:
-        return _digest(file)
+        return DigestingReader(file.fileno()).digest()
 
 
-def _digest(file: FileIO) -> bytes:
-    hasher = blake3()
-    # One buffer, used again: a new one for each read costs as much as the digest itself.
-    buffer = bytearray(_DIGEST_BYTES)
-    view = memoryview(buffer)
-    while count := os.readv(file.fileno(), [buffer]):
-        hasher.update(view[:count])
-    return hasher.digest()
+class DigestingReader(BoxReader):
+    """Reads a file from its beginning to its end, digests it, and finds its boxes on the way.
+
+    What lies behind the place that has been reached, or across two reads, is read once more.
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._hasher = blake3()
+        # One buffer, used again: a new one for each read costs as much as the digest itself.
+        self._buffer = bytearray(_DIGEST_BYTES)
+        self._view = memoryview(self._buffer)
+        self._begin = self._end = 0
+
+    def read(self, position: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``position``."""
+        while position >= self._end and self._go_on():
+            pass
+        begin = position - self._begin
+        if begin >= 0 and position + length <= self._end:
+            return bytes(self._view[begin : begin + length])
+        return super().read(position, length)
+
+    def digest(self) -> bytes:
+        """Read the rest; return the BLAKE3 digest of the file."""
+        while self._go_on():
+            pass
+        return self._hasher.digest()
+
+    def _go_on(self) -> bool:
+        count = os.preadv(self.fd, [self._buffer], self._end)
+        self._hasher.update(self._view[:count])
+        self._begin, self._end = self._end, self._end + count
+        return count > 0
 
 
 def make_folder(folder: Path) -> None:

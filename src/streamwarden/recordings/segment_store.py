@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,8 @@ from streamwarden.clock import to_milliseconds
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.model import Segment
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.fragments import FileSummary, summarise, summarise_boxes, summarise_finished
+from streamwarden.mp4.formats import FormatAtEnd
+from streamwarden.mp4.fragments import FileSummary, summarise
 from streamwarden.paths import (
     LIVE,
     StoredName,
@@ -38,6 +40,14 @@ MAX_MEDIA_MS: Final = 2**31 - 1
 _DAY_MS: Final = 86_400_000
 _DISK_CLOCK_S: Final = 0.1
 """A disk's clock this close to the machine's is the machine's: its files' times are a little coarser."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """A segment in its final place: its row, and how its file ends, None where that cannot be read."""
+
+    row: Segment
+    ends: FormatAtEnd | None
 
 
 class SegmentStore:
@@ -78,8 +88,8 @@ class SegmentStore:
         if self._writer is not None:
             os.chown(self.live, self._writer, -1)
 
-    def publish(self, segment: ClosedSegment) -> Segment | None:
-        """Move a closed segment to its final place and return its row. Harmless when repeated.
+    def publish(self, segment: ClosedSegment) -> StoredSegment | None:
+        """Move a closed segment to its final place and describe it. Harmless when repeated.
 
         A torn segment is cut at its last whole fragment. FFmpeg also lists a segment that it could not
         write to its end, on a full disk; that is cut as well. None where no fragment is left.
@@ -96,10 +106,9 @@ class SegmentStore:
             source = self._folder / stored_name(stored.started_at, segment.run, segment.number)
         elif salvage and not source.exists():
             return None
-        # The first segment of a run is dated by its media, so its boxes are read; a later listed one
-        # is measured by the muxer's own index.
-        look = summarise_boxes if salvage or segment.number == 0 else summarise_finished
-        found = sync_file(source, look, ours=self._writer is not None)
+        # The first segment of a run is dated by its media, without what may be missing between them.
+        finished = not salvage and segment.number > 0
+        found = sync_file(source, finished=finished, ours=self._writer is not None)
         if found is None or (salvage and stored is None and found.summary is None):
             source.unlink()
             return None
@@ -113,7 +122,7 @@ class SegmentStore:
         # Also when repeated: the first time may have failed between the rename and this.
         sync_folder(target.parent)
         sync_folder(self.live)
-        return Segment(
+        row = Segment(
             id=segment_id(self._camera_id, segment.run, segment.number),
             camera_id=self._camera_id,
             owner=self._owner,
@@ -131,6 +140,7 @@ class SegmentStore:
             holes=dates.holes_text,
             error_ms=dates.error_ms,
         )
+        return StoredSegment(row, found.ends)
 
     def _stored_before(self, segment: ClosedSegment) -> StoredName | None:
         """Return the name under which an earlier call has stored the segment, None if none has."""

@@ -66,7 +66,7 @@ def test_a_segment_stored_again_is_the_same_segment(folder: Folder) -> None:
     folder.write(1, 1, seconds=2)
     first = folder.files.publish(whole(1, 1, 0, 30))
     assert first is not None
-    assert (first.started_at, first.ended_at) == (at(0), at(30))
+    assert (first.row.started_at, first.row.ended_at) == (at(0), at(30))
     assert folder.files.publish(whole(1, 1, 0, 30)) == first
 
 
@@ -75,7 +75,7 @@ def test_a_torn_first_file_begins_its_medias_length_before_its_end(folder: Folde
     folder.write(1, 0, seconds=2)
     stored = folder.files.publish(torn(1, 0, None, 30))
     assert stored is not None
-    assert (stored.started_at, stored.ended_at) == (at(28), at(30))
+    assert (stored.row.started_at, stored.row.ended_at) == (at(28), at(30))
 
 
 def test_a_torn_file_without_media_is_nothing(folder: Folder) -> None:

@@ -335,13 +335,13 @@ def _stored(case: Case) -> Iterator[Path]:
         assert isinstance(what, ClosedSegment)
         stored = store.publish(what)
         if stored is not None:
-            yield store.live.parents[2] / stored.path
+            yield store.live.parents[2] / stored.row.path
     if end.open_segment is not None:
         torn = store.publish(end.open_segment)
         assert torn is not None or case.name not in TORN
         if torn is not None:
-            assert torn.media_ms > 0
-            yield store.live.parents[2] / torn.path
+            assert torn.row.media_ms > 0
+            yield store.live.parents[2] / torn.row.path
 
 
 def test_the_watchdog_says_that_the_run_stalled_before_it_kills_it(

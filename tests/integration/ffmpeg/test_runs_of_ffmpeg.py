@@ -84,10 +84,10 @@ def test_segments_follow_each_other_and_are_stored_whole(
         size = (store.live / f"r1-{segment.number:06d}.mp4").stat().st_size
         stored = store.publish(segment)
         assert stored is not None
-        assert stored.size_bytes == size, "a whole file was cut"
+        assert stored.row.size_bytes == size, "a whole file was cut"
         # FFmpeg corrects its clock with a run's first reports: a segment may lack a group of pictures.
-        assert 400 <= stored.media_ms <= 2600
-        assert not complaints(store.live.parents[2] / stored.path)
+        assert 400 <= stored.row.media_ms <= 2600
+        assert not complaints(store.live.parents[2] / stored.row.path)
     assert pids_in(store.live) == []
 
 

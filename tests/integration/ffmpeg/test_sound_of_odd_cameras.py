@@ -49,7 +49,7 @@ def test_sound_that_drifts_lets_no_picture_stand_still(  # noqa: PLR0917 - a tab
     for segment in segments[1:]:
         stored = store.publish(segment)
         assert stored is not None
-        path = tmp_path / stored.path
+        path = tmp_path / stored.row.path
         times = summarise(path).footage.times_ms
         stands.append(max(after - before for before, after in pairwise(times)))
         assert not complaints(path)

@@ -16,7 +16,7 @@ from streamwarden.devkit.clips import KINDS, make_clip
 from streamwarden.devkit.relay.faults import Fault, Silence
 from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
-from streamwarden.mp4.fragments import summarise, summarise_boxes
+from streamwarden.mp4.fragments import summarise
 from streamwarden.recordings.durable import sync_file
 from tests.integration.ffmpeg import ffmpeg_builds
 from tests.integration.ffmpeg.ffmpeg_builds import BOTH, BUNDLED, ffmpeg_of, published
@@ -116,7 +116,7 @@ def test_h265_is_stored_as_every_player_takes_it(
         listener.end()
     file = tmp_path / "r1-000000.mp4"
     before = file.read_bytes()
-    assert sync_file(file, summarise_boxes, ours=False) is not None
+    assert sync_file(file, finished=False, ours=False) is not None
     assert tracks_in(file) == {"video": "hvc1", "audio": "mp4a"}
     assert file.read_bytes() == before.replace(b"hev1", b"hvc1")
     assert not ffmpeg_builds.complaints(file)

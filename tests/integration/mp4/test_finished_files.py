@@ -61,9 +61,9 @@ def test_the_trailer_says_what_the_boxes_say(
 def test_ffmpegs_trailer_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, sound: bool
 ) -> None:
-    def refuse(_fd: int, _size: int) -> FileSummary:
-        raise AssertionError("read box by box")
+    def refuse(_pictures: object) -> int:
+        raise AssertionError("counted box by box")
 
     files = _record(ffmpeg_of(build), tmp_path, SHIFTS["even"], sound=sound)
-    monkeypatch.setattr(fragments, "summarise_boxes", refuse)
+    monkeypatch.setattr(fragments, "_shown", refuse)
     assert sum(_finished(path).media_ms for path in files) == pytest.approx(12_000, abs=200)

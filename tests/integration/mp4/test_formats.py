@@ -10,7 +10,9 @@ import pytest
 
 from streamwarden.devkit.odd_camera import StreamLibrary
 from streamwarden.ffmpeg.command import find_ffmpeg
-from streamwarden.mp4.formats import format_at_end, format_of
+from streamwarden.mp4.boxes import BoxReader
+from streamwarden.mp4.formats import FormatAtEnd, format_at_end, format_of
+from streamwarden.mp4.structure import read_structure
 
 FFMPEGS = sorted({str(find_ffmpeg(None)), str(imageio_ffmpeg.get_ffmpeg_exe())})
 FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
@@ -36,6 +38,12 @@ def file_with(ffmpeg: str, folder: Path, library: StreamLibrary, *names: str) ->
     return target
 
 
+def ends_of(path: Path) -> FormatAtEnd:
+    with path.open("rb") as opened:
+        file = BoxReader(opened.fileno())
+        return format_at_end(file, read_structure(file, path.stat().st_size))
+
+
 def run(ffmpeg: str, *arguments: str | Path) -> None:
     command = [ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -48,15 +56,15 @@ def test_a_new_size_is_seen_before_the_last_key_frame_and_not_in_the_header(
     ending = "_h265" if codec == "h265" else ""
     small, large = f"small{ending}", f"large{ending}"
     path = file_with(ffmpeg, tmp_path, library, small)
-    header, seen = format_of(path), format_at_end(path).sets
+    header, seen = format_of(path), ends_of(path).sets
     assert (header.codec, header.width, header.height, header.sound) == (codec, 320, 240, None)
     assert header.sets == frozenset(library.stream(small).parameter_sets)
     assert seen is not None
     assert seen.in_header
-    changed = format_at_end(file_with(ffmpeg, tmp_path, library, small, large)).sets
+    changed = ends_of(file_with(ffmpeg, tmp_path, library, small, large)).sets
     assert changed is not None
     assert (changed.in_header, changed.fingerprint == seen.fingerprint) == (False, False)
-    back = format_at_end(file_with(ffmpeg, tmp_path, library, small, large, small)).sets
+    back = ends_of(file_with(ffmpeg, tmp_path, library, small, large, small)).sets
     assert back == seen
 
 
@@ -77,7 +85,7 @@ def test_a_file_without_sets_before_its_key_frames_says_nothing(
         bare,
     )
     assert format_of(bare).sets == format_of(path).sets
-    assert format_at_end(bare).sets is None
+    assert ends_of(bare).sets is None
 
 
 def test_sound_is_told_apart_by_codec_and_configuration_and_not_by_its_bit_rate(
@@ -118,4 +126,4 @@ def test_a_picture_without_parameter_sets_has_a_format_too(ffmpeg: str, tmp_path
     run(ffmpeg, *source, "-c:v", "mjpeg", *FRAGMENTED, target)
     header = format_of(target)
     assert (header.codec, header.width, header.height, header.sets) == ("mp4v", 64, 48, frozenset())
-    assert format_at_end(target).sets is None
+    assert ends_of(target).sets is None

@@ -5,9 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from streamwarden.actors.format_changes import FormatChanges
-from streamwarden.model import Cause
 from streamwarden.mp4.formats import SetsAtEnd
-from streamwarden.recordings.camera_files import CannotStore
 from tests.unit.actors.recorder_harness import RecorderHarness
 
 SMALL, LARGE = b"small", b"large"
@@ -84,7 +82,7 @@ def test_the_recorder_makes_before_it_breaks(harness: RecorderHarness) -> None:
 
 def test_a_file_that_cannot_be_looked_into_changes_nothing(harness: RecorderHarness) -> None:
     harness.started()
-    harness.files.refusals["format_at_end"].append(CannotStore(Cause.NOT_WRITABLE, "no"))
+    harness.files.unreadable.add((1, 0))
     harness.finish(1, 0, 0, 30)
     harness.finish(1, 1, 30, 60)
     assert harness.spawned == [1]

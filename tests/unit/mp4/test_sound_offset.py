@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.boxes import BoxReader, NotFragmentedMp4
 from streamwarden.mp4.fragments import summarise
 from streamwarden.mp4.sound_offset import sound_changes
+from streamwarden.mp4.structure import read_structure
 from streamwarden.recordings.durable import sync_file
 from tests.unit.mp4 import box_writer as boxes
 from tests.unit.mp4.box_writer import AUDIO, VIDEO, timed_fragment
@@ -35,7 +36,7 @@ def file_of(tmp_path: Path, fragments: Fragments, *, indexed: bool = True) -> Pa
 def aligned(path: Path) -> bytes:
     """The file as it is stored."""
     os.utime(path, (1_000, 1_000))
-    assert sync_file(path, lambda _fd, _size: summarise(path), ours=False) is not None
+    assert sync_file(path, finished=True, ours=False) is not None
     assert path.stat().st_mtime == 1_000, "the time of the last write dates the file"
     return path.read_bytes()
 
@@ -152,4 +153,5 @@ def test_a_damaged_file_is_refused_and_kept(
     path.write_bytes(damage(path.read_bytes()))
     fd = os.open(path, os.O_RDONLY)
     with suppress(NotFragmentedMp4), os.fdopen(fd, "rb"):
-        assert sound_changes(fd, path.stat().st_size) == []
+        file = BoxReader(fd)
+        assert sound_changes(file, read_structure(file, path.stat().st_size)) == []

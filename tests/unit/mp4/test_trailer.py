@@ -46,10 +46,10 @@ def _same_as_by_boxes(folder: Path, content: bytes) -> bool:
 def no_box_by_box(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing but the trailer give an answer."""
 
-    def refuse(_fd: int, _size: int) -> FileSummary:
-        raise AssertionError("read box by box")
+    def refuse(_pictures: object) -> int:
+        raise AssertionError("counted box by box")
 
-    monkeypatch.setattr(fragments, "summarise_boxes", refuse)
+    monkeypatch.setattr(fragments, "_shown", refuse)
 
 
 @pytest.mark.usefixtures("no_box_by_box")

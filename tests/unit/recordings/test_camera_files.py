@@ -155,7 +155,8 @@ def test_a_finished_segment_gets_its_place_its_row_and_its_count(
     size = source.stat().st_size
     stored = files_harness.files().publish(whole(1, 1, 0.125, 30.25))
     assert stored is not None
-    assert (stored.started_at, stored.ended_at, stored.size_bytes) == (at(0.125), at(30.25), size)
+    assert stored.row.size_bytes == size
+    assert (stored.row.started_at, stored.row.ended_at) == (at(0.125), at(30.25))
     (row,) = files_harness.rows()
     assert row.path == f"otto/{CAMERA}/1970-01-01/001640.125Z-r1-1.mp4"
     assert (files_harness.root / row.path).stat().st_size == size
@@ -199,7 +200,7 @@ def test_a_torn_segment_is_cut_and_marked(files_harness: CameraFilesHarness) -> 
     files_harness.write(1, 0, seconds=2, torn=SECOND[:-9])
     stored = files_harness.files().publish(torn(1, 0, None, 30))
     assert stored is not None
-    assert (stored.started_at, stored.ended_at) == (at(28), at(30))
+    assert (stored.row.started_at, stored.row.ended_at) == (at(28), at(30))
     (row,) = files_harness.rows()
     assert (row.salvaged, row.media_ms) == (True, 2000)
 

@@ -40,7 +40,7 @@ def _live(store: SegmentStore, content: bytes, *, run: int = 3, number: int = 1)
 def _publish(store: SegmentStore) -> Segment:
     stored = store.publish(ClosedSegment(run=3, number=1, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
-    return stored
+    return stored.row
 
 
 def test_a_segment_goes_to_its_day_and_is_described(store: SegmentStore, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_torn_middle_is_cut_off_whatever_the_trailer_says(
     _live(store, swallowed, number=number)
     stored = store.publish(ClosedSegment(run=3, number=number, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
-    kept = (tmp_path / "rec" / stored.path).read_bytes()
+    kept = (tmp_path / "rec" / stored.row.path).read_bytes()
     assert kept == HEADER + boxes.timed_fragment(0, [40] * 25)
 
 
@@ -135,8 +135,8 @@ def test_a_torn_file_is_cut_at_its_last_whole_fragment(store: SegmentStore, tmp_
         ClosedSegment(torn=True, run=3, number=1, started_at=None, ended_at=ENDED)
     )
     assert stored is not None
-    assert (tmp_path / "rec" / stored.path).read_bytes() == HEADER + FRAGMENT * 3
-    assert (stored.media_ms, stored.started_at) == (3000, ENDED - timedelta(seconds=3))
+    assert (tmp_path / "rec" / stored.row.path).read_bytes() == HEADER + FRAGMENT * 3
+    assert (stored.row.media_ms, stored.row.started_at) == (3000, ENDED - timedelta(seconds=3))
 
 
 def test_a_whole_file_is_not_cut(store: SegmentStore, tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_a_whole_file_is_not_cut(store: SegmentStore, tmp_path: Path) -> None:
         ClosedSegment(torn=True, run=3, number=1, started_at=BEGAN, ended_at=ENDED)
     )
     assert stored is not None
-    assert stored.started_at == BEGAN
-    assert (tmp_path / "rec" / stored.path).read_bytes() == whole
+    assert stored.row.started_at == BEGAN
+    assert (tmp_path / "rec" / stored.row.path).read_bytes() == whole
 
 
 @pytest.mark.parametrize("started_at", [None, BEGAN])
@@ -183,7 +183,7 @@ def test_time_stamps_that_make_no_sense_lead_before_no_date(store: SegmentStore)
         ClosedSegment(torn=True, run=3, number=1, started_at=None, ended_at=ENDED)
     )
     assert stored is not None
-    assert stored.started_at == ENDED - timedelta(days=1)
+    assert stored.row.started_at == ENDED - timedelta(days=1)
 
 
 def test_leftovers_are_those_of_runs_that_are_gone_oldest_first(store: SegmentStore) -> None:
@@ -286,8 +286,8 @@ def test_a_runs_first_segment_begins_where_its_first_frame_was_taken(store: Segm
     _live(store, HEADER + first + FRAGMENT, number=0)
     stored = store.publish(ClosedSegment(run=3, number=0, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
-    assert stored.media_ms == 2500
-    assert stored.started_at == ENDED - timedelta(milliseconds=2000)
+    assert stored.row.media_ms == 2500
+    assert stored.row.started_at == ENDED - timedelta(milliseconds=2000)
 
 
 def test_a_first_segment_never_begins_before_its_run_could_have_begun(store: SegmentStore) -> None:
@@ -295,4 +295,4 @@ def test_a_first_segment_never_begins_before_its_run_could_have_begun(store: Seg
     _live(store, HEADER + jumped, number=0)
     stored = store.publish(ClosedSegment(run=3, number=0, started_at=BEGAN, ended_at=ENDED))
     assert stored is not None
-    assert stored.started_at >= BEGAN
+    assert stored.row.started_at >= BEGAN
