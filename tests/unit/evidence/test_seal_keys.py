@@ -64,13 +64,18 @@ def test_what_is_no_ed25519_key_is_refused_and_nothing_of_it_said(tmp_path: Path
 
 
 def test_the_command_prints_the_public_half_and_never_the_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "seal.pem"
     assert main(["key", "new", str(path)]) == 0
     made = capsys.readouterr()
     assert "BEGIN PUBLIC KEY" in made.out
     assert main(["key", "show", str(path)]) == 0
+    assert capsys.readouterr() == made
+    assert main(["key", "show"]) == 1
+    assert "STREAMWARDEN_SEAL_KEY_FILE" in capsys.readouterr().err
+    monkeypatch.setenv("STREAMWARDEN_SEAL_KEY_FILE", str(path))
+    assert main(["key", "show"]) == 0
     assert capsys.readouterr() == made
     assert main(["key", "new", str(path)]) == 1
     assert "PRIVATE" not in made.out + made.err + capsys.readouterr().err
