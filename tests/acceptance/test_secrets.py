@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from streamwarden.ffmpeg.sandbox import ability
 from tests.acceptance.calls import Answer, Caller
 from tests.acceptance.conftest import DATABASE_PASSWORD
 from tests.acceptance.demo import DemoProgram
@@ -129,6 +130,9 @@ def test_ffmpeg_gets_its_url_and_no_secret_of_the_server(installation: Installat
     assert leaks(secrets, str(environ)) == []
     assert not [name for name in environ if name.startswith(("STREAMWARDEN", "DATABASE"))]
     assert _descriptors_of_the_server(installation, pid) == []
+    if ability().confines:
+        # 2: under a filter of system calls, which the sandbox alone sets.
+        assert "Seccomp:\t2\n" in Path(f"/proc/{pid}/status").read_text()
 
 
 def _descriptors_of_the_server(installation: Installation, pid: int) -> list[str]:

@@ -32,6 +32,7 @@ from streamwarden.errors import ConfigError, StreamwardenError, Unavailable
 from streamwarden.evidence.seal_keys import load_signing_key
 from streamwarden.ffmpeg.command import ffmpeg_account, find_ffmpeg, require_setpriv
 from streamwarden.ffmpeg.preflight import try_ffmpeg
+from streamwarden.ffmpeg.sandbox import ability, open_sandbox
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.paths import STATE
 from streamwarden.recordings.root_identity import Indexed, RootVerdict, facts_of, judge
@@ -308,10 +309,23 @@ def _clock(_: Settings) -> Iterator[DoctorFinding]:
 def _ffmpeg(settings: Settings) -> Iterator[DoctorFinding]:
     require_setpriv()
     ffmpeg = find_ffmpeg(settings.ffmpeg)
-    version = try_ffmpeg(ffmpeg, ffmpeg_account(settings.ffmpeg_user), Path("/"))
+    sandbox = open_sandbox(settings.ffmpeg_sandbox, settings.ffmpeg_reads)
+    account = ffmpeg_account(settings.ffmpeg_user)
+    version = try_ffmpeg(ffmpeg, account, Path("/"), sandbox=sandbox)
     yield DoctorFinding(
         "ffmpeg", DoctorVerdict.OK, f"{ffmpeg} {version} starts with a recorder's limits"
     )
+    missing = "FFMPEG_SANDBOX is off" if sandbox is None else ability().missing
+    if missing is None:
+        yield DoctorFinding(
+            "ffmpeg sandbox", DoctorVerdict.OK, "FFmpeg reads what it records, alone"
+        )
+    else:
+        yield DoctorFinding(
+            "ffmpeg sandbox",
+            DoctorVerdict.NOTE,
+            f"if a camera's stream takes FFmpeg over: {missing}",
+        )
 
 
 # The media server

@@ -30,6 +30,7 @@ from streamwarden.ffmpeg.command import (
     recording_argv,
     require_setpriv,
 )
+from streamwarden.ffmpeg.sandbox import Sandbox, recorder_reach
 from streamwarden.ffmpeg.watcher import RunWatcher, StallTimeouts, TokenBucket
 from streamwarden.http.role_client import ReadTokenClient, ReadTokenRefused
 from streamwarden.mediamtx.control_api import MediaMtxClient
@@ -121,6 +122,7 @@ def open_resources(
     clock: Clock,
     registry: StatusRegistry,
     live: LiveIndex,
+    sandbox: Sandbox | None,
 ) -> Resources:
     """Start the threads, take the record root, and end the processes that a killed server has left.
 
@@ -159,7 +161,10 @@ def open_resources(
 
     def argv(program: str, order: RunOrder) -> list[str]:
         plain = recording_argv(program, order)
-        return plain if runs_as is None else runs_as.argv(plain)
+        changed = plain if runs_as is None else runs_as.argv(plain)
+        if sandbox is None:
+            return changed
+        return sandbox.argv(changed, recorder_reach(order.url), ffmpeg=program)
 
     watcher = RunWatcher(
         ffmpeg=ffmpeg,

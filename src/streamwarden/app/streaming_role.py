@@ -37,6 +37,7 @@ from streamwarden.evidence.sealer import SealSchedule, sealer_of
 from streamwarden.ffmpeg.command import ffmpeg_account, find_ffmpeg
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.ffmpeg.preflight import Preflight, try_ffmpeg
+from streamwarden.ffmpeg.sandbox import Sandbox, ability, open_sandbox
 from streamwarden.http.falcon_app import AppContext
 from streamwarden.http.server import HttpServer
 from streamwarden.http.streaming.streaming_app import create_streaming_app
@@ -102,7 +103,8 @@ class StreamingRole:
         self._watch = DatabaseWatch(self._database.check, DatabaseMetrics(self._collectors).up)
         self._registry = StatusRegistry(clock)
         self._gateway = StreamGateway(manager=lambda: self._manager, registry=self._registry)
-        self._jobs = JobRunner()
+        self._sandbox = open_sandbox(settings.ffmpeg_sandbox, settings.ffmpeg_reads)
+        self._jobs = JobRunner(self._sandbox)
         self._exports = Exports(
             jobs=self._jobs,
             ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
@@ -115,7 +117,7 @@ class StreamingRole:
         )
         self._live = LiveIndex(clock)
         self._preflight = Preflight(
-            partial(_try_ffmpeg, settings, self._record_root),
+            partial(_try_ffmpeg, settings, self._record_root, self._sandbox),
             on_result=self._metrics.ffmpeg_usable,
         )
         self._server = self._http_server()
@@ -142,6 +144,7 @@ class StreamingRole:
             closing.callback(self._database.close)
             self._watch.start()
             closing.callback(self._watch.stop)
+            _say_what_is_open(self._sandbox)
             resources = self._open_resources(closing)
             self._watch_figures(resources)
             self._preflight.start()
@@ -178,6 +181,7 @@ class StreamingRole:
             clock=self._clock,
             registry=self._registry,
             live=self._live,
+            sandbox=self._sandbox,
         )
         return self._resources
 
@@ -534,11 +538,18 @@ def _export_prover(
     ).prove
 
 
-def _try_ffmpeg(settings: Settings, folder: Path) -> str:
+def _say_what_is_open(sandbox: Sandbox | None) -> None:
+    """Log what a hostile stream that takes FFmpeg over could do here."""
+    open_here = "FFMPEG_SANDBOX is off" if sandbox is None else ability().missing
+    if open_here is not None:
+        log.warning("ffmpeg_not_confined", missing=open_here)
+
+
+def _try_ffmpeg(settings: Settings, folder: Path, sandbox: Sandbox | None) -> str:
     """Try FFmpeg as it is found now: an upgrade may have moved it."""
     try:
         ffmpeg = find_ffmpeg(settings.ffmpeg)
-        return try_ffmpeg(ffmpeg, ffmpeg_account(settings.ffmpeg_user), folder)
+        return try_ffmpeg(ffmpeg, ffmpeg_account(settings.ffmpeg_user), folder, sandbox=sandbox)
     except ConfigError as error:
         raise Unavailable(str(error)) from error
 

@@ -97,15 +97,18 @@ def add_probe_command(camera: Commands) -> None:
 def camera_probe(arguments: argparse.Namespace) -> int:
     """Probe a camera and print the report; 1 if something is wrong."""
     from streamwarden.ffmpeg.command import find_ffmpeg
+    from streamwarden.ffmpeg.sandbox import open_sandbox
     from streamwarden.probe.camera_probe import probe_camera
 
     url = _url(arguments)
-    ffmpeg = find_ffmpeg(settings_of(arguments).ffmpeg)
+    settings = settings_of(arguments)
+    ffmpeg = find_ffmpeg(settings.ffmpeg)
     found = probe_camera(
         url,
         ffmpeg=ffmpeg,
         seconds=arguments.seconds,
         transport=Transport(arguments.transport),
+        sandbox=open_sandbox(settings.ffmpeg_sandbox, settings.ffmpeg_reads),
     )
     if arguments.json:
         print_json(found.as_json())

@@ -189,17 +189,20 @@ def _scope(
     """Return the cameras and the scope of a check; no camera and no time mean all of them."""
     from streamwarden.ffmpeg.command import find_ffmpeg
     from streamwarden.ffmpeg.jobs import decode
+    from streamwarden.ffmpeg.sandbox import open_sandbox
     from streamwarden.recordings.verify import BEGINNING, VerifyOptions
 
     now = Clock().now()
     if arguments.from_ is not None and arguments.from_ >= (arguments.to or now):
         raise InvalidInput("--from must be before --to", field="from")
+    sandbox = open_sandbox(settings.ffmpeg_sandbox, settings.ffmpeg_reads)
+    play = partial(decode, find_ffmpeg(settings.ffmpeg), sandbox=sandbox)
     scope = VerifyOptions(
         from_=arguments.from_ or BEGINNING,
         to=min(arguments.to, now) if arguments.to else now,
         now=now,
         digests=not arguments.quick,
-        decode=partial(decode, find_ffmpeg(settings.ffmpeg)) if arguments.decode else None,
+        decode=play if arguments.decode else None,
     )
     return (arguments.camera,) if arguments.camera else (), scope
 

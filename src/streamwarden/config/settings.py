@@ -197,6 +197,10 @@ class Settings(BaseSettings):
     """FFmpeg's path; None: the one on PATH, else the bundled one."""
     ffmpeg_user: Annotated[str, PlainValidator(values.account)] | None = None
     """The account under which FFmpeg runs, if streamwarden runs as root."""
+    ffmpeg_sandbox: Annotated[Literal["try", "required", "off"], BeforeValidator(_word)] = "try"
+    """Whether FFmpeg is confined: where the kernel can, or else not started, or not at all."""
+    ffmpeg_reads: Annotated[tuple[Path, ...], PlainValidator(values.paths)] = ()
+    """Further files and folders that FFmpeg may read and run in its sandbox, such as its libraries."""
     stall_after: Annotated[float, PlainValidator(values.duration(2, 60))] = 8.0
     """Seconds without growth of the open segment after which a run is stalled."""
     stop_timeout_s: Annotated[float, PlainValidator(values.duration(1, 300))] = 10.0

@@ -279,6 +279,18 @@ def folder(value: object) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def paths(value: object) -> tuple[Path, ...]:
+    """Parse paths from ``"/opt/ffmpeg, /opt/lib"`` or a list."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("must be paths with commas between them")  # noqa: TRY004 - pydantic reports only ValueError
+    named = [part.strip() if isinstance(part, str) else part for part in parts]
+    found = tuple(file(part) for part in named if part != "")
+    if any(path == path.parent for path in found):
+        raise ValueError("must be paths below /")
+    return found
+
+
 def file(value: object) -> Path:
     """Parse the path of a file and make it absolute."""
     try:

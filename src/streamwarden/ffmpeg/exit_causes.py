@@ -48,7 +48,10 @@ class RunEnd:
 # In order of precedence: a full disk causes lines of other patterns as well.
 _TEXTS: Final = (
     (r"^env: cannot change directory", Cause.NOT_WRITABLE),
-    (r"^(setpriv|prlimit|env): |error while loading shared libraries", Cause.FFMPEG_MISSING),
+    (
+        r"^(setpriv|prlimit|env|sandbox): |error while loading shared libraries",
+        Cause.FFMPEG_MISSING,
+    ),
     (r"No space left on device|Disk quota exceeded", Cause.DISK_FULL),
     (r"Read-only file system", Cause.RECORD_ROOT_READ_ONLY),
     (r"Permission denied", Cause.NOT_WRITABLE),
@@ -136,7 +139,8 @@ def _signal_name(number: int) -> str:
 
 
 _LAUNCH: Final = re.compile(
-    r"^(?:setpriv|prlimit|env): .*$|^.*error while loading shared libraries.*$", re.MULTILINE
+    r"^(?:setpriv|prlimit|env|sandbox): .*$|^.*error while loading shared libraries.*$",
+    re.MULTILINE,
 )
 
 

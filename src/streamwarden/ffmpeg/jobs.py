@@ -20,8 +20,9 @@ from typing import Final
 
 import structlog
 
-from streamwarden.ffmpeg.command import DIE_WITH_PARENT, HVC1
+from streamwarden.ffmpeg.command import DIE_WITH_PARENT, ENVIRONMENT, HVC1, LIMITS
 from streamwarden.ffmpeg.process import Process, WatchLoop, read_pipe
+from streamwarden.ffmpeg.sandbox import NOTHING, Reach, Sandbox
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FragmentScan
 from streamwarden.paths import open_nofollow
@@ -68,6 +69,8 @@ class JobEnd:
 class JobOrder:
     """One job. ``stdin`` is its input; ``on_output``, where given, gets its output as it comes.
 
+    ``reach`` is what it may use besides its standard streams.
+
     Both callbacks run in the thread of all jobs and must not block.
     """
 
@@ -75,6 +78,7 @@ class JobOrder:
     folder: Path
     timeout_s: float
     on_end: Callable[[JobEnd], None]
+    reach: Reach = NOTHING
     stdin: bytes = b""
     on_output: Callable[[bytes], None] | None = None
     output_limit_bytes: int = 16 * 1024 * 1024
@@ -94,9 +98,10 @@ class Job:
 
 
 class JobRunner:
-    """Runs jobs, as many at once as are given to it. Thread-safe."""
+    """Runs jobs, as many at once as are given to it, in a sandbox where one is given. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox: Sandbox | None = None) -> None:
+        self._sandbox = sandbox
         self._live: set[Job] = set()
         self._closing = False
         self._loop: WatchLoop | None = None
@@ -174,6 +179,8 @@ class JobRunner:
             self._report(job, job.stopped or JobOutcome.CANCELLED, -1)
             return
         argv = [*DIE_WITH_PARENT, *job.order.argv]
+        if self._sandbox is not None:
+            argv = self._sandbox.argv(argv, job.order.reach, ffmpeg=job.order.argv[0])
         try:
             with _StdinFile(job.order.stdin) as fd:
                 process = Process(argv, job.order.folder, stdin=fd)
@@ -264,16 +271,20 @@ _DECODE_TIMEOUT_S: Final = 600.0
 _SHOWN_CHARS: Final = 200
 
 
-def decode(ffmpeg: str, path: Path) -> str:
+def decode(ffmpeg: str, path: Path, *, sandbox: Sandbox | None = None) -> str:
     """Decode every frame of ``path``; return FFmpeg's error messages, empty for a sound file."""
     argv = [ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-xerror"]
     argv += ["-protocol_whitelist", "file", "-i", f"file:{path}"]
     # After a jump of the camera's clock two frames may be closer together than a frame duration. That is
     # no damage, but rounded to the frame rate their times would be equal, which FFmpeg reports.
     argv += ["-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-f", "null", "-"]
+    argv = [*DIE_WITH_PARENT, *argv]
+    if sandbox is not None:
+        argv = sandbox.argv(argv, Reach(reads=(str(path),)), ffmpeg=ffmpeg)
     try:
         played = subprocess.run(  # noqa: S603 - our own argument list, no shell
-            argv,
+            [*LIMITS, *argv],
+            env=ENVIRONMENT,
             capture_output=True,
             check=False,
             timeout=_DECODE_TIMEOUT_S,

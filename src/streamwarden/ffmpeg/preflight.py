@@ -21,6 +21,7 @@ from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import DIE_WITH_PARENT, FfmpegAccount
 from streamwarden.ffmpeg.exit_causes import launch_failure
 from streamwarden.ffmpeg.process import Process, read_pipe
+from streamwarden.ffmpeg.sandbox import TRIAL, Sandbox
 from streamwarden.loops import LoopEvents, ReconcileLoop
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ def try_ffmpeg(
     account: FfmpegAccount | None,
     folder: Path,
     *,
+    sandbox: Sandbox | None = None,
     answers_within_s: float = _ANSWERS_WITHIN_S,
 ) -> str:
     """Run ``ffmpeg -version`` as a recorder runs FFmpeg, in ``folder``; return its version.
@@ -48,6 +50,8 @@ def try_ffmpeg(
     argv = [*DIE_WITH_PARENT, ffmpeg, "-version"]
     if account is not None:
         argv = account.argv(argv)
+    if sandbox is not None:
+        argv = sandbox.argv(argv, TRIAL, ffmpeg=ffmpeg)
     try:
         process = Process(argv, folder)
     except (OSError, ValueError) as error:
@@ -103,6 +107,12 @@ def _take(pipe: object, kept: dict[IO[bytes], bytearray]) -> bool:
     return False
 
 
+_HINT: Final = (
+    "; if that file is there, it lies where FFmpeg's sandbox does not reach: name its folder in "
+    "STREAMWARDEN_FFMPEG_READS"
+)
+
+
 def _in_words(ffmpeg: str, exit_code: int, stderr: str) -> str:
     if "activate capabilities: Operation not permitted" in stderr:
         return (
@@ -110,7 +120,8 @@ def _in_words(ffmpeg: str, exit_code: int, stderr: str) -> str:
             "forbids it; in a systemd unit add SystemCallFilter=capset after the other filters"
         )
     if (said := launch_failure(stderr)) is not None:
-        return f"FFmpeg cannot be started: {said}"
+        hint = _HINT if "shared libraries" in said or "Permission denied" in said else ""
+        return f"FFmpeg cannot be started: {said}{hint}"
     if exit_code == -signal.SIGSYS:
         return f"FFmpeg cannot be used: a system call filter ends {ffmpeg}"
     if exit_code < 0:

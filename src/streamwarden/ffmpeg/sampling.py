@@ -23,6 +23,7 @@ from typing import Final
 from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, PROTOCOLS, segment_output
 from streamwarden.ffmpeg.exit_causes import RunEnd, classify
 from streamwarden.ffmpeg.jobs import JobEnd, JobOrder, JobOutcome, JobRunner
+from streamwarden.ffmpeg.sandbox import recorder_reach
 from streamwarden.ffmpeg.stream_tracks import SoundWay, StreamTracks
 from streamwarden.model import Cause, Transport
 
@@ -272,6 +273,7 @@ class Sampler:
             folder=self._folder,
             timeout_s=seconds + self._starts_within_s,
             on_end=on_end,
+            reach=recorder_reach(url),
             stdin=sample_script(url, self._transport),
             on_output=on_output,
             stderr_limit_bytes=_STDERR_BYTES,

@@ -27,6 +27,7 @@ from streamwarden.ffmpeg.sampling import (
     Sampler,
     TrackDescription,
 )
+from streamwarden.ffmpeg.sandbox import Sandbox
 from streamwarden.ffmpeg.stream_tracks import SoundWay
 from streamwarden.mediamtx.rtsp_client import (
     CameraUrl,
@@ -186,6 +187,7 @@ def probe_camera(
     seconds: float,
     transport: Transport = Transport.AUTOMATIC,
     starts_within_s: float = STARTS_WITHIN_S,
+    sandbox: Sandbox | None = None,
     ask: Callable[[CameraUrl], str] = describe,
 ) -> ProbeReport:
     """Probe the camera at ``url`` for ``seconds``; its faults are in the report.
@@ -213,7 +215,7 @@ def probe_camera(
             problems=(advice.of_trouble(NotDescribed(first)),),
         )
     distrust = distrusted(url) if url.secure else None
-    jobs = JobRunner()
+    jobs = JobRunner(sandbox)
     jobs.start()
     try:
         with TemporaryDirectory(prefix="streamwarden-probe-") as folder:

@@ -47,6 +47,7 @@ from streamwarden.ffmpeg.jobs import (
     concat_list,
     progress_ms,
 )
+from streamwarden.ffmpeg.sandbox import Reach
 from streamwarden.model import Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.formats import FormatSpan, file_format, formats_in, read_moov
@@ -144,6 +145,8 @@ class ExportTask:
     error: str | None = None
     error_code: str | None = None
     parts: Sequence[TimeRange] = ()
+    folders: Sequence[str] = ()
+    """The camera's folders that hold the segments."""
     hevc: bool = False
     filled: bool = False
     """Whether time without sound is filled with silence."""
@@ -412,6 +415,7 @@ class Exports:
                 JobOrder(
                     argv=argv,
                     folder=self._files.folder,
+                    reach=self._files.reach(task),
                     timeout_s=_TIMEOUT_S,
                     on_end=partial(self._ended, task),
                     on_output=partial(self._progressed, task),
@@ -530,6 +534,8 @@ class ExportFiles:
             raise FormatChanged(_changes_in_words(changes))
         task.hevc = any(span.codec == "h265" for span in _spans_of(pieces[0]))
         self._write_lists(task, pieces)
+        task.folders = tuple(sorted({str(piece.path.parent.parent) for piece in pieces}))
+        self.path(task, PART).touch(0o640)
         return max(1, sum(piece.media_ms for piece in pieces))
 
     def _write_lists(self, task: ExportTask, pieces: Sequence[ConcatEntry]) -> None:
@@ -555,6 +561,11 @@ class ExportFiles:
         listed, part = self.path(task, LIST).name, self.path(task, PART).name
         sound = self.path(task, SOUND_LIST).name if task.filled else None
         return concat_argv(ffmpeg, listed, part, sound=sound, hevc=task.hevc)
+
+    def reach(self, task: ExportTask) -> Reach:
+        """Return what that command may use: the camera's recordings and this export's own files."""
+        own = tuple(self.path(task, suffix).name for suffix in (LIST, SOUND_LIST, SILENCE))
+        return Reach(reads=(*own, *task.folders), writes=(self.path(task, PART).name,))
 
     def publish(self, task: ExportTask) -> None:
         """Rename the finished part to the export's file; raise OSError."""

@@ -10,6 +10,7 @@ from streamwarden.actors.status import StatusRegistry
 from streamwarden.app.resources import Resources, open_resources
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
+from streamwarden.ffmpeg.sandbox import Sandbox
 from streamwarden.metrics.http_metrics import new_registry
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.recordings.live import LiveIndex
@@ -30,6 +31,7 @@ def open_for_a_test(
     *,
     clock: Clock,
     database: Database | None = None,
+    sandbox: Sandbox | None = None,
     **settings: object,
 ) -> Resources:
     """Open the resources over a record root; without ``database`` Postgres is away.
@@ -50,4 +52,5 @@ def open_for_a_test(
         clock=clock,
         registry=StatusRegistry(clock),
         live=LiveIndex(clock),
+        sandbox=sandbox,
     )

@@ -15,6 +15,7 @@ from streamwarden.app.resources import Resources
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
 from streamwarden.ffmpeg.command import RunOrder
+from streamwarden.ffmpeg.sandbox import Sandbox, ability
 from streamwarden.recordings.record_root import RecordRoot
 from tests.fakes.manual_time import ManualClock
 from tests.integration.app.opened_resources import open_for_a_test
@@ -87,3 +88,33 @@ def test_a_run_is_stalled_after_the_set_time_of_silence(tmp_path: Path) -> None:
             tmp_path / "records", closing, clock=clock, ffmpeg=program, stall_after=SILENCE_S
         )
         assert silent(made, clock) < Settings().stall_after - 1
+
+
+@pytest.mark.skipif(not ability().confines, reason="this kernel cannot confine a program")
+def test_a_recorders_ffmpeg_is_started_in_the_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("private")
+    program = tmp_path / "ffmpeg"
+    looks = f"cat '{tmp_path}/key' /proc/{os.getpid()}/environ >>found 2>/dev/null"
+    program.write_text(f"#!/bin/sh\n{looks}\necho >looked\nexec sleep 600\n")
+    program.chmod(0o755)
+    with ExitStack() as closing:
+        made = open_for_a_test(
+            tmp_path / "records",
+            closing,
+            clock=Clock(),
+            sandbox=Sandbox(required=True),
+            ffmpeg=program,
+        )
+        folder, _ = made.files.camera(CAMERA, "alice").next_run()
+        made.watcher.adopt(CAMERA, RecordingListener()).spawn(
+            RunOrder(
+                run=1,
+                url="rtsp://a/b",
+                segment_seconds=60,
+                folder=folder,
+                audio="copy",
+                probe_s=1.0,
+            )
+        )
+        assert eventually((folder / "looked").exists)
+        assert (folder / "found").read_bytes() == b""

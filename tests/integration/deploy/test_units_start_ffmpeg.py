@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from streamwarden.ffmpeg.sandbox import ability
 from tests.integration.deploy.unit_filter import allowed_calls, libseccomp, under
 
 ROOT = Path(__file__).parents[3]
@@ -21,8 +22,9 @@ from pathlib import Path
 from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.ffmpeg.preflight import try_ffmpeg
+from streamwarden.ffmpeg.sandbox import Sandbox, ability
 try:
-    print("version", try_ffmpeg(find_ffmpeg(None), None, Path("/")))
+    print("version", try_ffmpeg(find_ffmpeg(None), None, Path("/"), sandbox=Sandbox()), ability().confines)
 except Unavailable as error:
     print("refused", error)
 """
@@ -44,7 +46,23 @@ def tried(unit: Path) -> str:
 
 @pytest.mark.parametrize("name", RECORDING)
 def test_a_unit_that_records_lets_ffmpeg_start_with_its_limits(name: str) -> None:
-    assert tried(SYSTEMD / f"{name}.service").startswith("version ")
+    said = tried(SYSTEMD / f"{name}.service")
+    assert said.startswith("version "), said
+    assert said.endswith("True") or not ability().confines, "FFmpeg is not confined under the unit"
+
+
+@pytest.mark.parametrize(
+    "forbidden", ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"]
+)
+def test_under_a_unit_that_forbids_the_sandbox_ffmpeg_records_and_the_lack_is_known(
+    forbidden: str, tmp_path: Path
+) -> None:
+    text = (SYSTEMD / "streamwarden.service").read_text(encoding="utf-8")
+    without = tmp_path / "streamwarden.service"
+    without.write_text(text.replace(f" {forbidden}", "").replace(f"={forbidden}", "="), "utf-8")
+    said = tried(without)
+    assert said.startswith("version "), said
+    assert said.endswith("False"), "the role would say that FFmpeg is confined"
 
 
 def test_a_unit_without_capset_is_refused_in_words(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ def program(folder: Path, text: str) -> str:
     return str(path)
 
 
-def refusal(ffmpeg: str, folder: Path, **options: float) -> str:
+def refusal(ffmpeg: str, folder: Path, *, answers_within_s: float = PATIENCE_S) -> str:
     with pytest.raises(Unavailable) as refused:
-        try_ffmpeg(ffmpeg, None, folder, **options)
+        try_ffmpeg(ffmpeg, None, folder, answers_within_s=answers_within_s)
     return str(refused.value)
 
 
