@@ -39,6 +39,7 @@ from streamwarden.devkit.virtual_camera import VirtualCamera
 from streamwarden.errors import Unavailable
 from streamwarden.ffmpeg.command import find_ffmpeg
 from streamwarden.logs import configure
+from streamwarden.mediamtx.control_secret import control_headers
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
@@ -236,7 +237,8 @@ class Site:
 
     def _published(self) -> set[str]:
         control = f"http://{HOST}:{self._relay_ports['control_port']}/v3/paths/list"
-        return {item["name"] for item in self._http.request("GET", control).json()["items"]}
+        answer = self._http.request("GET", control, headers=control_headers(self.internal_token))
+        return {item["name"] for item in answer.json()["items"]}
 
     def connect(self, camera_id: UUID) -> None:
         """Press the button; again while the server is busy."""

@@ -103,7 +103,7 @@ class BreakableInstallation(Installation):
         return f"/devkit/faults/{quote(self.path_of(camera))}" if camera else "/devkit/faults"
 
     def _control(self) -> Caller:
-        return Caller(self.relay.control_url)
+        return Caller(self.relay.control_url, self.relay.control_headers)
 
     # What must hold
 

@@ -179,7 +179,7 @@ class Installation:
     def await_published(self, camera: CameraUser) -> None:
         """Wait until the relay has the camera's picture."""
         path = self.path_of(camera)
-        control = Caller(self.relay.control_url)
+        control = Caller(self.relay.control_url, self.relay.control_headers)
 
         def look() -> bool:
             answer = control.get(f"/v3/paths/get/{path}")
@@ -189,7 +189,7 @@ class Installation:
 
     def fault(self, camera: CameraUser, **fault: object) -> None:
         """Have the relay commit a fault for the camera's readers (``devkit.relay.faults``)."""
-        control = Caller(self.relay.control_url)
+        control = Caller(self.relay.control_url, self.relay.control_headers)
         answer = control.post(f"/devkit/faults/{self.path_of(camera)}", fault)
         assert answer.status == 200, answer
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from streamwarden.mediamtx.control_secret import control_headers
 from tests.acceptance.attacks import FAR_S, forged, now_s, raw, resigned
 from tests.acceptance.calls import Answer, Caller, bearer
 from tests.acceptance.installation import OWNER, Installation
@@ -110,6 +111,22 @@ def test_roles_that_are_no_list_of_texts_give_no_role(installation: Installation
             "/api/v1/camera", {"name": "x", "owner": "x"}
         )
         assert answer.status == 403, roles
+
+
+def test_the_media_servers_control_api_wants_a_secret_of_its_own(
+    installation: Installation,
+) -> None:
+    url = installation.relay.control_url
+    secret = control_headers(installation.internal_token)
+    assert Caller(url, secret).get("/v3/rtspsessions/list").status == 200
+    view = installation.stream_tokens.sign_view(OWNER, PATH, ttl_s=60).token
+    user = installation.token_of(OWNER, "admin")
+    for token in (view, user, installation.internal_token, ""):
+        answer = bearer(url, token).get("/v3/rtspsessions/list")
+        assert answer.status == 401
+    assert Caller(url).get("/v3/rtspsessions/list").status == 401
+    for page in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        assert Caller(url, secret | page).get("/v3/rtspsessions/list").status == 403
 
 
 def test_each_kind_of_token_opens_only_its_own_door(

@@ -95,7 +95,7 @@ class Chaos:
         self._site.relay.start()
 
     def close_door(self, camera: CameraUser) -> None:
-        control = Caller(self._site.relay.control_url)
+        control = Caller(self._site.relay.control_url, self._site.relay.control_headers)
         control.post("/devkit/listener", {"accepting": False})
         self.kill_ffmpeg(camera)
         self._await_not_running(camera)

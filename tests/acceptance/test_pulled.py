@@ -90,7 +90,7 @@ def test_a_camera_is_pulled_recorded_and_back_after_the_media_server_was_killed(
     assert_nothing_shows_the_password(site)
 
     path = answers[0].json()["path"]
-    control = Caller(site.relay.control_url)
+    control = Caller(site.relay.control_url, site.relay.control_headers)
     assert site.admin.patch(camera.path, {"source_url": None}).json()["source_url"] is None
     wait_for(
         "the path gone",

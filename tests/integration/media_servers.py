@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ import pytest
 from streamwarden.devkit.demo_ports import demo_ports
 from streamwarden.devkit.media_server import MediaServerPlan, MediaServerProcess, relay_plan
 from streamwarden.devkit.mediamtx_program import MediaMtxMissing, find_mediamtx, mediamtx_plan
+from streamwarden.mediamtx.control_secret import control_secret
 
 KINDS = ("mediamtx", "relay")
+INTERNAL_TOKEN = "internal-token-of-at-least-32-bytes"
+CONTROL_SECRET = control_secret(INTERNAL_TOKEN)
 
 
 class Hook(ThreadingHTTPServer):
-    """Stands for the internal API: lets in whose token is ``good``."""
+    """Stands for the internal API: lets in whose token is ``good``; its control secret is real."""
 
     daemon_threads = True
 
@@ -35,7 +39,9 @@ class HookHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.server.asked.append(body)
-        self.send_response(200 if '"token":"good"' in body.replace(" ", "") else 401)
+        shown = json.loads(body)
+        wanted = CONTROL_SECRET if shown["action"] in {"api", "metrics", "pprof"} else "good"
+        self.send_response(200 if wanted in {shown["token"], shown["password"]} else 401)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -67,12 +73,14 @@ def serving(kind: str, hook: Hook) -> Iterator[MediaServerProcess]:
 def plan_of(kind: str, hook: Hook) -> MediaServerPlan:
     ports = demo_ports(0).media
     if kind == "relay":
-        return relay_plan(ports, hook_url=hook.url)
+        return relay_plan(ports, hook_url=hook.url, internal_token=INTERNAL_TOKEN)
     try:
         program = find_mediamtx(os.environ, open_url=_no_download)
     except MediaMtxMissing:
         pytest.skip("no MediaMTX here: put it on PATH or set STREAMWARDEN_MEDIAMTX")
-    return mediamtx_plan(program, ports, hook_url=hook.url, environ=os.environ)
+    return mediamtx_plan(
+        program, ports, hook_url=hook.url, internal_token=INTERNAL_TOKEN, environ=os.environ
+    )
 
 
 def _no_download(_url: str, _timeout_s: float) -> BinaryIO:

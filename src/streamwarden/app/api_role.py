@@ -5,6 +5,7 @@ It has two listeners with threads of their own, so that no user can delay the me
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -92,7 +93,7 @@ class AccessControl:
         self._kicker = None
         if settings.mediamtx_api_url is not None:
             self._kicker = SessionKicker(
-                server=MediaMtxClient(settings.mediamtx_api_url),
+                server=MediaMtxClient(settings.mediamtx_api_url, settings.secret("internal_token")),
                 claims=sessions,
                 tokens=tokens,
                 denials=denied,
@@ -123,12 +124,15 @@ class AccessControl:
         self.revocations = Revocations(table=self.denials, denied=denied, wake=wake)
 
     def start(self, started: ExitStack) -> None:
-        """Start the threads, and register their stop; the deny list is read first if Postgres answers."""
+        """Start the audit sink and the deny list's copy, which is read first if Postgres answers."""
         self.audit.start()
         started.callback(self.audit.stop)
         if not self._denial_sync.start():
             log.warning("denials_unknown", cost="live viewing is refused until they are read")
         started.callback(self._denial_sync.stop)
+
+    def start_kicker(self, started: ExitStack) -> None:
+        """Start to end sessions, and register the stop; the hook must answer by now."""
         if self._kicker is None:
             log.warning("sessions_are_not_kicked", missing="MEDIAMTX_API_URL")
             return
@@ -245,6 +249,12 @@ def own_hosts(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_own(settings)))
 
 
+def hook_hosts(settings: Settings) -> tuple[str, ...]:
+    """Return the names by which MediaMTX may call its hook."""
+    named = urlsplit(settings.internal_api_url or "").hostname
+    return (*settings.internal_hosts, *((named,) if named else ()), socket.gethostname())
+
+
 def _own(settings: Settings) -> Iterator[str]:
     urls = (
         *(settings.rtsp_internal_url, settings.rtsp_publish_url, settings.mediamtx_api_url),
@@ -279,7 +289,7 @@ class PulledCameras:
             names = DnsCache(resolve, clock, always=own_hosts(settings))
             metrics = SourceMetrics(registry)
             self._paths = SourcePaths(
-                server=MediaMtxClient(settings.mediamtx_api_url),
+                server=MediaMtxClient(settings.mediamtx_api_url, settings.secret("internal_token")),
                 table=table,
                 targets=source_targets(settings, names.addresses),
                 cipher=credential_cipher(settings),
@@ -289,7 +299,7 @@ class PulledCameras:
                 ready=ready,
             )
             self._checks = SourceChecks(
-                server=MediaMtxClient(settings.mediamtx_api_url),
+                server=MediaMtxClient(settings.mediamtx_api_url, settings.secret("internal_token")),
                 paths=self._paths,
                 asker=SourceAsker(
                     targets=source_targets(settings), cipher=credential_cipher(settings)
@@ -384,12 +394,15 @@ class ApiRole:
             self._migrating.start()
             started.callback(self._migrating.stop)
             self._access.start(started)
-            self._pulling.start(started)
             self._desired.start()
             started.callback(self._desired.stop)
-            for server in (self._internal_server, self._users_server):
-                server.start()
-                started.callback(partial(server.stop, 1.0))
+            # MediaMTX asks the hook about these threads' calls too: it answers before and after them.
+            self._internal_server.start()
+            started.callback(partial(self._internal_server.stop, 1.0))
+            self._access.start_kicker(started)
+            self._pulling.start(started)
+            self._users_server.start()
+            started.callback(partial(self._users_server.stop, 1.0))
             self._started = started.pop_all()
 
     def stop(self, deadline_s: float) -> None:
@@ -514,4 +527,5 @@ class ApiRole:
             pulled=self._pulling.pulled,
             desired=self._desired,
             rtsp_internal_url=self._settings.rtsp_internal_url,
+            hosts=hook_hosts(self._settings),
         )

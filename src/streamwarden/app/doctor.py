@@ -355,14 +355,16 @@ def _media_server(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _control(settings: Settings, url: str) -> Iterator[DoctorFinding]:
-    client = MediaMtxClient(url, read_timeout_s=_ANSWERS_WITHIN_S)
+    token = next(iter(settings.internal_tokens), "")
+    client = MediaMtxClient(url, token, read_timeout_s=_ANSWERS_WITHIN_S)
     try:
-        method, hook = client.authentication()
+        found = client.authentication()
     except Unavailable as error:
         yield DoctorFinding("media server", DoctorVerdict.WRONG, f"control API {url}: {error}")
         return
     finally:
         client.close()
+    method, hook = found.method, found.hook
     if method != "http" or not hook.rstrip("/").endswith("/m2m/check-stream-pwd"):
         yield DoctorFinding(
             "media server",
@@ -371,6 +373,13 @@ def _control(settings: Settings, url: str) -> Iterator[DoctorFinding]:
             "use deploy/mediamtx.yml",
         )
         return
+    if left_open := sorted({"api", "metrics", "pprof"} & set(found.open_actions)):
+        yield DoctorFinding(
+            "media server",
+            DoctorVerdict.WRONG,
+            f"its authHTTPExclude leaves {', '.join(left_open)} open to whoever reaches them: remove it, "
+            "as in deploy/mediamtx.yml",
+        )
     port = urlsplit(hook).port
     right = port == settings.internal_api_port or urlsplit(hook).hostname not in _LOCAL
     yield DoctorFinding(

@@ -141,10 +141,8 @@ def open_resources(
     journal = Journal(root.state / JOURNAL, opened=False)
     closing.callback(journal.close)
 
-    token = settings.internal_token
-    client = ReadTokenClient(
-        settings.internal_api_url or "", token.get_secret_value() if token else ""
-    )
+    internal_token = next(iter(settings.internal_tokens), "")
+    client = ReadTokenClient(settings.internal_api_url or "", internal_token)
     closing.callback(client.close)
 
     index = WorkerPool("index", threads=1)
@@ -176,7 +174,7 @@ def open_resources(
     closing.callback(partial(watcher.close, _WATCHER_CLOSES_WITHIN_S))
 
     api_url = settings.mediamtx_api_url
-    paths = PathWatch(None if api_url is None else MediaMtxClient(api_url), clock)
+    paths = PathWatch(None if api_url is None else MediaMtxClient(api_url, internal_token), clock)
     paths.start()
     closing.callback(paths.stop)
 

@@ -33,9 +33,18 @@ example:
   streamwarden sign-in --sub alice --role admin
 """
 
+_MEDIA_SERVER_NOTES = """\
+Prometheus and curl send it as Bearer token. It follows from INTERNAL_TOKEN, the first where there are two:
+print it again after INTERNAL_TOKEN was changed. It opens the control API too, so keep it like a password.
+
+example:
+  streamwarden token media-server > /etc/prometheus/mediamtx.token
+  curl -H "Authorization: Bearer $(streamwarden token media-server)" http://127.0.0.1:9997/v3/paths/list
+"""
+
 
 def add_token_commands(commands: Commands) -> None:
-    """Add ``token user``, ``token read`` and ``token publish``."""
+    """Add ``token user``, ``token read``, ``token publish`` and ``token media-server``."""
     token = add_group(commands, "token", "sign a token")
     user = add_command(token, "user", token_user, "sign a user's token for the API")
     user.add_argument("--sub", required=True, metavar="ID", help="the user's id")
@@ -47,6 +56,13 @@ def add_token_commands(commands: Commands) -> None:
         token, "publish", token_publish, "sign a token for a camera to publish with"
     )
     _add_stream_options(publish, _DAY_S)
+    add_command(
+        token,
+        "media-server",
+        token_media_server,
+        "print the secret of MediaMTX's control API and metrics",
+        _MEDIA_SERVER_NOTES,
+    )
 
 
 def add_sign_in_command(commands: Commands) -> None:
@@ -128,6 +144,18 @@ def token_publish(arguments: argparse.Namespace) -> int:
     path = _path(settings, arguments)
     signed = _stream_tokens(settings).sign_publish(arguments.sub, path, ttl_s=arguments.ttl)
     return _print_token(arguments, _with_url(settings, signed, path))
+
+
+def token_media_server(arguments: argparse.Namespace) -> int:
+    """Print the secret that the hook wants for MediaMTX's own interfaces."""
+    from streamwarden.mediamtx.control_secret import control_secret
+
+    secret = control_secret(settings_of(arguments).secret("internal_token"))
+    if arguments.json:
+        print_json({"token": secret})
+    else:
+        print_line(secret)
+    return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     internal_token: Annotated[SecretStr, BeforeValidator(values.header_secrets)] | None = None
     """The token between the roles. During a change two, separated by a comma: the first is sent, both are
     accepted."""
+    internal_hosts: Annotated[tuple[str, ...], PlainValidator(values.hosts)] = ()
+    """Names with a dot by which MediaMTX calls its hook (``authHTTPAddress``). Addresses, names without a
+    dot, the machine's own name and that of ``internal_api_url`` are known."""
     user_jwt_secret: Annotated[SecretStr, BeforeValidator(values.shared_secret)] | None = None
     """The secret with which users' tokens are signed (HS256); this or ``user_jwks_url``."""
     user_jwks_url: Annotated[str, PlainValidator(values.jwks_url)] | None = None

@@ -234,6 +234,15 @@ def _target(text: str) -> str:
     return f"{found['host'].lower()}:{int(found['port'])}"
 
 
+def hosts(value: object) -> tuple[str, ...]:
+    """Parse names and addresses from ``"a.example, 10.0.0.1"`` or a list."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("must be hosts with commas between them")  # noqa: TRY004 - pydantic reports only ValueError
+    named = [part.strip() if isinstance(part, str) else "" for part in parts]
+    return tuple(host(part) for part in named if part)
+
+
 def networks_and_hosts(value: object) -> tuple[str, ...]:
     """Parse networks, addresses and names from ``"10.0.0.0/8, camera.example"`` or a list."""
     parts = value.split(",") if isinstance(value, str) else value

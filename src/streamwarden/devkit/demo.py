@@ -173,13 +173,15 @@ class Demo:
     def _media_plan(self) -> MediaServerPlan:
         ports = self._options.ports
         hook_url = f"http://{_HOST}:{ports.internal_api}/api/v1/m2m/check-stream-pwd"
-        environ = self._parts.environ
+        environ, token = self._parts.environ, self._secrets.internal_token
         try:
             program = find_mediamtx(environ)
-            return mediamtx_plan(program, ports.media, hook_url=hook_url, environ=environ)
+            return mediamtx_plan(
+                program, ports.media, hook_url=hook_url, internal_token=token, environ=environ
+            )
         except MediaMtxMissing as error:
             log.warning("relay_instead_of_mediamtx", cost="no WebRTC preview", reason=str(error))
-            return relay_plan(ports.media, hook_url=hook_url)
+            return relay_plan(ports.media, hook_url=hook_url, internal_token=token)
 
     def _record(
         self, api: ApiClient, cameras: list[VirtualCamera], media: MediaServerProcess

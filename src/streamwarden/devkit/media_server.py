@@ -8,13 +8,14 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from urllib.request import urlopen
+from dataclasses import dataclass, field
+from urllib.request import Request, urlopen
 
 import structlog
 
 from streamwarden.devkit.children import ChildCommand, ChildProcess, child_spawner
 from streamwarden.errors import StreamwardenError
+from streamwarden.mediamtx.control_secret import control_headers
 
 log = structlog.get_logger(__name__)
 
@@ -44,13 +45,17 @@ class MediaPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaServerPlan:
-    """Command and addresses of a media server. ``kind`` is shown in the READY line."""
+    """Command and addresses of a media server. ``kind`` is shown in the READY line.
+
+    ``internal_token`` is that of the API role, whose hook opens the control API.
+    """
 
     kind: str
     spec: ChildCommand
     host: str
     ports: MediaPorts
     whep_url: str | None
+    internal_token: str = field(default="", repr=False)
 
     @property
     def rtsp_url(self) -> str:
@@ -67,14 +72,21 @@ class MediaServerFailed(StreamwardenError):
     """The media server did not start; the message has its last output."""
 
 
-def relay_plan(ports: MediaPorts, *, hook_url: str) -> MediaServerPlan:
+def relay_plan(ports: MediaPorts, *, hook_url: str, internal_token: str) -> MediaServerPlan:
     """Return the plan for the devkit's relay in its own process."""
     host = "127.0.0.1"
     argv = (sys.executable, "-m", "streamwarden.devkit.relay", "--host", host,
             "--rtsp-port", str(ports.rtsp), "--control-port", str(ports.control),
             "--auth-url", hook_url)  # fmt: skip
     spec = ChildCommand(name="relay", argv=argv)
-    return MediaServerPlan(kind="devkit", spec=spec, host=host, ports=ports, whep_url=None)
+    return MediaServerPlan(
+        kind="devkit",
+        spec=spec,
+        host=host,
+        ports=ports,
+        whep_url=None,
+        internal_token=internal_token,
+    )
 
 
 class MediaServerProcess:
@@ -94,9 +106,12 @@ class MediaServerProcess:
 
     def published(self) -> frozenset[str]:
         """Return the published paths; none while the server does not answer."""
-        url = f"http://{self.plan.host}:{self.plan.ports.control}/v3/paths/list"
+        asked = Request(  # noqa: S310 - loopback
+            f"{self.plan.control_url}/v3/paths/list",
+            headers=control_headers(self.plan.internal_token),
+        )
         try:
-            with urlopen(url, timeout=_CONTROL_ANSWERS_WITHIN_S) as answer:
+            with urlopen(asked, timeout=_CONTROL_ANSWERS_WITHIN_S) as answer:  # noqa: S310 - likewise
                 items = json.loads(answer.read())["items"]
         except (OSError, ValueError, KeyError):
             return frozenset()

@@ -121,7 +121,12 @@ def config_file() -> Path:
 
 
 def mediamtx_plan(
-    program: Path, ports: MediaPorts, *, hook_url: str, environ: Mapping[str, str]
+    program: Path,
+    ports: MediaPorts,
+    *,
+    hook_url: str,
+    internal_token: str,
+    environ: Mapping[str, str],
 ) -> MediaServerPlan:
     """Return the plan for MediaMTX on loopback, with ``mediamtx.yml`` and the demo's ports."""
     host = "127.0.0.1"
@@ -143,6 +148,7 @@ def mediamtx_plan(
         host=host,
         ports=ports,
         whep_url=f"http://{host}:{ports.whep}",
+        internal_token=internal_token,
     )
 
 

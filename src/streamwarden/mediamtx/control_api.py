@@ -19,6 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from streamwarden.errors import StreamwardenError, Unavailable
+from streamwarden.mediamtx.control_secret import control_headers
 from streamwarden.model import Transport
 
 KINDS: Final = ("rtspsessions", "webrtcsessions")
@@ -73,13 +74,28 @@ class PathRefused(StreamwardenError):
     code = "media_path_refused"
 
 
+@dataclass(frozen=True, slots=True)
+class MediaAuthentication:
+    """How MediaMTX decides who may do what; ``open_actions`` are those that need no credential."""
+
+    method: str
+    hook: str
+    open_actions: tuple[str, ...] = ()
+
+
 class MediaMtxClient:
-    """A client of one media server. Not thread-safe."""
+    """A client of one media server, which INTERNAL_TOKEN's `control_secret` opens. Not thread-safe."""
 
     def __init__(
-        self, base_url: str, *, connect_timeout_s: float = 1.0, read_timeout_s: float = 2.0
+        self,
+        base_url: str,
+        internal_token: str,
+        *,
+        connect_timeout_s: float = 1.0,
+        read_timeout_s: float = 2.0,
     ) -> None:
         self._base = base_url.rstrip("/")
+        self._headers = control_headers(internal_token)
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1)
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
 
@@ -132,8 +148,8 @@ class MediaMtxClient:
                 f"the media server answered {status} to a change of a path"
             )
 
-    def authentication(self) -> tuple[str, str]:
-        """Return ``authMethod`` and ``authHTTPAddress`` as they are set.
+    def authentication(self) -> MediaAuthentication:
+        """Return the settings ``authMethod``, ``authHTTPAddress`` and ``authHTTPExclude``.
 
         Raises:
             MediaServerUnavailable: they are not known.
@@ -141,7 +157,16 @@ class MediaMtxClient:
         status, found = self._call("GET", "/v3/config/global/get")
         if status != HTTPStatus.OK:
             raise MediaServerUnavailable(f"the media server answered {status} to its settings")
-        return str(found.get("authMethod", "")), str(found.get("authHTTPAddress", ""))
+        excluded = found.get("authHTTPExclude")
+        return MediaAuthentication(
+            _text(found, "authMethod"),
+            _text(found, "authHTTPAddress"),
+            tuple(
+                _text(item, "action")
+                for item in (excluded if isinstance(excluded, list) else ())
+                if isinstance(item, dict)
+            ),
+        )
 
     def path_states(self) -> list[PathState]:
         """Return every path that is known now, ready or not.
@@ -197,6 +222,7 @@ class MediaMtxClient:
                 method,
                 self._base + path,
                 json=settings,
+                headers=self._headers,
                 timeout=self._timeout,
                 retries=False,
                 redirect=False,
@@ -211,6 +237,11 @@ class MediaMtxClient:
             raise MediaServerUnavailable(
                 f"the media server does not answer ({type(error).__name__})"
             ) from error
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise MediaServerUnavailable(
+                "the media server refuses the control secret (401): its authHTTPAddress does not reach "
+                "the api role, or INTERNAL_TOKEN is another one there"
+            )
         return answer.status, _object(data)
 
 

@@ -3,6 +3,9 @@
 Pure and offline: MediaMTX 1.20.1 calls the hook in the one goroutine that manages all its paths, so a
 slow answer stalls every stream. A status of 200-299 allows; 401 denies and, where the client sent no
 credentials, makes it try again with those of its URL.
+
+It also asks for requests to its own control API, metrics and profiles: those need the secret of
+`control_secret`, and no stream token opens them. Their path and protocol are empty, their id is null.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from streamwarden.auth.stream_tokens import (
     StreamTokens,
     StreamUse,
 )
+from streamwarden.mediamtx.control_secret import ControlSecrets
 
 MAX_QUERY_CHARS = 8192
 MAX_QUERY_FIELDS = 32
@@ -28,7 +32,9 @@ _PROTOCOLS: Mapping[StreamAction, frozenset[str]] = {
     StreamAction.READ: frozenset({"rtsp", "rtsps", "webrtc", "hls"}),
     StreamAction.PUBLISH: frozenset({"rtsp", "rtsps", "webrtc"}),
 }
-_OTHER_ACTIONS = frozenset({"playback", "api", "metrics", "pprof"})
+_CONTROL_ACTIONS = frozenset({"api", "metrics", "pprof"})
+_OTHER_ACTIONS = _CONTROL_ACTIONS | {"playback"}
+_NO_SECRETS = ControlSecrets()
 
 
 class HookOutcome(StrEnum):
@@ -56,6 +62,8 @@ class HookOutcome(StrEnum):
     """Started without Postgres: the deny list is unknown, so viewers are refused."""
     PATH_PULLED = "path_pulled"
     """MediaMTX pulls this path itself, so earlier publish links are refused."""
+    WRONG_SECRET = "wrong_secret"  # noqa: S105 - a label, no secret
+    """A request to MediaMTX's control API, metrics or profiles with another secret than ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +88,18 @@ def check(
     *,
     denials: DenialList | None = None,
     pulled: Container[str] = (),
+    control: ControlSecrets = _NO_SECRETS,
 ) -> HookDecision:
     """Decide one call of the hook. Never raises, for any JSON object.
 
-    Without ``denials`` no token is revoked. Publishing to a path in ``pulled`` is refused.
+    Without ``denials`` no token is revoked. Publishing to a path in ``pulled`` is refused. ``control``
+    opens the media server's own interfaces; without secrets they are closed.
     """
     label, action = _action(body)
     try:
+        if label in _CONTROL_ACTIONS:
+            _check_control(control, body)
+            return HookDecision(allowed=True, action=label, outcome=HookOutcome.ALLOWED)
         if action is None:
             raise _Refused(HookOutcome.ACTION_DENIED)  # noqa: TRY301 - one way out for all refusals
         claims = _verified(tokens, body, action)
@@ -108,6 +121,17 @@ def _action(body: Mapping[str, object]) -> tuple[str, StreamAction | None]:
     except ValueError:
         return "other", None
     return action.value, action
+
+
+def _check_control(control: ControlSecrets, body: Mapping[str, object]) -> None:
+    """Only a header counts: a secret in a query would stand in logs."""
+    found = {_text(body, "token"), _text(body, "password")} - {""}
+    if not found:
+        raise _Refused(HookOutcome.NO_CREDENTIALS)
+    if len(found) > 1:
+        raise _Refused(HookOutcome.AMBIGUOUS_TOKEN)
+    if not control.match(found.pop()):
+        raise _Refused(HookOutcome.WRONG_SECRET)
 
 
 def _verified(

@@ -23,10 +23,11 @@ from streamwarden.devkit.media_server import MediaServerProcess
 from streamwarden.devkit.odd_camera import OddCamera, Oddities, StreamLibrary
 from streamwarden.devkit.relay.faults import FaultAction
 from streamwarden.mediamtx.control_api import MediaMtxClient, PathState
+from streamwarden.mediamtx.control_secret import control_headers
 from streamwarden.mediamtx.rtsp_client import Login
 from streamwarden.mediamtx.source_urls import parse_source
 from tests.integration.devkit.relay_client import SDP, RtspClient
-from tests.integration.media_servers import KINDS, Hook, serving, serving_hook
+from tests.integration.media_servers import INTERNAL_TOKEN, KINDS, Hook, serving, serving_hook
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 LOGIN = Login("viewer", "p@ss: word/%")
@@ -48,7 +49,10 @@ class Control:
     def __call__(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - loopback
-            self._base + path, None if body is None else data, method=method
+            self._base + path,
+            None if body is None else data,
+            headers=control_headers(INTERNAL_TOKEN),
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
@@ -238,7 +242,7 @@ def test_a_camera_that_is_back_is_called_before_the_pause_is_over(
     assert cameras.await_picture("one")
     source = {"source": cameras.url("one", LOGIN), "rtspTransport": "tcp"}
     assert control("POST", "/config/paths/add/cam", source) == (200, OK)
-    client = MediaMtxClient(server.plan.control_url)
+    client = MediaMtxClient(server.plan.control_url, INTERNAL_TOKEN)
 
     def state() -> PathState:
         return next(state for state in client.path_states() if state.name == "cam")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from streamwarden.app import doctor as module
 from streamwarden.cli.main import main
 from streamwarden.devkit.relay.relay_server import RelayServer
 from streamwarden.evidence.seal_keys import new_key
+from streamwarden.mediamtx.control_secret import control_secret
 from streamwarden.recordings.root_identity import write_id
 from streamwarden.storage.pool import Database
 from streamwarden.storage.record_roots import PairedRoot, RecordRootRepository
@@ -177,6 +179,51 @@ def test_a_port_of_another_program_is_named(doctor: Doctor) -> None:
         _, found = doctor("--role", "webui", WEBUI_PORT=str(port))
         thread.join(10)
     assert "another program has this port" in wrong(found)["ports"]
+
+
+@contextmanager
+def control_api(**settings: object) -> Iterator[tuple[str, list[str]]]:
+    """Serve MediaMTX's settings as its control API does; yield its URL and what it was shown."""
+    shown: list[str] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            body = json.dumps(settings).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", shown
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_media_server_whose_control_api_is_open_is_reported(doctor: Doctor) -> None:
+    settings = {
+        "authMethod": "http",
+        "authHTTPAddress": "http://api:8083/api/v1/m2m/check-stream-pwd",
+    }
+    left_open = [{"action": "api", "path": ""}, {"action": "metrics", "path": ""}]
+    with RelayServer() as relay:
+        for excluded in (left_open, []):
+            with control_api(**settings, authHTTPExclude=excluded) as (url, shown):
+                _, found = doctor(
+                    *("--role", "streaming"),
+                    RTSP_INTERNAL_URL=relay.rtsp_url,
+                    MEDIAMTX_API_URL=url,
+                )
+            told = " ".join(detail for _, detail in found["media server"])
+            assert ("authHTTPExclude leaves api, metrics open" in told) is bool(excluded)
+            assert shown == [f"Bearer {control_secret('i' * 32)}"]
 
 
 @contextmanager

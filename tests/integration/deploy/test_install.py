@@ -12,6 +12,7 @@ import pytest
 
 from streamwarden.config.settings import load
 from streamwarden.devkit.mediamtx_program import PINS, VERSION
+from streamwarden.mediamtx.control_secret import control_secret
 
 ROOT = Path(__file__).parents[3]
 INSTALL = ROOT / "deploy" / "install"
@@ -77,6 +78,11 @@ def test_the_settings_are_complete_and_their_secrets_are_new(made: Path, tmp_pat
     )
     secret = {"internal_token", "user_jwt_secret", "stream_token_keys", "source_secret_keys"}
     assert {name for name in first if first[name] != second[name]} == secret
+    token = made / "etc/prometheus/streamwarden/mediamtx.token"
+    assert token.read_text().strip() == control_secret(first["internal_token"])
+    assert token.stat().st_mode & 0o777 == 0o640
+    scraped = (made / "etc/prometheus/prometheus.yml").read_text()
+    assert "credentials_file: streamwarden/mediamtx.token\n" in scraped
 
 
 def test_another_record_root_is_in_the_settings_and_in_the_units_drop_in(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
+from streamwarden.devkit.relay.relay_process import RelayProcess
 from streamwarden.devkit.relay.relay_server import RelayServer
 from tests.integration.devkit.relay_client import TIMEOUT_S, RtspClient, frame
 
@@ -153,3 +156,34 @@ def test_the_listener_can_be_closed_and_opened_over_http(relay: RelayServer) -> 
         assert len(relay.paths()) == 1
         assert _call(relay, "POST", "/devkit/listener", {"accepting": True})[0] == 200
     RtspClient(relay.ports.rtsp).socket.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"},
+     {"Host": "127.0.0.1.evil.example:80"}, {"Host": "["}],
+)  # fmt: skip
+def test_a_web_page_is_refused_also_without_a_hook(
+    relay: RelayServer, headers: dict[str, str]
+) -> None:
+    for path in ("/v3/paths/list", "/devkit/faults"):
+        assert _status(relay.control_url + path, headers) == 403
+
+
+def test_faults_are_for_the_parent_process_alone() -> None:
+    """A hook that does not answer: the parent's token opens all, and no other credential anything."""
+    with RelayProcess(auth_url="http://127.0.0.1:1/hook") as relay:
+        for path in ("/v3/paths/list", "/devkit/faults"):
+            assert _status(relay.control_url + path, relay.control_headers) == 200
+            for shown in ("Bearer ", "Bearer x", "Basic !", "Basic eDp4", "", "Digest x"):
+                assert _status(relay.control_url + path, {"Authorization": shown}) == 401
+            assert _status(relay.control_url + path, {}) == 401
+
+
+def _status(url: str, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", urlsplit(url).path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()

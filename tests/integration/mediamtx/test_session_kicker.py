@@ -47,7 +47,7 @@ class KickerHarness:
         self.claims = SessionClaims(self.clock)
         self.registry = CollectorRegistry()
         self.kicker = SessionKicker(
-            server=MediaMtxClient(relay.control_url),
+            server=MediaMtxClient(relay.control_url, ""),
             claims=self.claims,
             tokens=self.tokens,
             denials=self.denied,
@@ -176,7 +176,7 @@ def test_every_session_is_seen_however_many_there_are(
     harness: KickerHarness, connect: Connect
 ) -> None:
     connect().publish(PATH, harness.query("publish"))
-    client = MediaMtxClient(harness.relay.control_url)
+    client = MediaMtxClient(harness.relay.control_url, "")
     for _ in range(4):
         connect().read(PATH, harness.query("view"))
     found = client.sessions()
@@ -191,7 +191,7 @@ def test_every_session_is_seen_however_many_there_are(
 
 def test_no_token_is_in_an_error_or_a_repr(harness: KickerHarness, connect: Connect) -> None:
     connect().publish(PATH, harness.query("publish"))
-    client = MediaMtxClient(harness.relay.control_url)
+    client = MediaMtxClient(harness.relay.control_url, "")
     assert "token" not in repr(client.sessions())
     client.close()
     harness.relay.stop()

@@ -17,7 +17,7 @@ from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import Source, Transport
 from tests.acceptance.waiting import wait_for
 from tests.fakes.storage import FakeStorage
-from tests.integration.media_servers import KINDS, serving, serving_hook
+from tests.integration.media_servers import INTERNAL_TOKEN, KINDS, serving, serving_hook
 
 WITHIN_S = 60.0
 SHOWN = CameraCredentials("vie wer", "geheim/p@ss:#$G1%")
@@ -33,7 +33,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[MediaServerProcess]:
 
 @pytest.fixture
 def client(server: MediaServerProcess) -> Iterator[MediaMtxClient]:
-    client = MediaMtxClient(server.plan.control_url)
+    client = MediaMtxClient(server.plan.control_url, INTERNAL_TOKEN)
     yield client
     client.close()
 
@@ -46,7 +46,7 @@ def storage() -> FakeStorage:
 @pytest.fixture
 def source_paths(server: MediaServerProcess, storage: FakeStorage) -> Iterator[SourcePaths]:
     source_paths = SourcePaths(
-        server=MediaMtxClient(server.plan.control_url),
+        server=MediaMtxClient(server.plan.control_url, INTERNAL_TOKEN),
         table=storage.sources,
         targets=SourceTargets(("127.0.0.1",)),
         cipher=CredentialCipher([b"k" * 32]),

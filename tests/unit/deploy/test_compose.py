@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from streamwarden.config.settings import Settings, load
+from streamwarden.mediamtx.control_secret import control_secret
 from tests.unit.deploy.deploy_files import DEPLOY, ROOT, needs_checkout, read_yaml
 
 OURS = ("api", "streaming", "webui")
@@ -140,13 +141,17 @@ def test_no_secret_is_written_down_and_each_is_made_anew(
         assert not re.search(r"PASSWORD|SECRET|INTERNAL_TOKEN|TOKEN_KEYS|DATABASE_URL", named)
     files = sorted((made / "secrets").iterdir())
     assert [file.name for file in files] == [
-        "api.env", "grafana.env", "postgres.env", "seal.pem", "streaming.env"
+        "api.env", "grafana.env", "mediamtx.token", "postgres.env", "seal.pem", "streaming.env"
     ]  # fmt: skip
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     secrets = re.findall(r"[0-9a-f]{64}", " ".join(map(Path.read_text, files)))
-    assert (
-        len(set(secrets)) == 6
-    )  # database, internal token, signing key, users, cameras' passwords, Grafana
+    # database, internal token, signing key, users, cameras' passwords, Grafana, MediaMTX's
+    assert len(set(secrets)) == 7
+    (internal,) = re.findall(
+        r"INTERNAL_TOKEN=(\w+)", (made / "secrets/streaming.env").read_text(encoding="utf-8")
+    )
+    token = (made / "secrets/mediamtx.token").read_text(encoding="utf-8").strip()
+    assert token == control_secret(internal)
     again = subprocess.run([made / "make-secrets", NAME], capture_output=True, check=False)
     assert again.returncode == 1
     assert secrets == re.findall(r"[0-9a-f]{64}", " ".join(map(Path.read_text, files)))

@@ -22,13 +22,17 @@ def test_deploys_file_is_the_one_of_the_package() -> None:
     assert (DEPLOY / "mediamtx.yml").read_bytes() == config_file().read_bytes()
 
 
-def test_every_access_but_the_operators_own_is_asked_for(settings: Mapping[str, Any]) -> None:
+def test_every_access_is_asked_for_the_operators_own_too(
+    settings: Mapping[str, Any],
+) -> None:
     assert settings["authMethod"] == "http"
     assert settings["authHTTPAddress"].endswith(":8083/api/v1/m2m/check-stream-pwd")
-    assert settings["authHTTPExclude"] == [{"action": "api"}, {"action": "metrics"}]
-    # What is excluded must not be reached by anyone else; lists of sessions hold tokens.
+    assert settings["authHTTPExclude"] == []
+    # The secret is one key, the network another; lists of sessions hold tokens.
     for name in ("apiAddress", "metricsAddress"):
         assert settings[name].startswith("127.0.0.1:"), name
+    for name in ("apiAllowOrigins", "metricsAllowOrigins"):
+        assert settings[name] == [], name
 
 
 def test_nothing_is_on_that_nobody_needs(settings: Mapping[str, Any]) -> None:

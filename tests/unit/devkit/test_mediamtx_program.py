@@ -127,16 +127,21 @@ def test_every_pin_is_a_whole_sha256_of_the_pinned_version() -> None:
 def test_mediamtx_is_told_of_its_ports_and_of_none_of_our_secrets() -> None:
     environ = {"PATH": "/bin", "STREAMWARDEN_INTERNAL_TOKEN": "hush", "DATABASE_URL": "hush"}
     plan = mediamtx_program.mediamtx_plan(
-        Path("/bin/mediamtx"), PORTS, hook_url="http://h/hook", environ=environ
+        Path("/bin/mediamtx"),
+        PORTS,
+        hook_url="http://h/hook",
+        internal_token="hush",
+        environ=environ,
     )
     assert plan.spec.env is not None
     assert plan.spec.env["MTX_RTSPADDRESS"] == "127.0.0.1:1"
     assert plan.spec.env["MTX_AUTHHTTPADDRESS"] == "http://h/hook"
     assert "hush" not in plan.spec.env.values()
+    assert "hush" not in repr(plan)
     assert plan.whep_url == "http://127.0.0.1:3"
 
 
 def test_the_relay_offers_no_webrtc() -> None:
-    plan = relay_plan(PORTS, hook_url="http://h/hook")
+    plan = relay_plan(PORTS, hook_url="http://h/hook", internal_token="hush")
     assert plan.whep_url is None
     assert plan.rtsp_url == "rtsp://127.0.0.1:1"

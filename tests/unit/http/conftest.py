@@ -151,6 +151,7 @@ class ApiHarness:
                 pulled=self.pulled,
                 desired=self.memory,
                 rtsp_internal_url="rtsp://mediamtx:8554",
+                hosts=["hook.lan", "falconframework.org"],
             )
         )
 

@@ -21,6 +21,7 @@ NOT_OF_THE_API = {
         "root_not_adopted",
         "token_unavailable",
         "api_timeout",
+        "foreign_caller",
         "api_unreachable",
         "not_wanted",
         "media_path_refused",

@@ -11,9 +11,10 @@ from falcon import testing
 from streamwarden.auth.stream_tokens import StreamAction
 from streamwarden.errors import Unavailable
 from streamwarden.http.api.desired_cache import DesiredCache
+from streamwarden.mediamtx.control_secret import control_secret
 from streamwarden.model import Camera, DesiredStream
 from tests.fakes.storage import FakeStreamRepository
-from tests.unit.http.conftest import ApiHarness
+from tests.unit.http.conftest import INTERNAL_TOKEN, ApiHarness
 
 
 @pytest.fixture
@@ -74,6 +75,61 @@ def test_the_hook_goes_by_the_body_whatever_its_type_is_called(
         "/api/v1/m2m/check-stream-pwd", body=body, headers=headers
     )
     assert result.status_code == status
+
+
+def test_the_media_servers_own_interfaces_are_opened_by_the_secret_without_a_session(
+    harness: ApiHarness,
+) -> None:
+    asked = {"action": "api", "protocol": "", "path": "", "id": None}
+    harness.storage.down = True
+    assert _hook(harness, **asked, token=control_secret(INTERNAL_TOKEN)).status_code == 200
+    assert _hook(harness, **asked).status_code == 401
+    assert _hook(harness, **asked, token=INTERNAL_TOKEN).status_code == 401
+    assert _decisions(harness, "api", "wrong_secret") == 1
+    assert len(harness.sessions) == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:8083"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8083"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "localhost@evil.example:8083"},
+        {"Host": "a.example.:8083"},
+        {"Host": "x:y"},
+    ],
+)
+def test_a_web_page_is_not_answered_by_the_hook(
+    harness: ApiHarness, headers: dict[str, str]
+) -> None:
+    signed = harness.tokens.sign_view("alice", "front/door", ttl_s=60)
+    asked = {"action": "read", "protocol": "rtsp", "path": "front/door", "token": signed.token}
+    client = testing.TestClient(harness.internal.app)
+    route = "/api/v1/m2m/check-stream-pwd"
+    answer = client.simulate_post(route, json=asked, headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (403, "foreign_caller")
+    assert _decisions(harness, "other", "foreign_caller") == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8083", "[::1]:8083", "172.31.252.7:8083", "api:8083", "localhost", "Hook.lan:8083"],
+)
+def test_the_media_server_calls_by_an_address_or_a_name_that_is_known(
+    harness: ApiHarness, host: str
+) -> None:
+    signed = harness.tokens.sign_view("alice", "front/door", ttl_s=60)
+    asked = {"action": "read", "protocol": "rtsp", "path": "front/door", "token": signed.token}
+    client = testing.TestClient(harness.internal.app)
+    answer = client.simulate_post(
+        "/api/v1/m2m/check-stream-pwd", json=asked, headers={"Host": host}
+    )
+    assert answer.status_code == 200
 
 
 def test_the_hook_touches_no_database(harness: ApiHarness) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.stream_tokens import Refusal, StreamTokens
+from streamwarden.mediamtx.control_secret import ControlSecrets, control_secret
 from streamwarden.mediamtx.hook import HookDecision, HookOutcome, check
 from tests.fakes.manual_time import ManualClock
 from tests.unit.auth.signing_secrets import KEY, NOON
@@ -133,7 +134,8 @@ def test_nothing_publishes_over_hls() -> None:
 @pytest.mark.parametrize("action", ["playback", "api", "metrics", "pprof"])
 def test_no_token_opens_mediamtx_itself(action: str) -> None:
     decision = check(TOKENS, body(action=action, token=VIEW, protocol=""))
-    assert decision == HookDecision(allowed=False, action=action, outcome=HookOutcome.ACTION_DENIED)
+    why = HookOutcome.ACTION_DENIED if action == "playback" else HookOutcome.WRONG_SECRET
+    assert decision == HookDecision(allowed=False, action=action, outcome=why)
 
 
 @pytest.mark.parametrize("action", ["", "READ", "write", None, 1, ["read"], {"read": 1}])
@@ -189,3 +191,59 @@ def test_odd_values_in_a_real_call_are_answered(fields: dict[str, Any]) -> None:
         assert decision.claims is not None
         assert decision.claims.path == body(**fields)["path"]
         assert decision.claims.action.value == body(**fields)["action"]
+
+
+OLD, NEW = "old-internal-token-of-32-bytes!!", "new-internal-token-of-32-bytes!!"
+CONTROL = ControlSecrets([OLD, NEW])
+
+
+def control_outcome(**fields: object) -> HookOutcome:
+    """What MediaMTX asks about its own interfaces: no path, no protocol, no id."""
+    asked = body(**({"action": "api", "path": "", "protocol": ""} | fields))
+    decision = check(TOKENS, asked, control=CONTROL)
+    assert decision.allowed is (decision.outcome is HookOutcome.ALLOWED)
+    assert decision.claims is None
+    return decision.outcome
+
+
+@pytest.mark.parametrize("action", ["api", "metrics", "pprof"])
+@pytest.mark.parametrize("internal_token", [OLD, NEW])
+def test_the_control_api_is_opened_by_the_secret_of_each_internal_token(
+    action: str, internal_token: str
+) -> None:
+    secret = control_secret(internal_token)
+    assert control_outcome(action=action, token=secret) is HookOutcome.ALLOWED
+    assert control_outcome(action=action, user="prometheus", password=secret) is HookOutcome.ALLOWED
+
+
+@pytest.mark.parametrize("action", ["api", "metrics", "pprof"])
+@pytest.mark.parametrize("token", [VIEW, RECORD, PUBLISH, OLD, "x", "\ud800", control_secret("")])
+def test_nothing_else_opens_the_control_api(action: str, token: str) -> None:
+    assert control_outcome(action=action, token=token) is HookOutcome.WRONG_SECRET
+    assert control_outcome(action=action, password=token) is HookOutcome.WRONG_SECRET
+    assert control_outcome(action=action) is HookOutcome.NO_CREDENTIALS
+    query = f"token={control_secret(OLD)}"
+    assert control_outcome(action=action, query=query) is HookOutcome.NO_CREDENTIALS
+    two = {"token": control_secret(OLD), "password": token}
+    assert control_outcome(action=action, **two) is HookOutcome.AMBIGUOUS_TOKEN
+
+
+def test_without_an_internal_token_nothing_opens_the_control_api() -> None:
+    asked = body(action="api", path="", protocol="", token=control_secret(""))
+    assert not check(TOKENS, asked).allowed
+    assert not check(TOKENS, asked, control=ControlSecrets([""])).allowed
+
+
+def test_the_secret_opens_no_stream_and_no_playback() -> None:
+    secret = control_secret(OLD)
+    for action in ("read", "publish", "playback", "API", ""):
+        assert not check(TOKENS, body(action=action, token=secret), control=CONTROL).allowed
+
+
+def test_the_secret_is_what_openssl_makes_of_the_token() -> None:
+    """``deploy/make-secrets`` and ``deploy/install`` compute it with openssl, for Prometheus."""
+    assert (
+        control_secret(f"{'abc'},later")
+        == control_secret("abc")
+        == "d31906399f96faa8d43035437d6c73b36408b02917d4ec96d5a6d77f063cac05"
+    )

@@ -2,7 +2,8 @@
 
 Once it listens it writes one line of JSON, ``{"rtsp_port", "control_port", "pid"}``, to standard output
 or to ``--ready-fd``. SIGTERM and SIGINT end it with code 0, a busy port with code 1. With
-``--exit-with-stdin`` it also ends when its standard input is closed, that is, with its parent.
+``--exit-with-stdin`` it also ends when its standard input is closed, that is, with its parent. The token
+that opens its control API, beside what the hook accepts, is in STREAMWARDEN_RELAY_TOKEN.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 
 from streamwarden import logs
 from streamwarden.auth.rtsp_urls import redact
-from streamwarden.devkit.relay.relay import Relay, RelayPorts, RelaySettings
+from streamwarden.devkit.relay.relay import TOKEN_VARIABLE, Relay, RelayPorts, RelaySettings
 from streamwarden.errors import ConfigError
 
 
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         rtsp_port=arguments.rtsp_port,
         control_port=arguments.control_port,
         auth_url=arguments.auth_url,
+        control_token=os.environ.get(TOKEN_VARIABLE) or None,
     )
     # Standard output is for the ready line only: its reader may read nothing after it.
     logs.configure("text", "warning", sys.stderr, redact=redact)

@@ -33,16 +33,16 @@ class AccessRequest:
 
     ip: str
     credentials: RtspCredentials
-    action: Literal["read", "publish"]
+    action: Literal["read", "publish", "api"]
     path: str
-    id: UUID
+    id: UUID | None
     query: str
     user_agent: str
     method: str = ""
     authorization: str = ""
     """The request's Authorization header, for a digest check."""
 
-    def to_json(self) -> Mapping[str, str]:
+    def to_json(self) -> Mapping[str, str | None]:
         """Return the body of the hook's POST."""
         return {
             "ip": self.ip,
@@ -51,8 +51,8 @@ class AccessRequest:
             "token": self.credentials.token,
             "action": self.action,
             "path": self.path,
-            "protocol": "rtsp",
-            "id": str(self.id),
+            "protocol": "" if self.action == "api" else "rtsp",
+            "id": None if self.id is None else str(self.id),
             "query": self.query,
             "userAgent": self.user_agent,
         }

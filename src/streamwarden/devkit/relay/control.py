@@ -1,29 +1,44 @@
 """The relay's control API: MediaMTX's for paths and sessions, and its own for faults.
 
-Like MediaMTX's it exposes live tokens, so it is bound to loopback only.
+Like MediaMTX's it exposes live tokens: it is bound to loopback, and with a hook each call is asked for
+there. A web page in a browser of this machine reaches loopback too: a call with a foreign Host or Origin is
+refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
+from streamwarden.devkit.relay.auth_hook import AccessRequest, AuthHook
 from streamwarden.devkit.relay.faults import FaultAction, fault_from_json
 from streamwarden.devkit.relay.hub import Hub
 from streamwarden.devkit.relay.path_config import PathConfig, PathConfigs
+from streamwarden.devkit.relay.rtsp import RtspCredentials
 from streamwarden.devkit.relay.views import page_of, path_item, session_item, waiting_item
-from streamwarden.errors import InvalidInput, NotFound
+from streamwarden.errors import Denied, InvalidInput, NotFound
 
 HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 64 * 1024
 _CONNECTIONS = 64
 _TIMEOUT_S = 5.0
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    503: "Service Unavailable",
+}
+_OWN_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +60,17 @@ _CHANGES: Sequence[tuple[str, str, _Change]] = (
 )
 
 
+class _Unauthorized(Exception):
+    pass
+
+
 class ControlApi:
-    """Answers one request per connection. ``accept`` and ``refuse`` open and close the RTSP listener."""
+    """Answers one request per connection. ``accept`` and ``refuse`` open and close the RTSP listener.
+
+    With ``hook`` a call needs a credential that the hook accepts, or ``token``, which the parent process
+    gave. The routes below ``/devkit`` need ``token``: tests use them also while the hook does not answer.
+    With neither, everybody may call.
+    """
 
     def __init__(
         self,
@@ -54,7 +78,11 @@ class ControlApi:
         *,
         accept: Callable[[], Awaitable[None]],
         refuse: Callable[[], Awaitable[None]],
+        hook: AuthHook | None = None,
+        token: str | None = None,
     ) -> None:
+        self._hook = hook
+        self._token = token
         self._hub = hub
         self._accept = accept
         self._refuse = refuse
@@ -99,6 +127,10 @@ class ControlApi:
             return _encode(200, await self._dispatch(reader))
         except InvalidInput as error:
             return _encode(400, _error(f"{error.field}: {error}" if error.field else str(error)))
+        except _Unauthorized:
+            return _encode(401, _error("authentication error"))
+        except Denied as error:
+            return _encode(403, _error(str(error)))
         except NotFound as error:
             return _encode(404, _error(str(error)))
 
@@ -107,13 +139,30 @@ class ControlApi:
         words = head[0].split(" ")
         if len(words) != 3:  # noqa: PLR2004 - method, target, version
             raise InvalidInput("not an HTTP request")
-        body = await _body(reader, head[1:])
+        headers = _headers(head[1:])
         path, _, query = words[1].partition("?")
+        await self._check(path, headers)
+        body = await _body(reader, headers)
         for method, pattern, handler in self._routes:
             if method == words[0] and (found := pattern.fullmatch(path)):
                 name = unquote(found[1] or "")
                 return await handler(Call(name, parse_qs(query), body or {}, body is not None))
         raise NotFound("no such call")
+
+    async def _check(self, path: str, headers: Mapping[str, str]) -> None:
+        if _foreign(headers):
+            raise Denied("a foreign Host or Origin")
+        if self._hook is None and self._token is None:
+            return
+        shown = _credentials(headers.get("authorization", ""))
+        given = shown.token or shown.password
+        if self._token and hmac.compare_digest(given.encode(), self._token.encode()):
+            return
+        if self._hook is not None and not path.startswith("/devkit/"):
+            access = AccessRequest("127.0.0.1", shown, "api", "", None, "", "")
+            if await self._hook.allows(access):
+                return
+        raise _Unauthorized
 
     async def _list_paths(self, call: Call) -> object:
         names = sorted({*self._hub.streams, *self._hub.pulls})
@@ -193,14 +242,42 @@ class ControlApi:
         return {"status": "ok"}
 
 
+def _headers(lines: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip().lower(), value.strip())
+    return found
+
+
+def _foreign(headers: Mapping[str, str]) -> bool:
+    """Return whether a page of another origin calls, or one whose name was made to lead here."""
+    if "origin" in headers:
+        return True
+    try:
+        return urlsplit(f"//{headers.get('host', 'localhost')}").hostname not in _OWN_HOSTS
+    except ValueError:
+        return True
+
+
+def _credentials(authorization: str) -> RtspCredentials:
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return RtspCredentials(token=value.strip())
+    if scheme.lower() != "basic":
+        return RtspCredentials()
+    try:
+        user, _, password = base64.b64decode(value.strip()).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return RtspCredentials()
+    return RtspCredentials(user, password)
+
+
 async def _body(
-    reader: asyncio.StreamReader, headers: Sequence[str]
+    reader: asyncio.StreamReader, headers: Mapping[str, str]
 ) -> Mapping[str, object] | None:
-    length = 0
-    for header in headers:
-        name, _, value = header.partition(":")
-        if name.lower() == "content-length" and value.strip().isdecimal():
-            length = int(value)
+    value = headers.get("content-length", "")
+    length = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else 0
     if length > _BODY_BYTES:
         raise InvalidInput("the body is too large")
     if length == 0:

@@ -16,6 +16,7 @@ from streamwarden.errors import ConfigError
 
 _LOOPBACK = "127.0.0.1"
 _STOP_S = 2.0
+TOKEN_VARIABLE = "STREAMWARDEN_RELAY_TOKEN"  # noqa: S105 - a variable's name
 
 
 class PortBusy(ConfigError):
@@ -42,6 +43,8 @@ class RelaySettings:
     limits: RelayLimits = field(default_factory=RelayLimits)
     authenticator: Authenticator | None = None
     """Used instead of the hook."""
+    control_token: str | None = field(default=None, repr=False)
+    """Opens the control API, also the routes of faults, beside what the hook accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,18 @@ class Relay:
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
+        authenticator = settings.authenticator or _authenticator(settings.auth_url)
         self.hub = Hub(
-            authenticator=settings.authenticator or _authenticator(settings.auth_url),
+            authenticator=authenticator,
             limits=settings.limits,
             auth_failure_delay_s=settings.auth_failure_delay_s,
         )
         self._api = ControlApi(
-            self.hub, accept=self.accept_connections, refuse=self.refuse_connections
+            self.hub,
+            accept=self.accept_connections,
+            refuse=self.refuse_connections,
+            hook=AuthHook(settings.auth_url) if settings.auth_url else None,
+            token=settings.control_token,
         )
         self._connections: set[RelayConnection] = set()
         self._rtsp: Listener | None = None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import selectors
 import subprocess
 import sys
 from types import TracebackType
 from typing import Self
 
-from streamwarden.devkit.relay.relay import RelayPorts
+from streamwarden.devkit.relay.relay import TOKEN_VARIABLE, RelayPorts
 from streamwarden.errors import Unavailable
 
 _START_S = 10.0
@@ -33,6 +35,7 @@ class RelayProcess:
     ) -> None:
         self._host = host
         self._auth_url = auth_url
+        self._token = secrets.token_hex(16)
         self.ports = RelayPorts(rtsp_port, control_port)
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -46,10 +49,19 @@ class RelayProcess:
         """The base of the control API."""
         return f"http://127.0.0.1:{self.ports.control}"
 
+    @property
+    def control_headers(self) -> dict[str, str]:
+        """The headers that open the control API, its faults too, whatever the hook says."""
+        return {"Authorization": f"Bearer {self._token}"}
+
     def start(self) -> RelayPorts:
         """Start it and return its ports once it listens; raise Unavailable on failure."""
         child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            self._command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, TOKEN_VARIABLE: self._token},
         )
         self._child = child
         line = _first_line(child)

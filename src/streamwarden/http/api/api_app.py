@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.auth.play_tokens import PlayTokens
@@ -27,7 +27,7 @@ from streamwarden.http.api.grant_routes import (
     GrantItem,
     RefuseBlocked,
 )
-from streamwarden.http.api.hook_routes import CheckStreamPassword, IssueReadToken
+from streamwarden.http.api.hook_routes import CheckStreamPassword, HookCallers, IssueReadToken
 from streamwarden.http.api.link_routes import LivePreview, Publish, WithdrawLinks
 from streamwarden.http.api.ops_routes import (
     CoverageCache,
@@ -51,6 +51,7 @@ from streamwarden.http.falcon_app import App, AppContext, build_app
 from streamwarden.http.operations import Resource
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import UserVerifier
+from streamwarden.mediamtx.control_secret import ControlSecrets
 from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
@@ -91,13 +92,23 @@ def create_internal_app(
     pulled: PulledPaths,
     desired: DesiredCache,
     rtsp_internal_url: str,
+    hosts: Iterable[str] = (),
 ) -> App:
-    """Return the app that MediaMTX and the streaming role call. It needs no database."""
+    """Return the app that MediaMTX and the streaming role call. It needs no database.
+
+    ``hosts`` are the names with a dot by which MediaMTX calls.
+    """
     return build_app(
         context,
         {
             "/api/v1/m2m/check-stream-pwd": CheckStreamPassword(
-                tokens, auth_metrics, denied=denied, sessions=sessions, pulled=pulled
+                tokens,
+                auth_metrics,
+                denied=denied,
+                sessions=sessions,
+                pulled=pulled,
+                control=ControlSecrets((context.internal_token or "").split(",")),
+                callers=HookCallers(hosts),
             ),
             "/api/v1/m2m/read-token": IssueReadToken(
                 desired.look_up, tokens, rtsp_internal_url, moment=denied.moment

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+import time
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +24,7 @@ from streamwarden.http.models import Empty, Id, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.validation import body_of
+from streamwarden.mediamtx.control_secret import ControlSecrets
 from streamwarden.mediamtx.hook import check
 from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
@@ -31,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 _ID_CHARS = 64
+_LOGGED_EVERY_S = 60.0
 
 
 LookUp = Callable[[UUID], CachedCamera | None]
@@ -61,6 +65,41 @@ class NotWanted(Denied):
     code = "not_wanted"
 
 
+class ForeignCaller(Denied):
+    """A web page calls, or a name that is none of this port's."""
+
+    code = "foreign_caller"
+
+
+class HookCallers:
+    """Tells MediaMTX's calls of the hook from those of a web page in a browser that reaches this port.
+
+    A page has an Origin, or its own name in Host, which it made to resolve to this machine (DNS
+    rebinding). An address is nobody's name, and a name without a dot is not to be had from outside.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = frozenset(name.lower().rstrip(".") for name in names)
+
+    def foreign(self, req: falcon.Request) -> bool:
+        """Return whether a page calls."""
+        if req.get_header("Origin") is not None or req.get_header("Sec-Fetch-Site") is not None:
+            return True
+        try:
+            host = req.host.lower().rstrip(".")
+        except ValueError:
+            return True
+        return "." in host and not _is_address(host) and host not in self._names
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 class CheckStreamPassword(Resource):
     """``POST /api/v1/m2m/check-stream-pwd``. Decided in memory: MediaMTX blocks until the answer."""
 
@@ -72,35 +111,64 @@ class CheckStreamPassword(Resource):
         denied: DenialList,
         sessions: SessionClaims,
         pulled: PulledPaths,
+        control: ControlSecrets,
+        callers: HookCallers,
     ) -> None:
         self._tokens = tokens
         self._metrics = metrics
         self._denied = denied
         self._sessions = sessions
         self._pulled = pulled
+        self._control = control
+        self._callers = callers
+        self._logged_s = -_LOGGED_EVERY_S
 
     @operation(
-        "MediaMTX asks whether a client may publish or read",
+        "MediaMTX asks whether a client may publish, read, or use its control API",
         access=Access.OPEN,
         query=None,
         body=HookBody,
         any_type=True,
         answers={200: Empty},
-        refusals=(401,),
+        refusals=(401, 403),
         about="401 never says why; the metric `stream_auth_total` and the log do.",
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 or 401."""
+        """Answer 200 or 401, and 403 to a web page."""
+        if self._callers.foreign(req):
+            self._metrics.decided("other", "foreign_caller")
+            self._log_foreign(req)
+            raise ForeignCaller(
+                "only the media server calls here; INTERNAL_HOSTS has further names"
+            )
         fields: dict[str, Any] = body_of(req, HookBody).model_extra or {}
-        decision = check(self._tokens, fields, denials=self._denied, pulled=self._pulled)
+        decision = check(
+            self._tokens,
+            fields,
+            denials=self._denied,
+            pulled=self._pulled,
+            control=self._control,
+        )
         self._metrics.decided(decision.action, decision.outcome.value)
         log.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
-        if decision.claims is not None:
-            self._note(fields.get("id"), decision.claims)
+        if decision.allowed:
+            if decision.claims is not None:
+                self._note(fields.get("id"), decision.claims)
             respond(resp, Empty())
             return
         respond_problem(req, resp, Problem.of_status(401))
         resp.set_header("WWW-Authenticate", "Basic")
+
+    def _log_foreign(self, req: falcon.Request) -> None:
+        now_s = time.monotonic()
+        if now_s - self._logged_s >= _LOGGED_EVERY_S:
+            self._logged_s = now_s
+            log.warning(
+                "hook_caller_foreign",
+                host=req.get_header("Host"),
+                origin=req.get_header("Origin"),
+                setting="INTERNAL_HOSTS",
+            )
 
     def _note(self, session_id: object, claims: StreamClaims) -> None:
         if isinstance(session_id, str) and 0 < len(session_id) <= _ID_CHARS:
