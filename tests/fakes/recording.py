@@ -276,6 +276,8 @@ class FakeCameraFiles(CameraFiles):
         self.hollow: set[tuple[int, int]] = set()
         self.standing: set[tuple[int, int]] = set()
         """Segments whose time stamps stand still."""
+        self.holes: dict[tuple[int, int], str] = {}
+        """The times without pictures inside segments, as their rows have them."""
         self.gaps: dict[UUID, GapChange] = {}
         self.ledger = Ledger()
         self.last_run = 0
@@ -334,6 +336,7 @@ class FakeCameraFiles(CameraFiles):
             size_bytes=1000,
             path=f"{segment.run}-{segment.number}.mp4",
             salvaged=segment.torn,
+            holes=self.holes.get(name, ""),
         )
         self.rows[name] = row
         self.last = LastSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)

@@ -7,6 +7,7 @@ storing is idempotent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from streamwarden.model import Cause
 from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.camera_files import CameraFiles
 from streamwarden.recordings.ledger_clock import dated_by, in_ledgers_time
+from streamwarden.recordings.missing_pictures import segment_stored
 from streamwarden.workers import SerialExecutor
 
 log = structlog.get_logger(__name__)
@@ -114,11 +116,14 @@ class ParkedCamera:
         stored = self._files.publish(segment)
         if stored is not None:
             ledger = self._files.read_ledger()
-            started_at, ended_at = stored.row.started_at, stored.row.ended_at
+            row = dated = stored.row
             if segment.line is not None:
-                started_at = in_ledgers_time(ledger, segment.line, started_at)
-                ended_at = in_ledgers_time(ledger, segment.line, ended_at)
-            self._write(gap_ledger.stored(ledger, started_at, ended_at))
+                dated = replace(
+                    row,
+                    started_at=in_ledgers_time(ledger, segment.line, row.started_at),
+                    ended_at=in_ledgers_time(ledger, segment.line, row.ended_at),
+                )
+            self._write(segment_stored(ledger, row, dated=dated))
 
     def _open_gap(self) -> None:
         now = self._clock.now()

@@ -24,7 +24,7 @@ from streamwarden.model import Cause, Segment, TimeRange
 from streamwarden.recordings import gap_ledger, ledger_clock
 from streamwarden.recordings.camera_files import CameraFiles, OpenedFolder
 from streamwarden.recordings.gap_ledger import GapChange
-from streamwarden.recordings.missing_pictures import missing_inside
+from streamwarden.recordings.missing_pictures import segment_stored
 from streamwarden.timers import Timers
 from streamwarden.workers import SerialExecutor
 
@@ -202,28 +202,18 @@ class SegmentLog:
 
     def _account(self, row: Segment, segment: ClosedSegment) -> None:
         """Enter a stored segment in the ledger, and the times inside without pictures."""
-        started_at = self._dated(row.started_at, segment.run, segment.line)
-        ended_at = self._dated(row.ended_at, segment.run, segment.line)
-        moved = started_at - row.started_at
-        pictures = [TimeRange(part.from_ + moved, part.to + moved) for part in row.pictures]
-        missing = [TimeRange(part.from_ + moved, part.to + moved) for part in row.missing]
-        follows = (row.run, row.number - 1) == self._last_stored
-        missed = self._why_missed(started_at) if follows else Cause.INTERNAL
-        self._last_stored = (row.run, row.number)
-        open_gap = self._ledger.gap
-        self._write(
-            gap_ledger.stored(self._ledger, started_at, ended_at, pictures=pictures, missed=missed)
+        dated = replace(
+            row,
+            started_at=self._dated(row.started_at, segment.run, segment.line),
+            ended_at=self._dated(row.ended_at, segment.run, segment.line),
         )
-        if missing:
-            others = [part for run, parts in self._recorded if run != row.run for part in parts]
-            # A gap that the segment has retracted was opened while its file did not grow.
-            reported = open_gap if open_gap and started_at <= open_gap.started_at else None
-            self._write(missing_inside(self._ledger, missing, recorded=others, reported=reported))
-        self._recorded.append((row.run, pictures))
-        if moved:
-            # A late one of a run by an earlier clock: what it covers there did exist.
-            step = gap_ledger.subtracted(self._ledger, row.started_at, row.ended_at)
-            self._write_if_changed(step)
+        follows = (row.run, row.number - 1) == self._last_stored
+        missed = self._why_missed(dated.started_at) if follows else Cause.INTERNAL
+        self._last_stored = (row.run, row.number)
+        others = [part for run, parts in self._recorded if run != row.run for part in parts]
+        step = segment_stored(self._ledger, row, dated=dated, recorded=others, missed=missed)
+        self._write(step)
+        self._recorded.append((row.run, dated.pictures))
 
     def _why_missed(self, started_at: datetime) -> Cause:
         """Return the cause of a time before ``started_at`` in which a run went on and no pictures came."""

@@ -24,11 +24,10 @@ from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, Gap, LastSegment, Segment
 from streamwarden.paths import LIVE, segment_id
-from streamwarden.recordings import gap_ledger
 from streamwarden.recordings.durable import free_space_of, replace_file
 from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
 from streamwarden.recordings.live import LiveIndex
-from streamwarden.recordings.missing_pictures import missing_inside
+from streamwarden.recordings.missing_pictures import segment_stored
 from streamwarden.recordings.root_watch import RootWatch
 from streamwarden.recordings.segment_store import SegmentStore, StoredSegment
 from streamwarden.storage.journal import Journal
@@ -321,12 +320,8 @@ class CameraFiles:
         )
         if stored is None:
             return ledger
-        row = stored.row
-        ledger, changes = gap_ledger.stored(
-            ledger, row.started_at, row.ended_at, pictures=row.pictures
-        )
-        ledger, missing = missing_inside(ledger, row.missing, recorded=())
-        self.write_ledger(ledger, (*changes, *missing))
+        ledger, changes = segment_stored(ledger, stored.row)
+        self.write_ledger(ledger, changes)
         return ledger
 
     def _joined(self, leftover: ClosedSegment, ledger: Ledger) -> ClosedSegment:

@@ -231,18 +231,26 @@ def _remembering(ledger: Ledger, ended: ClosedGap) -> Ledger:
     return replace(ledger, gap=None, closed=(*ledger.closed, ended)[-_REMEMBERED:])
 
 
-def subtracted(ledger: Ledger, started_at: datetime, ended_at: datetime) -> Step:
-    """Subtract a segment from the gaps that were closed over it, and from seconds that were skipped."""
+def subtracted(
+    ledger: Ledger, started_at: datetime, ended_at: datetime, *, only: Cause | None = None
+) -> Step:
+    """Subtract a segment from the gaps that were closed over it, and from seconds that were skipped.
+
+    ``only`` from those with this cause, where it is given.
+    """
     kept: list[ClosedGap] = []
     entries: list[ClockEntry] = []
     changes: list[GapChange] = []
     for gap in ledger.closed:
+        if only is not None and gap.cause is not only:
+            kept.append(gap)
+            continue
         rests, changed = _without(gap, started_at, ended_at)
         kept += rests
         changes += changed
     gone = {change.id for change in changes if change.retracted}
     for entry in ledger.clock.entries:
-        if entry.gap.cause is not Cause.CLOCK_STEP:
+        if entry.gap.cause is not Cause.CLOCK_STEP or only not in {None, Cause.CLOCK_STEP}:
             entries += [entry] if entry.gap.id not in gone else []
             continue
         rests, changed = _without(entry.gap, started_at, ended_at)

@@ -41,7 +41,7 @@ def dated_by(ledger: Ledger, line: ClockLine, at: datetime) -> Step:
     if ledger.covered_until is None:
         return ledger, ()
     by = _ahead(line, ledger.clock)
-    if by is not None and abs(by.total_seconds()) <= NOISE_S:
+    if by is not None and _is_noise(by):
         return ledger, ()
     known = _known(ledger, line)
     return (known, ()) if by is None else clock_set(known, by=by, at=at)
@@ -72,9 +72,9 @@ def restarted_by(
 
 
 def in_ledgers_time(ledger: Ledger, line: ClockLine, at: datetime) -> datetime:
-    """Convert a time of an earlier clock to the clock that the ledger goes by."""
+    """Convert a time of an earlier clock to the clock that the ledger goes by. Noise changes nothing."""
     ahead = _ahead(line, ledger.clock)
-    return at if ahead is None else at - ahead
+    return at if ahead is None or _is_noise(ahead) else at - ahead
 
 
 def _ahead(line: ClockLine, clock: ClockHistory) -> timedelta | None:
@@ -82,6 +82,10 @@ def _ahead(line: ClockLine, clock: ClockHistory) -> timedelta | None:
     if clock.offset_s is None or clock.boot_id != line.boot_id:
         return None
     return timedelta(milliseconds=round(1000 * (line.offset_s - clock.offset_s)))
+
+
+def _is_noise(ahead: timedelta) -> bool:
+    return abs(ahead.total_seconds()) <= NOISE_S
 
 
 def _known(ledger: Ledger, line: ClockLine) -> Ledger:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from streamwarden.actors.messages import RestartRun
 from streamwarden.actors.spawning import CannotRead
 from streamwarden.model import Cause
-from tests.unit.actors.recorder_harness import RecorderHarness
+from tests.unit.actors.recorder_harness import RecorderHarness, at
 
 
 def recording(harness: RecorderHarness) -> None:
@@ -272,3 +274,47 @@ def test_stamps_that_jump_are_named_and_the_run_is_replaced_without_a_gap(
     assert error is not None
     assert (error.cause, "3600 s" in error.message) == ("timestamps_jumped", True)
     assert harness.gaps == [(0, 1, "starting")]
+
+
+@pytest.mark.parametrize("noise_s", [0.0, 0.002, -0.002])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_hole_of_the_old_run_stays_missing_though_the_clock_reads_a_moment_apart(
+    harness: RecorderHarness, noise_s: float, late: bool
+) -> None:
+    harness.started()
+    harness.clock.step_wall(noise_s)
+    harness.tell(RestartRun())
+    harness.record(2)
+    harness.finish(1, 0, 0, 1)
+    harness.lose(1, None)
+    harness.finish(2, 0, 1, 30)
+    harness.tell(RestartRun())
+    harness.go_to(40)
+    harness.record(3)
+    harness.files.holes[2, 1] = "70-10500"
+    if late:
+        harness.finish(3, 0, 40, 42)
+    harness.finish(2, 1, 30, 41.5)
+    if not late:
+        harness.finish(3, 0, 40, 42)
+    harness.lose(2, None)
+    ((start, end, cause),) = harness.gaps
+    assert start == pytest.approx(30.07)
+    assert (end, cause) == (40, "pictures_missing")
+
+
+def test_what_an_old_run_recorded_by_an_earlier_clock_is_not_missing_and_its_hole_is_by_the_new(
+    harness: RecorderHarness,
+) -> None:
+    harness.started()
+    harness.finish(1, 0, 0, 30)
+    harness.clock.step_wall(-100)
+    harness.tell(RestartRun())
+    harness.go_to(40)
+    harness.record(2)
+    harness.files.holes[1, 1] = "2000-8000"
+    harness.watcher.finish(2, 0, at(-60), at(-58))
+    harness.watcher.finish(1, 1, at(30), at(41))
+    harness.settle()
+    harness.lose(1, None)
+    assert (-68, -62, "pictures_missing") in harness.gaps

@@ -107,3 +107,10 @@ def test_a_segment_of_an_earlier_life_is_not_accounted_twice(parked: RecorderHar
     parked.lose(1, None)
     assert parked.files.ledger.covered_until == at(30)
     assert parked.gaps == [(30, None, "actor_parked")]
+
+
+def test_a_hole_in_what_a_stopped_run_still_lists_is_missing(parked: RecorderHarness) -> None:
+    care(parked)
+    parked.files.holes[1, 1] = "1000-2500"
+    parked.finish(1, 1, 30, 33)
+    assert parked.gaps == [(31, 32.5, "pictures_missing")]
