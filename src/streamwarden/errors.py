@@ -161,6 +161,15 @@ class ExportsBusy(Unavailable):
     code = "exports_busy"
 
 
+class TooManyExports(TooManyRequests):
+    """The user has as many exports as one user may have."""
+
+    code = "too_many_exports"
+
+    def __init__(self, detail: str, *, retry_after_s: int = 60) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
 class NoSpace(Unavailable):
     """The export would take disk space that is kept in reserve."""
 
@@ -188,6 +197,7 @@ _BETWEEN_ROLES: Final[Mapping[str, type[StreamwardenError]]] = {
         ExportNotReady,
         ProofNotAvailable,
         ExportsBusy,
+        TooManyExports,
         NoSpace,
     )
 }

@@ -34,6 +34,7 @@ from streamwarden.errors import (
     NothingRecorded,
     ProofNotAvailable,
     RangeTooLong,
+    TooManyExports,
 )
 from streamwarden.ffmpeg.jobs import (
     ConcatEntry,
@@ -74,8 +75,12 @@ _SEAM: Final = timedelta(seconds=1)
 
 _AT_ONCE: Final = 2
 _AT_ONCE_A_USER: Final = 1
-_QUEUED: Final = 16
-_KEPT: Final = 200
+_WAITING: Final = 64
+_WAITING_OF_USER: Final = 8
+_FILES_OF_USER: Final = 50
+"""Exports with a file, or still to be made. A cancelled or failed one leaves its place at once."""
+_ENDED_OF_USER: Final = 20
+"""Exports without a file that are still shown; the oldest go first."""
 _TIMEOUT_S: Final = 3_600.0
 _TIDY_EVERY_S: Final = 300.0
 _BUFFER_CHARS: Final = 4_096
@@ -222,7 +227,8 @@ class Exports:
         self._prove = prove
         self._tasks: dict[UUID, ExportTask] = {}
         self._queue: deque[ExportTask] = deque()
-        self._running = 0
+        self._running: list[ExportTask] = []
+        """Those that a thread or FFmpeg works on, also when they have been cancelled meanwhile."""
         self._lock = threading.RLock()
         self._timers: Timers | None = None
 
@@ -251,6 +257,7 @@ class Exports:
         Raises:
             NothingRecorded: the range has no recordings.
             RangeTooLong: it has more segments than one export may hold.
+            TooManyExports: the user has as many as one may have.
             ExportsBusy, NoSpace, RootNotKnown: not now.
         """
         self._clear_once()
@@ -293,7 +300,7 @@ class Exports:
             return self._known(camera_id, export_id).snapshot()
 
     def cancel(self, camera_id: UUID, export_id: UUID) -> Export:
-        """End an unfinished export, delete the file of a finished one; both are kept as cancelled."""
+        """End an unfinished export, delete the file of a finished one; both leave their place at once."""
         with self._lock:
             task = self._known(camera_id, export_id)
             if task.job is not None and task.state == "running":
@@ -303,6 +310,8 @@ class Exports:
             task.state = "cancelled"
             self._files.remove(task, FILE, PROOF)
             task.size_bytes = None
+            if task not in self._running:
+                task.segments = ()
             return task.snapshot()
 
     def open(self, camera_id: UUID, export_id: UUID) -> OpenFile:
@@ -320,15 +329,14 @@ class Exports:
         """
         with self._lock:
             room, freed = self._room(), 0
-            for task in list(self._tasks.values()):
-                if min(missing_bytes, room.beyond_bytes) <= freed:
+            while freed < min(missing_bytes, room.beyond_bytes):
+                if (task := self._first_to_go()) is None:
                     break
-                if task.state == "done":
-                    freed += task.size_bytes or 0
-                    self._files.remove(task, FILE, PROOF)
-                    task.state, task.size_bytes = "cancelled", None
-                    task.error = "deleted, because recordings needed the space"
-                    log.warning("export_gave_way", export=str(task.id))
+                freed += task.size_bytes or 0
+                self._files.remove(task, FILE, PROOF)
+                task.state, task.size_bytes = "cancelled", None
+                task.error = "deleted, because recordings needed the space"
+                log.warning("export_gave_way", export=str(task.id))
             return min(missing_bytes, freed + room.spared_bytes)
 
     def proof(self, camera_id: UUID, export_id: UUID) -> bytes:
@@ -349,8 +357,23 @@ class Exports:
             raise ExportNotFound("this camera has no such export")
         return task
 
+    def _first_to_go(self) -> ExportTask | None:
+        """Return the oldest export with a file of the user whose files take the most."""
+        done = [task for task in self._tasks.values() if task.state == "done"]
+        held = Counter[str]()
+        for task in done:
+            held[task.user_id] += task.size_bytes or 0
+        return max(done, key=lambda task: held[task.user_id], default=None)
+
     def _refuse_if_full(self, task: ExportTask) -> None:
-        if len(self._queue) >= _QUEUED or len(self._tasks) >= _KEPT:
+        of_user = [one for one in self._tasks.values() if one.user_id == task.user_id]
+        if sum(one.state == "queued" for one in of_user) >= _WAITING_OF_USER:
+            raise TooManyExports("as many of your exports are waiting as may", retry_after_s=60)
+        if sum(one.unfinished or one.state == "done" for one in of_user) >= _FILES_OF_USER:
+            raise TooManyExports(
+                f"you have {_FILES_OF_USER} exports: delete one first", retry_after_s=600
+            )
+        if len(self._queue) >= _WAITING:
             raise ExportsBusy("too many exports are waiting", retry_after_s=60)
         own = others = 0
         for one in self._tasks.values():
@@ -374,10 +397,10 @@ class Exports:
         )
 
     def _run_next(self) -> None:
-        while self._running < _AT_ONCE and (task := self._next()) is not None:
+        while len(self._running) < _AT_ONCE and (task := self._next()) is not None:
             self._queue.remove(task)
             task.state = "running"
-            self._running += 1
+            self._running.append(task)
             # A thread of its own: it reads the structure of every file.
             threading.Thread(
                 target=self._begin, args=(task,), name="export-prepare", daemon=True
@@ -385,7 +408,7 @@ class Exports:
 
     def _next(self) -> ExportTask | None:
         """Return the first waiting export of a user who has none running."""
-        running = Counter(one.user_id for one in self._tasks.values() if one.state == "running")
+        running = Counter(one.user_id for one in self._running)
         waiting = (one for one in self._queue if running[one.user_id] < _AT_ONCE_A_USER)
         return next(waiting, None)
 
@@ -473,7 +496,8 @@ class Exports:
 
     def _finish(self, task: ExportTask, state: ExportState, error: str | None) -> None:
         with self._lock:
-            self._running -= 1
+            self._running.remove(task)
+            task.segments = ()  # up to 10,000 rows, which nobody needs any more
             self._files.remove(task, LIST, SOUND_LIST, SILENCE, PART)
             if task.state == "cancelled":
                 self._files.remove(task, FILE, PROOF)
@@ -499,6 +523,12 @@ class Exports:
             if not task.unfinished and task.created_s < horizon_s:
                 self._files.remove(task, FILE, PROOF)
                 del self._tasks[task.id]
+        ended = Counter[str]()
+        for task in reversed(list(self._tasks.values())):
+            if not task.unfinished and task.state != "done":
+                ended[task.user_id] += 1
+                if ended[task.user_id] > _ENDED_OF_USER and task not in self._running:
+                    del self._tasks[task.id]
 
 
 class ExportFiles:
@@ -656,6 +686,8 @@ def pieces_of(task: ExportTask, record_root: Path) -> tuple[list[ConcatEntry], l
     before: FormatSpan | None = None
     sound: Sound = None
     for segment in task.segments:
+        if not task.unfinished:
+            break  # cancelled meanwhile: its place is wanted
         path = (record_root / segment.path).resolve()
         if not path.is_relative_to(root):
             continue

@@ -24,6 +24,7 @@ from streamwarden.errors import (
     NothingRecorded,
     ProofNotAvailable,
     RangeTooLong,
+    TooManyExports,
 )
 from streamwarden.evidence.export_proof import ExportProver, check_export
 from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
@@ -271,15 +272,55 @@ def test_a_user_who_waits_comes_before_the_second_export_of_another(stuck: Expor
     assert states == ["running", "queued", "running"]
 
 
-def test_at_most_two_run_and_the_rest_wait_in_a_bounded_queue(stuck: ExportHarness) -> None:
-    stuck.exports.add(stuck.camera_id, "bob", at(0), at(3))
-    made = [stuck.add(0, 3) for _ in range(17)]
-    states = [one.state for one in stuck.exports.of_camera(stuck.camera_id)]
-    assert (states.count("running"), states.count("queued")) == (2, 16)
-    with pytest.raises(ExportsBusy):
+def test_at_most_two_run_and_what_waits_is_bounded_for_each_user(stuck: ExportHarness) -> None:
+    made = [stuck.add(0, 3) for _ in range(9)]
+    with pytest.raises(TooManyExports):
         stuck.add(0, 3)
+    others = [stuck.exports.add(stuck.camera_id, user, at(0), at(3)) for user in ("bob", "carol")]
+    states = [stuck.exports.get(stuck.camera_id, one.id).state for one in (*made, *others)]
+    assert states == ["running", *["queued"] * 8, "running", "queued"]
     with pytest.raises(ExportNotReady):
         stuck.exports.open(stuck.camera_id, made[0].id)
+
+
+def test_all_that_wait_are_bounded(stuck: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WAITING", 3)
+    for number in range(5):
+        stuck.exports.add(stuck.camera_id, f"user {number}", at(0), at(3))
+    with pytest.raises(ExportsBusy):
+        stuck.exports.add(stuck.camera_id, "another", at(0), at(3))
+
+
+def test_a_cancelled_export_leaves_its_place_at_once(stuck: ExportHarness) -> None:
+    for _ in range(60):
+        made = stuck.add(0, 3)
+        stuck.exports.cancel(stuck.camera_id, made.id)
+    assert stuck.exports.add(stuck.camera_id, "bob", at(0), at(3)).state in {"running", "queued"}
+    shown = stuck.exports.of_camera(stuck.camera_id)
+    assert shown[-1].state == "cancelled"
+    assert len(shown) <= 23  # 20 that have ended, those that FFmpeg is still ending, and bob's
+
+
+def test_one_who_cancels_again_and_again_has_one_place_to_run(stuck: ExportHarness) -> None:
+    ordered = stuck.add(0, 3)
+    stuck.until(ordered.id, lambda _: any(n.endswith(".txt") for n in stuck.folder()))
+    working = stuck.exports._running
+    for _ in range(5):
+        stuck.exports.cancel(stuck.camera_id, ordered.id)
+        ordered = stuck.add(0, 3)
+        assert sum(task.user_id == "alice" for task in working) == 1
+
+
+def test_the_files_of_a_user_are_bounded(
+    harness: ExportHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FILES_OF_USER", 1)
+    made = harness.ended(harness.add(0, 3).id)
+    with pytest.raises(TooManyExports):
+        harness.add(0, 3)
+    assert harness.exports.add(harness.camera_id, "bob", at(0), at(3))
+    harness.exports.cancel(harness.camera_id, made.id)
+    assert harness.add(0, 3)
 
 
 def test_cancelling_ends_the_ffmpeg_and_lets_the_next_one_begin(stuck: ExportHarness) -> None:

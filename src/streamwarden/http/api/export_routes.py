@@ -115,7 +115,8 @@ class ExportCollection(Resource):
         refusals=(403, 404, 503),
         about=(
             "Nothing is decoded; it begins at the key frame at or before `from`. Kept for a day. "
-            "404 `nothing_recorded`, 400 `range_too_long`, 503 `exports_busy` or `no_space`."
+            "404 `nothing_recorded`, 400 `range_too_long`, 429 `too_many_exports`, "
+            "503 `exports_busy` or `no_space`."
         ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:

@@ -234,8 +234,11 @@ class InternalExportCollection(Resource):
         access=Access.INTERNAL,
         body=ExportOrder,
         answers={202: OwnedExport},
-        refusals=(404, 503),
-        about="404 `nothing_recorded`, 400 `range_too_long`, 503 `exports_busy` or `no_space`.",
+        refusals=(404, 429, 503),
+        about=(
+            "404 `nothing_recorded`, 400 `range_too_long`, 429 `too_many_exports`, "
+            "503 `exports_busy` or `no_space`."
+        ),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer at once; FFmpeg follows."""

@@ -349,6 +349,8 @@ export default {
   "problem.unplayable_format.do": "Download it and open it in a player that can, or set the camera to H.264.",
   "problem.exports_busy": "Too many exports are waiting.",
   "problem.exports_busy.do": "Try again in {seconds} s.",
+  "problem.too_many_exports": "You have as many exports as one user may have.",
+  "problem.too_many_exports.do": "Delete one of them, or wait until one is done.",
   "problem.no_space": "There is no room for another export on the server.",
   "problem.no_space.do": "Choose a shorter time, or tell your administrator.",
 };

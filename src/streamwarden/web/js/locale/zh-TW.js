@@ -349,6 +349,8 @@ export default {
   "problem.unplayable_format.do": "請下載後以支援的播放器開啟，或將鏡頭設定為 H.264。",
   "problem.exports_busy": "等待中的匯出太多。",
   "problem.exports_busy.do": "請於 {seconds} 秒後再試。",
+  "problem.too_many_exports": "您的匯出數量已達上限。",
+  "problem.too_many_exports.do": "請先刪除一個匯出，或等其中一個完成。",
   "problem.no_space": "伺服器沒有空間再做一次匯出。",
   "problem.no_space.do": "請選擇較短的時間，或通知管理員。",
 };
