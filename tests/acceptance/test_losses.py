@@ -97,10 +97,19 @@ def test_the_torn_tail_of_a_killed_ffmpeg_is_kept_and_plays(
     demo: DemoProgram, camera: CameraUser, ffmpeg: str
 ) -> None:
     run = camera.status()["run"]
-    folder = demo.folder_of(camera)
+    folder, recorder = demo.folder_of(camera), _recorder(demo, camera)
+
+    def holds_media() -> bool:
+        # It stands still while it is looked at: else the segment may end before the kill.
+        recorder.suspend()
+        if open_bytes(folder) > 25_000:
+            return True
+        recorder.resume()
+        return False
+
     # A tail is worth keeping once it holds a fragment or two.
-    wait_for("a second of media", lambda: open_bytes(folder) > 25_000)
-    _recorder(demo, camera).kill()
+    wait_for("a second of media", holds_media)
+    recorder.kill()
     camera.await_status(lambda s: s["status"] == "running" and s["run"] > run)
     torn = wait_for(
         "the tail", lambda: [s for s in camera.segments() if s["salvaged"] and s["run"] == run],
