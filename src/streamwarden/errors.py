@@ -11,10 +11,20 @@ from typing import Final
 
 
 class StreamwardenError(Exception):
-    """An error with a stable ``code``. ``status`` is its HTTP status, None if no caller is shown it."""
+    """An error with a stable ``code``. ``status`` is its HTTP status, None if no caller is shown it.
+
+    ``reason`` is for operators alone: the words of what has refused, such as a database.
+    """
 
     code = "internal_error"
     status: int | None = None
+    reason = ""
+
+
+def in_full(error: BaseException) -> str:
+    """Return an error's message with its reason, for the log and for commands."""
+    reason = getattr(error, "reason", "")
+    return f"{error}: {reason}" if reason else str(error)
 
 
 class InvalidInput(StreamwardenError):

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from streamwarden.errors import Unavailable
+from streamwarden.errors import Unavailable, in_full
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +103,7 @@ class ReconcileLoop:
     def _failed(self, error: Unavailable) -> float:
         self._on_failure()
         if self._failures == 0:
-            log.warning(self._events.failed, why=error.code, detail=str(error))
+            log.warning(self._events.failed, why=error.code, detail=in_full(error))
         delay_s = retry_delay_s(self._failures)
         self._failures += 1
         return delay_s

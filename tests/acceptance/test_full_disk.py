@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,50 +17,17 @@ from tests.acceptance.installation import Installation, database_with_password
 from tests.acceptance.program import programs
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
+from tests.small_disk import SmallDisk, small_disk
 
 MIB = 1024**2
 DISK_BYTES = 64 * MIB
 RESERVE_BYTES = 24 * MIB
 
 
-class SmallDisk:
-    """A file system of 64 MiB in memory, which the test fills."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._filler = folder / "filler"
-
-    def leave(self, free_bytes: int) -> None:
-        """Fill it until at most so much is free; the recorders may be writing to it meanwhile."""
-        with self._filler.open("ab", buffering=0) as file:
-            while (missing := self.free_bytes - free_bytes) > 0:
-                try:
-                    file.write(bytes(missing))
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-
-    def empty(self) -> None:
-        self._filler.unlink()
-
-    @property
-    def free_bytes(self) -> int:
-        found = os.statvfs(self.folder)
-        return found.f_bavail * found.f_frsize
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    mounted = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no small file system here (it takes root): {mounted.stderr.strip()}")
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", DISK_BYTES) as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from streamwarden.model import (
     Source,
     WantedPeriod,
 )
-from streamwarden.storage.pool import Position, StorageUnavailable, encode_cursor
+from streamwarden.storage.pool import Position, encode_cursor
+from streamwarden.storage.refusals import StorageUnavailable
 
 T = TypeVar("T")
 

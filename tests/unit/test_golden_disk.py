@@ -40,6 +40,7 @@ from streamwarden.paths import (
     stored_name,
 )
 from streamwarden.recordings.camera_files import CameraFileStore, IndexedEnds
+from streamwarden.recordings.deletion_log import ROOM_BYTES
 from streamwarden.recordings.exports import FILE, PART, ExportFiles, ExportTask
 from streamwarden.recordings.gap_ledger import (
     ClosedGap,
@@ -360,7 +361,7 @@ def listed(root: Path) -> Iterator[str]:
         content = path.read_bytes()
         yield f"{mode} {name} {len(content)} bytes\n" if ".mp4" in name else f"{mode} {name}\n"
         if ".mp4" not in name:
-            text = content.decode().replace(str(root.resolve()), "RECORD_ROOT")
+            text = content.decode().rstrip("\n").replace(str(root.resolve()), "RECORD_ROOT")
             yield "".join(f"    |{line}\n" for line in text.splitlines())
 
 
@@ -405,4 +406,6 @@ def test_deletions_are_noted_as_they_were(tmp_path: Path) -> None:
     assert len(outage.delete(1)) == 1
     (deletion_log,) = [path for path in root.state.iterdir() if path.name != "lock"]
     root.release()
-    same_as_stored("deletions.txt", deletion_log.read_bytes())
+    content = deletion_log.read_bytes()
+    assert len(content) == ROOM_BYTES
+    same_as_stored("deletions.txt", content.rstrip(b"\n") + b"\n")

@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 
 import structlog
 
+from streamwarden.errors import in_full
 from streamwarden.model import Gap, Segment
 from streamwarden.storage.journal import Journal
 from streamwarden.storage.pool import RowsRefused
@@ -197,7 +198,7 @@ class SegmentIndexer(SupervisedActor):
             self.finish()
         elif isinstance(result, Exception):
             self._pause_s = min(_RETRY_MAX_S, max(_RETRY_MIN_S, self._pause_s * 2))
-            log.warning("index_not_written", error=str(result), again_in_s=self._pause_s)
+            log.warning("index_not_written", error=in_full(result), again_in_s=self._pause_s)
             self._more = True
             self._pause(self._pause_s)
         else:

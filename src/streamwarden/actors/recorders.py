@@ -21,6 +21,7 @@ from streamwarden.actors.spawning import Backoff, ReadTokens, Spawning
 from streamwarden.actors.status import RecorderStatus, StatusRegistry
 from streamwarden.actors.wanted_streams import WantedStream
 from streamwarden.clock import Clock
+from streamwarden.errors import in_full
 from streamwarden.ffmpeg.watcher import RunWatcher
 from streamwarden.mediamtx.path_watch import PathWatch
 from streamwarden.metrics.recording_metrics import RecordingMetrics
@@ -199,4 +200,4 @@ class Recorders:
 
 def _log_release(camera_id: UUID, result: object) -> None:
     if isinstance(result, Exception):
-        log.error("ledger_not_closed", camera=str(camera_id), error=str(result))
+        log.error("ledger_not_closed", camera=str(camera_id), error=in_full(result))

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from streamwarden.errors import in_full
 from streamwarden.supervision import Link, SupervisedActor
 from streamwarden.timers import Timers
 from streamwarden.workers import WorkerPool
@@ -20,9 +21,6 @@ log = structlog.get_logger(__name__)
 
 
 SWEEP_EVERY_S: Final = 5.0
-
-
-AFTER_FAILURE_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,7 @@ class RetentionActor(SupervisedActor):
         self._sweep = sweep
         self._workers = workers
         self._timers = timers
+        self._failure = ""
 
     def init(self) -> None:
         """Sweep at the start: a deletion that a crash interrupted is completed."""
@@ -67,10 +66,14 @@ class RetentionActor(SupervisedActor):
         return None
 
     def _swept(self, result: object) -> None:
-        if isinstance(result, Exception):
-            log.warning("retention_failed", error=str(result), again_in_s=AFTER_FAILURE_S)
-        pause_s = AFTER_FAILURE_S if isinstance(result, Exception) else SWEEP_EVERY_S
-        self._timers.after(0.0 if result is True else pause_s, self._due)
+        failure = in_full(result) if isinstance(result, Exception) else ""
+        if failure and failure != self._failure:
+            log.warning("retention_failed", error=failure, again_in_s=SWEEP_EVERY_S)
+        elif self._failure and not failure:
+            log.info("retention_recovered")
+        self._failure = failure
+        # Also after a failure: meanwhile the disk may have come to its reserve.
+        self._timers.after(0.0 if result is True else SWEEP_EVERY_S, self._due)
 
     def _due(self) -> None:
         self._tell_self(SweepDue())

@@ -38,8 +38,9 @@ from streamwarden.paths import STATE
 from streamwarden.recordings.root_identity import Indexed, RootVerdict, facts_of, judge
 from streamwarden.recordings.root_pairing import mismatch
 from streamwarden.storage.migrate import pending
-from streamwarden.storage.pool import Database, StorageUnavailable, server_facts
+from streamwarden.storage.pool import Database, server_facts
 from streamwarden.storage.record_roots import RecordRootRepository
+from streamwarden.storage.refusals import StorageUnavailable
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import structlog
 
 from streamwarden.age_clock import SteadyClock
 from streamwarden.clock import Clock, rfc3339
-from streamwarden.errors import Unavailable
+from streamwarden.errors import Unavailable, in_full
 from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import AuditEvent
 from streamwarden.storage.audit import AuditRepository
@@ -119,12 +119,13 @@ class AuditSink:
             self.flush()
             self._prune_if_due()
         except Unavailable as error:
-            self._metrics.audit_waiting(len(self._queue))
-            log.info("audit_waits", events=len(self._queue), why=error.code)
+            log.info("audit_waits", events=len(self._queue), why=in_full(error))
             return False
         except Exception:
             log.exception("audit_failed")
             return False
+        finally:
+            self._metrics.audit_waiting(len(self._queue))
         return True
 
     def _prune_if_due(self) -> None:

@@ -24,7 +24,7 @@ from streamwarden.age_clock import SteadyClock
 from streamwarden.auth.play_tokens import PlayClaims
 from streamwarden.auth.stream_tokens import MAX_LIFE_S, StreamClaims, StreamUse
 from streamwarden.clock import Clock
-from streamwarden.errors import Unavailable
+from streamwarden.errors import Unavailable, in_full
 from streamwarden.loops import retry_delay_s
 from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import Denial
@@ -379,7 +379,7 @@ class DenialSync:
             try:
                 self._keep()
             except Unavailable as error:
-                log.warning("denials_not_current", why=error.code)
+                log.warning("denials_not_current", why=error.code, detail=in_full(error))
             except Exception:
                 log.exception("denials_failed")
             lasted = self._clock.monotonic() - began_s > CHECK_EVERY_S

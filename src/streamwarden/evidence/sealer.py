@@ -18,7 +18,7 @@ import structlog
 
 from streamwarden.clock import Clock, to_milliseconds
 from streamwarden.config.settings import Settings
-from streamwarden.errors import StreamwardenError, Unavailable
+from streamwarden.errors import StreamwardenError, Unavailable, in_full
 from streamwarden.evidence.seal_files import SealFiles, SealingFailed, orphan_seals
 from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
@@ -347,7 +347,7 @@ class SealSchedule:
             try:
                 self.attempt()
             except Unavailable as error:
-                log.warning("sealing_waits_for_postgres", detail=str(error))
+                log.warning("sealing_waits_for_postgres", detail=in_full(error))
             except Exception:  # edge of a thread: the next attempt may succeed
                 self._metrics.failed()
                 log.exception("sealing_failed")

@@ -16,7 +16,13 @@ import falcon
 import structlog
 
 from streamwarden.auth.users import Unauthenticated
-from streamwarden.errors import InvalidInput, StreamwardenError, TooManyRequests, Unavailable
+from streamwarden.errors import (
+    InvalidInput,
+    StreamwardenError,
+    TooManyRequests,
+    Unavailable,
+    in_full,
+)
 from streamwarden.http.middleware import name_request
 
 PROBLEM_JSON = "application/problem+json"
@@ -131,7 +137,12 @@ def _on_error(
         _on_bug(req, resp, error, params)
         return
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        log.warning("request_unavailable", route=req.uri_template, code=problem.code)
+        log.warning(
+            "request_unavailable",
+            route=req.uri_template,
+            code=problem.code,
+            detail=in_full(error),
+        )
     respond_problem(req, resp, problem)
 
 

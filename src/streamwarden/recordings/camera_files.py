@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import Clock
-from streamwarden.errors import Unavailable
+from streamwarden.errors import Unavailable, in_full
 from streamwarden.ffmpeg.run import ClosedSegment
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, Gap, LastSegment, Segment
@@ -135,7 +135,7 @@ class IndexedEnds:
 
     def _unavailable(self, error: Unavailable) -> None:
         self._ask_at_s = self._clock.monotonic() + _INDEX_RETRY_S
-        log.warning("ends_by_media", reason=str(error))
+        log.warning("ends_by_media", reason=in_full(error))
 
 
 class CameraFileStore:

@@ -1,17 +1,16 @@
 """Deletion of the oldest recordings while Postgres is unavailable, and of their rows when it is back.
 
 Space must be freed even without the index. A file's name holds its start time. A deleted file with a row
-would look like a loss, so each name is on disk in the deletion log, synced, before its file is unlinked.
-When Postgres is back the rows are marked like any others. Repeating a step does no harm.
+would look like a loss, so each name is in the deletion log before its file is unlinked. When Postgres is
+back the rows are marked like any others. Repeating a step does no harm.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -20,13 +19,11 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import Clock
-from streamwarden.paths import parse_stored, segment_id
+from streamwarden.recordings.deletion_log import FULL, DeletionLog
 from streamwarden.recordings.durable import sync_folder
 from streamwarden.recordings.record_root import camera_folders, stored_by_day
 
 log = structlog.get_logger(__name__)
-
-DELETION_LOG: Final = "deletions"
 
 _BATCH: Final = 200
 
@@ -63,7 +60,9 @@ class OfflineRetention:
         reckoned: Callable[[], datetime] | None = None,
     ) -> None:
         self._root = record_root
-        self._log_path = state / DELETION_LOG
+        self._log = DeletionLog(state)
+        self._owed: list[str] = []
+        """Files that are gone and not in the log yet, because the disk takes no write at all."""
         self._waiting_since = waiting_since
         self._clock = clock
         self._reckoned = reckoned
@@ -75,14 +74,19 @@ class OfflineRetention:
         As many as free ``need_bytes``, and at least ``need_files``, for their inodes.
 
         Raises:
-            OSError: the deletion log cannot be written; nothing was deleted.
+            OSError: the disk refuses; nothing was deleted.
         """
         chosen = list(self._oldest(need_bytes, need_files))
-        if chosen:
-            self._log(chosen)
-        gone = [each for each in chosen if self._unlink(each.path)]
+        if not chosen:
+            return []
+        gone = [each for each in self._noted(chosen) if self._unlink(each.path)]
         tidy_folders({each.path.parent for each in gone})
+        self._log.prepare()
         return gone
+
+    def prepare(self) -> None:
+        """Make room in the deletion log while the disk has some. Raises nothing."""
+        self._log.prepare()
 
     def settle(self, mark: Mark) -> None:
         """Mark the rows of deleted files with ``mark``, once all of them are in the index.
@@ -90,19 +94,35 @@ class OfflineRetention:
         Raises:
             Unavailable: Postgres is unavailable; the log stays.
         """
-        try:
-            logged_at = datetime.fromtimestamp(self._log_path.stat().st_mtime, UTC)
-        except FileNotFoundError:
+        logged_at = self._log.logged_at()
+        if logged_at is None:
             return
         waiting_since = self._waiting_since()
         if waiting_since is not None and waiting_since <= logged_at:
             return  # rows in the journal would be entered later, for files that are gone
-        with self._log_path.open() as lines:
-            ids = _rows_of(lines)
-            while batch := list(islice(ids, _MARKED_AT_ONCE)):
-                mark(batch)
-        self._log_path.unlink()
-        sync_folder(self._log_path.parent)
+        ids = self._log.rows()
+        while batch := list(islice(ids, _MARKED_AT_ONCE)):
+            mark(batch)
+        self._log.clear()
+
+    def _noted(self, chosen: Sequence[ExpiredFile]) -> Sequence[ExpiredFile]:
+        """Note files in the deletion log; return those that may go now.
+
+        Where not even the log's own room can be written (a file system that writes every change elsewhere),
+        one file goes first, and is noted with the space that it leaves.
+        """
+        names = [*self._owed, *(str(each.path.relative_to(self._root)) for each in chosen)]
+        owed = len(self._owed)
+        try:
+            noted = self._log.add(names)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            log.warning("deletion_not_noted", file=chosen[0].path.name, error=error.strerror)
+            self._owed = names[: owed + 1]
+            return chosen[:1]
+        self._owed = names[noted:owed]
+        return chosen[: max(0, noted - owed)]
 
     def _unlink(self, path: Path) -> bool:
         try:
@@ -129,43 +149,6 @@ class OfflineRetention:
                 need_files -= 1
                 yield ExpiredFile(path, started_at, size)
 
-    def _log(self, chosen: Collection[ExpiredFile]) -> None:
-        # An empty line first, so that a torn last line does not damage the next.
-        lines = "\n" + "".join(f"{each.path.relative_to(self._root)}\n" for each in chosen)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        new = not self._log_path.exists()
-        with os.fdopen(os.open(self._log_path, flags, 0o640), "w") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            sync_folder(self._log_path.parent)
-
-
-class LoggedDeletions:
-    """The rows of the files in the deletion log, for ``recordings verify``.
-
-    The log is read again when it has changed. Raises OSError where it cannot be read.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self._log_path = state / DELETION_LOG
-        self._read: tuple[int, int, int] | None = None
-        self._rows: frozenset[UUID] = frozenset()
-
-    def __contains__(self, row_id: object) -> bool:
-        """Return whether this row's file is in the log and the row not yet marked."""
-        try:
-            with self._log_path.open() as lines:
-                found = os.fstat(lines.fileno())
-                state = (found.st_ino, found.st_size, found.st_mtime_ns)
-                if state != self._read:
-                    self._rows = frozenset(_rows_of(lines))
-                    self._read = state
-        except FileNotFoundError:
-            return False
-        return row_id in self._rows
-
 
 def tidy_folders(folders: Iterable[Path]) -> None:
     """Sync the folders that files were deleted from, and remove the empty ones."""
@@ -182,17 +165,3 @@ def _remove_if_empty(folder: Path) -> None:
     except OSError:
         return
     sync_folder(folder.parent)
-
-
-def _rows_of(lines: Iterable[str]) -> Iterator[UUID]:
-    return (found for line in lines if (found := _row_of(line)) is not None)
-
-
-def _row_of(line: str) -> UUID | None:
-    """Return the id of the row of a logged file; None for a line that a crash has torn."""
-    parts = line.removesuffix("\n").split("/")
-    stored = parse_stored(*parts[2:]) if line.endswith("\n") and len(parts) == 4 else None  # noqa: PLR2004 - owner, camera, day, name
-    try:
-        return None if stored is None else segment_id(UUID(parts[1]), stored.run, stored.number)
-    except ValueError:
-        return None

@@ -19,13 +19,14 @@ from uuid import UUID, uuid4
 import structlog
 
 from streamwarden.clock import Clock
+from streamwarden.errors import in_full
 from streamwarden.model import Cause, Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.footage import Span, UsualDistance
 from streamwarden.mp4.fragments import summarise
 from streamwarden.paths import STATE, StoredName, parse_stored, segment_id, stored_name
+from streamwarden.recordings.deletion_log import LoggedDeletions
 from streamwarden.recordings.durable import file_digest, sync_folder
-from streamwarden.recordings.offline_retention import LoggedDeletions
 from streamwarden.recordings.record_root import camera_folders
 from streamwarden.recordings.segment_dates import check_file, holes_text
 from streamwarden.recordings.segment_store import MAX_MEDIA_MS
@@ -161,7 +162,7 @@ class StartupReconcile:
 
     def _done(self, result: object) -> None:
         if isinstance(result, Exception):
-            log.warning("reconcile_failed", error=str(result), again_in_s=_RETRY_S)
+            log.warning("reconcile_failed", error=in_full(result), again_in_s=_RETRY_S)
             self._timers.after(_RETRY_S, self.begin)
         else:
             log.info("reconcile_done", mended=result)

@@ -3,8 +3,8 @@
 What is too old, and whether a quota is in force yet, is in ``deletion_rules``; the reserve deletes at once.
 Deletion takes the steps of storing in reverse: mark the row, unlink the file, sync the folder, delete the
 row. A crash in between leaves a marked row, and the next sweep continues from it. Files in progress have
-no row and are never touched. While Postgres is unavailable, ``offline_retention`` deletes what the reserve
-needs.
+no row and are never touched. Whatever the reason why the index cannot be asked or changed,
+``offline_retention`` deletes what the reserve needs, by the names of the files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import structlog
 
 from streamwarden.age_clock import read_clocks
 from streamwarden.clock import Clock
-from streamwarden.errors import Unavailable
+from streamwarden.errors import Unavailable, in_full
 from streamwarden.model import Segment
 from streamwarden.paths import has_no_symlink, parse_stored
 from streamwarden.recordings.deletion_rules import (
@@ -35,6 +35,7 @@ from streamwarden.recordings.deletion_rules import (
 )
 from streamwarden.recordings.durable import free_bytes, free_space_of
 from streamwarden.recordings.offline_retention import OfflineRetention, tidy_folders
+from streamwarden.recordings.root_identity import RootNotKnown
 from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.storage.streams import PeriodRepository
 
@@ -256,27 +257,37 @@ class Retention:
         """Do one batch; return whether there may be more to do at once.
 
         Raises:
-            Unavailable: Postgres is unavailable, and nothing must be deleted before it is back.
+            StreamwardenError: the index does not answer or refuses, and the reserve needs nothing.
             OSError: the disk refuses; what is marked stays marked, and nothing more is.
             RootNotKnown: the record root is not the known one; nothing is marked or deleted.
         """
         self._require_root()
         self._rules = self._in_force.current()
+        self._offline.prepare()
         try:
             self._offline.settle(self._segments.mark_deleting)
             return self._sweep()
-        except Unavailable:
-            if not self._delete_without_index():
+        except (RootNotKnown, OSError):
+            raise
+        except Exception as error:
+            # The reserve does not depend on the reason: down, read-only, damaged, or a bug of ours.
+            if not self._delete_without_index(error):
                 raise
             return True
 
-    def _delete_without_index(self) -> bool:
+    def _delete_without_index(self, error: Exception) -> bool:
         """Delete what the reserve needs; return whether anything was deleted."""
+        self._require_root()
         gone = self._offline.delete(self._missing_bytes(), self._missing_inodes())
         if gone:
             size = sum(each.size_bytes for each in gone)
             self._on_deleted(DeletionReason.RESERVE, len(gone), size)
-            log.warning("segments_expired_without_index", segments=len(gone), size_bytes=size)
+            log.warning(
+                "segments_expired_without_index",
+                segments=len(gone),
+                size_bytes=size,
+                why=in_full(error),
+            )
         return bool(gone)
 
     def _sweep(self) -> bool:

@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from streamwarden.clock import Clock
-from streamwarden.errors import ConfigError, Unavailable
+from streamwarden.errors import ConfigError, Unavailable, in_full
 from streamwarden.model import Cause
 from streamwarden.recordings.record_root import RecordRoot
 from streamwarden.recordings.root_identity import (
@@ -101,7 +101,7 @@ class RootPairing:
             self._refuse_a_second_role()
             self._step()
         except Unavailable as error:
-            log.warning("record_root_not_compared", reason=str(error))
+            log.warning("record_root_not_compared", reason=in_full(error))
             self._decide(None)
 
     def step(self) -> float:
@@ -159,7 +159,7 @@ class RootPairing:
         try:
             self._roots.drop_lease(self._session)
         except Unavailable as error:
-            log.info("lease_not_given_up", reason=str(error))
+            log.info("lease_not_given_up", reason=in_full(error))
 
     # Whose root it is
 

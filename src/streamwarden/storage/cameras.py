@@ -143,25 +143,25 @@ class CameraRepository:
         drop_source: bool = False,
     ) -> Camera | None:
         """Write the camera and its source in one transaction; return the camera."""
-        try:
-            with self._database.connection() as connection:
+        with self._database.connection() as connection:
+            try:
                 if not connection.execute(_SQL[query], columns).rowcount:
                     return None
-                if drop_source:
-                    connection.execute(_SOURCE_SQL["remove"], {"camera_id": camera_id})
-                if source is not None:
-                    row = {
-                        "camera_id": camera_id,
-                        "url": source.url,
-                        "sealed": source.encrypted,
-                        "transport": source.transport,
-                    }
-                    connection.execute(_SOURCE_SQL["put"], row)
-                return fetch_one(connection, _SQL["get"], {"id": camera_id}, row=Camera)
-        except UniqueViolation as error:
-            if error.diag.constraint_name != "camera_path_taken":
-                raise Conflict("a camera with this id exists already") from error
-            raise PathTaken("another camera has this path") from error
+            except UniqueViolation as error:
+                if error.diag.constraint_name != "camera_path_taken":
+                    raise Conflict("a camera with this id exists already") from error
+                raise PathTaken("another camera has this path") from error
+            if drop_source:
+                connection.execute(_SOURCE_SQL["remove"], {"camera_id": camera_id})
+            if source is not None:
+                row = {
+                    "camera_id": camera_id,
+                    "url": source.url,
+                    "sealed": source.encrypted,
+                    "transport": source.transport,
+                }
+                connection.execute(_SOURCE_SQL["put"], row)
+            return fetch_one(connection, _SQL["get"], {"id": camera_id}, row=Camera)
 
 
 def _page(found: list[Camera], limit: int) -> Page[Camera]:
@@ -239,21 +239,22 @@ class GrantRepository:
             InvalidInput: no such action, or a time range that it cannot have.
         """
         key = {"camera_id": camera_id, "user_sub": user_sub}
-        try:
-            with self._database.connection() as connection:
-                before = fetch_all(connection, _GRANT_SQL["of_user"], key, row=Grant)
-                if withdrawing is None:
-                    connection.execute(_GRANT_SQL["remove_all"], key)
-                for action in withdrawing or ():
-                    connection.execute(_GRANT_SQL["remove"], {**key, "action": action})
+        with self._database.connection() as connection:
+            before = fetch_all(connection, _GRANT_SQL["of_user"], key, row=Grant)
+            if withdrawing is None:
+                connection.execute(_GRANT_SQL["remove_all"], key)
+            for action in withdrawing or ():
+                connection.execute(_GRANT_SQL["remove"], {**key, "action": action})
+            try:
                 for grant in grants:
                     window = {"from_": grant.from_, "until": grant.until}
                     connection.execute(_GRANT_SQL["put"], {**key, "action": grant.action, **window})
-                put_denials(connection, denials)
-        except ForeignKeyViolation as error:
-            raise NotFound("no such camera") from error
-        except CheckViolation as error:
-            raise InvalidInput(_fault(error.diag.constraint_name), field="action") from error
+            except ForeignKeyViolation as error:
+                raise NotFound("no such camera") from error
+            except CheckViolation as error:
+                fault = _fault(error.diag.constraint_name)
+                raise InvalidInput(fault, field="action") from error
+            put_denials(connection, denials)
         return before
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from psycopg import InterfaceError, OperationalError
+from psycopg import Error
 
-from streamwarden.storage.pool import BoundedConnection, load_queries, session_conninfo, unavailable
+from streamwarden.storage.pool import BoundedConnection, load_queries, session_conninfo
+from streamwarden.storage.refusals import unavailable
 
 _SQL = load_queries("listening")
 _PATIENCE_S: Final = 5.0
@@ -32,14 +33,14 @@ class Notices:
                 notice.payload
                 for notice in self._connection.notifies(timeout=timeout_s, stop_after=1)
             ]
-        except (OperationalError, InterfaceError) as error:
+        except Error as error:
             raise unavailable(error) from error
 
     def check(self) -> None:
         """Raise StorageUnavailable unless the server still answers."""
         try:
             self._connection.execute(_SQL["check"])
-        except (OperationalError, InterfaceError) as error:
+        except Error as error:
             raise unavailable(error) from error
 
 
@@ -53,13 +54,13 @@ def listening(url: str, *, application_name: str) -> Iterator[Notices]:
     conninfo = session_conninfo(url, statement_timeout_s=5.0, application_name=application_name)
     try:
         connection = BoundedConnection.connect(conninfo, autocommit=True)
-    except OperationalError as error:
+    except Error as error:
         raise unavailable(error) from error
     connection.patience_s = _PATIENCE_S
     try:
         connection.execute(_SQL["denials"])
         yield Notices(connection)
-    except (OperationalError, InterfaceError) as error:
+    except Error as error:
         raise unavailable(error) from error
     finally:
         connection.close()

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Final
 
-import psycopg
 import structlog
-from psycopg import Connection, OperationalError
+from psycopg import Connection, Error
 from psycopg.rows import TupleRow, class_row
 
-from streamwarden.errors import ConfigError, StreamwardenError, Unavailable
-from streamwarden.storage.pool import load_queries, session_conninfo, unavailable
+from streamwarden.errors import ConfigError, StreamwardenError, Unavailable, in_full
+from streamwarden.storage.pool import BoundedConnection, load_queries, session_conninfo
+from streamwarden.storage.refusals import refused
 
 _SQL = load_queries("migration")
 
@@ -76,20 +76,39 @@ def parse_migration(file_name: str, sql: bytes) -> Migration:
 def migrate(url: str, *, known: Sequence[Migration] | None = None) -> list[Migration]:
     """Apply the missing files, each in its own transaction; return them.
 
-    An advisory lock serializes processes that migrate at the same time.
+    An advisory lock serializes processes that migrate at the same time. It belongs to each transaction: a
+    pooler may lend the next one another session.
 
     Raises:
         MigrationError: a file was changed after it was applied, or the database is newer.
-        StorageUnavailable: Postgres does not answer, or another migration takes over a minute.
+        StorageUnavailable: Postgres does not answer or refuses, or another migration takes over a minute.
     """
+    applied: list[Migration] = []
     with _session(url) as connection:
+        while (migration := _next(connection, _known(known))) is not None:
+            applied.append(migration)
+    return applied
+
+
+def _next(connection: Connection[TupleRow], known: Sequence[Migration]) -> Migration | None:
+    """Apply the next missing file; return it, None where none is missing."""
+    with connection.transaction():
+        connection.execute(_SQL["no_time_limit"])
         connection.execute(_SQL["limit_lock_wait"])
         connection.execute(_SQL["lock"])
         connection.execute(_SQL["create_history"])
-        missing = missing_migrations(_known(known), _history(connection))
-        for migration in missing:
-            _apply(connection, migration)
-    return missing
+        missing = missing_migrations(known, _history(connection))
+        if not missing:
+            return None
+        migration = missing[0]
+        connection.execute(migration.sql)
+        record = {
+            "version": migration.version,
+            "name": migration.name,
+            "checksum": migration.checksum,
+        }
+        connection.execute(_SQL["record"], record)
+    return migration
 
 
 def pending(url: str, *, known: Sequence[Migration] | None = None) -> list[Migration]:
@@ -121,6 +140,12 @@ def missing_migrations(known: Sequence[Migration], applied: Sequence[Applied]) -
     return list(known[len(applied) :])
 
 
+class _PatientConnection(BoundedConnection):
+    """A connection for statements that may take hours on a large table."""
+
+    patience_s = 86_400.0
+
+
 def _known(known: Sequence[Migration] | None) -> Sequence[Migration]:
     return known_migrations() if known is None else known
 
@@ -129,25 +154,17 @@ def _known(known: Sequence[Migration] | None) -> Sequence[Migration]:
 def _session(url: str) -> Iterator[Connection[TupleRow]]:
     conninfo = session_conninfo(url, statement_timeout_s=0, application_name="streamwarden-migrate")
     try:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
+        with _PatientConnection.connect(conninfo, autocommit=True) as connection:
             yield connection
-    except OperationalError as error:
-        raise unavailable(error) from error
+    except Error as error:
+        found = refused(error)
+        if not isinstance(found, Unavailable):
+            raise  # a statement of a migration is wrong
+        raise found from error
 
 
 def _history(connection: Connection[TupleRow]) -> list[Applied]:
     return connection.cursor(row_factory=class_row(Applied)).execute(_SQL["history"]).fetchall()
-
-
-def _apply(connection: Connection[TupleRow], migration: Migration) -> None:
-    record = {
-        "version": migration.version,
-        "name": migration.name,
-        "checksum": migration.checksum,
-    }
-    with connection.transaction():
-        connection.execute(migration.sql)
-        connection.execute(_SQL["record"], record)
 
 
 log = structlog.get_logger(__name__)
@@ -192,7 +209,7 @@ class Migrating:
         try:
             applied = migrate(self._url)
         except Unavailable as error:
-            log.warning("migrations_wait_for_postgres", detail=str(error))
+            log.warning("migrations_wait_for_postgres", detail=in_full(error))
             return False
         if applied:
             log.info("migrations_applied", versions=[migration.version for migration in applied])
@@ -205,5 +222,5 @@ class Migrating:
                 if self._attempt():
                     return
             except StreamwardenError as error:
-                self._on_failure(str(error))
+                self._on_failure(in_full(error))
                 return

@@ -2,6 +2,9 @@
 
 ``statement_timeout`` is the server's promise. A server that is stopped, swapped out or behind a dead
 network does not keep it, and a Unix socket has no timeout, so the client limits every exchange too.
+
+A pooler (PgBouncer) may lend another session of the server for every transaction. A session notices it,
+prepares no statements there, and sets its limits within each transaction.
 """
 
 from __future__ import annotations
@@ -10,31 +13,33 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from psycopg import (
-    Connection,
-    Cursor,
-    DataError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-)
+from psycopg import Connection, Cursor, Error, OperationalError
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import _WaitTimeout
 from psycopg.rows import RowFactory, TupleRow, class_row, scalar_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from streamwarden.errors import ConfigError, InvalidInput, StreamwardenError, Unavailable
+from streamwarden.errors import ConfigError, InvalidInput, StreamwardenError
+from streamwarden.storage.refusals import (
+    RowRefused,
+    StorageUnavailable,
+    ValueRefused,
+    ends_session,
+    is_of_pooler,
+    refused,
+    unavailable,
+)
 
 T = TypeVar("T")
 RV = TypeVar("RV")
@@ -48,23 +53,14 @@ _PATIENCE_S = 15.0
 _CHECK_PATIENCE_S = 1.0
 _POLL_S = 0.1
 """psycopg's own interval between checks for interrupts."""
+_RENEW_EVERY_S = 2.0
+_READ_ONLY = "25006"
+_NO_OPTIONS = "unsupported startup parameter"
+"""PgBouncer's words for the parameter ``options``."""
 _HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 _LAYOUT = struct.Struct(">q16s")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-
-
-class StorageUnavailable(Unavailable):
-    """Postgres does not answer: it is down, starting, full or too slow.
-
-    ``reason`` is libpq's message, for operators: it names hosts and users, never a password.
-    """
-
-    code = "storage_unavailable"
-
-    def __init__(self, detail: str, *, reason: str = "") -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 class RowsRefused(StreamwardenError):
@@ -77,9 +73,63 @@ class RowsRefused(StreamwardenError):
 
 
 class BoundedConnection(Connection[TupleRow]):
-    """A connection that is closed when one exchange takes longer than ``patience_s``."""
+    """A connection that is closed when one exchange takes longer than ``patience_s``.
+
+    ``pooled``: the server's session belongs to a pooler, so nothing that is set in it can be relied upon.
+    """
 
     patience_s = _PATIENCE_S
+    pooled = False
+
+    @classmethod
+    def connect(  # type: ignore[override]  # psycopg_pool and this package call it by these names alone
+        cls,
+        conninfo: str = "",
+        *,
+        on_refused: Callable[[str], None] | None = None,
+        **kwargs: Any,  # noqa: ANN401 - psycopg's
+    ) -> Self:
+        """Connect, and look whose session it is. ``on_refused`` gets libpq's message, or "".
+
+        Raises:
+            OperationalError: no server takes the connection.
+        """
+        try:
+            connection = cls._connect(conninfo, kwargs)
+        except Error as error:
+            if on_refused is not None:
+                on_refused(str(error))
+            raise
+        if on_refused is not None:
+            on_refused("")
+        return connection
+
+    @classmethod
+    def _connect(cls, conninfo: str, kwargs: dict[str, Any]) -> Self:
+        try:
+            connection = super().connect(conninfo, **kwargs)
+        except OperationalError as error:
+            if _NO_OPTIONS not in str(error):
+                raise
+            given = {k: v for k, v in conninfo_to_dict(conninfo).items() if k != "options"}
+            connection = super().connect(make_conninfo("", **given), **kwargs)
+        try:
+            connection._look_at_session()  # noqa: SLF001 - its own
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _look_at_session(self) -> None:
+        autocommit = self.autocommit
+        self.autocommit = True
+        row = self.execute(_SERVER_SQL["session"]).fetchone()
+        # A pooler gives its clients cancel keys of its own, so the process is not the one that it says.
+        if row is not None and row != (self.info.backend_pid, "UTC"):
+            self.pooled = True
+            self.prepare_threshold = None
+            self.execute(_SERVER_SQL["use_utc"])
+        self.autocommit = autocommit
 
     def wait(self, gen: PQGen[RV], interval: float = _POLL_S, timeout: float | None = None) -> RV:
         """Run ``gen`` as psycopg does, but in bounded time.
@@ -114,6 +164,9 @@ class Database:
     replaced when the next one is borrowed. Sessions use UTC. A caller waits ``wait_s`` for a
     connection, ``statement_timeout_s`` for an answer, and a bounded time for a frozen server.
 
+    A session that a demoted primary refuses to write in is of no more use, and neither are the others of
+    its time: all are replaced, so that the pool follows to the new primary.
+
     Raises:
         ConfigError: ``url`` is not a connection string. The message does not repeat it: it may hold
             a password.
@@ -128,11 +181,17 @@ class Database:
         statement_timeout_s: float = 10.0,
         application_name: str = "streamwarden",
     ) -> None:
+        self._limit = {"limit": f"{round(statement_timeout_s * 1000)}ms"}
+        self._refusal = ""
+        self._prepares = True
+        self._renewed_s: float | None = None
         self._pool: ConnectionPool[BoundedConnection] = ConnectionPool(
             session_conninfo(
                 url, statement_timeout_s=statement_timeout_s, application_name=application_name
             ),
             connection_class=BoundedConnection,
+            kwargs={"on_refused": self._note_refusal},
+            configure=self._configure,
             min_size=1,
             max_size=max_size,
             open=False,
@@ -154,23 +213,58 @@ class Database:
         self._pool.close()
 
     def check(self) -> None:
-        """Raise Unavailable unless Postgres answers."""
-        with self.connection():
-            pass
+        """Raise Unavailable unless Postgres answers and can be written to."""
+        with self.connection() as connection:
+            if connection.execute(_SERVER_SQL["read_only"]).fetchone() != ("off",):
+                raise StorageUnavailable(
+                    "the database is read-only",
+                    reason="transaction_read_only is on: a standby, or a server that was made read-only",
+                    sqlstate=_READ_ONLY,
+                )
 
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
         """Lend a connection for one transaction: committed at the end, rolled back on an error.
 
         Raises:
-            StorageUnavailable: no connection in time, or it was lost. Whether the transaction was
-                committed is then unknown, so all writes are idempotent.
+            StorageUnavailable: no connection in time, it was lost, or the server refuses. Whether the
+                transaction was committed is then unknown, so all writes are idempotent.
+            ValueRefused, RowRefused: a value or a row can never be stored.
         """
         try:
             with self._pool.connection() as connection:
+                if connection.pooled:
+                    connection.execute(_SERVER_SQL["limit_statement"], self._limit)
                 yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise unavailable(error) from error
+        except StorageUnavailable as error:
+            self._renew_after(error)
+            raise
+        except Error as error:
+            # The pool's own words say only that it waited; libpq's say for what.
+            found = refused(error, self._refusal if isinstance(error, PoolTimeout) else "")
+            if found is None:
+                raise
+            if isinstance(found, StorageUnavailable):
+                self._renew_after(found)
+            raise found from error
+
+    def _note_refusal(self, reason: str) -> None:
+        self._refusal = reason
+
+    def _configure(self, connection: BoundedConnection) -> None:
+        if not self._prepares:
+            connection.prepare_threshold = None
+
+    def _renew_after(self, error: StorageUnavailable) -> None:
+        """Replace all sessions where others may serve; not more often than they can be made."""
+        if not ends_session(error):
+            return
+        if is_of_pooler(error):
+            self._prepares = False
+        now_s = time.monotonic()
+        if self._renewed_s is None or now_s - self._renewed_s >= _RENEW_EVERY_S:
+            self._renewed_s = now_s
+            self._pool.drain()
 
     def fetch_all(self, query: bytes, params: Params = _NO_PARAMS, *, row: type[T]) -> list[T]:
         """Return every row of ``query``, each as a ``row``."""
@@ -203,8 +297,9 @@ class Database:
         arrays = {name: [getattr(row, name) for row in rows] for name in columns}
         try:
             return self.execute(query, arrays)
-        except (DataError, IntegrityError) as error:
-            raise RowsRefused(f"a row cannot be stored ({type(error).__name__})") from error
+        except (ValueRefused, RowRefused) as error:
+            cause = type(error.__cause__).__name__
+            raise RowsRefused(f"a row cannot be stored ({cause})") from error
 
 
 def fetch_all(
@@ -219,11 +314,6 @@ def fetch_one(
 ) -> T | None:
     """Return the first row of ``query`` within the transaction of ``connection``."""
     return _cursor(connection, class_row(row)).execute(query, params).fetchone()
-
-
-def unavailable(error: Error) -> StorageUnavailable:
-    """Return the error to raise; libpq's own text goes into ``reason``, not into the message."""
-    return StorageUnavailable("the database does not answer", reason=str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,22 +331,23 @@ def server_facts(url: str) -> ServerFacts:
         StorageUnavailable: it does not answer; ``reason`` is libpq's message.
         ConfigError: ``url`` is not a connection string.
     """
-    sql = load_queries("server")
     conninfo = session_conninfo(
         url, statement_timeout_s=2.0, application_name="streamwarden-doctor"
     )
     try:
         with BoundedConnection.connect(conninfo) as connection:
-            row = connection.execute(sql["clock"]).fetchone()
+            row = connection.execute(_SERVER_SQL["clock"]).fetchone()
             if row is None:
                 raise AssertionError("a select without a row")
             return ServerFacts(connection.info.server_version, row[0])
-    except OperationalError as error:
+    except Error as error:
         raise unavailable(error) from error
 
 
 def session_conninfo(url: str, *, statement_timeout_s: float, application_name: str) -> str:
     """Return ``url`` as a connection string with the settings of our sessions.
+
+    Where it names several servers, sessions are with the primary.
 
     Raises:
         ConfigError: ``url`` is not a connection string.
@@ -266,10 +357,13 @@ def session_conninfo(url: str, *, statement_timeout_s: float, application_name: 
     except Error:
         # Without the cause: libpq's message quotes the string.
         raise ConfigError("DATABASE_URL is not a Postgres connection string") from None
+    hosts = max(str(given.get(name) or "").count(",") for name in ("host", "hostaddr"))
     session = f"-c TimeZone=UTC -c statement_timeout={round(statement_timeout_s * 1000)}"
     merged: dict[str, str | int | None] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "application_name": application_name,
+        # Of several servers, the one that can be written to.
+        **({"target_session_attrs": "read-write"} if hosts else {}),
         **given,
         "options": f"{given.get('options', '')} {session}".strip(),
     }
@@ -322,6 +416,9 @@ def parse_queries(text: str) -> Mapping[str, bytes]:
 def _without_comments(text: str) -> str:
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     return "\n".join(lines).strip()
+
+
+_SERVER_SQL = load_queries("server")
 
 
 class Position(NamedTuple):

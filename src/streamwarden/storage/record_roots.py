@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.errors import UndefinedTable
-
-from streamwarden.storage.pool import Database, StorageUnavailable, load_queries
+from streamwarden.storage.pool import Database, load_queries
+from streamwarden.storage.refusals import StorageUnavailable
 
 _SQL = load_queries("record_root")
 
@@ -62,10 +61,7 @@ class RecordRootRepository:
         Raises:
             StorageUnavailable: also where the database has not been migrated yet.
         """
-        try:
-            return self.get(), self.has_segments()
-        except UndefinedTable as error:
-            raise StorageUnavailable("the database has not been migrated yet") from error
+        return self.get(), self.has_segments()
 
     def adopt(self, root: PairedRoot) -> None:
         """Let ``root`` belong to the database, in place of another one."""
@@ -85,8 +81,10 @@ class RecordRootRepository:
         """As ``get``; None also where the database has not been migrated."""
         try:
             return self.get()
-        except UndefinedTable:
-            return None
+        except StorageUnavailable as error:
+            if error.lacks_table:
+                return None
+            raise
 
     def holds_anything(self) -> bool:
         """Return whether the database has a record root, a camera or a segment."""
@@ -96,8 +94,10 @@ class RecordRootRepository:
                 or self._truth(_SQL["has_cameras"])
                 or self._truth(_SQL["has_segments"])
             )
-        except UndefinedTable:
-            return False
+        except StorageUnavailable as error:
+            if error.lacks_table:
+                return False
+            raise
 
     def newest_files(self, *, limit: int) -> list[IndexedFile]:
         """Return the files of the segments that ended last."""

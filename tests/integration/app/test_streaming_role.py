@@ -21,7 +21,7 @@ from streamwarden.evidence.sealer import SealSchedule
 from streamwarden.model import Segment
 from streamwarden.paths import camera_folder, segment_id, stored_name
 from streamwarden.recordings import retention
-from streamwarden.recordings.offline_retention import DELETION_LOG
+from streamwarden.recordings.deletion_log import DELETION_LOG
 from streamwarden.storage.pool import Database
 from streamwarden.storage.record_roots import Lease, RecordRootRepository
 from streamwarden.storage.recording_index import SegmentRepository
@@ -87,12 +87,12 @@ def test_rows_of_files_deleted_without_postgres_go_once_the_journal_is_empty(
     noted = made.root.state / DELETION_LOG
     assert noted.read_text().split() == [row.path]
     sweep(made, database)
-    assert noted.exists()
+    assert noted.read_text().split() == [row.path]
     segments = SegmentRepository(database)
     segments.insert_many([row])
     made.journal.done(made.journal.take(1))
     sweep(made, database)
-    assert not noted.exists()
+    assert noted.read_text().split() == []
     assert segments.get(FIRST, row.id) is None
 
 

@@ -14,9 +14,10 @@ from streamwarden.errors import Unavailable
 from streamwarden.model import Camera, Cause, Segment
 from streamwarden.paths import STATE, segment_id
 from streamwarden.recordings import offline_retention, reconcile, retention
+from streamwarden.recordings.deletion_log import DELETION_LOG
 from streamwarden.recordings.deletion_rules import DeletionRulesFile, Wait
 from streamwarden.recordings.durable import FreeSpace
-from streamwarden.recordings.offline_retention import DELETION_LOG, OfflineRetention
+from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.retention import (
     BATCH,
     STUCK_AT_MOST,
@@ -26,8 +27,9 @@ from streamwarden.recordings.retention import (
 )
 from streamwarden.recordings.root_identity import RootFault, RootNotKnown
 from streamwarden.recordings.verify import VerifyOptions
-from streamwarden.storage.pool import Database, StorageUnavailable
+from streamwarden.storage.pool import Database
 from streamwarden.storage.recording_index import SegmentRepository
+from streamwarden.storage.refusals import StorageUnavailable
 from tests.fakes.manual_time import ManualClock
 from tests.integration.recordings.harness import NOON, Recordings, at
 
@@ -441,6 +443,7 @@ def test_a_row_that_is_no_stored_segment_unlinks_nothing(
     there = path.format(outside=outside, camera=camera.id)
     made.segments.insert_many([_row(camera, 0, there or " ")])
     policy = make()
+    world.deletion_log.touch()
     before = sorted(tmp_path.rglob("*"))
     world.move_to(40 * DAY_S)
     finish(policy)
@@ -560,7 +563,7 @@ def test_without_an_index_the_oldest_files_go_at_the_reserve(
     finish(make())
     assert kept(made, *two) == [[4, 8], [6, 10]]
     assert made.verify() == []
-    assert not world.deletion_log.exists()
+    assert world.deletion_log.read_text().split() == []
     assert len(world.counted) == 1
 
 

@@ -18,7 +18,7 @@ from streamwarden.storage.migrate import (
     parse_migration,
     pending,
 )
-from streamwarden.storage.pool import StorageUnavailable
+from streamwarden.storage.refusals import StorageUnavailable
 
 MIGRATE = (
     "import sys; from streamwarden.storage.migrate import migrate; print(len(migrate(sys.argv[1])))"
@@ -57,7 +57,7 @@ def test_processes_that_migrate_at_once_apply_each_file_once(empty_database_url:
     with ThreadPoolExecutor(3) as pool:
         applied = list(pool.map(migrated_elsewhere, [empty_database_url] * 3))
 
-    assert sorted(applied) == [0, 0, len(known_migrations())]
+    assert sum(applied) == len(known_migrations())
 
 
 def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str) -> None:
@@ -74,10 +74,10 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str
 def test_a_migration_that_is_not_recorded_did_not_take_place(empty_database_url: str) -> None:
     unrecorded = parse_migration("0001_gone.sql", b"drop table schema_migration")
 
-    with pytest.raises(psycopg.errors.UndefinedTable):
+    with pytest.raises(StorageUnavailable, match="lacks a table"):
         migrate(empty_database_url, known=[unrecorded])
 
-    assert tables(empty_database_url) == {"schema_migration"}
+    assert tables(empty_database_url) == set()
 
 
 def test_a_changed_file_is_refused_before_anything_is_applied(empty_database_url: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 from streamwarden.devkit.postgres import EmbeddedPostgres
 from streamwarden.errors import ConfigError, Unavailable
 from streamwarden.storage import pool
-from streamwarden.storage.pool import Database, StorageUnavailable
+from streamwarden.storage.pool import Database
+from streamwarden.storage.refusals import StorageUnavailable
 from tests.acceptance.faults import instant
 from tests.acceptance.pressure import had_s
 
@@ -74,9 +75,9 @@ def test_a_session_speaks_utc_and_has_a_time_limit(database: Database) -> None:
     assert found == "UTC 10s"
 
 
-def test_a_mistake_in_sql_is_not_taken_for_an_outage(database: Database) -> None:
-    with pytest.raises(psycopg.errors.UndefinedTable):
-        database.fetch_values(b"select * from nothing")
+def test_a_mistake_of_the_program_is_not_taken_for_an_outage(database: Database) -> None:
+    with pytest.raises(psycopg.ProgrammingError):
+        database.fetch_values(b"select %(not_given)s")
 
 
 def test_a_statement_that_takes_too_long_is_unavailable(database_url: str) -> None:

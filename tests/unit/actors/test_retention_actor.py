@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamwarden.actors.retention_actor import RetentionActor
+from streamwarden.actors.retention_actor import SWEEP_EVERY_S, RetentionActor
 from streamwarden.supervision import ActorRef, Link, tell
 from streamwarden.supervision._actor import Exit
 from tests.fakes.manual_time import DEADLINE_S, ManualTimers
@@ -57,7 +57,7 @@ def test_while_there_is_more_to_delete_it_does_not_wait(harness: RetentionHarnes
 
 def test_a_retention_run_that_fails_is_followed_by_another(harness: RetentionHarness) -> None:
     harness.workers.do_next()
-    harness.timers.expire(30.0)
+    harness.timers.expire(SWEEP_EVERY_S)
     harness.workers.do_next()
     assert harness.sweeps == 2
 

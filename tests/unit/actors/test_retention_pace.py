@@ -11,7 +11,6 @@ import pykka
 import pytest
 
 from streamwarden.actors.retention_actor import (
-    AFTER_FAILURE_S,
     SWEEP_EVERY_S,
     RetentionActor,
 )
@@ -98,8 +97,8 @@ def test_while_there_is_more_to_delete_it_goes_on_at_once(pace: PaceHarness) -> 
 def test_after_a_failure_it_tries_again_later(pace: PaceHarness, error: Exception) -> None:
     pace.disk.answers.extend([error, error])
     pace.start()
-    pace.timers.expire(AFTER_FAILURE_S)
-    pace.timers.expire(AFTER_FAILURE_S)
+    pace.timers.expire(SWEEP_EVERY_S)
+    pace.timers.expire(SWEEP_EVERY_S)
     pace.timers.expire(SWEEP_EVERY_S)
     assert not pace.ended.is_set()
 

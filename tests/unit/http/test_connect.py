@@ -10,7 +10,7 @@ from falcon import testing
 from streamwarden.auth.stream_tokens import StreamAction, StreamUse
 from streamwarden.errors import OtherOwner, StreamingUnavailable
 from streamwarden.model import Camera
-from streamwarden.storage.pool import StorageUnavailable
+from streamwarden.storage.refusals import StorageUnavailable
 from tests.fakes.storage_samples import grant
 from tests.unit.http.conftest import ApiHarness
 

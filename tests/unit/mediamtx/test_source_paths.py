@@ -29,7 +29,7 @@ from streamwarden.mediamtx.source_paths import (
 from streamwarden.mediamtx.source_urls import SourceTargets
 from streamwarden.metrics.api_metrics import SourceMetrics
 from streamwarden.model import Camera, Source, Transport
-from streamwarden.storage.pool import StorageUnavailable
+from streamwarden.storage.refusals import StorageUnavailable
 from tests.fakes.http import EPOCH
 from tests.fakes.manual_time import ManualClock
 from tests.fakes.sources import FakeNames

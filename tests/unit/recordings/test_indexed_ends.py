@@ -12,8 +12,8 @@ import pytest
 from streamwarden.model import Segment
 from streamwarden.recordings.camera_files import IndexedEnds
 from streamwarden.storage.journal import Journal
-from streamwarden.storage.pool import StorageUnavailable
 from streamwarden.storage.recording_index import SegmentRepository
+from streamwarden.storage.refusals import StorageUnavailable
 from tests.fakes.manual_time import ManualClock
 from tests.unit.actors.recorder_harness import at
 from tests.unit.recordings.camera_files_harness import CAMERA, CameraFilesHarness, whole

@@ -1,10 +1,13 @@
 -- name: limit_lock_wait
 -- How long to wait for another process that is migrating, or for a table in use.
-set lock_timeout = '60s'
+set local lock_timeout = '60s'
+
+-- name: no_time_limit
+set local statement_timeout = 0
 
 -- name: lock
--- Held by the session: it is gone with the process that held it, however that ended.
-select pg_advisory_lock(hashtextextended('streamwarden schema_migration', 0))
+-- Held by the transaction: it is gone with the process that held it, however that ended.
+select pg_advisory_xact_lock(hashtextextended('streamwarden schema_migration', 0))
 
 -- name: create_history
 create table if not exists schema_migration (
