@@ -62,6 +62,8 @@ class HookOutcome(StrEnum):
     """Started without Postgres: the deny list is unknown, so viewers are refused."""
     PATH_PULLED = "path_pulled"
     """MediaMTX pulls this path itself, so earlier publish links are refused."""
+    TOO_MANY_VIEWS = "too_many_views"
+    """The viewer, or all viewers of the path, have as many sessions as may be open."""
     WRONG_SECRET = "wrong_secret"  # noqa: S105 - a label, no secret
     """A request to MediaMTX's control API, metrics or profiles with another secret than ours."""
 

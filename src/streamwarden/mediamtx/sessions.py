@@ -7,7 +7,7 @@ down and a session that was just being opened are found by its next run.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,6 +34,14 @@ LONGEST_PREVIEW: Final = timedelta(hours=1)
 GRACE: Final = timedelta(seconds=1.5)
 """A stopped recorder ends its FFmpeg itself, with a whole last segment, within this time. It also holds
 for the publisher of its path, without which the recorder would lose its input."""
+VIEWS_OF_USER_ON_PATH: Final = 16
+VIEWS_OF_USER: Final = 256
+VIEWS_ON_PATH: Final = 90
+"""Sessions of viewers that may be open. A wall of cameras is a session each; a reload is two for a moment.
+On a path there are fewer than in an older ``maxReaders: 100``, so that the recorder has its two places."""
+_ALL: Final = ""
+_OPENED_WITHIN_S: Final = 1.0
+"""Between the hook's answer and the session in the list."""
 _UNLISTED_S: Final = 60.0
 """The hook is called before the session is listed; the ids of DESCRIBE are never listed."""
 _STOPS_A_RECORDER: Final = frozenset({Reason.CAMERA_RETIRED, Reason.STOPPED})
@@ -45,13 +53,19 @@ _EVENTS: Final = LoopEvents(
 
 
 class SessionClaims:
-    """The claims that the hook allowed, by session id. Thread-safe; bounded."""
+    """The claims that the hook allowed, by session id. Thread-safe; bounded.
+
+    It also counts the sessions of viewers: those that the media server listed last, and those allowed
+    since. A recorder's are not counted, and never refused.
+    """
 
     def __init__(self, clock: Clock, *, most: int = MAX_SESSIONS) -> None:
         self._clock = clock
         self._most = most
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[float, StreamClaims]] = OrderedDict()
+        self._views = Counter[tuple[str, str]]()
+        self._counted_s = clock.monotonic()
 
     def __len__(self) -> int:
         """Count the entries."""
@@ -64,19 +78,32 @@ class SessionClaims:
         change whose the open one is.
         """
         with self._lock:
-            if session_id in self._known:
-                return
-            self._known[session_id] = (self._clock.monotonic(), claims)
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
+            self._note(session_id, claims)
+
+    def admit_view(self, session_id: str, claims: StreamClaims) -> bool:
+        """Store a viewer's claims; return False, and store nothing, where too many sessions are open."""
+        with self._lock:
+            if session_id not in self._known:
+                now_s = self._clock.monotonic()
+                if now_s - self._counted_s > _UNLISTED_S:
+                    self._count((), now_s - _UNLISTED_S)  # no list, so the recent ones
+                views, sub, path = self._views, claims.sub, claims.path
+                if (
+                    views[sub, path] >= VIEWS_OF_USER_ON_PATH
+                    or views[sub, _ALL] >= VIEWS_OF_USER
+                    or views[_ALL, path] >= VIEWS_ON_PATH
+                ):
+                    return False
+                self._note(session_id, claims)
+            return True
 
     def claims_of(self, session_id: str) -> StreamClaims | None:
         """Return the claims of a session, None where they are unknown."""
         found = self._known.get(session_id)
         return None if found is None else found[1]
 
-    def keep(self, listed: Collection[str]) -> None:
-        """Drop the entries that are neither listed nor recent."""
+    def keep(self, listed: Collection[str], *, asked_s: float) -> None:
+        """Drop the entries that are neither in the list, which was asked for at ``asked_s``, nor recent."""
         oldest_s = self._clock.monotonic() - _UNLISTED_S
         with self._lock:
             gone = [
@@ -86,6 +113,27 @@ class SessionClaims:
             ]
             for session_id in gone:
                 del self._known[session_id]
+            self._count(listed, asked_s - _OPENED_WITHIN_S)
+
+    def _note(self, session_id: str, claims: StreamClaims) -> None:
+        if session_id in self._known:
+            return
+        self._known[session_id] = (self._clock.monotonic(), claims)
+        self._add(claims)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def _count(self, listed: Collection[str], since_s: float) -> None:
+        self._views.clear()
+        self._counted_s = self._clock.monotonic()
+        for session_id, (noted_s, claims) in self._known.items():
+            if noted_s >= since_s or session_id in listed:
+                self._add(claims)
+
+    def _add(self, claims: StreamClaims) -> None:
+        if claims.use is StreamUse.VIEW:
+            for place in (claims.sub, claims.path), (claims.sub, _ALL), (_ALL, claims.path):
+                self._views[place] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +266,9 @@ class SessionKicker:
             Unavailable: the media server does not answer.
         """
         ended = 0
+        asked_s = self._clock.monotonic()
         sessions = self._server.sessions()
-        self._claims.keep({session.id for session in sessions})
+        self._claims.keep({session.id for session in sessions}, asked_s=asked_s)
         for session in sessions:
             kick = self._judge(session)
             if kick is not None and self._server.kick(session):
@@ -234,6 +283,8 @@ class SessionKicker:
         claims, stated = self._claims.claims_of(session.id), None
         if claims is None and (token := token_in_query(session.query)) is not None:
             claims = self._tokens.recall(token)
+            if claims is not None and _belong(claims, session):
+                self._claims.note(session.id, claims)  # opened before this process was started
             stated = stated_claims(token) if claims is None else None
         return judge_session(session, claims, self._denials, self._clock.now(), stated=stated)
 

@@ -43,8 +43,10 @@ def test_nothing_is_on_that_nobody_needs(settings: Mapping[str, Any]) -> None:
     assert settings["rtspAuthMethods"] == ["basic"]
 
 
-def test_queues_and_readers_are_bounded(settings: Mapping[str, Any]) -> None:
+def test_queues_are_bounded_and_viewers_cannot_take_the_recorders_place(
+    settings: Mapping[str, Any],
+) -> None:
     queue = settings["writeQueueSize"]
     assert queue > 0
     assert queue & (queue - 1) == 0
-    assert settings["pathDefaults"]["maxReaders"] > 0
+    assert settings["pathDefaults"]["maxReaders"] == 0  # the hook bounds viewers, and them alone

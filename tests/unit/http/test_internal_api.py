@@ -77,6 +77,19 @@ def test_the_hook_goes_by_the_body_whatever_its_type_is_called(
     assert result.status_code == status
 
 
+def test_a_viewer_with_too_many_sessions_is_refused_and_a_recorder_never(
+    harness: ApiHarness,
+) -> None:
+    harness.denied.read([])
+    view = harness.tokens.sign_view("guest", "front/door", ttl_s=60).token
+    record = harness.tokens.sign_record(uuid4(), "front/door", ttl_s=60).token
+    answers = [_hook(harness, id=f"v{n}", token=view).status_code for n in range(20)]
+    assert answers == [200] * 16 + [401] * 4
+    assert _decisions(harness, "read", "too_many_views") == 4
+    assert _hook(harness, id="v3", token=view).status_code == 200  # the session that is open
+    assert {_hook(harness, id=f"r{n}", token=record).status_code for n in range(30)} == {200}
+
+
 def test_the_media_servers_own_interfaces_are_opened_by_the_secret_without_a_session(
     harness: ApiHarness,
 ) -> None:

@@ -8,7 +8,13 @@ import pytest
 from streamwarden.auth import revocation as rules
 from streamwarden.auth.keys import parse_keys
 from streamwarden.auth.revocation import DenialList
-from streamwarden.auth.stream_tokens import StreamAction, StreamTokens, stated_claims
+from streamwarden.auth.stream_tokens import (
+    StreamAction,
+    StreamClaims,
+    StreamTokens,
+    StreamUse,
+    stated_claims,
+)
 from streamwarden.mediamtx.control_api import MediaSession
 from streamwarden.mediamtx.sessions import SessionClaims, judge_session, token_in_query
 from tests.fakes.manual_time import ManualClock
@@ -162,11 +168,88 @@ def test_the_session_claims_are_bounded_and_forget_what_is_gone() -> None:
     assert len(harness.claims) == 3
     assert harness.claims.claims_of("s1") is None
     assert harness.claims.claims_of("s4") == claims
-    harness.claims.keep({"s3"})
+    harness.claims.keep({"s3"}, asked_s=harness.clock.monotonic())
     assert len(harness.claims) == 3, "the hook is asked before a session is listed"
     harness.clock.advance(timedelta(minutes=2).total_seconds())
-    harness.claims.keep({"s3"})
+    harness.claims.keep({"s3"}, asked_s=harness.clock.monotonic())
     assert len(harness.claims) == 1
+
+
+def claims_of(use: StreamUse, sub: str, path: str) -> StreamClaims:
+    action = StreamAction.PUBLISH if use is StreamUse.PUBLISH else StreamAction.READ
+    return StreamClaims(
+        use=use,
+        action=action,
+        path=path,
+        sub=sub,
+        jti="1",
+        kid="k1",
+        issued_at=NOON,
+        expires_at=NOON + timedelta(hours=1),
+    )
+
+
+def admitted(claims: SessionClaims, sub: str, path: str, *, tries: int = 300) -> list[str]:
+    """Open sessions until one is refused; return their ids."""
+    ids: list[str] = []
+    for number in range(tries):
+        session_id = f"{sub} {path} {number} {len(claims)}"
+        if not claims.admit_view(session_id, claims_of(StreamUse.VIEW, sub, path)):
+            break
+        ids.append(session_id)
+    return ids
+
+
+def test_a_viewer_has_a_bound_on_a_path_and_one_on_all() -> None:
+    claims = SessionClaims(ManualClock(NOON))
+    assert len(admitted(claims, "guest", PATH)) == 16
+    assert len(admitted(claims, "other", PATH)) == 16
+    elsewhere = [admitted(claims, "guest", f"path {number}") for number in range(20)]
+    assert sum(len(ids) for ids in elsewhere) == 256 - 16
+
+
+def test_all_viewers_of_a_path_leave_the_recorder_its_places() -> None:
+    claims = SessionClaims(ManualClock(NOON))
+    opened = sum(len(admitted(claims, f"user {number}", PATH)) for number in range(20))
+    assert opened == 90  # an older configuration has maxReaders: 100
+    for number in range(20):
+        claims.note(f"r{number}", claims_of(StreamUse.RECORD, "recorder:1", PATH))
+    assert len(admitted(claims, "guest", "another")) == 16
+
+
+def test_a_session_that_has_ended_leaves_its_place_at_the_next_list() -> None:
+    clock = ManualClock(NOON)
+    claims = SessionClaims(clock)
+    ids = admitted(claims, "guest", PATH)
+    clock.advance(2)
+    claims.keep(set(ids), asked_s=clock.monotonic())
+    assert admitted(claims, "guest", PATH) == []
+    claims.keep(set(ids[:10]), asked_s=clock.monotonic())
+    assert len(admitted(claims, "guest", PATH)) == 6
+
+
+def test_a_session_that_is_being_opened_counts_though_it_is_not_listed_yet() -> None:
+    clock = ManualClock(NOON)
+    claims = SessionClaims(clock)
+    asked_s = clock.monotonic()
+    clock.advance(0.5)  # the list is on its way
+    assert len(admitted(claims, "guest", PATH)) == 16
+    claims.keep(set(), asked_s=asked_s)
+    assert admitted(claims, "guest", PATH) == []
+
+
+def test_without_lists_a_viewer_is_shut_out_for_a_minute_at_most() -> None:
+    clock = ManualClock(NOON)
+    claims = SessionClaims(clock)
+    assert len(admitted(claims, "guest", PATH)) == 16
+    clock.advance(61)
+    assert len(admitted(claims, "guest", PATH)) == 16
+
+
+def test_a_second_call_for_an_open_session_is_no_second_session() -> None:
+    claims = SessionClaims(ManualClock(NOON))
+    ids = admitted(claims, "guest", PATH)
+    assert claims.admit_view(ids[0], claims_of(StreamUse.VIEW, "guest", PATH))
 
 
 def test_two_tokens_in_a_query_say_nothing() -> None:
@@ -274,7 +357,7 @@ def test_the_first_claims_of_an_id_stay() -> None:
     theirs = harness.tokens.verify(token, path=PATH, action=StreamAction.READ)
     harness.claims.note(session.id, theirs)
     harness.clock.advance(30)
-    harness.claims.keep({session.id})
+    harness.claims.keep({session.id}, asked_s=harness.clock.monotonic())
     harness.claims.note(session.id, theirs)
     harness.clock.advance(3600)
     assert harness.why(session) is None

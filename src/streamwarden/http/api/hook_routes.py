@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from pydantic import ConfigDict
 
 from streamwarden.auth.revocation import DenialList
 from streamwarden.auth.rtsp_urls import internal_url
-from streamwarden.auth.stream_tokens import StreamClaims, StreamTokens
+from streamwarden.auth.stream_tokens import StreamClaims, StreamTokens, StreamUse
 from streamwarden.errors import Denied
 from streamwarden.http.api.access import CameraInactive
 from streamwarden.http.api.desired_cache import CachedCamera
@@ -25,7 +26,7 @@ from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.problems import Problem, respond_problem
 from streamwarden.http.validation import body_of
 from streamwarden.mediamtx.control_secret import ControlSecrets
-from streamwarden.mediamtx.hook import check
+from streamwarden.mediamtx.hook import HookOutcome, check
 from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_paths import PulledPaths
 from streamwarden.metrics.api_metrics import AuthMetrics
@@ -149,11 +150,11 @@ class CheckStreamPassword(Resource):
             pulled=self._pulled,
             control=self._control,
         )
+        if decision.claims is not None and not self._note(fields.get("id"), decision.claims):
+            decision = replace(decision, allowed=False, outcome=HookOutcome.TOO_MANY_VIEWS)
         self._metrics.decided(decision.action, decision.outcome.value)
         log.debug("stream_auth", action=decision.action, outcome=decision.outcome.value)
         if decision.allowed:
-            if decision.claims is not None:
-                self._note(fields.get("id"), decision.claims)
             respond(resp, Empty())
             return
         respond_problem(req, resp, Problem.of_status(401))
@@ -170,9 +171,14 @@ class CheckStreamPassword(Resource):
                 setting="INTERNAL_HOSTS",
             )
 
-    def _note(self, session_id: object, claims: StreamClaims) -> None:
-        if isinstance(session_id, str) and 0 < len(session_id) <= _ID_CHARS:
-            self._sessions.note(session_id, claims)
+    def _note(self, session_id: object, claims: StreamClaims) -> bool:
+        """Note whose session it will be; return False where a viewer has too many."""
+        if not isinstance(session_id, str) or not 0 < len(session_id) <= _ID_CHARS:
+            return True  # it opens no session
+        if claims.use is StreamUse.VIEW:
+            return self._sessions.admit_view(session_id, claims)
+        self._sessions.note(session_id, claims)
+        return True
 
 
 class IssueReadToken(Resource):
