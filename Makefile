@@ -1,7 +1,7 @@
 # Only relative paths here: make cannot handle a checkout's folder with a space in its name.
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench setup lock clean
+.PHONY: help run check test bench audit setup lock clean
 
 export PYTHON
 
@@ -21,6 +21,9 @@ test: ## set up, then lint, types and every test that this machine can run (ONLY
 
 bench: ## run benchmarks/*.py and show their ratios (ONLY="hook" for one)
 	@scripts/setup dev && exec .venv/bin/python scripts/bench.py $(ONLY)
+
+audit: ## look up the known holes of every pinned part (ARGS="--data DIR" for a copy of osv.dev's exports)
+	@scripts/setup dev && exec .venv/bin/python scripts/audit.py $(ARGS)
 
 setup: ## make .venv for development, and stop there
 	@scripts/setup dev

@@ -165,7 +165,8 @@ def test_every_port_is_alive_ready_and_describes_itself(demo: DemoProgram, port:
     assert caller.get("/healthz").status == 200
     assert caller.get("/readyz").status == 200
     assert caller.get("/openapi.json").json()["openapi"].startswith("3.")
-    assert caller.get("/docs").status == 200
+    # On the page's origin scripts of others would have the user's token.
+    assert caller.get("/docs").status == (200 if port == "api" else 404)
 
 
 def test_the_state_is_one_of_the_metrics_and_only_one_is_on(

@@ -31,6 +31,14 @@ import sys
 from setuptools import build_meta
 print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
 """
+MARK = "secret of an installation, " * 2
+"""Twice: this file is packed too."""
+PLANTED = (
+    *("deploy/tls/tls.key", "deploy/tls/tls.crt", "deploy/other/notes.txt", "deploy/my.env"),
+    *("deploy/nginx/site.conf", "deploy/systemd/api.env", "scripts/.env", "docs/seal.key"),
+    *("tests/acceptance/.env.local", "src/streamwarden/.env", "src/streamwarden/web/id_ed25519"),
+    *("src/streamwarden/api.env", "src/streamwarden/devkit/private.pem", "benchmarks/tls.key"),
+)
 SETTINGS = {
     "STREAMWARDEN_DATABASE_URL": "postgresql://warden:hunter2@db.example/warden",
     "STREAMWARDEN_RECORD_ROOT": "/srv/recordings",
@@ -50,9 +58,13 @@ pytestmark = [
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The two archives, and the tree that they were made from."""
+    """The two archives, and the tree that they were made from.
+
+    ``files`` are those of the tree before an installation's secrets were made in it.
+    """
 
     tree: Path
+    files: frozenset[str]
     sdist: Path
     wheel: Path
 
@@ -63,11 +75,23 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     folder = tmp_path_factory.mktemp("release")
     tree = folder / "tree"
     shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(*MADE_HERE))
+    files = frozenset(files_below(tree))
+    make_secrets(tree)
     sdist = built("build_sdist", tree, folder)
     (folder / "unpacked").mkdir()
     subprocess.run(["tar", "-xzf", sdist, "-C", folder / "unpacked"], check=True)
     (unpacked,) = (folder / "unpacked").iterdir()
-    return Release(tree=tree, sdist=sdist, wheel=built("build_wheel", unpacked, folder))
+    wheel = built("build_wheel", unpacked, folder)
+    return Release(tree=tree, files=files, sdist=sdist, wheel=wheel)
+
+
+def make_secrets(tree: Path) -> None:
+    """Make in ``tree`` what an operator or developer may have in a checkout, and must not give away."""
+    subprocess.run([tree / "deploy" / "make-secrets", "cameras.example"], check=True, timeout=60)
+    for name in PLANTED:
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MARK, encoding="utf-8")
 
 
 def built(hook: str, tree: Path, folder: Path) -> Path:
@@ -88,9 +112,9 @@ def files_below(folder: Path) -> set[str]:
 
 def test_the_wheel_holds_the_whole_package_but_its_tests(release: Release) -> None:
     inside = {
-        name
-        for name in files_below(release.tree / "src")
-        if not name.startswith("streamwarden/tests/")
+        name.removeprefix("src/")
+        for name in release.files
+        if name.startswith("src/") and not name.startswith("src/streamwarden/tests/")
     }
     with zipfile.ZipFile(release.wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -121,7 +145,24 @@ def test_the_wheel_holds_the_licence_of_everything_in_it(release: Release) -> No
 def test_the_source_distribution_holds_every_file_of_the_tree(release: Release) -> None:
     with tarfile.open(release.sdist) as archive:
         held = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    assert files_below(release.tree) - held == set()
+    assert release.files - held == set()
+
+
+def test_no_secret_of_an_installation_is_in_an_archive(release: Release) -> None:
+    with tarfile.open(release.sdist) as archive:
+        packed = {
+            member.name.partition("/")[2]: opened.read()
+            for member in archive
+            if (opened := archive.extractfile(member)) is not None
+        }
+    with zipfile.ZipFile(release.wheel) as archive:
+        packed |= {name: archive.read(name) for name in archive.namelist()}
+    made = files_below(release.tree) - release.files
+    assert {*PLANTED, "deploy/secrets/api.env", "deploy/secrets/seal.pem", "deploy/.env"} <= made
+    assert made & packed.keys() == set()
+    kept = [(release.tree / name).read_bytes() for name in made]
+    assert not [name for name, content in packed.items() if MARK.encode() in content]
+    assert not [name for name, content in packed.items() if content.strip() and content in kept]
 
 
 def test_the_changelog_knows_the_version(release: Release) -> None:

@@ -42,8 +42,13 @@ def build_app(
     title: str,
     users: UserVerifier | None = None,
     players: PlayTokens | None = None,
+    docs: bool = False,
 ) -> App:
-    """Return an app with ``routes`` and the routes that every port has."""
+    """Return an app with ``routes`` and the routes that every port has.
+
+    ``docs``: with Swagger UI. Only the API's own port has it: its scripts are others' work and must not run
+    on the page's origin, where the user's token is, nor weigh on the ports that recording depends on.
+    """
     app: App = falcon.App(
         middleware=[
             *common(context.role, context.metrics),
@@ -59,6 +64,8 @@ def build_app(
     add_error_handlers(app)
     document = OpenApiDocument()
     all_routes = {**routes, **_common_routes(context, document)}
+    if docs:
+        all_routes |= {"/docs": DocsPage(), "/docs/{name}": DocsFile()}
     for template, resource in all_routes.items():
         app.add_route(template, resource)
     document.describe(all_routes, title=title)
@@ -71,6 +78,4 @@ def _common_routes(context: AppContext, document: OpenApiDocument) -> dict[str, 
         "/readyz": Readiness(context.checks),
         "/metrics": Metrics(context.render),
         "/openapi.json": document,
-        "/docs": DocsPage(),
-        "/docs/{name}": DocsFile(),
     }

@@ -157,6 +157,18 @@ def test_no_secret_is_written_down_and_each_is_made_anew(
     assert secrets == re.findall(r"[0-9a-f]{64}", " ".join(map(Path.read_text, files)))
 
 
+def test_an_image_of_others_is_named_by_its_digest(compose: Mapping[str, Any]) -> None:
+    """A tag can be pushed anew; a digest is the image that was looked at."""
+    named = {each["image"] for each in compose["services"].values()}
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    named |= set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
+    named.remove("streamwarden:0.1.0")
+    assert len(named) == 7
+    assert not [
+        one for one in named if not re.fullmatch(r"[\w/.-]+:[\w.-]+@sha256:[0-9a-f]{64}", one)
+    ]
+
+
 def test_made_secrets_stay_out_of_git_and_out_of_the_image() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {"/deploy/secrets/", "/deploy/.env"} <= set(ignored)
@@ -167,6 +179,9 @@ def test_made_secrets_stay_out_of_git_and_out_of_the_image() -> None:
     ]
     assert first == "*"
     assert not [line for line in rest if line.startswith("!deploy")]
+    # The last line that fits counts: after src is let in, what may be a secret is not.
+    after = rest[rest.index("!src") :]
+    assert {"**/.env*", "**/*.env", "**/*.key", "**/*.pem"} <= set(after)
 
 
 def test_what_the_image_is_built_from_is_let_in() -> None:

@@ -64,7 +64,7 @@ def client() -> testing.TestClient:
         proxies=Proxies(["127.0.0.1/32"]),
     )
     routes = {"/rated": Rated(), "/inside": Inside(), "/failing": Failing()}
-    return testing.TestClient(build_app(shared, routes, title="test", users=Users()))
+    return testing.TestClient(build_app(shared, routes, title="test", users=Users(), docs=True))
 
 
 def call(

@@ -20,7 +20,7 @@ def client() -> testing.TestClient:
     shared = AppContext(
         role="x", metrics=HttpMetrics(CollectorRegistry()), render=lambda: (b"", "text/plain")
     )
-    return testing.TestClient(build_app(shared, {}, title="x"))
+    return testing.TestClient(build_app(shared, {}, title="x", docs=True))
 
 
 def test_the_page_loads_nothing_from_elsewhere(client: testing.TestClient) -> None:

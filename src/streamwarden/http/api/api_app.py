@@ -76,7 +76,9 @@ def create_api_app(
     clock: Clock,
 ) -> App:
     """Return the users' app with the routes of the functions below."""
-    app = build_app(context, routes, title="streamwarden: API", users=users, players=play_tokens)
+    app = build_app(
+        context, routes, title="streamwarden: API", users=users, players=play_tokens, docs=True
+    )
     # After RequestValidator, which identifies the user.
     app.add_middleware([AuditTrail(audit, clock, context.proxies), RefuseBlocked(denied)])
     return app

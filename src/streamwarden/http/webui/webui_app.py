@@ -37,7 +37,7 @@ _PAGE: Final = "index.html"
 
 
 _ELSEWHERE: Final = "vendor/swagger-ui"
-"""Files of the API's page (``/docs``, on every port), which this page does not load."""
+"""Files of ``/docs`` on the API's port, which must not be on this origin: the user's token is here."""
 
 
 _PLACEHOLDER: Final = b"/assets/-/"
