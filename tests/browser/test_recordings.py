@@ -226,6 +226,34 @@ def test_an_export_shows_its_progress_and_is_cancelled(
     expect(page.get_by_text("Cancelled.")).to_be_visible()
 
 
+def test_the_parts_of_an_export_over_a_change_are_saved_each(
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    page = opened(site, new_session, camera, gap["started_at"]).page
+    whole, part = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "1f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff"
+    tracks = {"codec": "h265", "width": 640, "height": 360}
+    span = {"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T00:30:00.000Z"}
+    failed = {
+        "id": whole, "state": "failed", "error": "it changes", "error_code": "format_changed",
+        "parts": [{"number": number, "id": part, "tracks": tracks, **span} for number in (1, 2)],
+    }  # fmt: skip
+    done = {"id": part, "state": "done", "progress": 1.0, "bytes": 1_000, "proven": True}
+    page.route("**/exports", lambda route: route.fulfill(status=202, json=failed))
+    page.route(f"**/exports/{part}", lambda route: route.fulfill(json=done))
+    page.get_by_label("From", exact=True).fill("2026-01-01T00:00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T01:00:00")
+    page.get_by_role("button", name="Make MP4").click()
+    expect(page.get_by_text("Each part has its own")).to_be_visible()
+    page.get_by_role("button", name=re.compile(r"^2\. .* H\.265 640.360$")).click()
+    expect(page.get_by_role("button", name="Save proof")).to_be_visible()
+    with page.expect_request("**/play_token") as signed:
+        page.get_by_role("button", name="Save MP4").click()
+    asked = signed.value.post_data_json or {}
+    assert {name: asked.get(name) for name in span} == span
+    expect(page.get_by_role("button", name=re.compile(r"^1\. "))).to_be_visible()
+
+
 def test_an_export_outlives_a_server_that_is_away_for_a_while(
     site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:

@@ -109,6 +109,7 @@ class StreamingRole:
             jobs=self._jobs,
             ffmpeg=partial(find_ffmpeg, settings.ffmpeg),
             segments=SegmentRepository(self._database),
+            gaps=GapRepository(self._database),
             record_root=self._record_root,
             reserve_bytes=settings.free_space_reserve.bytes_of,
             clock=clock,

@@ -30,10 +30,17 @@ from streamwarden.evidence.signed_check import (
     distrust,
     second_missing,
 )
-from streamwarden.evidence.statements import Damaged, SignedStatement, parse_signed, read_line, sign
+from streamwarden.evidence.statements import (
+    Damaged,
+    Fields,
+    SignedStatement,
+    parse_signed,
+    read_line,
+    sign,
+)
 from streamwarden.model import Segment, TimeRange
 from streamwarden.recordings.durable import file_digest
-from streamwarden.recordings.exports import Export
+from streamwarden.recordings.exports import Export, PartOf
 from streamwarden.recordings.time_ranges import holes
 from streamwarden.storage.recording_index import GapRepository
 from streamwarden.storage.seal_records import SealRepository
@@ -41,7 +48,8 @@ from streamwarden.storage.streams import PeriodRepository
 
 TYPE: Final = "streamwarden.export"
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Version 1 has neither ``changes`` nor ``part``."""
 
 
 class NotProvable(StreamwardenError):
@@ -98,6 +106,8 @@ class ExportProver:
             digest=file_digest(file),
             entries=entries,
             seals=[NamedSeal(row.number, row.hash) for row in seals],
+            changes=[SignedChange(one.at, cut=one.cut) for one in export.changes],
+            part=export.part,
             key_id=self._key.key_id,
             signed_at=self._clock.now(),
         )
@@ -112,9 +122,20 @@ class NamedSeal:
     hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SignedChange:
+    """A moment at which the camera's tracks change; ``cut``: a file begins or ends there."""
+
+    at: datetime
+    cut: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportProof:
-    """The content of a proof. Up to ``until`` every wanted second is in a segment or a gap."""
+    """The content of a proof. Up to ``until`` every wanted second is in a segment or a gap.
+
+    ``part`` is the place of the file among those of an export that was cut.
+    """
 
     export_id: UUID
     camera_id: UUID
@@ -127,6 +148,8 @@ class ExportProof:
     seals: Sequence[NamedSeal]
     key_id: str
     signed_at: datetime
+    changes: Sequence[SignedChange] = ()
+    part: PartOf | None = None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its line."""
@@ -143,6 +166,8 @@ class ExportProof:
             "gaps": self._fields_of(GapEntry),
             "segments": self._fields_of(SegmentEntry),
             "seals": [{"number": one.number, "hash": one.hash.hex()} for one in self.seals],
+            "changes": [{"at": rfc3339(one.at), "cut": one.cut} for one in self.changes],
+            "part": None if self.part is None else _part_fields(self.part),
             "key_id": self.key_id,
             "signed_at": rfc3339(self.signed_at),
         }
@@ -151,11 +176,33 @@ class ExportProof:
         return [entry.fields() for entry in ordered(self.entries) if isinstance(entry, kind)]
 
 
+def _part_fields(part: PartOf) -> dict[str, object]:
+    return {"export_id": str(part.export_id), "number": part.number, "count": part.count}
+
+
+def _read_changes(fields: Fields) -> list[SignedChange]:
+    changes = []
+    for one in fields.each("changes"):
+        changes.append(SignedChange(one.moment("at"), cut=one.flag("cut")))
+        one.end()
+    return changes
+
+
+def _read_part(fields: Fields) -> PartOf | None:
+    if (found := fields.within_or_none("part")) is None:
+        return None
+    part = PartOf(found.uuid("export_id"), found.number("number"), found.number("count"))
+    found.end()
+    return part
+
+
 def read_proof(signed: SignedStatement) -> ExportProof:
     """Read the content of a proof; raise Damaged. The signature is not checked."""
     fields = read_line(signed.statement)
     fields.literal("type", TYPE)
-    fields.literal("version", VERSION)
+    version = fields.number("version")
+    if version not in {1, VERSION}:
+        raise Damaged(f"version is not {VERSION}")
     file = fields.within("file")
     entries: list[Entry] = []
     for name, kind in (("wanted", WantedEntry), ("gaps", GapEntry), ("segments", SegmentEntry)):
@@ -178,6 +225,8 @@ def read_proof(signed: SignedStatement) -> ExportProof:
         seals=seals,
         key_id=fields.text("key_id"),
         signed_at=fields.moment("signed_at"),
+        changes=_read_changes(fields) if version == VERSION else (),
+        part=_read_part(fields) if version == VERSION else None,
     )
     file.end()
     fields.end()

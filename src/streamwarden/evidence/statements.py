@@ -82,6 +82,17 @@ class Fields:
             return None
         return self.digest(name)
 
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        return self._take(name, bool)
+
+    def within_or_none(self, name: str) -> Fields | None:
+        """Return the fields of an object, or None for null."""
+        if self._left.get(name, "") is None:
+            del self._left[name]
+            return None
+        return self.within(name)
+
     def within(self, name: str) -> Fields:
         """Return the fields of an object."""
         return Fields(self._take(name, dict))

@@ -124,7 +124,13 @@ class JobRunner:
         return job
 
     def run_and_wait(
-        self, argv: Sequence[str], folder: Path, *, stdin: bytes, timeout_s: float
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        *,
+        timeout_s: float,
+        stdin: bytes = b"",
+        reach: Reach = NOTHING,
     ) -> JobEnd:
         """Run a job and block until its end, at most ``timeout_s`` plus two ticks."""
         done, ends = threading.Event(), list[JobEnd]()
@@ -134,7 +140,14 @@ class JobRunner:
             done.set()
 
         self.run(
-            JobOrder(argv=argv, folder=folder, timeout_s=timeout_s, on_end=on_end, stdin=stdin)
+            JobOrder(
+                argv=argv,
+                folder=folder,
+                timeout_s=timeout_s,
+                on_end=on_end,
+                reach=reach,
+                stdin=stdin,
+            )
         )
         done.wait(timeout_s + 2 * _TICK_S)
         return (
@@ -268,6 +281,11 @@ class _StdinFile:
 _DECODE_TIMEOUT_S: Final = 600.0
 
 
+# After a jump of the camera's clock two frames may be closer together than a frame duration. That is
+# no damage, but rounded to the frame rate their times would be equal, which FFmpeg reports.
+_TO_NOWHERE: Final = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-f", "null", "-")
+
+
 _SHOWN_CHARS: Final = 200
 
 
@@ -275,9 +293,7 @@ def decode(ffmpeg: str, path: Path, *, sandbox: Sandbox | None = None) -> str:
     """Decode every frame of ``path``; return FFmpeg's error messages, empty for a sound file."""
     argv = [ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-xerror"]
     argv += ["-protocol_whitelist", "file", "-i", f"file:{path}"]
-    # After a jump of the camera's clock two frames may be closer together than a frame duration. That is
-    # no damage, but rounded to the frame rate their times would be equal, which FFmpeg reports.
-    argv += ["-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-f", "null", "-"]
+    argv += _TO_NOWHERE
     argv = [*DIE_WITH_PARENT, *argv]
     if sandbox is not None:
         argv = sandbox.argv(argv, Reach(reads=(str(path),)), ffmpeg=ffmpeg)
@@ -424,6 +440,16 @@ def concat_argv(
             *(HVC1 if hevc else ()),
         ),
         *("-movflags", "+faststart", "-f", "mp4", target),
+    ]
+
+
+def decode_argv(ffmpeg: str, path: Path, *, from_ms: int, length_ms: int) -> Sequence[str]:
+    """Return the arguments that decode a range of a file, from the key frame before it, to nowhere."""
+    return [
+        *(ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-threads", "1"),
+        *("-protocol_whitelist", "file", "-ss", f"{from_ms / 1000:.3f}", "-i", f"file:{path}"),
+        *("-t", f"{length_ms / 1000:.3f}", "-map", "0:v:0", "-map", "0:a:0?"),
+        *_TO_NOWHERE,
     ]
 
 

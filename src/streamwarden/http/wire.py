@@ -15,7 +15,8 @@ from streamwarden.actors.ops import StreamingSummary, TreeNode
 from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, UserId
 from streamwarden.http.operations import Content, Media
 from streamwarden.model import LastSegment
-from streamwarden.recordings.exports import Export, ExportState
+from streamwarden.recordings.export_pieces import Tracks
+from streamwarden.recordings.exports import Export, ExportPart, ExportState, PartOf
 from streamwarden.recordings.live import LiveWindow
 from streamwarden.supervision import ChildInfo
 
@@ -227,12 +228,58 @@ class Stretch(Model):
     to: Timestamp
 
 
+class TracksModel(Model):
+    """The tracks of a recording. ``width`` and ``height`` are null where its header does not tell them."""
+
+    codec: str
+    width: int | None
+    height: int | None
+    sound_codec: str | None
+    sound_rate: int | None
+    sound_channels: int | None
+
+
+class ExportChange(Model):
+    """A moment at which the tracks change. ``cut``: a file ends there, and the next part begins."""
+
+    at: Timestamp
+    before: TracksModel
+    after: TracksModel
+    cut: bool
+
+
+class ExportGap(Model):
+    """Time of the range that was wanted and not recorded; ``ended_at`` is null while it lasts."""
+
+    started_at: Timestamp
+    ended_at: Timestamp | None
+    cause: str
+
+
+class ExportPartModel(Stretch):
+    """A range of one format. ``id`` is the export that holds it, null where there are too many parts."""
+
+    number: int
+    id: Id | None
+    tracks: TracksModel
+
+
+class PartOfModel(Model):
+    """The place of a part among those of the export ``id``, from 1 on."""
+
+    id: Id
+    number: int
+    count: int
+
+
 class ExportModel(Model):
     """A time range exported to one MP4. ``progress`` is 0 to 1, ``expires_at`` when it is deleted.
 
-    ``covers`` are the ranges that were recorded: the file plays one after the other. ``proven``:
-    it has a proof, with which others can check it. ``error_code`` is ``format_changed`` where the camera's
-    format changes in the range: one file cannot hold it, and each of ``parts`` can be exported by itself.
+    ``name`` is the name of its file. ``covers`` are the ranges that were recorded: the file plays one after
+    the other. ``gaps`` are the first 200 gaps of the range, ``changes`` those of the camera's tracks.
+    ``proven``: it has a proof, with which others can check it. ``error_code`` is ``format_changed`` where
+    one file cannot hold the range: each of ``parts`` is an export of its own, which names this one in
+    ``part``.
     """
 
     id: Id
@@ -243,7 +290,11 @@ class ExportModel(Model):
     size_bytes: int | None = Field(alias="bytes")
     error: str | None
     error_code: str | None = None
-    parts: list[Stretch] = Field(default_factory=list)
+    name: str = ""
+    parts: list[ExportPartModel] = Field(default_factory=list)
+    part: PartOfModel | None = None
+    gaps: list[ExportGap] = Field(default_factory=list)
+    changes: list[ExportChange] = Field(default_factory=list)
     created_at: Timestamp
     expires_at: Timestamp
     covers: list[Stretch]
@@ -265,13 +316,50 @@ def export_to_json(export: Export) -> OwnedExport:
         to=export.to,
         error=export.error,
         error_code=export.error_code,
-        parts=[Stretch(**{"from": one.from_}, to=one.to) for one in export.parts],
+        parts=[_export_part(one) for one in export.parts],
+        part=None if export.part is None else _part_of(export.part),
+        gaps=[
+            ExportGap(started_at=one.started_at, ended_at=one.ended_at, cause=one.cause)
+            for one in export.gaps
+        ],
+        changes=[
+            ExportChange(
+                at=one.at, before=_tracks(one.before), after=_tracks(one.after), cut=one.cut
+            )
+            for one in export.changes
+        ],
         created_at=export.created_at,
         expires_at=export.expires_at,
         covers=[Stretch(**{"from": one.from_}, to=one.to) for one in export.covers],
         proven=export.proven,
         user_id=export.user_id,
         **{"from": export.from_, "bytes": export.size_bytes},
+    )
+
+
+def _export_part(part: ExportPart) -> ExportPartModel:
+    return ExportPartModel(
+        number=part.number,
+        id=part.export_id,
+        tracks=_tracks(part.tracks),
+        to=part.range.to,
+        **{"from": part.range.from_},
+    )
+
+
+def _part_of(part: PartOf) -> PartOfModel:
+    return PartOfModel(id=part.export_id, number=part.number, count=part.count)
+
+
+def _tracks(tracks: Tracks) -> TracksModel:
+    width, height = tracks.size or (None, None)
+    return TracksModel(
+        codec=tracks.codec,
+        width=width,
+        height=height,
+        sound_codec=tracks.sound_codec,
+        sound_rate=tracks.sound_rate,
+        sound_channels=tracks.sound_channels,
     )
 
 

@@ -14,7 +14,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -155,6 +155,8 @@ class FormatSpan:
     sets: frozenset[bytes]
     sound: tuple[str, int, int, bytes] | None
     fits: bool
+    header_size: tuple[int, int] = field(default=(0, 0), compare=False)
+    """The size that the header names; the pictures have it where ``fits``."""
 
     def same_as(self, other: FormatSpan) -> bool:
         """Whether both have the same header."""
@@ -168,7 +170,7 @@ class FormatSpan:
 def formats_in(path: Path) -> list[FormatSpan]:
     """Return the formats of a file's pictures and sound, in time order; the first begins at 0.
 
-    A file whose first and last key frame fit its header is not read in between.
+    Of each key frame the first bytes are read: a camera may change and change back within one file.
 
     Raises:
         NotFragmentedMp4: it has no header with a video track.
@@ -200,8 +202,6 @@ def _formats_in(fd: int, size: int) -> list[FormatSpan]:
             span = _span(header, at_ms, decode_ms, sets)
             if not spans or not span.same_as(spans[-1]):
                 spans.append(span)
-            if at_ms == 0 and span.fits and _ends_so(fd, size, silent=not found):
-                break
         at_ms += milliseconds(fragment_ticks(moof, track), track)
     return spans or [_span(header, 0, 0, header.sets)]
 
@@ -216,19 +216,12 @@ def _holds_sound(fd: int, size: int, moov: bytes) -> bool:
         return bool(read_structure(BoxReader(fd), size).trafs(sound.id))
 
 
-def _ends_so(fd: int, size: int, *, silent: bool) -> bool:
-    """Whether the last key frame fits the header as the first does, or (``silent``) has no sets either."""
-    try:
-        seen = _sets_at_end(fd, size)
-    except NotFragmentedMp4:
-        return False
-    return silent if seen is None else seen.in_header
-
-
 def _span(header: FileFormat, from_ms: int, decode_ms: int, sets: frozenset[bytes]) -> FormatSpan:
-    size = (0, 0) if sets else (header.width, header.height)
+    header_size = (header.width, header.height)
     return FormatSpan(
-        from_ms, decode_ms, header.codec, size, sets, header.sound, fits=sets == header.sets
+        *(from_ms, decode_ms, header.codec, (0, 0) if sets else header_size, sets, header.sound),
+        fits=sets == header.sets,
+        header_size=header_size,
     )
 
 
@@ -281,22 +274,6 @@ def in_force(header: FileFormat, found: frozenset[bytes]) -> frozenset[bytes]:
         return header.sets
     types = {_unit_type(one, header.codec) for one in found}
     return found | {one for one in header.sets if _unit_type(one, header.codec) not in types}
-
-
-def _sets_at_end(fd: int, size: int) -> SetsAtEnd | None:
-    file, moov = BoxReader(fd), read_moov(fd, size)
-    header, track = file_format(moov), video_track(moov)
-    extent = read_trailer(fd, size).tracks.get(track.id)
-    if extent is None:
-        return None
-    for position in reversed(extent.offsets[-_MAX_KEY_FRAME_DISTANCE:]):
-        box = file.box(position)
-        if box is None or box.kind != b"moof":
-            return None
-        moof = file.payload(box)
-        if is_key(moof, track):
-            return _at_end(_sets_of(fd, box, sample_offset(moof, track), header), header)
-    return None
 
 
 def _picture(kind: bytes, entry: bytes) -> tuple[str, int, int, frozenset[bytes], int]:

@@ -10,10 +10,11 @@ import math
 import os
 import shutil
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -44,22 +45,30 @@ from streamwarden.ffmpeg.jobs import (
     JobOutcome,
     JobRunner,
     concat_argv,
-    concat_entry,
     concat_list,
     progress_ms,
 )
 from streamwarden.ffmpeg.sandbox import Reach
-from streamwarden.model import Segment, TimeRange
+from streamwarden.model import Gap, Segment, TimeRange
 from streamwarden.mp4.boxes import NotFragmentedMp4
-from streamwarden.mp4.formats import FormatSpan, file_format, formats_in, read_moov
-from streamwarden.mp4.silence import can_be_silent, silence_like
+from streamwarden.mp4.formats import file_format, read_moov
+from streamwarden.mp4.silence import silence_like
 from streamwarden.paths import STATE, open_nofollow
 from streamwarden.recordings.deletion_rules import size_in_words
 from streamwarden.recordings.durable import free_space_of
+from streamwarden.recordings.export_check import chosen, first_broken, joints_of
+from streamwarden.recordings.export_pieces import (
+    SEAM,
+    ExportPiece,
+    FormatChange,
+    Tracks,
+    plan_export,
+    tracks_of,
+)
 from streamwarden.recordings.export_room import ExportRoom
 from streamwarden.recordings.root_identity import RootNotKnown
 from streamwarden.recordings.serving import OpenFile
-from streamwarden.storage.recording_index import SegmentRepository
+from streamwarden.storage.recording_index import GapRepository, SegmentRepository
 from streamwarden.timers import Timers
 
 log = structlog.get_logger(__name__)
@@ -70,8 +79,13 @@ MAX_SEGMENTS: Final = 10_000
 
 _SHOWN_CHANGES: Final = 5
 
-_SEAM: Final = timedelta(seconds=1)
-"""Segments that are closer than this follow one another without a gap."""
+MOST_PARTS: Final = 20
+"""So many files an export is cut into; a range with more changes is refused."""
+
+_SHOWN_GAPS: Final = 200
+
+_CHECKED_WITHIN_S: Final = 120.0
+"""Each joint is decoded within this time."""
 
 _AT_ONCE: Final = 2
 _AT_ONCE_A_USER: Final = 1
@@ -100,12 +114,33 @@ PART: Final = ".part"
 ExportState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
+@dataclass(frozen=True, slots=True)
+class ExportPart:
+    """A range of one format, and the export that holds it; None where there are too many parts."""
+
+    number: int
+    range: TimeRange
+    tracks: Tracks
+    export_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartOf:
+    """The place of a part: its number from 1 on among the ``count`` parts of an export."""
+
+    export_id: UUID
+    number: int
+    count: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """An export at one moment. ``progress`` is 0 to 1, ``covers`` what was recorded in its range.
 
     ``size_bytes`` is None until there is a file, ``error`` None unless it has failed. ``error_code`` is
-    for programs; with ``format_changed``, ``parts`` are the ranges that can be exported each by itself.
+    for programs; with ``format_changed``, ``parts`` are the ranges of one format each, with an export of
+    its own. ``part`` is the place of such an export among the parts. ``gaps`` are the first ones of the
+    range, ``changes`` those of the tracks, also where they are joined.
     """
 
     id: UUID
@@ -118,7 +153,10 @@ class Export:
     size_bytes: int | None
     error: str | None
     error_code: str | None = None
-    parts: Sequence[TimeRange] = ()
+    parts: Sequence[ExportPart] = ()
+    part: PartOf | None = None
+    gaps: Sequence[Gap] = ()
+    changes: Sequence[FormatChange] = ()
     created_at: datetime
     expires_at: datetime
     covers: Sequence[TimeRange]
@@ -149,7 +187,12 @@ class ExportTask:
     size_bytes: int | None = None
     error: str | None = None
     error_code: str | None = None
-    parts: Sequence[TimeRange] = ()
+    parts: Sequence[ExportPart] = ()
+    part: PartOf | None = None
+    gaps: Sequence[Gap] = ()
+    changes: Sequence[FormatChange] = ()
+    pieces: Sequence[ExportPiece] = field(default=(), repr=False)
+    """What is joined; empty until the files are read."""
     folders: Sequence[str] = ()
     """The camera's folders that hold the segments."""
     hevc: bool = False
@@ -175,6 +218,9 @@ class ExportTask:
             error=self.error,
             error_code=self.error_code,
             parts=self.parts,
+            part=self.part,
+            gaps=self.gaps,
+            changes=self.changes,
             created_at=self.created_at,
             expires_at=self.created_at + KEPT_FOR,
             covers=self.covers,
@@ -210,6 +256,7 @@ class Exports:
         jobs: JobRunner,
         ffmpeg: Callable[[], str],
         segments: SegmentRepository,
+        gaps: GapRepository,
         record_root: Path,
         reserve_bytes: Callable[[int], int],
         clock: Clock,
@@ -221,6 +268,7 @@ class Exports:
         self._jobs = jobs
         self._ffmpeg = ffmpeg
         self._segments = segments
+        self._gaps = gaps
         self._files = ExportFiles(record_root)
         self._reserve_bytes = reserve_bytes
         self._clock = clock
@@ -264,8 +312,8 @@ class Exports:
         found = self._segments.in_range(camera_id, from_, to, limit=MAX_SEGMENTS + 1)
         if len(found) > MAX_SEGMENTS:
             raise RangeTooLong(f"more than {MAX_SEGMENTS} segments; ask for less", field="to")
-        chosen = without_overlap(found)
-        if not chosen:
+        taken = without_overlap(found)
+        if not taken:
             raise NothingRecorded("nothing was recorded then")
         task = ExportTask(
             id=uuid4(),
@@ -275,8 +323,9 @@ class Exports:
             to=to,
             created_at=self._clock.now(),
             created_s=self._clock.monotonic(),
-            segments=chosen,
-            covers=covered(chosen, from_, to),
+            segments=taken,
+            covers=covered(taken, from_, to),
+            gaps=_shown_gaps(self._gaps.in_range(camera_id, from_, to), from_, to),
         )
         with self._lock:
             self._tidy()
@@ -300,9 +349,15 @@ class Exports:
             return self._known(camera_id, export_id).snapshot()
 
     def cancel(self, camera_id: UUID, export_id: UUID) -> Export:
-        """End an unfinished export, delete the file of a finished one; both leave their place at once."""
+        """End an unfinished export, delete the file of a finished one; both leave their place at once.
+
+        So do its parts.
+        """
         with self._lock:
             task = self._known(camera_id, export_id)
+            for part in task.parts:
+                if part.export_id in self._tasks:
+                    self.cancel(camera_id, part.export_id)
             if task.job is not None and task.state == "running":
                 self._jobs.cancel(task.job)
             if task in self._queue:
@@ -311,7 +366,7 @@ class Exports:
             self._files.remove(task, FILE, PROOF)
             task.size_bytes = None
             if task not in self._running:
-                task.segments = ()
+                task.segments = task.pieces = ()
             return task.snapshot()
 
     def open(self, camera_id: UUID, export_id: UUID) -> OpenFile:
@@ -419,8 +474,11 @@ class Exports:
             total_ms = self._files.prepare(task)
             argv = self._files.joining_argv(task, self._ffmpeg())
         except FormatChanged as error:
-            task.error_code = error.code
-            self._finish(task, "failed", str(error))
+            with self._lock:
+                task.error_code = error.code
+                if task.state == "running":
+                    self._divide(task)
+                self._finish(task, "failed", str(error))
             return
         except Exception as error:  # edge of a thread: the export fails with this error
             log.exception("export_not_prepared", export=str(task.id))
@@ -445,6 +503,19 @@ class Exports:
                 )
             )
 
+    def _divide(self, task: ExportTask) -> None:
+        """Queue an export of each part of one format."""
+        parts, shown = parts_of(task), list[ExportPart]()
+        for number, (span, pieces) in enumerate(parts, start=1):
+            part = None
+            if len(parts) <= MOST_PARTS:
+                part = _part_of(task, span, pieces, PartOf(task.id, number, len(parts)))
+                self._tasks[part.id] = part
+                self._queue.append(part)
+            tracks = tracks_of(pieces[0].span)
+            shown.append(ExportPart(number, span, tracks, None if part is None else part.id))
+        task.parts = shown[:MOST_PARTS]
+
     # Thread of all jobs
 
     def _progressed(self, task: ExportTask, chunk: bytes) -> None:
@@ -455,14 +526,9 @@ class Exports:
 
     def _ended(self, task: ExportTask, end: JobEnd) -> None:
         if end.succeeded:
-            try:
-                self._files.publish(task)
-            except OSError as error:
-                self._finish(task, "failed", error.strerror or type(error).__name__)
-                return
-            # A thread of its own: a proof reads every file once more.
+            # A thread of its own: joints are decoded, and a proof reads every file once more.
             threading.Thread(
-                target=self._prove_and_finish, args=(task,), name="export-prove", daemon=True
+                target=self._check_and_prove, args=(task,), name="export-prove", daemon=True
             ).start()
         elif end.outcome is JobOutcome.CANCELLED:
             self._finish(task, "cancelled", None)
@@ -479,8 +545,21 @@ class Exports:
 
     # Thread export-prove
 
-    def _prove_and_finish(self, task: ExportTask) -> None:
-        """Sign the export; without a proof it is done all the same."""
+    def _check_and_prove(self, task: ExportTask) -> None:
+        """Publish an export whose joints can be decoded, and sign it; without a proof it is done too."""
+        try:
+            broken = self._broken_joint(task)
+            if broken is None:
+                self._files.publish(task)
+        except Exception as error:  # edge of a thread: the export fails with this error
+            log.exception("export_not_checked", export=str(task.id))
+            self._finish(task, "failed", f"it could not be checked: {type(error).__name__}")
+            return
+        if broken is not None:
+            at = rfc3339(broken)
+            log.error("export_broken", export=str(task.id), at=at)
+            self._finish(task, "failed", f"what was joined at {at} cannot be decoded")
+            return
         try:
             if self._prove is not None:
                 file = self._files.path(task, FILE)
@@ -492,12 +571,24 @@ class Exports:
             log.exception("export_not_proven", export=str(task.id), error=str(error))
         self._finish(task, "done", None)
 
+    def _broken_joint(self, task: ExportTask) -> datetime | None:
+        reach = Reach(reads=(self._files.path(task, PART).name, *task.folders))
+
+        def run(argv: Sequence[str]) -> JobEnd:
+            return self._jobs.run_and_wait(
+                argv, self._files.folder, timeout_s=_CHECKED_WITHIN_S, reach=reach
+            )
+
+        joints = chosen(joints_of(task.pieces))
+        found = first_broken(run, self._ffmpeg(), self._files.path(task, PART), joints)
+        return None if found is None else found.at
+
     # Any of the three threads
 
     def _finish(self, task: ExportTask, state: ExportState, error: str | None) -> None:
         with self._lock:
             self._running.remove(task)
-            task.segments = ()  # up to 10,000 rows, which nobody needs any more
+            task.segments = task.pieces = ()  # up to 10,000 rows, which nobody needs any more
             self._files.remove(task, LIST, SOUND_LIST, SILENCE, PART)
             if task.state == "cancelled":
                 self._files.remove(task, FILE, PROOF)
@@ -554,19 +645,27 @@ class ExportFiles:
         """Write FFmpeg's list; return the length of the media in ms, None if no file is left.
 
         Raises:
-            FormatChanged: they are of more than one format; ``task.parts`` are the ranges of one each.
+            FormatChanged: they are of more than one format; ``parts_of`` tells the ranges of one each.
         """
-        pieces, changes = pieces_of(task, self._record_root)
-        if not pieces:
+        if not task.pieces:
+            plan = plan_export(
+                task.segments,
+                task.from_,
+                task.to,
+                self._record_root,
+                wanted=lambda: task.unfinished,
+            )
+            task.pieces, task.changes = plan.pieces, plan.changes
+            if any(change.cut for change in plan.changes):
+                raise FormatChanged(_changes_in_words(plan.changes))
+        if not task.pieces:
             return None
-        if changes:
-            task.parts = parts_of(task, changes)
-            raise FormatChanged(_changes_in_words(changes))
-        task.hevc = any(span.codec == "h265" for span in _spans_of(pieces[0]))
-        self._write_lists(task, pieces)
-        task.folders = tuple(sorted({str(piece.path.parent.parent) for piece in pieces}))
+        task.hevc = task.pieces[0].span.codec == "h265"
+        entries = [piece.entry for piece in task.pieces]
+        self._write_lists(task, entries)
+        task.folders = tuple(sorted({str(entry.path.parent.parent) for entry in entries}))
         self.path(task, PART).touch(0o640)
-        return max(1, sum(piece.media_ms for piece in pieces))
+        return max(1, sum(entry.media_ms for entry in entries))
 
     def _write_lists(self, task: ExportTask, pieces: Sequence[ConcatEntry]) -> None:
         """Write FFmpeg's list; where the sound pauses, silence and a list of its own for the sound."""
@@ -666,63 +765,11 @@ def covered(segments: Sequence[Segment], from_: datetime, to: datetime) -> list[
         started_at, ended_at = max(part.from_, from_), min(part.to, to)
         if started_at >= ended_at:
             continue
-        if found and started_at - found[-1].to < _SEAM:
+        if found and started_at - found[-1].to < SEAM:
             found[-1] = TimeRange(found[-1].from_, max(found[-1].to, ended_at))
         else:
             found.append(TimeRange(started_at, ended_at))
     return found
-
-
-def pieces_of(task: ExportTask, record_root: Path) -> tuple[list[ConcatEntry], list[datetime]]:
-    """Return the pieces of files that make up an export, and when their format changes.
-
-    Files that are gone are left out. FFmpeg joins under the header of the first file, so what has another
-    one would be garbage. Pieces without sound go with any others; a pause is filled with silence, in a
-    format in which that can be made.
-    """
-    millisecond, root = timedelta(milliseconds=1), record_root.resolve()
-    pieces: list[ConcatEntry] = []
-    changes: list[datetime] = []
-    before: FormatSpan | None = None
-    sound: Sound = None
-    for segment in task.segments:
-        if not task.unfinished:
-            break  # cancelled meanwhile: its place is wanted
-        path = (record_root / segment.path).resolve()
-        if not path.is_relative_to(root):
-            continue
-        later = (one.started_at for one in task.segments if one.started_at > segment.started_at)
-        ends_at = min(next(later, task.to), task.to)
-        if ends_at <= task.from_:
-            continue  # the next run, which overlaps this one, begins where the range does
-        from_ms = max(0, (task.from_ - segment.started_at) // millisecond)
-        # A segment that ends where the next one starts is taken whole, by the length of its media.
-        cut = ends_at < segment.ended_at - _SEAM or ends_at == task.to < segment.ended_at
-        to_ms = (ends_at - segment.started_at) // millisecond if cut else segment.media_ms
-        if (piece := concat_entry(path, from_ms=from_ms, to_ms=to_ms)) is None:
-            continue
-        spans, piece = _taken(_spans_of(piece), piece)
-        pieces.append(replace(piece, sound=any(span.sound for span in spans)))
-        for span in spans:
-            if before is not None and not _joins(before, sound, span):
-                at_ms = max(span.from_ms, piece.from_ms)
-                changes.append(segment.started_at + timedelta(milliseconds=at_ms))
-                sound = None
-            before, sound = span, span.sound or sound
-    return pieces, changes
-
-
-Sound = tuple[str, int, int, bytes] | None
-"""The format of sound (``FileFormat.sound``), None for none."""
-
-
-def _joins(before: FormatSpan, sound: Sound, span: FormatSpan) -> bool:
-    """Whether ``span`` can follow ``before`` under one header; ``sound`` is what was heard last."""
-    if not span.same_picture_as(before):
-        return False
-    if span.sound is None or sound is None:
-        return True
-    return span.sound == sound and (before.sound is not None or can_be_silent(sound))
 
 
 def silence_of(path: Path, length_ms: int) -> bytes:
@@ -738,32 +785,47 @@ def silence_of(path: Path, length_ms: int) -> bytes:
     return silence_like(moov, sound, length_ms)
 
 
-def _spans_of(piece: ConcatEntry) -> list[FormatSpan]:
-    """Return the formats of a piece's file; one that has gone meanwhile has none."""
-    try:
-        return formats_in(piece.path)
-    except (OSError, NotFragmentedMp4):
-        return []
+def parts_of(task: ExportTask) -> list[tuple[TimeRange, list[ExportPiece]]]:
+    """Return the ranges between the changes that cut an export, with the pieces of each."""
+    cuts = [change.at for change in task.changes if change.cut]
+    moments = [task.from_, *cuts, task.to]
+    found = []
+    for number, (begins, ends) in enumerate(pairwise(moments)):
+        group = [piece for piece in task.pieces if bisect_right(cuts, piece.at) == number]
+        found.append((TimeRange(begins, ends), group))
+    return found
 
 
-def _taken(
-    spans: Sequence[FormatSpan], piece: ConcatEntry
-) -> tuple[Sequence[FormatSpan], ConcatEntry]:
-    """Return the spans in a piece, and the piece, which ends before the first picture of the next span."""
-    begins = [number for number, span in enumerate(spans) if span.from_ms <= piece.from_ms]
-    ends = [number for number, span in enumerate(spans) if span.from_ms >= piece.to_ms]
-    if ends:
-        piece = replace(piece, before_ms=spans[ends[0]].decode_ms)
-    return spans[begins[-1] if begins else 0 : ends[0] if ends else None], piece
+def _part_of(
+    task: ExportTask, span: TimeRange, pieces: Sequence[ExportPiece], part: PartOf
+) -> ExportTask:
+    """Return the export of a part."""
+    segments = list({piece.segment.id: piece.segment for piece in pieces}.values())
+    return ExportTask(
+        id=uuid4(),
+        camera_id=task.camera_id,
+        user_id=task.user_id,
+        from_=span.from_,
+        to=span.to,
+        created_at=task.created_at,
+        created_s=task.created_s,
+        segments=segments,
+        covers=covered(segments, span.from_, span.to),
+        part=part,
+        gaps=_shown_gaps(task.gaps, span.from_, span.to),
+        changes=[one for one in task.changes if span.from_ <= one.at <= span.to],
+        pieces=pieces,
+    )
 
 
-def parts_of(task: ExportTask, changes: Sequence[datetime]) -> list[TimeRange]:
-    """Return the ranges between the changes, each of one format."""
-    moments = [task.from_, *(at for at in changes if task.from_ < at < task.to), task.to]
-    return [TimeRange(begins, ends) for begins, ends in pairwise(moments) if begins < ends]
+def _shown_gaps(gaps: Sequence[Gap], from_: datetime, to: datetime) -> list[Gap]:
+    found = [one for one in gaps if one.started_at < to and (one.ended_at or to) > from_]
+    return found[:_SHOWN_GAPS]
 
 
-def _changes_in_words(changes: Sequence[datetime]) -> str:
-    shown = ", ".join(rfc3339(at) for at in changes[:_SHOWN_CHANGES])
-    more = f" and {len(changes) - _SHOWN_CHANGES} times more" if changes[_SHOWN_CHANGES:] else ""
-    return f"the camera's format changes at {shown}{more}: export each part by itself"
+def _changes_in_words(changes: Sequence[FormatChange]) -> str:
+    cuts = [change.at for change in changes if change.cut]
+    shown = ", ".join(rfc3339(at) for at in cuts[:_SHOWN_CHANGES])
+    more = f" and {len(cuts) - _SHOWN_CHANGES} times more" if cuts[_SHOWN_CHANGES:] else ""
+    made = "each part is made by itself" if len(cuts) < MOST_PARTS else "ask for a shorter time"
+    return f"the camera's format changes at {shown}{more}: {made}"

@@ -26,14 +26,16 @@ from streamwarden.errors import (
     RangeTooLong,
     TooManyExports,
 )
-from streamwarden.evidence.export_proof import ExportProver, check_export
+from streamwarden.evidence.export_proof import ExportProver, SignedChange, check_export
 from streamwarden.evidence.seal_keys import SealKey, by_id, new_key
 from streamwarden.ffmpeg.command import _FRAGMENTS
 from streamwarden.ffmpeg.jobs import JobRunner
+from streamwarden.ffmpeg.sandbox import Sandbox
 from streamwarden.model import Gap, SealRow, Segment
+from streamwarden.recordings import export_pieces
 from streamwarden.recordings import exports as module
 from streamwarden.recordings.durable import FreeSpace, file_digest
-from streamwarden.recordings.exports import KEPT_FOR, Export, Exports
+from streamwarden.recordings.exports import KEPT_FOR, Export, Exports, PartOf
 from streamwarden.storage.seal_records import SealRepository
 from tests.fakes.manual_time import ManualClock
 from tests.fakes.storage import FakeStorage
@@ -89,6 +91,7 @@ class ExportHarness:
             jobs=jobs,
             ffmpeg=lambda: ffmpeg,
             segments=self.storage.segments,
+            gaps=self.storage.gaps,
             record_root=root,
             reserve_bytes=lambda _: self.reserve_bytes,
             clock=self.clock,
@@ -129,6 +132,15 @@ def moved(row: Segment, *, by: timedelta) -> Segment:
 
 @pytest.fixture
 def jobs() -> Iterator[JobRunner]:
+    """Jobs in a sandbox, where the kernel has one."""
+    runner = JobRunner(Sandbox())
+    runner.start()
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def unconfined() -> Iterator[JobRunner]:
     runner = JobRunner()
     runner.start()
     yield runner
@@ -143,12 +155,12 @@ def harness(tmp_path: Path, jobs: JobRunner) -> Iterator[ExportHarness]:
 
 
 @pytest.fixture
-def stuck(tmp_path: Path, jobs: JobRunner) -> Iterator[ExportHarness]:
+def stuck(tmp_path: Path, unconfined: JobRunner) -> Iterator[ExportHarness]:
     """Exports whose FFmpeg never ends by itself."""
     program = tmp_path / "stuck"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
-    made = ExportHarness(tmp_path / "root", jobs, ffmpeg=str(program))
+    made = ExportHarness(tmp_path / "root", unconfined, ffmpeg=str(program))
     yield made
     made.exports.stop()
 
@@ -474,8 +486,10 @@ def test_without_a_key_there_is_no_proof_and_with_one_it_goes_with_its_export(
 class ChangedCamera(ExportHarness):
     """Six seconds of a small picture, then of a large one: the first run keeps its header until 12 s."""
 
-    def __init__(self, root: Path, jobs: JobRunner, streams: Path) -> None:
-        super().__init__(root, jobs)
+    def __init__(
+        self, root: Path, jobs: JobRunner, streams: Path, *, key: SealKey | None = None
+    ) -> None:
+        super().__init__(root, jobs, key=key)
         library = StreamLibrary(FFMPEG, streams)
         folder = root / "alice" / str(self.camera_id) / "2026-03-02"
         first = self.run(library, folder, 1, "small", "large")
@@ -484,10 +498,17 @@ class ChangedCamera(ExportHarness):
         rows = [moved(row, by=later) for row in rows_of(root, self.camera_id, first, run=11)]
         later += timedelta(seconds=11.5)  # a make-before-break
         rows += [moved(row, by=later) for row in rows_of(root, self.camera_id, second, run=12)]
-        self.storage.segments.insert_many(rows)
+        back = self.run(library, folder, 3, "small", "large", "small", segment_s=60)
+        later += timedelta(seconds=88.5)
+        rows += [moved(row, by=later) for row in rows_of(root, self.camera_id, back, run=13)]
+        self.storage.segments.insert_many(
+            [replace(row, digest=file_digest(root / row.path)) for row in rows]
+        )
 
     @staticmethod
-    def run(library: StreamLibrary, folder: Path, number: int, *names: str) -> list[Path]:
+    def run(
+        library: StreamLibrary, folder: Path, number: int, *names: str, segment_s: int = 4
+    ) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         raw = folder / "raw.h264"
         for name in names:
@@ -495,32 +516,125 @@ class ChangedCamera(ExportHarness):
         parts = [library.encoded(f"{name}.h264", ()) for name in names]
         raw.write_bytes(b"".join(part.read_bytes() for part in parts))
         argv = [FFMPEG, "-v", "error", "-nostdin", "-f", "h264", "-framerate", "10", "-i", str(raw)]
-        argv += ["-c", "copy", "-f", "segment", "-segment_time", "4", "-reset_timestamps", "1"]
-        argv += ["-segment_format", "mp4", "-segment_format_options", _FRAGMENTS]
+        argv += ["-c", "copy", "-f", "segment", "-segment_time", str(segment_s)]
+        argv += ["-reset_timestamps", "1", "-segment_format", "mp4"]
+        argv += ["-segment_format_options", _FRAGMENTS]
         subprocess.run([*argv, str(folder / f"r{number}-%06d.mp4")], check=True, timeout=60)
         raw.unlink()
         return sorted(folder.glob(f"r{number}-*.mp4"))
 
+    def parts(self, whole: Export) -> list[Export]:
+        return [self.ended(one.export_id) for one in whole.parts if one.export_id is not None]
 
-def test_a_range_in_which_the_format_changes_fails_and_each_of_its_parts_is_exported(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, jobs: JobRunner
-) -> None:
-    changed = ChangedCamera(tmp_path, jobs, tmp_path_factory.mktemp("streams"))
+    def file(self, export: Export) -> Path:
+        return self.root / ".streamwarden" / "exports" / f"{export.id}.mp4"
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("streams")
+
+
+@pytest.fixture
+def changed(
+    tmp_path: Path, streams: Path, jobs: JobRunner, key: SealKey
+) -> Iterator[ChangedCamera]:
+    made = ChangedCamera(tmp_path / "root", jobs, streams, key=key)
+    yield made
+    made.exports.stop()
+
+
+def test_a_range_in_which_the_format_changes_is_cut_into_parts(changed: ChangedCamera) -> None:
     whole = changed.ended(changed.add(100, 117.5).id)
     assert (whole.state, whole.error_code, whole.proven) == ("failed", "format_changed", False)
     assert whole.error is not None
     assert "2026-03-01T12:01:46.000Z" in whole.error
-    moments = [(one.from_, one.to) for one in whole.parts]
-    assert moments == [(at(100), at(106)), (at(106), at(111.5)), (at(111.5), at(117.5))]
+    expected = [(at(100), at(106)), (at(106), at(111.5)), (at(111.5), at(117.5))]
+    assert [(one.range.from_, one.range.to) for one in whole.parts] == expected
+    assert [(one.at, one.cut) for one in whole.changes] == [(at(106), True), (at(111.5), True)]
+    assert [one.tracks.size for one in whole.parts] == [(320, 240), None, (640, 480)]
+    parts = changed.parts(whole)
+    assert [(one.from_, one.to) for one in parts] == expected
     widths = []
-    for from_, to in moments:
-        part = changed.ended(changed.exports.add(changed.camera_id, "alice", from_, to).id)
-        assert (part.state, part.error, part.parts) == ("done", None, ()), part
-        file = changed.root / ".streamwarden" / "exports" / f"{part.id}.mp4"
-        seconds, complaints = probe(file)
+    for number, part in enumerate(parts, start=1):
+        assert (part.state, part.error, part.parts, part.proven) == ("done", None, (), True), part
+        assert part.part == PartOf(whole.id, number, 3)
+        seconds, complaints = probe(changed.file(part))
         assert (round(seconds), complaints) == (6, "")
-        widths.append(sizes_in(file))
+        widths.append(sizes_in(changed.file(part)))
     assert widths == [{"320x240"}, {"640x480"}, {"640x480"}]
+
+
+def test_the_proof_of_a_part_names_its_place_and_the_changes_at_its_ends(
+    changed: ChangedCamera, tmp_path: Path, key: SealKey
+) -> None:
+    whole = changed.ended(changed.add(100, 117.5).id)
+    second = changed.parts(whole)[1]
+    said, findings = check_export(*saved(changed, second.id, tmp_path), by_id([key.public]))
+    assert findings == []
+    assert said is not None
+    assert said.part == PartOf(whole.id, 2, 3)
+    assert said.changes == [SignedChange(at(106), cut=True), SignedChange(at(111.5), cut=True)]
+
+
+def test_a_change_and_back_within_one_file_is_cut_twice(changed: ChangedCamera) -> None:
+    whole = changed.ended(changed.add(200, 218).id)
+    assert [one.at for one in whole.changes] == [at(206), at(212)]
+    sizes = [sizes_in(changed.file(part)) for part in changed.parts(whole)]
+    assert sizes == [{"320x240"}, {"640x480"}, {"320x240"}]
+
+
+def test_cancelling_an_export_cancels_its_parts(changed: ChangedCamera) -> None:
+    whole = changed.ended(changed.add(100, 117.5).id)
+    changed.parts(whole)
+    changed.exports.cancel(changed.camera_id, whole.id)
+    assert {one.state for one in changed.exports.of_camera(changed.camera_id)} == {"cancelled"}
+    assert changed.folder() == []
+
+
+def test_more_parts_than_are_made_are_refused_in_words(
+    changed: ChangedCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_PARTS", 2)
+    whole = changed.ended(changed.add(100, 117.5).id)
+    assert "shorter" in str(whole.error)
+    assert [one.export_id for one in whole.parts] == [None, None]
+    assert len(changed.exports.of_camera(changed.camera_id)) == 1
+
+
+def test_what_cannot_be_decoded_where_it_was_joined_is_not_done(
+    changed: ChangedCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second line: a change that the comparison does not see."""
+    second = changed.storage.segments.in_range(changed.camera_id, at(111), at(112), limit=9)[-1]
+    path = changed.root / second.path
+    argv = [FFMPEG, "-v", "error", "-nostdin", "-y", "-f", "lavfi"]
+    argv += ["-i", "testsrc=size=320x240:rate=10:duration=4", "-c:v", "libx265", "-g", "10"]
+    argv += ["-x265-params", "log-level=none", "-f", "mp4"]
+    argv += ["-movflags", "+frag_keyframe+empty_moov+default_base_moof", str(path)]
+    subprocess.run(argv, check=True, timeout=60)
+    monkeypatch.setattr(export_pieces, "_joins", lambda *_: True)
+    whole = changed.ended(changed.add(100, 113).id)
+    assert (whole.state, whole.proven, whole.size_bytes) == ("failed", False, None)
+    assert "cannot be decoded" in str(whole.error)
+    assert changed.folder() == []
+
+
+def test_damage_of_a_recording_is_no_broken_joint(harness: ExportHarness) -> None:
+    path = harness.root / harness.rows[1].path
+    content = bytearray(path.read_bytes())
+    at_byte = content.index(b"mdat") + 40
+    content[at_byte : at_byte + 400] = bytes(400)
+    path.write_bytes(content)
+    done = harness.ended(harness.add(0, 9).id)
+    assert (done.state, done.error) == ("done", None)
+
+
+def test_the_gaps_of_the_range_are_listed(notary: ExportHarness) -> None:
+    made = notary.ended(notary.add(0, 60).id)
+    (gap,) = notary.storage.tables.gaps.values()
+    assert [(one.started_at, one.ended_at) for one in made.gaps] == [(gap.started_at, gap.ended_at)]
+    assert notary.add(0, 3).gaps == []
 
 
 def sizes_in(file: Path) -> set[str]:

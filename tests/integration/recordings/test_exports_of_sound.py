@@ -62,6 +62,7 @@ class Recorded(ExportHarness):
             jobs=jobs,
             ffmpeg=lambda: ffmpeg,
             segments=self.storage.segments,
+            gaps=self.storage.gaps,
             record_root=root,
             reserve_bytes=lambda _: 0,
             clock=self.clock,
@@ -138,6 +139,14 @@ def test_the_picture_is_whole_and_the_sound_is_where_it_was(  # noqa: PLR0917 - 
     assert float(tracks["audio"]["start_time"]) == pytest.approx(begins_s, abs=0.2)
     assert pauses_of(file) == pauses
     assert recorded.folder() == [file.name]
+    heard = [bool(sound) for sound in sounds]
+    listed = [(one.at, one.after.sound_codec, one.cut) for one in done.changes]
+    expected = [
+        (at(SECONDS * number), "aac" if heard[number] else None, False)
+        for number in range(1, len(heard))
+        if heard[number] != heard[number - 1]
+    ]
+    assert listed == expected
     recorded.exports.stop()
 
 
@@ -151,6 +160,7 @@ def test_sound_that_cannot_be_joined_is_cut(
     recorded = Recorded(tmp_path, jobs, FFMPEG, *sounds)
     done = recorded.ended(recorded.add(0, 9).id)
     assert done.error_code == ("format_changed" if changes else None)
-    moments = [at(0), *map(at, changes), at(9)] if changes else []
-    assert [one.from_ for one in done.parts] == moments[:-1]
+    moments = [at(0), *map(at, changes)] if changes else []
+    assert [one.range.from_ for one in done.parts] == moments
+    assert [one.at for one in done.changes if one.cut] == moments[1:]
     recorded.exports.stop()

@@ -12,7 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwarden.evidence.export_proof import ExportProof, NamedSeal, read_proof
+from streamwarden.evidence.export_proof import (
+    ExportProof,
+    NamedSeal,
+    SignedChange,
+    read_proof,
+)
 from streamwarden.evidence.seal_keys import SealKey
 from streamwarden.evidence.seals import (
     NOTHING_BEFORE,
@@ -28,6 +33,7 @@ from streamwarden.evidence.seals import (
     read_seal,
 )
 from streamwarden.evidence.statements import Damaged, line_of, parse_signed, read_line, sign
+from streamwarden.recordings.exports import PartOf
 
 KEY = SealKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = SealKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
@@ -131,9 +137,15 @@ def test_a_proof_is_read_as_it_was_signed(entries: list[Entry]) -> None:
         seals=[NamedSeal(3, bytes(32))],
         key_id=KEY.key_id,
         signed_at=NOON,
+        changes=[SignedChange(NOON, cut=True)],
+        part=PartOf(CAMERA, 2, 3),
     )
     signed = parse_signed(sign(KEY, proof.fields()).encoded())
     assert read_proof(signed) == proof
+    former = {**proof.fields(), "version": 1}
+    del former["changes"], former["part"]
+    read = read_proof(parse_signed(sign(KEY, former).encoded()))
+    assert read == replace(proof, changes=(), part=None)
     with pytest.raises(Damaged):
         read_seal(signed)
 

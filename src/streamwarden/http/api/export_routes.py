@@ -14,7 +14,13 @@ from streamwarden.clock import rfc3339
 from streamwarden.errors import Denied, ExportNotFound, ExportNotReady, InvalidInput
 from streamwarden.http.api.access import CameraAccess, PlayAccess, private
 from streamwarden.http.api.audit_routes import describe
-from streamwarden.http.api.relay_file import TokenQuery, attachment, read_answer, relay
+from streamwarden.http.api.relay_file import (
+    TokenQuery,
+    attachment,
+    file_name,
+    read_answer,
+    relay,
+)
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
@@ -55,7 +61,13 @@ class ExportAccess:
         self._streaming = streaming
 
     def owned(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
-        """Return an export of the user's; the camera's owner and admins have all of it.
+        """Return an export of the user's, as ``named``."""
+        return self.named(req, camera_id, export_id)[0]
+
+    def named(
+        self, req: falcon.Request, camera_id: UUID, export_id: UUID
+    ) -> tuple[OwnedExport, str]:
+        """Return an export of the user's and the camera's name; owner and admins have all of them.
 
         Raises:
             ExportNotFound: there is none, or it is another's.
@@ -65,7 +77,7 @@ class ExportAccess:
         export = read_answer(OwnedExport, self._streaming.export(camera_id, export_id))
         if not _may(user, camera, export, window):
             raise ExportNotFound("this camera has no such export")
-        return export
+        return export, camera.name
 
     def fetched(self, req: falcon.Request, camera_id: UUID, export_id: UUID) -> OwnedExport:
         """Return an export whose file may be fetched, by bearer or by its user's play token."""
@@ -104,7 +116,7 @@ class ExportCollection(Resource):
         user = user_of(req)
         camera, window = self._access.find_recorded(user, camera_id)
         found = read_answer(OwnedExports, self._streaming.exports(camera_id))
-        items = [_shown(one) for one in found.items if _may(user, camera, one, window)]
+        items = [_shown(one, camera.name) for one in found.items if _may(user, camera, one, window)]
         respond(resp, ExportList(items=items))
 
     @operation(
@@ -114,7 +126,9 @@ class ExportCollection(Resource):
         answers={202: ExportModel},
         refusals=(403, 404, 503),
         about=(
-            "Nothing is decoded; it begins at the key frame at or before `from`. Kept for a day. "
+            "Nothing is encoded anew; it begins at the key frame at or before `from`. Kept for a day. "
+            "Where one file cannot hold the range it ends as `failed` with `error_code` "
+            "`format_changed`, and `parts` names an export of each part. "
             "404 `nothing_recorded`, 400 `range_too_long`, 429 `too_many_exports`, "
             "503 `exports_busy` or `no_space`."
         ),
@@ -124,7 +138,7 @@ class ExportCollection(Resource):
         body, user = body_of(req, ExportBody), user_of(req)
         if body.from_ >= body.to:
             raise InvalidInput("from: must be before to", field="from")
-        _, window = self._access.find_recorded(user, camera_id)
+        camera, window = self._access.find_recorded(user, camera_id)
         if window is not None and not window.contains(body.from_, body.to):
             raise Denied("this is of a time that you may not see")
         made = self._streaming.add_export(
@@ -135,7 +149,7 @@ class ExportCollection(Resource):
             request_id=name_request(req),
         )
         describe(req, **{"from": rfc3339(body.from_), "to": rfc3339(body.to)})
-        respond(resp, _shown(read_answer(OwnedExport, made)), status=202)
+        respond(resp, _shown(read_answer(OwnedExport, made), camera.name), status=202)
 
 
 class ExportItem(Resource):
@@ -159,7 +173,7 @@ class ExportItem(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer with its state and progress."""
-        respond(resp, _shown(self._exports.owned(req, camera_id, export_id)))
+        respond(resp, _shown(*self._exports.named(req, camera_id, export_id)))
 
     @operation(
         "Cancel an export, or delete its file",
@@ -171,9 +185,9 @@ class ExportItem(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, export_id: UUID
     ) -> None:
         """Answer at once; a running FFmpeg is stopped."""
-        self._exports.owned(req, camera_id, export_id)
+        _, name = self._exports.named(req, camera_id, export_id)
         ended = self._streaming.cancel_export(camera_id, export_id, request_id=name_request(req))
-        respond(resp, _shown(read_answer(OwnedExport, ended)))
+        respond(resp, _shown(read_answer(OwnedExport, ended), name))
 
 
 class ExportFile(Resource):
@@ -209,7 +223,9 @@ class ExportFile(Resource):
         private(resp, cached="max-age=3600")
         camera = self._cameras.get(camera_id)
         name = camera.name if camera else ""
-        resp.set_header("Content-Disposition", attachment(name, export.from_, export.to))
+        resp.set_header(
+            "Content-Disposition", attachment(name, export.from_, export.to, ending=_ending(export))
+        )
 
 
 class ExportProofFile(Resource):
@@ -247,7 +263,10 @@ class ExportProofFile(Resource):
         private(resp, cached="max-age=3600")
         camera = self._cameras.get(camera_id)
         name = attachment(
-            camera.name if camera else "", export.from_, export.to, ending="mp4.proof"
+            camera.name if camera else "",
+            export.from_,
+            export.to,
+            ending=f"{_ending(export)}.proof",
         )
         resp.set_header("Content-Disposition", name)
 
@@ -259,5 +278,13 @@ def _may(user: User, camera: Camera, export: OwnedExport, window: TimeRange | No
     return own and (window is None or window.contains(export.from_, export.to))
 
 
-def _shown(export: OwnedExport) -> ExportModel:
-    return ExportModel.model_validate(export.model_dump(by_alias=True, exclude={"user_id"}))
+def _shown(export: OwnedExport, camera_name: str) -> ExportModel:
+    name = file_name(camera_name, export.from_, export.to, ending=_ending(export))
+    fields = export.model_dump(by_alias=True, exclude={"user_id"})
+    return ExportModel.model_validate({**fields, "name": name})
+
+
+def _ending(export: OwnedExport) -> str:
+    """Return the end of the name of an export's file, with the number of a part."""
+    part = export.part
+    return "mp4" if part is None else f"-part{part.number}of{part.count}.mp4"

@@ -87,12 +87,22 @@ def _refuse(
         resp.set_header("Content-Range", headers["content-range"])
 
 
+def file_name(camera_name: str, from_: datetime, to: datetime, *, ending: str = "mp4") -> str:
+    """Return the name of a file of this time."""
+    return f"{file_stem(camera_name)}-{_span(from_, to, ending)}"
+
+
+def _span(from_: datetime, to: datetime, ending: str) -> str:
+    return f"{_stamp(from_)}-{_stamp(to)}{'' if ending.startswith('-') else '.'}{ending}"
+
+
 def attachment(camera_name: str, from_: datetime, to: datetime, *, ending: str = "mp4") -> str:
     """Return the Content-Disposition of a file of this time (RFC 6266, with RFC 8187's filename*).
 
-    A name in ASCII comes first, for clients that do not read filename*.
+    A name in ASCII comes first, for clients that do not read filename*. An ``ending`` with a dash before
+    its dot is part of the name.
     """
-    span = f"{_stamp(from_)}-{_stamp(to)}.{ending}"
+    span = _span(from_, to, ending)
     stem = file_stem(camera_name)
     plain = file_stem(stem.encode("ascii", "ignore").decode())
     named = f'attachment; filename="{plain}-{span}"'

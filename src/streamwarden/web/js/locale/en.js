@@ -241,7 +241,8 @@ export default {
   "export.proof": "Save proof",
   "export.cancelled": "Cancelled.",
   "export.failed": "The export failed: {detail}",
-  "export.formatChanged": "The picture's or sound's format changes in this range, and one MP4 cannot hold both. Make one of each part:",
+  "export.formatChanged": "The picture's or sound's format changes in this range, and one MP4 cannot hold both. Each part has its own:",
+  "export.formatChangesOften": "The picture's or sound's format changes very often in this range. Choose a shorter one.",
   "export.part": "{from} to {to}",
   "export.order": "The end must be after the start.",
 

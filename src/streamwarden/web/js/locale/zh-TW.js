@@ -241,7 +241,8 @@ export default {
   "export.proof": "儲存證明",
   "export.cancelled": "已取消。",
   "export.failed": "匯出失敗：{detail}",
-  "export.formatChanged": "這段時間內影像或聲音的格式有變更，無法合成一個 MP4。請分段製作：",
+  "export.formatChanged": "這段時間內影像或聲音的格式有變更，無法合成一個 MP4，因此分成以下各段：",
+  "export.formatChangesOften": "這段時間內影像或聲音的格式變更過於頻繁，請選擇較短的時間。",
   "export.part": "{from} 至 {to}",
   "export.order": "結束時間必須晚於開始時間。",
 

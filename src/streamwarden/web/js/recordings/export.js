@@ -13,7 +13,7 @@ import { timeMoment, timeValue } from "./fields.js";
 const ASK_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 3_000;
 const TOKEN_TTL_S = 3_600;
-const MOST_PARTS = 20;
+const CODECS = /** @type {Record<string, string>} */ ({ h264: "H.264", h265: "H.265" });
 
 /** @typedef {import("./view.js").View} Range */
 
@@ -64,14 +64,13 @@ export class ExportPanel {
     this.keep.hidden = state !== "done";
     this.prove.hidden = state !== "done" || !this.proven;
     this.progress.hidden = state !== "busy";
-    this.parts.replaceChildren();
     setText(this.words, text);
   }
 
-  /** @param {Range} [part] exactly this range; without it that of the form, which knows whole seconds */
-  async order(part) {
+  async order() {
     this.readRange();
-    const range = part ?? this.range;
+    const { range } = this;
+    this.parts.replaceChildren();
     if (!(range.from < range.to)) return this.show("idle", t("export.order"));
     this.show("busy", t("export.waiting"));
     this.progress.removeAttribute("value");
@@ -99,15 +98,19 @@ export class ExportPanel {
     this.askAfter(ASK_EVERY_MS);
   }
 
-  /** @param {{from: string, to: string}[]} parts the ranges of one format each */
+  /** @param {any[]} parts the ranges of one format each, with an export of their own where there are not too many */
   offerParts(parts) {
-    this.show("idle", t("export.formatChanged"));
-    const offers = parts.slice(0, MOST_PARTS).map((part) => {
-      const range = { from: Date.parse(part.from), to: Date.parse(part.to) };
-      const words = t("export.part", { from: timeOfDay(range.from), to: timeOfDay(range.to) });
-      return button(words, () => this.order(range));
-    });
-    this.parts.replaceChildren(...offers);
+    const made = parts.filter((part) => part.id);
+    this.show("idle", t(made.length ? "export.formatChanged" : "export.formatChangesOften"));
+    this.parts.replaceChildren(...made.map((part) => button(partName(part), () => this.follow(part))));
+  }
+
+  /** Show how far a part is, and save it. @param {any} part */
+  follow({ id, from, to }) {
+    clearTimeout(this.timer);
+    this.path = `${cameraPath(this.camera.id)}/exports/${encodeURIComponent(id)}`;
+    this.ordered = { from: Date.parse(from), to: Date.parse(to) };
+    this.ask();
   }
 
   /** @param {number} pauseMs */
@@ -152,6 +155,13 @@ export class ExportPanel {
   close() {
     clearTimeout(this.timer);
   }
+}
+
+/** @param {any} part */
+function partName({ number, from, to, tracks }) {
+  const times = { from: timeOfDay(new Date(from)), to: timeOfDay(new Date(to)) };
+  const size = tracks.width ? ` ${tracks.width}×${tracks.height}` : "";
+  return `${number}. ${t("export.part", times)} · ${CODECS[tracks.codec] ?? tracks.codec}${size}`;
 }
 
 /** @param {Range} range */
