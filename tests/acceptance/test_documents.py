@@ -426,6 +426,7 @@ BLOCKS: Mapping[tuple[str, str, int], Callable[..., None] | str] = {
     ("operating.md", "Backup and restore", 0): test_a_dump_is_restored,
     ("operating.md", "Index lost, files kept", 0): test_an_index_is_made_again_from_files,
     ("operating.md", "Deletion waits", 0): test_what_waits_to_be_deleted,
+    ("operating.md", "Quarantine not adopted", 0): "run by tests/acceptance/test_quarantine.py",
     ("operating.md", "Monitoring", 0): "amtool: tests/integration/deploy/test_prometheus.py",
 }
 """Every shell block of the documents: the test that runs it, or why it is not run here."""

@@ -62,7 +62,7 @@ _CALLER_THREADS: Final = 8
 _WATCHER_CLOSES_WITHIN_S: Final = 2.0
 _ANNOUNCE_EVERY_S: Final = 1.0
 
-_ENDS_RUNS: Final = frozenset(
+ENDS_RUNS: Final = frozenset(
     {Cause.RECORD_ROOT_MISSING, Cause.RECORD_ROOT_CHANGED, Cause.RECORD_ROOT_READ_ONLY}
 )
 """FFmpeg would go on writing into a folder that nobody sees, or would hang on to it."""
@@ -123,10 +123,12 @@ def open_resources(
     registry: StatusRegistry,
     live: LiveIndex,
     sandbox: Sandbox | None,
+    index_of: Database | None = None,
 ) -> Resources:
     """Start the threads, take the record root, and end the processes that a killed server has left.
 
     A root that does not belong to the database is not taken: the role runs, and waits for the right one.
+    ``index_of`` is the database that the root belongs to, where that is not ``database``.
 
     Raises:
         ConfigError: the record root, FFmpeg or setpriv cannot be used; another streaming role writes into
@@ -202,7 +204,7 @@ def open_resources(
         clock=clock,
         alive_until=None,
         indexed_ends=IndexedEnds(
-            journal=journal, segments=SegmentRepository(database), clock=clock
+            journal=journal, segments=SegmentRepository(index_of or database), clock=clock
         ),
         live=live,
         writer=None if runs_as is None else runs_as.uid,
@@ -220,7 +222,7 @@ def open_resources(
     pairing = RootPairing(
         root=root,
         watch=watch,
-        roots=RecordRootRepository(database),
+        roots=RecordRootRepository(index_of or database),
         node=settings.node,
         clock=clock,
         opened=opened,
@@ -267,7 +269,7 @@ def open_resources(
 
 def _root_changed(metrics: RecordingMetrics, watcher: RunWatcher, fault: RootFault | None) -> None:
     metrics.root_fault(None if fault is None else fault.cause, of=OF_THE_ROOT)
-    if fault is not None and fault.cause in _ENDS_RUNS:
+    if fault is not None and fault.cause in ENDS_RUNS:
         watcher.end_runs(fault.cause, fault.text)
 
 

@@ -24,6 +24,7 @@ from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.actors.status import StatusRegistry
 from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.database_watch import DatabaseWatch
+from streamwarden.app.quarantine import Quarantine, quarantine_folder
 from streamwarden.app.resources import Resources, index_waiting, open_resources
 from streamwarden.app.thread_watch import ThreadWatch
 from streamwarden.app.tree import Restarts, SupervisionTree
@@ -124,6 +125,7 @@ class StreamingRole:
         self._server = self._http_server()
         self._manager: ActorRef | None = None
         self._threads: ThreadWatch | None = None
+        self._quarantine: Quarantine | None = None
         self._started: StartedRole | None = None
         self._resources: Resources | None = None
         self._stop_within_s = settings.stop_timeout_s
@@ -138,8 +140,10 @@ class StreamingRole:
         """Record, then listen: a request never meets a role that is not up.
 
         Raises:
-            ConfigError: the record root, FFmpeg or setpriv cannot be used, or the port is taken.
+            ConfigError: the record root, the quarantine folder, FFmpeg or setpriv cannot be used, or the
+                port is taken.
         """
+        quarantine = quarantine_folder(self._settings, self._record_root)
         with ExitStack() as closing:
             self._database.open()
             closing.callback(self._database.close)
@@ -157,6 +161,8 @@ class StreamingRole:
             self._jobs.start()
             closing.callback(self._jobs.close)
             self._watch_threads(resources, closing)
+            if quarantine is not None:
+                self._start_quarantine(quarantine, resources, closing)
             self._exports.start()
             closing.callback(self._exports.stop)
             # So that the first answer of /readyz is the outcome and not "not tried yet".
@@ -233,6 +239,34 @@ class StreamingRole:
             on_failure=lambda: None,
             stops_within_s=_PAIRING_STOPS_WITHIN_S,
         )
+        closing.callback(loop.stop)
+        loop.start()
+
+    def _start_quarantine(self, folder: Path, resources: Resources, closing: ExitStack) -> None:
+        quarantine = self._quarantine = Quarantine(
+            settings=self._settings,
+            folder=folder,
+            watch=resources.watch,
+            wanted=resources.wanted,
+            database=resources.database,
+            clock=resources.clock,
+            sandbox=self._sandbox,
+        )
+        resources.metrics.watch_quarantine(
+            lambda: quarantine.state().recording, lambda: quarantine.state().segments
+        )
+        loop = ReconcileLoop(
+            "quarantine",
+            quarantine.step,
+            events=LoopEvents(
+                failed="quarantine_not_compared",
+                recovered="quarantine_compared_again",
+                bug="quarantine_failed",
+            ),
+            on_failure=lambda: None,
+            stops_within_s=_PAIRING_STOPS_WITHIN_S,
+        )
+        closing.callback(quarantine.stop)
         closing.callback(loop.stop)
         loop.start()
 
@@ -354,7 +388,8 @@ class StreamingRole:
         if resources is None:
             raise Unavailable("the record root is not opened yet")
         if (fault := resources.watch.fault()) is not None:
-            raise Unavailable(f"{fault.cause}: {fault.text}")
+            quarantine = self._quarantine.in_words() if self._quarantine else ""
+            raise Unavailable(f"{fault.cause}: {fault.text}{quarantine}")
         if other := resources.pairing.other_role():
             raise Unavailable(other)
         if (space := resources.watch.space) is None:

@@ -68,7 +68,7 @@ def adopt_root(arguments: argparse.Namespace) -> int:
     from streamwarden.storage.record_roots import RecordRootRepository
 
     settings = settings_of(arguments)
-    root = _root_folder(settings)
+    root = root_folder(settings)
     become_owner_of(root)
     with open_database(settings) as database:
         roots = RecordRootRepository(database)
@@ -172,7 +172,8 @@ def _adopt(settings: Settings, root: Path, database: Database, roots: RecordRoot
     return str(root_id)
 
 
-def _root_folder(settings: Settings) -> Path:
+def root_folder(settings: Settings) -> Path:
+    """Return the folder of the record root; raise ConfigError where there is none."""
     from streamwarden.config.loading import variable
 
     name, root = variable("record_root"), settings.record_root

@@ -18,6 +18,7 @@ from streamwarden.cli.arguments import (
 from streamwarden.cli.environment import become_owner_of, open_database, settings_of
 from streamwarden.cli.evidence_commands import SIGNED_NOTES, add_signed_options, verify_signed
 from streamwarden.cli.output import print_json, print_note, print_page, print_table
+from streamwarden.cli.quarantine_command import add_adopt_quarantine_command
 from streamwarden.cli.record_root_command import add_adopt_root_command, known_root
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import ConfigError, InvalidInput, NotFound
@@ -108,6 +109,7 @@ def add_recording_commands(commands: Commands) -> Commands:
     )
     _add_check_options(reconcile)
     add_adopt_root_command(recordings)
+    add_adopt_quarantine_command(recordings)
     return recordings
 
 

@@ -222,6 +222,8 @@ class Settings(BaseSettings):
     """Maximum bytes of one camera's recordings."""
     seal_key_file: Annotated[Path, PlainValidator(values.file)] | None = None
     """The private key (Ed25519, PEM) that seals recordings; None: nothing is sealed."""
+    quarantine_folder: Annotated[Path, PlainValidator(values.folder)] | None = None
+    """Where recording goes on while the record root is not the known one; None: it does not."""
     node: Annotated[str, PlainValidator(values.node)] = Field(default_factory=socket.gethostname)
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_word)] = "auto"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_word)] = (

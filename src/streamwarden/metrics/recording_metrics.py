@@ -196,6 +196,13 @@ class RecordingMetrics:
             ("cause",),
             registry=self._registry,
         )
+        self._quarantine_recording = self._plain_gauge(
+            "quarantine_recording", "Cameras that are recorded into the quarantine folder."
+        )
+        self._quarantine_segments = self._plain_gauge(
+            "quarantine_segments",
+            "Segments in the quarantine folder, which the index does not have.",
+        )
         self._other_role = self._plain_gauge(
             "other_streaming_role", "1 while another streaming role writes into the database."
         )
@@ -284,6 +291,13 @@ class RecordingMetrics:
         """Set the cause, out of the causes ``of``, for which the root cannot be used; None: it can."""
         for each in of:
             self._root_fault.labels(each).set(1 if each == cause else 0)
+
+    def watch_quarantine(
+        self, recording: Callable[[], float], segments: Callable[[], float]
+    ) -> None:
+        """Read at each scrape what is recorded into the quarantine, and what waits there."""
+        self._quarantine_recording.set_function(recording)
+        self._quarantine_segments.set_function(segments)
 
     def watch_other_role(self, read: Callable[[], bool]) -> None:
         """Read at each scrape whether another streaming role writes into the database."""
