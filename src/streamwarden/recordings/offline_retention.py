@@ -7,6 +7,7 @@ back the rows are marked like any others. Repeating a step does no harm.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import Clock
+from streamwarden.recordings.camera_shares import most_beyond
 from streamwarden.recordings.deletion_log import FULL, DeletionLog
 from streamwarden.recordings.durable import sync_folder
-from streamwarden.recordings.record_root import camera_folders, stored_by_day
+from streamwarden.recordings.record_root import camera_folders, files_and_bytes, stored_by_day
 
 log = structlog.get_logger(__name__)
 
 _BATCH: Final = 200
+
+_USAGE_AT_MOST_S: Final = 3_600.0
 
 _MARKED_AT_ONCE: Final = 1_000
 
@@ -67,16 +71,18 @@ class OfflineRetention:
         self._clock = clock
         self._reckoned = reckoned
         self._stuck: set[Path] = set()
+        self._usage: dict[Path, tuple[int, int]] = {}
+        self._usage_until_s = -math.inf
 
     def delete(self, need_bytes: int, need_files: int = 0) -> list[ExpiredFile]:
-        """Delete the oldest files, a batch at most; return them.
+        """Delete the oldest files of the camera furthest beyond its share, else of all; return them.
 
-        As many as free ``need_bytes``, and at least ``need_files``, for their inodes.
+        A batch at most: as many as free ``need_bytes``, and at least ``need_files``, for their inodes.
 
         Raises:
             OSError: the disk refuses; nothing was deleted.
         """
-        chosen = list(self._oldest(need_bytes, need_files))
+        chosen = self._oldest(need_bytes, need_files)
         if not chosen:
             return []
         gone = [each for each in self._noted(chosen) if self._unlink(each.path)]
@@ -134,11 +140,23 @@ class OfflineRetention:
             return False
         return True
 
-    def _oldest(self, need_bytes: int, need_files: int) -> Iterator[ExpiredFile]:
+    def _oldest(self, need_bytes: int, need_files: int) -> list[ExpiredFile]:
         now = self._clock.now()
         # A clock that is behind must not make all files look as if they were being recorded.
         before = (now if self._reckoned is None else max(now, self._reckoned())) - _YOUNGEST
         cameras = [each.path for each in camera_folders(self._root)]
+        by_bytes = need_bytes > 0
+        beyond = most_beyond(self._taken(cameras, by_bytes=by_bytes))
+        if beyond is not None:
+            few_bytes = min(need_bytes, beyond.excess) if by_bytes else 0
+            few_files = 0 if by_bytes else min(need_files, beyond.excess)
+            if found := list(self._oldest_of([beyond.camera], before, few_bytes, few_files)):
+                return found
+        return list(self._oldest_of(cameras, before, need_bytes, need_files))
+
+    def _oldest_of(
+        self, cameras: Sequence[Path], before: datetime, need_bytes: int, need_files: int
+    ) -> Iterator[ExpiredFile]:
         files = (each for each in stored_by_day(cameras) if each[0] not in self._stuck)
         for path, started_at in islice(files, _BATCH):
             if (need_bytes <= 0 and need_files <= 0) or started_at >= before:
@@ -147,7 +165,22 @@ class OfflineRetention:
                 size = path.stat(follow_symlinks=False).st_size
                 need_bytes -= size
                 need_files -= 1
+                files_left, bytes_left = self._usage.get(path.parent.parent, (0, 0))
+                self._usage[path.parent.parent] = (files_left - 1, bytes_left - size)
                 yield ExpiredFile(path, started_at, size)
+
+    def _taken(self, cameras: Sequence[Path], *, by_bytes: bool) -> dict[Path, int]:
+        """Return the bytes or files of each camera, counted again after a hundred times what that took."""
+        began_s = self._clock.monotonic()
+        if began_s >= self._usage_until_s:
+            self._usage = {camera: files_and_bytes(camera) for camera in cameras}
+            now_s = self._clock.monotonic()
+            self._usage_until_s = now_s + min(_USAGE_AT_MOST_S, 100 * (now_s - began_s))
+        return {
+            camera: size if by_bytes else files
+            for camera, (files, size) in self._usage.items()
+            if files > 0
+        }
 
 
 def tidy_folders(folders: Iterable[Path]) -> None:

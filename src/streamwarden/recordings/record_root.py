@@ -11,6 +11,7 @@ import os
 import re
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -198,6 +199,18 @@ def stored_by_day(cameras: Iterable[Path]) -> Iterator[tuple[Path, datetime]]:
             if (name := parse_stored(day_name, entry.name)) is not None and _is_file(entry)
         ]
         yield from ((path, started_at) for started_at, path in sorted(files))
+
+
+def files_and_bytes(camera: Path) -> tuple[int, int]:
+    """Return the number and the size of a camera's stored files."""
+    files = size_bytes = 0
+    for day in _folders(camera):
+        for entry in _entries(day):
+            if parse_stored(day.name, entry.name) is not None and _is_file(entry):
+                with suppress(FileNotFoundError):
+                    size_bytes += entry.stat(follow_symlinks=False).st_size
+                    files += 1
+    return files, size_bytes
 
 
 def in_progress(camera: Path) -> bool:

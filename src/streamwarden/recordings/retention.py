@@ -9,9 +9,11 @@ no row and are never touched. Whatever the reason why the index cannot be asked 
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -23,8 +25,9 @@ import structlog
 from streamwarden.age_clock import read_clocks
 from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable, in_full
-from streamwarden.model import Segment
+from streamwarden.model import Segment, Usage
 from streamwarden.paths import has_no_symlink, parse_stored
+from streamwarden.recordings.camera_shares import most_beyond
 from streamwarden.recordings.deletion_rules import (
     DeletionRules,
     DeletionRulesFile,
@@ -44,6 +47,8 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 200
 
 FORGET_EVERY: Final = timedelta(hours=1)
+
+_USAGE_AT_MOST_S: Final = 300.0
 
 STUCK_AT_MOST: Final = 20
 """Up to this many files that cannot be unlinked are passed over; more are a fault of the disk."""
@@ -79,9 +84,11 @@ class RetentionLimits:
 
     def in_words(self) -> str:
         """Return the limits as a sentence."""
+        reserve = size_in_words(self.reserve_bytes)
         parts = [
             f"recordings older than {self.keep_for.days} days are deleted",
-            f"the oldest as well while less than {size_in_words(self.reserve_bytes)} of the disk is free",
+            f"others as well while less than {reserve} of the disk is free",
+            "first those of cameras beyond their share",
         ]
         if self.total_bytes is not None:
             parts.append(f"or all take more than {size_in_words(self.total_bytes)}")
@@ -252,6 +259,8 @@ class Retention:
         self._on_deleted = on_deleted
         self._out_of_reach = False
         self._stuck: frozenset[UUID] = frozenset()
+        self._usages: Sequence[Usage] = ()
+        self._usage_until_s = 0.0
 
     def sweep(self) -> bool:
         """Do one batch; return whether there may be more to do at once.
@@ -345,9 +354,38 @@ class Retention:
                 )
         total = sum(usage.size_bytes for usage in usages)
         if limits.total_bytes is not None and total > limits.total_bytes:
-            oldest = self._segments.oldest(limit=BATCH)
-            return DeletionReason.TOTAL_QUOTA, first_of(oldest, total - limits.total_bytes)
+            self._usages = usages
+            return DeletionReason.TOTAL_QUOTA, self._first_to_go(total - limits.total_bytes, 0)
         return None
+
+    def _first_to_go(self, need_bytes: int, need_files: int) -> list[Segment]:
+        """Return the oldest segments of the camera furthest beyond its share, else of all cameras."""
+        by_bytes = need_bytes > 0
+        taken = {
+            each.camera_id: each.size_bytes if by_bytes else each.segments for each in self._usage()
+        }
+        beyond = most_beyond(taken)
+        oldest: list[Segment] = []
+        if beyond is not None:
+            oldest = self._segments.oldest(limit=BATCH, camera_id=beyond.camera)
+        if oldest and beyond is not None:
+            need_bytes = min(need_bytes, beyond.excess)
+            need_files = 0 if by_bytes else min(need_files, beyond.excess)
+        else:
+            oldest = self._segments.oldest(limit=BATCH)
+        # Each file frees an inode.
+        chosen = oldest[: max(len(first_of(oldest, need_bytes)), need_files)]
+        self._usages = without(self._usages, chosen)
+        return chosen
+
+    def _usage(self) -> Sequence[Usage]:
+        """Return what each camera takes; it is counted again after a hundred times what counting took."""
+        began_s = time.monotonic()
+        if began_s >= self._usage_until_s:
+            self._usages = self._segments.usage()
+            now_s = time.monotonic()
+            self._usage_until_s = now_s + min(_USAGE_AT_MOST_S, 100 * (now_s - began_s))
+        return self._usages
 
     def _under_reserve(self) -> list[Segment]:
         missing = self._missing_bytes()
@@ -355,9 +393,7 @@ class Retention:
         if missing <= 0 and inodes <= 0:
             self._out_of_reach = False
             return []
-        oldest = self._segments.oldest(limit=BATCH)
-        # Each file frees an inode.
-        chosen = oldest[: max(len(first_of(oldest, missing)), inodes)]
+        chosen = self._first_to_go(missing, inodes)
         if not chosen and not self._out_of_reach:
             log.error(
                 "reserve_out_of_reach", missing_bytes=max(0, missing), missing_inodes=max(0, inodes)
@@ -422,6 +458,22 @@ class Retention:
         with suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
         return path.parent
+
+
+def without(usages: Sequence[Usage], segments: Sequence[Segment]) -> list[Usage]:
+    """Return the usages once ``segments`` are deleted."""
+    files = Counter(segment.camera_id for segment in segments)
+    sizes = Counter[UUID]()
+    for segment in segments:
+        sizes[segment.camera_id] += segment.size_bytes
+    return [
+        replace(
+            each,
+            segments=each.segments - files[each.camera_id],
+            size_bytes=each.size_bytes - sizes[each.camera_id],
+        )
+        for each in usages
+    ]
 
 
 def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:

@@ -218,6 +218,65 @@ def test_recordings_make_no_room_for_what_exports_hold_or_give_way(
     assert gone == (0 if spared == 1 else 1)
 
 
+@pytest.fixture
+def flooded(made: Recordings) -> tuple[Camera, Camera]:
+    """Two cameras: one with three old segments, and one that has recorded ten since."""
+    victim, flooder = made.camera(), made.camera(wanted_s=8)
+    for start_s in (0, 2, 4):
+        made.record(victim, start_s, start_s + 2)
+    for number in range(10):
+        made.record(flooder, 8 + 2 * number, 10 + 2 * number)
+    return victim, flooder
+
+
+def test_a_flood_costs_no_other_camera_its_recordings(
+    made: Recordings, flooded: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    size = made.rows(flooded[1])[0].size_bytes
+    world.free_bytes = 10**6
+    policy = make(reserve_bytes=10**6 + 2 * size - 10)
+    assert policy.sweep()
+    world.free_bytes = 10**9
+    finish(policy)
+    assert kept(made, *flooded) == [[0, 2, 4], list(range(12, 28, 2))]
+    assert made.verify() == []
+
+
+def test_inodes_are_the_flooders_too(
+    made: Recordings,
+    flooded: tuple[Camera, Camera],
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = iter([1, 10])
+    monkeypatch.setattr(
+        retention,
+        "free_space_of",
+        lambda _root: FreeSpace(
+            free_bytes=10**9, total_bytes=10**9, free_inodes=next(left, 10), total_inodes=100
+        ),
+    )
+    finish(make(reserve_inodes=4))
+    assert kept(made, *flooded) == [[0, 2, 4], list(range(14, 28, 2))]
+
+
+def test_a_flood_over_the_total_quota_costs_no_other_camera_its_recordings(
+    made: Recordings, flooded: tuple[Camera, Camera], make: Make
+) -> None:
+    total = sum(row.size_bytes for camera in flooded for row in made.rows(camera))
+    size = made.rows(flooded[1])[0].size_bytes
+    finish(make(total_bytes=total - 2 * size + 10))
+    assert kept(made, *flooded) == [[0, 2, 4], list(range(12, 28, 2))]
+
+
+def test_a_flood_without_an_index_costs_no_other_camera_its_recordings(
+    made: Recordings, flooded: tuple[Camera, Camera], away: Make
+) -> None:
+    blind = away(missing=made.rows(flooded[1])[0].size_bytes + 10)
+    assert blind.sweep()
+    assert [len(made.files(camera)) for camera in flooded] == [3, 8]
+
+
 def test_a_reserve_that_nothing_can_free_is_said_once(
     made: Recordings,
     two: tuple[Camera, Camera],
@@ -508,7 +567,8 @@ def test_what_will_be_deleted_is_said_in_words() -> None:
     said = RetentionLimits(keep_for=timedelta(days=30), reserve_bytes=5 * 1024**3).in_words()
     assert said == (
         "recordings older than 30 days are deleted, "
-        "the oldest as well while less than 5.0 GiB of the disk is free"
+        "others as well while less than 5.0 GiB of the disk is free, "
+        "first those of cameras beyond their share"
     )
     quotas = RetentionLimits(
         keep_for=timedelta(days=7),
