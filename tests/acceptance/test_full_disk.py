@@ -45,7 +45,8 @@ def small(
 
         def environ(installation: Installation, database_url: str) -> dict[str, str]:
             return real(installation, database_url) | {
-                "STREAMWARDEN_FREE_SPACE_RESERVE": str(request.param)
+                "STREAMWARDEN_FREE_SPACE_RESERVE": str(request.param),
+                "STREAMWARDEN_RETENTION_MIN": "0",
             }
 
         patch.setattr(Installation, "environ", environ)

@@ -22,12 +22,16 @@ _MANAGER: Final = "stream_manager"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskUsage:
-    """The disk under the record root; ``keep_days`` is how long recordings are kept."""
+    """The disk under the record root; ``keep_days`` is how long recordings are kept.
+
+    ``floor_reached``: less than the reserve is free, and what is left is too young to be deleted.
+    """
 
     total_bytes: int
     free_bytes: int
     reserve_bytes: int
     keep_days: float
+    floor_reached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -307,7 +307,7 @@ class StreamingRole:
             raise ConfigError("the actors did not start; the log says why")
         self._started = StartedRole(
             supervisor=tree.supervisor,
-            disk=partial(_disk_usage, resources),
+            disk=partial(_disk_usage, resources, rules),
             index=partial(_index_lag, resources),
             retention_waits=partial(_retention_waits, rules),
         )
@@ -466,6 +466,7 @@ def _retention(
         reserve_inodes=_reserve_inodes(settings, disk),
         total_bytes=settings.total_quota,
         camera_bytes=settings.camera_quota,
+        floor=timedelta(seconds=settings.retention_min),
     )
     log.info("retention", rule=limits.in_words())
     return Retention(
@@ -482,6 +483,7 @@ def _retention(
             waiting_since=resources.journal.waiting_since,
             clock=resources.clock,
             reckoned=rules.now,
+            kept_from=partial(rules.aged, limits.floor) if limits.floor else None,
         ),
         announce=None if seals is None else seals.announce,
         require_root=resources.watch.require,
@@ -517,6 +519,7 @@ def rules_in_force(resources: Resources) -> RulesInForce:
         known=lambda: resources.files.alive_until,
         clock=resources.clock,
         on_waits=on_waits,
+        on_floor=metrics.retention_floor,
     )
 
 
@@ -596,7 +599,7 @@ def _record_root(settings: Settings) -> Path:
     return settings.record_root.resolve()
 
 
-def _disk_usage(resources: Resources) -> DiskUsage:
+def _disk_usage(resources: Resources, rules: RulesInForce) -> DiskUsage:
     """Return what the last look at the record root found; zeros before there was one."""
     space = resources.watch.space
     total = space.total_bytes if space else 0
@@ -605,6 +608,7 @@ def _disk_usage(resources: Resources) -> DiskUsage:
         free_bytes=space.free_bytes if space else 0,
         reserve_bytes=resources.settings.free_space_reserve.bytes_of(total),
         keep_days=resources.settings.retention_days,
+        floor_reached=rules.at_floor,
     )
 
 

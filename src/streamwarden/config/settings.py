@@ -211,6 +211,8 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 30
     retention_grace: Annotated[float, PlainValidator(values.duration(0, 2_592_000))] = 86_400.0
     """Seconds for which a deletion waits that a clock or a changed limit alone would cause."""
+    retention_min: Annotated[float, PlainValidator(values.duration(0, 315_360_000))] = 86_400.0
+    """Seconds for which recordings are kept although less than ``free_space_reserve`` is free."""
     audit_days: Annotated[int, PlainValidator(values.whole(1, 36500))] = 365
     """Days for which the audit trail is kept."""
     free_space_reserve: Annotated[values.Reserve, PlainValidator(values.reserve)] = values.Reserve(
@@ -361,6 +363,11 @@ def warnings(settings: Settings, *roles: str) -> list[str]:
         found.append(
             f"{variable('stall_after')}: FFmpeg gives up reading after {FFMPEG_GIVES_UP_S:g} s by "
             "itself, so a longer time has an effect only for cameras that still send RTCP"
+        )
+    if settings.retention_min >= settings.retention_days * 86_400:
+        found.append(
+            f"{variable('retention_min')}: is not less than {variable('retention_days')}, so nothing is"
+            " deleted for the free space, and recording ends when the disk is full"
         )
     if settings.record_root is not None and settings.seal_key_file is None:
         found.append(

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-_DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|min|h)?")
+_DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|min|h|d|days?)?")
 
 
 _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+_SECONDS |= dict.fromkeys(("d", "day", "days"), 86_400.0)
 
 
 _SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>%|[KMGT]i?B|B)?")
@@ -69,7 +72,7 @@ class Reserve:
 
 
 def duration(at_least_s: float, at_most_s: float) -> Callable[[object], float]:
-    """Return a parser of durations in seconds: ``8``, ``"8 s"``, ``"500 ms"``, ``"2 min"``."""
+    """Return a parser of durations in seconds: ``8``, ``"8 s"``, ``"500 ms"``, ``"2 min"``, ``"1 day"``."""
     wanted = f"give {at_least_s:g} to {at_most_s:g} seconds, such as 8 or '8 s'"
 
     def parse(value: object) -> float:

@@ -100,12 +100,16 @@ def _segment(last: LastSegment | None) -> LastSegmentModel | None:
 
 
 class DiskModel(Model):
-    """The disk under the record root; ``keep_days`` is how long recordings are kept."""
+    """The disk under the record root; ``keep_days`` is how long recordings are kept.
+
+    ``floor_reached``: less than the reserve is free, and what is left is younger than RETENTION_MIN.
+    """
 
     total_bytes: int
     free_bytes: int
     reserve_bytes: int
     keep_days: float
+    floor_reached: bool = False
 
 
 class IndexModel(Model):
@@ -182,6 +186,7 @@ def summary_to_json(summary: StreamingSummary) -> RoleSummary:
             free_bytes=disk.free_bytes,
             reserve_bytes=disk.reserve_bytes,
             keep_days=disk.keep_days,
+            floor_reached=disk.floor_reached,
         ),
         index=IndexModel(journal_segments=index.segments, lag_seconds=index.lag_s),
         retention_waits=[

@@ -173,6 +173,10 @@ class RecordingMetrics:
             "1 while a deletion waits for its grace time or an operator, by reason.",
             ("reason",),
         )
+        self._retention_floor = self._plain_gauge(
+            "retention_floor_reached",
+            "1 while the reserve lacks space that only recordings kept in any case could give.",
+        )
         self._free = self._plain_gauge(
             "record_root_free_bytes", "Bytes free where recordings are kept."
         )
@@ -274,6 +278,10 @@ class RecordingMetrics:
         """Set which deletions wait."""
         for reason, waits in reasons.items():
             self._retention_waits.labels(reason).set(waits)
+
+    def retention_floor(self, reached: bool) -> None:  # noqa: FBT001 - the one value of a gauge
+        """Set whether only recordings are left that are not deleted for the reserve."""
+        self._retention_floor.set(reached)
 
     def free_bytes(self, n: int) -> None:
         """Set the free space of the record root's file system."""

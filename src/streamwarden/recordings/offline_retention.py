@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,9 @@ _MARKED_AT_ONCE: Final = 1_000
 _YOUNGEST: Final = timedelta(minutes=10)
 """Younger files may not be in the journal yet, and count as being recorded."""
 
+_LONGEST: Final = timedelta(hours=2)
+"""More than the longest segment: a file that was copied has the time of its copy."""
+
 Mark = Callable[[Collection[UUID]], object]
 
 
@@ -51,7 +54,8 @@ class ExpiredFile:
 class OfflineRetention:
     """Deletes files without the index, and marks their rows later. Blocking; one thread at a time.
 
-    ``waiting_since`` returns when the oldest row in the journal was appended, None for none.
+    ``waiting_since`` returns when the oldest row in the journal was appended, None for none. ``kept_from``
+    returns the time from which on all recordings are kept. ``at_floor``: the last call lacked one of them.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class OfflineRetention:
         waiting_since: Callable[[], datetime | None],
         clock: Clock,
         reckoned: Callable[[], datetime] | None = None,
+        kept_from: Callable[[], datetime] | None = None,
     ) -> None:
         self._root = record_root
         self._log = DeletionLog(state)
@@ -70,6 +75,8 @@ class OfflineRetention:
         self._waiting_since = waiting_since
         self._clock = clock
         self._reckoned = reckoned
+        self._kept_from = kept_from
+        self.at_floor = False
         self._stuck: set[Path] = set()
         self._usage: dict[Path, tuple[int, int]] = {}
         self._usage_until_s = -math.inf
@@ -158,16 +165,21 @@ class OfflineRetention:
         self, cameras: Sequence[Path], before: datetime, need_bytes: int, need_files: int
     ) -> Iterator[ExpiredFile]:
         files = (each for each in stored_by_day(cameras) if each[0] not in self._stuck)
+        kept_from = None if self._kept_from is None else self._kept_from()
+        self.at_floor = False
         for path, started_at in islice(files, _BATCH):
             if (need_bytes <= 0 and need_files <= 0) or started_at >= before:
                 return
             with suppress(FileNotFoundError):
-                size = path.stat(follow_symlinks=False).st_size
-                need_bytes -= size
+                found = path.stat(follow_symlinks=False)
+                if kept_from is not None and _ended_at(started_at, found.st_mtime) >= kept_from:
+                    self.at_floor = True
+                    return
+                need_bytes -= found.st_size
                 need_files -= 1
                 files_left, bytes_left = self._usage.get(path.parent.parent, (0, 0))
-                self._usage[path.parent.parent] = (files_left - 1, bytes_left - size)
-                yield ExpiredFile(path, started_at, size)
+                self._usage[path.parent.parent] = (files_left - 1, bytes_left - found.st_size)
+                yield ExpiredFile(path, started_at, found.st_size)
 
     def _taken(self, cameras: Sequence[Path], *, by_bytes: bool) -> dict[Path, int]:
         """Return the bytes or files of each camera, counted again after a hundred times what that took."""
@@ -181,6 +193,13 @@ class OfflineRetention:
             for camera, (files, size) in self._usage.items()
             if files > 0
         }
+
+
+def _ended_at(started_at: datetime, modified_s: float) -> datetime:
+    """Return the end of a stored file: its last write, where that can be."""
+    longest = started_at + _LONGEST
+    modified = datetime.fromtimestamp(modified_s, UTC)
+    return modified if started_at < modified < longest else longest
 
 
 def tidy_folders(folders: Iterable[Path]) -> None:

@@ -50,6 +50,9 @@ FORGET_EVERY: Final = timedelta(hours=1)
 
 _USAGE_AT_MOST_S: Final = 300.0
 
+FLOOD: Final = 4
+"""How many times the rate of the others is a flood."""
+
 STUCK_AT_MOST: Final = 20
 """Up to this many files that cannot be unlinked are passed over; more are a fault of the disk."""
 
@@ -72,6 +75,8 @@ class RetentionLimits:
     reserve_inodes: int = 0
     total_bytes: int | None = None
     camera_bytes: int | None = None
+    floor: timedelta = timedelta()
+    """What is younger is not deleted for the reserve."""
 
     @property
     def rules(self) -> Rules:
@@ -90,6 +95,8 @@ class RetentionLimits:
             f"others as well while less than {reserve} of the disk is free",
             "first those of cameras beyond their share",
         ]
+        if self.floor > timedelta():
+            parts[-1] += f", none younger than {self.floor.total_seconds() / 3600:g} h"
         if self.total_bytes is not None:
             parts.append(f"or all take more than {size_in_words(self.total_bytes)}")
         if self.camera_bytes is not None:
@@ -118,12 +125,16 @@ class RulesInForce:
         known: Callable[[], datetime | None],
         clock: Clock,
         on_waits: Callable[[Collection[Wait]], None],
+        on_floor: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.grace = grace
         self._file = file
         self._limits = limits
         self._clock = clock
         self._on_waits = on_waits
+        self._on_floor = on_floor
+        self.at_floor = False
+        """Whether the reserve lacks space that only the youngest recordings could give."""
         self._written_s: float | None = None
         self._said: dict[str, float] = {}
         self._known = known
@@ -166,6 +177,26 @@ class RulesInForce:
         reading, clock = read_clocks(self._clock), self._rules.clock
         passed = timedelta(seconds=clock.passed_s(reading))
         return min(reading.wall, clock.low + passed)
+
+    def aged(self, age: timedelta) -> datetime:
+        """Return the date before which footage is older than ``age``; no clock that is set moves it.
+
+        Raises:
+            Unavailable: retention has not begun, so the time is not known.
+        """
+        if self._rules is None:
+            raise Unavailable("retention has not begun")
+        clock = self._rules.clock
+        return clock.low + timedelta(seconds=clock.passed_s(read_clocks(self._clock))) - age
+
+    def note_floor(self, reached: bool, missing_bytes: int = 0) -> None:  # noqa: FBT001 - the one value of a gauge
+        """Log and meter whether the reserve lacks space that only recordings of the floor could give."""
+        if reached and not self.at_floor:
+            log.error("retention_floor_reached", missing_bytes=max(0, missing_bytes))
+        elif self.at_floor and not reached:
+            log.info("retention_floor_left")
+        self.at_floor = reached
+        self._on_floor(reached)
 
     def _keep(self, rules: DeletionRules) -> DeletionRules:
         changed = self._rules is None or rules.settled() != self._rules.settled()
@@ -287,7 +318,9 @@ class Retention:
     def _delete_without_index(self, error: Exception) -> bool:
         """Delete what the reserve needs; return whether anything was deleted."""
         self._require_root()
-        gone = self._offline.delete(self._missing_bytes(), self._missing_inodes())
+        missing = self._missing_bytes()
+        gone = self._offline.delete(missing, self._missing_inodes())
+        self._in_force.note_floor(self._offline.at_floor and not gone, missing)
         if gone:
             size = sum(each.size_bytes for each in gone)
             self._on_deleted(DeletionReason.RESERVE, len(gone), size)
@@ -358,8 +391,13 @@ class Retention:
             return DeletionReason.TOTAL_QUOTA, self._first_to_go(total - limits.total_bytes, 0)
         return None
 
-    def _first_to_go(self, need_bytes: int, need_files: int) -> list[Segment]:
-        """Return the oldest segments of the camera furthest beyond its share, else of all cameras."""
+    def _first_to_go(
+        self, need_bytes: int, need_files: int, floor: timedelta = timedelta()
+    ) -> list[Segment]:
+        """Return the oldest segments of the camera furthest beyond its share, else of all cameras.
+
+        None that is younger than ``floor``, but of a flood.
+        """
         by_bytes = need_bytes > 0
         taken = {
             each.camera_id: each.size_bytes if by_bytes else each.segments for each in self._usage()
@@ -367,12 +405,12 @@ class Retention:
         beyond = most_beyond(taken)
         oldest: list[Segment] = []
         if beyond is not None:
-            oldest = self._segments.oldest(limit=BATCH, camera_id=beyond.camera)
+            oldest = self._oldest(floor, beyond.camera) or self._flood_of(beyond.camera)
         if oldest and beyond is not None:
             need_bytes = min(need_bytes, beyond.excess)
             need_files = 0 if by_bytes else min(need_files, beyond.excess)
         else:
-            oldest = self._segments.oldest(limit=BATCH)
+            oldest = self._oldest(floor)
         # Each file frees an inode.
         chosen = oldest[: max(len(first_of(oldest, need_bytes)), need_files)]
         self._usages = without(self._usages, chosen)
@@ -392,14 +430,37 @@ class Retention:
         inodes = self._missing_inodes()
         if missing <= 0 and inodes <= 0:
             self._out_of_reach = False
+            self._in_force.note_floor(False)  # noqa: FBT003 - the one value of a gauge
             return []
-        chosen = self._first_to_go(missing, inodes)
-        if not chosen and not self._out_of_reach:
+        chosen = self._first_to_go(missing, inodes, self._limits.floor)
+        at_floor = not chosen and bool(self._segments.oldest(limit=1))
+        self._in_force.note_floor(at_floor, missing)
+        if not chosen and not at_floor and not self._out_of_reach:
             log.error(
                 "reserve_out_of_reach", missing_bytes=max(0, missing), missing_inodes=max(0, inodes)
             )
         self._out_of_reach = not chosen
         return chosen
+
+    def _oldest(self, floor: timedelta, camera_id: UUID | None = None) -> list[Segment]:
+        """Return the oldest segments, a batch at most, none younger than ``floor``."""
+        if floor <= timedelta():
+            return self._segments.oldest(limit=BATCH, camera_id=camera_id)
+        for each in self._rules.clock.older_than(floor):
+            if found := self._segments.oldest(
+                limit=BATCH, camera_id=camera_id, ended_from=each.from_, ended_before=each.to
+            ):
+                return found
+        return []
+
+    def _flood_of(self, camera_id: UUID) -> list[Segment]:
+        """Return a camera's oldest segments where its rate is far above that of the others, else none.
+
+        It would fill the disk within its floor, and end the recording of all.
+        """
+        oldest = self._segments.oldest(limit=BATCH, camera_id=camera_id)
+        others = [row for row in self._segments.oldest(limit=BATCH) if row.camera_id != camera_id]
+        return oldest if others and _rate(oldest) > FLOOD * _rate(others) else []
 
     def _missing_bytes(self) -> int:
         """Return how many bytes the reserve lacks beyond what exports give; 0 or less for none."""
@@ -474,6 +535,12 @@ def without(usages: Sequence[Usage], segments: Sequence[Segment]) -> list[Usage]
         )
         for each in usages
     ]
+
+
+def _rate(segments: Sequence[Segment]) -> float:
+    """Return the bytes in a second of footage."""
+    seconds = sum((each.ended_at - each.started_at).total_seconds() for each in segments)
+    return sum(each.size_bytes for each in segments) / max(seconds, 1.0)
 
 
 def first_of(segments: Iterable[Segment], need_bytes: int) -> list[Segment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,7 @@ class FakeWorld(ManualClock):
         self.deletion_log = Path()
         self.known: datetime | None = None
         self.waits: list[str] = []
+        self.floor: list[bool] = []
         self.known_for: int | None = None
         """How often the record root is still the known one; None: always."""
 
@@ -64,6 +66,9 @@ class FakeWorld(ManualClock):
 
     def noted(self, waits: Collection[Wait]) -> None:
         self.waits = [wait.reason.value for wait in waits]
+
+    def last_floor(self) -> bool:
+        return self.floor[-1]
 
     def deleted(self, reason: str, segments: int, size_bytes: int) -> None:
         self.counted.append((reason, segments, size_bytes))
@@ -106,6 +111,7 @@ def make(made: Recordings, world: FakeWorld) -> Make:
             known=lambda: world.known,
             clock=world,
             on_waits=world.noted,
+            on_floor=world.floor.append,
         )
         return Retention(
             record_root=made.root,
@@ -121,6 +127,7 @@ def make(made: Recordings, world: FakeWorld) -> Make:
                 waiting_since=lambda: world.waiting_since,
                 clock=world,
                 reckoned=rules.now,
+                kept_from=(lambda: rules.aged(given_limits.floor)) if given_limits.floor else None,
             ),
             require_root=world.require_root,
             give_way=world.exports_give_way,
@@ -781,6 +788,90 @@ def test_a_root_that_goes_during_a_sweep_costs_no_row(
         sweeper.sweep()
     away.rename(made.root)
     assert made.segments.deleting(limit=100) == marked
+
+
+# The floor
+
+
+def test_the_reserve_takes_nothing_that_is_younger_than_the_floor(
+    made: Recordings,
+    two: tuple[Camera, Camera],
+    make: Make,
+    world: FakeWorld,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world.free_bytes = 0
+    world.move_to(HOUR_S + 7)
+    policy = make(reserve_bytes=10**15, floor=timedelta(hours=1))
+    finish(policy)
+    policy.sweep()
+    assert kept(made, *two) == [[8], [6, 10]]
+    assert world.last_floor() is True
+    said = capsys.readouterr().out
+    assert said.count("retention_floor_reached") == 1
+    assert "reserve_out_of_reach" not in said
+    world.move_to(HOUR_S + 11)
+    finish(policy)
+    assert kept(made, *two) == [[], [10]]
+    world.free_bytes = 10**16
+    policy.sweep()
+    assert world.last_floor() is False
+
+
+def test_a_clock_that_is_ahead_takes_nothing_of_the_floor(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    policy = make(reserve_bytes=10**15, floor=timedelta(hours=1))
+    finish(policy)
+    world.free_bytes = 0
+    world.step_wall(40 * DAY_S)
+    finish(policy)
+    assert world.last_floor() is True
+    assert kept(made, *two) == [[0, 4, 8], [2, 6, 10]]
+
+
+def test_without_an_index_the_floor_stays_as_well(
+    made: Recordings, two: tuple[Camera, Camera], make: Make, world: FakeWorld
+) -> None:
+    rows = sorted((row for camera in two for row in made.rows(camera)), key=lambda r: r.started_at)
+    for row in rows:
+        os.utime(made.root / row.path, (row.ended_at.timestamp(),) * 2)
+    world.move_to(HOUR_S + 7)
+    world.free_bytes = 0
+    blind = make(reserve_bytes=10**15, floor=timedelta(hours=1))
+    blind._segments = Away()  # type: ignore[assignment]
+    assert blind.sweep()
+    assert world.last_floor() is False
+    with pytest.raises(Unavailable):
+        blind.sweep()
+    assert world.last_floor() is True
+    assert [len(made.files(camera)) for camera in two] == [1, 2]
+    copied = made.root / rows[3].path
+    os.utime(copied)  # its end is not known any more
+    world.move_to(HOUR_S + 60)
+    with pytest.raises(Unavailable):
+        blind.sweep()
+    assert copied.exists()
+    world.move_to(3 * HOUR_S + 60)
+    assert blind.sweep()
+    assert not copied.exists()
+
+
+def test_a_flood_has_no_floor(made: Recordings, make: Make, world: FakeWorld) -> None:
+    victim, flooder = made.camera(), made.camera(wanted_s=8)
+    made.record_all(victim, 0, 6)
+    flood = [made.record(flooder, 8 + 0.25 * n, 8.25 + 0.25 * n) for n in range(10)]
+    world.free_bytes = 0
+    policy = make(reserve_bytes=2 * flood[0].stat().st_size - 100, floor=timedelta(hours=1))
+    assert policy.sweep()
+    world.free_bytes = 10**9
+    finish(policy)
+    assert kept(made, victim)[0] == [0, 2, 4]
+    assert len(made.rows(flooder)) == 8
+    world.free_bytes = 0
+    finish(policy)  # down to its share
+    assert kept(made, victim)[0] == [0, 2, 4]
+    assert world.last_floor() is True
 
 
 # Inodes

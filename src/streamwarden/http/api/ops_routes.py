@@ -104,13 +104,17 @@ class CameraCounts(Model):
 
 
 class DiskForecast(Model):
-    """The disk, and the time its reserve will be reached; null where retention comes first."""
+    """The disk, and the time its reserve will be reached; null where retention comes first.
+
+    ``floor_reached``: less than the reserve is free, and what is left is younger than RETENTION_MIN.
+    """
 
     total_bytes: int
     free_bytes: int
     reserve_bytes: int
     bytes_per_day: int
     full_at: Timestamp | None
+    floor_reached: bool
 
 
 class SummaryModel(Model):
@@ -280,6 +284,7 @@ def _forecast(disk: DiskModel, growth: Growth, now: datetime) -> DiskForecast:
             reserve_bytes=disk.reserve_bytes,
             keep_for=timedelta(days=disk.keep_days),
         ),
+        floor_reached=disk.floor_reached,
     )
 
 

@@ -80,7 +80,8 @@ select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_b
 select id, camera_id, owner, run, number, started_at, ended_at, media_ms, size_bytes, path,
        salvaged, digest, init_bytes, holes, error_ms
   from segment
- where camera_id = %(camera_id)s and state = 'stored' and ended_at < %(ended_before)s
+ where camera_id = %(camera_id)s and state = 'stored'
+   and ended_at >= %(ended_from)s and ended_at < %(ended_before)s
  order by ended_at
  limit %(limit)s
 

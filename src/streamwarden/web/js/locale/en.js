@@ -261,6 +261,7 @@ export default {
   "ops.disk": "Disk",
   "ops.diskFree": "{free} of {total} free",
   "ops.diskFull": "Full on {day} at the present rate",
+  "ops.diskFloor": "Less than {reserve} is free, and every recording left is too young to be deleted for that (RETENTION_MIN). Recording ends when the disk is full: free or add space.",
   "ops.diskNever": "Retention keeps it from filling up at the present rate",
   "ops.waits.clock": "The clock of the recording server is {value} ahead of the time that has passed for certain. Recordings are not deleted for that alone.",
   "ops.waits.age": "The retention was shortened to {value}. What becomes too old by that is not deleted yet.",

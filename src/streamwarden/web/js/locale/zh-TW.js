@@ -261,6 +261,7 @@ export default {
   "ops.disk": "磁碟",
   "ops.diskFree": "共 {total}，剩餘 {free}",
   "ops.diskFull": "依目前速度，將於 {day} 用完",
+  "ops.diskFloor": "可用空間低於 {reserve}，而剩下的錄影都還在最短保留時間（RETENTION_MIN）之內，不會為了騰出空間而刪除。磁碟用完時就會停止錄影，請清出或增加空間。",
   "ops.diskNever": "依目前速度，保存期限會使磁碟不致用完",
   "ops.waits.clock": "錄影伺服器的時鐘比確定已經過的時間快了 {value}。系統不會只因為這樣就刪除錄影。",
   "ops.waits.age": "保存期限已縮短為 {value}。因此到期的錄影暫時還不會刪除。",

@@ -77,6 +77,7 @@ export function diskPanel(disk) {
     {},
     h("p", { text: t("ops.diskFree", { free: size(disk.free_bytes), total: size(disk.total_bytes) }) }),
     meter(share),
+    ...(disk.floor_reached ? [h("p", { class: "notice", text: t("ops.diskFloor", { reserve: size(disk.reserve_bytes) }) })] : []),
     h("p", {}, ...whenFull(disk)),
     h("p", { class: "help", text: t("ops.diskRate", { size: size(disk.bytes_per_day), reserve: size(disk.reserve_bytes) }) }),
   );
