@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from streamwarden.devkit.video_source import SMALL_PICTURE
+from streamwarden.devkit.virtual_camera import VirtualCamera
 from streamwarden.ffmpeg.command import find_ffmpeg
 from tests.acceptance.calls import Answer, Caller, bearer
 from tests.acceptance.demo import DemoProgram
@@ -184,3 +187,55 @@ def test_a_withdrawn_link_disconnects_the_camera_which_comes_back_with_a_new_one
     sessions = "streamwarden_sessions_kicked_total"
     metrics = bearer(own_demo.ready["api"], "").get("/metrics").body.decode()
     assert f'{sessions}{{use="publish",reason="link_withdrawn"}} 1.0' in metrics
+
+
+def added(demo: DemoProgram, owner: str, path: str) -> CameraUser:
+    new = {"name": "x", "owner": owner, "path": path}
+    answer = demo.api.post("/api/v1/camera", new)
+    assert answer.status == 201, answer
+    return CameraUser.of(demo.ready["api"], demo.token_of(owner), answer.json()["id"])
+
+
+def published_picture(watch: Watch, path: str, token: str) -> Viewer:
+    """Watch as soon as the device publishes."""
+
+    def look() -> Viewer | None:
+        viewer = watch(path, token)
+        try:
+            viewer.await_picture()
+        except AssertionError:
+            return None
+        return viewer
+
+    return wait_for("a picture", look)
+
+
+def test_a_path_that_is_given_on_shows_nothing_of_its_former_camera(
+    demo: DemoProgram, watch: Watch
+) -> None:
+    path = f"given/{uuid4().hex}"
+    ffmpeg = str(find_ffmpeg(None))
+    first = added(demo, "alice", path)
+    signed: list[str] = []
+
+    def link() -> str:
+        if not signed:  # a device keeps the link that it was given
+            signed.append(
+                str(first.api.get(f"{first.path}/publish_rtsp_url").json()["publish_rtsp_url"])
+            )
+        return signed[0]
+
+    with VirtualCamera(first.camera_id, link, ffmpeg=ffmpeg, source=SMALL_PICTURE) as device:
+        view = preview(first.api, first)
+        seen = published_picture(watch, path, view)
+        attempts = device.attempts
+        assert demo.api.patch(first.path, {"path": f"{path}-new"}).status == 200
+        second = added(demo, "mallory", path)
+        seen.await_end()
+        wait_for("the device to be refused", lambda: device.attempts > attempts + 1)
+        mine = preview(second.api, second)
+        assert hook(demo, path, mine).status == 200
+        with pytest.raises(AssertionError, match="nothing to see"):
+            watch(path, mine).await_picture()
+    for camera in (first, second):
+        assert delete(demo.api, f"{camera.path}?recordings=delete") == 204

@@ -43,6 +43,9 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
     def get(self, camera_id: UUID) -> Camera | None:
         return self._tables.cameras.get(camera_id)
 
+    def refuse_taken(self, path: str) -> None:
+        self._refuse_taken(path)
+
     def add(
         self,
         *,
@@ -163,6 +166,10 @@ class FakeSourceRepository(FakeRepository, SourceRepository):
             )
             for camera_id, source in sorted(self._tables.sources.items())
         ]
+
+    def is_at(self, camera_id: UUID, path: str) -> bool:
+        camera = self._tables.cameras.get(camera_id)
+        return camera is not None and camera.path == path and camera_id in self._tables.sources
 
     def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
         source = self._tables.sources.get(camera_id)

@@ -71,6 +71,9 @@ class FakeDenialRepository(FakeRepository, DenialRepository):
     def pages(self) -> Iterator[list[Denial]]:
         yield list(self._tables.denials.values())
 
+    def path_known(self, path: str) -> bool:
+        return any(key[:2] == ("publish", path) for key in self._tables.denials)
+
     def fingerprint(self) -> str:
         return repr(self._tables.denials)
 

@@ -48,6 +48,7 @@ from streamwarden.http.validation import UserVerifier
 from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys
+from streamwarden.mediamtx.path_emptier import PathEmptier
 from streamwarden.mediamtx.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
 from streamwarden.mediamtx.source_checks import SourceAsker, SourceChecks, SourceTroubles
@@ -223,6 +224,14 @@ def source_planner(settings: Settings) -> SourcePlanner:
     )
 
 
+def path_emptier(settings: Settings, database: Database, clock: Clock) -> PathEmptier:
+    """Return what empties a path that changes hands."""
+    url = settings.mediamtx_api_url
+    token = next(iter(settings.internal_tokens), "")
+    server = None if url is None else MediaMtxClient(url, token)
+    return PathEmptier(server, SourceRepository(database), clock)
+
+
 def credential_cipher(settings: Settings) -> CredentialCipher | None:
     """Return the cipher of credentials, None where no key is set; raise ConfigError."""
     if settings.source_secret_keys is None:
@@ -371,6 +380,7 @@ class ApiRole:
             registry=self._registry,
             ready=self._migrating.check,
         )
+        self._emptier = path_emptier(settings, self._database, clock)
         self._users_server = self._server(self._users_app(), "api", _USER_THREADS)
         self._internal_server = self._server(
             self._internal_app(), "internal_api", _INTERNAL_THREADS, reserved=_OF_RECORDINGS
@@ -386,6 +396,7 @@ class ApiRole:
         """Migrate the database, start the threads, and listen."""
         with ExitStack() as started:
             started.callback(self._streaming.close)
+            started.callback(self._emptier.close)
             self._sign_in.start(started)
             self._database.open()
             started.callback(self._database.close)
@@ -464,6 +475,7 @@ class ApiRole:
                     streams=streams,
                     revocations=control.revocations,
                     sources=self._pulling.sources,
+                    emptier=self._emptier,
                     clock=clock,
                 ),
                 grants=grants,

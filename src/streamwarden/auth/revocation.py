@@ -73,6 +73,7 @@ class Reason(StrEnum):
 
     CAMERA_RETIRED = "camera_retired"
     PATH_CHANGED = "path_changed"
+    PATH_GIVEN = "path_given"
     OWNER_CHANGED = "owner_changed"
     STOPPED = "stopped"
     GRANT_WITHDRAWN = "grant_withdrawn"
@@ -116,6 +117,12 @@ def path_changed(old_path: str, at: datetime) -> list[Denial]:
     ]
 
 
+def path_given(path: str, at: datetime) -> list[Denial]:
+    """Deny all stream tokens of a path that becomes another camera's or owner's; end its sessions."""
+    uses = (DeniedUse.RECORD, DeniedUse.VIEW, DeniedUse.PUBLISH)
+    return [denial(use, at, Reason.PATH_GIVEN, path=path, kick=True) for use in uses]
+
+
 def stopped(path: str, at: datetime) -> list[Denial]:
     """Deny the recorder's tokens of a camera that is no longer wanted; end its sessions."""
     return [denial(DeniedUse.RECORD, at, Reason.STOPPED, path=path, kick=True)]
@@ -151,16 +158,17 @@ def grants_withdrawn(
     ]
 
 
-def owner_changed(camera_id: UUID, path: str, *, before: str, at: datetime) -> list[Denial]:
-    """Deny the former owner's tokens of a camera."""
-    return grants_withdrawn(
-        camera_id,
-        path,
-        sub=before,
-        actions=_USES_OF_GRANT,
-        at=at,
-        reason=Reason.OWNER_CHANGED,
-    )
+def owner_changed(camera_id: UUID, path: str, *, at: datetime) -> list[Denial]:
+    """Deny every user's tokens of a camera that has another owner; end their sessions.
+
+    Also those of users to whom the former owner had given something, and of who published by a link that
+    an administrator had made: the camera is another home's now. It is not recorded meanwhile.
+    """
+    why = Reason.OWNER_CHANGED
+    return [
+        denial(use, at, why, path=_path_of(use, camera_id, path), kick=True)
+        for use in (DeniedUse.RECORD, *USER_USES)
+    ]
 
 
 def user_blocked(sub: str, at: datetime) -> list[Denial]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from streamwarden.cli.arguments import add_command, add_group, camera_id
 from streamwarden.cli.environment import OPERATOR, open_database, settings_of, write_audit_event
-from streamwarden.cli.output import print_json, print_line, print_rows, print_table
+from streamwarden.cli.output import print_json, print_line, print_note, print_rows, print_table
 from streamwarden.clock import Clock, rfc3339
 from streamwarden.errors import InvalidInput, NotFound
 from streamwarden.model import STREAM_PATH, Transport
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamwarden.cli.arguments import Commands
+    from streamwarden.config.settings import Settings
     from streamwarden.model import Camera
     from streamwarden.storage.pool import Database
 
@@ -123,6 +125,8 @@ def camera_add(arguments: argparse.Namespace) -> int:
     path = arguments.path or str(new_id)
     change = source_planner(settings).plan(new_id, path, None, source)
     with open_database(settings) as database:
+        if arguments.path or arguments.id:
+            _clear_path(settings, database, path)
         camera = CameraRepository(database).add(
             name=arguments.name,
             owner=arguments.owner,
@@ -208,6 +212,10 @@ def camera_set(arguments: argparse.Namespace) -> int:
         stored = SourceRepository(database).get(before.id)
         path = arguments.path or before.path
         change = source_planner(settings).plan(before.id, path, stored, source)
+        if path != before.path:
+            _clear_path(settings, database, path)
+        if arguments.owner not in {None, before.owner}:
+            _clear_owner(settings, database, before)
         after = CameraRepository(database).update(
             before.id,
             **fields,
@@ -344,11 +352,47 @@ def _revoke(database: Database, before: Camera, after: Camera | None) -> None:
         if before.path != after.path:
             denials += revocation.path_changed(before.path, at)
         if before.owner != after.owner:
-            denials += revocation.owner_changed(after.id, before.path, before=before.owner, at=at)
+            denials += revocation.owner_changed(after.id, before.path, at=at)
         if after.status != "active":
             denials += revocation.camera_retired(after.id, after.path, at)
     if denials:
         DenialRepository(database).put(denials)
+
+
+def _clear_path(settings: Settings, database: Database, path: str) -> None:
+    """Let nobody be on a path that is about to become a camera's; raise PathTaken, PathNotEmptied."""
+    from streamwarden.auth import revocation
+    from streamwarden.storage.cameras import CameraRepository
+    from streamwarden.storage.denials import DenialRepository
+
+    CameraRepository(database).refuse_taken(path)
+    denials = DenialRepository(database)
+    if not denials.path_known(path):
+        return  # no camera has had it
+    denials.put(revocation.path_given(path, Clock().now()))
+    _empty(settings, database, path, keeps_source=False)
+
+
+def _clear_owner(settings: Settings, database: Database, camera: Camera) -> None:
+    """Let nobody use a camera that is about to become another owner's; raise PathNotEmptied."""
+    from streamwarden.auth import revocation
+    from streamwarden.storage.denials import DenialRepository
+
+    denials = revocation.owner_changed(camera.id, camera.path, at=Clock().now())
+    DenialRepository(database).put(denials)
+    _empty(settings, database, camera.path, keeps_source=True)
+
+
+def _empty(settings: Settings, database: Database, path: str, *, keeps_source: bool) -> None:
+    from streamwarden.app.api_role import path_emptier
+
+    if settings.mediamtx_api_url is None:
+        print_note(
+            f"MEDIAMTX_API_URL is not set: who publishes or watches at {path} stays connected"
+        )
+        return
+    with closing(path_emptier(settings, database, Clock())) as emptier:
+        emptier.empty(path, keeps_source=keeps_source)
 
 
 def _all_cameras(database: Database) -> Iterator[Camera]:

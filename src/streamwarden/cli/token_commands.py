@@ -134,7 +134,9 @@ def token_read(arguments: argparse.Namespace) -> int:
     """Print a token, or its URL, to watch one camera with."""
     settings = settings_of(arguments)
     path = _path(settings, arguments)
-    signed = _stream_tokens(settings).sign_view(arguments.sub, path, ttl_s=arguments.ttl)
+    signed = _stream_tokens(settings).sign_view(
+        arguments.sub, path, ttl_s=arguments.ttl, asked_at=Clock().now()
+    )
     return _print_token(arguments, _with_url(settings, signed, path))
 
 
@@ -142,7 +144,9 @@ def token_publish(arguments: argparse.Namespace) -> int:
     """Print a token, or its URL, for one camera to publish with."""
     settings = settings_of(arguments)
     path = _path(settings, arguments)
-    signed = _stream_tokens(settings).sign_publish(arguments.sub, path, ttl_s=arguments.ttl)
+    signed = _stream_tokens(settings).sign_publish(
+        arguments.sub, path, ttl_s=arguments.ttl, asked_at=Clock().now()
+    )
     return _print_token(arguments, _with_url(settings, signed, path))
 
 

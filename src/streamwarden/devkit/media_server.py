@@ -165,7 +165,7 @@ class MediaServerProcess:
 def _wait_until_listening(child: ChildProcess, plan: MediaServerPlan) -> None:
     deadline = time.monotonic() + _LISTENS_WITHIN_S
     while time.monotonic() < deadline:
-        if _accepts(plan.host, plan.ports.rtsp):
+        if all(_accepts(plan.host, port) for port in (plan.ports.rtsp, plan.ports.control)):
             return
         if child.wait(0.05) is not None:
             break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,9 @@ from streamwarden.errors import StreamwardenError, Unavailable
 from streamwarden.mediamtx.control_secret import control_headers
 from streamwarden.model import Transport
 
-KINDS: Final = ("rtspsessions", "webrtcsessions")
+KINDS: Final = ("rtspsessions", "rtspssessions", "webrtcsessions")
+_ABSENT_FOR_S: Final = 60.0
+"""A kind that is disabled is asked for again after this time: MediaMTX may have been started anew."""
 _PATHS: Final = "/v3/config/paths"
 _PER_PAGE: Final = 500
 _MAX_PAGES: Final = 200
@@ -98,6 +101,7 @@ class MediaMtxClient:
         self._headers = control_headers(internal_token)
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1)
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
+        self._absent: dict[str, float] = {}
 
     def sessions(self) -> list[MediaSession]:
         """Return every session of RTSP and WebRTC.
@@ -106,7 +110,11 @@ class MediaMtxClient:
             MediaServerUnavailable: the list is not known.
         """
         return [
-            session for kind in KINDS for body in self._pages(kind) for session in _read(kind, body)
+            session
+            for kind in KINDS
+            if time.monotonic() >= self._absent.get(kind, 0.0)
+            for body in self._pages(kind)
+            for session in _read(kind, body)
         ]
 
     def kick(self, session: MediaSession) -> bool:
@@ -207,7 +215,9 @@ class MediaMtxClient:
                 "GET", f"/v3/{kind}/list?itemsPerPage={_PER_PAGE}&page={page}"
             )
             if status == HTTPStatus.NOT_FOUND and kind in KINDS:
-                return  # this kind is disabled, or the server is the devkit's relay
+                # This kind is disabled, or the server is the devkit's relay.
+                self._absent[kind] = time.monotonic() + _ABSENT_FOR_S
+                return
             if status != HTTPStatus.OK:
                 raise MediaServerUnavailable(f"the media server answers {status} to a list")
             yield body
@@ -242,7 +252,8 @@ class MediaMtxClient:
                 "the media server refuses the control secret (401): its authHTTPAddress does not reach "
                 "the api role, or INTERNAL_TOKEN is another one there"
             )
-        return answer.status, _object(data)
+        # Bodies of other statuses are not read: a kind of sessions that is disabled is a 404 in plain text.
+        return answer.status, _object(data) if answer.status == HTTPStatus.OK else {}
 
 
 def _object(data: bytes) -> Mapping[str, object]:

@@ -345,15 +345,30 @@ class SourcePaths:
             self._table.note_path(row.path)
         transport = self._transport(row)
         if fault is None and not _is_as_desired(actual.get(row.path), desired, transport):
-            first = transport or first_transport(row.transport)
-            try:
-                self._server.pull(row.path, desired.sources[0], first)
-            except PathRefused:
-                fault = "refused"
-            else:
-                log.info("source_path_set", camera_id=str(row.camera_id), path=row.path)
+            fault = self._set(row, desired, transport, current=current)
         self._log_change(row, fault)
         return fault
+
+    def _set(
+        self,
+        row: CameraSource,
+        desired: DesiredPath,
+        transport: Transport | None,
+        *,
+        current: bool,
+    ) -> str | None:
+        """Set one camera's path; return ``refused`` where the media server does not take it."""
+        if current and not self._table.is_at(row.camera_id, row.path):
+            # Names were resolved meanwhile: the path may be another camera's by now, and just emptied.
+            self._thread.wake()
+            return None
+        first = transport or first_transport(row.transport)
+        try:
+            self._server.pull(row.path, desired.sources[0], first)
+        except PathRefused:
+            return "refused"
+        log.info("source_path_set", camera_id=str(row.camera_id), path=row.path)
+        return None
 
     def _transport(self, row: CameraSource) -> Transport | None:
         """Return the transport that the path must have, None where any will do.

@@ -49,6 +49,11 @@ class CameraRepository:
         """Return the camera, None where there is none."""
         return self._database.fetch_one(_SQL["get"], {"id": camera_id}, row=Camera)
 
+    def refuse_taken(self, path: str) -> None:
+        """Raise PathTaken where a camera has this path."""
+        if self._database.fetch_values(_SQL["at_path"], {"path": path}):
+            raise PathTaken("another camera has this path")
+
     def add(
         self,
         *,
@@ -186,6 +191,11 @@ class SourceRepository:
     def all(self) -> list[CameraSource]:
         """Return every source, also of inactive cameras."""
         return self._database.fetch_all(_SOURCE_SQL["all"], row=CameraSource)
+
+    def is_at(self, camera_id: UUID, path: str) -> bool:
+        """Return whether the camera has a source and this path, now."""
+        params = {"camera_id": camera_id, "path": path}
+        return bool(self._database.fetch_values(_SOURCE_SQL["is_at"], params))
 
     def renew(self, camera_id: UUID, before: bytes, after: bytes) -> bool:
         """Replace the encrypted credentials; return False where they are no longer ``before``."""

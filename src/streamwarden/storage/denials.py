@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -39,6 +40,10 @@ class DenialRepository:
             last = page[-1]
             use, path, sub = last.use, last.path, last.sub
 
+    def path_known(self, path: str) -> bool:
+        """Return whether the publish links of a path have been denied: a camera has had the path."""
+        return bool(self._database.fetch_values(_SQL["path_known"], {"path": path}))
+
     def fingerprint(self) -> str:
         """Return a text that changes whenever the table does."""
         (found,) = self._database.fetch_values(_SQL["fingerprint"])
@@ -68,5 +73,26 @@ class DenialRepository:
 def put_denials(connection: Connection[TupleRow], denials: Sequence[Denial]) -> None:
     """Write denials within the transaction of ``connection``."""
     if denials:
-        arrays = {name: [getattr(row, name) for row in denials] for name in Denial.__slots__}
+        rows = list(_merged(denials))
+        arrays = {name: [getattr(row, name) for row in rows] for name in Denial.__slots__}
         connection.execute(_SQL["put"], arrays)
+
+
+def _merged(denials: Sequence[Denial]) -> Iterable[Denial]:
+    """Return one denial of each key: one statement cannot change a row twice."""
+    found: dict[tuple[str, str, str], Denial] = {}
+    for row in denials:
+        key = (row.use, row.path, row.sub)
+        first = found.get(key)
+        found[key] = row if first is None else _later(first, row)
+    return found.values()
+
+
+def _later(first: Denial, second: Denial) -> Denial:
+    base = second if second.issued_before >= first.issued_before else first
+    kicks = [row.kicked_before for row in (first, second) if row.kicked_before is not None]
+    return replace(
+        base,
+        kicked_before=max(kicks, default=None),
+        expires_at=max(first.expires_at, second.expires_at),
+    )

@@ -6,11 +6,17 @@ import base64
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 
+from streamwarden.clock import Clock
 from streamwarden.devkit.media_server import MediaServerProcess
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaServerUnavailable
+from streamwarden.mediamtx.path_emptier import PathEmptier
+from streamwarden.model import Transport
+from tests.fakes.storage import FakeStorage
+from tests.integration.devkit.relay_client import SDP, RtspClient
 from tests.integration.media_servers import (
     CONTROL_SECRET,
     INTERNAL_TOKEN,
@@ -24,6 +30,9 @@ BEARER = {"Authorization": f"Bearer {CONTROL_SECRET}"}
 BASIC = {
     "Authorization": "Basic " + base64.b64encode(f"x:{CONTROL_SECRET}".encode()).decode("ascii")
 }
+PICTURE = SDP[: SDP.index("m=audio")].replace(
+    "a=rtpmap:96 H264/90000", "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1"
+)
 LISTS = ("/v3/paths/list", "/v3/config/paths/list", "/v3/rtspsessions/list")
 
 
@@ -97,3 +106,30 @@ def test_a_client_with_another_internal_token_says_so(server: MediaServerProcess
     client = MediaMtxClient(server.plan.control_url, INTERNAL_TOKEN)
     assert client.sessions() == []
     client.close()
+
+
+def test_a_path_is_empty_at_once_for_its_next_camera(server: MediaServerProcess) -> None:
+    """The publisher, its readers and a source that is pulled; nobody on another path."""
+    storage = FakeStorage()
+    storage.sources.note_path("gone/pulled")
+    client = MediaMtxClient(server.plan.control_url, INTERNAL_TOKEN)
+    emptier = PathEmptier(
+        MediaMtxClient(server.plan.control_url, INTERNAL_TOKEN), storage.sources, Clock()
+    )
+    token, rtsp = "?token=good", server.plan.ports.rtsp
+    with ExitStack() as stack:
+        stack.callback(client.close)
+        stack.callback(emptier.close)
+        first, reader, other = (stack.enter_context(RtspClient(rtsp)) for _ in range(3))
+        first.publish("gone/door", token, PICTURE)
+        other.publish("gone/other", token, PICTURE)
+        reader.read("gone/door", token, channels=(0,))
+        client.pull("gone/pulled", "rtsp://127.0.0.1:1/x", Transport.TCP)
+        emptier.empty("gone/door")
+        emptier.empty("gone/pulled")
+        assert {one.path for one in client.sessions()} == {"gone/other"}
+        assert "gone/pulled" not in {path.name for path in client.paths()}
+        assert storage.sources.paths_set() == set()
+        next_ = stack.enter_context(RtspClient(rtsp))
+        next_.publish("gone/door", token, PICTURE)
+        assert {one.path for one in client.sessions()} == {"gone/other", "gone/door"}

@@ -100,6 +100,20 @@ def test_a_refused_replacement_changes_nothing(storage: Storage) -> None:
     assert all_denials(storage) == []
 
 
+def test_denials_of_the_same_tokens_are_written_together(storage: Storage) -> None:
+    """A new path and a new owner at once deny the old path twice."""
+    later = denial(at=AT + HOUR, kick=False)
+    storage.denials.put([denial(), later, denial()])
+    assert all_denials(storage) == [replace(later, kicked_before=AT)]
+
+
+def test_a_path_is_known_whose_links_were_denied(storage: Storage) -> None:
+    storage.denials.put([replace(denial(), use="publish", path="yard/old", sub="")])
+    storage.denials.put([replace(denial(), use="view", path="yard/seen", sub="")])
+    asked = ("yard/old", "yard/seen", "yard", "")
+    assert [storage.denials.path_known(path) for path in asked] == [True, False, False, False]
+
+
 def test_a_denials_moment_moves_forward_and_never_back(storage: Storage) -> None:
     later = denial(at=AT + HOUR, kick=False)
     for each in (denial(), later, denial()):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from streamwarden.model import Camera, CameraSource, Source, Transport
+from streamwarden.storage.cameras import PathTaken
 from tests.contract.storage.conftest import Storage
 from tests.fakes.storage_samples import at
 
@@ -51,6 +54,22 @@ def test_a_source_is_set_replaced_and_dropped(storage: Storage) -> None:
     assert storage.sources.get(camera.id) == bare
     assert storage.cameras.update(camera.id, drop_source=True) == camera
     assert storage.sources.get(camera.id) is None
+
+
+def test_whether_a_pulled_camera_has_a_path_now(storage: Storage) -> None:
+    camera, bare = add(storage), add(storage, None, path="gate")
+    assert storage.sources.is_at(camera.id, "door")
+    assert not storage.sources.is_at(bare.id, "gate")
+    storage.cameras.update(camera.id, path="yard")
+    assert not storage.sources.is_at(camera.id, "door")
+    assert storage.sources.is_at(camera.id, "yard")
+
+
+def test_a_path_that_a_camera_has_is_taken(storage: Storage) -> None:
+    add(storage)
+    storage.cameras.refuse_taken("yard")
+    with pytest.raises(PathTaken):
+        storage.cameras.refuse_taken("door")
 
 
 def test_another_change_leaves_the_source(storage: Storage) -> None:

@@ -243,11 +243,25 @@ def test_a_block_is_listed_until_it_is_lifted(run: Run) -> None:
 def test_a_new_path_and_a_new_owner_close_the_old_ones(run: Run, database: Database) -> None:
     camera = added(run, path="a/b")["id"]
     run("camera", "set", camera, "--path", "a/c", "--owner", "carol")
-    assert {("view", "a/b", ""), ("publish", "a/b", "alice"), ("live", camera, "alice")} <= denied(
-        database
-    )
+    assert {("view", "a/b", ""), ("publish", "a/b", ""), ("live", camera, "")} <= denied(database)
     run("camera", "remove", camera)
     assert ("publish", "a/c", "") in denied(database)
+
+
+def test_a_path_that_was_another_cameras_is_not_given_while_nobody_can_be_disconnected(
+    run: Run,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    camera = added(run, path="a/b")["id"]
+    run("camera", "remove", camera)
+    monkeypatch.setenv("STREAMWARDEN_MEDIAMTX_API_URL", "http://127.0.0.1:1")
+    add = ("camera", "add", "--owner", "bob", "--name", "x", "--path")
+    assert main([*add, "a/b"]) != 0
+    assert "cannot be disconnected" in capsys.readouterr().err
+    assert CameraRepository(database).list_visible(None, limit=9).items == ()
+    assert run(*add, "a/fresh")["path"] == "a/fresh"
 
 
 def denied(database: Database) -> set[tuple[str, str, str]]:

@@ -89,10 +89,10 @@ class RtspClient:
     def announce(self, target: str, sdp: str = SDP) -> Answer:
         return self.ask("ANNOUNCE", target, sdp, Content_Type="application/sdp")
 
-    def publish(self, path: str, query: str = "") -> None:
+    def publish(self, path: str, query: str = "", sdp: str = SDP) -> None:
         target = path + query
-        assert self.announce(target).status == 200
-        for track in (0, 1):
+        assert self.announce(target, sdp).status == 200
+        for track in range(sdp.count("m=")):
             transport = f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1};mode=record"
             setup = self.ask("SETUP", f"{target}/streamid={track}", Transport=transport)
             assert setup.status == 200

@@ -79,11 +79,8 @@ EVENTS: list[tuple[str, Revoke, set[str]]] = [
     ("stopped", lambda at: rules.stopped(PATH, at), ALL - {"record"}),
     ("links", lambda at: rules.links_withdrawn(PATH, at), ALL - {"publish"}),
     ("blocked", lambda at: rules.user_blocked("bob", at), {"record"}),
-    (
-        "owner",
-        lambda at: rules.owner_changed(CAMERA, PATH, before="bob", at=at),
-        {"record"},
-    ),
+    ("owner", lambda at: rules.owner_changed(CAMERA, PATH, at=at), set()),
+    ("given", lambda at: rules.path_given(PATH, at), {"live", "recordings"}),
     *(
         (
             action,

@@ -35,6 +35,7 @@ from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.api.stream_routes import StreamLocks, StreamService
 from streamwarden.http.falcon_app import App, AppContext
 from streamwarden.mediamtx.credentials import CredentialCipher
+from streamwarden.mediamtx.path_emptier import PathEmptier
 from streamwarden.mediamtx.sessions import SessionClaims
 from streamwarden.mediamtx.source_checks import SourceTroubles
 from streamwarden.mediamtx.source_paths import PulledPaths
@@ -44,6 +45,7 @@ from streamwarden.model import Camera
 from tests.fakes.audit import FakeAudit
 from tests.fakes.http import EPOCH, FakeStreaming
 from tests.fakes.manual_time import ManualClock
+from tests.fakes.media_sessions import FakeSessions
 from tests.fakes.ops import FakeCoverage
 from tests.fakes.sources import CIPHER, FakeDoor, FakeNames, a_planner, some_sources
 from tests.fakes.storage import FakeStorage
@@ -128,6 +130,7 @@ class ApiHarness:
         self.wakes: list[None] = []
         self.denied = DenialList(self.clock)
         self.denied.read([])
+        self.media = FakeSessions()
         self.sessions = SessionClaims(self.clock)
         self.memory = DesiredCache(self.storage.cameras, self.storage.streams, self.clock)
         self.shared = AppContext(
@@ -185,6 +188,7 @@ class ApiHarness:
                     segments=storage.segments,
                     streams=streams,
                     revocations=revocations,
+                    emptier=PathEmptier(self.media, storage.sources, clock),
                     sources=some_sources(
                         storage, planner=planner, wake=lambda: self.sources_woken.append(None)
                     ),

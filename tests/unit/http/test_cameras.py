@@ -277,3 +277,115 @@ def test_settings_are_the_admins(harness: ApiHarness) -> None:
 def test_an_unknown_setting_is_404(harness: ApiHarness) -> None:
     result = harness.call("PUT", "/settings/other", who="root", json={"value": 5})
     _refused(result, 404, "setting_not_found")
+
+
+def _on(harness: ApiHarness, path: str) -> set[str]:
+    return {session.state for session in harness.media.there if session.path == path}
+
+
+def _open_all(harness: ApiHarness, path: str) -> None:
+    harness.media.open("publish", path)
+    harness.media.open("read", path)
+
+
+def test_a_path_that_another_camera_had_is_emptied_before_it_is_given(harness: ApiHarness) -> None:
+    """By a change of the path, and by the removal of its camera."""
+    first = harness.camera(path="yard/old")
+    held = harness.tokens.sign_publish("alice", "yard/old", ttl_s=600).token
+    harness.clock.advance(1)
+    changed = harness.call("PATCH", f"/camera/{first.id}", who="root", json={"path": "yard/new"})
+    assert changed.status_code == 200
+    _open_all(
+        harness, "yard/old"
+    )  # its own camera records on there until the new path has a picture
+    assert harness.media.done == []
+
+    new = {"name": "x", "owner": "bob", "path": "yard/old"}
+    second = harness.call("POST", "/camera", who="root", json=new)
+    assert second.status_code == 201
+    assert _on(harness, "yard/old") == set()
+    asked = {"action": "publish", "protocol": "rtsp", "path": "yard/old", "token": held}
+    assert harness.m2m("check-stream-pwd", asked, token=None).status_code == 401
+
+    _open_all(harness, "yard/old")
+    assert harness.call("DELETE", f"/camera/{second.json['id']}", who="root").status_code == 204
+    back = harness.call("PATCH", f"/camera/{first.id}", who="root", json={"path": "yard/old"})
+    assert back.status_code == 200
+    assert _on(harness, "yard/old") == set()
+
+
+def test_a_path_that_cannot_be_emptied_is_not_given_and_nothing_changes(
+    harness: ApiHarness,
+) -> None:
+    first = harness.camera(path="yard/old")
+    harness.call("PATCH", f"/camera/{first.id}", who="root", json={"path": "yard/new"})
+    harness.media.away = True
+    new = {"name": "x", "owner": "bob", "path": "yard/old"}
+    refused = harness.call("POST", "/camera", who="root", json=new)
+    assert (refused.status_code, refused.json["code"]) == (503, "path_not_emptied")
+    assert "retry-after" in refused.headers
+    mine = harness.camera(path="yard/mine")
+    refused = harness.call("PATCH", f"/camera/{mine.id}", who="root", json={"path": "yard/old"})
+    assert refused.status_code == 503
+    assert harness.call("GET", f"/camera/{mine.id}", who="root").json["path"] == "yard/mine"
+    owner = harness.call("PATCH", f"/camera/{mine.id}", who="root", json={"owner": "bob"})
+    assert owner.status_code == 503
+    assert harness.call("GET", f"/camera/{mine.id}", who="root").json["owner"] == "alice"
+    harness.media.away = False
+    assert harness.call("POST", "/camera", who="root", json=new).status_code == 201
+
+
+def test_a_path_that_no_camera_had_needs_no_media_server(harness: ApiHarness) -> None:
+    harness.media.away = True
+    new = {"name": "x", "owner": "bob", "path": "yard/fresh"}
+    assert harness.call("POST", "/camera", who="root", json=new).status_code == 201
+
+
+def test_a_path_that_is_taken_is_not_emptied(harness: ApiHarness) -> None:
+    first = harness.camera(path="yard/old")
+    harness.call("PATCH", f"/camera/{first.id}", who="root", json={"path": "yard/x"})
+    harness.call("PATCH", f"/camera/{first.id}", who="root", json={"path": "yard/old"})
+    _open_all(harness, "yard/old")
+    harness.media.done.clear()
+    new = {"name": "x", "owner": "bob", "path": "yard/old"}
+    _refused(harness.call("POST", "/camera", who="root", json=new), 409, "path_taken")
+    other = harness.camera(path="yard/other")
+    taken = harness.call("PATCH", f"/camera/{other.id}", who="root", json={"path": "yard/old"})
+    _refused(taken, 409, "path_taken")
+    assert _on(harness, "yard/old") == {"publish", "read"}
+    assert harness.media.done == []
+
+
+def test_a_pulled_path_is_forgotten_before_another_camera_gets_it(harness: ApiHarness) -> None:
+    first = harness.camera(path="yard/old")
+    harness.storage.sources.note_path("yard/old")
+    harness.call("DELETE", f"/camera/{first.id}", who="root")
+    new = {"name": "x", "owner": "bob", "path": "yard/old"}
+    assert harness.call("POST", "/camera", who="root", json=new).status_code == 201
+    assert ("forget", "yard/old") in harness.media.done
+    assert harness.storage.sources.paths_set() == set()
+
+
+def test_a_change_of_the_owner_ends_everybodys_sessions_and_links(harness: ApiHarness) -> None:
+    camera = harness.camera(path="yard/door")
+    held = [
+        harness.tokens.sign_publish("root", "yard/door", ttl_s=600).token,
+        harness.tokens.sign_publish("alice", "yard/door", ttl_s=600).token,
+    ]
+    view = harness.tokens.sign_view("carol", "yard/door", ttl_s=600).token
+    harness.clock.advance(1)
+    _open_all(harness, "yard/door")
+    harness.media.open("read", "yard/other")
+    harness.storage.sources.note_path("yard/door")
+    changed = harness.call("PATCH", f"/camera/{camera.id}", who="root", json={"owner": "bob"})
+    assert changed.status_code == 200
+    assert _on(harness, "yard/door") == set()
+    assert _on(harness, "yard/other") == {"read"}
+    assert harness.storage.sources.paths_set() == {"yard/door"}, "its source stays the camera's"
+    for action, token in [("publish", held[0]), ("publish", held[1]), ("read", view)]:
+        asked = {"action": action, "protocol": "rtsp", "path": "yard/door", "token": token}
+        assert harness.m2m("check-stream-pwd", asked, token=None).status_code == 401
+    harness.clock.advance(1)
+    fresh = harness.tokens.sign_publish("bob", "yard/door", ttl_s=600).token
+    asked = {"action": "publish", "protocol": "rtsp", "path": "yard/door", "token": fresh}
+    assert harness.m2m("check-stream-pwd", asked, token=None).status_code == 200

@@ -105,6 +105,42 @@ def test_a_recorder_and_a_camera_outlive_a_change_of_the_path() -> None:
     assert [harness.why(one) for one in sessions] == ["path_changed", None, None]
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("use", ["view", "publish", "record"])
+@pytest.mark.parametrize("change", ["path_given", "owner_changed"])
+def test_a_path_that_changes_hands_is_left_by_everybody_at_once(
+    change: str, use: str, known: bool
+) -> None:
+    harness = SessionHarness()
+    session = harness.open(use, known=known)
+    harness.denied.add(
+        rules.path_given(PATH, harness.clock.now())
+        if change == "path_given"
+        else rules.owner_changed(CAMERA, PATH, at=harness.clock.now())
+    )
+    assert harness.why(session) == change
+    # The new camera's, or the new owner's: signed after the change.
+    harness.clock.advance(120)
+    harness.claims.keep(set(), asked_s=harness.clock.monotonic())
+    assert harness.why(harness.open(use, known=known)) is None
+
+
+@pytest.mark.parametrize("change", ["path_given", "owner_changed"])
+@pytest.mark.parametrize("state", ["read", "publish"])
+def test_also_by_whom_nothing_is_known(change: str, state: str) -> None:
+    harness = SessionHarness()
+    session = a_session(harness.clock.now(), state=state)
+    at = harness.clock.now()
+    found = (
+        rules.path_given(PATH, at)
+        if change == "path_given"
+        else rules.owner_changed(CAMERA, PATH, at=at)
+    )
+    harness.denied.add(found)
+    assert harness.why(session) == change
+    assert harness.why(a_session(at + timedelta(seconds=1), state=state)) is None
+
+
 def test_a_users_loss_never_ends_a_recorders_session() -> None:
     harness = SessionHarness()
     record, view = harness.open("record", known=False), harness.open("view", known=False)

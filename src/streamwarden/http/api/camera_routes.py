@@ -25,6 +25,7 @@ from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, audit_detail
 from streamwarden.mediamtx.credentials import MAX_PASSWORD_CHARS, MAX_USERNAME_CHARS
+from streamwarden.mediamtx.path_emptier import PathEmptier
 from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS
 from streamwarden.model import Camera, Transport
 from streamwarden.storage.cameras import CameraRepository, SourceRepository
@@ -191,13 +192,16 @@ class CameraService:
     streams: StreamService
     revocations: Revocations
     sources: Sources
+    emptier: PathEmptier
     clock: Clock
 
     def add(self, new: NewCamera) -> Camera:
-        """Add a camera; raise Conflict ``path_taken``, and as ``Sources.plan``."""
+        """Add a camera; raise Conflict ``path_taken``, PathNotEmptied, and as ``Sources.plan``."""
         camera_id = uuid4()
         path = new.path or str(camera_id)
         change = self.sources.plan(camera_id, path, new.sources_given(), is_new=True)
+        if new.path is not None:
+            self._clear(path)
         camera = self.cameras.add(
             name=new.name,
             owner=new.owner,
@@ -218,6 +222,7 @@ class CameraService:
 
         Raises:
             StreamWanted: a new owner, while the camera is recorded for the old one.
+            PathNotEmptied: a new path, or a new owner, and who is on the path cannot be disconnected.
             InvalidInput, Conflict: as ``Sources.plan``.
         """
         before = self._existing(camera_id)
@@ -228,6 +233,11 @@ class CameraService:
             raise StreamWanted("disconnect the stream before the camera changes its owner")
         path = given.get("path", before.path)
         source = self.sources.plan(camera_id, path, changes.sources_given())
+        if path != before.path:
+            self._clear(path)
+        if given.get("owner", before.owner) != before.owner:
+            self.revocations.owner_leaves(before)
+            self.emptier.empty(before.path, keeps_source=True)
         after = self.cameras.update(
             camera_id,
             name=given.get("name"),
@@ -255,6 +265,12 @@ class CameraService:
             self.sources.wake()
         if with_recordings:
             self.segments.mark_camera_deleting(camera_id)
+
+    def _clear(self, path: str) -> None:
+        """Let nobody be on a path that a camera is about to get; its present path stays as it is."""
+        self.cameras.refuse_taken(path)
+        if self.revocations.path_given(path):
+            self.emptier.empty(path)
 
     def _existing(self, camera_id: UUID) -> Camera:
         camera = self.cameras.get(camera_id)

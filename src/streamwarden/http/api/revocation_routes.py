@@ -43,9 +43,20 @@ class Revocations:
         if before.path != after.path:
             found += revocation.path_changed(before.path, at)
         if before.owner != after.owner:
-            found += revocation.owner_changed(after.id, before.path, before=before.owner, at=at)
+            found += revocation.owner_changed(after.id, before.path, at=at)
         if found:
             self._deny(found)
+
+    def path_given(self, path: str) -> bool:
+        """Deny all tokens of a path before it is given to a camera; return False where none has had it."""
+        if not self._table.path_known(path):
+            return False
+        self._deny(revocation.path_given(path, self._denied.moment()))
+        return True
+
+    def owner_leaves(self, camera: Camera) -> None:
+        """Deny all tokens of a camera before its owner is changed."""
+        self._deny(revocation.owner_changed(camera.id, camera.path, at=self._denied.moment()))
 
     def stopped(self, camera: Camera) -> None:
         """Deny the recorder's tokens of a camera that is no longer wanted."""

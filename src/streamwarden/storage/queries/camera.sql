@@ -5,6 +5,9 @@ select id, name, path, owner, status, created_at, url as source_url,
   left join camera_source on camera_id = id
  where id = %(id)s
 
+-- name: at_path
+select 1 from camera where path = %(path)s
+
 -- name: add
 insert into camera (id, name, path, owner, status, created_at)
 values (%(id)s, %(name)s, %(path)s, %(owner)s, %(status)s, %(created_at)s)

@@ -19,6 +19,9 @@ select use, path, sub, issued_before, kicked_before, reason, expires_at
  order by use, path, sub
  limit %(limit)s
 
+-- name: path_known
+select 1 from denial where use = 'publish' and path = %(path)s limit 1
+
 -- name: fingerprint
 -- Differs whenever a row was added, changed or removed, in whatever order that was committed.
 select count(*)::text || ':' || coalesce(sum(hashtextextended(changed_at::text, 0)), 0)::text

@@ -21,6 +21,12 @@ select camera_id, path, status, url, sealed as encrypted, transport
   join camera on camera.id = camera_id
  order by camera_id
 
+-- name: is_at
+select 1
+  from camera_source
+  join camera on camera.id = camera_id
+ where camera_id = %(camera_id)s and path = %(path)s
+
 -- name: paths_set
 select path from pulled_path
 
