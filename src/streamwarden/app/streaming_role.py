@@ -79,6 +79,8 @@ log = structlog.get_logger(__name__)
 
 _THREADS: Final = 16
 _CONNECTIONS: Final = 2048
+_OF_RECORDING: Final = {"/streams/start": 2, "/streams/stop": 2}
+"""Addresses with threads that no picture, export or file can take."""
 _PAIRING_STOPS_WITHIN_S: Final = 1.0
 _STARTED_WITHIN_S: Final = 10.0
 _FIRST_PREFLIGHT_WITHIN_S: Final = 5.0
@@ -374,8 +376,10 @@ class StreamingRole:
             settings.streaming_port,
             threads=_THREADS,
             name="streaming",
-            address_limit=_CONNECTIONS,  # the API's, for all users
+            address_limit=_CONNECTIONS,  # the API's, for all users; so are the threads
             connection_limit=_CONNECTIONS,
+            threads_of_client=_THREADS,
+            reserved=_OF_RECORDING,
         )
 
     def _require_root(self) -> None:

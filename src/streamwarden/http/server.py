@@ -36,6 +36,7 @@ from waitress.task import (  # type: ignore[import-untyped]  # likewise
 )
 
 from streamwarden.errors import ConfigError
+from streamwarden.http.fair_queue import FairQueue
 from streamwarden.http.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, request_id_from
 from streamwarden.http.problems import PROBLEM_JSON, Problem, encode
 from streamwarden.http.rate_limit import NO_PROXIES, Proxies, neighbourhood
@@ -256,15 +257,31 @@ class ReservingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # wait
     """
 
     threads: set[Any]
+    queue: FairQueue
+    queue_cv: threading.Condition
 
-    def __init__(self, reserved: Mapping[str, int]) -> None:
+    def __init__(
+        self, reserved: Mapping[str, int], *, most_of_client: int, proxies: Proxies = NO_PROXIES
+    ) -> None:
         super().__init__()
+        self._proxies = proxies
+        self.queue = FairQueue(most_of_client, client_of=self._client, changed=self.queue_cv)
         self._reserved = {path: ThreadedTaskDispatcher() for path in reserved}
         for path, threads in reserved.items():
             self._reserved[path].set_thread_count(threads)
         self._usual = 0
         self._waiting = 0
         self._counting = threading.Lock()
+
+    def _client(self, task: Any) -> tuple[str, str]:  # noqa: ANN401 - a channel
+        """Return whose turn a request takes: a client's address, and the token that it shows.
+
+        So users behind one proxy or page have a turn each. With invented tokens a client has more turns,
+        for refusals, which are quick; play tokens, of which a user may have many, do not count.
+        """
+        headers = task.requests[0].headers if task.requests else {}
+        address = self._proxies.client(task.addr[0], headers.get("X_FORWARDED_FOR", ""))
+        return neighbourhood(address), headers.get("AUTHORIZATION", "")
 
     def start(self, threads: int) -> None:
         """Start the threads for all other addresses."""
@@ -282,7 +299,8 @@ class ReservingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # wait
             self._waiting += 1
             if self._usual:
                 self.set_thread_count(self._usual + self._waiting)
-            return True
+        self.queue.leave_early()
+        return True
 
     def waited(self) -> None:
         """End a thread: the calling one works again."""
@@ -358,7 +376,8 @@ class HttpServer:
     client's address has more than ``address_limit`` connections, or all together more than
     ``connection_limit``, the one is closed that has had the longest time without progress, of the address
     with the most: a newcomer always gets in. Behind one of the ``proxies`` are many clients, so it may have
-    as many as all together.
+    as many as all together. A client takes at most ``threads_of_client`` at once, half unless given,
+    and clients take turns.
     """
 
     def __init__(
@@ -373,6 +392,7 @@ class HttpServer:
         address_limit: int = 512,
         reserved: Mapping[str, int] = MappingProxyType({}),
         proxies: Proxies = NO_PROXIES,
+        threads_of_client: int | None = None,
     ) -> None:
         self.port = port
         self._app = app
@@ -383,6 +403,7 @@ class HttpServer:
         self._address_limit = address_limit
         self._reserved = {**_RESERVED, **reserved}
         self._proxies = proxies
+        self._threads_of_client = threads_of_client or max(1, threads // 2)
         self._server: Any = None
         self._thread: threading.Thread | None = None
         self._stop_by: float | None = None  # set once; the loop's thread reads it
@@ -424,7 +445,9 @@ class HttpServer:
         self._thread = None
 
     def _create(self, listener: socket.socket) -> Any:  # noqa: ANN401 - waitress has no types
-        dispatcher = ReservingDispatcher(self._reserved)
+        dispatcher = ReservingDispatcher(
+            self._reserved, most_of_client=self._threads_of_client, proxies=self._proxies
+        )
         dispatcher.start(self._threads)
         server = create_server(
             self._app,

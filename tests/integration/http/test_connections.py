@@ -332,6 +332,23 @@ def test_reserved_addresses_are_answered_while_every_thread_is_held(server: Http
             peer.close()
 
 
+def test_a_client_cannot_take_all_threads(server: HttpServer) -> None:
+    Held.released.clear()
+    held = [connect(server) for _ in range(8)]
+    other = (
+        b"GET /openapi.json HTTP/1.1\r\nHost: h\r\nAuthorization: b\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        for peer in held:
+            peer.sendall(b"GET /held HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\n\r\n")
+        for _ in range(5):
+            assert raw(server, other).startswith(b"HTTP/1.1 200 ")
+    finally:
+        Held.released.set()
+        for peer in held:
+            peer.close()
+
+
 def test_who_takes_all_connections_of_an_address_loses_its_own_oldest() -> None:
     registry = CollectorRegistry()
     shared = AppContext(role="test", metrics=HttpMetrics(registry), render=lambda: render(registry))
