@@ -152,6 +152,38 @@ class Chaos:
     def jump_time_stamps(self, camera: CameraUser) -> None:
         self._site.fault(camera, timestamp_jump_s=self._chance.choice([-3000.0, 3000.0]))
 
+    def jump_pictures(self, camera: CameraUser) -> None:
+        """The time stamps of the pictures jump, those of the sound do not."""
+        self._site.fault(camera, picture_jump_s=self._chance.choice([-20.0, 4.0, 600.0]))
+
+    def shift_senders_clock(self, camera: CameraUser) -> None:
+        self._site.fault(camera, sender_clock_shift_s=self._chance.choice([-7200.0, 0.4, 86400.0]))
+
+    def lose_sound(self, camera: CameraUser) -> None:
+        """The sound is announced and falls silent; the pictures go on."""
+        self._site.fault(camera, silence="sound")
+
+    def drop_out(self, camera: CameraUser) -> None:
+        """The network carries a part of what is sent, and breaks off with the rest in its queues."""
+        with suppress(OSError, AssertionError):
+            self._site.fault(camera, bytes_per_s=4_000.0)
+        glimpse(lambda: camera.status()["status"] != "running", for_s=6)
+        self._act("reset_readers", camera)
+        self._site.heal(camera)
+
+    def take_root_away(self, _: CameraUser) -> None:
+        """The record root is gone for some seconds, as a disk that is unmounted and mounted again."""
+        elsewhere = self._site.record_root.with_name("elsewhere")
+        self._site.record_root.rename(elsewhere)
+        try:
+            glimpse(self._knows_that_root_is_gone, for_s=12)
+        finally:
+            elsewhere.rename(self._site.record_root)
+
+    def _knows_that_root_is_gone(self) -> bool:
+        errors = [camera.status()["last_error"] for camera in self._cameras]
+        return any(error and error["cause"] == "record_root_missing" for error in errors)
+
     def pause_program(self, camera: CameraUser) -> None:
         """Stop the server for a while; FFmpeg goes on, and its list waits to be read."""
         live = self._site.folder_of(camera) / ".live"
@@ -170,7 +202,7 @@ class Chaos:
         kill_ffmpeg, freeze_ffmpeg, kill_media_server, close_door, reset_readers, close_readers,
         reset_publisher, fall_silent, answer_badly, kill_api, kill_postgres, restart_by_hand,
         change_segment_length, disconnect_and_connect, jump_time_stamps,
-        pause_program,
+        pause_program, jump_pictures, shift_senders_clock, lose_sound, drop_out, take_root_away,
     )  # fmt: skip
 
 
