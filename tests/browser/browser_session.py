@@ -61,6 +61,12 @@ class BrowserSession:
         """Return the card of a camera."""
         return self.page.locator("li.card").filter(has=self.page.get_by_role("link", name=name))
 
+    def stop(self, name: str) -> None:
+        """Stop a camera's recording in the list, and say yes to the question."""
+        self.card(name).locator("summary").click()
+        self.card(name).get_by_role("button", name="Stop recording").click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Stop recording").click()
+
     def video(self, what: str) -> Any:  # noqa: ANN401 - any of its properties
         """Return a property of the page's video."""
         return self.page.locator("video").evaluate(f"video => video.{what}")

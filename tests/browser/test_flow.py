@@ -123,7 +123,9 @@ def test_from_the_click_to_the_moving_picture_as_the_diagram_has_it(
         assert f"/bff/v1/camera/{camera.camera_id}/stream/status" in asked
         card.get_by_role("link", name="Diagram", exact=True).click()
         session.await_moving_picture()
-        page.get_by_role("button", name="停止串流").click()
+        page.locator("summary").click()
+        page.get_by_role("button", name="停止錄影").click()
+        page.get_by_role("dialog").get_by_role("button", name="停止錄影").click()
         expect(page.locator(".state-panel .badge")).to_have_text("已停止")
 
 

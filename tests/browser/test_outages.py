@@ -34,7 +34,8 @@ def test_an_api_that_is_killed_is_told_and_the_page_goes_on_when_it_is_back(
     expect(session.card("Steady").locator(".badge")).to_have_text(
         re.compile("Starting|Waiting to retry")
     )
-    session.card("Steady").get_by_role("button", name="Stop").click()
+    session.stop("Steady")
+    expect(session.card("Steady").locator(".badge")).to_have_text("Stopped")
 
 
 def test_a_page_opened_while_the_api_is_away_fills_in_when_it_is_back(

@@ -8,6 +8,7 @@ import pytest
 from falcon import testing
 
 from streamwarden.auth.stream_tokens import StreamAction, StreamUse
+from streamwarden.clock import rfc3339
 from streamwarden.errors import OtherOwner, StreamingUnavailable
 from streamwarden.model import Camera
 from streamwarden.storage.refusals import StorageUnavailable
@@ -308,3 +309,18 @@ def test_status_with_streaming_away_is_503(harness: ApiHarness, camera: Camera) 
     _refused(
         harness.call("GET", f"/camera/{camera.id}/stream/status"), 503, "streaming_unavailable"
     )
+
+
+def test_the_status_says_who_has_stopped_a_recording_and_when(
+    harness: ApiHarness, camera: Camera
+) -> None:
+    def shown() -> object:
+        return harness.call("GET", f"/camera/{camera.id}/stream/status").json["stopped"]
+
+    assert shown() is None
+    _connect(harness, camera)
+    assert shown() is None
+    harness.call("POST", f"/camera/{camera.id}/stream/disconnect", who="root")
+    assert shown() == {"by": "root", "at": rfc3339(harness.clock.now())}
+    _connect(harness, camera)
+    assert shown() is None

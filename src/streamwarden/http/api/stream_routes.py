@@ -12,6 +12,7 @@ import falcon
 import structlog
 from pydantic import Field
 
+from streamwarden.actors.messages import RecorderState
 from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.rtsp_urls import internal_url
 from streamwarden.auth.stream_tokens import StreamTokens
@@ -22,7 +23,7 @@ from streamwarden.http.api.access import CameraAccess
 from streamwarden.http.api.desired_cache import DesiredCache
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.middleware import name_request
-from streamwarden.http.models import BodyInteger, Empty, Model, respond
+from streamwarden.http.models import BodyInteger, Empty, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
@@ -138,8 +139,15 @@ class StreamService:
         """Return the camera's status from the streaming role, and why the camera gives no stream."""
         camera = self.access.find(user, camera_id, CameraAction.SEE)
         status = checked(self.streaming.status(camera_id))
+        stopped = self._stopped(camera_id) if status.status == RecorderState.STOPPED else None
         trouble = self.troubles.of(camera_id) if camera.source_url is not None else None
-        return _of_a_source(status, camera, trouble)
+        return _of_a_source(status, camera, trouble, stopped)
+
+    def _stopped(self, camera_id: UUID) -> Stopped | None:
+        desired = self.desired.get(camera_id)
+        if desired is None or desired.wanted:
+            return None
+        return Stopped(by=desired.requested_by, at=desired.changed_at)
 
     def hand_over(self, camera: Camera, request_id: str | None) -> bool:
         """Send a wanted camera's changed path or segment length to the streaming role.
@@ -195,21 +203,30 @@ class StreamService:
             log.warning("desired_state_not_put_back", exc_info=True)
 
 
+class Stopped(Model):
+    """Who has stopped a recording, and when."""
+
+    by: str
+    at: Timestamp
+
+
 class CameraStatusModel(StatusModel):
     """One camera's recording. ``source_trouble`` says why a camera that is pulled gives no stream.
 
     It is null while the camera gives one, where the reason is not known, and for a camera that publishes.
+    ``stopped`` is null unless the status is ``stopped`` and somebody has stopped the recording.
     """
 
     source_trouble: SourceTrouble | None
+    stopped: Stopped | None
 
 
 def _of_a_source(
-    status: StatusModel, camera: Camera, trouble: SourceTrouble | None
+    status: StatusModel, camera: Camera, trouble: SourceTrouble | None, stopped: Stopped | None
 ) -> CameraStatusModel:
     """Add the reason, and the message for a pulled camera: the recorder's is for those that publish."""
     shown = CameraStatusModel.model_validate(
-        {**dict(status), "source_trouble": trouble}, from_attributes=True
+        {**dict(status), "source_trouble": trouble, "stopped": stopped}, from_attributes=True
     )
     error = status.last_error
     if camera.source_url is None or error is None or error.cause != Cause.SOURCE_OFFLINE:

@@ -1,6 +1,6 @@
 // Short notices at the foot of the page, read out to who cannot see them.
 
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 
 const SHOWN_MS = 6_000;
 const MOST = 3;
@@ -14,10 +14,13 @@ export function toastPlace() {
 /**
  * @param {string} text
  * @param {"good"|"bad"} [kind]
+ * @param {{label: string, press: () => void, shownMs: number}|null} [action] a button beside the text
  */
-export function toast(text, kind = "good") {
+export function toast(text, kind = "good", action = null) {
   while (polite.childElementCount >= MOST) polite.firstElementChild?.remove();
-  const shown = h("div", { class: `toast ${kind}`, text });
+  const act = action && button(action.label, () => (shown.remove(), action.press()), { look: "quiet" });
+  const shown = h("div", { class: `toast ${kind}` }, h("span", { text }), act);
   polite.append(shown);
-  setTimeout(() => shown.remove(), kind === "bad" ? 2 * SHOWN_MS : SHOWN_MS);
+  const shownMs = action?.shownMs ?? (kind === "bad" ? 2 * SHOWN_MS : SHOWN_MS);
+  setTimeout(() => shown.remove(), shownMs);
 }

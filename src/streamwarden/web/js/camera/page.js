@@ -4,6 +4,7 @@ import { Problem, call, cameraPath } from "../api.js";
 import { publishPanel } from "../cameras/publish.js";
 import { StatusPoller } from "../cameras/poller.js";
 import { canStart } from "../cameras/status.js";
+import { askToStop, offerToStartAgain } from "../cameras/stopping.js";
 import { fetchStatus, switchRecording } from "../cameras/stream.js";
 import { button, h } from "../dom.js";
 import { t } from "../i18n.js";
@@ -31,7 +32,7 @@ class CameraPage {
   /** @param {import("../cameras/card.js").Camera} camera */
   constructor(camera) {
     this.camera = camera;
-    this.state = statePanel(camera, (start) => this.press(start));
+    this.state = statePanel(camera, (start) => (start ? this.press(true) : askToStop(camera, () => this.press(false))));
     this.screen = liveScreen(camera, () => this.live.tryWebrtc());
     this.live = new LivePicture(this.screen.video, camera.id, this.screen.show);
     const side = h("div", { class: "side" }, this.state.element, publishSection(camera));
@@ -84,6 +85,7 @@ class CameraPage {
     this.state.problem(null);
     try {
       this.take(await switchRecording(this.camera.id, start));
+      if (!start) offerToStartAgain(this.camera, () => this.press(true));
       this.poller.hurry(this.camera.id);
     } catch (error) {
       this.state.problem(explain(error));

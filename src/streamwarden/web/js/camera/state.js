@@ -1,8 +1,9 @@
 // The panel with a camera's state: its badge, Start and Stop, what is wrong, the details.
 
+import { stopMenu, stoppedBy } from "../cameras/stopping.js";
 import { advice, canStart, lastSegment, nextTry, stateName, why } from "../cameras/status.js";
 import { dayAndTime, relative, shortly } from "../clock.js";
-import { h, setAttribute, setText, timeElement } from "../dom.js";
+import { button, h, setAttribute, setText, timeElement } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 
@@ -12,7 +13,8 @@ import { icon } from "../icons.js";
  */
 export function statePanel(camera, press) {
   const badge = h("span", { class: "badge", text: t("state.unknown") });
-  const toggle = h("button", { type: "button", class: "button", on: { click: () => press(wanted) } });
+  const toggle = button(t("start"), () => press(true), { look: "primary", icon: icon("play") });
+  const menu = stopMenu(camera, () => press(false));
   const reason = h("p", { class: "reason-line", hidden: true });
   const todo = h("p", { class: "help", hidden: true });
   const problem = h("p", { class: "notice bad", role: "alert", hidden: true });
@@ -20,19 +22,17 @@ export function statePanel(camera, press) {
   const element = h(
     "section",
     { class: "panel state-panel", "data-state": "unknown", "aria-label": t("details") },
-    h("div", { class: "state-line" }, badge, toggle),
+    h("div", { class: "state-line" }, badge, toggle, menu),
     reason,
     todo,
     problem,
     facts,
   );
-  let wanted = true;
-  let drawn = "";
   return {
     element,
     /** @param {boolean} busy */
     busy(busy) {
-      toggle.disabled = busy || (camera.status !== "active" && wanted);
+      toggle.disabled = busy || camera.status !== "active";
     },
     /** @param {{title: string, advice: string}|null} found */
     problem(found) {
@@ -44,16 +44,11 @@ export function statePanel(camera, press) {
       setAttribute(element, "data-state", status.status);
       setText(badge, stateName(status.status));
       const active = camera.status === "active";
-      line(reason, active ? [why(status), nextTry(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive"));
+      line(reason, active ? [why(status), nextTry(status), stoppedBy(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive"));
       line(todo, active ? advice(status) : t("problem.camera_inactive.do"));
-      wanted = canStart(status);
-      const look = `button ${wanted ? "primary" : ""}`;
-      if (drawn !== look) {
-        drawn = look;
-        toggle.className = look;
-        toggle.replaceChildren(icon(wanted ? "play" : "stop"), h("span", { text: t(wanted ? "start" : "stop") }));
-      }
-      if (camera.status !== "active" && wanted) toggle.disabled = true;
+      toggle.hidden = !canStart(status);
+      menu.hidden = canStart(status);
+      if (camera.status !== "active") toggle.disabled = true;
       facts.replaceChildren(...factsOf(camera, status));
     },
   };

@@ -4,6 +4,7 @@ import { button, h, setAttribute, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { cameraLink, recordingsLink } from "../router.js";
+import { stopMenu, stoppedBy } from "./stopping.js";
 import { advice, canStart, lastSegment, nextTry, stateName, why } from "./status.js";
 
 /** @typedef {{id: string, name: string, path: string, owner: string, status: string, source_url?: string|null}} Camera */
@@ -82,10 +83,13 @@ function makeParts(element, name, camera, actions) {
   const reason = h("p", { class: "reason", hidden: true });
   const last = h("p", { class: "last" });
   const problem = h("p", { class: "card-problem", role: "alert", hidden: true });
-  const toggle = h("button", { type: "button", class: "button toggle" });
-  const parts = { element, image, badge, reason, last, problem, toggle, wanted: true };
-  toggle.addEventListener("click", () => actions.press(camera.id, parts.wanted));
-  const buttons = h("div", { class: "actions" }, toggle, more(camera, actions));
+  const toggle = h("button", { type: "button", class: "button toggle primary" });
+  const menu = stopMenu(camera, () => actions.press(camera.id, false));
+  const parts = { element, image, badge, reason, last, problem, toggle, menu };
+  toggle.addEventListener("click", () => actions.press(camera.id, true));
+  toggle.append(icon("play"), h("span", { text: t("start") }));
+  toggle.setAttribute("aria-label", t("start.of", { name: camera.name }));
+  const buttons = h("div", { class: "actions" }, toggle, more(camera, actions), menu);
   const body = h("div", { class: "card-body" }, h("div", { class: "card-head" }, name, badge), reason, last, problem, buttons);
   element.append(
     h("a", { class: "picture", href: cameraLink(camera.id), tabindex: "-1", "aria-hidden": "true" }, icon("camera"), image),
@@ -115,7 +119,7 @@ function more(camera, actions) {
 function writeStatus(parts, status, active) {
   setAttribute(parts.element, "data-state", status.status);
   setText(parts.badge, stateName(status.status));
-  const reason = active ? [why(status), nextTry(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive");
+  const reason = active ? [why(status), nextTry(status), stoppedBy(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive");
   setText(parts.reason, reason);
   setAttribute(parts.reason, "title", (active ? advice(status) : t("problem.camera_inactive.do")) || null);
   parts.reason.hidden = !reason;
@@ -128,14 +132,9 @@ function writeStatus(parts, status, active) {
 function writeButton(parts, card) {
   const inactive = card.camera.status !== "active";
   const start = canStart(card.status);
-  if (parts.wanted !== start || !parts.toggle.firstChild) {
-    parts.wanted = start;
-    parts.toggle.className = `button toggle ${start ? "primary" : ""}`;
-    parts.toggle.replaceChildren(icon(start ? "play" : "stop"), h("span", { text: t(start ? "start" : "stop") }));
-    const label = t(start ? "start.of" : "stop.of", { name: card.camera.name });
-    parts.toggle.setAttribute("aria-label", label);
-  }
-  parts.toggle.disabled = card.busy || !card.status || (inactive && start);
+  parts.toggle.hidden = !start;
+  parts.menu.hidden = start;
+  parts.toggle.disabled = card.busy || !card.status || inactive;
   setAttribute(parts.toggle, "title", inactive && start ? t("problem.camera_inactive") : null);
   setAttribute(parts.element, "data-inactive", inactive ? "" : null);
 }

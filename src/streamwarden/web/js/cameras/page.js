@@ -12,6 +12,7 @@ import { StatusPoller } from "./poller.js";
 import { openPublish } from "./publish.js";
 import { Snapshots } from "./snapshots.js";
 import { isMoving } from "./status.js";
+import { askToStop, offerToStartAgain } from "./stopping.js";
 import { fetchStatus, switchRecording } from "./stream.js";
 
 const PAGE_SIZE = 500;
@@ -42,7 +43,7 @@ class CamerasPage {
       answered: (id, status) => this.answered(id, status),
       failed: (id, error) => this.failed(id, error),
     });
-    const actions = { press: (/** @type {string} */ id, /** @type {boolean} */ start) => this.press(id, start), publish: openPublish };
+    const actions = { press: (/** @type {string} */ id, /** @type {boolean} */ start) => this.pressed(id, start), publish: openPublish };
     this.list = new CardList({
       make: (camera) => makeCard(camera, actions),
       fits: (camera) => this.filter.fits(camera),
@@ -152,6 +153,13 @@ class CamerasPage {
   }
 
   /** @param {string} id @param {boolean} start */
+  pressed(id, start) {
+    const card = this.list.get(id);
+    if (start || !card) this.press(id, start);
+    else askToStop(card.camera, () => this.press(id, false));
+  }
+
+  /** @param {string} id @param {boolean} start */
   async press(id, start) {
     const card = this.list.get(id);
     if (!card) return;
@@ -159,6 +167,7 @@ class CamerasPage {
     card.showProblem(null);
     try {
       card.show(await switchRecording(id, start));
+      if (!start) offerToStartAgain(card.camera, () => this.press(id, true));
       this.poller.hurry(id);
     } catch (error) {
       card.showProblem(explain(error));

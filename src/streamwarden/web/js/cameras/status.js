@@ -7,7 +7,7 @@ import { has, t } from "../i18n.js";
  * @typedef {{camera_id: string, status: string, since: string, run: number, respawns: number,
  *   segment_seconds: number|null, next_retry_at: string|null,
  *   last_error: {cause: string, message: string, at: string}|null,
- *   source_trouble?: string|null,
+ *   source_trouble?: string|null, stopped?: {by: string, at: string}|null,
  *   last_segment: {started_at: string, ended_at: string, bytes: number}|null}} Status
  */
 
