@@ -11,6 +11,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -101,8 +102,31 @@ _OVERDUE_S: Final = 30.0
 """Allowance beyond twice the segment length: cameras leave up to 10 s between key frames."""
 
 
+_AT_ONCE_S: Final = 1.0
+"""A first file that is listed so soon after it was seen to grow may have been written at once."""
+
+_AHEAD_S: Final = 1.5
+"""One that holds so much more media than it has had time was written at once."""
+
+_QUIET_S: Final = 0.5
+"""So were two that are listed within so long."""
+
+_MAX_HELD: Final = 64
+_MAX_HELD_S: Final = 120.0
+"""No more of a run's first segments wait to be dated, and no longer: FFmpeg holds back ten pictures."""
+
+
 _STEP_S: Final = 2.0
 """A wall clock that departs this far from the monotonic one has been set, not slewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSegment:
+    """A listed segment that is not yet dated; ``read_s`` is when its line was read."""
+
+    listed: ListedSegment
+    read_s: float
+    paused_s: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +135,8 @@ class Sighting:
 
     ``grew_at`` is when the run's first file first grew, ``paused`` the longest time in which this one did
     not. ``listed_from_s`` and ``media_s`` are the list's. ``file_offset_s`` added to a file time gives the
-    run's clock; None where the machine's clock was set meanwhile.
+    run's clock; None where the machine's clock was set meanwhile. ``taken`` is from when to when the
+    pictures were taken of a file that was written at once, long after.
     """
 
     spawned_at: datetime
@@ -120,6 +145,7 @@ class Sighting:
     listed_from_s: float
     media_s: float
     file_offset_s: float | None
+    taken: TimeRange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +367,8 @@ class Run:
     stderr_bytes: int = 0
     stderr_budget: int = STDERR_BYTES_A_TICK
     stderr_paused: bool = False
+    held: list[HeldSegment] = field(default_factory=list)
+    """Listed segments that are not yet dated."""
     pending: dict[int, ClosedSegment] = field(default_factory=dict)
     spawned_at: datetime = field(init=False)
     open_file: Path = field(init=False)
@@ -419,9 +447,91 @@ class Run:
             self.paused_s = (self.last_grew_s, now)
         self.grew_s = self.last_grew_s = now
 
-    def _seen(self, media_s: float, listed_from_s: float) -> Sighting:
+    def list_segment(self, listed: ListedSegment, now: float) -> None:
+        """Take in a line of the segment list: FFmpeg writes the next file."""
+        if self.wrote_media:
+            self.note_growth(now)
+        self.held.append(HeldSegment(listed, now, self.paused_s))
+        # FFmpeg also lists a file without media, when the source disconnects before its first frame.
+        self.wrote_media = self.wrote_media or listed.media_s > 0
+        self._open(listed.number + 1)
+
+    def holds_back(self, now: float) -> bool:
+        """Return whether the listed segments are dated only by those after them.
+
+        FFmpeg begins no file before it has decoded some pictures, seven of H.264. Of a camera that sends
+        few, these are several files, written at once. When they were taken shows once the file after them
+        is closed, and the next line says what place that has on the run's own time line.
+        """
+        if not self.held or self.last_ended_at is not None or len(self.held) >= _MAX_HELD:
+            return False
+        first = self.held[0]
+        open_s = 0.0 if self.first_grew_s is None else first.read_s - self.first_grew_s
+        long = first.listed.media_s - open_s > _AHEAD_S
+        if not long and open_s >= _AT_ONCE_S:
+            return False
+        if now - first.read_s < _QUIET_S:
+            return True
+        if now - first.read_s > _MAX_HELD_S:
+            return False
+        at_once = self._written_at_once
+        return (long or at_once > 1) and len(self.held) < at_once + 2
+
+    @property
+    def _written_at_once(self) -> int:
+        """The number of the held segments that were listed at once."""
+        until_s = self.held[0].read_s + _QUIET_S
+        return sum(each.read_s < until_s for each in self.held)
+
+    def close_held(self) -> list[ClosedSegment]:
+        """Date the held segments."""
+        taken = self._taken() if self.last_ended_at is None and self.held else []
+        held, self.held = self.held, []
+        taken += [None] * (len(held) - len(taken))
+        return [self._close(each, where) for each, where in zip(held, taken, strict=True)]
+
+    def _taken(self) -> list[TimeRange | None]:
+        """Return from when to when the first of the held segments were taken that were written at once."""
+        at_once = self._written_at_once
+        begins_s = [each.listed.from_s for each in self.held]
+        if len(begins_s) < at_once + 2 or begins_s != sorted(begins_s):
+            return []
+        # Then the picture arrived with which the last one of these begins.
+        arrived_s, place_s = self.held[at_once].read_s, begins_s[at_once + 1]
+        if place_s - begins_s[0] > arrived_s - self.born_s:
+            return []
+        times = [self.clock.at_monotonic(arrived_s - (place_s - one_s)) for one_s in begins_s]
+        return [TimeRange(from_, to) for from_, to in pairwise(times[: at_once + 1])]
+
+    def close_segment(self, number: int, media_s: float, from_s: float = 0.0) -> ClosedSegment:
+        """Date a listed segment: it ends when its line was read, where its successor starts."""
+        self.list_segment(ListedSegment(number, media_s, from_s), self.clock.monotonic())
+        return self._close(self.held.pop(), None)
+
+    def _close(self, held: HeldSegment, taken: TimeRange | None) -> ClosedSegment:
+        media_s = held.listed.media_s
+        ended_at = self.clock.at_monotonic(held.read_s)
+        started_at = self.last_ended_at
+        if started_at is None:
+            # Not before the spawn: a jump of the time stamps may look like hours, and the time before the
+            # spawn is already in the ledger with a cause of its own.
+            lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
+            started_at = to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
+        segment = ClosedSegment(
+            run=self.number,
+            number=held.listed.number,
+            started_at=min(started_at, ended_at),
+            ended_at=ended_at,
+            line=self.clock.line,
+            seen=self._seen(held, taken),
+        )
+        self.pending[segment.number] = segment
+        self.last_ended_at = ended_at
+        return segment
+
+    def _seen(self, held: HeldSegment, taken: TimeRange | None) -> Sighting:
         offset_s, self.file_offset_s = self.file_offset_s, self.clock.file_offset_s()
-        from_s, to_s = self.paused_s
+        from_s, to_s = held.paused_s
         grew_s = self.first_grew_s
         return Sighting(
             spawned_at=self.spawned_at,
@@ -429,9 +539,10 @@ class Run:
             paused=TimeRange(self.clock.at_monotonic(from_s), self.clock.at_monotonic(to_s))
             if to_s > from_s
             else None,
-            listed_from_s=listed_from_s,
-            media_s=media_s,
+            listed_from_s=held.listed.from_s,
+            media_s=held.listed.media_s,
             file_offset_s=offset_s if abs(offset_s - self.file_offset_s) < _STEP_S else None,
+            taken=taken,
         )
 
     def to_be_measured(self, now: float) -> bool:
@@ -450,32 +561,6 @@ class Run:
     @property
     def _measured_after_s(self) -> float:
         return max(_MEASURED_AFTER_S, 3 * self.arrivals.usual.seconds)
-
-    def close_segment(self, number: int, media_s: float, from_s: float = 0.0) -> ClosedSegment:
-        """Date a listed segment: it ends now, where its successor starts."""
-        if self.wrote_media:
-            self.note_growth(self.clock.monotonic())
-        ended_at = self.clock.now()
-        started_at = self.last_ended_at
-        if started_at is None:
-            # Not before the spawn: a jump of the time stamps may look like hours, and the time before the
-            # spawn is already in the ledger with a cause of its own.
-            lived_s = max(0.0, (ended_at - self.spawned_at).total_seconds())
-            started_at = to_milliseconds(ended_at - timedelta(seconds=min(media_s, lived_s)))
-        segment = ClosedSegment(
-            run=self.number,
-            number=number,
-            started_at=min(started_at, ended_at),
-            ended_at=ended_at,
-            line=self.clock.line,
-            seen=self._seen(media_s, from_s),
-        )
-        self.pending[number] = segment
-        self.last_ended_at = ended_at
-        # FFmpeg also lists a file without media, when the source disconnects before its first frame.
-        self.wrote_media = self.wrote_media or media_s > 0
-        self._open(number + 1)
-        return segment
 
     def open_segment(self, look: Look) -> ClosedSegment | None:
         """Return the segment that an ended run was writing, dated by its last flush; None if none.

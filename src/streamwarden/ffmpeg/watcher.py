@@ -281,17 +281,25 @@ class RunWatcher:
         self._take_list(camera, run, chunk or b"")
 
     def _take_list(self, camera: WatchedCamera, run: Run, chunk: bytes) -> None:
-        # All are dated before the first is reported, so that no line is lost if the listener raises.
         listed_segments = run.reader.feed(chunk)
-        for listed in listed_segments:
-            now = self._clock.monotonic()
-            run.stamps.note(listed.from_s + listed.media_s, run.born_s, now)
-        closed = [run.close_segment(*listed) for listed in listed_segments]
-        if closed:
-            run.opened_s = self._clock.monotonic()
+        if listed_segments:
+            now, grew_s = self._clock.monotonic(), run.grew_s
+            for listed in listed_segments:
+                run.stamps.note(listed.from_s + listed.media_s, run.born_s, now)
+                run.list_segment(listed, now)
+            run.opened_s = now
             if run.wrote_media:
-                self._note_growth(camera, run, run.opened_s)
-        for segment in closed:
+                if run.recording and run.hung_from_s is None:
+                    # Files of one picture each grow only when they are closed.
+                    camera.usual.add(now - grew_s)
+                self._note_growth(camera, run, now)
+        if not run.holds_back(self._clock.monotonic()):
+            self._close_held(camera, run)
+
+    @staticmethod
+    def _close_held(camera: WatchedCamera, run: Run) -> None:
+        # All are dated before the first is reported, so that no line is lost if the listener raises.
+        for segment in run.close_held():
             camera.listener.segment_closed(segment)
 
     def _read_stderr(self, run: Run) -> None:
@@ -321,6 +329,7 @@ class RunWatcher:
     def _drain(self, camera: WatchedCamera, run: Run) -> None:
         while chunk := read_pipe(run.process.stdout):
             self._take_list(camera, run, chunk)
+        self._close_held(camera, run)
         for _ in range(_DRAIN_READS):
             run.note_stderr(read_pipe(run.process.stderr) or b"")
 
@@ -396,6 +405,8 @@ class RunWatcher:
                 self._loop.guarded(partial(self._check_run, camera, run, now, offset_s))
                 if run.asked_s is None:
                     questions.append(self._question(camera, run, now))
+            if run.held and not run.holds_back(now):
+                self._loop.guarded(partial(self._close_held, camera, run))
         self._looks.ask(questions)
         if self._ticks % _CHECK_EVERY_TICKS == 0:
             self._loop.guarded(partial(self._note_arrivals, now))

@@ -105,11 +105,14 @@ class UsualDistance:
         """Return the usual distance for the judgement of ``footage``; 0 where nothing tells.
 
         How long the last picture of a file is shown is the muxer's guess. A file of a single picture, from
-        a camera that sends few, tells by the ``wall_ms`` that it was open.
+        a camera that sends few, tells by the ``wall_ms`` that it was open; so does one of a few whose
+        stamps stand still, as before the camera's first report of its clock.
         """
         distances = footage.distances_ms[:-1]
-        if footage.pictures == 1 and wall_ms > 0:
-            distances = (wall_ms,)
+        if len(distances) < _ENOUGH:
+            distances = tuple(one for one in distances if one >= _STANDING_MS)
+            if footage.pictures > 0 and not distances and wall_ms > 0:
+                distances = (wall_ms,)
         if len(distances) >= _ENOUGH:
             usual = median(distances)
             if self._last and _squeezed(usual, median(self._last)):

@@ -64,11 +64,14 @@ def _write(folder: Path, content: bytes, *, number: int = 0) -> None:
 
 
 def test_the_next_holder_gets_what_is_not_settled_and_may_act(tmp_path: Path) -> None:
-    lines = "echo r1-000000.mp4,0,1; echo r1-000001.mp4,1,2"
+    # Two at once would be the first files of a camera that sends few pictures.
+    lines = "echo r1-000000.mp4,0,1; until [ -e go ]; do sleep 0.05; done; echo r1-000001.mp4,1,2"
     first, second, third, fourth = (RecordingListener() for _ in range(4))
     with watching() as watcher:
         old = watcher.adopt(CAMERA, first)
         old.spawn(shell(f"{lines}; {SLEEPS}", tmp_path))
+        first.segment(1)
+        (tmp_path / "go").touch()
         first.segment(2)
         old.settled(1, 0)
         new = watcher.adopt(CAMERA, second)

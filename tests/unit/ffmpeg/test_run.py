@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from streamwarden.ffmpeg.looks import look_at
 from streamwarden.ffmpeg.process import Process
-from streamwarden.ffmpeg.run import ClosedSegment, Run, RunClock, SegmentListReader
+from streamwarden.ffmpeg.run import ClosedSegment, ListedSegment, Run, RunClock, SegmentListReader
+from streamwarden.model import TimeRange
 from tests.fakes.manual_time import ManualClock
 from tests.unit.ffmpeg.run_order import NOON, SampleOrder
 from tests.unit.mp4 import box_writer as boxes
@@ -223,3 +225,74 @@ def test_a_flood_of_tiny_or_empty_pieces_is_bounded_too() -> None:
         run.note_stderr(b"")
     assert len(run.stderr) <= 8192
     assert run.stderr_tail() == "x" * 8192
+
+
+def _listed(run: Run, number: int, from_s: float, media_s: float = 0.1) -> None:
+    run.list_segment(ListedSegment(number, media_s, from_s), run.clock.monotonic())
+
+
+def test_files_that_were_written_at_once_wait_for_the_two_after_them() -> None:
+    clock = ManualClock(NOON)
+    run = _run(clock)
+    clock.advance(32)  # a picture in five seconds: the seventh arrives
+    for number in range(6):
+        _listed(run, number, 5.0 * number)
+    run.note_growth(run.clock.monotonic())
+    clock.advance(5)
+    assert run.holds_back(clock.monotonic())
+    _listed(run, 6, 30.0)
+    assert run.holds_back(clock.monotonic())
+    clock.advance(5)
+    _listed(run, 7, 35.0)
+    assert not run.holds_back(clock.monotonic())
+    taken = [each.seen.taken for each in run.close_held() if each.seen is not None]
+    begins = [NOON + timedelta(seconds=2 + 5 * number) for number in range(7)]
+    assert taken == [*(TimeRange(*each) for each in pairwise(begins)), None, None]
+    assert run.open_number == 8
+
+
+@pytest.mark.parametrize("open_s", [0.8, 4.0])
+def test_a_first_file_that_was_written_as_it_came_waits_for_no_other(open_s: float) -> None:
+    clock = ManualClock(NOON)
+    run = _run(clock)
+    clock.advance(1.0)
+    run.note_growth(clock.monotonic())
+    clock.advance(open_s)
+    _listed(run, 0, 0.0, media_s=open_s + 1.0)
+    clock.advance(0.5)
+    assert not run.holds_back(clock.monotonic())
+    (closed,) = run.close_held()
+    assert closed.ended_at == NOON + timedelta(seconds=1 + open_s)
+    assert closed.seen is not None
+    assert closed.seen.taken is None
+
+
+def test_a_later_file_waits_for_no_other() -> None:
+    clock = ManualClock(NOON)
+    run = _run(clock)
+    clock.advance(5)
+    run.close_segment(0, 4.0)
+    clock.advance(0.1)
+    _listed(run, 1, 4.0)
+    _listed(run, 2, 8.0)
+    assert not run.holds_back(clock.monotonic())
+
+
+def test_first_files_whose_stamps_jump_are_dated_by_their_lines() -> None:
+    clock = ManualClock(NOON)
+    run = _run(clock)
+    clock.advance(10)
+    for number, from_s in enumerate([0.0, HOUR_S, HOUR_S + 1, HOUR_S + 2]):
+        _listed(run, number, from_s)
+    clock.advance(1)
+    assert all(each.seen is not None and each.seen.taken is None for each in run.close_held())
+
+
+def test_what_is_held_when_a_run_ends_is_dated_by_its_lines() -> None:
+    clock = ManualClock(NOON)
+    run = _run(clock)
+    clock.advance(32)
+    for number in range(6):
+        _listed(run, number, 5.0 * number)
+    clock.advance(3)
+    assert [each.ended_at for each in run.close_held()] == [NOON + timedelta(seconds=32)] * 6

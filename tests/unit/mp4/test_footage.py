@@ -79,6 +79,12 @@ def test_a_camera_with_a_file_for_each_picture_is_known_by_how_long_they_are_ope
         assert found == Judgement(5_000)
 
 
+def test_few_pictures_whose_stamps_stand_still_tell_no_distance() -> None:
+    usual = UsualDistance()
+    assert usual.of(shown(0, 100), 5_000) == 5_000
+    assert usual.of(shown(100), 5_000) == 5_000
+
+
 def test_the_end_of_a_fast_cameras_file_is_not_stretched_over_what_is_missing() -> None:
     assert judged(shown(*[100] * 20), wall_ms=8_000) == Judgement(2_000)
 
