@@ -14,9 +14,6 @@ from uuid import UUID, uuid4
 
 T_co = TypeVar("T_co", covariant=True)
 
-_JUDGED_S = 3.0
-"""Footage of less time than this does not tell whether time stamps stand still."""
-
 STREAM_PATH = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}")
 """A camera's path at the media server, without its leading slash."""
 
@@ -172,7 +169,8 @@ class Segment:
     the file, None if unknown. ``init_bytes`` is the size of ``ftyp`` and ``moov``, 0 if unknown.
     ``holes`` are the times without pictures, as ``from-to`` in ms after the start, separated by blanks.
     ``error_ms``: the pictures were taken at most this long before or after what the dates say; None if
-    unknown.
+    unknown. ``standing``: its time stamps give its pictures no time; known where it is stored, and kept
+    nowhere.
     """
 
     id: UUID
@@ -190,12 +188,7 @@ class Segment:
     init_bytes: int = 0
     holes: str = ""
     error_ms: int | None = None
-
-    @property
-    def stamps_stand_still(self) -> bool:
-        """Whether the camera's time stamps give its pictures no time: what is missing is a hole."""
-        shown_s = sum(part.length.total_seconds() for part in self.pictures)
-        return shown_s > _JUDGED_S and self.media_ms / 1000 < shown_s / 10
+    standing: bool = field(default=False, compare=False)
 
     @property
     def missing(self) -> list[TimeRange]:
@@ -352,6 +345,7 @@ class Cause(StrEnum):
     NO_KEY_FRAME = "no_key_frame"
     """Packets arrived, and no key frame with which a file can begin."""
     TIMESTAMPS_JUMPED = "timestamps_jumped"
+    TIMESTAMPS_STANDING = "timestamps_standing"
     """The camera's time stamps jumped ahead; its FFmpeg was replaced without a gap."""
     FFMPEG_CRASHED = "ffmpeg_crashed"
     """FFmpeg ended by a signal or with an unknown exit code."""

@@ -332,11 +332,12 @@ class FakeCameraFiles(CameraFiles):
             number=segment.number,
             started_at=began,
             ended_at=segment.ended_at,
-            media_ms=100 if name in self.standing else (segment.ended_at - began) // MILLISECOND,
+            media_ms=(segment.ended_at - began) // MILLISECOND,
             size_bytes=1000,
             path=f"{segment.run}-{segment.number}.mp4",
             salvaged=segment.torn,
             holes=self.holes.get(name, ""),
+            standing=name in self.standing,
         )
         self.rows[name] = row
         self.last = LastSegment(started_at=began, ended_at=segment.ended_at, size_bytes=1000)

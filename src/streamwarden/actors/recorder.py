@@ -355,6 +355,7 @@ class RecorderActor(SupervisedActor):
         for predecessor in self._live.records(run):
             self._runs.stop(predecessor)
         if not self.stopping:
+            self._status.over(Cause.NO_KEY_FRAME, Cause.RECORD_ROOT_HANGS)
             self._status.enter(RecorderState.RUNNING, next_retry_at=None)
             self._replace_outdated()
             self._improve_sound()
@@ -466,8 +467,10 @@ class RecorderActor(SupervisedActor):
 
     def _judge_stamps(self, row: Segment) -> None:
         """Have a camera whose time stamps stand still recorded by the arrival of its pictures."""
-        if row.stamps_stand_still and self._spawning.date_by_arrival():
+        if row.standing and self._spawning.date_by_arrival():
             self._log.warning("time_stamps_stand_still", run=row.run, media_s=row.media_ms / 1000)
+            text = "the camera's time stamps stand still: its pictures are dated by their arrival"
+            self._status.error(Cause.TIMESTAMPS_STANDING, text)
             self._outdate()
 
     def _judge_format(self, stored: StoredSegment) -> None:

@@ -71,7 +71,7 @@ class Changes(TypedDict, total=False):
     segment_seconds: int
     next_retry_at: datetime | None
     last_segment: LastSegment
-    last_error: LastError
+    last_error: LastError | None
 
 
 class RecorderStatus:
@@ -121,6 +121,12 @@ class RecorderStatus:
             respawns=self.shown.respawns + 1,
             respawn_causes={**causes, cause: causes.get(cause, 0) + 1},
         )
+
+    def over(self, *causes: Cause) -> None:
+        """Publish that what a run reported for one of ``causes`` is over: the same run records."""
+        shown = self.shown.last_error
+        if shown is not None and shown.cause in causes:
+            self.update(last_error=None)
 
     def error(self, cause: Cause, message: str) -> None:
         """Publish and log a failure."""

@@ -45,6 +45,13 @@ _NEAR: Final = timedelta(milliseconds=500)
 _DAY: Final = timedelta(days=1)
 _REMEMBERED: Final = 64
 
+_JUDGED: Final = timedelta(seconds=3)
+"""Footage of less time than this does not tell whether time stamps stand still."""
+_JUDGED_PICTURES: Final = 8
+"""Fewer pictures do not tell it either: a camera may send one for each file, with no length of its own."""
+_STANDING: Final = 0.1
+"""Media this much shorter than the time in which they were taken have time stamps that stand still."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDates:
@@ -59,6 +66,15 @@ class SegmentDates:
     def holes_text(self) -> str:
         """The holes as a row holds them."""
         return holes_text(self.holes)
+
+
+def stamps_stand_still(dates: SegmentDates, footage: Footage) -> bool:
+    """Return whether the time stamps give a file's pictures no time: what is missing is a hole."""
+    shown = dates.ended_at - dates.started_at
+    shown -= sum(hole.length_ms for hole in dates.holes) * _MILLISECOND
+    if shown <= _JUDGED or footage.pictures < _JUDGED_PICTURES:
+        return False
+    return footage.media_ms * _MILLISECOND < _STANDING * shown
 
 
 def holes_text(holes: Sequence[Span]) -> str:
@@ -121,7 +137,10 @@ class CameraDates:
             started_at = min(started_at, closed_at)
             dates = SegmentDates(started_at=started_at, ended_at=closed_at)
             return dates, _Border(closed_at, closed_at, lost=False, listed_s=None)
-        open_for = timedelta() if before is None else closed_at - before.closed_at
+        if before is not None:
+            open_for = closed_at - before.closed_at
+        else:
+            open_for = _listed_length(segment, closed_at)
         usual_ms = self._usual.of(summary.footage, open_for // _MILLISECOND)
         if before is not None:
             started_at = self._start_after(before, segment, summary, usual_ms, closed_at)
@@ -265,15 +284,33 @@ def check_file(
 def _closed_at(
     segment: ClosedSegment, modified_s: float | None, before: _Border | None
 ) -> datetime:
-    """Return when a file was closed: its last write, where that time can be true."""
+    """Return when a file was closed: its last write, where that time can be true.
+
+    For one of several that FFmpeg has written at once, when the next one's first picture was taken.
+    """
     seen = segment.seen
-    if seen is None or seen.file_offset_s is None or modified_s is None:
+    if seen is None:
+        return segment.ended_at
+    if seen.taken is not None:
+        return min(seen.taken.to, segment.ended_at)
+    if seen.file_offset_s is None or modified_s is None:
         return segment.ended_at
     written_at = to_milliseconds(datetime.fromtimestamp(modified_s + seen.file_offset_s, UTC))
     earliest = seen.spawned_at if before is None else before.closed_at
-    if earliest - _NEAR <= written_at <= segment.ended_at + _NEAR:
-        return max(earliest, min(written_at, segment.ended_at))
-    return segment.ended_at
+    if not earliest - _NEAR <= written_at <= segment.ended_at + _NEAR:
+        return segment.ended_at
+    return max(earliest, min(written_at, segment.ended_at))
+
+
+def _listed_length(segment: ClosedSegment, closed_at: datetime) -> timedelta:
+    """Return how long a run's first segment is by FFmpeg's list, as far as the run has lived."""
+    seen = segment.seen
+    if seen is None:
+        return timedelta()
+    if seen.taken is not None:
+        return seen.taken.length
+    lived = max(timedelta(), closed_at - seen.spawned_at)
+    return min(timedelta(seconds=min(seen.media_s, _DAY.total_seconds())), lived)
 
 
 def _start_by_media(

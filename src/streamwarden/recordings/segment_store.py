@@ -33,7 +33,7 @@ from streamwarden.paths import (
     stored_name,
 )
 from streamwarden.recordings.durable import make_folder, sync_file, sync_folder
-from streamwarden.recordings.segment_dates import CameraDates
+from streamwarden.recordings.segment_dates import CameraDates, stamps_stand_still
 
 MAX_MEDIA_MS: Final = 2**31 - 1
 """The longest media that the index can hold; time stamps that jump may claim more."""
@@ -139,6 +139,7 @@ class SegmentStore:
             init_bytes=summary.init_bytes if summary else 0,
             holes=dates.holes_text,
             error_ms=dates.error_ms,
+            standing=summary is not None and stamps_stand_still(dates, summary.footage),
         )
         return StoredSegment(row, found.ends)
 

@@ -222,10 +222,14 @@ def read_pending(path: Path) -> list[Entry]:
     return [row for row in rows if row is not None]
 
 
+_NOT_KEPT: Final = frozenset({"standing"})
+"""Fields of a segment that only its recorder reads."""
+
+
 def encode(entry: Entry, at: datetime) -> bytes:
     """Return a row, appended at ``at``, as one line of JSON."""
     kind = "segment" if isinstance(entry, Segment) else "gap"
-    fields = {name: getattr(entry, name) for name in entry.__slots__}
+    fields = {name: getattr(entry, name) for name in entry.__slots__ if name not in _NOT_KEPT}
     line = {"kind": kind, "appended_at": at, **fields}
     return json.dumps(line, default=_plain).encode() + b"\n"
 

@@ -251,6 +251,8 @@ def test_a_camera_whose_stamps_stand_still_is_recorded_by_the_arrival_of_its_pic
     assert harness.spawned == [1, 2]
     assert harness.watcher.stops == []
     assert [order.wall_clock for order in harness.watcher.orders] == [False, True]
+    assert harness.status.last_error is not None
+    assert harness.status.last_error.cause == "timestamps_standing"
     harness.go_to(33)
     harness.record(2)
     harness.files.standing.add((1, 1))

@@ -340,6 +340,11 @@ def test_a_camera_that_is_no_longer_wanted_is_watched_no_longer(harness: Recorde
     assert harness.server.read == 0
 
 
+def last_cause(harness: RecorderHarness) -> str | None:
+    error = harness.status.last_error
+    return None if error is None else error.cause
+
+
 def test_a_run_that_waits_for_a_key_frame_says_so_in_status_and_ledger(
     harness: RecorderHarness,
 ) -> None:
@@ -354,6 +359,7 @@ def test_a_run_that_waits_for_a_key_frame_says_so_in_status_and_ledger(
     harness.go_to(300)
     harness.record(1)
     assert harness.state == "running"
+    assert last_cause(harness) is None
     harness.finish(1, 0, 299, 330)
     assert harness.gaps == [(0, 299, "no_key_frame")]
 
@@ -398,6 +404,7 @@ def test_a_run_that_has_kept_everything_while_its_disk_hung_leaves_no_gap(
     harness.go_to(55)
     harness.record(1)
     assert harness.state == "running"
+    assert last_cause(harness) is None
     harness.finish(1, 1, 30, 60)
     assert harness.gaps == []
 

@@ -12,7 +12,12 @@ from streamwarden.ffmpeg.run import ClosedSegment, Sighting
 from streamwarden.model import TimeRange
 from streamwarden.mp4.footage import Footage, Span
 from streamwarden.mp4.fragments import FileSummary
-from streamwarden.recordings.segment_dates import MAX_ERROR_MS, CameraDates, SegmentDates
+from streamwarden.recordings.segment_dates import (
+    MAX_ERROR_MS,
+    CameraDates,
+    SegmentDates,
+    stamps_stand_still,
+)
 from tests.unit.actors.recorder_harness import at
 
 FOUR_SECONDS = [100] * 40
@@ -42,6 +47,7 @@ class Recording:
         paused: tuple[float, float] | None = None,
         clock_set: bool = False,
         lead_ms: int = 0,
+        taken: tuple[float, float] | None = None,
     ) -> SegmentDates:
         self._number += 1
         file = summary(distances, lead_ms=lead_ms)
@@ -52,6 +58,7 @@ class Recording:
             listed_from_s=listed_from_s,
             media_s=sum(distances) / 1000 if listed_s is None else listed_s,
             file_offset_s=None if clock_set else 0.0,
+            taken=None if taken is None else TimeRange(at(taken[0]), at(taken[1])),
         )
         segment = ClosedSegment(
             run=1, number=self._number, started_at=at(0), ended_at=at(read_s), seen=seen
@@ -273,3 +280,46 @@ def test_the_bound_on_the_error_is_what_two_sources_differ_by() -> None:
     error_ms = run.close(FOUR_SECONDS, read_s=18.0).error_ms
     assert error_ms is not None
     assert error_ms <= MAX_ERROR_MS
+
+
+def test_files_that_were_written_at_once_are_dated_by_when_they_were_taken() -> None:
+    # A picture in 5 s, each in a file of its own; FFmpeg decodes seven before it begins the first.
+    run = Recording(spawned_s=0, grew_s=31)
+    dates = [
+        run.close(
+            [100],
+            read_s=31.1,
+            written_s=31,
+            listed_from_s=5 * n,
+            listed_s=5,
+            taken=(1 + 5 * n, 6 + 5 * n),
+        )
+        for n in range(6)
+    ]
+    assert [seconds(one) for one in dates] == [(1 + 5 * n, 6 + 5 * n) for n in range(6)]
+    assert all(one.holes == () for one in dates)
+    assert seconds(run.close([100], read_s=36, listed_from_s=30, listed_s=5)) == (31, 36)
+
+
+@pytest.mark.parametrize(
+    ("distances", "taken_s", "standing"),
+    [
+        ([0] * 40, 4, True),
+        ([1] * 40, 4, True),
+        ([1] * 40, 2, False),
+        ([100], 10, False),
+        ([1] * 7, 7, False),
+        ([84] * 40, 4, False),
+        (FOUR_SECONDS, 4, False),
+    ],
+)
+def test_only_many_pictures_tell_that_time_stamps_stand_still(
+    distances: list[int], taken_s: float, *, standing: bool
+) -> None:
+    dates = SegmentDates(started_at=at(0), ended_at=at(taken_s))
+    assert stamps_stand_still(dates, summary(distances).footage) is standing
+
+
+def test_time_without_pictures_does_not_tell_that_time_stamps_stand_still() -> None:
+    dates = SegmentDates(started_at=at(0), ended_at=at(60), holes=(Span(1_000, 58_000),))
+    assert not stamps_stand_still(dates, summary([100] * 30).footage)

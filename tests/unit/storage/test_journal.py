@@ -71,6 +71,7 @@ def drain(journal: Journal, limit: int = 1000) -> int:
     [
         segment(),
         replace(segment(), digest=None, salvaged=False),
+        replace(segment(), standing=True),
         GAP,
         replace(GAP, ended_at=NOW + timedelta(hours=1)),
     ],
@@ -78,6 +79,8 @@ def drain(journal: Journal, limit: int = 1000) -> int:
 def test_a_row_comes_out_as_it_went_in(row: Segment | Gap) -> None:
     assert decode(encode(row, NOW)) == row
     assert encode(row, NOW).count(b"\n") == 1
+    # An earlier version could not read a field that it does not know.
+    assert b"standing" not in encode(row, NOW)
 
 
 def test_rows_come_out_in_the_order_in_which_they_went_in(journal: Journal) -> None:
