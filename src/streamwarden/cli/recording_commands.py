@@ -74,7 +74,8 @@ It changes nothing, and may run while a server records.
 """
 _RECONCILE_NOTES = """\
 Files without a row are indexed. Rows without a file are reported as lost and become a gap; seconds
-in no segment and no gap become a gap. Files that were changed are reported and not touched.
+in no segment and no gap become a gap. Files that were changed, and what a wrong clock or a second
+server has left (segment_in_future, recorded_twice), are reported and not touched.
 """
 
 

@@ -241,6 +241,8 @@ class Reconciler:
                 FindingKind.BYTES_CHANGED,
                 FindingKind.FILE_UNREADABLE,
                 FindingKind.DATES_WRONG,
+                FindingKind.SEGMENT_IN_FUTURE,
+                FindingKind.RECORDED_TWICE,
             }:
                 yield Repair(finding)
 

@@ -232,6 +232,17 @@ def test_a_file_that_no_row_can_hold_stops_nothing(
     assert [found.kind for found in made.verify()] == [FindingKind.ROW_MISSING]
 
 
+def test_footage_of_a_wrong_clock_is_reported_and_left_as_it_is(made: Recordings) -> None:
+    camera = made.camera()
+    made.record_all(camera, 0, 60)
+    made.next_run(camera)
+    made.record_all(camera, 4, 60)
+    before = made.rows(camera)
+    found = made.reconcile(camera, scope=VerifyOptions(to=at(45), now=at(45)))
+    assert sorted(outcome(found)) == [("recorded_twice", False), ("segment_in_future", False)]
+    assert made.rows(camera) == before
+
+
 def test_a_second_file_with_the_same_run_and_number_gets_a_number_of_its_own(
     made: Recordings, camera: Camera
 ) -> None:

@@ -27,7 +27,7 @@ from streamwarden.mediamtx.rtsp_client import (
 Feed = Callable[[bytes, WholeFrames], None]
 """Takes complete interleaved frames: RTP of track N on channel 2 N, its RTCP on the next one."""
 
-_ANSWER_S: Final = 10.0  # MediaMTX's readTimeout, for answers and for packets
+_ANSWER_S: Final = 15.0  # MediaMTX's readTimeout, for answers and for packets
 
 _FIRST_DATAGRAM_S: Final = 3.0  # gortsplib's InitialUDPReadTimeout
 
