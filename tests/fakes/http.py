@@ -180,6 +180,7 @@ class FakeStreaming(StreamingClient):
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        at_ms: int = 0,
     ) -> FakeFile:
         self._note(
             "open_file",
@@ -187,6 +188,7 @@ class FakeStreaming(StreamingClient):
             segment_id=segment_id,
             method=method,
             headers=dict(headers or {}),
+            **({"at_ms": at_ms} if at_ms else {}),
             request_id=request_id,
         )
         return self.file

@@ -241,12 +241,15 @@ class StreamingClient(RoleClient):
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        at_ms: int = 0,
     ) -> StreamedResponse:
         """Ask for a segment's file; ``headers`` are those of a conditional or range request.
 
+        Its decode times are later by ``at_ms``.
+
         The status is 200, 206, 304, 404 or 416. Raises StreamingUnavailable.
         """
-        path = f"/streams/{camera_id}/segments/{segment_id}"
+        path = f"/streams/{camera_id}/segments/{segment_id}{f'?at={at_ms}' if at_ms else ''}"
         return self._file(method, path, headers, request_id)
 
     def open_live(
@@ -342,6 +345,18 @@ class StreamingClient(RoleClient):
             return [(int(one["end"]), int(one["media_ms"])) for one in items]  # type: ignore[attr-defined]  # judged below
         except (TypeError, KeyError, ValueError) as error:
             raise _unavailable("GET", path, "an answer that is no list of fragments") from error
+
+    def formats(
+        self, camera_id: UUID, from_: str, to: str, *, request_id: str | None = None
+    ) -> dict[str, str]:
+        """Return the format of each segment of a range (RFC 3339), as far as it is known, by its id."""
+        query = f"from={quote(from_, safe='')}&to={quote(to, safe='')}"
+        path = f"/streams/{camera_id}/formats?{query}"
+        items = self._object("GET", path, request_id=request_id).get("items")
+        try:
+            return {str(one["id"]): str(one["format"]) for one in items}  # type: ignore[attr-defined]  # judged below
+        except (TypeError, KeyError) as error:
+            raise _unavailable("GET", path, "an answer that is no list of formats") from error
 
     def check(self) -> None:
         """Raise StreamingUnavailable unless the streaming role lives."""

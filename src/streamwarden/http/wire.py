@@ -443,6 +443,12 @@ class PictureQuery(WidthQuery):
 VIDEO_MP4 = "video/mp4"
 
 
+class PlaceQuery(Model):
+    """The place of a file in a playlist: its decode times begin at ``at`` ms, without it at 0."""
+
+    at: QueryInteger = Field(default=0, ge=0, le=10**11)
+
+
 FILE_HEADERS: Mapping[str, str] = {
     "Range": "One range of bytes (RFC 9110, 14.2); several are answered with the whole file",
     "If-Range": "An entity tag or a date: the range counts only if it still matches",

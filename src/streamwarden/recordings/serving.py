@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final, cast
 from uuid import UUID
 
 from streamwarden.errors import SegmentNotFound
 from streamwarden.mp4.boxes import NotFragmentedMp4
+from streamwarden.mp4.decode_times import ChangedFile, moved_times
+from streamwarden.mp4.formats import FileFormat, file_format, read_moov
 from streamwarden.mp4.fragments import Fragment, FragmentScan
 from streamwarden.storage.recording_index import SegmentRepository
+
+MOST_FORMATS: Final = 500
+"""So many headers are read at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +43,8 @@ class IndexedFiles:
         self._segments = segments
         self._root = record_root
 
-    def open(self, camera_id: UUID, segment_id: UUID) -> OpenFile:
-        """Open the file of a segment.
+    def open(self, camera_id: UUID, segment_id: UUID, *, at_ms: int = 0) -> OpenFile:
+        """Open the file of a segment; its decode times are later by ``at_ms``.
 
         A row with a path through a symbolic link or out of the record root opens nothing. The entity tag is
         the segment's id: a stored file never changes.
@@ -49,13 +55,35 @@ class IndexedFiles:
         row = self._segments.get(camera_id, segment_id)
         if row is None:
             raise SegmentNotFound("this camera has no such segment")
-        stream = os.fdopen(_open_beneath(self._root, row.path), "rb")
+        stream: BinaryIO = os.fdopen(_open_beneath(self._root, row.path), "rb")
+        size = os.fstat(stream.fileno()).st_size
+        if at_ms:
+            stream = _moved(stream, size, at_ms)
         return OpenFile(
             stream=stream,
-            size_bytes=os.fstat(stream.fileno()).st_size,
+            size_bytes=size,
             modified_at=row.ended_at,
-            etag=str(segment_id),
+            etag=f"{segment_id}-{at_ms}" if at_ms else str(segment_id),
         )
+
+    def formats(self, camera_id: UUID, from_: datetime, to: datetime) -> dict[UUID, str]:
+        """Return the format of the tracks of the first segments of a range, equal where it is the same.
+
+        A segment whose file is gone or cannot be read has none.
+        """
+        found = {}
+        for row in self._segments.in_range(camera_id, from_, to, limit=MOST_FORMATS):
+            try:
+                fd = _open_beneath(self._root, row.path)
+            except SegmentNotFound:
+                continue
+            try:
+                found[row.id] = _format(file_format(read_moov(fd, os.fstat(fd).st_size)))
+            except NotFragmentedMp4:
+                continue
+            finally:
+                os.close(fd)
+        return found
 
     def fragments(self, camera_id: UUID, segment_id: UUID) -> list[Fragment]:
         """Return the fragments of a segment's file, whose media data are not read.
@@ -69,6 +97,20 @@ class IndexedFiles:
                 return list(FragmentScan().advance(file.fileno(), size))
             except NotFragmentedMp4 as error:
                 raise SegmentNotFound("the segment's file cannot be read") from error
+
+
+def _moved(stream: BinaryIO, size: int, at_ms: int) -> BinaryIO:
+    try:
+        return cast("BinaryIO", ChangedFile(stream, moved_times(stream.fileno(), size, at_ms)))
+    except NotFragmentedMp4 as error:
+        stream.close()
+        raise SegmentNotFound("the segment's file cannot be read") from error
+
+
+def _format(header: FileFormat) -> str:
+    """Return what a media player cannot change without a new start: codecs, size, the sound's format."""
+    told = (header.codec, header.width, header.height, header.sound)
+    return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
 def _open_beneath(root: Path, relative: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +51,30 @@ class Recorded:
 
 @pytest.fixture
 def recorded(shared: AppContext, serve: Serve, tmp_path: Path) -> Iterator[Recorded]:
-    storage, clock = FakeStorage(), Clock()
-    camera = storage.cameras.add(name="Door", owner="alice", created_at=clock.now())
+    storage = FakeStorage()
+    camera = storage.cameras.add(name="Door", owner="alice", created_at=Clock().now())
     segment = a_segment(camera.id, start=0, end=30)
     storage.segments.insert_many([segment])
     file = tmp_path / segment.path
     file.parent.mkdir(parents=True)
     file.write_bytes(DATA)
     gateway = FakeGateway()
-    files = IndexedFiles(storage.segments, tmp_path)
+    with served(shared, serve, tmp_path, storage, gateway) as (api, users):
+        yield Recorded(
+            url=f"{api}/api/v1/camera/{camera.id}/recordings/{segment.id}",
+            file=file,
+            headers={"Authorization": f"Bearer {users.sign('alice')}"},
+            gateway=gateway,
+        )
+
+
+@contextmanager
+def served(
+    shared: AppContext, serve: Serve, root: Path, storage: FakeStorage, gateway: FakeGateway
+) -> Iterator[tuple[str, UserTokens]]:
+    """Both roles over a record root and its index: the API's address, and what signs its users."""
+    clock = Clock()
+    files = IndexedFiles(storage.segments, root)
     streaming = create_streaming_app(
         shared,
         gateway=gateway,
@@ -109,12 +124,7 @@ def recorded(shared: AppContext, serve: Serve, tmp_path: Path) -> Iterator[Recor
             audit=FakeAudit(),
             clock=clock,
         )
-        yield Recorded(
-            url=f"{serve(api)}/api/v1/camera/{camera.id}/recordings/{segment.id}",
-            file=file,
-            headers={"Authorization": f"Bearer {users.sign('alice')}"},
-            gateway=gateway,
-        )
+        yield serve(api), users
 
 
 def test_the_file_arrives_whole(recorded: Recorded, http: urllib3.PoolManager) -> None:

@@ -57,7 +57,9 @@ def test_a_token_plays_what_it_was_signed_for(
     assert result.headers["referrer-policy"] == "no-referrer"
     assert result.headers["cache-control"].startswith("private")
     listed = [line for line in result.text.splitlines() if line and not line.startswith("#")]
-    assert listed == [f"{one.id}.mp4?token={token}" for one in segments[:3]]
+    places = ("", "&at=30000", "&at=60000")
+    expected = zip(segments[:3], places, strict=True)
+    assert listed == [f"{one.id}.mp4?token={token}{place}" for one, place in expected]
     assert result.text.count("#EXT-X-DISCONTINUITY\n") == 2
     assert result.text.endswith("#EXT-X-ENDLIST\n")
     for name in (f"{segments[0].id}", f"{segments[0].id}.mp4"):

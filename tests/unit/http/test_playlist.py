@@ -51,7 +51,7 @@ def test_every_file_has_its_own_map_and_a_discontinuity_before_it() -> None:
             "#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:30.000Z",
             "#EXTINF:30.500,",
             "#EXT-X-BYTERANGE:880@120",
-            f"{ids[1]}.mp4?token=a.b",
+            f"{ids[1]}.mp4?token=a.b&at=30000",
             "#EXT-X-ENDLIST",
             "",
         ]

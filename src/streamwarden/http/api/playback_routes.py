@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import takewhile
 from typing import Final
 from uuid import UUID
 
@@ -49,6 +50,7 @@ from streamwarden.http.wire import (
     PictureQuery,
 )
 from streamwarden.model import Segment, TimeRange
+from streamwarden.recordings.serving import MOST_FORMATS
 from streamwarden.storage.recording_index import SegmentRepository
 
 MAX_SEGMENTS: Final = 10_000
@@ -80,11 +82,12 @@ class PlayToken(Model):
 
 
 class PlaylistQuery(Model):
-    """The time range, by default that of the token."""
+    """The time range, by default that of the token. ``one_format``: end where the tracks change."""
 
     from_: Timestamp | None = Field(default=None, alias="from")
     to: Timestamp | None = None
     token: str | None = Field(default=None, max_length=2_048)
+    one_format: bool = False
 
 
 class SignPlayToken(Resource):
@@ -173,8 +176,9 @@ class RecordingPlaylist(Resource):
         answers={200: PLAYLIST_ANSWER},
         refusals=(403, 404, 503),
         about=(
-            "Ends where `to` is past, else grows (EVENT). 404 `nothing_recorded`, 400 "
-            f"`range_too_long` beyond {MAX_SEGMENTS} segments."
+            "Ends where `to` is past, else grows (EVENT). With `one_format` it also ends where the "
+            "codecs, the size or the sound's format change, and after 250 segments. "
+            f"404 `nothing_recorded`, 400 `range_too_long` beyond {MAX_SEGMENTS} segments."
         ),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
@@ -184,7 +188,10 @@ class RecordingPlaylist(Resource):
         asked = self._asked(query, allowed)
         if allowed.range is not None and not allowed.range.contains(asked.from_, asked.to):
             raise Denied("this is of a time that you may not see")
-        parts = self._parts(camera_id, asked, allowed)
+        segments = self._found(camera_id, asked, allowed)
+        if query.one_format:
+            segments = self._of_one_format(camera_id, segments)
+        parts = self._cut(camera_id, segments)
         kind = "VOD" if asked.to <= self._clock.now() else "EVENT"
         resp.content_type = MEDIA_TYPE
         resp.text = Playlist(parts=parts, kind=kind).text(allowed.token)
@@ -200,7 +207,7 @@ class RecordingPlaylist(Resource):
         from_ = query.from_ or (limit.from_ if limit else before(to, DEFAULT_SPAN))
         return _time_range(from_, to)
 
-    def _parts(self, camera_id: UUID, asked: TimeRange, allowed: Allowed) -> list[Part]:
+    def _found(self, camera_id: UUID, asked: TimeRange, allowed: Allowed) -> list[Segment]:
         found = self._segments.in_range(camera_id, asked.from_, asked.to, limit=MAX_SEGMENTS + 1)
         if len(found) > MAX_SEGMENTS:
             raise RangeTooLong(
@@ -213,7 +220,17 @@ class RecordingPlaylist(Resource):
         )
         if not segments:
             raise NothingRecorded("nothing that can be played was recorded then")
-        return self._cut(camera_id, segments)
+        return segments
+
+    def _of_one_format(self, camera_id: UUID, segments: Sequence[Segment]) -> list[Segment]:
+        """Return the first segments, as far as their tracks are the same and are known."""
+        first, last = segments[0], segments[: MOST_FORMATS // 2][-1]
+        formats = self._streaming.formats(
+            camera_id, rfc3339(first.started_at), rfc3339(last.ended_at)
+        )
+        found = [segment for segment in segments if segment.started_at <= last.started_at]
+        of_first = formats.get(str(first.id))
+        return list(takewhile(lambda one: formats.get(str(one.id), of_first) == of_first, found))
 
     def _cut(self, camera_id: UUID, segments: Sequence[Segment]) -> list[Part]:
         ends = dict(list(overlapping(segments).items())[:_MAX_CUTS])

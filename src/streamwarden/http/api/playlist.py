@@ -1,7 +1,8 @@
 """HLS media playlists over the recorder's own files (RFC 8216). Pure: values in, text out.
 
-The decode times of every file start at zero, so each file has its own EXT-X-MAP (its header, as a byte
-range) and begins with EXT-X-DISCONTINUITY. URIs are relative, so that they also resolve at the BFF.
+Each file has its own EXT-X-MAP (its header, as a byte range) and begins with EXT-X-DISCONTINUITY. The
+decode times of every file start at zero; the URIs of recordings ask for them moved on (``at``), because
+FFmpeg and mpv do not follow discontinuities. URIs are relative, so that they also resolve at the BFF.
 """
 
 from __future__ import annotations
@@ -67,12 +68,13 @@ class Playlist:
             yield f"#EXT-X-DISCONTINUITY-SEQUENCE:{self.discontinuities}"
         if self.kind:
             yield "#EXT-X-INDEPENDENT-SEGMENTS"
-        before = ""
+        before, at_ms = "", 0
         for part in self.parts:
             if part.uri != before:
                 yield from _file(part, query, discontinuity=bool(before))
             before = part.uri
-            yield from _part(part, query)
+            yield from _part(part, _with_place(query, at_ms) if self.kind else query)
+            at_ms += part.media_ms
         if self.kind == "VOD":
             yield "#EXT-X-ENDLIST"
         yield ""
@@ -82,6 +84,10 @@ def _file(part: Part, query: str, *, discontinuity: bool) -> Iterator[str]:
     if discontinuity:
         yield "#EXT-X-DISCONTINUITY"
     yield f'#EXT-X-MAP:URI="{part.uri}{query}",BYTERANGE="{part.init_bytes}@0"'
+
+
+def _with_place(query: str, at_ms: int) -> str:
+    return f"{query}{'&' if query else '?'}at={at_ms}" if at_ms else query
 
 
 def _part(part: Part, query: str) -> Iterator[str]:

@@ -13,12 +13,12 @@ from pydantic import Field
 from streamwarden.clock import Clock
 from streamwarden.errors import Denied, InvalidInput, SegmentNotFound
 from streamwarden.http.api.access import CameraAccess, PlayAccess
-from streamwarden.http.api.relay_file import TokenQuery, relay
+from streamwarden.http.api.relay_file import relay
 from streamwarden.http.models import Id, Model, QueryInteger, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import query_of, user_of
-from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS
+from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, PlaceQuery
 from streamwarden.model import Gap, Segment, TimeRange
 from streamwarden.storage.recording_index import RecordingsRepository, SegmentRepository
 
@@ -114,6 +114,12 @@ class RecordingCollection(Resource):
         respond(resp, RecordingList(items=items, next_cursor=page.next_cursor))
 
 
+class RecordingFileQuery(PlaceQuery):
+    """The file's place in a playlist, and a play token for players that send no header."""
+
+    token: str | None = Field(default=None, max_length=2_048)
+
+
 class RecordingFile(Resource):
     """``GET /api/v1/camera/{camera_id}/recordings/{segment_id}``."""
 
@@ -127,7 +133,7 @@ class RecordingFile(Resource):
     @operation(
         "The file of a segment",
         access=Access.PLAYER,
-        query=TokenQuery,
+        query=RecordingFileQuery,
         answers=FILE_ANSWERS,
         refusals=(403, 404, 416, 503),
         headers=FILE_HEADERS,
@@ -142,7 +148,8 @@ class RecordingFile(Resource):
             raise SegmentNotFound("this camera has no such segment")
         if not allowed.plays(segment.started_at, segment.ended_at):
             raise Denied("you have no permission for this time")
-        relay(req, resp, partial(self._streaming.open_file, camera_id, segment_id))
+        at_ms = query_of(req, RecordingFileQuery).at
+        relay(req, resp, partial(self._streaming.open_file, camera_id, segment_id, at_ms=at_ms))
 
 
 def _item(row: Segment | Gap, window: TimeRange | None) -> SegmentItem | GapItem | None:

@@ -13,10 +13,12 @@ from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 import falcon
+from pydantic import Field
 
-from streamwarden.http.models import Model, respond
+from streamwarden.http.models import Id, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4
+from streamwarden.http.validation import query_of
+from streamwarden.http.wire import FILE_ANSWERS, FILE_HEADERS, VIDEO_MP4, PlaceQuery
 from streamwarden.recordings.serving import IndexedFiles, OpenFile
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", flags=re.IGNORECASE | re.ASCII)
@@ -101,6 +103,7 @@ class SegmentFile(Resource):
     @operation(
         "A segment's file",
         access=Access.INTERNAL,
+        query=PlaceQuery,
         answers=FILE_ANSWERS,
         refusals=(404, 416, 503),
         headers=FILE_HEADERS,
@@ -109,7 +112,8 @@ class SegmentFile(Resource):
         self, req: falcon.Request, resp: falcon.Response, camera_id: UUID, segment_id: UUID
     ) -> None:
         """Send the file; the server sends it without holding a thread."""
-        send_file(req, resp, self._files.open(camera_id, segment_id))
+        at_ms = query_of(req, PlaceQuery).at
+        send_file(req, resp, self._files.open(camera_id, segment_id, at_ms=at_ms))
 
 
 def send_file(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> None:
@@ -155,6 +159,48 @@ class SegmentFragments(Resource):
         found = self._files.fragments(camera_id, segment_id)
         items = [FragmentModel(end=one.end, media_ms=one.media_ms) for one in found]
         respond(resp, FragmentList(items=items))
+
+
+class FormatModel(Model):
+    """A segment and a name of the format of its tracks."""
+
+    id: Id
+    format: str
+
+
+class FormatList(Model):
+    """The formats of segments."""
+
+    items: list[FormatModel]
+
+
+class FormatQuery(Model):
+    """A time range."""
+
+    from_: Timestamp = Field(alias="from")
+    to: Timestamp
+
+
+class SegmentFormats(Resource):
+    """``GET /streams/{camera_id}/formats``."""
+
+    def __init__(self, files: IndexedFiles) -> None:
+        self._files = files
+
+    @operation(
+        "The formats of the tracks of segments",
+        access=Access.INTERNAL,
+        query=FormatQuery,
+        answers={200: FormatList},
+        refusals=(503,),
+        about="Of the first 500 segments of a range; equal where the tracks are.",
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
+        """Answer with the formats; the header of each file is read."""
+        query = query_of(req, FormatQuery)
+        found = self._files.formats(camera_id, query.from_, query.to)
+        items = [FormatModel(id=one, format=name) for one, name in found.items()]
+        respond(resp, FormatList(items=items))
 
 
 def _prepare(req: falcon.Request, resp: falcon.Response, found: OpenFile) -> bool:

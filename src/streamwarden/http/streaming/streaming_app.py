@@ -16,7 +16,12 @@ from streamwarden.http.falcon_app import App, AppContext, build_app
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Empty, Id, Model, UserId, respond
 from streamwarden.http.operations import Access, Resource, operation
-from streamwarden.http.streaming.stored_files import SegmentFile, SegmentFragments, send_file
+from streamwarden.http.streaming.stored_files import (
+    SegmentFile,
+    SegmentFormats,
+    SegmentFragments,
+    send_file,
+)
 from streamwarden.http.validation import body_of, query_of
 from streamwarden.http.wire import (
     FILE_ANSWERS,
@@ -395,6 +400,7 @@ def create_streaming_app(
             f"{camera}/restart": InternalRestart(gateway),
             f"{camera}/segments/{{segment_id}}": SegmentFile(files),
             f"{camera}/segments/{{segment_id}}/fragments": SegmentFragments(files),
+            f"{camera}/formats": SegmentFormats(files),
             f"{camera}/live": InternalLiveWindow(live),
             f"{camera}/live/{{name}}": InternalLiveFile(live),
             f"{camera}/snapshot": InternalSnapshot(pictures),

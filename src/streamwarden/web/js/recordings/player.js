@@ -1,5 +1,5 @@
-// Plays from a moment on, through segments and over gaps. Half an hour is one playlist; at its end the
-// next one follows, so that no list grows with the recordings.
+// Plays from a moment on, through segments and over gaps. Half an hour is one playlist, or less where the
+// camera's tracks change: no browser plays over every change. At its end the next one follows.
 
 import { Problem, call, cameraPath } from "../api.js";
 import { playHls, unplayableFormat } from "../camera/hls.js";
@@ -35,7 +35,8 @@ export class Player {
     this.moment = 0;
     this.rate = 1;
     this.turn = 0;
-    this.tries = 0;
+    /** How often each part was loaded again; playing on does not make a part that fails a good one. @type {Map<string, number>} */
+    this.tries = new Map();
     /** The shortest time between two frames that has been seen; longer ones were dropped frames. */
     this.frame = Infinity;
     /** The mean length of the frames that were decoded, shown or not. */
@@ -73,6 +74,7 @@ export class Player {
   /** @param {number} moment @param {{play?: boolean}} [options] */
   async seek(moment, { play = !this.video.paused || !this.loaded } = {}) {
     const inside = this.parts.find((part) => moment >= part.start && moment < part.start + part.duration * 1000);
+    this.tries.clear();
     if (inside && this.playback) {
       this.turn += 1;
       this.video.currentTime = timeOf(this.parts, moment);
@@ -122,7 +124,7 @@ export class Player {
     const { from, to } = playlistSpan(this.listener.day().segments, first);
     const token = await this.token(from, to);
     const base = `/bff/v1${cameraPath(this.cameraId)}/recordings/playlist.m3u8`;
-    const url = `${base}?${new URLSearchParams({ from: iso(from), to: iso(to), token })}`;
+    const url = `${base}?${new URLSearchParams({ from: iso(from), to: iso(to), one_format: "true", token })}`;
     const answer = await fetch(url, { credentials: "omit", signal: AbortSignal.timeout(20_000) });
     if (!answer.ok) {
       const said = await answer.json().catch(() => ({}));
@@ -143,7 +145,6 @@ export class Player {
     if (!this.loaded || this.video.readyState < 1) return;
     const part = partAt(this.parts, this.video.currentTime);
     this.moment = momentAt(this.parts, this.video.currentTime);
-    if (!this.video.paused) this.tries = 0;
     if (part !== this.part) this.tellSkipped(part);
     this.part = part;
     this.listener.moved(this.moment);
@@ -202,8 +203,16 @@ export class Player {
     if (!currentUser()) return;
     const format = unplayableFormat(detail);
     if (format) this.listener.failed(new Problem({ status: 0, code: "unplayable_format", detail: format }));
-    else if (this.tries++ < TRIES) this.load(this.moment, playing || this.tries === 1);
+    else if (this.triedHere() <= TRIES) this.load(this.moment, playing || this.triedHere(0) === 1);
     else this.listener.failed(new Problem({ status: 0, code: "not_played", detail }));
+  }
+
+  /** How often what is shown was tried again, `more` included. */
+  triedHere(more = 1) {
+    const place = this.segmentId ?? "";
+    const times = (this.tries.get(place) ?? 0) + more;
+    this.tries.set(place, times);
+    return times;
   }
 
   toggle() {
