@@ -172,6 +172,10 @@ class FakeStreaming(StreamingClient):
         self._note("status", camera_id=camera_id)
         return self._answer(camera_id)
 
+    def statuses(self) -> list[Mapping[str, object]]:
+        self._note("statuses")
+        return [self._answer(camera_id) for camera_id in sorted(self.running)]
+
     def open_file(
         self,
         camera_id: UUID,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -517,7 +518,7 @@ class ApiRole:
             **self._sign_in.checks,
         }
         return create_api_app(
-            self._context(checks),
+            replace(self._context(checks), origins=self._settings.cors_origins),
             routes,
             users=self._sign_in.users,
             play_tokens=self._play_tokens,

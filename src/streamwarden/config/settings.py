@@ -168,6 +168,8 @@ class Settings(BaseSettings):
     stream_token_keys: Annotated[SecretStr, BeforeValidator(values.signing_keys)] | None = None
     trusted_proxies: Annotated[tuple[str, ...], PlainValidator(values.networks)] = ()
     """Proxies, including the webui role, whose X-Forwarded-For is trusted."""
+    cors_origins: Annotated[tuple[str, ...], PlainValidator(values.origins)] = ()
+    """Origins of other web pages that may call the API (CORS)."""
     connects_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
     tokens_per_minute: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 3000
     """Limits per user: calls of connect, and signed tokens or links."""

@@ -255,6 +255,30 @@ def networks_and_hosts(value: object) -> tuple[str, ...]:
     return tuple(networks(part)[0] if "/" in part else host(part) for part in named if part)
 
 
+def origins(value: object) -> tuple[str, ...]:
+    """Parse origins of web pages from ``"https://a.example, http://b.example:8000"`` or a list.
+
+    Each is a scheme and a host as a browser sends them; there is no pattern that stands for several.
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("must be origins with commas between them")  # noqa: TRY004 - pydantic reports only ValueError
+    named = [part.strip() if isinstance(part, str) else "" for part in parts]
+    found = tuple(part for part in named if part)
+    if not all(_ORIGIN.fullmatch(part) for part in found):
+        raise ValueError(
+            "must be origins such as https://app.example or http://localhost:3000: scheme, host in "
+            "lower case, a port unless it is the scheme's; no path, no *"
+        )
+    return found
+
+
+_ORIGIN = re.compile(
+    r"(?:https://|http://)(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?",
+    re.ASCII,
+)
+
+
 def networks(value: object) -> tuple[str, ...]:
     """Parse addresses and networks from ``"10.0.0.0/8, 127.0.0.1"`` or a list."""
     parts = value.split(",") if isinstance(value, str) else value

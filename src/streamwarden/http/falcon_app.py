@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import falcon
 
 from streamwarden.auth.play_tokens import PlayTokens
+from streamwarden.http.cors import CrossOrigin
 from streamwarden.http.middleware import common
 from streamwarden.http.openapi import DocsFile, DocsPage, OpenApiDocument
 from streamwarden.http.operations import Check, Liveness, Metrics, Readiness, Render, Resource
@@ -33,6 +34,8 @@ class AppContext:
     internal_token: str | None = field(default=None, repr=False)
     rate_limits: RateLimits | None = None
     proxies: Proxies = NO_PROXIES
+    origins: tuple[str, ...] = ()
+    """Origins of other web pages that may call these apps."""
 
 
 def build_app(
@@ -52,6 +55,7 @@ def build_app(
     app: App = falcon.App(
         middleware=[
             *common(context.role, context.metrics),
+            CrossOrigin(context.origins),
             RequestValidator(
                 users=users,
                 players=players,
@@ -68,7 +72,7 @@ def build_app(
         all_routes |= {"/docs": DocsPage(), "/docs/{name}": DocsFile()}
     for template, resource in all_routes.items():
         app.add_route(template, resource)
-    document.describe(all_routes, title=title)
+    document.describe(all_routes, title=title, origins=context.origins)
     return app
 
 

@@ -67,9 +67,11 @@ class OpenApiDocument(Resource):
     def __init__(self) -> None:
         self._body = b""
 
-    def describe(self, routes: Mapping[str, Resource], *, title: str) -> None:
-        """Write the document of an app with ``routes``."""
-        self._body = _written(tuple(operations_of(routes)), title)
+    def describe(
+        self, routes: Mapping[str, Resource], *, title: str, origins: tuple[str, ...] = ()
+    ) -> None:
+        """Write the document of an app with ``routes``, which pages of these origins may call."""
+        self._body = _written(tuple(operations_of(routes)), title, origins)
 
     @operation(
         "This document",
@@ -84,9 +86,11 @@ class OpenApiDocument(Resource):
 
 
 @lru_cache(maxsize=16)
-def _written(operations: tuple[tuple[str, str, Operation], ...], title: str) -> bytes:
+def _written(
+    operations: tuple[tuple[str, str, Operation], ...], title: str, origins: tuple[str, ...]
+) -> bytes:
     # Apps of the same declarations have one document: of a test's app, writing it was the greater part.
-    return json.dumps(document(operations, title=title)).encode()
+    return json.dumps(document(operations, title=title, origins=origins)).encode()
 
 
 def operations_of(routes: Mapping[str, Resource]) -> list[tuple[str, str, Operation]]:
@@ -103,16 +107,21 @@ def operations_of(routes: Mapping[str, Resource]) -> list[tuple[str, str, Operat
     return found
 
 
-def document(routes: Iterable[tuple[str, str, Operation]], *, title: str) -> dict[str, Any]:
+def document(
+    routes: Iterable[tuple[str, str, Operation]], *, title: str, origins: Iterable[str] = ()
+) -> dict[str, Any]:
     """Write the OpenAPI document of ``routes``."""
     schemas: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
     _collect(ProblemDetails, schemas, answered=True)
     for path, method, declared in sorted(routes, key=lambda route: route[:2]):
         paths.setdefault(path, {})[method.lower()] = _operation(path, method, declared, schemas)
+    info = {"title": title, "version": __version__}
+    if allowed := ", ".join(f"`{origin}`" for origin in origins):
+        info["description"] = f"Web pages of other origins that may call this (CORS): {allowed}."
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": __version__},
+        "info": info,
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": _SECURITY_SCHEMES},
     }

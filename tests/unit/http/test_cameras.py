@@ -89,6 +89,30 @@ def test_a_list_holds_what_its_reader_may_see(harness: ApiHarness) -> None:
     assert len(harness.call("GET", "/camera", who="root").json["items"]) == 3
 
 
+def test_a_list_has_the_recordings_of_all_cameras_where_it_is_asked_for_them(
+    harness: ApiHarness,
+) -> None:
+    recorded, never = harness.camera(), harness.camera()
+    harness.streaming.running.add(recorded.id)
+    assert {one["stream"] for one in harness.call("GET", "/camera").json["items"]} == {None}
+    assert harness.streaming.calls == []
+    items = harness.call("GET", "/camera", query="include=status").json["items"]
+    streams = {one["id"]: one["stream"] for one in items}
+    alone = harness.call("GET", f"/camera/{recorded.id}/stream/status").json
+    assert streams[str(recorded.id)] == alone
+    assert (streams[str(never.id)]["status"], streams[str(never.id)]["run"]) == ("stopped", 0)
+    assert [name for name, _ in harness.streaming.calls] == ["statuses", "status"]
+
+
+def test_a_list_with_recordings_needs_the_streaming_role(harness: ApiHarness) -> None:
+    harness.camera()
+    harness.streaming.failure = StreamingUnavailable("away")
+    answer = harness.call("GET", "/camera", query="include=status")
+    assert (answer.status_code, answer.json["code"]) == (503, "streaming_unavailable")
+    assert harness.call("GET", "/camera").status_code == 200
+    assert harness.call("GET", "/camera", query="include=all").status_code == 400
+
+
 def test_a_list_is_read_page_by_page(harness: ApiHarness) -> None:
     for _ in range(5):
         harness.camera()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from streamwarden.errors import Conflict
 from streamwarden.http.api.access import CameraAccess, CameraNotFound, require_admin
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
-from streamwarden.http.api.stream_routes import StreamService
+from streamwarden.http.api.stream_routes import CameraStatusModel, StreamService
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Id, Model, QueryInteger, StreamPath, Timestamp, UserId, respond
 from streamwarden.http.operations import Access, Resource, operation
@@ -122,10 +122,16 @@ class CameraModel(Model):
     source_transport: Transport | None
 
 
+class ListedCamera(CameraModel):
+    """A camera of a list; ``stream`` is its recording where ``include`` asks for it, else null."""
+
+    stream: CameraStatusModel | None = None
+
+
 class CameraList(Model):
     """Some cameras; ``next_cursor`` asks for those that follow, null at the end."""
 
-    items: list[CameraModel]
+    items: list[ListedCamera]
     next_cursor: str | None
 
 
@@ -134,6 +140,10 @@ class ListQuery(Model):
 
     limit: QueryInteger = Field(default=100, ge=1, le=1_000)
     cursor: str | None = Field(default=None, max_length=128)
+    include: Literal["status"] | None = Field(
+        default=None,
+        description="`status`: with the recording of each camera, as of `stream/status`",
+    )
 
 
 class NewCamera(SourceFields):
@@ -312,6 +322,10 @@ class CameraCollection(Resource):
         query=ListQuery,
         answers={200: CameraList},
         refusals=(403, 503),
+        about=(
+            "`include=status` answers with all recordings in one call; 503 `streaming_unavailable` "
+            "where they are not known."
+        ),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page."""
@@ -319,7 +333,13 @@ class CameraCollection(Resource):
         page = self._service.cameras.list_visible(
             None if is_admin(user) else user.sub, limit=query.limit, cursor=query.cursor
         )
-        items = [model_of(camera) for camera in page.items]
+        streams: Mapping[UUID, CameraStatusModel] = {}
+        if query.include == "status":
+            streams = self._service.streams.statuses(page.items)
+        items = [
+            ListedCamera(**dict(model_of(camera)), stream=streams.get(camera.id))
+            for camera in page.items
+        ]
         respond(resp, CameraList(items=items, next_cursor=page.next_cursor))
 
     @operation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -29,7 +29,7 @@ from streamwarden.http.role_client import StreamingClient
 from streamwarden.http.validation import body_of, user_of
 from streamwarden.http.wire import StatusModel, status_from_json
 from streamwarden.mediamtx.source_checks import WORDS, SourceTroubles
-from streamwarden.model import Camera, Cause, DesiredChange, SourceTrouble
+from streamwarden.model import Camera, Cause, DesiredChange, DesiredStream, SourceTrouble
 from streamwarden.storage.streams import SettingsRepository, StreamRepository
 
 log = structlog.get_logger(__name__)
@@ -139,15 +139,26 @@ class StreamService:
         """Return the camera's status from the streaming role, and why the camera gives no stream."""
         camera = self.access.find(user, camera_id, CameraAction.SEE)
         status = checked(self.streaming.status(camera_id))
-        stopped = self._stopped(camera_id) if status.status == RecorderState.STOPPED else None
+        stopped = None
+        if status.status == RecorderState.STOPPED:
+            stopped = _stopped(self.desired.get(camera_id))
         trouble = self.troubles.of(camera_id) if camera.source_url is not None else None
         return _of_a_source(status, camera, trouble, stopped)
 
-    def _stopped(self, camera_id: UUID) -> Stopped | None:
-        desired = self.desired.get(camera_id)
-        if desired is None or desired.wanted:
-            return None
-        return Stopped(by=desired.requested_by, at=desired.changed_at)
+    def statuses(self, cameras: Collection[Camera]) -> dict[UUID, CameraStatusModel]:
+        """Return the status of each of these cameras, from one call of the streaming role."""
+        if not cameras:
+            return {}
+        known = {one.camera_id: one for one in map(checked, self.streaming.statuses())}
+        desired = {one.camera_id: one for one in self.desired.all()}
+        found = {}
+        for camera in cameras:
+            status, stopped = known.get(camera.id) or _never_wanted(camera), None
+            if status.status == RecorderState.STOPPED:
+                stopped = _stopped(desired.get(camera.id))
+            trouble = self.troubles.of(camera.id) if camera.source_url is not None else None
+            found[camera.id] = _of_a_source(status, camera, trouble, stopped)
+        return found
 
     def hand_over(self, camera: Camera, request_id: str | None) -> bool:
         """Send a wanted camera's changed path or segment length to the streaming role.
@@ -236,6 +247,28 @@ def _of_a_source(
         message = f"the media server gets no stream from the camera: {WORDS[trouble]}"
     told = error.model_copy(update={"message": message})
     return shown.model_copy(update={"last_error": told})
+
+
+def _stopped(desired: DesiredStream | None) -> Stopped | None:
+    if desired is None or desired.wanted:
+        return None
+    return Stopped(by=desired.requested_by, at=desired.changed_at)
+
+
+def _never_wanted(camera: Camera) -> StatusModel:
+    """Return the status of a camera that the streaming role does not know."""
+    return StatusModel(
+        camera_id=camera.id,
+        status=RecorderState.STOPPED,
+        since=camera.created_at,
+        run=0,
+        respawns=0,
+        restarts=0,
+        segment_seconds=None,
+        last_error=None,
+        next_retry_at=None,
+        last_segment=None,
+    )
 
 
 def checked(answer: Mapping[str, object]) -> StatusModel:
