@@ -63,8 +63,7 @@ def recorded(
     rows = rows_of(footage, camera.id, sorted((footage / "first").iterdir()))
     later = timedelta(seconds=SECONDS)
     for row in rows_of(footage, camera.id, sorted((footage / "second").iterdir()), run=2):
-        moved = {"started_at": row.started_at + later, "ended_at": row.ended_at + later}
-        rows.append(replace(row, **moved))
+        rows.append(replace(row, started_at=row.started_at + later, ended_at=row.ended_at + later))
     storage.segments.insert_many(rows)
     with served(shared, serve, footage, storage, FakeGateway()) as (api, users):
         url = f"{api}/api/v1/camera/{camera.id}/recordings"
