@@ -190,7 +190,9 @@ class Database:
                 url, statement_timeout_s=statement_timeout_s, application_name=application_name
             ),
             connection_class=BoundedConnection,
-            kwargs={"on_refused": self._note_refusal},
+            # A single statement is a transaction by itself: without BEGIN and COMMIT it costs the server
+            # and this program half as much. Several are put into one by `connection`.
+            kwargs={"on_refused": self._note_refusal, "autocommit": True},
             configure=self._configure,
             min_size=1,
             max_size=max_size,
@@ -214,7 +216,7 @@ class Database:
 
     def check(self) -> None:
         """Raise Unavailable unless Postgres answers and can be written to."""
-        with self.connection() as connection:
+        with self._borrowed() as connection:
             if connection.execute(_SERVER_SQL["read_only"]).fetchone() != ("off",):
                 raise StorageUnavailable(
                     "the database is read-only",
@@ -231,11 +233,22 @@ class Database:
                 transaction was committed is then unknown, so all writes are idempotent.
             ValueRefused, RowRefused: a value or a row can never be stored.
         """
+        with self._borrowed(transaction=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _borrowed(self, *, transaction: bool = False) -> Iterator[Connection[TupleRow]]:
+        """Lend a connection, on which each statement is committed by itself; raises as ``connection``."""
         try:
             with self._pool.connection() as connection:
-                if connection.pooled:
-                    connection.execute(_SERVER_SQL["limit_statement"], self._limit)
-                yield connection
+                if not transaction and not connection.pooled:
+                    yield connection
+                    return
+                with connection.transaction():
+                    if connection.pooled:
+                        # A pooler's session keeps nothing from one transaction to the next.
+                        connection.execute(_SERVER_SQL["limit_statement"], self._limit)
+                    yield connection
         except StorageUnavailable as error:
             self._renew_after(error)
             raise
@@ -268,22 +281,22 @@ class Database:
 
     def fetch_all(self, query: bytes, params: Params = _NO_PARAMS, *, row: type[T]) -> list[T]:
         """Return every row of ``query``, each as a ``row``."""
-        with self.connection() as connection:
+        with self._borrowed() as connection:
             return fetch_all(connection, query, params, row=row)
 
     def fetch_one(self, query: bytes, params: Params = _NO_PARAMS, *, row: type[T]) -> T | None:
         """Return the first row of ``query`` as a ``row``, None where there is none."""
-        with self.connection() as connection:
+        with self._borrowed() as connection:
             return fetch_one(connection, query, params, row=row)
 
     def fetch_values(self, query: bytes, params: Params = _NO_PARAMS) -> list[object]:
         """Return the first column of every row of ``query``."""
-        with self.connection() as connection:
+        with self._borrowed() as connection:
             return _cursor(connection, scalar_row).execute(query, params).fetchall()
 
     def execute(self, query: bytes, params: Params = _NO_PARAMS) -> int:
         """Run ``query`` in a transaction of its own; return how many rows it changed."""
-        with self.connection() as connection:
+        with self._borrowed() as connection:
             return connection.execute(query, params).rowcount
 
     def write_rows(self, query: bytes, rows: Sequence[object], columns: Iterable[str]) -> int:

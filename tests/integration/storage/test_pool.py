@@ -67,6 +67,11 @@ def test_a_block_that_raises_is_rolled_back(database: Database) -> None:
     assert database.fetch_values(b"select key from settings") == []
 
 
+def test_a_single_statement_is_a_transaction_by_itself(database: Database) -> None:
+    # After a BEGIN the transaction would be older than its statement.
+    assert database.fetch_values(b"select now() = statement_timestamp()") == [True]
+
+
 def test_a_session_speaks_utc_and_has_a_time_limit(database: Database) -> None:
     (found,) = database.fetch_values(
         b"select current_setting('TimeZone') || ' ' || current_setting('statement_timeout')"
