@@ -345,6 +345,10 @@ closes the connection while the client still sends. A body announced as larger i
 _HEADER_LIMIT_BYTES = 32 * 1024
 _IDLE_S = 60
 _LOOP_S = 1.0
+_IDLE_LOOP_S = 30.0
+"""Without a connection nothing can be overdue; a new one, or the stop, wakes the loop."""
+_OWN_SOCKETS = 2
+"""Those of a server without connections: it listens on one, and is woken by the other."""
 _STOPPING_LOOP_S = 0.05
 _OVERDUE_CHECK_S = 1.0
 _ACCEPTS = 64
@@ -477,7 +481,8 @@ class HttpServer:
         sockets: dict[int, Any] = server._map  # noqa: SLF001 - waitress has no public name for it
         check_s = time.monotonic() + _OVERDUE_CHECK_S
         while self._stop_by is None:
-            wasyncore.loop(timeout=_LOOP_S, use_poll=True, map=sockets, count=1)
+            waits_s = _LOOP_S if len(sockets) > _OWN_SOCKETS else _IDLE_LOOP_S
+            wasyncore.loop(timeout=waits_s, use_poll=True, map=sockets, count=1)
             if time.monotonic() >= check_s:
                 check_s = time.monotonic() + _OVERDUE_CHECK_S
                 self._end_overdue()
