@@ -241,7 +241,7 @@ class SegmentStored:
 
 @dataclass(frozen=True, slots=True)
 class LedgerWritten:
-    """The ledger has been written, or could not be; ``final`` ends the recorder."""
+    """The ledger could not be written, or ``final``, which ends the recorder, has been."""
 
     final: bool
     result: object

@@ -349,11 +349,15 @@ class SegmentLog:
             self._write(step)
 
     def _write(self, step: gap_ledger.Step, *, final: bool = False) -> None:
-        """Take a step of the ledger and write it to disk; ``LedgerWritten`` follows."""
+        """Take a step of the ledger and write it to disk; ``LedgerWritten`` follows a failure."""
         self._ledger, changes = step
         for change in changes:
             self._meter.changed(self._camera_id, change)
         self._disk.run(
             partial(self._files.write_ledger, self._ledger, changes),
-            lambda result: self._tell(LedgerWritten(final, result)),
+            partial(self._written, final=final),
         )
+
+    def _written(self, result: object, *, final: bool) -> None:
+        if final or isinstance(result, Exception):
+            self._tell(LedgerWritten(final, result))

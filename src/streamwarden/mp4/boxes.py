@@ -107,8 +107,8 @@ class BoxReader:
         found = _extent(self.read(position, _LARGE_HEADER_BYTES), 0)
         if found is None:
             return None
-        kind, header_bytes, size = found
-        return Box(kind, position, position + header_bytes, position + size)
+        kind, payload, end = found
+        return Box(kind, position, position + payload, position + end)
 
     def payload(self, box: Box) -> bytes:
         """Return a box's payload; raise NotFragmentedMp4 if it is larger than a recorder's can be."""
@@ -129,41 +129,43 @@ class BoxReader:
 
 
 def _extent(data: bytes, offset: int) -> tuple[bytes, int, int] | None:
-    """Return type, header length and size of the box at ``offset``; None if its header is incomplete."""
+    """Return type, and the offsets of payload and end, of the box at ``offset``.
+
+    None if its header is incomplete.
+    """
     if len(data) - offset < _HEADER_BYTES:
         return None
     size, kind = _HEADER.unpack_from(data, offset)
-    header_bytes = _HEADER_BYTES
-    if size == 1:
-        if len(data) - offset < _LARGE_HEADER_BYTES:
-            return None
-        (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
-        header_bytes = _LARGE_HEADER_BYTES
+    if size >= _HEADER_BYTES:
+        return kind, offset + _HEADER_BYTES, offset + size
     # Size 0 means "to the end of the file"; whether such a box is complete cannot be known.
-    return None if size < header_bytes else (kind, header_bytes, size)
+    if size != 1 or len(data) - offset < _LARGE_HEADER_BYTES:
+        return None
+    (size,) = _LARGE_SIZE.unpack_from(data, offset + _HEADER_BYTES)
+    if size < _LARGE_HEADER_BYTES:
+        return None
+    return kind, offset + _LARGE_HEADER_BYTES, offset + size
 
 
 def inside(data: bytes, kind: bytes) -> Iterator[bytes]:
     """Yield the payloads of the boxes of one type directly inside ``data``."""
-    position = 0
+    position, length = 0, len(data)
     while (found := _extent(data, position)) is not None:
-        each, header_bytes, size = found
-        if position + size > len(data):
+        each, payload, position = found
+        if position > length:
             return
         if each == kind:
-            yield data[position + header_bytes : position + size]
-        position += size
+            yield data[payload:position]
 
 
 def all_inside(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and payload of each box directly inside ``data``."""
-    position = 0
+    position, length = 0, len(data)
     while (found := _extent(data, position)) is not None:
-        kind, header_bytes, size = found
-        if position + size > len(data):
+        kind, payload, position = found
+        if position > length:
             return
-        yield kind, data[position + header_bytes : position + size]
-        position += size
+        yield kind, data[payload:position]
 
 
 def first(data: bytes, *path: bytes) -> bytes:

@@ -56,7 +56,7 @@ def free_bytes(folder: Path) -> int:
 _FOLDER_MODE: Final = 0o750
 
 
-_DIGEST_BYTES: Final = 128 * 1024
+_DIGEST_BYTES: Final = 256 * 1024
 """Read size: small enough to stay in a core's cache until it is digested."""
 
 
@@ -86,24 +86,30 @@ def sync_file(path: Path, *, finished: bool, ours: bool) -> SyncedFile | None:
         fd = open_nofollow(path)
     except SymlinkRefused:
         return None  # FFmpeg makes no links, so this is not its file
-    with os.fdopen(fd, "rb", buffering=0):
-        state = os.fstat(fd)
-        size = state.st_size
-        file, structure = _put_right(path, fd, state)
-        summary = None if structure is None else _summary_or_none(structure, finished=finished)
-        # A source that ends at once may have left sound before its first picture. A file that cannot
-        # be parsed is kept.
-        if size == 0 or (summary is not None and summary.media_ms == 0):
-            return None
-        if summary is not None and not summary.complete and size > summary.whole_bytes:
-            size = summary.whole_bytes
-            _cut(path, size, state.st_mtime_ns)
-            file = DigestingReader(fd)
-        if ours:
-            os.fchown(fd, os.geteuid(), os.getegid())
-        os.fsync(fd)
-        ends = None if structure is None else format_at_end(file, structure)
-        return SyncedFile(summary, ends, size, file.digest(), state.st_mtime_ns / 1e9)
+    try:
+        return _sync(path, fd, finished=finished, ours=ours)
+    finally:
+        os.close(fd)
+
+
+def _sync(path: Path, fd: int, *, finished: bool, ours: bool) -> SyncedFile | None:
+    state = os.fstat(fd)
+    size = state.st_size
+    file, structure = _put_right(path, fd, state)
+    summary = None if structure is None else _summary_or_none(structure, finished=finished)
+    # A source that ends at once may have left sound before its first picture. A file that cannot
+    # be parsed is kept.
+    if size == 0 or (summary is not None and summary.media_ms == 0):
+        return None
+    if summary is not None and not summary.complete and size > summary.whole_bytes:
+        size = summary.whole_bytes
+        _cut(path, size, state.st_mtime_ns)
+        file = DigestingReader(fd)
+    if ours:
+        os.fchown(fd, os.geteuid(), os.getegid())
+    os.fsync(fd)
+    ends = None if structure is None else format_at_end(file, structure)
+    return SyncedFile(summary, ends, size, file.digest(), state.st_mtime_ns / 1e9)
 
 
 def _put_right(
@@ -157,8 +163,11 @@ def _cut(path: Path, size: int, modified_ns: int) -> None:
 
 def file_digest(path: Path) -> bytes:
     """Return a file's BLAKE3 digest; raises OSError (ELOOP) for a symbolic link."""
-    with os.fdopen(open_nofollow(path), "rb", buffering=0) as file:
-        return DigestingReader(file.fileno()).digest()
+    fd = open_nofollow(path)
+    try:
+        return DigestingReader(fd).digest()
+    finally:
+        os.close(fd)
 
 
 class DigestingReader(BoxReader):
@@ -177,9 +186,9 @@ class DigestingReader(BoxReader):
 
     def read(self, position: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``position``."""
-        while position >= self._end and self._go_on():
-            pass
         begin = position - self._begin
+        while position >= self._end and self._go_on():
+            begin = position - self._begin
         if begin >= 0 and position + length <= self._end:
             return bytes(self._view[begin : begin + length])
         return super().read(position, length)
@@ -223,6 +232,9 @@ def replace_file(path: Path, content: bytes) -> None:
     staged = path.with_name(path.name + ".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(staged, flags, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
+    try:
+        while content:
+            content = content[os.write(fd, content) :]
+    finally:
+        os.close(fd)
     staged.replace(path)
