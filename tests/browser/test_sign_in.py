@@ -37,6 +37,55 @@ def test_a_pasted_token_signs_in_and_what_is_none_is_told(
     expect(page.locator(".who .name")).to_have_text("bob")
 
 
+def test_a_link_asks_before_somebody_else_is_signed_in(
+    site: DemoSite, new_session: NewSession
+) -> None:
+    """A stranger's link must not move what is done from then on into the stranger's account."""
+    page = new_session(site.webui).sign_in(site.token("alice"))
+    who = page.locator(".who .name")
+    follow = f"{site.webui}/#token={site.token('mallory')}"
+
+    page.goto(follow)
+    expect(page.get_by_role("heading", name="Sign in as somebody else?")).to_be_visible()
+    expect(who).to_have_text("alice")
+    assert "token" not in page.url
+    page.reload()  # no answer is no consent
+    expect(who).to_have_text("alice")
+    expect(page.get_by_role("heading", name="Sign in as somebody else?")).to_be_hidden()
+
+    page.goto(follow)
+    page.get_by_role("button", name="Stay signed in as alice").click()
+    expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
+    expect(who).to_have_text("alice")
+
+    page.goto(follow)
+    page.get_by_role("button", name="Sign in as mallory").click()
+    expect(who).to_have_text("mallory")
+    page.reload()
+    expect(who).to_have_text("mallory")
+
+
+def test_ones_own_link_again_asks_nothing(site: DemoSite, new_session: NewSession) -> None:
+    token = site.token("alice")
+    page = new_session(site.webui).sign_in(token)
+    page.goto(f"{site.webui}/#token={token}")
+    expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
+    expect(page.locator(".who .name")).to_have_text("alice")
+
+
+def test_a_link_that_is_no_link_is_told_and_signs_nobody_out(
+    site: DemoSite, new_session: NewSession
+) -> None:
+    for broken in ("%", "%zz", "", "x.y", "a.b.c"):
+        page = new_session(site.webui).page
+        page.goto(f"{site.webui}/#token={broken}")
+        expect(page.get_by_role("alert")).to_contain_text("not complete")
+    page = new_session(site.webui).sign_in(site.token("alice"))
+    page.goto(f"{site.webui}/#token=%")
+    expect(page.locator(".who .name")).to_have_text("alice")
+    expect(page.get_by_role("heading", name="No cameras yet")).to_be_visible()
+
+
 def test_signing_out_forgets_the_token(site: DemoSite, new_session: NewSession) -> None:
     page = new_session(site.webui).sign_in(site.token("alice"))
     page.get_by_role("button", name="Sign out").click()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -50,6 +51,7 @@ from streamwarden.mediamtx.camera_source import CameraAnswer, SourcePlanner
 from streamwarden.mediamtx.control_api import MediaMtxClient
 from streamwarden.mediamtx.credentials import CredentialCipher, parse_credential_keys
 from streamwarden.mediamtx.path_emptier import PathEmptier
+from streamwarden.mediamtx.publishers import PublisherTrail
 from streamwarden.mediamtx.rtsp_client import CameraUrl, NotDescribed, Trouble, describe
 from streamwarden.mediamtx.sessions import SessionClaims, SessionKicker
 from streamwarden.mediamtx.source_checks import SourceAsker, SourceChecks, SourceTroubles
@@ -88,10 +90,19 @@ class AccessControl:
         clock: Clock,
         registry: CollectorRegistry,
         ready: Callable[[], None],
+        camera_at: Callable[[str], UUID | None],
     ) -> None:
         metrics = AccessMetrics(registry)
         self.denials = DenialRepository(database)
         denied, sessions = DenialList(clock), SessionClaims(clock)
+        audit_log = AuditRepository(database)
+        self.audit = AuditSink(
+            audit_log,
+            clock=clock,
+            metrics=metrics,
+            keep_days=settings.audit_days,
+            ready=ready,
+        )
         self._kicker = None
         if settings.mediamtx_api_url is not None:
             self._kicker = SessionKicker(
@@ -101,6 +112,7 @@ class AccessControl:
                 denials=denied,
                 clock=clock,
                 metrics=metrics,
+                publishers=PublisherTrail(self.audit, camera_at, clock),
             )
         wake: Callable[[], None] = self._kicker.wake if self._kicker else _do_nothing
         self._denial_sync = DenialSync(
@@ -110,14 +122,6 @@ class AccessControl:
             clock=clock,
             metrics=metrics,
             changed=wake,
-            ready=ready,
-        )
-        audit_log = AuditRepository(database)
-        self.audit = AuditSink(
-            audit_log,
-            clock=clock,
-            metrics=metrics,
-            keep_days=settings.audit_days,
             ready=ready,
         )
         self.denied = denied
@@ -373,6 +377,7 @@ class ApiRole:
             clock=clock,
             registry=self._registry,
             ready=self._migrating.check,
+            camera_at=self._desired.camera_at,
         )
         self._pulling = PulledCameras(
             settings,

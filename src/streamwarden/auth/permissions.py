@@ -52,9 +52,12 @@ GRANTS: Mapping[str, frozenset[CameraAction]] = {
     "view": frozenset({CameraAction.VIEW}),
     "recordings": frozenset({CameraAction.RECORDINGS}),
     "control": frozenset({CameraAction.CONTROL, CameraAction.CONNECT}),
-    "publish": frozenset({CameraAction.PUBLISH, CameraAction.WITHDRAW_LINKS}),
+    "publish": frozenset({CameraAction.PUBLISH}),
 }
-"""The actions that each action name of ``camera_grant`` allows; other names allow nothing."""
+"""The actions that each action name of ``camera_grant`` allows; other names allow nothing.
+
+None allows WITHDRAW_LINKS: that ends everybody's links, so the camera is off until somebody goes to it.
+"""
 
 
 _NEEDS_ACTIVE = frozenset({CameraAction.CONNECT, CameraAction.VIEW, CameraAction.PUBLISH})

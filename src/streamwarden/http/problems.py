@@ -111,7 +111,8 @@ def encode(problem: Problem, request_id: str) -> bytes:
 
 
 def respond_problem(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
-    """Answer with ``problem``."""
+    """Answer with ``problem``; its code is kept for the audit trail."""
+    req.context.problem_code = problem.code
     resp.status = problem.status
     resp.content_type = PROBLEM_JSON
     resp.stream = None

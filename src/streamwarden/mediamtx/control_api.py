@@ -48,6 +48,7 @@ class MediaSession:
     path: str
     query: str = field(repr=False)
     created: datetime
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +280,7 @@ def _read(kind: str, body: Mapping[str, object]) -> Iterator[MediaSession]:
             path=_text(item, "path"),
             query=_text(item, "query"),
             created=_moment(_text(item, "created")),
+            address=_text(item, "remoteAddr"),
         )
 
 

@@ -21,6 +21,7 @@ from streamwarden.auth.stream_tokens import StreamClaims, StreamTokens, StreamUs
 from streamwarden.clock import Clock
 from streamwarden.loops import LoopEvents, ReconcileLoop, pause_s
 from streamwarden.mediamtx.control_api import MediaMtxClient, MediaSession
+from streamwarden.mediamtx.publishers import PublisherTrail
 from streamwarden.metrics.api_metrics import AccessMetrics
 
 log = structlog.get_logger(__name__)
@@ -206,6 +207,10 @@ def _belong(claims: StreamClaims, session: MediaSession) -> bool:
     return claims.path == session.path and claims.action.value == session.state
 
 
+def _publisher(session: MediaSession, claims: StreamClaims | None) -> str | None:
+    return claims.sub if claims is not None and _belong(claims, session) else None
+
+
 def token_in_query(query: str) -> str | None:
     """Return the one token in a session's query, None where there is none or more than one."""
     try:
@@ -228,8 +233,10 @@ class SessionKicker:
         denials: DenialList,
         clock: Clock,
         metrics: AccessMetrics,
+        publishers: PublisherTrail | None = None,
     ) -> None:
         self._server = server
+        self._publishers = publishers
         self._claims = claims
         self._tokens = tokens
         self._denials = denials
@@ -269,24 +276,31 @@ class SessionKicker:
         asked_s = self._clock.monotonic()
         sessions = self._server.sessions()
         self._claims.keep({session.id for session in sessions}, asked_s=asked_s)
+        publishing: list[tuple[MediaSession, str | None]] = []
         for session in sessions:
-            kick = self._judge(session)
+            claims, stated = self._claims_of(session)
+            if session.state == "publish":
+                publishing.append((session, _publisher(session, claims or stated)))
+            kick = judge_session(session, claims, self._denials, self._clock.now(), stated=stated)
             if kick is not None and self._server.kick(session):
                 ended += 1
                 self._metrics.kicked(kick.use.value, kick.reason)
                 log.info(
                     "session_kicked", use=kick.use.value, reason=kick.reason, path=session.path
                 )
+        if self._publishers is not None:
+            self._publishers.seen(publishing)
         return ended
 
-    def _judge(self, session: MediaSession) -> Kick | None:
+    def _claims_of(self, session: MediaSession) -> tuple[StreamClaims | None, StreamClaims | None]:
+        """Return the session's claims, and those that its token states where they are unknown."""
         claims, stated = self._claims.claims_of(session.id), None
         if claims is None and (token := token_in_query(session.query)) is not None:
             claims = self._tokens.recall(token)
             if claims is not None and _belong(claims, session):
                 self._claims.note(session.id, claims)  # opened before this process was started
             stated = stated_claims(token) if claims is None else None
-        return judge_session(session, claims, self._denials, self._clock.now(), stated=stated)
+        return claims, stated
 
     def _turn(self) -> float:
         if self._hurried.is_set():

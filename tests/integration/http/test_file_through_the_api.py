@@ -131,6 +131,8 @@ def test_the_file_arrives_whole(recorded: Recorded, http: urllib3.PoolManager) -
     response = http.request("GET", recorded.url, headers=recorded.headers)
     assert (response.status, response.headers["Content-Type"]) == (200, "video/mp4")
     assert response.data == DATA
+    # The streaming role's answer may be kept for a day; a browser that several people use must not.
+    assert response.headers["Cache-Control"] == "private, no-store"
 
 
 def test_a_range_arrives_as_asked(recorded: Recorded, http: urllib3.PoolManager) -> None:
@@ -146,6 +148,7 @@ def test_a_tag_saves_the_second_download(recorded: Recorded, http: urllib3.PoolM
     headers = {**recorded.headers, "If-None-Match": tag}
     response = http.request("GET", recorded.url, headers=headers)
     assert (response.status, response.data) == (304, b"")
+    assert response.headers["Cache-Control"] == "private, no-store"
 
 
 def test_a_lost_file_is_404(recorded: Recorded, http: urllib3.PoolManager) -> None:

@@ -68,14 +68,14 @@ TABLE = [
     (
         STRANGER,
         ("publish",),
-        (YES, NO, NO, NO, NO, YES, YES, NO, NO),
-        (YES, NO, NO, NO, NO, OFF, YES, NO, NO),
+        (YES, NO, NO, NO, NO, YES, NO, NO, NO),
+        (YES, NO, NO, NO, NO, OFF, NO, NO, NO),
     ),
     (
         STRANGER,
         tuple(GRANTS),
-        (*(YES,) * 7, NO, NO),
-        (YES, YES, OFF, OFF, YES, OFF, YES, NO, NO),
+        (*(YES,) * 6, NO, NO, NO),
+        (YES, YES, OFF, OFF, YES, OFF, NO, NO, NO),
     ),
     (User("stranger", frozenset({"Admin", "administrator"})), (), (HID,) * 9, (HID,) * 9),
     (User("Owner"), (), (HID,) * 9, (HID,) * 9),

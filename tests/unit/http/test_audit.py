@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from streamwarden.http.api.audit_routes import TRIES
 from streamwarden.model import AuditEvent, Camera
 from tests.fakes.storage_samples import NOON, grant
 from tests.unit.http.conftest import ApiHarness
@@ -95,6 +96,49 @@ def test_a_refusal_that_is_repeated_does_not_fill_the_trail(
         harness.call("POST", f"/camera/{camera.id}/stream/connect", who="bob")
         harness.call("POST", f"/camera/{camera.id}/stream/connect", who="carol")
     assert actions(harness) == [("bob", "start", "refused"), ("carol", "start", "refused")]
+
+
+def test_who_tries_what_they_may_not_know_is_noted(harness: ApiHarness, camera: Camera) -> None:
+    """A camera of somebody else's and one that does not exist look alike to who asks, here too."""
+    for camera_id in (camera.id, UUID(int=7)):
+        base = f"/camera/{camera_id}"
+        for method, path in (
+            ("GET", base),
+            ("GET", f"{base}/recordings"),
+            ("GET", f"{base}/snapshot.jpg"),
+            ("POST", f"{base}/stream/disconnect"),
+        ):
+            assert harness.call(method, path, who="eve").status_code == 404
+    assert actions(harness) == 2 * [
+        ("eve", "see_camera", "refused"),
+        ("eve", "list_recordings", "refused"),
+        ("eve", "watch_live", "refused"),
+        ("eve", "stop", "refused"),
+    ]
+    assert {event.camera_id for event in harness.audit.events} == {camera.id, UUID(int=7)}
+    assert {event.detail for event in harness.audit.events} == {'{"answer": "camera_not_found"}'}
+
+
+def test_made_up_cameras_do_not_fill_the_trail(harness: ApiHarness) -> None:
+    def try_many(who: str) -> list[AuditEvent]:
+        harness.audit.events.clear()
+        for number in range(50):
+            harness.call("GET", f"/camera/{UUID(int=number)}", who=who)
+        return [event for event in harness.audit.events if event.who == who]
+
+    found = try_many("eve")
+    assert len(found) == TRIES
+    told = [json.loads(event.detail) for event in found]
+    assert [one.get("more_not_noted_for_s") for one in told] == [None] * (TRIES - 1) + [60]
+    assert len(try_many("mallory")) == TRIES, "each user has a bound of their own"
+    harness.clock.advance(60)
+    assert len(try_many("eve")) == TRIES
+
+
+def test_what_is_not_there_of_ones_own_is_no_try(harness: ApiHarness, camera: Camera) -> None:
+    gone = f"/camera/{camera.id}/recordings/{UUID(int=9)}"
+    assert harness.call("GET", gone).status_code == 404
+    assert harness.audit.events == []
 
 
 def test_a_play_token_that_is_refused_is_noted_for_its_user(

@@ -51,6 +51,14 @@ def test_a_live_playlist_slides_and_its_uris_are_relative(
     assert result.headers["cache-control"] == "private, no-store"
 
 
+def test_what_belongs_to_a_user_is_kept_in_no_cache(harness: ApiHarness, camera: Camera) -> None:
+    """By bearer: the next user of a shared browser would have it from there."""
+    for what in (*LIVE, "", "recordings", "preview", "publish_rtsp_url", "grants", "exports"):
+        result = harness.call("GET", f"/camera/{camera.id}/{what}".rstrip("/"))
+        assert result.status_code == 200, what
+        assert "no-store" in result.headers["cache-control"], what
+
+
 @pytest.mark.parametrize("what", LIVE)
 @pytest.mark.parametrize(
     "case",

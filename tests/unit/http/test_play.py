@@ -55,7 +55,7 @@ def test_a_token_plays_what_it_was_signed_for(
     assert result.status_code == 200
     assert result.headers["content-type"] == "application/vnd.apple.mpegurl"
     assert result.headers["referrer-policy"] == "no-referrer"
-    assert result.headers["cache-control"].startswith("private")
+    assert result.headers["cache-control"] == "private, no-store"
     listed = [line for line in result.text.splitlines() if line and not line.startswith("#")]
     places = ("", "&at=30000", "&at=60000")
     expected = zip(segments[:3], places, strict=True)
@@ -63,7 +63,9 @@ def test_a_token_plays_what_it_was_signed_for(
     assert result.text.count("#EXT-X-DISCONTINUITY\n") == 2
     assert result.text.endswith("#EXT-X-ENDLIST\n")
     for name in (f"{segments[0].id}", f"{segments[0].id}.mp4"):
-        assert _get(harness, f"{base}/{name}", token).status_code == 200
+        played = _get(harness, f"{base}/{name}", token)
+        assert played.status_code == 200
+        assert played.headers["cache-control"] == "private, no-store"
 
 
 def test_a_range_that_is_not_over_makes_a_growing_playlist(

@@ -164,6 +164,10 @@ class PlayAccess:
             raise Denied("this play token was revoked")
 
 
-def private(resp: falcon.Response, *, cached: str = "no-cache") -> None:
-    """Keep a response out of shared caches: its URL may hold a token."""
-    resp.set_header("Cache-Control", f"private, {cached}")
+def private(resp: falcon.Response) -> None:
+    """Keep what belongs to a user out of every cache, the browser's own too.
+
+    The next user of a shared browser would find it there, also after access was withdrawn: neither a
+    bearer token nor the expiry of a token in the URL is part of a cache's key.
+    """
+    resp.set_header("Cache-Control", "private, no-store")

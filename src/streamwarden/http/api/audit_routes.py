@@ -113,6 +113,10 @@ CAMERA: Final = "/api/v1/camera/{camera_id}"
 REPEATED_S: Final = 60.0
 """Repeated requests of one user are recorded once in this time, for each camera and action."""
 _MAX_REMEMBERED: Final = 10_000
+TRIES: Final = 10
+"""Cameras and exports that a user may not know and tries in `REPEATED_S`, each of which is recorded."""
+_HIDDEN: Final = frozenset({"camera_not_found", "export_not_found"})
+"""Answers that do not say whether there is none, or one of somebody else's."""
 _DONE, _REFUSED = "done", "refused"
 _TARGETS: Final = ("child", "key")
 """Path parameters that name the target of an action."""
@@ -182,6 +186,7 @@ class AuditTrail:
         self._proxies = proxies
         self._clock = clock
         self._repeats = _Repeats(clock)
+        self._tries = _Tries(clock)
 
     def process_resource(
         self,
@@ -199,7 +204,8 @@ class AuditTrail:
         """Record the call, if `AUDIT_RULES` has it."""
         method = "GET" if req.method == "HEAD" else req.method
         rule = AUDIT_RULES.get((method, req.uri_template or ""))
-        outcome = _outcome(resp.status_code)
+        code = getattr(req.context, "problem_code", None)
+        outcome = _outcome(resp.status_code, code)
         if rule is None or outcome is None or (outcome != _REFUSED and not rule.done):
             return
         claims = claims_of(req)
@@ -214,6 +220,11 @@ class AuditTrail:
         if (rule.often or outcome == _REFUSED) and not self._repeats.admits(key):
             return
         subject, detail = getattr(req.context, "audit", (None, {}))
+        if code in _HIDDEN:
+            left = self._tries.left(user.sub)
+            if left == 0:
+                return
+            detail = {"answer": code, **({} if left > 1 else {"more_not_noted_for_s": REPEATED_S})}
         detail = {name: named[name] for name in _TARGETS if name in named} | detail
         self._sink.note(
             AuditEvent(
@@ -230,11 +241,11 @@ class AuditTrail:
         )
 
 
-def _outcome(status: int) -> str | None:
+def _outcome(status: int, code: str | None) -> str | None:
     """Return the outcome of a call, None where it came to no decision."""
     if HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST:
         return _DONE
-    if status == HTTPStatus.FORBIDDEN:
+    if status == HTTPStatus.FORBIDDEN or code in _HIDDEN:
         return _REFUSED
     return "failed" if status == HTTPStatus.SERVICE_UNAVAILABLE else None
 
@@ -259,3 +270,28 @@ class _Repeats:
             if len(self._last) > _MAX_REMEMBERED:
                 self._last.popitem(last=False)
         return True
+
+
+class _Tries:
+    """Counts what each user may not know and tried, in windows of `REPEATED_S`. Thread-safe; bounded.
+
+    Made-up ids are each tried once: without this bound they would fill the trail.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._users: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def left(self, user: str) -> int:
+        """Return how many tries, with this one, may still be recorded; then one fewer may."""
+        now_s = self._clock.monotonic()
+        with self._lock:
+            since_s, count = self._users.get(user, (now_s, 0))
+            if now_s - since_s >= REPEATED_S:
+                since_s, count = now_s, 0
+            self._users[user] = (since_s, min(count + 1, TRIES))
+            self._users.move_to_end(user)
+            if len(self._users) > _MAX_REMEMBERED:
+                self._users.popitem(last=False)
+        return TRIES - count

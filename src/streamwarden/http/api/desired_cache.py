@@ -92,6 +92,11 @@ class DesiredCache:
             if self._known is not None:
                 self._known = {k: v for k, v in self._known.items() if k != camera_id}
 
+    def camera_at(self, path: str) -> UUID | None:
+        """Return the wanted camera at ``path``, None where none is known; from memory."""
+        known = self._known or {}
+        return next((camera_id for camera_id, one in known.items() if one.path == path), None)
+
     def look_up(self, camera_id: UUID) -> CachedCamera | None:
         """Return the camera from Postgres, or from the cache where that does not answer.
 

@@ -220,7 +220,7 @@ class ExportFile(Resource):
         if export.state != "done":
             raise ExportNotReady("the export has no file yet, or never will")
         relay(req, resp, partial(self._streaming.open_export, camera_id, export_id))
-        private(resp, cached="max-age=3600")
+        private(resp)
         camera = self._cameras.get(camera_id)
         name = camera.name if camera else ""
         resp.set_header(
@@ -260,7 +260,7 @@ class ExportProofFile(Resource):
         export = self._exports.fetched(req, camera_id, export_id)
         resp.data = self._streaming.export_proof(camera_id, export_id, request_id=name_request(req))
         resp.content_type = PROOF_TYPE
-        private(resp, cached="max-age=3600")
+        private(resp)
         camera = self._cameras.get(camera_id)
         name = attachment(
             camera.name if camera else "",

@@ -291,7 +291,7 @@ class LivePlaylist(Resource):
         )
         resp.content_type = MEDIA_TYPE
         resp.text = _playlist(found).text(allowed.token)
-        private(resp, cached="no-store")
+        private(resp)
 
 
 class LiveFile(Resource):
@@ -369,4 +369,4 @@ class Snapshot(Resource):
             camera_id, query_of(req, PictureQuery).width, request_id=name_request(req)
         )
         resp.content_type = JPEG
-        private(resp, cached="max-age=2")
+        private(resp)

@@ -13,6 +13,7 @@ import falcon
 from pydantic import Field, ValidationError
 
 from streamwarden.errors import SegmentNotFound, Unavailable
+from streamwarden.http.api.access import private
 from streamwarden.http.middleware import name_request
 from streamwarden.http.models import Model
 from streamwarden.http.problems import Problem, respond_problem
@@ -71,6 +72,7 @@ def relay(
     for name in _RELAYED_HEADERS if whole else _VALIDATORS:
         if name.lower() in headers:
             resp.set_header(name, headers[name.lower()])
+    private(resp)
     if whole and req.method != "HEAD":
         resp.stream = found
     else:

@@ -6,9 +6,9 @@ import { learnServerTime } from "./clock.js";
 import { h } from "./dom.js";
 import { restoreLanguage, t } from "./i18n.js";
 import { place } from "./router.js";
-import { currentUser, restore, useRolesClaim } from "./session.js";
+import { currentUser, offeredUser, restore, useRolesClaim } from "./session.js";
 import { shell } from "./shell.js";
-import { signInPage } from "./signin.js";
+import { signInPage, switchPage } from "./signin.js";
 import { toastPlace } from "./toast.js";
 
 /** @typedef {{element: HTMLElement, close: () => void, title?: string}} Page */
@@ -31,7 +31,7 @@ async function show() {
   const mine = ++turn;
   shown?.close();
   shown = null;
-  const page = currentUser() ? await PAGES[place().name](place()) : signInPage(whySignedOut);
+  const page = await pageOf(offeredUser());
   if (mine !== turn) {
     page.close(); // another page was asked for meanwhile
     return;
@@ -39,6 +39,12 @@ async function show() {
   shown = page;
   document.title = page.title ? `${page.title} · streamwarden` : "streamwarden";
   document.body.replaceChildren(...shell(page.element, place().name), toastPlace());
+}
+
+/** @param {import("./session.js").User|null} offered @returns {Promise<Page>} */
+async function pageOf(offered) {
+  if (offered) return switchPage(offered);
+  return currentUser() ? PAGES[place().name](place()) : signInPage(whySignedOut);
 }
 
 async function learnConfig() {

@@ -9,12 +9,15 @@ const KEY = "streamwarden.token";
 let rolesClaim = "roles";
 /** @type {User|null} */
 let user = null;
+/** @type {User|null} whom a link would sign in, while somebody else is signed in */
+let offer = null;
 let timer = 0;
 
 /** @param {string} claim the claim, or dotted path, that lists a user's roles */
 export function useRolesClaim(claim) {
   rolesClaim = claim;
   if (user) user = read(user.token);
+  if (offer) offer = read(offer.token);
 }
 
 /** @returns {User|null} */
@@ -28,18 +31,56 @@ export function isAdmin() {
 }
 
 /**
- * Take the token out of the address (`#token=...`) before anything else sees it, or what the tab kept.
+ * Take what the tab kept, and the token out of the address (`#token=...`) before anything else sees it.
+ *
+ * A link may be anybody's: where somebody is signed in, its token waits for an answer, or what is done
+ * from then on would be done in the account of who sent the link.
  */
 export function restore() {
   addEventListener("servertimelearned", watchExpiry);
-  const given = /^#token=([^&]+)/.exec(location.hash);
+  const kept = sessionStorage.getItem(KEY);
+  if (!user && kept) user = read(kept);
+  const given = /^#token=([^&]*)/.exec(location.hash);
   if (given) {
     history.replaceState(null, "", location.pathname + location.search + "#/");
-    signIn(decodeURIComponent(given[1]));
+    follow(decoded(given[1]));
   } else {
-    const kept = sessionStorage.getItem(KEY);
-    if (kept) user = read(kept);
     watchExpiry();
+  }
+}
+
+/** @param {string} token */
+function follow(token) {
+  const found = read(token);
+  if (found && (!user || isExpired())) {
+    signIn(token);
+    return;
+  }
+  offer = found && found.token !== user?.token ? found : null;
+  watchExpiry();
+  const why = offer ? "offered" : found ? "in" : "noToken";
+  dispatchEvent(new CustomEvent("sessionchanged", { detail: why }));
+}
+
+/** @returns {User|null} whom a link would sign in, if somebody else is to make way */
+export function offeredUser() {
+  return user ? offer : null;
+}
+
+/** @param {boolean} accept whether the link's user is signed in instead */
+export function answerOffer(accept) {
+  const offered = offer;
+  offer = null;
+  if (accept && offered) signIn(offered.token);
+  else dispatchEvent(new CustomEvent("sessionchanged", { detail: "in" }));
+}
+
+/** @param {string} text @returns {string} empty where it is not encoded as a part of an address is */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
   }
 }
 
@@ -52,6 +93,7 @@ export function signIn(text) {
   const found = read(token);
   if (!found) return false;
   user = found;
+  offer = null;
   sessionStorage.setItem(KEY, token);
   watchExpiry();
   dispatchEvent(new CustomEvent("sessionchanged", { detail: "in" }));

@@ -6,6 +6,7 @@ import { button, h, setText, timeElement } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explain } from "../problems.js";
+import { currentUser, isAdmin } from "../session.js";
 import { toast } from "../toast.js";
 
 const DAY_S = 86_400;
@@ -65,7 +66,8 @@ export function publishPanel(camera) {
     h("p", { class: "help", text: t("publish.help") }),
     place,
     h("div", { class: "row" }, h("label", { class: "inline" }, h("span", { text: t("publish.life") }), life), button(t("publish.new"), renew, { icon: icon("restart") })),
-    withdraw,
+    // Everybody's links: not for a guest who may publish.
+    (isAdmin() || camera.owner === currentUser()?.sub) && withdraw,
   );
 }
 

@@ -31,6 +31,12 @@ export default {
   "signIn.help": "Ask your administrator for a sign-in link, or paste a token. It stays in this tab and is forgotten when you close it.",
   "signIn.button": "Sign in",
   "signIn.noToken": "This is not an access token. It has three parts with dots between them.",
+  "signIn.noLink": "This sign-in link is not complete. Copy all of it, or ask for a new one.",
+  "signIn.switch.title": "Sign in as somebody else?",
+  "signIn.switch.text": "You are signed in as {now}. The link that you followed signs in {other} instead.",
+  "signIn.switch.warning": "If you did not ask for this link, stay as you are. What you do afterwards would be done in the other account.",
+  "signIn.switch.stay": "Stay signed in as {now}",
+  "signIn.switch.other": "Sign in as {other}",
   "signIn.expired": "Your sign-in has expired. Sign in again to go on; recordings are not affected.",
   "signIn.refused": "The server does not accept this sign-in. Ask for a new link.",
 

@@ -31,6 +31,12 @@ export default {
   "signIn.help": "請向管理員索取登入連結，或貼上權杖。權杖只保留在這個分頁，關閉後即清除。",
   "signIn.button": "登入",
   "signIn.noToken": "這不是存取權杖。權杖由句點分隔的三段文字組成。",
+  "signIn.noLink": "這個登入連結不完整。請複製完整連結，或索取新的連結。",
+  "signIn.switch.title": "要改用其他帳號登入嗎？",
+  "signIn.switch.text": "您目前以 {now} 登入。剛才開啟的連結會改以 {other} 登入。",
+  "signIn.switch.warning": "如果您沒有要求這個連結，請維持目前的登入；改用後，您的操作都會算在另一個帳號上。",
+  "signIn.switch.stay": "維持以 {now} 登入",
+  "signIn.switch.other": "改以 {other} 登入",
   "signIn.expired": "登入已過期。請重新登入以繼續；錄影不受影響。",
   "signIn.refused": "伺服器不接受這次登入。請索取新的連結。",
 
