@@ -23,6 +23,9 @@ from streamwarden.model import TimeRange
 
 SLACK: Final = timedelta(minutes=15)
 
+SETTLED_S: Final = 3600.0
+"""A board without a clock of its own has the time from the network long before."""
+
 _REMEMBERED: Final = 32
 
 _BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -231,15 +234,21 @@ def started(reading: Reading, known: datetime | None) -> AgeClock:
 class SteadyClock:
     """The age clock of one process, kept in memory. Any thread.
 
-    It begins with the wall clock, so it guards against a clock that is set, not against one that was
-    wrong at the start.
+    It begins with the wall clock, so it guards against a clock that is set. One that was wrong at the
+    start is set within minutes, or never: nothing is deleted before ``settled``.
     """
 
     def __init__(self, clock: Clock, grace: timedelta = timedelta(days=1)) -> None:
         self._clock = clock
         self._grace = grace
         self._lock = threading.Lock()
+        self._began_s = clock.boottime()
         self._age = started(read_clocks(clock), None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the process has run for so long that a wrong clock would have been set."""
+        return self._clock.boottime() - self._began_s >= SETTLED_S
 
     def now(self) -> datetime:
         """Return the time by which ages are reckoned; it is not ahead of the wall clock."""

@@ -49,6 +49,15 @@ class ManualClock(Clock):
         self.monotonic_s = monotonic_s
 
 
+class LaterClock(Clock):
+    """The machine's clock, for a process that has run for ``later_s`` more."""
+
+    later_s = 0.0
+
+    def boottime(self) -> float:
+        return super().boottime() + self.later_s
+
+
 class ManualTimers(Timers):
     """Timers that go off only when told to."""
 

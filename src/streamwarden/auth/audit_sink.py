@@ -130,6 +130,8 @@ class AuditSink:
 
     def _prune_if_due(self) -> None:
         now_s = self._clock.monotonic()
+        if not self._ages.settled:
+            return
         if self._pruned_s is None or now_s - self._pruned_s >= PRUNE_EVERY_S:
             self.prune()
             self._pruned_s = now_s

@@ -422,7 +422,8 @@ class DenialSync:
     def _read_if_changed(self) -> float:
         """Read the denials if they changed, and the blocked users; return the monotonic time."""
         self._denied.forget_expired()
-        self._table.drop_expired(self._denied.ages.now())
+        if self._denied.ages.settled:
+            self._table.drop_expired(self._denied.ages.now())
         fingerprint = self._table.fingerprint()
         if fingerprint != self._fingerprint:
             for page in self._pages():

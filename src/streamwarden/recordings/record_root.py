@@ -173,6 +173,24 @@ def camera_folders(record_root: Path) -> Iterator[CameraFolder]:
                 yield CameraFolder(owner, camera_id, camera)
 
 
+def hidden_by_a_mount(path: Path) -> str:
+    """Return a sentence about recordings in a folder that is no record root; empty where it has none.
+
+    An earlier version, or somebody's copy, has left them in the place of a disk that was not mounted.
+    """
+    try:
+        found = next(camera_folders(path), None)
+    except OSError:
+        return ""
+    if found is None:
+        return ""
+    where = found.path.relative_to(path)
+    return (
+        f". The folder itself holds recordings ({where}): a disk that is mounted over it hides them, so"
+        " copy them away first"
+    )
+
+
 def stored_files(camera: Path, from_: datetime, to: datetime) -> Iterator[tuple[Path, datetime]]:
     """Yield a camera's files that start before ``to``, from a day before ``from_``, by name."""
     first, last = f"{from_ - timedelta(days=1):%Y-%m-%d}", f"{to:%Y-%m-%d}"

@@ -23,7 +23,7 @@ import structlog
 from streamwarden.clock import Clock
 from streamwarden.errors import ConfigError, Unavailable, in_full
 from streamwarden.model import Cause
-from streamwarden.recordings.record_root import RecordRoot
+from streamwarden.recordings.record_root import RecordRoot, hidden_by_a_mount
 from streamwarden.recordings.root_identity import (
     SAMPLE,
     Indexed,
@@ -330,4 +330,5 @@ def mismatch(
         return RootFault(Cause.RECORD_ROOT_CHANGED, f"{text}{known}. {_WHAT_TO_DO}")
     there = "holds no record root" if facts.exists else "does not exist"
     text = f"{path} {there}, and the database has recordings of one{known}"
+    text += hidden_by_a_mount(path)
     return RootFault(Cause.RECORD_ROOT_MISSING, f"{text}. {_WHAT_TO_DO}")

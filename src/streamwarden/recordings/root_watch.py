@@ -20,6 +20,7 @@ import structlog
 from streamwarden.model import Cause
 from streamwarden.paths import STATE
 from streamwarden.recordings.durable import FreeSpace, free_space_of
+from streamwarden.recordings.record_root import hidden_by_a_mount
 from streamwarden.recordings.root_identity import (
     NOTHING,
     RootFacts,
@@ -245,6 +246,7 @@ class RootWatch:
             text = (
                 f"{self.path} holds no record root: its file system is not mounted, or was emptied"
             )
+            text += hidden_by_a_mount(self.path)
             return RootFault(Cause.RECORD_ROOT_MISSING, text)
         if found != self._id:
             text = f"another record root is at {self.path}: {found} instead of {self._id}"

@@ -11,14 +11,15 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from streamwarden.age_clock import SETTLED_S
 from streamwarden.auth.audit_sink import AuditSink
-from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import AuditEvent
 from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.pool import Database, RowsRefused
 from tests.acceptance.waiting import wait_for
+from tests.fakes.manual_time import LaterClock
 
 WITHIN_S = 120.0
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
@@ -84,9 +85,10 @@ class AuditHarness:
     def __init__(self, database: Database, *, most: int = 5) -> None:
         self.table = FailingAuditRepository(database)
         self.registry = CollectorRegistry()
+        self.clock = LaterClock()
         self.writer = AuditSink(
             self.table,
-            clock=Clock(),
+            clock=self.clock,
             metrics=AccessMetrics(self.registry),
             keep_days=365,
             ready=lambda: None,
@@ -185,8 +187,16 @@ def test_one_event_that_cannot_be_stored_holds_no_other_up(
     assert harness.dropped == 1
 
 
-def test_what_is_older_than_is_kept_is_pruned(harness: AuditHarness, database: Database) -> None:
+def test_what_is_older_than_is_kept_is_pruned_once_a_wrong_clock_would_have_been_set(
+    harness: AuditHarness, database: Database
+) -> None:
     harness.table.insert_many([event(OLD)])
     harness.writer.start()
-    harness.note("new")
-    wait_for("the old one gone", lambda: stored(database) == ["new"], within_s=WITHIN_S)
+    for action in ("new", "newer"):
+        harness.note(action)
+        wait_for("the event", lambda: action in stored(database), within_s=WITHIN_S)  # noqa: B023
+    assert stored(database) == ["start", "new", "newer"]
+    harness.clock.later_s = SETTLED_S
+    harness.note("last")
+    kept = ["new", "newer", "last"]
+    wait_for("the old one gone", lambda: stored(database) == kept, within_s=WITHIN_S)

@@ -12,16 +12,17 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamwarden.age_clock import SETTLED_S
 from streamwarden.auth import revocation as rules
 from streamwarden.auth.revocation import DenialList, DenialSync, listen_at
 from streamwarden.auth.stream_tokens import StreamAction, StreamClaims, StreamUse
-from streamwarden.clock import Clock
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import AccessMetrics
 from streamwarden.model import BlockedUser, Denial
 from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.pool import Database
 from tests.acceptance.waiting import wait_for
+from tests.fakes.manual_time import LaterClock
 
 CAMERA = UUID(int=1)
 WITHIN_S = 120.0
@@ -48,7 +49,7 @@ class DenialSyncHarness:
     def __init__(
         self, url: str, table: DenialRepository, ready: Callable[[], None] = lambda: None
     ) -> None:
-        self.clock = Clock()
+        self.clock = LaterClock()
         self.denied = DenialList(self.clock)
         self.changes = threading.Semaphore(0)
         self.sync = DenialSync(
@@ -70,9 +71,14 @@ class DenialSyncHarness:
 
 @contextmanager
 def following(
-    url: str, table: DenialRepository, ready: Callable[[], None] = lambda: None
+    url: str,
+    table: DenialRepository,
+    ready: Callable[[], None] = lambda: None,
+    *,
+    later_s: float = 0.0,
 ) -> Iterator[DenialSyncHarness]:
     harness = DenialSyncHarness(url, table, ready)
+    harness.clock.later_s = later_s
     harness.sync.start(0)
     try:
         yield harness
@@ -197,9 +203,12 @@ def test_nothing_is_known_until_the_tables_are_there(
         wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
 
 
-def test_what_has_ended_leaves_the_table_too(database_url: str, table: DenialRepository) -> None:
+@pytest.mark.parametrize(("later_s", "rows"), [(0.0, 1), (SETTLED_S, 0)])
+def test_what_has_ended_leaves_the_table_once_a_wrong_clock_would_have_been_set(
+    database_url: str, table: DenialRepository, later_s: float, rows: int
+) -> None:
     table.put(rules.stopped("a/b", datetime.now(UTC) - timedelta(days=3)))
-    with following(database_url, table) as found:
+    with following(database_url, table, later_s=later_s) as found:
         wait_for("the list", lambda: found.denied.known, within_s=WITHIN_S)
-    assert [row for page in table.pages() for row in page] == []
+    assert sum(len(page) for page in table.pages()) == rows
     assert len(found.denied) == 0

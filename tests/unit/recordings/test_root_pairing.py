@@ -219,6 +219,19 @@ def test_an_empty_folder_in_the_place_of_recordings_is_left_as_it_is(
         paired.pairing.require_index()
 
 
+def test_recordings_below_a_mount_point_are_named_before_a_disk_hides_them(
+    paired: PairingHarness,
+) -> None:
+    below = paired.path / "otto" / str(UUID(int=7)) / "2026-03-01"
+    below.mkdir(parents=True)
+    paired.roots.row = PairedRoot(id=OURS, node="here", path="/x", adopted_at=ManualClock().now())
+    paired.pairing.begin()
+    fault = paired.watch.fault()
+    assert fault is not None
+    assert fault.cause is Cause.RECORD_ROOT_MISSING
+    assert f"holds recordings (otto/{UUID(int=7)})" in fault.text
+
+
 def test_the_right_root_that_comes_later_is_taken_then(paired: PairingHarness) -> None:
     paired.roots.row = PairedRoot(id=OURS, node="here", path="/x", adopted_at=ManualClock().now())
     paired.pairing.begin()
