@@ -419,6 +419,7 @@ BLOCKS: Mapping[tuple[str, str, int], Callable[..., None] | str] = {
     ("api.md", "Cameras that serve RTSP", 0): test_a_pulled_camera_by_the_api_page,
     ("deployment.md", "One machine, systemd", 0): test_an_installation_shows_its_steps,
     ("deployment.md", "The same by hand", 0): _NEEDS_A_MACHINE,
+    ("deployment.md", "Three roles", 0): _NEEDS_A_MACHINE,
     ("deployment.md", "Docker Compose", 0): test_secrets_of_compose,
     ("deployment.md", "Docker Compose", 1): _NEEDS_DOCKER,
     ("operating.md", "Cameras that serve RTSP", 0): test_a_camera_is_given_another_address,

@@ -58,9 +58,16 @@ from streamwarden.mediamtx.source_checks import SourceAsker, SourceChecks, Sourc
 from streamwarden.mediamtx.source_paths import DnsCache, PulledPaths, SourcePaths
 from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
-from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry, render
+from streamwarden.metrics.http_metrics import (
+    DatabaseMetrics,
+    DumpMetrics,
+    HttpMetrics,
+    new_registry,
+    render,
+)
 from streamwarden.storage.audit import AuditRepository
 from streamwarden.storage.cameras import CameraRepository, GrantRepository, SourceRepository
+from streamwarden.storage.database_dump import DumpRepository
 from streamwarden.storage.denials import DenialRepository
 from streamwarden.storage.migrate import Migrating
 from streamwarden.storage.pool import Database, hosts_of
@@ -357,7 +364,9 @@ class ApiRole:
         self._http_metrics = HttpMetrics(self._registry)
         url = settings.secret("database_url")
         self._database = Database(url, application_name="api")
-        self._watch = DatabaseWatch(self._database.check, DatabaseMetrics(self._registry).up)
+        self._dumps = DumpRepository(self._database)
+        self._dump_metrics = DumpMetrics(self._registry)
+        self._watch = DatabaseWatch(self._look_at_database, DatabaseMetrics(self._registry).up)
         self._migrating = Migrating(url, on_failure=on_failure)
         keys = parse_keys(settings.secret("stream_token_keys"))
         self._tokens = StreamTokens(keys, clock)
@@ -397,6 +406,9 @@ class ApiRole:
     def ports(self) -> dict[str, int]:
         """The listeners' ports by name."""
         return {"api": self._users_server.port, "internal_api": self._internal_server.port}
+
+    def _look_at_database(self) -> None:
+        self._dump_metrics.dumped(self._dumps.finished_at_s())
 
     def start(self) -> None:
         """Migrate the database, start the threads, and listen."""

@@ -104,7 +104,7 @@ def demo(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     secrets = demo_secrets(options.data_dir)
     settings = settings_of(arguments, asdict(secrets))
-    _check_host(settings)
+    _check_host(settings, arguments.port_base)
     log = configure_logs(settings)
     with stop_signals() as stop:
         failed = Failure(stop)
@@ -118,13 +118,13 @@ def demo(arguments: argparse.Namespace) -> int:
     return failed.exit_code
 
 
-def _check_host(settings: Settings) -> None:
+def _check_host(settings: Settings, base: int) -> None:
     """Raise ConfigError for an address other than loopback: the demo's media server has no other."""
     if settings.host not in ("127.0.0.1", "localhost"):
         raise ConfigError(
             "STREAMWARDEN_HOST: the demo listens on 127.0.0.1 only. See its page from another machine by "
-            "ssh -L 8080:127.0.0.1:8080 -L 8091:127.0.0.1:8091 HOST, or install the product "
-            "(docs/deployment.md)"
+            f"ssh -L {base}:127.0.0.1:{base} -L {base + 11}:127.0.0.1:{base + 11} HOST, or install "
+            "the product (docs/deployment.md)"
         )
 
 

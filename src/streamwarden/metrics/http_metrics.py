@@ -67,6 +67,21 @@ class DatabaseMetrics:
         self._up.set(answered)
 
 
+class DumpMetrics:
+    """When the database was last dumped. Thread-safe."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._dumped = Gauge(
+            "streamwarden_database_dumped_timestamp_seconds",
+            "When the last dump by deploy/backup-database was complete; 0 where none is known.",
+            registry=registry,
+        )
+
+    def dumped(self, at_s: float | None) -> None:
+        """Set when the last dump was complete, None where none is known."""
+        self._dumped.set(at_s or 0)
+
+
 _LABEL_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
 

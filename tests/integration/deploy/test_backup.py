@@ -26,6 +26,9 @@ def backing_up(folder: Path, pg_dump: str) -> Iterator[Path]:
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\n{pg_dump}\n")
     program.chmod(0o755)
+    psql = program.with_name("psql")
+    psql.write_text(f'#!/bin/sh\necho "$PGDATABASE $*" >>{folder}/noted\nexit 1\n')
+    psql.chmod(0o755)
     kept = folder / "backups"
     kept.mkdir()
     for day in range(10, 13):
@@ -58,6 +61,9 @@ def test_a_dump_has_its_name_once_it_is_complete_and_the_newest_are_kept(tmp_pat
         wait_for("two dumps", lambda: len(list(kept.iterdir())) == 2)
         names = sorted(path.name for path in kept.iterdir())
     assert names[0] == "streamwarden-20260112T023000Z.dump"
+    noted = (tmp_path / "noted").read_text()
+    assert noted.startswith("d ")
+    assert "insert into database_dump" in noted
     assert (kept / names[1]).read_text() == "u d\n"
     assert (kept / names[1]).stat().st_mode & 0o777 == 0o600
 
@@ -72,6 +78,7 @@ def test_a_failed_dump_deletes_nothing_and_leaves_no_part(tmp_path: Path) -> Non
         wait_for("an attempt", tried.exists)
         wait_for("no part", lambda: not list(kept.glob("*.part")))
         assert len(list(kept.glob("*.dump"))) == 3
+    assert not (tmp_path / "noted").exists()
 
 
 @pytest.mark.parametrize(("ends", "code"), [("exit 0", 0), ("exit 1", 1)])

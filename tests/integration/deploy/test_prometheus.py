@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from streamwarden.metrics.api_metrics import AccessMetrics, AuthMetrics, SourceMetrics
-from streamwarden.metrics.http_metrics import DatabaseMetrics, HttpMetrics, new_registry
+from streamwarden.metrics.http_metrics import (
+    DatabaseMetrics,
+    DumpMetrics,
+    HttpMetrics,
+    new_registry,
+)
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +95,10 @@ def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
 
 def test_the_rules_ask_only_for_metrics_that_there_are() -> None:
     registry = new_registry()
-    for instruments in (HttpMetrics, DatabaseMetrics, AuthMetrics, AccessMetrics, SourceMetrics):
+    for instruments in (
+        *(HttpMetrics, DatabaseMetrics, DumpMetrics),
+        *(AuthMetrics, AccessMetrics, SourceMetrics),
+    ):
         instruments(registry)
     recording = RecordingMetrics(registry)
     recording.sealing()
