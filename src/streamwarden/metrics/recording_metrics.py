@@ -14,12 +14,22 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from streamwarden.metrics.http_metrics import ReadFfmpeg, ReadInboxes, ReadIndex, ScrapeCollector
+from streamwarden.metrics.loss_counter import LossCounter
+from streamwarden.model import Cause
 
 STATES: Final = (
     *("starting", "waiting_for_key_frame", "running", "stalled", "backoff"),
     *("stopping", "stopped", "parked"),
 )
 """The states of a recorder; exactly one of a camera's series is 1."""
+
+IN_ONE_PIECE: Final = (
+    Cause.SERVER_DOWN,
+    Cause.SHUTDOWN,
+    Cause.PICTURES_MISSING,
+    Cause.ACTOR_PARKED,
+)
+"""Causes whose loss is known only when it is over; their series are there from the start."""
 
 
 _NAME: Final = "streamwarden_recorder_state"
@@ -145,8 +155,10 @@ class RecordingMetrics:
         )
 
     def _declare_trouble(self) -> None:
-        self._gaps = self._counter(
-            "gap_seconds_total", "Wanted seconds that were not recorded, by cause.", _BY_CAUSE
+        self._gaps = LossCounter(
+            "streamwarden_gap_seconds",
+            "Wanted seconds that were not recorded, by cause.",
+            registry=self._registry,
         )
         self._respawns = self._counter(
             "ffmpeg_respawns_total", "FFmpeg processes started again, by cause.", _BY_CAUSE
@@ -220,6 +232,8 @@ class RecordingMetrics:
         """Initialise the camera's counters to 0, so that the first event is an increase."""
         for counter in (self._segments, self._bytes, self._recorded):
             counter.labels(camera)
+        for cause in IN_ONE_PIECE:
+            self._gaps.add(camera, cause)
         self.actor_added("recorder", camera)
 
     def actor_added(self, actor: str, camera: str) -> None:
@@ -247,7 +261,7 @@ class RecordingMetrics:
 
     def gap(self, camera: str, cause: str, seconds: float) -> None:
         """Add ``seconds`` to the camera's missing time for ``cause``."""
-        self._gaps.labels(camera, cause).inc(max(seconds, 0.0))
+        self._gaps.add(camera, cause, max(seconds, 0.0))
 
     def respawned(self, camera: str, cause: str) -> None:
         """Count a respawn after a run was lost to ``cause``."""
@@ -339,6 +353,7 @@ class RecordingMetrics:
     def forget(self, camera: str) -> None:
         """Remove all series of a deleted camera."""
         self._states.forget(camera)
+        self._gaps.forget(camera)
         for metric in self._per_camera:
             metric.remove_by_labels({"camera": camera})
 

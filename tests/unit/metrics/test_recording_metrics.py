@@ -83,6 +83,28 @@ def test_a_clock_that_stepped_back_does_not_stop_the_counting(
     assert _value(registry, "gap_seconds_total", camera="cam", cause="stalled") == 0
 
 
+def test_a_loss_is_shown_at_0_first_and_then_in_full(
+    registry: CollectorRegistry, metrics: RecordingMetrics
+) -> None:
+    metrics.gap("cam", "server_down", 125.0)
+    metrics.gap("cam", "timeout", 3.0)
+    lost = {"camera": "cam", "cause": "server_down"}
+    assert _value(registry, "gap_seconds_total", **lost) == 0
+    metrics.gap("cam", "server_down", 1.0)
+    assert _value(registry, "gap_seconds_total", **lost) == 126
+    assert _value(registry, "gap_seconds_total", camera="cam", cause="timeout") == 3
+
+
+@pytest.mark.parametrize("cause", ["server_down", "shutdown", "pictures_missing", "actor_parked"])
+def test_what_comes_in_one_piece_is_there_before(
+    registry: CollectorRegistry, metrics: RecordingMetrics, cause: str
+) -> None:
+    metrics.camera_added("cam")
+    assert _value(registry, "gap_seconds_total", camera="cam", cause=cause) == 0
+    metrics.gap("cam", cause, 125.0)
+    assert _value(registry, "gap_seconds_total", camera="cam", cause=cause) == 125
+
+
 def test_a_forgotten_camera_leaves_no_series(
     registry: CollectorRegistry, metrics: RecordingMetrics
 ) -> None:
@@ -97,7 +119,7 @@ def test_a_forgotten_camera_leaves_no_series(
     metrics.forget("gone")
     text = render(registry)[0].decode()
     assert "gone" not in text
-    assert text.count('"kept"') == 17
+    assert text.count('"kept"') == 21
 
 
 def test_a_figure_that_fails_costs_neither_the_scrape_nor_a_line_each_time(
