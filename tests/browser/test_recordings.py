@@ -254,6 +254,51 @@ def test_the_parts_of_an_export_over_a_change_are_saved_each(
     expect(page.get_by_role("button", name=re.compile(r"^1\. "))).to_be_visible()
 
 
+def test_the_second_of_two_equal_hours_can_be_exported(
+    site: DemoSite, new_session: NewSession
+) -> None:
+    """On 2025-11-02 the clocks of New York show 01:30 at 05:30 and at 06:30 UTC."""
+    camera = site.add("watcher", "Twice")
+    session = new_session(site.webui, timezone_id="America/New_York", locale="en-US")
+    session.allow_refusals = True  # there is no such file
+    page, ends = session.page, "2025-11-02T06:31:00.000Z"
+    item = {
+        "kind": "segment", "id": "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff", "bytes": 1, "run": 1,
+        "started_at": "2025-11-02T06:30:00.000Z", "ended_at": ends, "salvaged": False,
+    }  # fmt: skip
+    playlist = (
+        "#EXTM3U\n#EXT-X-TARGETDURATION:60\n#EXT-X-PROGRAM-DATE-TIME:"
+        f"{item['started_at']}\n#EXTINF:60.000,\n{item['id']}.mp4\n#EXT-X-ENDLIST\n"
+    )
+    listed = {"items": [item], "next_cursor": None}
+    page.route("**/recordings?*", lambda route: route.fulfill(json=listed))
+    page.route("**/playlist.m3u8?*", lambda route: route.fulfill(body=playlist))
+    session.sign_in(
+        site.token("watcher"), f"#/camera/{camera.camera_id}/recordings/2025-11-02T06:30:05.000Z"
+    )
+    clock = page.locator("time.clock")
+    expect(clock).to_have_text(re.compile(r"01:30:05 UTC-05:00$"))
+    page.get_by_role("button", name="From: Take the playing time").click()
+    page.get_by_label("To", exact=True).fill("2025-11-02T01:30:20")
+    with page.expect_request("**/exports") as asked:
+        page.get_by_role("button", name="Make MP4").click()
+    assert asked.value.post_data_json == {
+        "from": "2025-11-02T06:30:05.000Z",
+        "to": "2025-11-02T06:30:20.000Z",
+    }
+    page.get_by_label("From: offset from UTC").select_option(label="UTC-04:00")
+    page.get_by_label("To: offset from UTC").select_option(label="UTC-04:00")
+    with page.expect_request("**/exports") as first:
+        page.get_by_role("button", name="Make MP4").click()
+    assert first.value.post_data_json == {
+        "from": "2025-11-02T05:30:05.000Z",
+        "to": "2025-11-02T05:30:20.000Z",
+    }
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert session.overflow_px() == 0
+
+
 def test_an_export_outlives_a_server_that_is_away_for_a_while(
     site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
 ) -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import "./browser.mjs";
-import { clockError, duration, isTimeKnown, learnServerTime, relative, serverNow, size } from "../../src/streamwarden/web/js/clock.js";
+import { clockError, dayAndTime, duration, isTimeKnown, learnServerTime, relative, serverNow, size, timeOfDay } from "../../src/streamwarden/web/js/clock.js";
 
 const SECOND = 1_000;
 const in_ = (seconds) => relative(new Date(serverNow() + seconds * SECOND));
@@ -12,6 +12,12 @@ test("a length has its two largest units", () => {
 
 test("a length of less than half a second is not nothing", () => {
   assert.equal(duration(0.2), "<1 s");
+});
+
+test("a time of day has its offset where the day has two", () => {
+  const times = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-24T12:00:00Z"].map((text) => new Date(text));
+  assert.deepEqual(times.map(timeOfDay), ["02:30:00 UTC+02:00", "02:30:00 UTC+01:00", "14:00:00"]);
+  assert.match(dayAndTime(times[1]), /02:30:00 UTC\+01:00$/);
 });
 
 test("a size has three digits at least where it can", () => {

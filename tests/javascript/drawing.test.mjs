@@ -55,7 +55,25 @@ test("ticks are as far apart as their labels need", () => {
 
 test("ticks fall on whole steps of local time", () => {
   const from = Date.parse("2026-07-01T07:20:00+02:00");
-  const { first, step } = tickSteps({ from, to: from + 24 * HOUR }, 390);
+  const { times, step } = tickSteps({ from, to: from + 24 * HOUR }, 390);
   assert.equal(step, 6 * HOUR);
-  assert.equal(new Date(first).getHours(), 12);
+  assert.equal(new Date(times[0]).getHours(), 12);
+});
+
+/** The local hours of the ticks of a day that begins so. */
+function hoursOf(begin, length, width) {
+  const from = Date.parse(begin);
+  return tickSteps({ from, to: from + length * HOUR }, width).times.map((at) => new Date(at).getHours());
+}
+
+test("ticks of a day of 25 hours fall on the same hours as on any other", () => {
+  const [begin, length] = ["2026-10-25T00:00:00+02:00", 25];
+  assert.deepEqual(hoursOf(begin, length, 1_200), [0, 2, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 0]);
+  assert.deepEqual(hoursOf(begin, length, 390), [0, 6, 12, 18, 0]);
+});
+
+test("ticks of a day of 23 hours fall on the same hours as on any other", () => {
+  const [begin, length] = ["2026-03-29T00:00:00+01:00", 23];
+  assert.deepEqual(hoursOf(begin, length, 1_200), [0, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 0]);
+  assert.deepEqual(hoursOf(begin, length, 390), [0, 6, 12, 18, 0]);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import "./browser.mjs";
-import { dateStart, dateValue, timeMoment, timeValue } from "../../src/streamwarden/web/js/recordings/fields.js";
+import { dateStart, dateValue, timeMoments, timeValue } from "../../src/streamwarden/web/js/recordings/fields.js";
 import { segmentFileName } from "../../src/streamwarden/web/js/recordings/names.js";
 
 const LATE = Date.parse("2026-07-09T22:30:05Z"); // half past midnight in Berlin, the day after
@@ -17,12 +17,25 @@ test("a day of a date field begins at local midnight", () => {
 
 test("an empty field is no moment", () => {
   assert.ok(Number.isNaN(dateStart("")));
-  assert.ok(Number.isNaN(timeMoment("")));
+  assert.deepEqual(timeMoments(""), []);
 });
 
 test("a time field has local time to the second, and gives the moment back", () => {
   assert.equal(timeValue(LATE), "2026-07-10T00:30:05");
-  assert.equal(timeMoment(timeValue(LATE)), LATE);
+  assert.deepEqual(timeMoments(timeValue(LATE)), [LATE]);
+});
+
+test("a time over which clocks go back is two moments, one without seconds too", () => {
+  const both = [Date.parse("2026-10-25T00:30:00Z"), Date.parse("2026-10-25T01:30:00Z")];
+  assert.deepEqual(timeMoments("2026-10-25T02:30:00"), both);
+  assert.deepEqual(timeMoments("2026-10-25T02:30"), both);
+  assert.deepEqual(both.map(timeValue), ["2026-10-25T02:30:00", "2026-10-25T02:30:00"]);
+  assert.equal(timeMoments("2026-10-25T03:00:00").length, 1);
+  assert.equal(timeMoments("2026-10-25T01:59:59").length, 1);
+});
+
+test("a time that clocks skip is one moment", () => {
+  assert.deepEqual(timeMoments("2026-03-29T02:30:00"), [Date.parse("2026-03-29T01:30:00Z")]);
 });
 
 test("a file's name has the camera and UTC", () => {

@@ -53,10 +53,28 @@ function format(options, moment) {
 const TIME = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = /** @type {const} */ ({ year: "numeric", month: "short", day: "numeric" });
 
+/** The offset of the viewer's zone: "UTC+02:00". @param {number} moment */
+export function offsetOf(moment) {
+  const minutes = -new Date(moment).getTimezoneOffset();
+  const digits = (/** @type {number} */ number) => String(Math.floor(number)).padStart(2, "0");
+  return `UTC${minutes < 0 ? "-" : "+"}${digits(Math.abs(minutes) / 60)}:${digits(Math.abs(minutes) % 60)}`;
+}
+
+/** On a day with two offsets a time of day may be two moments: then its offset. @param {Date} moment */
+function offsetWhereNeeded(moment) {
+  const begin = new Date(moment);
+  begin.setHours(0, 0, 0, 0);
+  const end = new Date(begin);
+  end.setDate(end.getDate() + 1);
+  return begin.getTimezoneOffset() === end.getTimezoneOffset() ? "" : ` ${offsetOf(moment.getTime())}`;
+}
+
 /** @param {Date} moment */
-export const timeOfDay = (moment) => format(TIME, moment);
+export const timeOfDay = (moment) => format(TIME, moment) + offsetWhereNeeded(moment);
 /** @param {Date} moment */
-export const dayAndTime = (moment) => format({ ...DAY, ...TIME }, moment);
+export const dayAndTime = (moment) => format({ ...DAY, ...TIME }, moment) + offsetWhereNeeded(moment);
+/** A time of day to read beside others of its day. @param {Date} moment */
+export const hourMinuteSecond = (moment) => format(TIME, moment);
 /** @param {Date} moment */
 export const dayOf = (moment) => format({ ...DAY, weekday: "short" }, moment);
 /** @param {Date} moment */

@@ -249,6 +249,7 @@ export default {
   "export.from": "From",
   "export.to": "To",
   "export.here": "Take the playing time",
+  "export.offset": "offset from UTC",
   "export.start": "Make MP4",
   "export.cancel": "Cancel",
   "export.running": "Joining… {percent} %",

@@ -249,6 +249,7 @@ export default {
   "export.from": "開始",
   "export.to": "結束",
   "export.here": "使用目前播放時間",
+  "export.offset": "與 UTC 的時差",
   "export.start": "製作 MP4",
   "export.cancel": "取消",
   "export.running": "合併中… {percent}%",

@@ -1,6 +1,6 @@
 // The timeline's picture: what was recorded, what is missing, the hours, the place that plays.
 
-import { hourAndMinute, timeOfDay } from "../clock.js";
+import { hourAndMinute, hourMinuteSecond } from "../clock.js";
 import { firstAfter } from "./day.js";
 
 const LABELS = 20;
@@ -72,24 +72,39 @@ function block(paint, a, b, band, width, least = 1) {
 }
 
 /**
- * The first tick in a view and the time between two, so that their labels do not touch. Ticks fall on
- * whole steps of local time.
+ * The time between two ticks of a view, so that their labels do not touch, and the ticks: on whole steps of local time,
+ * also on a day of 23 or 25 hours.
  * @param {View} view @param {number} width of the view in pixels
  */
 export function tickSteps(view, width) {
   const wanted = ((view.to - view.from) / width) * LABEL_WIDTH;
   const step = (STEPS_S.find((s) => s * 1000 >= wanted) ?? STEPS_S[STEPS_S.length - 1]) * 1000;
-  const zone = new Date(view.from).getTimezoneOffset() * 60_000;
-  return { first: Math.ceil((view.from - zone) / step) * step + zone, step };
+  const times = [];
+  for (let at = nextTick(view.from, step); at <= view.to; at = nextTick(at + 1, step)) times.push(at);
+  return { step, times };
 }
+
+/** The first whole step of local time that is no earlier. @param {number} from @param {number} step */
+function nextTick(from, step) {
+  const zones = new Set([0, 1, 2].map((steps) => zoneAt(from + steps * step)));
+  const found = [...zones].flatMap((zone) => {
+    const first = Math.ceil((from - zone) / step) * step + zone;
+    const tick = [first, first + step, first + 2 * step].find((at) => zoneAt(at) === zone);
+    return tick === undefined ? [] : [tick];
+  });
+  return Math.min(...found);
+}
+
+/** @param {number} moment */
+const zoneAt = (moment) => new Date(moment).getTimezoneOffset() * 60_000;
 
 /** @param {CanvasRenderingContext2D} paint @param {View} view @param {(m: number) => number} x */
 function ticks(paint, view, x, width, height, colours) {
-  const { first, step } = tickSteps(view, width);
+  const { step, times } = tickSteps(view, width);
   paint.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   paint.textBaseline = "middle";
-  for (let at = first; at <= view.to; at += step) {
-    const label = step < 60_000 ? timeOfDay(new Date(at)) : hourAndMinute(new Date(at));
+  for (const at of times) {
+    const label = step < 60_000 ? hourMinuteSecond(new Date(at)) : hourAndMinute(new Date(at));
     const half = paint.measureText(label).width / 2;
     const place = Math.min(Math.max(x(at), half), width - half);
     paint.fillStyle = colours.soft;

@@ -1,14 +1,14 @@
 // A range as one MP4: chosen, made on the server with its progress shown, cancelled, saved.
 
 import { call, cameraPath } from "../api.js";
-import { size, timeOfDay } from "../clock.js";
+import { offsetOf, size, timeOfDay } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { explainShortly, isPassing } from "../problems.js";
 import { save } from "./bar.js";
 import { iso } from "./day.js";
-import { timeMoment, timeValue } from "./fields.js";
+import { timeMoments, timeValue } from "./fields.js";
 
 const ASK_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 3_000;
@@ -28,8 +28,8 @@ export class ExportPanel {
     this.camera = camera;
     this.chosen = chosen;
     const changed = () => this.readRange();
-    this.from = momentField("export-from", t("export.from"), playing, changed);
-    this.to = momentField("export-to", t("export.to"), playing, changed);
+    this.from = new MomentField("export-from", t("export.from"), playing, changed, playing);
+    this.to = new MomentField("export-to", t("export.to"), playing, changed, () => this.from.value() + 1);
     this.words = h("p", { class: "help", role: "status" });
     this.progress = h("progress", { max: 1, hidden: true, "aria-label": t("export.title") });
     const hidden = { hidden: true };
@@ -167,15 +167,58 @@ function partName({ number, from, to, tracks }) {
 /** @param {Range} range */
 const isoRange = ({ from, to }) => ({ from: iso(from), to: iso(to) });
 
-/** @param {string} id @param {string} label @param {() => number} playing @param {() => void} changed */
-function momentField(id, label, playing, changed) {
-  const field = h("input", { id, type: "datetime-local", step: 1, on: { change: changed } });
-  const here = button(t("export.here"), () => {
-    field.value = timeValue(playing());
-    changed();
-  }, { look: "quiet", attributes: { "aria-label": `${label}: ${t("export.here")}` } });
-  return {
-    element: h("div", { class: "field" }, h("label", { for: id, text: label }), field, here),
-    value: () => timeMoment(field.value),
-  };
+/**
+ * Field for a moment. The text of a field knows no offset, so the moment is kept beside it until somebody edits
+ * it; where a text means two moments, the viewer chooses.
+ */
+class MomentField {
+  /**
+   * @param {string} id @param {string} label @param {() => number} playing @param {() => void} changed
+   * @param {() => number} earliest of two moments the first that is no earlier is meant, unless the viewer says otherwise
+   */
+  constructor(id, label, playing, changed, earliest) {
+    this.earliest = earliest;
+    this.field = h("input", { id, type: "datetime-local", step: 1, on: { change: changed } });
+    const chosen = () => {
+      this.moment = Number(this.offsets.value);
+      changed();
+    };
+    this.offsets = h("select", { hidden: true, "aria-label": `${label}: ${t("export.offset")}`, on: { change: chosen } });
+    const here = button(t("export.here"), () => {
+      this.set(Math.floor(playing() / 1_000) * 1_000);
+      changed();
+    }, { look: "quiet", attributes: { "aria-label": `${label}: ${t("export.here")}` } });
+    this.element = h("div", { class: "field" }, h("label", { for: id, text: label }), h("div", { class: "moment" }, this.field, this.offsets), here);
+    this.moment = NaN;
+    /** The text that `moment` belongs to. */
+    this.text = "";
+  }
+
+  /** @param {number} moment */
+  set(moment) {
+    this.field.value = timeValue(moment);
+    this.text = this.field.value;
+    this.moment = moment;
+    this.offer(timeMoments(this.text));
+  }
+
+  /** The moment; NaN where there is none. */
+  value() {
+    if (this.field.value !== this.text) {
+      this.text = this.field.value;
+      const meant = timeMoments(this.text);
+      const earliest = this.earliest();
+      this.moment = meant.find((moment) => moment >= earliest) ?? meant.at(-1) ?? NaN;
+      if (!(earliest >= 0)) this.moment = meant[0] ?? NaN;
+      this.offer(meant);
+    }
+    return this.moment;
+  }
+
+  /** @param {number[]} moments */
+  offer(moments) {
+    this.offsets.hidden = moments.length < 2;
+    this.offsets.replaceChildren(...moments.map((moment) => h("option", { value: moment, text: offsetOf(moment) })));
+    this.offsets.value = String(this.moment);
+  }
 }

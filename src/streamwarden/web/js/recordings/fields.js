@@ -1,5 +1,7 @@
 // Moments as the fields for dates and times have them: in the viewer's zone, without its name.
 
+const DAY_MS = 86_400_000;
+
 /** Value of a date field: the day that holds `moment`. @param {number} moment */
 export function dateValue(moment) {
   const at = new Date(moment);
@@ -18,5 +20,20 @@ export function timeValue(moment) {
   return at.toISOString().slice(0, 19);
 }
 
-/** Moment in a field for date and time; NaN where it holds none. @param {string} value */
-export const timeMoment = (value) => (value ? new Date(value).getTime() : NaN);
+/**
+ * The moments that a field for date and time may mean, in order: two where clocks go back over it, none where
+ * it is empty. A time that clocks skip is the one that is as long after midnight.
+ * @param {string} value
+ * @returns {number[]}
+ */
+export function timeMoments(value) {
+  const read = new Date(value).getTime();
+  if (Number.isNaN(read)) return [];
+  const text = timeValue(read);
+  const shown = value.length === 16 ? `${value}:00` : value.slice(0, 19);
+  if (text !== shown) return [read];
+  const local = Date.parse(`${text}Z`);
+  const offsets = [-DAY_MS, DAY_MS].map((away) => new Date(read + away).getTimezoneOffset());
+  const found = offsets.map((minutes) => local + minutes * 60_000).filter((moment) => timeValue(moment) === text);
+  return [...new Set([read, ...found])].sort((one, other) => one - other);
+}
