@@ -3,7 +3,9 @@
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
-import { explain } from "../problems.js";
+import { call, cameraPath } from "../api.js";
+import { failedState } from "../cameras/empty.js";
+import { explain, isPassing } from "../problems.js";
 import { cameraLink, recordingsLink } from "../router.js";
 
 /** @param {import("../cameras/card.js").Camera} camera @param {"camera"|"recordings"} here */
@@ -20,6 +22,56 @@ export function cameraHead(camera, here) {
       h("a", { href: recordingsLink(camera.id), "aria-current": here === "recordings" ? "page" : null, text: t("recordings") }),
     ),
   );
+}
+
+const RETRY_MS = 5_000;
+
+/**
+ * The page of a camera once the API has answered; while it does not, what is wrong, and another try.
+ * @param {string} id
+ * @param {(camera: import("../cameras/card.js").Camera) => import("../main.js").Page} open
+ * @returns {Promise<import("../main.js").Page>}
+ */
+export async function pageOf(id, open) {
+  try {
+    return open(await call("GET", cameraPath(id)));
+  } catch (error) {
+    if (isPassing(error)) return waitingPage(id, open, error);
+    return { element: failureBox(error), close() {} };
+  }
+}
+
+/** @param {string} id @param {(camera: any) => import("../main.js").Page} open @param {unknown} error */
+function waitingPage(id, open, error) {
+  const element = h("div");
+  let timer = 0;
+  let closed = false;
+  /** @type {import("../main.js").Page|null} */
+  let found = null;
+  const wait = (/** @type {unknown} */ why) => {
+    element.replaceChildren(isPassing(why) ? failedState(why, tryAgain) : failureBox(why));
+    if (isPassing(why)) timer = setTimeout(tryAgain, RETRY_MS);
+  };
+  const tryAgain = async () => {
+    clearTimeout(timer);
+    try {
+      const camera = await call("GET", cameraPath(id));
+      if (closed || found) return;
+      found = open(camera);
+      element.replaceChildren(found.element);
+    } catch (why) {
+      if (!closed && !found) wait(why);
+    }
+  };
+  wait(error);
+  return {
+    element,
+    close() {
+      closed = true;
+      clearTimeout(timer);
+      found?.close();
+    },
+  };
 }
 
 /** @param {unknown} error */

@@ -1,6 +1,6 @@
 // One camera: its live picture, its state, its details, its publish link.
 
-import { Problem, call, cameraPath } from "../api.js";
+import { Problem } from "../api.js";
 import { publishPanel } from "../cameras/publish.js";
 import { StatusPoller } from "../cameras/poller.js";
 import { canStart } from "../cameras/status.js";
@@ -12,19 +12,15 @@ import { icon } from "../icons.js";
 import { explain, isPassing } from "../problems.js";
 import { LivePicture } from "./live.js";
 import { liveScreen } from "./screen.js";
-import { cameraHead, failureBox } from "./head.js";
+import { cameraHead, failureBox, pageOf } from "./head.js";
 import { statePanel } from "./state.js";
 
 /** @param {{id?: string}} place @returns {Promise<import("../main.js").Page>} */
 export async function cameraPage({ id = "" }) {
-  let camera;
-  try {
-    camera = await call("GET", cameraPath(id));
-  } catch (error) {
-    return { element: failureBox(error), close() {} };
-  }
-  const page = new CameraPage(camera);
-  return { element: page.element, title: camera.name, close: () => page.close() };
+  return pageOf(id, (camera) => {
+    const page = new CameraPage(camera);
+    return { element: page.element, title: camera.name, close: () => page.close() };
+  });
 }
 
 /** Page of one camera: its status decides whether the live picture plays. */
@@ -59,7 +55,7 @@ class CameraPage {
   take(status) {
     this.status = status;
     this.state.problem(null);
-    this.state.show(status);
+    this.state.heard(status);
     // The seed's flow: the preview starts once the status is running; it then keeps itself going.
     if (status.status === "running") {
       this.poller.settle(this.camera.id);
@@ -72,6 +68,7 @@ class CameraPage {
   /** @param {unknown} error @returns {boolean} whether everything fails now */
   failed(error) {
     this.state.problem(explain(error));
+    if (isPassing(error)) this.state.outdate();
     if (error instanceof Problem && error.status === 404) {
       this.close();
       this.element.replaceChildren(failureBox(error));

@@ -1,7 +1,7 @@
 // The panel with a camera's state: its badge, Start and Stop, what is wrong, the details.
 
 import { stopMenu, stoppedBy } from "../cameras/stopping.js";
-import { advice, canStart, lastSegment, nextTry, stateName, why } from "../cameras/status.js";
+import { advice, canStart, lastSegment, nextTry, stateAsOf, stateName, why } from "../cameras/status.js";
 import { dayAndTime, relative, shortly } from "../clock.js";
 import { button, h, setAttribute, setText, timeElement } from "../dom.js";
 import { t } from "../i18n.js";
@@ -28,6 +28,8 @@ export function statePanel(camera, press) {
     problem,
     facts,
   );
+  let heardAt = 0;
+  let stale = false;
   return {
     element,
     /** @param {boolean} busy */
@@ -39,10 +41,21 @@ export function statePanel(camera, press) {
       setText(problem, found ? `${found.title} ${found.advice}` : "");
       problem.hidden = !found;
     },
+    /** Nothing newer is to be had: the state is grey, and says of when it is. */
+    outdate() {
+      stale = true;
+    },
+    /** @param {import("../cameras/status.js").Status} status */
+    heard(status) {
+      heardAt = Date.now();
+      stale = false;
+      this.show(status);
+    },
     /** @param {import("../cameras/status.js").Status} status */
     show(status) {
       setAttribute(element, "data-state", status.status);
-      setText(badge, stateName(status.status));
+      setAttribute(element, "data-stale", stale ? "" : null);
+      setText(badge, stale ? stateAsOf(status.status, heardAt) : stateName(status.status));
       const active = camera.status === "active";
       line(reason, active ? [why(status), nextTry(status), stoppedBy(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive"));
       line(todo, active ? advice(status) : t("problem.camera_inactive.do"));

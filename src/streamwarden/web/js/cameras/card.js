@@ -5,7 +5,10 @@ import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { cameraLink, recordingsLink } from "../router.js";
 import { stopMenu, stoppedBy } from "./stopping.js";
-import { advice, canStart, lastSegment, nextTry, stateName, why } from "./status.js";
+import { advice, canStart, lastSegment, nextTry, stateAsOf, stateName, why } from "./status.js";
+
+/** A status that is older is no longer called the present one. */
+const STALE_MS = 120_000;
 
 /** @typedef {{id: string, name: string, path: string, owner: string, status: string, source_url?: string|null}} Camera */
 
@@ -27,6 +30,9 @@ export function cameraCard(camera, actions) {
     status: null,
     picture: "",
     busy: false,
+    /** When the status was heard, in milliseconds by this computer's clock. */
+    heardAt: 0,
+    stale: false,
 
     /** Draw all of it; harmless when repeated. */
     draw() {
@@ -38,13 +44,21 @@ export function cameraCard(camera, actions) {
     /** @param {import("./status.js").Status} status */
     show(status) {
       card.status = status;
+      card.heardAt = Date.now();
+      card.stale = false;
+      card.refresh();
+    },
+
+    /** Nothing newer is to be had: what is shown is grey, and says of when it is. */
+    outdate() {
+      card.stale = Boolean(card.status);
       card.refresh();
     },
 
     /** Countdowns and "ago" go on between two answers. */
     refresh() {
       if (!parts) return;
-      if (card.status) writeStatus(parts, card.status, camera.status === "active");
+      if (card.status) writeStatus(parts, card, card.status);
       writeButton(parts, card);
     },
 
@@ -115,10 +129,13 @@ function more(camera, actions) {
   );
 }
 
-/** @param {any} parts @param {import("./status.js").Status} status @param {boolean} active */
-function writeStatus(parts, status, active) {
+/** @param {any} parts @param {any} card @param {import("./status.js").Status} status */
+function writeStatus(parts, card, status) {
+  const active = card.camera.status === "active";
+  const stale = card.stale || Date.now() - card.heardAt > STALE_MS;
   setAttribute(parts.element, "data-state", status.status);
-  setText(parts.badge, stateName(status.status));
+  setAttribute(parts.element, "data-stale", stale ? "" : null);
+  setText(parts.badge, stale ? stateAsOf(status.status, card.heardAt) : stateName(status.status));
   const reason = active ? [why(status), nextTry(status), stoppedBy(status)].filter(Boolean).join(" · ") : t("problem.camera_inactive");
   setText(parts.reason, reason);
   setAttribute(parts.reason, "title", (active ? advice(status) : t("problem.camera_inactive.do")) || null);

@@ -117,6 +117,11 @@ export class CardList {
     return true;
   }
 
+  /** The server is away: what the cards show is as old as its last answers. */
+  outdate() {
+    for (const card of this.cards.values()) card.outdate();
+  }
+
   /** Filter applied to every card. */
   filter() {
     for (const card of this.cards.values()) card.element.hidden = !this.given.fits(card.camera);

@@ -149,6 +149,7 @@ class CamerasPage {
     const { title, advice } = explain(error);
     setText(this.notice, `${title} ${advice}`);
     this.notice.hidden = false;
+    this.list.outdate();
     return true;
   }
 

@@ -1,6 +1,6 @@
 // A stream's status in words: what it is, why, what comes next, what the person can do.
 
-import { relative, serverNow, shortly } from "../clock.js";
+import { relative, serverNow, shortly, timeOfDay } from "../clock.js";
 import { has, t } from "../i18n.js";
 
 /**
@@ -23,6 +23,9 @@ export const isMoving = (status) => ["starting", "waiting_for_key_frame", "stopp
 
 /** @param {string} state */
 export const stateName = (state) => (has(`state.${state}`) ? t(`state.${state}`) : state);
+
+/** What the state was when it was last heard. @param {string} state @param {number} heardAt milliseconds by this computer's clock */
+export const stateAsOf = (state, heardAt) => t("state.asOf", { state: stateName(state), time: timeOfDay(new Date(heardAt)) });
 
 /** @param {string} cause */
 export const causeName = (cause) => (has(`cause.${cause}`) ? t(`cause.${cause}`) : cause);

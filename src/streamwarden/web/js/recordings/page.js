@@ -1,13 +1,12 @@
 // A day of recordings: the picture, the timeline, the gaps in words, and what can be taken along.
 
-import { call, cameraPath } from "../api.js";
-import { cameraHead, failureBox } from "../camera/head.js";
+import { cameraHead, pageOf } from "../camera/head.js";
 import { causeName } from "../cameras/status.js";
 import { duration, serverNow, timeOfDay } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
-import { explainShortly } from "../problems.js";
+import { explainShortly, isPassing } from "../problems.js";
 import { recordingsLink } from "../router.js";
 import { Day, SEAM_MS, dayAfter, dayStart } from "./day.js";
 import { ExportPanel } from "./export.js";
@@ -18,15 +17,12 @@ import { playerBar } from "./bar.js";
 import { Timeline } from "./timeline.js";
 
 const EXTEND_EVERY_MS = 10_000;
+const RETRY_MS = 5_000;
 const NEAR_MIDNIGHT_MS = 60_000;
 
 /** @param {{id?: string, at?: string}} place @returns {Promise<import("../main.js").Page>} */
 export async function recordingsPage({ id = "", at }) {
-  try {
-    return new RecordingsPage(await call("GET", cameraPath(id)), at ? Date.parse(at) : NaN).page();
-  } catch (error) {
-    return { element: failureBox(error), close() {} };
-  }
+  return pageOf(id, (camera) => new RecordingsPage(camera, at ? Date.parse(at) : NaN).page());
 }
 
 class RecordingsPage {
@@ -40,6 +36,9 @@ class RecordingsPage {
     this.video = h("video", { playsinline: true, "aria-label": t("rec.video", { name: camera.name }) });
     this.words = h("p", { class: "words", role: "status", text: t("loading") });
     this.over = h("div", { class: "over" }, this.words);
+    this.away = h("p", { class: "notice warn", role: "status", hidden: true });
+    this.knownAt = serverNow();
+    this.retry = 0;
     this.timeline = new Timeline({ day: () => this.day, seek: (moment) => this.player.seek(moment) });
     this.player = new Player(this.video, camera.id, this.listener());
     this.bar = playerBar(this.player, { link: () => recordingsLink(camera.id, new Date(this.player.moment)), camera });
@@ -78,6 +77,7 @@ class RecordingsPage {
       "section",
       { class: "recordings-page" },
       cameraHead(this.camera, "recordings"),
+      this.away,
       h(
         "div",
         { class: "panel" },
@@ -108,6 +108,7 @@ class RecordingsPage {
 
   /** Show the day; play from `at` if a link named it, else stand at the day's last segment. @param {number} at */
   async open(at) {
+    clearTimeout(this.retry);
     this.loading.abort();
     const loading = (this.loading = new AbortController());
     this.dayField.value = dateValue(this.day.start);
@@ -118,9 +119,12 @@ class RecordingsPage {
     try {
       await this.day.load(loading.signal, () => this.timeline.redraw());
     } catch (error) {
-      if (!loading.signal.aborted) this.say(explainShortly(error));
+      if (loading.signal.aborted) return;
+      this.say(explainShortly(error));
+      if (isPassing(error)) this.retry = setTimeout(() => this.open(at), RETRY_MS);
       return;
     }
+    this.heard();
     this.refresh();
     this.begin(at);
   }
@@ -152,11 +156,25 @@ class RecordingsPage {
     try {
       await day.extend(this.loading.signal);
       if (day !== this.day) return;
+      this.heard();
       this.refresh();
       this.goOn();
-    } catch {
+    } catch (error) {
       // The next turn asks again; what plays goes on.
+      if (day === this.day && !this.loading.signal.aborted) this.tellAway(error);
     }
+  }
+
+  /** The API has answered. */
+  heard() {
+    this.knownAt = serverNow();
+    this.away.hidden = true;
+  }
+
+  /** @param {unknown} error for which the timeline is as old as the last answer */
+  tellAway(error) {
+    setText(this.away, t("asOf", { time: timeOfDay(new Date(this.knownAt)), why: explainShortly(error) }));
+    this.away.hidden = false;
   }
 
   /** @param {number} start local midnight @param {number} [at] */
@@ -215,6 +233,7 @@ class RecordingsPage {
 
   close() {
     clearInterval(this.timer);
+    clearTimeout(this.retry);
     document.removeEventListener("keydown", this.keys);
     this.loading.abort();
     this.player.close();
