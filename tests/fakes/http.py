@@ -214,8 +214,12 @@ class FakeStreaming(StreamingClient):
         del request_id
         return self.file
 
-    def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
-        self._note("snapshot", camera_id=camera_id, width=width, request_id=request_id)
+    def snapshot(
+        self, camera_id: UUID, width: int, *, user_id: str = "", request_id: str | None = None
+    ) -> bytes:
+        self._note(
+            "snapshot", camera_id=camera_id, width=width, user_id=user_id, request_id=request_id
+        )
         return b"\xff\xd8picture"
 
     def add_export(

@@ -19,7 +19,8 @@ class FakePictures(SnapshotMaker):
     def __init__(self) -> None:
         pass
 
-    def take(self, camera_id: UUID, width: int) -> bytes:
+    def take(self, camera_id: UUID, width: int, user_id: str = "") -> bytes:
+        del user_id
         return f"{camera_id} {width}".encode()
 
 

@@ -499,6 +499,7 @@ class ApiRole:
                 grants=grants,
                 streams=streams,
                 revocations=control.revocations,
+                denied=control.denied,
                 tokens=self._tokens,
                 play_tokens=self._play_tokens,
                 rtsp_publish_url=settings.rtsp_publish_url,

@@ -77,7 +77,7 @@ from streamwarden.supervision import (
 
 log = structlog.get_logger(__name__)
 
-_THREADS: Final = 16
+_THREADS: Final = 24
 _CONNECTIONS: Final = 2048
 _OF_RECORDING: Final = {"/streams/start": 2, "/streams/stop": 2}
 """Addresses with threads that no picture, export or file can take."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -27,7 +29,16 @@ PRUNE_EVERY_S: Final = 3600.0
 _GATHER_S: Final = 0.2
 """A pause before each write, so that one round trip takes several events."""
 _RETRY_S: Final = 2.0
+REPEATS: Final = 60
+_MINUTE_S: Final = 60.0
 _STOP_WITHIN_S: Final = 3.0
+
+
+@dataclass(slots=True)
+class _Repetition:
+    since_s: float
+    events: int = 1
+    last: AuditEvent | None = None
 
 
 class AuditSink:
@@ -54,6 +65,8 @@ class AuditSink:
         self._keep = timedelta(days=keep_days)
         self._most = most
         self._queue: deque[AuditEvent] = deque()
+        self._counts: dict[tuple[object, ...], _Repetition] = {}
+        """What was noted within the minute, by who did what with which outcome to whom."""
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._stopping = threading.Event()
@@ -70,14 +83,21 @@ class AuditSink:
         self._some.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WITHIN_S)
+        self._end_minutes(all_=True)
         with self._lock:
             left = list(self._queue)
             self._queue.clear()
         self._drop(left, why="stopped")
 
     def note(self, event: AuditEvent) -> None:
-        """Queue an event; log it where the queue is full. Never waits."""
+        """Queue an event; log it where the queue is full. Never waits.
+
+        Of one that a user repeats, the first `REPEATS` of a minute are stored one by one, and the others
+        as one: the last, with their number.
+        """
         with self._lock:
+            if self._repeated(event):
+                return
             fits = len(self._queue) < self._most
             if fits:
                 self._queue.append(event)
@@ -86,8 +106,34 @@ class AuditSink:
         else:
             self._drop([event], why="full")
 
+    def _repeated(self, event: AuditEvent) -> bool:
+        """Count an event; return whether it is among the repeated ones of its minute."""
+        key = (event.who, event.action, event.outcome, event.camera_id, event.subject)
+        counted = self._counts.get(key)
+        if counted is None:
+            if len(self._counts) < self._most:
+                self._counts[key] = _Repetition(self._clock.monotonic())
+            return False
+        counted.events += 1
+        if counted.events <= REPEATS:
+            return False
+        counted.last = event
+        return True
+
+    def _end_minutes(self, *, all_: bool = False) -> None:
+        """Queue the repeated events of each minute that is over, or of all, as one."""
+        over_s = self._clock.monotonic() - _MINUTE_S
+        with self._lock:
+            for key in [k for k, each in self._counts.items() if all_ or each.since_s <= over_s]:
+                repeats = self._counts.pop(key)
+                if repeats.last is not None:
+                    detail = json.loads(repeats.last.detail)
+                    detail["repeated"] = repeats.events - REPEATS
+                    self._queue.append(replace(repeats.last, detail=json.dumps(detail)))
+
     def flush(self) -> None:
         """Write all waiting events; raise Unavailable where Postgres does not answer."""
+        self._end_minutes(all_=self._stopping.is_set())
         while batch := self._first():
             self._write(batch)
             with self._lock:
@@ -103,7 +149,7 @@ class AuditSink:
 
     def _run(self) -> None:
         while True:
-            self._some.wait(PRUNE_EVERY_S)
+            self._some.wait(_MINUTE_S if self._counts else PRUNE_EVERY_S)
             self._stopping.wait(_GATHER_S)
             self._some.clear()
             done = self._attempt()

@@ -247,6 +247,11 @@ class DenialList:
         get = self._entries.get
         return get((use, path, sub)), get((use, path, ANY)), get((use, ANY, sub))
 
+    def users_of(self, paths: Collection[str]) -> set[str]:
+        """Return the users with a denial of their own on one of these paths."""
+        with self._lock:
+            return {sub for _, path, sub in self._entries if sub != ANY and path in paths}
+
     # Read by the session kicker
 
     def kick(self, claims: StreamClaims) -> tuple[datetime, str] | None:

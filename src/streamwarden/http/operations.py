@@ -34,8 +34,12 @@ class Access(Enum):
     """Another role, by ``X-Internal-Token``."""
 
 
-RateClass = Literal["connect", "sign"]
-"""Groups of calls with a rate limit for each user; ``sign`` calls answer with a token."""
+RateClass = Literal["connect", "sign", "heavy", "share"]
+"""Groups of calls with a rate limit for each user.
+
+``sign`` calls answer with a token, ``heavy`` ones read much, and ``share`` ones change who may do what, of
+which much is remembered for a year.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,9 @@ from streamwarden.http.operations import RateClass
 
 WINDOW_S: Final = 60.0
 MOST_KEYS: Final = 10_000
+HEAVY_PER_MINUTE: Final = 600
+"""A wall of cameras is some hundred pictures a minute; a playlist of a day counts as thirty calls."""
+SHARES_PER_MINUTE: Final = 60
 _SHARED_KEY: Final = ""
 """Shared bucket once `MOST_KEYS` is reached. No user or address is empty."""
 _MOST_HOPS: Final = 16
@@ -107,6 +110,13 @@ class RateLimit:
         self._forget_after = 0.0
         self._lock = threading.Lock()
 
+    def charge(self, key: str, calls: int) -> None:
+        """Count further calls for one that was allowed, and turned out to be so much work."""
+        now = self._now()
+        with self._lock:
+            if key in self._paid_until:
+                self._paid_until[key] = max(self._paid_until[key], now) + calls * self._each_s
+
     def take(self, key: str) -> float:
         """Count one call and return 0, or return the seconds until one is allowed and count none."""
         now = self._now()
@@ -140,17 +150,25 @@ class RateLimits:
         connects: int,
         signings: int,
         failed_sign_ins: int,
+        heavy: int = HEAVY_PER_MINUTE,
+        shares: int = SHARES_PER_MINUTE,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._of_user: dict[RateClass, RateLimit] = {
             "connect": RateLimit(connects, now=now),
             "sign": RateLimit(signings, now=now),
+            "heavy": RateLimit(heavy, now=now),
+            "share": RateLimit(shares, now=now),
         }
         self._failed = RateLimit(failed_sign_ins, now=now)
 
     def call(self, rate_class: RateClass, user: str) -> None:
         """Count a call of ``user``; raise TooManyRequests."""
         _allow(self._of_user[rate_class].take(user), "you have called this too often")
+
+    def charge(self, rate_class: RateClass, user: str, calls: int) -> None:
+        """Count a call of ``user`` as so many more, for what it has read."""
+        self._of_user[rate_class].charge(user, calls)
 
     def failed_sign_in(self, address: str) -> None:
         """Count a sign-in that failed; raise TooManyRequests."""

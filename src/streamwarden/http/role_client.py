@@ -330,9 +330,11 @@ class StreamingClient(RoleClient):
         path = f"/supervision/{quote(child, safe='')}/restart"
         return self._object("POST", path, {}, request_id=request_id)
 
-    def snapshot(self, camera_id: UUID, width: int, *, request_id: str | None = None) -> bytes:
-        """Return a camera's last picture as a JPEG; raise NoPicture where there is none."""
-        path = f"/streams/{camera_id}/snapshot?width={width}"
+    def snapshot(
+        self, camera_id: UUID, width: int, *, user_id: str = "", request_id: str | None = None
+    ) -> bytes:
+        """Return a camera's last picture as a JPEG, for a user; raise NoPicture where there is none."""
+        path = f"/streams/{camera_id}/snapshot?width={width}&user_id={quote(user_id, safe='')}"
         return self._bytes(path, request_id, timeout_s=_PICTURE_TIMEOUT_S)
 
     def fragments(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hmac
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import falcon
@@ -121,7 +122,9 @@ class RequestValidator:
             return  # no such method: falcon answers 405 or OPTIONS
         self._admit(req, declared.access)
         if declared.rate_limit is not None and self._rate_limits is not None:
-            self._rate_limits.call(declared.rate_limit, user_of(req).sub)
+            sub = subject_of(req)
+            self._rate_limits.call(declared.rate_limit, sub)
+            req.context.charge = partial(self._rate_limits.charge, declared.rate_limit, sub)
         _read_path(params)
         if declared.query is not None:
             req.context.query = _validated(declared.query, req.params)
@@ -169,6 +172,19 @@ class RequestValidator:
         matches = [hmac.compare_digest(given, token) for token in self._internal_tokens]
         if not any(matches):
             raise InternalTokenRefused("X-Internal-Token is missing or wrong")
+
+
+def charge(req: falcon.Request, calls: int) -> None:
+    """Count an operation with a rate limit as so many more calls, for what it has read."""
+    counted: Callable[[int], None] | None = getattr(req.context, "charge", None)
+    if counted is not None and calls > 0:
+        counted(calls)
+
+
+def subject_of(req: falcon.Request) -> str:
+    """Return the id of the user who calls, by bearer or by play token."""
+    claims = claims_of(req)
+    return user_of(req).sub if claims is None else claims.sub
 
 
 def user_of(req: falcon.Request) -> User:

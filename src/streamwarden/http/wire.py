@@ -434,6 +434,12 @@ class WidthQuery(Model):
     width: QueryInteger = Field(default=640, ge=64, le=1_920)
 
 
+class OwnPictureQuery(WidthQuery):
+    """The width, and the id of the user who asks: each has some places where pictures are made."""
+
+    user_id: str = Field(default="", max_length=255)
+
+
 class PictureQuery(WidthQuery):
     """The width, and a play token for players that send no header."""
 

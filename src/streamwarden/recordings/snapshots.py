@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,47 @@ _KEPT: Final = 128
 
 _AT_ONCE: Final = 2
 
-_REQUESTS: Final = 5
-"""Requests that may be here at once: the role's other threads stay free for starts and stops."""
+_OF_USER: Final = 2
+"""Pictures of one user that are being made at once; a further request waits for a while."""
+
+_REQUESTS: Final = 12
+"""Requests that may be here at once, more than one user's: the role's other threads stay free."""
+
+_WIDTHS: Final = (64, 96, 128, 160, 240, 320, 480, 640, 960, 1280, 1920)
 
 _WAIT_S: Final = 4.0
 
 _DECODED_WITHIN_S: Final = 5.0
+
+
+class PlacesByKey:
+    """At most so many callers at once for each key; a further one waits for a while. Any thread."""
+
+    def __init__(self, places: int, *, busy: str) -> None:
+        self._places = places
+        self._busy = busy
+        self._rooms: dict[Hashable, tuple[threading.BoundedSemaphore, int]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, key: Hashable) -> Iterator[None]:
+        """Hold a place of ``key``; raise PicturesBusy where none becomes free in time."""
+        with self._lock:
+            room, callers = self._rooms.get(key, (threading.BoundedSemaphore(self._places), 0))
+            self._rooms[key] = (room, callers + 1)
+        try:
+            if not room.acquire(timeout=_WAIT_S):
+                raise PicturesBusy(self._busy, retry_after_s=2)
+            try:
+                yield
+            finally:
+                room.release()
+        finally:
+            with self._lock:
+                room, callers = self._rooms[key]
+                self._rooms[key] = (room, callers - 1)
+                if callers == 1:
+                    del self._rooms[key]
 
 
 class SnapshotMaker:
@@ -61,21 +96,30 @@ class SnapshotMaker:
         self._folder = folder
         self._clock = clock
         self._kept: OrderedDict[tuple[UUID, int], _Kept] = OrderedDict()
-        self._locks: dict[UUID, tuple[threading.Lock, int]] = {}
+        self._of_user = PlacesByKey(_OF_USER, busy="too many of your pictures are being made")
+        self._of_camera = PlacesByKey(1, busy="this camera's picture is still being made")
         self._lock = threading.Lock()
         self._requests = threading.BoundedSemaphore(_REQUESTS)
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
 
-    def take(self, camera_id: UUID, width: int) -> bytes:
-        """Return the camera's newest picture as a JPEG, at most ``width`` pixels wide.
+    def take(self, camera_id: UUID, width: int, user_id: str = "") -> bytes:
+        """Return the camera's newest picture as a JPEG for a user, at most ``width`` pixels wide.
+
+        It has the next smaller of a few widths: each other one would be decoded anew.
 
         Raises:
             NoPicture: there is none.
             PicturesBusy: too many are being made.
         """
+        width = max((each for each in _WIDTHS if each <= width), default=_WIDTHS[0])
         if (kept := self._fresh(camera_id, width)) is not None:
             return kept
-        with _place_in(self._requests, 0.0), self._alone(camera_id):
+        with (
+            _place_in(self._requests, 0.0),
+            self._of_user.hold(user_id),
+            # The others then find the camera's picture in the cache.
+            self._of_camera.hold(camera_id),
+        ):
             if (kept := self._fresh(camera_id, width)) is not None:
                 return kept
             return self._make(camera_id, width)
@@ -132,26 +176,6 @@ class SnapshotMaker:
             )
             raise NoPicture("the camera's last picture cannot be decoded")
         return end.output
-
-    @contextmanager
-    def _alone(self, camera_id: UUID) -> Iterator[None]:
-        """Admit one request for a camera at a time; the others then find its picture in the cache."""
-        with self._lock:
-            lock, users = self._locks.get(camera_id, (threading.Lock(), 0))
-            self._locks[camera_id] = (lock, users + 1)
-        try:
-            if not lock.acquire(timeout=_WAIT_S):
-                raise PicturesBusy("this camera's picture is still being made", retry_after_s=2)
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            with self._lock:
-                lock, users = self._locks[camera_id]
-                self._locks[camera_id] = (lock, users - 1)
-                if users == 1:
-                    del self._locks[camera_id]
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from streamwarden.age_clock import SETTLED_S
+from streamwarden.auth import audit_sink
 from streamwarden.auth.audit_sink import AuditSink
 from streamwarden.errors import Unavailable
 from streamwarden.metrics.api_metrics import AccessMetrics
@@ -132,6 +134,25 @@ def test_what_is_noted_is_stored_whole(harness: AuditHarness, database: Database
     (found,) = page.items
     assert (found.who, found.camera_id, found.address) == ("alice", UUID(int=1), "192.0.2.7")
     assert found.detail == '{"a": [1]}'
+
+
+def test_what_a_user_repeats_is_stored_as_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_sink, "REPEATS", 3)
+    harness = AuditHarness(database, most=1_000)
+    for _ in range(200):
+        harness.note("preview")
+    harness.note("connect")
+    harness.writer.flush()
+    assert stored(database) == ["preview"] * 3 + ["connect"]
+    harness.writer.start()
+    harness.writer.stop()
+    page = AuditRepository(database).page(
+        from_=OLD, to=datetime.now(UTC) + timedelta(days=1), camera_id=None, user="bob", limit=9
+    )
+    repeated = [json.loads(one.detail).get("repeated") for one in page.items]
+    assert sorted(one for one in repeated if one) == [197]
 
 
 def test_events_wait_while_postgres_is_away_and_arrive_in_order(

@@ -14,9 +14,10 @@ import pytest
 from streamwarden.errors import NoPicture, PicturesBusy
 from streamwarden.ffmpeg.jobs import JobRunner
 from streamwarden.mp4.fragments import FragmentScan
+from streamwarden.recordings import snapshots
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import IndexedFiles
-from streamwarden.recordings.snapshots import FRESH_S, SnapshotMaker
+from streamwarden.recordings.snapshots import FRESH_S, PlacesByKey, SnapshotMaker
 from tests.fakes.http import EPOCH
 from tests.fakes.manual_time import ManualClock
 from tests.fakes.storage import FakeStorage
@@ -133,6 +134,27 @@ def test_a_picture_is_kept_for_a_moment_and_while_nothing_new_comes(
         harness.pictures.take(harness.camera_id, 320)
     stored.write_bytes(content)
     assert harness.pictures.take(harness.camera_id, 320) is first
+
+
+def test_widths_in_between_are_one_picture(harness: SnapshotHarness) -> None:
+    harness.store()
+    first = harness.pictures.take(harness.camera_id, 240)
+    assert all(
+        harness.pictures.take(harness.camera_id, width) is first for width in (241, 300, 319)
+    )
+
+
+def test_a_user_has_some_places_and_others_have_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "_WAIT_S", 0.01)
+    places = PlacesByKey(2, busy="too many")
+    with places.hold("guest"), places.hold("guest"):
+        with pytest.raises(PicturesBusy), places.hold("guest"):
+            pass
+        with places.hold("owner"):
+            pass
+    with places.hold("guest"):
+        pass
+    assert not places._rooms
 
 
 def test_those_who_wait_are_few(tmp_path: Path, jobs: JobRunner) -> None:

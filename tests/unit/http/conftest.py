@@ -197,6 +197,7 @@ class ApiHarness:
                 grants=storage.grants,
                 streams=streams,
                 revocations=revocations,
+                denied=self.denied,
                 tokens=self.tokens,
                 play_tokens=self.play_tokens,
                 rtsp_publish_url="rtsp://media.example:8554",

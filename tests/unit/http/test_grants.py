@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from falcon import testing
 
+from streamwarden.http.api import grant_routes
 from streamwarden.model import Camera, Gap, Segment
 from tests.fakes.storage_samples import NOON, a_gap, a_segment, at
 from tests.unit.http.conftest import ApiHarness
@@ -382,3 +383,20 @@ def test_a_clock_that_is_set_back_neither_saves_a_link_nor_spoils_the_next(
     assert hook(harness, camera, respawn.rpartition("token=")[2]) == 200
     harness.call("POST", f"{base}/publish_rtsp_url/revoke")
     assert hook(harness, camera, fresh, "publish") == 401
+
+
+def test_an_owner_cannot_make_denials_by_inventing_users(
+    harness: ApiHarness, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grant_routes, "MOST_USERS_OF_CAMERA", 3)
+    for number in range(3):
+        grant(harness, camera, "view", user=f"user{number}")
+        path = f"/camera/{camera.id}/grants/user{number}"
+        assert harness.call("DELETE", path).status_code == 204
+    path = f"/camera/{camera.id}/grants/another"
+    refused = harness.call("PUT", path, json={"actions": ["view"]})
+    assert (refused.status_code, refused.json["code"]) == (409, "too_many_grants")
+    assert harness.call("DELETE", path).status_code == 204
+    grant(harness, camera, "view", user="user1")
+    other = harness.camera(path="house/garden")
+    grant(harness, other, "view", user="another")

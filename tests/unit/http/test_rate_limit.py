@@ -93,6 +93,21 @@ def test_each_kind_of_call_has_its_own_limit_and_says_when_to_come_again() -> No
         assert caught.value.retry_after_s in {30, 60}
 
 
+def test_what_was_much_work_counts_as_more_calls() -> None:
+    clock = ManualClock()
+    rates = RateLimits(
+        connects=1, signings=1, failed_sign_ins=1, heavy=60, shares=1, now=clock.monotonic
+    )
+    rates.call("heavy", "guest")
+    rates.charge("heavy", "guest", 100)  # beyond the minute's: the next has to wait for that
+    with pytest.raises(TooManyRequests) as caught:
+        rates.call("heavy", "guest")
+    assert 40 <= caught.value.retry_after_s <= 43
+    rates.call("heavy", "owner")
+    clock.advance(43)
+    rates.call("heavy", "guest")
+
+
 def test_addresses_of_one_ipv6_network_share_their_failures() -> None:
     rates = RateLimits(connects=1, signings=1, failed_sign_ins=2, now=ManualClock().monotonic)
     rates.failed_sign_in("2001:db8:1:2::1")

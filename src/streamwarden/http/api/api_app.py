@@ -127,6 +127,7 @@ def camera_routes(
     grants: GrantRepository,
     streams: StreamService,
     revocations: Revocations,
+    denied: DenialList,
     tokens: StreamTokens,
     play_tokens: PlayTokens,
     rtsp_publish_url: str,
@@ -145,7 +146,7 @@ def camera_routes(
         f"{CAMERA}/publish_rtsp_url": Publish(access, tokens, revocations, rtsp_publish_url),
         f"{CAMERA}/publish_rtsp_url/revoke": WithdrawLinks(access, revocations),
         f"{CAMERA}/grants": GrantCollection(access, grants),
-        f"{CAMERA}/grants/{{user}}": GrantItem(access, grants, revocations),
+        f"{CAMERA}/grants/{{user}}": GrantItem(access, grants, revocations, denied),
         f"{CAMERA}/preview": LivePreview(access, tokens, play_tokens, revocations, whep_url),
     }
 

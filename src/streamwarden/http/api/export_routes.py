@@ -122,6 +122,7 @@ class ExportCollection(Resource):
     @operation(
         "Export a range as one MP4",
         access=Access.BEARER,
+        rate_limit="heavy",
         body=ExportBody,
         answers={202: ExportModel},
         refusals=(403, 404, 503),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import falcon
@@ -13,18 +13,22 @@ from pydantic import Field, StringConstraints
 from streamwarden.auth.jwts import MAX_SUBJECT_CHARS, is_subject
 from streamwarden.auth.permissions import CameraAction
 from streamwarden.auth.revocation import DenialList
-from streamwarden.errors import Denied, InvalidInput
+from streamwarden.errors import Conflict, Denied, InvalidInput
 from streamwarden.http.api.access import CameraAccess, require_admin
 from streamwarden.http.api.audit_routes import describe
 from streamwarden.http.api.revocation_routes import Revocations
 from streamwarden.http.models import Model, Timestamp, respond
 from streamwarden.http.operations import Access, Resource, operation
 from streamwarden.http.validation import body_of, claims_of, user_of
-from streamwarden.model import Grant
+from streamwarden.model import Camera, Grant
 from streamwarden.storage.cameras import GrantRepository
 from streamwarden.storage.denials import DenialRepository
 
 GrantedAction = Literal["view", "recordings", "control", "publish"]
+
+
+MOST_USERS_OF_CAMERA: Final = 500
+"""Each leaves denials for a year in every API process; those of users who do not exist count too."""
 
 
 class GrantBody(Model):
@@ -86,17 +90,20 @@ class GrantItem(Resource):
         access: CameraAccess,
         grants: GrantRepository,
         revocations: Revocations,
+        denied: DenialList,
     ) -> None:
         self._access = access
         self._grants = grants
         self._revocations = revocations
+        self._denied = denied
 
     @operation(
         "Give a user exactly these grants",
         access=Access.BEARER,
+        rate_limit="share",
         body=GrantBody,
         answers={200: GrantModel},
-        refusals=(403, 404, 503),
+        refusals=(403, 404, 409, 503),
         about=(
             "Idempotent. Grants that are withdrawn or narrowed by it end at once: tokens become "
             "invalid, sessions are disconnected."
@@ -116,6 +123,7 @@ class GrantItem(Resource):
     @operation(
         "Withdraw all grants of a user",
         access=Access.BEARER,
+        rate_limit="share",
         answers={204: None},
         refusals=(403, 404, 503),
         about="Idempotent.",
@@ -136,7 +144,18 @@ class GrantItem(Resource):
         camera = self._access.find(user_of(req), camera_id, CameraAction.SHARE)
         if user == camera.owner:
             raise InvalidInput("the owner needs no grant", field="user")
+        if wanted:
+            self._refuse_one_too_many(camera, user)
         return self._revocations.give(self._grants, camera, user, wanted)
+
+    def _refuse_one_too_many(self, camera: Camera, user: str) -> None:
+        """Refuse a new user where the camera has too many, those included who had a grant within a year."""
+        people = {grant.user_sub for grant in self._grants.of_camera(camera.id)}
+        people |= self._denied.users_of((camera.path, str(camera.id)))
+        if user not in people and len(people) >= MOST_USERS_OF_CAMERA:
+            raise TooManyGrants(
+                f"the camera has been shared with {MOST_USERS_OF_CAMERA} users within a year"
+            )
 
 
 def checked_user(user: str) -> str:
@@ -177,6 +196,12 @@ def _model(user: str, granted: Sequence[Grant]) -> GrantModel:
             "recordings_until": recordings and recordings.until,
         }
     )
+
+
+class TooManyGrants(Conflict):
+    """The camera has been shared with as many users as may be."""
+
+    code = "too_many_grants"
 
 
 class UserBlocked(Denied):

@@ -40,7 +40,7 @@ from streamwarden.http.middleware import name_request
 from streamwarden.http.models import BodyInteger, Model, Timestamp, respond
 from streamwarden.http.operations import Access, Media, Resource, operation
 from streamwarden.http.role_client import StreamingClient
-from streamwarden.http.validation import body_of, query_of, user_of
+from streamwarden.http.validation import body_of, charge, query_of, subject_of, user_of
 from streamwarden.http.wire import (
     FILE_ANSWERS,
     FILE_HEADERS,
@@ -55,6 +55,8 @@ from streamwarden.storage.recording_index import SegmentRepository
 
 MAX_SEGMENTS: Final = 10_000
 """Limit of one playlist: ten megabytes of text, three and a half days in segments of 30 s."""
+_SEGMENTS_A_CALL: Final = 100
+"""So many segments of a playlist count as a call: the longest as a hundred, six a minute."""
 _MAX_CUTS: Final = 32
 """Overlaps of runs that are cut to the fragment; each needs one request for a file's fragments."""
 _LIVE_NAME: Final = re.compile(r"r\d{1,15}-\d{6,15}\.mp4", re.ASCII)
@@ -174,6 +176,7 @@ class RecordingPlaylist(Resource):
         access=Access.PLAYER,
         query=PlaylistQuery,
         answers={200: PLAYLIST_ANSWER},
+        rate_limit="heavy",
         refusals=(403, 404, 503),
         about=(
             "Ends where `to` is past, else grows (EVENT). With `one_format` it also ends where the "
@@ -189,6 +192,7 @@ class RecordingPlaylist(Resource):
         if allowed.range is not None and not allowed.range.contains(asked.from_, asked.to):
             raise Denied("this is of a time that you may not see")
         segments = self._found(camera_id, asked, allowed)
+        charge(req, len(segments) // _SEGMENTS_A_CALL)
         if query.one_format:
             segments = self._of_one_format(camera_id, segments)
         parts = self._cut(camera_id, segments)
@@ -359,6 +363,7 @@ class Snapshot(Resource):
         access=Access.PLAYER,
         query=PictureQuery,
         answers={200: PICTURE_ANSWER},
+        rate_limit="heavy",
         refusals=(403, 404, 503),
         about="The newest key frame. 404 `no_picture`; 503 `pictures_busy` with Retry-After.",
     )
@@ -366,7 +371,10 @@ class Snapshot(Resource):
         """Relay it from the streaming role."""
         self._play.live(req, camera_id)
         resp.data = self._streaming.snapshot(
-            camera_id, query_of(req, PictureQuery).width, request_id=name_request(req)
+            camera_id,
+            query_of(req, PictureQuery).width,
+            user_id=subject_of(req),
+            request_id=name_request(req),
         )
         resp.content_type = JPEG
         private(resp)

@@ -35,11 +35,11 @@ from streamwarden.http.wire import (
     LiveModel,
     OwnedExport,
     OwnedExports,
+    OwnPictureQuery,
     RoleSummary,
     StatusList,
     StatusModel,
     Supervision,
-    WidthQuery,
     child_to_json,
     export_to_json,
     live_to_json,
@@ -366,14 +366,15 @@ class InternalSnapshot(Resource):
     @operation(
         "A camera's last picture",
         access=Access.INTERNAL,
-        query=WidthQuery,
+        query=OwnPictureQuery,
         answers={200: PICTURE_ANSWER},
         refusals=(404, 503),
         about="404 `no_picture`, 503 `pictures_busy`.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with a JPEG."""
-        resp.data = self._pictures.take(camera_id, query_of(req, WidthQuery).width)
+        query = query_of(req, OwnPictureQuery)
+        resp.data = self._pictures.take(camera_id, query.width, query.user_id)
         resp.content_type = JPEG
 
 

@@ -373,6 +373,8 @@ export default {
   "problem.exports_busy.do": "Try again in {seconds} s.",
   "problem.too_many_exports": "You have as many exports as one user may have.",
   "problem.too_many_exports.do": "Delete one of them, or wait until one is done.",
+  "problem.too_many_grants": "This camera has been shared with too many users.",
+  "problem.too_many_grants.do": "Share it with users who have had access to it before, or ask your administrator.",
   "problem.no_space": "There is no room for another export on the server.",
   "problem.no_space.do": "Choose a shorter time, or tell your administrator.",
 };

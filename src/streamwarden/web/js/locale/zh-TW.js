@@ -373,6 +373,8 @@ export default {
   "problem.exports_busy.do": "請於 {seconds} 秒後再試。",
   "problem.too_many_exports": "您的匯出數量已達上限。",
   "problem.too_many_exports.do": "請先刪除一個匯出，或等其中一個完成。",
+  "problem.too_many_grants": "這個鏡頭分享過的使用者太多。",
+  "problem.too_many_grants.do": "請分享給曾有存取權的使用者，或聯絡管理員。",
   "problem.no_space": "伺服器沒有空間再做一次匯出。",
   "problem.no_space.do": "請選擇較短的時間，或通知管理員。",
 };
