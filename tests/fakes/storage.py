@@ -178,6 +178,13 @@ class FakeSourceRepository(FakeRepository, SourceRepository):
         self._tables.sources[camera_id] = replace(source, encrypted=after)
         return True
 
+    def hide(self, camera_id: UUID, before: str, url: str, encrypted: bytes) -> bool:
+        source = self._tables.sources.get(camera_id)
+        if source is None or source.url != before:
+            return False
+        self._tables.sources[camera_id] = replace(source, url=url, encrypted=encrypted)
+        return True
+
     def paths_set(self) -> set[str]:
         return set(self._tables.paths_set)
 

@@ -420,6 +420,8 @@ def _print_camera(arguments: argparse.Namespace, camera: Camera) -> int:
 
 
 def _row(camera: Camera) -> dict[str, Any]:
+    from streamwarden.mediamtx.source_urls import shown_source
+
     return {
         "id": str(camera.id),
         "name": camera.name,
@@ -427,7 +429,7 @@ def _row(camera: Camera) -> dict[str, Any]:
         "owner": camera.owner,
         "status": camera.status,
         "created_at": rfc3339(camera.created_at),
-        "source_url": camera.source_url,
+        "source_url": shown_source(camera.source_url) if camera.source_url else None,
         "source_credentials": camera.source_credentials,
         "source_transport": camera.source_transport,
     }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from streamwarden.errors import Conflict, InvalidInput
-from streamwarden.mediamtx.credentials import CameraCredentials, CredentialCipher, check_credentials
-from streamwarden.mediamtx.source_urls import SourceTargets, SourceUrl, parse_source
+from streamwarden.mediamtx.credentials import (
+    CameraCredentials,
+    CredentialCipher,
+    CredentialsUnreadable,
+    check_credentials,
+)
+from streamwarden.mediamtx.source_urls import MASK, SourceTargets, SourceUrl, parse_source
 from streamwarden.model import Source, Transport
 
 URL: Final = "source_url"
@@ -124,8 +129,8 @@ class SourcePlanner:
         encrypted = self._encrypted(camera_id, url, before, chosen)
         transport = _transport(url, before, given)
         if text is not None:
-            self._ask_camera(url)
-        return SourceChange(Source(url=str(url), encrypted=encrypted, transport=transport))
+            self._ask_camera(url.masked)
+        return SourceChange(Source(url=str(url.masked), encrypted=encrypted, transport=transport))
 
     def _encrypted(
         self,
@@ -134,18 +139,45 @@ class SourcePlanner:
         before: Source | None,
         chosen: CameraCredentials | _Keep | None,
     ) -> bytes | None:
-        if chosen is None:
+        # Kept credentials are sent to no other host: see docs/design/0011.
+        same = before is not None and parse_source(before.url)[0].origin == url.origin
+        kept = before.encrypted if before is not None and same else None
+        rest = url.rest if url.masked != url else ""
+        if not rest and MASK in url.rest and (before is None or before.url != str(url) or not kept):
+            raise InvalidInput(
+                f"source_url holds {MASK} in place of a secret: give the secret itself", field=URL
+            )
+        if isinstance(chosen, _Keep) and not rest:
+            return kept
+        if isinstance(chosen, CameraCredentials):
+            check_credentials(chosen)
+        if chosen is None and not rest and MASK not in url.rest:
             return None
-        if isinstance(chosen, _Keep):
-            # Kept credentials are sent to no other host: see docs/design/0011.
-            same = before is not None and parse_source(before.url)[0].origin == url.origin
-            return before.encrypted if before is not None and same else None
-        check_credentials(chosen)
         if self.cipher is None:
             raise SourcesNotConfigured(
-                "credentials cannot be kept before STREAMWARDEN_SOURCE_SECRET_KEYS is set"
+                "credentials, also those in a source_url, cannot be kept before "
+                "STREAMWARDEN_SOURCE_SECRET_KEYS is set"
             )
-        return self.cipher.encrypt(camera_id, chosen)
+        old = self._opened(camera_id, kept, needed=not rest and MASK in url.rest)
+        login = old if isinstance(chosen, _Keep) else chosen or CameraCredentials()
+        whole = replace(login, rest=rest or (old.rest if MASK in url.rest else ""))
+        return self.cipher.encrypt(camera_id, whole)
+
+    def _opened(
+        self, camera_id: UUID, encrypted: bytes | None, *, needed: bool
+    ) -> CameraCredentials:
+        """Return the stored credentials, empty ones where there are none."""
+        if encrypted is None or self.cipher is None:
+            return CameraCredentials()
+        try:
+            return self.cipher.decrypt(camera_id, encrypted)
+        except CredentialsUnreadable:
+            if needed:
+                raise InvalidInput(
+                    "the secret in source_url cannot be decrypted any more: give it again",
+                    field=URL,
+                ) from None
+            return CameraCredentials()
 
     def _ask_camera(self, url: SourceUrl) -> None:
         addresses = self.targets.addresses(url.host)

@@ -37,10 +37,14 @@ _MAX_KEYS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class CameraCredentials:
-    """The user name and password that a camera asks for."""
+    """What a camera asks for: user name and password, or secrets in its address, or both.
 
-    username: str
-    password: str = field(repr=False)
+    ``rest`` is the address's path and query with the secrets that its stored form masks.
+    """
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    rest: str = field(default="", repr=False)
 
 
 def check_credentials(credentials: CameraCredentials) -> None:
@@ -88,6 +92,8 @@ class CredentialCipher:
             "username": credentials.username,
             "password": credentials.password,
         }
+        if credentials.rest:
+            plain["rest"] = credentials.rest
         return self._fernet.encrypt(json.dumps(plain).encode())
 
     def decrypt(self, camera_id: UUID, encrypted: bytes) -> CameraCredentials:
@@ -99,13 +105,14 @@ class CredentialCipher:
         try:
             plain = json.loads(self._fernet.decrypt(encrypted))
             camera, username, password = plain["camera"], plain["username"], plain["password"]
+            rest = plain.get("rest", "")
         except (InvalidToken, ValueError, KeyError, TypeError):
             raise CredentialsUnreadable(
                 "no key of STREAMWARDEN_SOURCE_SECRET_KEYS decrypts them"
             ) from None
         if camera != str(camera_id):
             raise CredentialsUnreadable("they were encrypted for another camera")
-        return CameraCredentials(username, password)
+        return CameraCredentials(username, password, rest)
 
     def rotate(self, camera_id: UUID, encrypted: bytes) -> bytes | None:
         """Return the credentials encrypted with the first key, None where they already are.

@@ -147,7 +147,8 @@ class SourceAsker:
         try:
             url, _ = parse_source(row.url)
             address = self.targets.addresses(url.host)[0]
-            login = _login(credentials_of(row, self.cipher))
+            credentials = credentials_of(row, self.cipher)
+            url, login = url.with_secrets(credentials), _login(credentials)
         except SourceUnresolved:
             return SourceAnswer(trouble=SourceTrouble.UNRESOLVED)
         except InvalidInput:
@@ -187,7 +188,9 @@ class SourceAsker:
 
 
 def _login(credentials: CameraCredentials | None) -> Login | None:
-    return None if credentials is None else Login(credentials.username, credentials.password)
+    if credentials is None or not credentials.username:
+        return None
+    return Login(credentials.username, credentials.password)
 
 
 class SourceChecks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -212,6 +212,25 @@ def rotate_credential_keys(
     return rotated
 
 
+def hide_secrets(
+    rows: Iterable[CameraSource], cipher: CredentialCipher, table: SourceRepository
+) -> int:
+    """Encrypt secrets in addresses that an earlier version stored as they are; return how many."""
+    hidden = 0
+    for row in rows:
+        try:
+            url, _ = parse_source(row.url)
+            before = credentials_of(row, cipher) or CameraCredentials()
+        except (InvalidInput, CredentialsUnreadable):
+            continue  # the loop reports it
+        if url.masked != url:
+            after = cipher.encrypt(row.camera_id, replace(before, rest=url.rest))
+            hidden += table.hide(row.camera_id, row.url, str(url.masked), after)
+    if hidden:
+        log.info("source_secrets_encrypted", cameras=hidden)
+    return hidden
+
+
 class SourcePaths:
     """The loop, on a thread of its own.
 
@@ -314,6 +333,8 @@ class SourcePaths:
         self._pulled.replace(row.path for row in self._rows)
         if self._cipher is not None and not self._rotated:
             rotate_credential_keys(self._rows, self._cipher, self._table)
+            if hide_secrets(self._table.all(), self._cipher, self._table):
+                self._rows = self._table.all()
             self._rotated = True
         return True
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
-from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urlsplit
 
 from streamwarden.auth.rtsp_urls import RTSP_PORTS, Address, Resolve, address_of, resolve
 from streamwarden.errors import InvalidInput
@@ -58,6 +58,45 @@ _SPECIAL: Final[tuple[tuple[_Network, str], ...]] = tuple(
 )
 
 
+MASK: Final = "***"
+_NAMED_VALUE = re.compile(r"(?<=[/?&;,=])([^/?&;,=]+)=([^&;?]*)")
+_SECRET_NAME = re.compile(
+    r".*(pass|pwd|psw|secret|token|auth|credential|signature|api[_-]?key|stream[_-]?key).*"
+    r"|.*pas|pw|key|sig|sid|session(id)?|hash|code|pin|otp"
+)
+"""Parameters of cameras' addresses that let in, such as ``/user=admin&password=x`` or ``?auth=x``."""
+
+
+def masked_rest(rest: str) -> str:
+    """Return a path and query with the values of such parameters masked, the same where there are none.
+
+    A value ends at ``&``, ``;`` or ``?``: a slash may be part of a password.
+    """
+    shown, place = [], 0
+    while (found := _NAMED_VALUE.search(rest, place)) is not None:
+        name = unquote(found[1]).strip().lower()
+        if _SECRET_NAME.fullmatch(name.rpartition(".")[2]) and found[2]:
+            shown += [rest[place : found.start(2)], MASK]
+            place = found.end(2)
+        else:
+            shown.append(rest[place : found.end(1)])
+            place = found.end(1)
+    return "".join(shown) + rest[place:]
+
+
+def shown_source(text: str) -> str:
+    """Return a stored address without secrets, for who administers or owns the camera."""
+    parts = urlsplit(text)
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{masked_rest(rest)}"
+
+
+def source_host(text: str) -> str:
+    """Return scheme, host and port alone, for a guest: the path may tell of a secret."""
+    parts = urlsplit(text)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 class SourceNotAllowed(InvalidInput):
     """The camera's address is not allowed."""
 
@@ -85,6 +124,16 @@ class SourceUrl:
         return f"{self.scheme}://{self._authority(self.host)}{self.rest}"
 
     @property
+    def masked(self) -> SourceUrl:
+        """The URL as it is stored and shown: without the secrets in its path and query."""
+        return replace(self, rest=masked_rest(self.rest))
+
+    def with_secrets(self, credentials: CameraCredentials | None) -> SourceUrl:
+        """Return the URL with the secrets that were masked in it; others belong to another URL."""
+        rest = "" if credentials is None else credentials.rest
+        return replace(self, rest=rest) if rest and masked_rest(rest) == self.rest else self
+
+    @property
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port (RFC 6454); credentials belong to one origin."""
         return self.scheme, self.host, self.port
@@ -102,10 +151,11 @@ class SourceUrl:
         """Return the URL that MediaMTX pulls: with ``address``, or with the name where TLS needs it."""
         host = self.host if self.scheme == "rtsps" else address
         userinfo = ""
-        if credentials is not None:
+        if credentials is not None and credentials.username:
             password = quote(credentials.password, safe="") or _EMPTY_PASSWORD
             userinfo = f"{quote(credentials.username, safe='')}:{password}@"
-        return f"{self.scheme}://{userinfo}{self._authority(host)}{self.rest}"
+        whole = self.with_secrets(credentials)
+        return f"{self.scheme}://{userinfo}{self._authority(host)}{whole.rest}"
 
     def _authority(self, host: str) -> str:
         shown = f"[{host}]" if ":" in host else host

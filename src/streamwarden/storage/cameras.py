@@ -202,6 +202,14 @@ class SourceRepository:
         params = {"camera_id": camera_id, "before": before, "after": after}
         return self._database.execute(_SOURCE_SQL["renew"], params) > 0
 
+    def hide(self, camera_id: UUID, before: str, url: str, encrypted: bytes) -> bool:
+        """Replace an address by one without its secrets, which are in ``encrypted`` now.
+
+        Returns False where the address is no longer ``before``.
+        """
+        params = {"camera_id": camera_id, "before": before, "url": url, "sealed": encrypted}
+        return self._database.execute(_SOURCE_SQL["hide"], params) > 0
+
     def paths_set(self) -> set[str]:
         """Return the paths that may have been set at the media server."""
         return {str(path) for path in self._database.fetch_values(_SOURCE_SQL["paths_set"])}

@@ -56,6 +56,15 @@ def test_a_source_is_set_replaced_and_dropped(storage: Storage) -> None:
     assert storage.sources.get(camera.id) is None
 
 
+def test_an_address_is_hidden_only_while_it_is_the_same(storage: Storage) -> None:
+    camera = add(storage)
+    assert not storage.sources.hide(camera.id, "rtsp://10.0.0.9/x", "rtsp://10.0.0.9/y", b"new")
+    assert storage.sources.get(camera.id) == SOURCE
+    assert storage.sources.hide(camera.id, SOURCE.url, "rtsp://10.0.0.7/***", b"new")
+    hidden = replace(SOURCE, url="rtsp://10.0.0.7/***", encrypted=b"new")
+    assert storage.sources.get(camera.id) == hidden
+
+
 def test_whether_a_pulled_camera_has_a_path_now(storage: Storage) -> None:
     camera, bare = add(storage), add(storage, None, path="gate")
     assert storage.sources.is_at(camera.id, "door")

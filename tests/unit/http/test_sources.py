@@ -14,6 +14,7 @@ from streamwarden.mediamtx.camera_source import CameraAnswer
 from streamwarden.mediamtx.credentials import CameraCredentials
 from streamwarden.model import Camera, Source, SourceTrouble
 from tests.fakes.sources import CIPHER
+from tests.fakes.storage_samples import grant
 from tests.unit.http.conftest import ApiHarness
 
 URL = "rtsp://10.0.0.7/stream1"
@@ -392,3 +393,70 @@ def test_no_model_shows_what_was_sent_in_its_repr() -> None:
     sent = {"source_url": "rtsp://a:geheim@10.0.0.7/", **SHOWN}
     assert "geheim" not in repr(CameraChanges.model_validate(sent))
     assert "geheim" not in repr(NewCamera.model_validate({"name": "x", "owner": "a", **sent}))
+
+
+XM = "rtsp://10.0.0.7/user=admin&password=geheim-y&channel=1?auth=geheim-z"
+XM_SHOWN = "rtsp://10.0.0.7/user=admin&password=***&channel=1?auth=***"
+XM_REST = XM.removeprefix("rtsp://10.0.0.7")
+
+
+def test_secrets_in_the_address_are_encrypted_masked_and_sent(harness: ApiHarness) -> None:
+    result = add(harness, source_url=XM)
+    assert result.status_code == 201, result.text
+    assert (result.json["source_url"], result.json["source_credentials"]) == (XM_SHOWN, True)
+    assert opened(harness) == CameraCredentials(rest=XM_REST)
+    found = stored(harness)
+    assert found is not None
+    assert found.url == XM_SHOWN
+    assert harness.door.asked == [("10.0.0.7", XM_SHOWN)], "it is asked without them"
+    (camera,) = harness.storage.cameras.all_active()
+    for who in ("root", "alice"):
+        assert harness.call("GET", f"/camera/{camera.id}", who=who).json["source_url"] == XM_SHOWN
+    assert "geheim" not in harness.call("GET", "/camera", who="root").text
+    assert "geheim" not in json.dumps([event.detail for event in harness.audit.events])
+
+
+def test_a_guest_sees_the_host_alone(harness: ApiHarness, pulled: Camera) -> None:
+    """Also of an address whose secret has no name."""
+    harness.storage.sources.hide(pulled.id, URL, "rtsp://10.0.0.7:8554/live/geheim/1", b"")
+    for action in ("view", "recordings", "control", "publish"):
+        grant(harness.storage.grants, pulled.id, "bob", action)
+        one = harness.call("GET", f"/camera/{pulled.id}", who="bob")
+        (listed,) = harness.call("GET", "/camera", who="bob").json["items"]
+        assert one.json["source_url"] in {"rtsp://10.0.0.7", "rtsp://10.0.0.7:8554"}
+        assert listed["source_url"] == one.json["source_url"]
+        assert "geheim" not in one.text
+    assert harness.call("GET", f"/camera/{pulled.id}").json["source_url"] == pulled.source_url
+
+
+def test_a_masked_address_that_is_sent_back_keeps_its_secrets(harness: ApiHarness) -> None:
+    add(harness, source_url=XM)
+    (camera,) = harness.storage.cameras.all_active()
+    assert change(harness, camera, source_url=XM_SHOWN).status_code == 200
+    assert opened(harness) == CameraCredentials(rest=XM_REST)
+    assert change(harness, camera, source_url=XM_SHOWN, **SHOWN).status_code == 200
+    assert opened(harness) == CameraCredentials("viewer", "geheim-x", XM_REST)
+    gone = {"source_username": None, "source_password": None}
+    assert change(harness, camera, **gone).status_code == 200
+    assert opened(harness) == CameraCredentials(rest=XM_REST)
+    assert change(harness, camera, source_transport="udp").status_code == 200
+    assert opened(harness) == CameraCredentials(rest=XM_REST)
+    assert change(harness, camera, source_url=URL, **gone).json["source_credentials"] is False
+    assert opened(harness) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["rtsp://10.0.0.8/user=admin&password=***&channel=1?auth=***",
+                "rtsp://10.0.0.7/other?password=***"],
+)  # fmt: skip
+def test_a_masked_address_of_another_place_is_refused(harness: ApiHarness, address: str) -> None:
+    refused(add(harness, source_url=address), 400, "invalid_request", "source_url")
+    add(harness, source_url=XM)
+    (camera,) = harness.storage.cameras.all_active()
+    refused(change(harness, camera, source_url=address), 400, "invalid_request", "source_url")
+    assert opened(harness) == CameraCredentials(rest=XM_REST)
+
+
+def test_secrets_in_the_address_need_a_key_to_be_kept() -> None:
+    harness = ApiHarness(cipher=None)
+    refused(add(harness, source_url=XM), 409, "sources_not_configured")

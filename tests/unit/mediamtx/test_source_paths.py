@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -475,3 +476,44 @@ def test_a_media_server_that_is_away_is_no_bug(harness: SourcePathsHarness) -> N
     harness.server.away = False
     harness.source_paths.sweep()
     assert "door" in harness.server.configured
+
+
+def test_secrets_in_addresses_of_an_earlier_version_are_encrypted_and_still_sent(
+    harness: SourcePathsHarness,
+) -> None:
+    whole = "rtsp://10.0.0.7/user=admin&password=geheim&channel=1"
+    camera = harness.storage.cameras.add(
+        name="x", owner="alice", created_at=EPOCH, path="cam/xm", source=Source(url=whole)
+    )
+    harness.source_paths.sweep()
+    kept = harness.storage.sources.get(camera.id)
+    assert kept is not None
+    assert kept.url == "rtsp://10.0.0.7/user=admin&password=***&channel=1"
+    assert b"geheim" not in (kept.encrypted or b"")
+    assert harness.server.configured["cam/xm"] == whole
+    told = list(harness.server.told)
+    harness.source_paths.sweep()
+    assert harness.server.told == told, "nothing is set again"
+
+
+def test_a_path_is_not_set_for_a_camera_that_has_left_it_meanwhile(
+    harness: SourcePathsHarness,
+) -> None:
+    """While names are resolved: the path may be another camera's, and was just emptied."""
+    camera = harness.storage.cameras.add(
+        name="x", owner="alice", created_at=EPOCH, path="cam/old",
+        source=Source(url="rtsp://camera.example/x"),
+    )  # fmt: skip
+    harness.names.found["camera.example"] = ["10.0.0.7"]
+    resolve = harness.names.resolve
+
+    def slowly(name: str) -> Collection[str]:
+        harness.storage.cameras.update(camera.id, path="cam/new")
+        return resolve(name)
+
+    harness.names.resolve = slowly  # type: ignore[method-assign]
+    harness.source_paths = harness.another()
+    harness.source_paths.sweep()
+    assert "cam/old" not in harness.server.configured
+    harness.source_paths.sweep()
+    assert harness.server.configured["cam/new"] == "rtsp://10.0.0.7/x"

@@ -6,7 +6,12 @@ import pytest
 
 from streamwarden.errors import InvalidInput
 from streamwarden.mediamtx.credentials import CameraCredentials, check_credentials
-from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS, parse_source
+from streamwarden.mediamtx.source_urls import (
+    MAX_SOURCE_CHARS,
+    parse_source,
+    shown_source,
+    source_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +162,48 @@ def test_credentials_that_cannot_be_shown_are_refused(
 
 def test_no_repr_shows_the_password() -> None:
     assert "geheim" not in repr(CameraCredentials("viewer", "geheim"))
+
+
+XM = "/user=admin&password=hunter2&channel=1&stream=0.sdp?auth=YWRtaW46aHVudGVyMg=="
+
+
+@pytest.mark.parametrize(
+    ("rest", "shown"),
+    [
+        (XM, "/user=admin&password=***&channel=1&stream=0.sdp?auth=***"),
+        ("/cam?usr=a&pwd=x;b=1", "/cam?usr=a&pwd=***;b=1"),
+        ("/a/b?token=1&x=2", "/a/b?token=***&x=2"),
+        ("/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp", "/user=admin_password=***"),
+        ("/x?%70assword=abc", "/x?%70assword=***"),
+        ("/h?channel=1&password=a/b/c&z=1", "/h?channel=1&password=***&z=1"),
+        ("/user=admin,password=x,ch=1", "/user=admin,password=***"),
+        ("/?loginuse=admin&loginpas=888888", "/?loginuse=admin&loginpas=***"),
+        ("/h?username=a&Video.PassWord=x", "/h?username=a&Video.PassWord=***"),
+        ("/live?password=a=b==&c=1", "/live?password=***&c=1"),
+        ("/s?key=1&sessionid=2&access_token=3", "/s?key=***&sessionid=***&access_token=***"),
+    ],
+)
+def test_secrets_in_an_address_are_masked(rest: str, shown: str) -> None:
+    url, _ = parse_source(f"rtsp://10.0.0.7:8554{rest}")
+    assert url.masked.rest == shown
+    assert str(url.masked) == shown_source(str(url)) == f"rtsp://10.0.0.7:8554{shown}"
+    assert url.masked.masked == url.masked
+    assert source_host(str(url)) == "rtsp://10.0.0.7:8554"
+    opened = url.masked.with_secrets(CameraCredentials(rest=url.rest))
+    assert opened == url
+    assert url.masked.for_media_server("10.0.0.7", CameraCredentials(rest=url.rest)) == str(url)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["", "/", "/Streaming/Channels/101?transportmode=unicast&profile=1", "/live?password=",
+     "/keyframe=1", "/cam/realmonitor?channel=1&subtype=00", "/pass/x", "/h264Preview_01_main"],
+)  # fmt: skip
+def test_an_address_without_secrets_is_shown_as_it_is(rest: str) -> None:
+    url, _ = parse_source(f"rtsp://10.0.0.7{rest}")
+    assert url.masked == url
+
+
+def test_secrets_of_another_address_are_not_sent() -> None:
+    url, _ = parse_source("rtsp://10.0.0.7/other?token=***")
+    assert url.with_secrets(CameraCredentials(rest="/a?token=secret")) == url

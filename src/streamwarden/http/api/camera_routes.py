@@ -26,7 +26,7 @@ from streamwarden.http.validation import body_of, query_of, user_of
 from streamwarden.mediamtx.camera_source import FIELDS, SourceChange, SourcePlanner, audit_detail
 from streamwarden.mediamtx.credentials import MAX_PASSWORD_CHARS, MAX_USERNAME_CHARS
 from streamwarden.mediamtx.path_emptier import PathEmptier
-from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS
+from streamwarden.mediamtx.source_urls import MAX_SOURCE_CHARS, shown_source, source_host
 from streamwarden.model import Camera, Transport
 from streamwarden.storage.cameras import CameraRepository, SourceRepository
 from streamwarden.storage.recording_index import SegmentRepository
@@ -179,11 +179,14 @@ class RemoveQuery(Model):
     recordings: Literal["keep", "delete"] = "keep"
 
 
-def model_of(camera: Camera) -> CameraModel:
-    """Return the HTTP model of a camera."""
-    return CameraModel.model_validate(
-        {name: getattr(camera, name) for name in CameraModel.model_fields}
-    )
+def model_of(camera: Camera, user: User) -> CameraModel:
+    """Return the HTTP model of a camera; a guest sees no more of its address than the host."""
+    fields = {name: getattr(camera, name) for name in CameraModel.model_fields}
+    if camera.source_url is not None:
+        trusted = is_admin(user) or user.sub == camera.owner
+        shown = shown_source if trusted else source_host
+        fields["source_url"] = shown(camera.source_url)
+    return CameraModel.model_validate(fields)
 
 
 class StreamWanted(Conflict):
@@ -337,7 +340,7 @@ class CameraCollection(Resource):
         if query.include == "status":
             streams = self._service.streams.statuses(page.items)
         items = [
-            ListedCamera(**dict(model_of(camera)), stream=streams.get(camera.id))
+            ListedCamera(**dict(model_of(camera, user)), stream=streams.get(camera.id))
             for camera in page.items
         ]
         respond(resp, CameraList(items=items, next_cursor=page.next_cursor))
@@ -357,7 +360,7 @@ class CameraCollection(Resource):
         camera = self._service.add(new)
         describe(req, **audit_detail(new.sources_given(), camera.source_url))
         resp.location = f"/api/v1/camera/{camera.id}"
-        respond(resp, model_of(camera), status=201)
+        respond(resp, model_of(camera, user_of(req)), status=201)
 
 
 class CameraItem(Resource):
@@ -372,7 +375,8 @@ class CameraItem(Resource):
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with the camera."""
-        respond(resp, model_of(self._access.find(user_of(req), camera_id, CameraAction.SEE)))
+        user = user_of(req)
+        respond(resp, model_of(self._access.find(user, camera_id, CameraAction.SEE), user))
 
     @operation(
         "Change a camera",
@@ -389,7 +393,7 @@ class CameraItem(Resource):
         changes = body_of(req, CameraChanges)
         changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
         describe(req, **audit_detail(changes.sources_given(), changed.source_url))
-        respond(resp, model_of(changed))
+        respond(resp, model_of(changed, user))
 
     @operation(
         "Remove a camera",

@@ -12,6 +12,10 @@ on conflict (camera_id) do update
 -- Only where they are still the ones that were opened: else somebody has changed them meanwhile.
 update camera_source set sealed = %(after)s where camera_id = %(camera_id)s and sealed = %(before)s
 
+-- name: hide
+update camera_source set url = %(url)s, sealed = %(sealed)s
+ where camera_id = %(camera_id)s and url = %(before)s
+
 -- name: remove
 delete from camera_source where camera_id = %(camera_id)s
 
