@@ -378,6 +378,8 @@ def session_conninfo(url: str, *, statement_timeout_s: float, application_name: 
         # Of several servers, the one that can be written to.
         **({"target_session_attrs": "read-write"} if hosts else {}),
         **given,
+        # Without it psycopg returns texts of a database in SQL_ASCII, as a locale of C makes it, as bytes.
+        "client_encoding": "UTF8",
         "options": f"{given.get('options', '')} {session}".strip(),
     }
     return make_conninfo("", **merged)
