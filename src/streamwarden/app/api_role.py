@@ -418,10 +418,11 @@ class ApiRole:
             self._sign_in.start(started)
             self._database.open()
             started.callback(self._database.close)
-            self._watch.start()
-            started.callback(self._watch.stop)
             self._migrating.start()
             started.callback(self._migrating.stop)
+            # It reads a table: on a new database only once that is there.
+            self._watch.start()
+            started.callback(self._watch.stop)
             self._access.start(started)
             self._desired.start()
             started.callback(self._desired.stop)
