@@ -43,6 +43,10 @@ TICK_S: Final = 0.25
 _CHECK_EVERY_TICKS: Final = 4
 """A run that records is checked once a second, one that does not yet at every tick."""
 
+_AT_ONE_TICK: Final = 100
+"""So many runs that record are checked at the same tick: all their files are looked at with one change of
+thread. More are spread over the ticks, so that the interpreter is never held for long."""
+
 _LATE_S: Final = 1.0
 """A tick that is later than this: the program was stopped, or the machine starved it."""
 
@@ -400,8 +404,9 @@ class RunWatcher:
         self._ticks += 1
         offset_s = wall_offset_s(self._clock)
         questions: list[Question] = []
+        spread = len(self._live) > _AT_ONE_TICK
         for pid, (camera, run) in list(self._live.items()):
-            if not run.recording or (pid + self._ticks) % _CHECK_EVERY_TICKS == 0:
+            if not run.recording or (pid * spread + self._ticks) % _CHECK_EVERY_TICKS == 0:
                 self._loop.guarded(partial(self._check_run, camera, run, now, offset_s))
                 if run.asked_s is None:
                     questions.append(self._question(camera, run, now))

@@ -178,13 +178,16 @@ def first(data: bytes, *path: bytes) -> bytes:
     return data
 
 
-_TFHD_OPTIONAL: Final = ((0x1, 8), (0x2, 4))
+_TFHD_BASE_OFFSET: Final = 0x1
+
+
+_TFHD_DESCRIPTION: Final = 0x2
 
 
 _TFHD_DURATION: Final = 0x8
 
 
-_TFHD_BEFORE_FLAGS: Final = (*_TFHD_OPTIONAL, (0x8, 4), (0x10, 4))
+_TFHD_BEFORE_FLAGS: Final = ((0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4))
 
 
 _TFHD_FLAGS: Final = 0x20
@@ -371,7 +374,7 @@ def _default_duration(tfhd: bytes, track: MediaTrack) -> int:
     flags: int = struct.unpack_from(">I", tfhd)[0]
     if not flags & _TFHD_DURATION:
         return track.default_duration
-    offset = 8 + sum(size for flag, size in _TFHD_OPTIONAL if flags & flag)
+    offset = 8 + 8 * bool(flags & _TFHD_BASE_OFFSET) + 4 * bool(flags & _TFHD_DESCRIPTION)
     return int(struct.unpack_from(">I", tfhd, offset)[0])
 
 
