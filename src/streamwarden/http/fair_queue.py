@@ -86,6 +86,11 @@ class FairQueue:
         self._ready -= 1
         return job
 
+    def client(self) -> Hashable:
+        """Return whose request the calling thread answers, None where that did not come from here."""
+        job: _Job | None = getattr(self.running, "job", None)
+        return None if job is None else job.client
+
     def leave_early(self) -> None:
         """Let the calling thread's request count no more: it only waits for its client to read."""
         job: _Job | None = getattr(self.running, "job", None)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
 from operator import attrgetter
@@ -52,7 +52,9 @@ UNSENT_BYTES: Final = 128 * 1024
 _WRAPPED_FROM_BYTES = 32 * 1024
 """A larger piece of a body is sent from where it is; a smaller one is copied to what is before it."""
 WAITING_AT_MOST: Final = 256
-"""Threads of a port that wait for clients, beside its usual ones. One costs a stack and a megabyte."""
+WAITING_OF_CLIENT: Final = 96
+"""Threads of a port that wait for clients, or for one, beside its usual ones. One costs a stack and a
+megabyte."""
 _RESERVED = {"/healthz": 1, "/readyz": 1, "/metrics": 1}
 """Addresses of every port with threads of their own: monitoring must see a port that is busy."""
 _TCP_NOTSENT_LOWAT = 25
@@ -271,6 +273,7 @@ class ReservingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # wait
             self._reserved[path].set_thread_count(threads)
         self._usual = 0
         self._waiting = 0
+        self._waiting_of = Counter[Hashable]()
         self._counting = threading.Lock()
 
     def _client(self, task: Any) -> tuple[str, str]:  # noqa: ANN401 - a channel
@@ -293,10 +296,12 @@ class ReservingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # wait
 
         Return False where too many wait already.
         """
+        client = self.queue.client()
         with self._counting:
-            if self._waiting >= WAITING_AT_MOST:
+            if self._waiting >= WAITING_AT_MOST or self._waiting_of[client] >= WAITING_OF_CLIENT:
                 return False
             self._waiting += 1
+            self._waiting_of[client] += 1
             if self._usual:
                 self.set_thread_count(self._usual + self._waiting)
         self.queue.leave_early()
@@ -304,8 +309,12 @@ class ReservingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # wait
 
     def waited(self) -> None:
         """End a thread: the calling one works again."""
+        client = self.queue.client()
         with self._counting:
             self._waiting -= 1
+            self._waiting_of[client] -= 1
+            if not self._waiting_of[client]:
+                del self._waiting_of[client]
             if self._usual:
                 self.set_thread_count(self._usual + self._waiting)
 

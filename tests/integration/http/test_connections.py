@@ -317,6 +317,46 @@ def test_more_than_may_wait_are_ended_and_the_port_answers(
             peer.close()
 
 
+def test_one_client_cannot_take_all_places_of_those_who_read_slowly(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "WAITING_OF_CLIENT", 2)
+    monkeypatch.setattr(server_module, "TAKING_S", 10_000.0)
+    slow = [connect(server) for _ in range(6)]
+    other = connect(server)
+    try:
+        for peer in slow:
+            peer.sendall(b"GET /large HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\n\r\n")
+        for _ in range(3):
+            assert status_of(server, b"/openapi.json") == b"200"
+        other.sendall(b"GET /asset HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert len(said(other)) > len(ASSET)
+    finally:
+        for peer in (*slow, other):
+            peer.close()
+
+
+def test_a_thousand_connections_that_do_not_read_cost_nobody_else_an_answer(
+    server: HttpServer,
+) -> None:
+    one = b"GET /asset HTTP/1.1\r\nHost: h\r\n\r\n"
+    lazy = []
+    try:
+        for number in range(1_000):
+            peer = socket.socket()
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.connect(("127.0.0.1", server.port))
+            peer.sendall((one * 20)[: -1 if number % 2 else None])
+            lazy.append(peer)
+            if number % 200 == 0:
+                assert status_of(server) == b"200"
+        assert status_of(server) == b"200"
+        assert status_of(server, b"/openapi.json") == b"200"
+    finally:
+        for peer in lazy:
+            peer.close()
+
+
 def test_reserved_addresses_are_answered_while_every_thread_is_held(server: HttpServer) -> None:
     Held.released.clear()
     held = [connect(server) for _ in range(8)]
