@@ -100,6 +100,8 @@ class Camera:
     source_url: str | None = None
     source_credentials: bool = False
     source_transport: Transport | None = None
+    owned_since: datetime | None = None
+    """When it changed its owner for the last time; None: it always had this one."""
 
     def __post_init__(self) -> None:
         """Take the transport as the database has it, as text."""

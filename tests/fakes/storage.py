@@ -76,6 +76,7 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
         path: str | None = None,
         status: str | None = None,
         owner: str | None = None,
+        at: datetime | None = None,
         source: Source | None = None,
         drop_source: bool = False,
     ) -> Camera | None:
@@ -90,6 +91,10 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
             status=before.status if status is None else status,
             owner=before.owner if owner is None else owner,
         )
+        if camera.owner != before.owner:
+            camera = replace(camera, owned_since=at)
+            grants = self._tables.grants
+            self._tables.grants = {key: g for key, g in grants.items() if key[0] != camera_id}
         self._tables.cameras[camera_id] = camera
         desired = self._tables.desired_streams.get(camera_id)
         if desired and (desired.owner, desired.path) != (camera.owner, camera.path):

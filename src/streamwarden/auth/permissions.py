@@ -87,14 +87,17 @@ def decide(
 ) -> Verdict:
     """Decide whether ``user`` may do ``action`` on ``camera``.
 
-    ``granted`` are the user's grants on this camera. The default is to deny.
+    ``granted`` are the user's grants on this camera. The default is to deny. What was recorded for a
+    former owner is for administrators alone.
     """
     window = None
     if not is_admin(user):
+        since = camera.owned_since
+        window = None if since is None else TimeRange(since, _LAST)
         if user.sub != camera.owner:
             grants = {grant.action: grant for grant in granted if grant.action in GRANTS}
             decision = _by_grants(grants.keys(), action)
-            window = _window(grants.get("recordings"))
+            window = _window(grants.get("recordings"), since)
         else:
             decision = Decision.DENIED if action is CameraAction.ADMIN else Decision.ALLOWED
         if decision is not Decision.ALLOWED:
@@ -112,10 +115,12 @@ def _by_grants(names: Iterable[str], action: CameraAction) -> Decision:
     return Decision.ALLOWED if allowed else Decision.DENIED
 
 
-def _window(grant: Grant | None) -> TimeRange | None:
-    if grant is None or (grant.from_ is None and grant.until is None):
+def _window(grant: Grant | None, since: datetime | None) -> TimeRange | None:
+    """Return the time of a grant; nobody can grant what was recorded for a former owner."""
+    if grant is None or (grant.from_ is None and grant.until is None and since is None):
         return None
-    return TimeRange(grant.from_ or _FIRST, grant.until or _LAST)
+    from_ = max(grant.from_ or _FIRST, since or _FIRST)
+    return TimeRange(from_, max(grant.until or _LAST, from_))
 
 
 def lost_actions(before: Iterable[Grant], after: Iterable[Grant]) -> list[str]:

@@ -219,6 +219,7 @@ def camera_set(arguments: argparse.Namespace) -> int:
         after = CameraRepository(database).update(
             before.id,
             **fields,
+            at=Clock().now(),
             source=None if change is None else change.source,
             drop_source=change is not None and change.source is None,
         )
@@ -228,6 +229,8 @@ def camera_set(arguments: argparse.Namespace) -> int:
             StreamRepository(database).unwant(after.id, requested_by=OPERATOR, at=Clock().now())
         _revoke(database, before, after)
         detail = audit_detail(source, after.source_url)
+        if arguments.owner is not None:
+            detail["owner"] = after.owner
         write_audit_event(database, "change_camera", camera_id=after.id, **detail)
     return _print_camera(arguments, after)
 

@@ -90,19 +90,21 @@ class CameraRepository:
         path: str | None = None,
         status: str | None = None,
         owner: str | None = None,
+        at: datetime | None = None,
         source: Source | None = None,
         drop_source: bool = False,
     ) -> Camera | None:
         """Change the arguments that are not None; return the changed camera, None if there is none.
 
-        The camera's desired state takes over a new path or owner in the same transaction.
+        The camera's desired state takes over a new path or owner in the same transaction. With another
+        owner, from ``at`` on, the camera loses its grants.
         ``drop_source`` removes the source: the camera is no longer pulled.
 
         Raises:
             PathTaken: another camera has this path.
         """
         changes = {"name": name, "path": path, "status": status, "owner": owner}
-        columns: dict[str, object] = {"id": camera_id, **changes}
+        columns: dict[str, object] = {"id": camera_id, "owned_since": at, **changes}
         return self._write("update", columns, camera_id, source=source, drop_source=drop_source)
 
     def remove(self, camera_id: UUID) -> bool:

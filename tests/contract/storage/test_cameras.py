@@ -154,3 +154,26 @@ def test_a_setting_comes_back_as_it_was_put(storage: Storage, value: object) -> 
 
 def test_a_setting_that_was_never_put_is_none(storage: Storage) -> None:
     assert storage.settings.get("video_segment_seconds") is None
+
+
+def test_another_owner_ends_all_grants_and_is_remembered_from_when(storage: Storage) -> None:
+    camera = storage.cameras.add(name="x", owner="alice", created_at=at(0), path="a")
+    other = storage.cameras.add(name="y", owner="alice", created_at=at(0), path="b")
+    for each in (camera, other):
+        grant(storage.grants, each.id, "bob", "view")
+        grant(storage.grants, each.id, "carol", "recordings")
+    same = storage.cameras.update(camera.id, owner="alice", name="z", at=at(5))
+    assert same is not None
+    assert same.owned_since is None
+    assert len(storage.grants.of_camera(camera.id)) == 2
+
+    changed = storage.cameras.update(camera.id, owner="dave", at=at(6))
+    assert changed is not None
+    assert (changed.owner, changed.owned_since) == ("dave", at(6))
+    assert storage.grants.of_camera(camera.id) == []
+    assert len(storage.grants.of_camera(other.id)) == 2
+    assert storage.cameras.get(camera.id) == changed
+    assert storage.cameras.list_visible("dave", limit=9).items == (changed,)
+    later = storage.cameras.update(camera.id, name="w", at=at(9))
+    assert later is not None
+    assert later.owned_since == at(6), "another change is no change of the owner"

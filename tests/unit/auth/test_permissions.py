@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import timeit
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -142,6 +143,28 @@ def test_a_window_may_be_open_at_an_end(
     minute = timedelta(minutes=1)
     assert window.contains(inside, inside + minute)
     assert not window.contains(outside, outside + minute)
+
+
+def test_what_was_recorded_for_a_former_owner_is_for_administrators_alone() -> None:
+    camera = replace(a_camera(), owned_since=NINE)
+
+    def window(
+        user: User, from_: datetime | None = None, until: datetime | None = None
+    ) -> TimeRange | None:
+        given = [granted_action("recordings", from_, until)]
+        return decide(user, camera, granted=given, action=CameraAction.RECORDINGS).window
+
+    assert window(ADMIN) is None
+    for mine in (window(OWNER), window(STRANGER), window(STRANGER, NINE - HOUR)):
+        assert mine is not None
+        assert mine.contains(NINE, NINE + 1000 * HOUR)
+        assert not mine.contains(NINE - timedelta(seconds=1), NINE + HOUR)
+    assert window(STRANGER, NINE - HOUR, NINE + HOUR) == TimeRange(NINE, NINE + HOUR)
+    assert window(STRANGER, NINE + HOUR, None) != window(STRANGER)
+    ended = window(STRANGER, NINE - 2 * HOUR, NINE - HOUR)
+    assert ended is not None
+    assert not ended.contains(NINE - 2 * HOUR, NINE - HOUR)
+    assert ended.clip(TimeRange(NINE - 9 * HOUR, NINE + 9 * HOUR)) is None
 
 
 def test_a_window_shows_what_lies_wholly_within_it() -> None:

@@ -7,7 +7,7 @@ from falcon import testing
 
 from streamwarden.errors import StreamingUnavailable
 from streamwarden.model import Camera
-from tests.fakes.storage_samples import a_segment, grant
+from tests.fakes.storage_samples import a_segment, at, grant
 from tests.unit.http.conftest import ApiHarness
 
 AWAY = StreamingUnavailable("the streaming role did not answer")
@@ -413,3 +413,43 @@ def test_a_change_of_the_owner_ends_everybodys_sessions_and_links(harness: ApiHa
     fresh = harness.tokens.sign_publish("bob", "yard/door", ttl_s=600).token
     asked = {"action": "publish", "protocol": "rtsp", "path": "yard/door", "token": fresh}
     assert harness.m2m("check-stream-pwd", asked, token=None).status_code == 200
+
+
+def test_a_new_owner_has_neither_the_recordings_nor_the_guests_of_the_former_one(
+    harness: ApiHarness,
+) -> None:
+    camera = harness.camera(path="yard/door")
+    for action in ("view", "recordings"):
+        grant(harness.storage.grants, camera.id, "eve", action)
+    before = a_segment(camera.id, start=0, end=30)
+    harness.storage.segments.insert_many([before])
+    harness.clock.wall = at(3600)
+    base = f"/camera/{camera.id}"
+    span = {"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"}
+    query = f"from={span['from']}&to={span['to']}"
+    assert len(harness.call("GET", f"{base}/recordings", query=query).json["items"]) == 1
+    changed = harness.call("PATCH", base, who="root", json={"owner": "bob"})
+    assert changed.status_code == 200
+
+    def count(who: str) -> int:
+        return len(harness.call("GET", f"{base}/recordings", who=who, query=query).json["items"])
+
+    assert count("bob") == 0
+    assert harness.call("GET", f"{base}/recordings/{before.id}", who="bob").status_code == 403
+    export = harness.call("POST", f"{base}/exports", who="bob", json=span)
+    assert export.status_code == 403
+    play = harness.call("POST", f"{base}/recordings/play_token", who="bob", json=span).json
+    playlist = harness.call(
+        "GET", f"{base}/recordings/playlist.m3u8", who=None, query=f"{query}&token={play['token']}"
+    )
+    assert playlist.status_code in {403, 404}
+    for who in ("eve", "alice"):  # whom only the former owner knew, and that one
+        for path in ("", "/recordings", "/snapshot.jpg", "/preview"):
+            assert harness.call("GET", f"{base}{path}", who=who).status_code == 404
+    assert count("root") == 1, "administrators hand out what the former owner may have"
+    given = harness.call("PUT", f"{base}/grants/eve", who="bob", json={"actions": ["recordings"]})
+    assert given.status_code == 200
+    assert count("eve") == 0, "nobody can grant what is not theirs"
+    later = a_segment(camera.id, start=3700, end=3730)
+    harness.storage.segments.insert_many([later])
+    assert (count("bob"), count("eve"), count("root")) == (1, 1, 2)

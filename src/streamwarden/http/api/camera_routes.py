@@ -257,6 +257,7 @@ class CameraService:
             path=given.get("path"),
             status=given.get("status"),
             owner=given.get("owner"),
+            at=self.clock.now(),
             source=None if source is None else source.source,
             drop_source=source is not None and source.source is None,
         )
@@ -392,7 +393,10 @@ class CameraItem(Resource):
         self._require_admin(user, camera_id)
         changes = body_of(req, CameraChanges)
         changed = self._service.change(camera_id, changes, by=user, request_id=name_request(req))
-        describe(req, **audit_detail(changes.sources_given(), changed.source_url))
+        detail = audit_detail(changes.sources_given(), changed.source_url)
+        if "owner" in changes.given():
+            detail["owner"] = changed.owner
+        describe(req, **detail)
         respond(resp, model_of(changed, user))
 
     @operation(
