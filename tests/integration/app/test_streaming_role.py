@@ -120,9 +120,9 @@ def test_what_retention_deletes_is_announced_to_the_seals(
 
 @pytest.mark.parametrize(
     ("camera_quota", "total_quota", "deleted"),
-    [(2 * MIB, 10 * MIB, SECOND), (10 * MIB, 3 * MIB, FIRST)],
+    [(2 * MIB, 10 * MIB, SECOND), (10 * MIB, 3 * MIB, SECOND)],
 )
-def test_each_quota_deletes_the_oldest_of_what_it_limits(
+def test_each_quota_deletes_the_oldest_of_who_is_beyond_it_or_beyond_a_share(
     tmp_path: Path,
     database: Database,
     closing: ExitStack,

@@ -34,6 +34,7 @@ from streamwarden.recordings.deletion_rules import DeletionRulesFile
 from streamwarden.recordings.offline_retention import OfflineRetention
 from streamwarden.recordings.retention import Retention, RetentionLimits, RulesInForce
 from streamwarden.storage.pool import Database
+from streamwarden.storage.refusals import StorageUnavailable
 from streamwarden.storage.seal_records import SealRepository
 from tests.fakes.manual_time import ManualClock
 from tests.integration.recordings.harness import Recordings, at
@@ -501,8 +502,9 @@ def test_seals_that_were_removed_are_not_made_anew(sealing: SealHarness, camera:
 
 def test_the_table_of_seals_takes_no_change(camera: Camera, database: Database) -> None:
     for statement in (b"update seal set until = now()", b"delete from seal", b"truncate seal"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with pytest.raises(StorageUnavailable) as refused:
             database.execute(statement)
+        assert isinstance(refused.value.__cause__, psycopg.errors.InsufficientPrivilege)
     row = SealRepository(database).head(camera.id)
     assert row is not None
     assert row.number == 2

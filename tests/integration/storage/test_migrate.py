@@ -49,6 +49,7 @@ def test_a_new_database_gets_every_table_and_a_second_time_nothing(empty_databas
     assert tables(empty_database_url) == {
         *("camera", "camera_grant", "settings", "stream", "wanted_period", "given_up"),
         *("segment", "gap", "denial", "blocked_user", "audit", "schema_migration"),
+        "database_dump",
         *("camera_source", "pulled_path", "seal", "record_root", "streaming_lease"),
     }
 
