@@ -13,7 +13,8 @@ from typing import IO
 from streamwarden.devkit.bounded_log import BoundedLog
 from streamwarden.devkit.postgres_command import ENVIRONMENT, PostgresFailed
 
-_READY = b"database system is ready to accept connections"
+_READY = b"database system is ready to accept "
+"""A standby accepts read-only connections."""
 
 
 _LINE_MAX_BYTES = 8192
