@@ -1,7 +1,7 @@
 # Only relative paths here: make cannot handle a checkout's folder with a space in its name.
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench audit setup lock clean
+.PHONY: help run check test bench audit fuzz setup lock clean
 
 export PYTHON
 
@@ -24,6 +24,9 @@ bench: ## run benchmarks/*.py and show their ratios (ONLY="hook" for one)
 
 audit: ## look up the known holes of every pinned part (ARGS="--data DIR" for a copy of osv.dev's exports)
 	@scripts/setup dev && exec .venv/bin/python scripts/audit.py $(ARGS)
+
+fuzz: ## try every reader of foreign bytes with odd input (ARGS="--seconds 600 mp4 rtsp")
+	@scripts/setup dev && exec .venv/bin/python scripts/fuzz.py $(ARGS)
 
 setup: ## make .venv for development, and stop there
 	@scripts/setup dev

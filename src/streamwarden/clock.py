@@ -61,6 +61,5 @@ def to_milliseconds(moment: datetime) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """Format an aware ``moment`` as RFC 3339 in UTC with milliseconds, as in the HTTP contract."""
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-    )
+    # Not strftime: its %Y writes years before 1000 with fewer than four digits.
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

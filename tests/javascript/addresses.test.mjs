@@ -2,12 +2,17 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import "./browser.mjs";
 import { cameraPath, throughBff } from "../../src/streamwarden/web/js/api.js";
-import { cameraLink, place, recordingsLink } from "../../src/streamwarden/web/js/router.js";
+import { cameraLink, decoded, place, recordingsLink } from "../../src/streamwarden/web/js/router.js";
 
 test("an address of the API is asked for through the BFF", () => {
   const asked = "/camera/7/preview";
   assert.equal(throughBff("live/index.m3u8?token=t", asked), "/bff/v1/camera/7/live/index.m3u8?token=t");
   assert.equal(throughBff("http://api:8081/api/v1/camera/7/x", asked), "/bff/v1/camera/7/x");
+});
+
+test("what is badly encoded in an address is nothing, and no error", () => {
+  // decodeURIComponent throws; a link that ends in #token=% left a blank page.
+  assert.deepEqual(["%", "%zz", "%ff", "a%20b", "%E5%AD%90"].map(decoded), ["", "", "", "a b", "子"]);
 });
 
 test("an id is one part of a path", () => {

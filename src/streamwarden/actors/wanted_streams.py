@@ -127,7 +127,7 @@ def _decode(content: bytes) -> list[WantedStream]:
             )
             for row in json.loads(content)
         ]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # The database has them too, and is read as soon as it answers.
         log.exception("wanted_streams_unreadable", bytes=len(content))
         return []

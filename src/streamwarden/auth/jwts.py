@@ -8,7 +8,6 @@ PyJWT does, which accepts ``"exp": "9000000000"`` and ``"exp": true`` as numbers
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -159,7 +158,7 @@ def key_id(token: str) -> str | None:
     _check_shape(token)
     try:
         kid = jwt.get_unverified_header(token).get("kid")
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise TokenInvalid(TokenFault.MALFORMED) from None
     return kid if isinstance(kid, str) else None
 
@@ -241,6 +240,9 @@ def _decode_signed(
         )
     except jwt.PyJWTError as error:
         raise TokenInvalid(_fault(error)) from None
+    except (ValueError, RecursionError):
+        # JSON that is nested a thousand times, before PyJWT has looked at the signature.
+        raise TokenInvalid(TokenFault.MALFORMED) from None
 
 
 def _fault(error: jwt.PyJWTError) -> TokenFault:
@@ -259,6 +261,7 @@ def _moment(value: object) -> float:
     """Return a NumericDate (RFC 7519, 2): a finite JSON number, and not a boolean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenInvalid(TokenFault.BAD_CLAIMS)
-    if not (math.isfinite(value) and 0 <= value <= MAX_EXPIRY_S):
+    # Compared before anything makes a float of it: a whole number of JSON may have thousands of digits.
+    if not 0 <= value <= MAX_EXPIRY_S:
         raise TokenInvalid(TokenFault.BAD_CLAIMS)
     return float(value)

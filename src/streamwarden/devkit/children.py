@@ -40,9 +40,23 @@ class ChildNotStarted(StreamwardenError):
     """The program does not exist or is not executable."""
 
 
+_KEPT = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "TZ", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+
+
+def plain_environment(environ: Mapping[str, str], *more: str) -> dict[str, str]:
+    """Return what any program needs of an environment: none of our settings, none of the user's secrets.
+
+    ``more`` are beginnings of further names.
+    """
+    return {name: value for name, value in environ.items() if name.startswith((*_KEPT, *more))}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCommand:
-    """A command to start. ``argv`` may hold a token; it is in no repr and no log."""
+    """A command to start. ``argv`` may hold a token; it is in no repr and no log.
+
+    ``env`` None: the plain environment.
+    """
 
     name: str
     argv: tuple[str, ...] = field(repr=False)
@@ -155,7 +169,7 @@ class ChildSpawner:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=None if spec.env is None else dict(spec.env),
+            env=plain_environment(os.environ) if spec.env is None else dict(spec.env),
             cwd=spec.cwd,
             start_new_session=True,
         )

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import structlog
 
-from streamwarden.devkit.children import ChildCommand
+from streamwarden.devkit.children import ChildCommand, plain_environment
 from streamwarden.devkit.media_server import MediaPorts, MediaServerPlan
 from streamwarden.errors import ConfigError, StreamwardenError
 
@@ -143,19 +143,13 @@ def mediamtx_plan(
     return MediaServerPlan(
         kind="mediamtx",
         spec=ChildCommand(
-            name="mediamtx", argv=argv, env={**_without_secrets(environ), **addresses}
+            name="mediamtx", argv=argv, env={**plain_environment(environ, "MTX_"), **addresses}
         ),
         host=host,
         ports=ports,
         whep_url=f"http://{host}:{ports.whep}",
         internal_token=internal_token,
     )
-
-
-def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    # MediaMTX gets none of our variables, and the user's MTX_ variables do not reach the demo's server.
-    kept = ("MTX_", "PATH", "HOME", "LANG", "LC_", "TMPDIR")
-    return {name: value for name, value in environ.items() if name.startswith(kept)}
 
 
 def _named_program(named: str) -> Path:

@@ -238,13 +238,22 @@ def check_export(
 ) -> tuple[ExportProof | None, list[SignedFinding]]:
     """Check an export against its proof; return the proof, None if it is not to be trusted."""
     try:
-        signed = parse_signed(proof_file.read_bytes())
+        signed = parse_signed(_bounded(proof_file))
         proof = read_proof(signed)
     except (Damaged, OSError) as error:
         return None, [_finding(SignedFindingKind.SEAL_DAMAGED, str(error), proof_file)]
     if (doubt := distrust(signed, proof.key_id, keys)) is not None:
         return None, [_finding(*doubt, proof_file)]
     return proof, list(_findings(proof, file))
+
+
+_MOST_PROOF_BYTES: Final = 64 * 1024 * 1024
+
+
+def _bounded(path: Path) -> bytes:
+    """Read a proof; one that is too long then does not parse."""
+    with path.open("rb") as file:
+        return file.read(_MOST_PROOF_BYTES)
 
 
 def _findings(proof: ExportProof, file: Path) -> Iterator[SignedFinding]:

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from streamwarden.errors import StreamwardenError
 from streamwarden.evidence.seal_keys import SealPublicKey
 from streamwarden.evidence.seals import Head, StoredSeal, read_seal
 from streamwarden.evidence.statements import Damaged, SignedStatement, parse_signed
 from streamwarden.paths import open_nofollow, parse_camera_id, refuse_symlinks
 from streamwarden.recordings.durable import make_folder, sync_folder
+
+log = structlog.get_logger(__name__)
 
 SEALS: Final = ".seals"
 """Below the record root; no owner's folder begins with a dot."""
@@ -150,14 +154,21 @@ def orphan_seals(
 ) -> Sequence[StoredSeal]:
     """Return the seals that only the files have, after a crash between the file and the row.
 
-    The last must be signed with ``key`` and continue the chain from ``head``.
+    The last must be signed with ``key`` and continue the chain from ``head``. Where the head is known, a
+    file after a missing number that is not signed is passed over: seals are made one after the other, so it
+    is none, whatever its name, and must not keep the chain from going on.
 
     Raises:
         SealingFailed: they are not what was signed here.
     """
     found: list[StoredSeal] = []
+    entered = head
     for number in numbers:
         if head is not None and number <= head.number:
+            continue
+        follows = entered is None or head is None or number == head.number + 1
+        if not follows and not _is_signed(files, number, key):
+            log.warning("seal_passed_over", folder=str(files.folder), number=number)
             continue
         sealed = _read(files, number)
         if head is not None and sealed.seal.previous != head.hash:
@@ -168,6 +179,13 @@ def orphan_seals(
         hint = f"signed with {found[-1].seal.key_id}; if that is yours, seal once with it"
         raise SealingFailed(f"seal {found[-1].seal.number}: is not signed with this key ({hint})")
     return found
+
+
+def _is_signed(files: SealFiles, number: int, key: SealPublicKey) -> bool:
+    try:
+        return files.read(number).by(key)
+    except (Damaged, OSError):
+        return False
 
 
 def _read(files: SealFiles, number: int) -> StoredSeal:

@@ -178,7 +178,7 @@ class Sealer:
         row = self._table.head(camera_id)
         head = None if row is None else _head_of(row)
         numbers = files.numbers()
-        if head is not None and (not numbers or numbers[-1] < head.number):
+        if head is not None and (not numbers or head.number not in numbers):
             log.error("seal_files_missing", camera=str(camera_id), number=head.number)
         for orphan in orphan_seals(files, numbers, head, self._key.public):
             self._enter(orphan)

@@ -205,12 +205,17 @@ class SignedCheck:
     def _read_chain(self) -> None:
         expected, before = 0, None
         for number in self._files.numbers():
-            for missing in range(expected, number):
-                self._find(SignedFindingKind.SEAL_MISSING, "is not there", seal=missing)
+            if expected < number:
+                self._find_missing_seals(expected, number - 1)
             # After a missing seal the hash that this one should name is not known.
             known = before if number == expected else None
             before = self._read_seal(number, known, first=number == expected == 0)
             expected = number + 1
+
+    def _find_missing_seals(self, first: int, last: int) -> None:
+        # One finding for all of them: a file may have any number for its name.
+        detail = "is not there" if first == last else f"seals {first} to {last} are not there"
+        self._find(SignedFindingKind.SEAL_MISSING, detail, seal=first)
 
     def _read_seal(
         self, number: int, before: ChainedSeal | None, *, first: bool

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby, pairwise
@@ -146,13 +147,17 @@ class PacketReader:
 
     def _line(self, line: str) -> None:
         if found := _HEAD.match(line):
-            self._head(found[1], int(found[2]), found[3])
+            # A value that is none, such as a time base of 1/0, is ignored like any other line.
+            with suppress(ValueError, ZeroDivisionError):
+                self._head(found[1], int(found[2]), found[3])
             return
         words = [word.strip() for word in line.split(",")]
         try:
             number, _, pts, _, size = (int(word) for word in words[:5])
         except ValueError:
             return  # not a packet
+        if max(abs(pts), abs(size)) > -_UNKNOWN:
+            return  # beyond the 64 bits that FFmpeg has
         self.packets += 1
         if self.packets > _MOST_PACKETS or number not in self._tracks:
             return
@@ -161,10 +166,14 @@ class PacketReader:
         self._tracks[number].packets.append(Packet(None if pts == _UNKNOWN else pts, size, key))
 
     def _head(self, what: str, number: int, value: str) -> None:
+        if number >= _MOST_TRACKS:
+            return
         track = self._tracks.setdefault(number, PacketTrack())
         match what:
-            case "tb" if Fraction(value) > 0:
-                track.tick_s = Fraction(value)
+            case "tb":
+                tick_s = Fraction(value)
+                if tick_s > 0 and max(tick_s.as_integer_ratio()) < _MOST_IN_TICK:
+                    track.tick_s = tick_s
             case "media_type":
                 track.kind = value
             case "codec_id":
@@ -172,6 +181,13 @@ class PacketReader:
             case "dimensions":
                 width, _, height = value.partition("x")
                 track.width, track.height = int(width), int(height)
+
+
+_MOST_TRACKS: Final = 64
+
+
+_MOST_IN_TICK: Final = 2**31
+"""FFmpeg's AVRational holds two int."""
 
 
 _STDERR_BYTES: Final = 64 * 1024

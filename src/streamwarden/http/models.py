@@ -55,9 +55,9 @@ def _uuid(value: object) -> object:
 
 
 def _timestamp(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, datetime):  # from our own code; JSON has none
         return value
-    if not _RFC3339.fullmatch(value):
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError("must be a time of RFC 3339 with its zone, like 2026-01-31T12:00:00.000Z")
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)

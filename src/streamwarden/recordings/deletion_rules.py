@@ -249,6 +249,13 @@ def size_in_words(size_bytes: float) -> str:
 # Files
 
 
+_UNREADABLE: Final = (
+    *(ValueError, KeyError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+"""What content that is no rules may raise, whatever it is."""
+
+
 class DeletionRulesFile:
     """The state and the confirmation in a record root's state folder. Blocking; one thread writes."""
 
@@ -262,7 +269,7 @@ class DeletionRulesFile:
             return _decode(json.loads(self._state.read_bytes()))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _UNREADABLE:
             return None
 
     def write(self, rules: DeletionRules) -> None:
@@ -280,7 +287,7 @@ class DeletionRulesFile:
         except FileNotFoundError:
             return []
         waits: list[Wait] = []
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(*_UNREADABLE):
             waits = [_decode_wait(one) for one in json.loads(content)]
         self._confirmed.unlink()
         return waits

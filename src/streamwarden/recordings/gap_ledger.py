@@ -384,7 +384,7 @@ def decode_ledger(content: bytes) -> tuple[Ledger, LastSegment | None]:
     """
     try:
         return _parse_ledger(json.loads(content))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a ledger: {error}") from error
 
 

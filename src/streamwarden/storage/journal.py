@@ -197,9 +197,15 @@ class Journal:
         return _appended_at(lines[0]) if lines else None
 
     def _lines(self, limit: int) -> list[bytes]:
-        wanted = min(self._tail - self._head, max(_MIN_READ_BYTES, limit * _LINE_BYTES))
-        lines = os.pread(self._fd, wanted, self._head).splitlines(keepends=True)
-        return [line for line in lines[:limit] if line.endswith(b"\n")]
+        waiting = self._tail - self._head
+        wanted = min(waiting, max(_MIN_READ_BYTES, limit * _LINE_BYTES))
+        read = os.pread(self._fd, wanted, self._head)
+        while b"\n" not in read and wanted < waiting:
+            # No row is that long. It has to be taken whole to be dropped.
+            wanted = min(waiting, 4 * wanted)
+            read = os.pread(self._fd, wanted, self._head)
+        # Not splitlines, for which other bytes end a line too: `_scan` counts line feeds.
+        return [line + b"\n" for line in read.split(b"\n")[:-1][:limit]]
 
 
 def _open(path: Path) -> int:
@@ -226,10 +232,10 @@ def _scan(fd: int) -> tuple[int, int]:
 def read_pending(path: Path) -> list[Entry]:
     """Return the rows of a journal without changing it; a running server may own it."""
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    rows = (decode(line) for line in lines if line.endswith(b"\n"))
+    rows = map(decode, lines)
     return [row for row in rows if row is not None]
 
 
@@ -261,6 +267,39 @@ def _plain(value: object) -> str:
     return str(value)
 
 
+_NAMES: Final = {"cause", "owner", "path", "holes"}
+_NUMBERS: Final = {"run", "number", "media_ms", "size_bytes", "init_bytes"}
+_FLAGS: Final = {"salvaged", "clock_set"}
+_MOST: Final = 2**63 - 1
+
+
+def _checked(row: Entry) -> Entry:
+    """Return ``row``; raise TypeError or ValueError unless its fields are what Postgres takes.
+
+    A row that it refuses would hold up every row behind it.
+    """
+    for name in row.__slots__:
+        value = getattr(row, name)
+        match value:
+            case datetime():
+                fits = value.tzinfo is not None
+            case None:
+                fits = name in {"digest", "error_ms"} or (
+                    name == "ended_at" and isinstance(row, Gap)
+                )
+            case bool():
+                fits = name in _FLAGS
+            case int():
+                fits = name in _NUMBERS | {"error_ms"} and 0 <= value <= _MOST
+            case str():
+                fits = name in _NAMES and b"\0" not in value.encode()
+            case _:
+                fits = isinstance(value, UUID | bytes)
+        if not fits:
+            raise TypeError(f"{name} cannot be {type(value).__name__}")
+    return row
+
+
 def decode(line: bytes) -> Entry | None:
     """Return the row of one line; log a warning and return None for a torn line."""
     try:
@@ -271,10 +310,9 @@ def decode(line: bytes) -> Entry | None:
             fields[name] = UUID(fields[name])
         for name in ("started_at", "ended_at"):
             fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
-        if kind == "gap":
-            return Gap(**fields)
-        fields["digest"] = bytes.fromhex(fields["digest"]) if fields["digest"] else None
-        return Segment(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if kind != "gap":
+            fields["digest"] = bytes.fromhex(fields["digest"]) if fields["digest"] else None
+        return _checked(Gap(**fields) if kind == "gap" else Segment(**fields))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         log.warning("journal_line_unreadable", bytes=len(line))
         return None

@@ -225,6 +225,23 @@ TAMPERING: list[tuple[str, Callable[[SealHarness, Camera], object], str]] = [
 ]
 
 
+def test_a_file_with_an_absurd_number_is_two_findings_and_the_chain_goes_on(
+    sealing: SealHarness, camera: Camera
+) -> None:
+    """The check found every number up to it missing, one by one, and the sealer refused the camera."""
+    planted = a_seal(sealing, camera, 0).with_name("99999999999999.seal")
+    planted.touch()
+    found = sealing.check(camera)
+    assert [one.kind for one in found] == ["seal_missing", "seal_damaged"]
+    assert "to 99999999999998 are not there" in found[0].detail
+    sealing.clock.advance(3600)
+    sealing.made.record_all(camera, 3700, 3704)
+    assert sealing.seal(camera, 7000) == 1
+    assert sealing.files(camera).numbers() == [0, 1, 2, 3, 99999999999999]
+    planted.unlink()
+    assert sealing.kinds(camera) == []
+
+
 @pytest.mark.parametrize(
     ("tamper", "kind"), [one[1:] for one in TAMPERING], ids=[o[0] for o in TAMPERING]
 )

@@ -49,6 +49,21 @@ def test_a_token_ends_with_its_life_and_the_leeway() -> None:
         both.verify(token)
 
 
+def test_an_expiry_of_thousands_of_digits_is_refused() -> None:
+    """math.isfinite() raised OverflowError for it, so the answer was 500."""
+    for claims in ({"exp": 10**4000}, {"nbf": 10**4000}):
+        with pytest.raises(Unauthenticated):
+            tokens().verify(signed(claims))
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_token_of_json_that_is_nested_a_thousand_times_is_refused(part: int) -> None:
+    parts = signed({}).split(".")
+    parts[part] = base64.urlsafe_b64encode(b"[" * 3000).decode().rstrip("=")
+    with pytest.raises(Unauthenticated):
+        tokens().verify(".".join(parts))
+
+
 def test_a_token_is_refused_before_its_nbf() -> None:
     with pytest.raises(Unauthenticated, match="not yet"):
         tokens().verify(signed({"nbf": NOW_S + 60}))

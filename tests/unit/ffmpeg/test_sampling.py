@@ -92,3 +92,17 @@ def test_what_is_no_line_of_a_packet_is_passed_over() -> None:
                       "[info] hello\n", line(0, 0, 0, 9, key=True))  # fmt: skip
     assert len(picture.packets) == 1
     assert read()[0].seconds == 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "#tb 0: 1/0\n", "#tb 0: 1/" + "9" * 500 + "\n", "#tb 0: \0/90000\n", "#dimensions 0: x360\n",
+        "#tb 99999999: 1/1\n", "0, 0, " + "9" * 400 + ", 3600, 1, 0x1\n",
+    ],
+)  # fmt: skip
+def test_a_line_that_ffmpeg_cannot_have_written_is_passed_over(odd: str) -> None:
+    """A time base of 1/0 ended the probe with ZeroDivisionError."""
+    (picture, _) = read(odd, *steady(50, key_every=25))
+    assert (picture.width, picture.per_second, picture.seconds) == (1920, 25.0, 1.96)
+    assert not picture.reordered

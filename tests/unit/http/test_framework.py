@@ -7,7 +7,7 @@ import falcon
 import pytest
 from falcon import testing
 from prometheus_client import CollectorRegistry
-from pydantic import Field
+from pydantic import Field, ValidationError
 from structlog.testing import capture_logs
 
 from streamwarden.auth.users import Unauthenticated, User
@@ -96,6 +96,13 @@ def client(failing: Failing, registry: CollectorRegistry) -> testing.TestClient:
     )
     routes = {"/thing/{thing_id}": Thing(), "/inner": Inner(), "/fail": failing}
     return testing.TestClient(build_app(shared, routes, title="test", users=Users()))
+
+
+@pytest.mark.parametrize("value", [0, 1.5, True, [], {}, "1772366400", "2026-03-01"])
+def test_a_time_is_a_text_of_rfc_3339_and_nothing_else(value: object) -> None:
+    """A number was taken as seconds since 1970, against the document."""
+    with pytest.raises(ValidationError):
+        Query.model_validate({"at": value})
 
 
 def _post(client: testing.TestClient, body: bytes, **more: str) -> testing.Result:

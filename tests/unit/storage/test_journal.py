@@ -43,6 +43,41 @@ def segment(number: int = 0) -> Segment:
 GAP = Gap(id=uuid4(), camera_id=CAMERA, started_at=NOW, ended_at=None, cause="stalled")
 
 
+def test_a_line_that_ends_otherwise_or_is_absurdly_long_holds_up_no_row(path: Path) -> None:
+    """A carriage return made the offsets wrong; a line longer than one read was never dropped."""
+    rows = [encode(segment(number), NOW) for number in range(3)]
+    path.write_bytes(
+        rows[0] + b"torn\rby\x0bthe disk\n" + rows[1] + bytes(9 << 20) + b"\n" + rows[2]
+    )
+    with closing(Journal(path)) as journal:
+        found: list[object] = []
+        for _ in range(9):
+            batch = journal.take(1)
+            found += batch.entries
+            journal.done(batch)
+        assert found == [segment(0), segment(1), segment(2)]
+        assert path.stat().st_size == 0
+    assert not read_pending(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"started_at": None}, {"started_at": "2026-03-01T12:00:00"}, {"media_ms": "1"}, {"run": 2**70},
+        {"owner": "\ud800"}, {"owner": "\0"}, {"salvaged": 7}, {"path": None}, {"number": True},
+    ],
+)  # fmt: skip
+def test_a_row_that_postgres_would_refuse_is_none(changed: dict[str, object]) -> None:
+    """It would be refused at every try, and hold up what is behind it."""
+    fields = json.loads(encode(segment(), NOW))
+    assert decode(json.dumps(fields).encode()) == segment()
+    assert decode(json.dumps(fields | changed).encode()) is None
+
+
+def test_a_line_of_json_nested_without_end_is_no_row() -> None:
+    assert decode(b"[" * 100_000) is None
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.jsonl"

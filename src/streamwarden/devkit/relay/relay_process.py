@@ -11,6 +11,7 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from streamwarden.devkit.children import plain_environment
 from streamwarden.devkit.relay.relay import TOKEN_VARIABLE, RelayPorts
 from streamwarden.errors import Unavailable
 
@@ -61,7 +62,7 @@ class RelayProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, TOKEN_VARIABLE: self._token},
+            env={**plain_environment(os.environ), TOKEN_VARIABLE: self._token},
         )
         self._child = child
         line = _first_line(child)

@@ -275,6 +275,9 @@ class _Body:
 def _answer(req: falcon.Request, resp: falcon.Response, found: StreamedResponse) -> None:
     headers = {name.lower(): text for name, text in found.headers.items()}
     resp.status = found.status
+    if "location" in headers:
+        # The API names its own address, which is another one here.
+        headers["location"] = headers["location"].replace("/api/", "/bff/", 1)
     for name in _RESPONSE_HEADERS:
         if name.lower() in headers:
             resp.set_header(name, headers[name.lower()])

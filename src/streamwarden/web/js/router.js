@@ -14,8 +14,8 @@ export function place() {
   return { name: parts[0] ? "nowhere" : "cameras" };
 }
 
-/** @param {string} text */
-function decoded(text) {
+/** @param {string} text part of an address; what is not encoded as one is empty */
+export function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {

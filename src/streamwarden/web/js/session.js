@@ -1,6 +1,7 @@
 // Who is signed in. The token lives in this tab only (sessionStorage) and goes to our own origin only.
 
 import { isTimeKnown, serverNow } from "./clock.js";
+import { decoded } from "./router.js";
 
 const KEY = "streamwarden.token";
 
@@ -73,15 +74,6 @@ export function answerOffer(accept) {
   offer = null;
   if (accept && offered) signIn(offered.token);
   else dispatchEvent(new CustomEvent("sessionchanged", { detail: "in" }));
-}
-
-/** @param {string} text @returns {string} empty where it is not encoded as a part of an address is */
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
-  }
 }
 
 /**
