@@ -105,4 +105,4 @@ def test_a_line_that_ffmpeg_cannot_have_written_is_passed_over(odd: str) -> None
     """A time base of 1/0 ended the probe with ZeroDivisionError."""
     (picture, _) = read(odd, *steady(50, key_every=25))
     assert (picture.width, picture.per_second, picture.seconds) == (1920, 25.0, 1.96)
-    assert not picture.reordered
+    assert not picture.reordered()
