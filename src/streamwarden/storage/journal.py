@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 from uuid import UUID
 
 import structlog
@@ -267,9 +267,10 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-_NAMES: Final = {"cause", "owner", "path", "holes"}
-_NUMBERS: Final = {"run", "number", "media_ms", "size_bytes", "init_bytes"}
-_FLAGS: Final = {"salvaged", "clock_set"}
+_TYPES: Final = {
+    row: {name: get_args(hint) or (hint,) for name, hint in get_type_hints(row).items()}
+    for row in (Segment, Gap)
+}
 _MOST: Final = 2**63 - 1
 
 
@@ -278,23 +279,16 @@ def _checked(row: Entry) -> Entry:
 
     A row that it refuses would hold up every row behind it.
     """
-    for name in row.__slots__:
+    for name, types in _TYPES[type(row)].items():
         value = getattr(row, name)
+        fits = type(value) in types
         match value:
             case datetime():
-                fits = value.tzinfo is not None
-            case None:
-                fits = name in {"digest", "error_ms"} or (
-                    name == "ended_at" and isinstance(row, Gap)
-                )
-            case bool():
-                fits = name in _FLAGS
+                fits = fits and value.tzinfo is not None
             case int():
-                fits = name in _NUMBERS | {"error_ms"} and 0 <= value <= _MOST
+                fits = fits and 0 <= value <= _MOST
             case str():
-                fits = name in _NAMES and b"\0" not in value.encode()
-            case _:
-                fits = isinstance(value, UUID | bytes)
+                fits = fits and b"\0" not in value.encode()
         if not fits:
             raise TypeError(f"{name} cannot be {type(value).__name__}")
     return row
