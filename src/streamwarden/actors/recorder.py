@@ -287,7 +287,9 @@ class RecorderActor(SupervisedActor):
     def _prepare_spawn(self, *, for_sound: bool = False) -> None:
         """Get a token, a run number and the stream's tracks in a worker; ``SpawnPrepared`` follows."""
         if not self._live.recording:
-            self._status.enter(RecorderState.STARTING, next_retry_at=None)
+            waits = self._spawning.patient
+            state = RecorderState.WAITING_FOR_KEY_FRAME if waits else RecorderState.STARTING
+            self._status.enter(state, next_retry_at=None)
         self._paths.tried(self._camera_id)
         self._attempt += 1
         self._preparing, self._for_sound = True, for_sound

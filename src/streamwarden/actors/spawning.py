@@ -85,7 +85,8 @@ def pause_s(
     cause: Cause, losses: Losses, *, backoff: Backoff, chance: Callable[[], float]
 ) -> float:
     """Return the pause in seconds after ``losses``, the last one for ``cause``."""
-    if losses.may_follow_at_once(cause):
+    # Such a run has waited, and a pause may be where the key frame is.
+    if losses.may_follow_at_once(cause) or cause is Cause.NO_KEY_FRAME:
         return 0.0
     if cause in DISK:
         return min(DISK_RETRY_S, backoff.cap_s)
@@ -212,6 +213,8 @@ class Spawning:
         self._ways: dict[int, SoundWay] = {}
         """The live runs' ways of recording sound."""
         self._probe_s = PROBE_S
+        self.patient = False
+        """Whether the last run was connected and got nothing: the next one waits for the key frame."""
         self._wall_clock = False
         """Whether the camera's time stamps have turned out to be of no use."""
 
@@ -247,6 +250,7 @@ class Spawning:
             probe_s=prepared.probe_s,
             tracks=self._sound.tracks,
             wall_clock=self._wall_clock,
+            patient=self.patient,
         )
 
     def date_by_arrival(self) -> bool:
@@ -286,6 +290,7 @@ class Spawning:
         """Take in the loss of a run that had ``recorded`` or not; return the pause in seconds."""
         self._losses = self._losses.add(cause, recorded=recorded and self._rested)
         self._rested = False
+        self.patient = cause is Cause.NO_KEY_FRAME
         if cause is Cause.STARTING:
             self._probe_s = PROBE_LONGER_S
         return pause_s(cause, self._losses, backoff=self._backoff, chance=self._chance)

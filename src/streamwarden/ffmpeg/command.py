@@ -116,6 +116,11 @@ ANSWER_TIMEOUT_S: Final = 15.0
 cameras that send a picture every ten seconds."""
 
 
+SILENT_WAIT_S: Final = 660.0
+"""The same for a run that is ``patient``. MediaMTX sends a reader nothing before the next key frame, which
+may be ten minutes away, and ends the connection where the camera is gone."""
+
+
 PROTOCOLS: Final = "rtsp,rtsps,rtp,tcp,tls"
 """The protocols that FFmpeg may use to read a camera."""
 
@@ -138,7 +143,7 @@ class RunOrder:
     ``tracks`` is what the stream held shortly before, None where that is not known. A segment ends at the
     first key frame after ``segment_seconds``. ``folder`` is FFmpeg's working folder, ``probe_s`` how long
     it analyses the stream before it begins. ``wall_clock``: pictures are dated by when they arrive, for
-    a camera whose time stamps stand still.
+    a camera whose time stamps stand still. ``patient``: the run before it was connected and got nothing.
     """
 
     run: int
@@ -150,10 +155,12 @@ class RunOrder:
     probe_s: float
     tracks: StreamTracks | None = None
     wall_clock: bool = False
+    patient: bool = False
 
 
 def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
     """Return the arguments that record ``order.url`` into segments in the working folder."""
+    timeout_s = SILENT_WAIT_S if order.patient else ANSWER_TIMEOUT_S
     return [
         *DIE_WITH_PARENT,
         ffmpeg,
@@ -162,7 +169,7 @@ def recording_argv(ffmpeg: str, order: RunOrder) -> list[str]:
         *("-analyzeduration", str(int(order.probe_s * 1_000_000))),
         # No pictures are counted to guess a rate that a copy does not need: at 1/s that took 14 s.
         *("-fpsprobesize", "0"),
-        *("-rtsp_transport", "tcp", "-timeout", str(int(ANSWER_TIMEOUT_S * 1_000_000))),
+        *("-rtsp_transport", "tcp", "-timeout", str(int(timeout_s * 1_000_000))),
         *(("-use_wallclock_as_timestamps", "1") if order.wall_clock else ()),
         *("-i", order.url),
         *segment_output(

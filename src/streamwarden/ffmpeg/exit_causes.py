@@ -101,6 +101,9 @@ def classify(end: RunEnd) -> Cause | None:
 def _from_text(end: RunEnd) -> Cause | None:
     for pattern, cause in _TEXTS:
         if re.search(pattern, end.stderr):
+            if cause is Cause.STARTING and end.waited_s >= end.answer_wait_s:
+                # The stream was described and played, and nothing of it came for so long.
+                return Cause.NO_KEY_FRAME
             return cause
     if "Connection timed out" in end.stderr:
         return Cause.STALLED if end.wrote_media else Cause.TIMEOUT
@@ -215,6 +218,15 @@ def _not_writable(end: RunEnd) -> str:
     return "the record root refuses writes, or the camera's folder is gone"
 
 
+def _no_key_frame(end: RunEnd) -> str:
+    if end.killed is not None:
+        return NO_KEY_FRAME
+    return (
+        f"connected, and nothing came for {end.answer_wait_s:.0f} s: the media server may wait for a key"
+        " frame, and is waited for"
+    )
+
+
 NO_KEY_FRAME: Final = "the camera sends packets, and no key frame with which a file can begin"
 HANGS: Final = "the disk of the record root does not answer"
 _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
@@ -235,7 +247,7 @@ _MESSAGES: Final[Mapping[Cause, Callable[[RunEnd], str]]] = {
     Cause.NOT_WRITABLE: _not_writable,
     Cause.RECORD_ROOT_READ_ONLY: lambda _: "the file system of the record root is read-only",
     Cause.RECORD_ROOT_HANGS: lambda _: HANGS,
-    Cause.NO_KEY_FRAME: lambda _: NO_KEY_FRAME,
+    Cause.NO_KEY_FRAME: _no_key_frame,
     Cause.INTERNAL: lambda _: "FFmpeg rejected an option: a bug in streamwarden",
 }
 """One entry for each cause that ``classify`` returns."""

@@ -57,6 +57,11 @@ class Arrivals:
     _at_s: float = 0.0
     _extra_bytes: float = 0.0
 
+    @property
+    def connected(self) -> bool:
+        """Whether the server has answered: it has described the stream, at least."""
+        return self._read_bytes is not None and self._read_bytes >= _PACKETS_BYTES
+
     def note(self, read_bytes: int, now: float) -> None:
         """Take in how much FFmpeg has read from its connection so far."""
         if self._read_bytes is not None and read_bytes >= self._read_bytes:

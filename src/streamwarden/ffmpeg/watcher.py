@@ -19,7 +19,12 @@ from uuid import UUID
 import structlog
 
 from streamwarden.clock import Clock, clock_line
-from streamwarden.ffmpeg.command import ANSWER_TIMEOUT_S, RunOrder, recording_argv
+from streamwarden.ffmpeg.command import (
+    ANSWER_TIMEOUT_S,
+    SILENT_WAIT_S,
+    RunOrder,
+    recording_argv,
+)
 from streamwarden.ffmpeg.exit_causes import Killed, RunEnd, classify, message
 from streamwarden.ffmpeg.looks import DiskLooks, Look, Question, look_at
 from streamwarden.ffmpeg.patience import MAX_WAIT_S, Arrivals, UsualSilence, silence_limit_s
@@ -535,16 +540,23 @@ class RunWatcher:
         limit_s = silence_limit_s(timeouts.first_fragment_s, arrivals.usual.seconds)
         # FFmpeg begins no file before it has encoded sound, which may never come.
         held_up_by_sound = run.order.audio == "aac" and not run.file_begun
+        silent = first_s is None or last_s is None
+        if silent and run.order.patient and arrivals.connected and not held_up_by_sound:
+            self._report_waiting(camera, run, run.born_s, now)
+            return Killed.NO_KEY_FRAME if now - run.grew_s >= SILENT_WAIT_S else None
         if first_s is None or last_s is None or held_up_by_sound:
             return Killed.NEVER_STARTED if now - run.grew_s >= limit_s else None
         if now - last_s >= limit_s:
             return Killed.STALLED
         if now - run.grew_s >= timeouts.key_frame_s:
             return Killed.NO_KEY_FRAME
-        if now - run.grew_s >= timeouts.waiting_s and not run.waiting_reported:
-            run.waiting_reported = True
-            camera.listener.waiting(run.number, run.clock.at_monotonic(first_s))
+        self._report_waiting(camera, run, first_s, now)
         return None
+
+    def _report_waiting(self, camera: WatchedCamera, run: Run, since_s: float, now: float) -> None:
+        if now - run.grew_s >= self._timeouts.waiting_s and not run.waiting_reported:
+            run.waiting_reported = True
+            camera.listener.waiting(run.number, run.clock.at_monotonic(since_s))
 
     def _resume_stderr(self, run: Run) -> None:
         run.stderr_budget = STDERR_BYTES_A_TICK

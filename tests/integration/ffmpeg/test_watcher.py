@@ -483,6 +483,25 @@ def test_a_run_that_receives_packets_waits_for_its_key_frame(tmp_path: Path) -> 
         assert heir.end().cause is None
 
 
+@pytest.mark.parametrize(("answered_bytes", "waits"), [(2_500, True), (0, False)])
+def test_a_patient_run_waits_for_a_key_frame_once_the_server_has_answered(
+    tmp_path: Path, answered_bytes: int, *, waits: bool
+) -> None:
+    packets, listener = Packets(), RecordingListener()
+    packets.read_bytes = answered_bytes
+    patience = StallTimeouts(first_fragment_s=4.0, silence_s=60, waiting_s=1.0)
+    with watching(timeouts=patience, received=packets) as watcher:
+        order = replace(shell(SLEEPS, tmp_path), patient=True)
+        runs = watcher.adopt(CAMERA, listener)
+        runs.spawn(order)
+        if waits:
+            listener.wait("waiting")
+            _let_ticks_pass(watcher, 20)
+            assert listener.names() == ["adopted", "spawned", "waiting"]
+            runs.stop(1)
+        assert listener.end().cause is (None if waits else Cause.TIMEOUT)
+
+
 def test_packets_that_no_longer_come_are_a_stall_also_before_the_first_key_frame(
     tmp_path: Path,
 ) -> None:

@@ -364,6 +364,17 @@ def test_a_run_that_waits_for_a_key_frame_says_so_in_status_and_ledger(
     assert harness.gaps == [(0, 299, "no_key_frame")]
 
 
+def test_a_run_that_got_nothing_is_followed_at_once_by_one_that_waits_for_the_key_frame(
+    harness: RecorderHarness,
+) -> None:
+    harness.start()
+    for run in range(1, 5):
+        harness.lose(run, Cause.NO_KEY_FRAME, recorded=False)
+        assert harness.spawned == list(range(1, run + 2))
+        assert harness.state == "waiting_for_key_frame"
+    assert [order.patient for order in harness.watcher.orders] == [False, *(True,) * 4]
+
+
 def test_a_successor_that_waits_for_a_key_frame_changes_nothing_while_another_records(
     harness: RecorderHarness,
 ) -> None:

@@ -106,6 +106,16 @@ def test_a_longer_probe_outlives_a_recording() -> None:
     assert harness.order().probe_s == 5.0
 
 
+def test_only_the_run_after_one_that_was_connected_in_vain_is_patient() -> None:
+    harness = SpawningHarness()
+    assert not harness.order().patient
+    for _ in range(9):
+        assert harness.spawning.lost(Cause.NO_KEY_FRAME, recorded=False) == 0.0
+        assert harness.order().patient
+    assert harness.spawning.lost(Cause.SOURCE_OFFLINE, recorded=False) > 0.0
+    assert not harness.order().patient
+
+
 H265 = StreamTracks("H265", None)
 
 

@@ -44,6 +44,11 @@ def test_the_video_is_copied_whatever_becomes_of_the_audio(audio: SoundWay) -> N
     assert ("framecrc" in beside) is (audio in {SoundWay.COPY, SoundWay.LISTEN})
 
 
+def test_a_patient_run_outlasts_ten_minutes_between_key_frames() -> None:
+    argv = recording_argv("ffmpeg", SampleOrder(patient=True))
+    assert int(argv[argv.index("-timeout") + 1]) > 600_000_000
+
+
 def test_no_sample_entry_is_asked_for_with_which_ffmpeg_9_drops_parameter_sets() -> None:
     argv = recording_argv("ffmpeg", SampleOrder(tracks=StreamTracks("H265", None)))
     assert "-tag:v" not in argv

@@ -104,6 +104,14 @@ def test_the_code_alone_is_enough_where_the_text_was_pushed_out(cause: Cause, nu
     assert classify(end(256 - number, "noise")) is cause
 
 
+def test_a_stream_of_which_nothing_comes_waits_for_its_key_frame() -> None:
+    said = "[error] dimensions not set"
+    assert classify(end(1, said, waited_s=4.9)) is Cause.STARTING
+    waited = end(1, said, waited_s=5.1)
+    assert classify(waited) is Cause.NO_KEY_FRAME
+    assert "nothing came for 5 s" in message(Cause.NO_KEY_FRAME, waited)
+
+
 def test_reading_that_timed_out_is_a_stall_and_connecting_is_not() -> None:
     said = f"[error] {URL}: Connection timed out"
     assert classify(end(0, said, wrote=True)) is Cause.STALLED
