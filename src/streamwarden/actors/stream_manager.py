@@ -6,7 +6,7 @@ the runs with the watching thread. So a new incarnation continues where the last
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -60,6 +60,11 @@ _NO_REQUEST: Final = StartRequest()
 """No user's request: the stream is wanted by the copy on disk or by the database."""
 
 
+READS_WITHOUT_ROW: Final = 3
+READS_WITHOUT_ROWS: Final = 20
+"""Ten minutes: longer than a restore needs for the small tables."""
+
+
 def manager_spec() -> SupervisorSpec:
     """Return the manager's flags: intensity counted per child, parking, all stopped together."""
     return SupervisorSpec(
@@ -99,6 +104,8 @@ class StreamManager(Supervisor):
         self._touched_s: dict[UUID, float] = {}
         """When a user last started or stopped a camera: newer than rows that were read before."""
         self._released: dict[UUID, tuple[str, datetime]] = {}
+        self._without_row: dict[UUID, int] = {}
+        """How often in a row the database did not know a stream that is wanted here."""
         self._requests: dict[UUID, StartRequest] = {}
         """Requests for cameras whose recorder is still stopping."""
 
@@ -263,6 +270,7 @@ class StreamManager(Supervisor):
             # A request that came while the rows were being read is newer than the rows.
             if self._touched_s.get(row.camera_id, -1.0) < read.asked_at_s:
                 self._reconcile(row, read.result.segment_seconds)
+        self._end_without_row(read, {row.camera_id for row in read.result.streams})
         for camera_id in read.result.gone:
             if self._wanted.get(camera_id) is None and self._child_status(camera_id) is None:
                 self._recorders.forget(camera_id)
@@ -271,6 +279,23 @@ class StreamManager(Supervisor):
             for camera_id, at_s in self._touched_s.items()
             if at_s >= read.asked_at_s
         }
+
+    def _end_without_row(self, read: DesiredRead, rows: Collection[UUID]) -> None:
+        """End the streams that the database does not know: it was restored to an earlier time.
+
+        Not at once, and not while it knows no stream at all: its tables may be just being filled.
+        """
+        unknown = {
+            camera_id
+            for camera_id in self._wanted.all()
+            if camera_id not in rows and self._touched_s.get(camera_id, -1.0) < read.asked_at_s
+        }
+        self._without_row = {each: self._without_row.get(each, 0) + 1 for each in unknown}
+        for camera_id, reads in self._without_row.items():
+            patience = READS_WITHOUT_ROW if rows else READS_WITHOUT_ROWS
+            if reads >= patience and (stream := self._wanted.remove(camera_id)) is not None:
+                log.warning("stream_without_row_ended", camera=str(camera_id), owner=stream.owner)
+                self._end_stream(stream, self._clock.now())
 
     def _reconcile(self, row: DesiredStream, segment_seconds: int) -> None:
         known = self._wanted.get(row.camera_id)

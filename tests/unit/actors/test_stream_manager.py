@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from streamwarden.actors import gateway as gateway_module
 from streamwarden.actors.gateway import StreamGateway
 from streamwarden.actors.messages import StartStream
+from streamwarden.actors.stream_manager import READS_WITHOUT_ROW, READS_WITHOUT_ROWS
 from streamwarden.errors import OtherOwner, Unavailable
 from streamwarden.supervision import tell
 from tests.unit.actors.manager_harness import Hold, ManagerHarness
@@ -338,6 +339,40 @@ def test_a_camera_that_no_longer_exists_is_forgotten_once_nothing_of_it_is_left(
     tree.end_runs(CAMERA)
     tree.reconcile()
     assert tree.forgotten[-2:] == sorted([CAMERA, OTHER], key=list(tree.gone).index)
+
+
+def test_a_stream_that_the_database_does_not_know_ends_after_some_reads(
+    tree: ManagerHarness,
+) -> None:
+    # A dump was restored that is older than the camera.
+    tree.recording(CAMERA)
+    tree.row(OTHER, wanted=False)
+    for _ in range(READS_WITHOUT_ROW - 1):
+        tree.clock.advance(30)
+        tree.reconcile()
+    assert CAMERA in tree.wanted.all()
+    tree.row(CAMERA, wanted=True)
+    tree.reconcile()  # known after all
+    del tree.rows[CAMERA]
+    for _ in range(READS_WITHOUT_ROW):
+        assert CAMERA in tree.wanted.all()
+        tree.clock.advance(30)
+        tree.reconcile()
+    assert CAMERA not in tree.wanted.all()
+    tree.end_runs(CAMERA)
+    assert tree.state(CAMERA) == "stopped"
+
+
+def test_a_database_without_any_stream_ends_none_soon(tree: ManagerHarness) -> None:
+    tree.recording(CAMERA)
+    for _ in range(READS_WITHOUT_ROWS - 1):
+        tree.clock.advance(30)
+        tree.reconcile()
+    assert CAMERA in tree.wanted.all()
+    tree.clock.advance(30)
+    tree.reconcile()
+    assert CAMERA not in tree.wanted.all()
+    tree.end_runs(CAMERA)
 
 
 # When actors fail
