@@ -352,6 +352,14 @@ def test_an_index_is_made_again_from_files(
     assert "row_missing" in printed
 
 
+def test_how_much_of_the_disk_is_recordings(trial: DemoProgram, tmp_path: Path) -> None:
+    (block,) = section(ROOT / "docs" / "operating.md", "Retention floor")
+    root = shlex.quote(str(trial.record_root))
+    # The whole file system takes minutes to measure; whether its place is found is what can be wrong.
+    block = block.replace('du -xsh "$RECORD_ROOT"', 'du -xsh "$RECORD_ROOT"; echo')
+    assert "/" in shell(f"RECORD_ROOT={root}\n{block}", tmp_path).splitlines()[-1]
+
+
 def test_what_waits_to_be_deleted(tools: str, tmp_path: Path) -> None:
     (block,) = section(ROOT / "docs" / "operating.md", "Deletion waits")
     if not Path("/run/systemd/system").exists():
@@ -426,6 +434,7 @@ BLOCKS: Mapping[tuple[str, str, int], Callable[..., None] | str] = {
     ("operating.md", "Evidence", 0): test_the_key_that_seals,
     ("operating.md", "Backup and restore", 0): test_a_dump_is_restored,
     ("operating.md", "Index lost, files kept", 0): test_an_index_is_made_again_from_files,
+    ("operating.md", "Retention floor", 0): test_how_much_of_the_disk_is_recordings,
     ("operating.md", "Deletion waits", 0): test_what_waits_to_be_deleted,
     ("operating.md", "Quarantine not adopted", 0): "run by tests/acceptance/test_quarantine.py",
     ("operating.md", "Monitoring", 0): "amtool: tests/integration/deploy/test_prometheus.py",
