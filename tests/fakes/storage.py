@@ -43,6 +43,10 @@ class FakeCameraRepository(FakeRepository, CameraRepository):
     def get(self, camera_id: UUID) -> Camera | None:
         return self._tables.cameras.get(camera_id)
 
+    def id_at(self, path: str) -> UUID | None:
+        cameras = self._tables.cameras.values()
+        return next((camera.id for camera in cameras if camera.path == path), None)
+
     def refuse_taken(self, path: str) -> None:
         self._refuse_taken(path)
 

@@ -49,9 +49,14 @@ class CameraRepository:
         """Return the camera, None where there is none."""
         return self._database.fetch_one(_SQL["get"], {"id": camera_id}, row=Camera)
 
+    def id_at(self, path: str) -> UUID | None:
+        """Return the id of the camera that has this path, None where none has it."""
+        found = self._database.fetch_values(_SQL["at_path"], {"path": path})
+        return UUID(str(found[0])) if found else None
+
     def refuse_taken(self, path: str) -> None:
         """Raise PathTaken where a camera has this path."""
-        if self._database.fetch_values(_SQL["at_path"], {"path": path}):
+        if self.id_at(path) is not None:
             raise PathTaken("another camera has this path")
 
     def add(

@@ -77,6 +77,8 @@ def test_whether_a_pulled_camera_has_a_path_now(storage: Storage) -> None:
 def test_a_path_that_a_camera_has_is_taken(storage: Storage) -> None:
     add(storage)
     storage.cameras.refuse_taken("yard")
+    assert storage.cameras.id_at("yard") is None
+    assert storage.cameras.id_at("door") is not None
     with pytest.raises(PathTaken):
         storage.cameras.refuse_taken("door")
 

@@ -197,6 +197,19 @@ def test_with_postgres_away_memory_answers(harness: ApiHarness, camera: Camera) 
     assert _read_token(harness, uuid4()).status_code == 403
 
 
+def test_which_camera_is_at_a_path_is_known_also_without_postgres(
+    harness: ApiHarness, camera: Camera
+) -> None:
+    idle = harness.camera(path="back/door")
+    assert harness.memory.camera_at("front/door") == camera.id
+    assert harness.memory.camera_at("back/door") == idle.id
+    assert harness.memory.camera_at("front") is None
+    harness.memory.refresh()
+    harness.storage.down = True
+    assert harness.memory.camera_at("front/door") == camera.id
+    assert harness.memory.camera_at("front") is None
+
+
 def test_before_memory_is_filled_nobody_is_refused_for_good(
     harness: ApiHarness, camera: Camera
 ) -> None:

@@ -93,7 +93,12 @@ class DesiredCache:
                 self._known = {k: v for k, v in self._known.items() if k != camera_id}
 
     def camera_at(self, path: str) -> UUID | None:
-        """Return the wanted camera at ``path``, None where none is known; from memory."""
+        """Return the camera at ``path``, None where none is known; from memory without Postgres."""
+        if self._may_query():
+            try:
+                return self._cameras.id_at(path)
+            except Unavailable:
+                self._failed_at = self._clock.monotonic()
         known = self._known or {}
         return next((camera_id for camera_id, one in known.items() if one.path == path), None)
 

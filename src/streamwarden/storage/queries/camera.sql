@@ -6,7 +6,7 @@ select id, name, path, owner, status, created_at, owned_since, url as source_url
  where id = %(id)s
 
 -- name: at_path
-select 1 from camera where path = %(path)s
+select id from camera where path = %(path)s
 
 -- name: add
 insert into camera (id, name, path, owner, status, created_at)
