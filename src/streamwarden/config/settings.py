@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -359,6 +360,14 @@ def describe(settings: Settings) -> dict[str, dict[str, object]]:
 def warnings(settings: Settings, *roles: str) -> list[str]:
     """Return warnings of ``roles``, or of all, about settings that are valid but probably unintended."""
     found: list[str] = []
+    faces_users = not roles or bool({"all", "api", "webui"} & set(roles))
+    if faces_users and not _is_loopback(settings.host) and not settings.trusted_proxies:
+        found.append(
+            f"{variable('host')}: {settings.host} is reached from other machines, and no "
+            f"{variable('trusted_proxies')} is set: without the proxy of deploy/nginx there is no TLS, so "
+            "tokens and pictures cross the network unencrypted, and the internal ports answer there too; "
+            "keep 127.0.0.1, or see docs/deployment.md, The proxy"
+        )
     if roles and not {"all", "streaming"} & set(roles):
         return found
     if settings.stall_after >= FFMPEG_GIVES_UP_S:
@@ -377,6 +386,13 @@ def warnings(settings: Settings, *roles: str) -> list[str]:
             "complete and unaltered; make a key with: streamwarden key new PATH"
         )
     return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _shown(name: str, value: object) -> object:

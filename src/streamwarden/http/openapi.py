@@ -33,6 +33,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 _PARAMETER = re.compile(r"{(\w+)}")
+_CONVERTER = re.compile(r"{(\w+):\w+}")
 
 
 _SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
@@ -114,7 +115,9 @@ def document(
     schemas: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
     _collect(ProblemDetails, schemas, answered=True)
-    for path, method, declared in sorted(routes, key=lambda route: route[:2]):
+    for template, method, declared in sorted(routes, key=lambda route: route[:2]):
+        # Falcon's converters, as in {name:path}, are none of OpenAPI.
+        path = _CONVERTER.sub(r"{\1}", template)
         paths.setdefault(path, {})[method.lower()] = _operation(path, method, declared, schemas)
     info = {"title": title, "version": __version__}
     if allowed := ", ".join(f"`{origin}`" for origin in origins):

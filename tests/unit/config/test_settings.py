@@ -394,6 +394,21 @@ def test_a_stall_time_beyond_ffmpegs_own_is_warned_about() -> None:
     assert said.startswith("STREAMWARDEN_STALL_AFTER: ")
 
 
+@pytest.mark.parametrize("host", ["::", "192.0.2.7"])
+def test_listening_for_other_machines_without_a_proxy_is_warned_about(host: str) -> None:
+    open_ = {"STREAMWARDEN_HOST": host}
+    (said,) = warnings(load(None, open_), "webui")
+    assert said.startswith("STREAMWARDEN_HOST: ")
+    assert "no TLS" in said
+    assert warnings(load(None, open_ | {"STREAMWARDEN_TRUSTED_PROXIES": "10.0.0.1"}), "webui") == []
+    assert warnings(load(None, open_), "streaming") == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_listening_for_this_machine_alone_is_not(host: str) -> None:
+    assert warnings(load(None, {"STREAMWARDEN_HOST": host})) == []
+
+
 NAMES = st.sampled_from([f"STREAMWARDEN_{name.upper()}" for name in Settings.model_fields])
 
 

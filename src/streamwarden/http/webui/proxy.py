@@ -199,8 +199,15 @@ class ProxiedRoute(Resource):
         "Proxied to the API's route of the same name",
         access=Access.OPEN,
         query=None,
-        answers={200: Media(content_type="*/*", about="The API's answer, unchanged")},
-        refusals=(404, 413, 502, 504),
+        answers={
+            **dict.fromkeys(
+                (200, 201, 202, 206), Media(content_type="*/*", about="The API's answer, unchanged")
+            ),
+            204: None,
+            304: None,
+        },
+        # Its own and those of the API's routes, which go through.
+        refusals=(400, 401, 403, 404, 409, 412, 413, 415, 416, 422, 429, 502, 503, 504),
         about="The bearer token goes through; every other check is the API's.",
     )
     def _relay(self, req: falcon.Request, resp: falcon.Response, **parts: str) -> None:
