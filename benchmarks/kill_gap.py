@@ -129,6 +129,13 @@ def kill(place: Site, server: int, camera_id: UUID) -> Hit:
     (pid,) = place.recorder(server, camera_id)
     at = datetime.now(UTC)
     os.kill(pid, signal.SIGKILL)
+
+    def noticed() -> bool:
+        status = place.streaming("GET", f"/streams/{camera_id}")
+        return bool(status["status"] != "running" or status["run"] > run)
+
+    # Otherwise the dead run may pass for a settled one at the end.
+    wait_for("a noticed kill", noticed)
     return Hit(camera_id=camera_id, at=at, run=run)
 
 
