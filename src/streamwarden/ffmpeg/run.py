@@ -116,6 +116,10 @@ _MAX_HELD_S: Final = 120.0
 """No more of a run's first segments wait to be dated, and no longer: FFmpeg holds back ten pictures."""
 
 
+_AFTERMATH_S: Final = 10.0
+"""A run that ends by itself so soon after its disk hung was lost to that."""
+
+
 _STEP_S: Final = 2.0
 """A wall clock that departs this far from the monotonic one has been set, not slewed."""
 
@@ -352,6 +356,8 @@ class Run:
     """Whether it hangs in such a write: then looks may return all the same."""
     hung_from_s: float | None = None
     """When the file was last seen to grow before the disk hung; None once it grows again."""
+    hang_ended_s: float | None = None
+    """When the file grew again after a hang of the disk."""
     exit_code: int | None = None
     exited_s: float = 0.0
     open_number: int = 0
@@ -407,6 +413,16 @@ class Run:
     def disk_hung(self) -> bool:
         """Whether the disk does not answer, or has written nothing since it answers again."""
         return self.hangs or self.hung_from_s is not None
+
+    @property
+    def lost_to_hang(self) -> bool:
+        """Whether it has ended because of its disk: the server drops a reader that has fallen behind."""
+        if self.disk_hung:
+            return True
+        ended_s = self.hang_ended_s
+        return (
+            self.killed is None and ended_s is not None and self.exited_s - ended_s < _AFTERMATH_S
+        )
 
     def postpone(self, by_s: float) -> None:
         """Leave out of all judgements a time in which the watching thread could not run."""

@@ -378,7 +378,7 @@ class RunWatcher:
             wrote_media=run.wrote_media,
             asked_to_stop=run.stop_asked and run.killed is None,
             killed=run.killed,
-            disk_hung=run.disk_hung,
+            disk_hung=run.lost_to_hang,
             waited_s=run.exited_s - run.born_s,
             answer_wait_s=ANSWER_TIMEOUT_S,
         )
@@ -506,6 +506,8 @@ class RunWatcher:
 
     def _note_growth(self, camera: WatchedCamera, run: Run, at_s: float) -> None:
         run.note_growth(at_s)
+        if run.hung_from_s is not None:
+            run.hang_ended_s = at_s
         run.hung_from_s = None
         if not run.recording:
             run.recording = True

@@ -381,6 +381,25 @@ def test_a_disk_that_hangs_is_reported_for_each_camera_and_stops_no_judging(
         assert first.end().cause is Cause.STALLED
 
 
+def test_a_run_that_the_server_drops_after_its_disk_hung_was_lost_to_the_disk(
+    tmp_path: Path,
+) -> None:
+    disk, listener = HangingDisk(), RecordingListener()
+    patience = StallTimeouts(first_fragment_s=60, silence_s=4.0)
+    _write(tmp_path, boxes.header() + FRAGMENT)
+    with watching(timeouts=patience, look=disk.look) as watcher:
+        script = "until [ -e dropped ]; do sleep 0.05; done"
+        watcher.adopt(CAMERA, listener).spawn(shell(script, tmp_path))
+        listener.wait("recording")
+        disk.hang()
+        listener.wait("disk_hangs")
+        _write(tmp_path, FRAGMENT)
+        disk.go_on()
+        listener.wait("recording", count=2)
+        (tmp_path / "dropped").touch()
+        assert listener.end().cause is Cause.RECORD_ROOT_HANGS
+
+
 def test_a_run_that_ends_while_its_disk_hangs_is_reported_with_what_was_seen(
     tmp_path: Path,
 ) -> None:
