@@ -276,7 +276,7 @@ def test_the_installed_program_records_and_serves_its_page(demo: DemoProgram) ->
     (camera,) = demo.cameras
     assert camera.segments()
     page = Caller(demo.ready["webui"])
-    assets = re.findall(r'"(/assets/[^"]+)"', page.get("/").body.decode())
+    assets = re.findall(r'"(assets/[^"]+)"', page.get("/").body.decode())
     assert len(assets) >= 3
-    assert {page.get(path).status for path in assets} == {200}
+    assert {page.get(f"/{path}").status for path in assets} == {200}
     assert demo.program.stop() == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from streamwarden.evidence.export_proof import read_proof
 from streamwarden.evidence.statements import parse_signed
@@ -252,6 +252,36 @@ def test_the_parts_of_an_export_over_a_change_are_saved_each(
     asked = signed.value.post_data_json or {}
     assert {name: asked.get(name) for name in span} == span
     expect(page.get_by_role("button", name=re.compile(r"^1\. "))).to_be_visible()
+
+
+def test_the_page_works_under_a_path_of_another_site(
+    site: DemoSite, new_session: NewSession, interrupted: tuple[CameraUser, Gap]
+) -> None:
+    camera, gap = interrupted
+    session, prefix = new_session(f"{site.webui}/cams"), f"{site.webui}/cams/"
+
+    def proxied(route: Route) -> None:
+        """Answer as a proxy does that strips the path; nothing else is there."""
+        if not route.request.url.startswith(prefix):
+            route.fulfill(status=404)
+            return
+        url = f"{site.webui}/{route.request.url.removeprefix(prefix)}"
+        route.fulfill(response=route.fetch(url=url))
+
+    session.page.route("**/*", proxied)
+    session.page.goto(f"{prefix}#token={site.token('watcher')}")
+    expect(session.card("Interrupted")).to_be_visible()
+    start = datetime.fromisoformat(gap["started_at"]) - timedelta(seconds=4)
+    with session.page.expect_response("**/playlist.m3u8?*") as playlist:
+        session.go(f"#/camera/{camera.camera_id}/recordings/{start.isoformat()}")
+    assert playlist.value.status == 200
+    with session.page.expect_download() as saved:
+        session.page.get_by_role("button", name="Download segment").click()
+    assert saved.value.suggested_filename.endswith(".mp4")
+    asked = [one.url for one in session.asked if one.url.startswith("http")]
+    assert [url for url in asked if not url.startswith(prefix)] == []
+    session.page.goto("about:blank")
+    session.page.unroute_all(behavior="ignoreErrors")
 
 
 def test_the_second_of_two_equal_hours_can_be_exported(

@@ -215,12 +215,24 @@ class FakeStreaming(StreamingClient):
         return self.file
 
     def snapshot(
-        self, camera_id: UUID, width: int, *, user_id: str = "", request_id: str | None = None
-    ) -> bytes:
+        self,
+        camera_id: UUID,
+        width: int,
+        *,
+        max_age_s: int | None = None,
+        user_id: str = "",
+        request_id: str | None = None,
+    ) -> tuple[bytes, str]:
+        bound = {} if max_age_s is None else {"max_age_s": max_age_s}
         self._note(
-            "snapshot", camera_id=camera_id, width=width, user_id=user_id, request_id=request_id
+            "snapshot",
+            camera_id=camera_id,
+            width=width,
+            user_id=user_id,
+            request_id=request_id,
+            **bound,
         )
-        return b"\xff\xd8picture"
+        return b"\xff\xd8picture", "Fri, 02 Jan 2026 03:04:05 GMT"
 
     def add_export(
         self,

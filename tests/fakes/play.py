@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
-from streamwarden.errors import ExportNotFound, NothingRecorded
+from streamwarden.errors import ExportNotFound, NoPicture, NothingRecorded
 from streamwarden.recordings.exports import Export, Exports
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.serving import OpenFile
-from streamwarden.recordings.snapshots import SnapshotMaker
+from streamwarden.recordings.snapshots import SnapshotMaker, TakenPicture
 from tests.fakes.http import EPOCH
 from tests.fakes.manual_time import ManualClock
+
+AGE_S = 60
+TAKEN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class FakePictures(SnapshotMaker):
@@ -19,9 +23,13 @@ class FakePictures(SnapshotMaker):
     def __init__(self) -> None:
         pass
 
-    def take(self, camera_id: UUID, width: int, user_id: str = "") -> bytes:
+    def take(
+        self, camera_id: UUID, width: int, user_id: str = "", *, max_age_s: int | None = None
+    ) -> TakenPicture:
         del user_id
-        return f"{camera_id} {width}".encode()
+        if max_age_s is not None and max_age_s < AGE_S:
+            raise NoPicture("it is too old")
+        return TakenPicture(f"{camera_id} {width}".encode(), TAKEN_AT)
 
 
 class FakeExports(Exports):

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import "./browser.mjs";
-import { cameraPath, throughBff } from "../../src/streamwarden/web/js/api.js";
+import { cameraPath, pageBase, throughBff } from "../../src/streamwarden/web/js/api.js";
 import { cameraLink, decoded, place, recordingsLink } from "../../src/streamwarden/web/js/router.js";
 
 test("an address of the API is asked for through the BFF", () => {
@@ -13,6 +13,11 @@ test("an address of the API is asked for through the BFF", () => {
 test("what is badly encoded in an address is nothing, and no error", () => {
   // decodeURIComponent throws; a link that ends in #token=% left a blank page.
   assert.deepEqual(["%", "%zz", "%ff", "a%20b", "%E5%AD%90"].map(decoded), ["", "", "", "a b", "子"]);
+});
+
+test("the page may be under a path of another site", () => {
+  const places = ["http://a/", "http://a/cams/", "http://a/x/cams/index.html?y=/z/", "http://a/cams/#/camera/1/recordings"];
+  assert.deepEqual(places.map((href) => pageBase(href)), ["/", "/cams/", "/x/cams/", "/cams/"]);
 });
 
 test("an id is one part of a path", () => {

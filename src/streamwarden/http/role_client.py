@@ -331,11 +331,25 @@ class StreamingClient(RoleClient):
         return self._object("POST", path, {}, request_id=request_id)
 
     def snapshot(
-        self, camera_id: UUID, width: int, *, user_id: str = "", request_id: str | None = None
-    ) -> bytes:
-        """Return a camera's last picture as a JPEG, for a user; raise NoPicture where there is none."""
-        path = f"/streams/{camera_id}/snapshot?width={width}&user_id={quote(user_id, safe='')}"
-        return self._bytes(path, request_id, timeout_s=_PICTURE_TIMEOUT_S)
+        self,
+        camera_id: UUID,
+        width: int,
+        *,
+        max_age_s: int | None = None,
+        user_id: str = "",
+        request_id: str | None = None,
+    ) -> tuple[bytes, str]:
+        """Return a camera's last picture as a JPEG for a user, and its Last-Modified.
+
+        Raises:
+            NoPicture: there is none, or it is older than ``max_age_s``.
+        """
+        bound = "" if max_age_s is None else f"&max_age={max_age_s}"
+        path = (
+            f"/streams/{camera_id}/snapshot?width={width}{bound}&user_id={quote(user_id, safe='')}"
+        )
+        found, headers = self._whole(path, request_id, timeout_s=_PICTURE_TIMEOUT_S)
+        return found, headers.get("Last-Modified", "")
 
     def fragments(
         self, camera_id: UUID, segment_id: UUID, *, request_id: str | None = None
@@ -365,15 +379,24 @@ class StreamingClient(RoleClient):
         self._object("GET", "/healthz")
 
     def _bytes(self, path: str, request_id: str | None, *, timeout_s: float) -> bytes:
+        return self._whole(path, request_id, timeout_s=timeout_s)[0]
+
+    def _whole(
+        self, path: str, request_id: str | None, *, timeout_s: float
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Return body and headers of an answer that is no JSON."""
         timeout = urllib3.Timeout(connect=2.0, read=timeout_s)
         try:
-            status, data = self._read(
-                "GET", path, None, request_id, limit=_WHOLE_LIMIT_BYTES, timeout=timeout
-            )
+            response = self._open("GET", path, self._headers(request_id), None, timeout)
+            try:
+                status, data = response.status, response.read(_WHOLE_LIMIT_BYTES)
+            finally:
+                response.close()
+                response.release_conn()
         except (HTTPError, OSError) as error:
             raise _unavailable("GET", path, type(error).__name__) from error
         if status == _OK:
-            return data
+            return data, response.headers
         try:
             problem = _json_object(data)
         except NoAnswer:

@@ -429,9 +429,12 @@ PICTURE_ANSWER: Final = Media(content_type=JPEG, about="The last picture")
 
 
 class WidthQuery(Model):
-    """The greatest width of the picture in pixels."""
+    """The greatest width of the picture in pixels, and its greatest age."""
 
     width: QueryInteger = Field(default=640, ge=64, le=1_920)
+    max_age: QueryInteger | None = Field(
+        default=None, ge=1, le=31_536_000, description="404 `no_picture` if it is older, in seconds"
+    )
 
 
 class OwnPictureQuery(WidthQuery):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Final
 
 from streamwarden.mp4.boxes import NotFragmentedMp4
@@ -12,23 +13,35 @@ _MAX_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of the fragment: one second at 250 Mbit/s."""
 
 
-def newest_key_frame(fd: int) -> tuple[int, bytes] | None:
-    """Return the offset of a file's newest fragment with a key frame, and an MP4 of that fragment alone.
+@dataclass(frozen=True, slots=True)
+class KeyFrame:
+    """A key frame: its fragment's offset, an MP4 of that alone, and how long before the end it is."""
 
-    None if there is none. Of the media data only that fragment is read.
+    offset: int
+    mp4: bytes
+    before_end_ms: int
+
+
+def newest_key_frame(fd: int) -> KeyFrame | None:
+    """Return a file's newest key frame, None if there is none.
+
+    Of the media data only its fragment is read.
     """
     scan = FragmentScan()
     newest: Fragment | None = None
+    before_end_ms = 0
     try:
         for fragment in scan.advance(fd, os.fstat(fd).st_size):
             if fragment.key:
-                newest = fragment
+                newest, before_end_ms = fragment, 0
+            before_end_ms += fragment.media_ms
     except NotFragmentedMp4:
         return None
     if newest is None or newest.end - newest.start > _MAX_BYTES:
         return None
     header = os.pread(fd, scan.init_bytes, 0)
-    return newest.start, header + os.pread(fd, newest.end - newest.start, newest.start)
+    mp4 = header + os.pread(fd, newest.end - newest.start, newest.start)
+    return KeyFrame(newest.start, mp4, before_end_ms)
 
 
 def picture_argv(ffmpeg: str, width: int) -> list[str]:

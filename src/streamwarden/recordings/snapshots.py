@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -74,6 +75,14 @@ class PlacesByKey:
                     del self._rooms[key]
 
 
+@dataclass(frozen=True, slots=True)
+class TakenPicture:
+    """A picture as a JPEG, and when it was taken."""
+
+    jpeg: bytes
+    taken_at: datetime
+
+
 class SnapshotMaker:
     """Makes snapshots. Any thread; a call blocks for some seconds at most."""
 
@@ -102,15 +111,24 @@ class SnapshotMaker:
         self._requests = threading.BoundedSemaphore(_REQUESTS)
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
 
-    def take(self, camera_id: UUID, width: int, user_id: str = "") -> bytes:
-        """Return the camera's newest picture as a JPEG for a user, at most ``width`` pixels wide.
+    def take(
+        self, camera_id: UUID, width: int, user_id: str = "", *, max_age_s: int | None = None
+    ) -> TakenPicture:
+        """Return the camera's newest picture for a user, at most ``width`` pixels wide.
 
         It has the next smaller of a few widths: each other one would be decoded anew.
 
         Raises:
-            NoPicture: there is none.
+            NoPicture: there is none, or it is older than ``max_age_s``.
             PicturesBusy: too many are being made.
         """
+        found = self._take(camera_id, width, user_id)
+        age_s = (self._clock.now() - found.taken_at).total_seconds()
+        if max_age_s is not None and age_s > max_age_s:
+            raise NoPicture(f"the camera's last picture is {age_s:.0f} s old")
+        return found
+
+    def _take(self, camera_id: UUID, width: int, user_id: str) -> TakenPicture:
         width = max((each for each in _WIDTHS if each <= width), default=_WIDTHS[0])
         if (kept := self._fresh(camera_id, width)) is not None:
             return kept
@@ -124,43 +142,49 @@ class SnapshotMaker:
                 return kept
             return self._make(camera_id, width)
 
-    def _fresh(self, camera_id: UUID, width: int) -> bytes | None:
+    def _fresh(self, camera_id: UUID, width: int) -> TakenPicture | None:
         with self._lock:
             kept = self._kept.get((camera_id, width))
             if kept is None or self._clock.monotonic() - kept.made_s > FRESH_S:
                 return None
-            return kept.jpeg
+            return kept.snapshot
 
-    def _make(self, camera_id: UUID, width: int) -> bytes:
-        source, content = self._newest(camera_id)
+    def _make(self, camera_id: UUID, width: int) -> TakenPicture:
+        source, content, taken_at = self._newest(camera_id)
         kept = self._kept.get((camera_id, width))
-        jpeg = kept.jpeg if kept and kept.source == source else self._decode(content, width)
+        if kept and kept.source == source:
+            found = kept.snapshot
+        else:
+            found = TakenPicture(self._decode(content, width), taken_at)
         with self._lock:
-            self._kept[camera_id, width] = _Kept(jpeg, source, self._clock.monotonic())
+            self._kept[camera_id, width] = _Kept(found, source, self._clock.monotonic())
             self._kept.move_to_end((camera_id, width))
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return jpeg
+        return found
 
-    def _newest(self, camera_id: UUID) -> tuple[tuple[int, int], bytes]:
+    def _newest(self, camera_id: UUID) -> tuple[tuple[int, int], bytes, datetime]:
         with ExitStack() as opened:
-            fds = self._live.open_newest(camera_id)
-            for fd in fds:
+            files = []
+            for fd in self._live.open_newest(camera_id):
                 opened.callback(os.close, fd)
-            if not fds:
-                fds = [opened.enter_context(self._last_file(camera_id))]
-            for fd in fds:
+                # A file in progress has no row; its last write is when its media ended.
+                files.append((fd, datetime.fromtimestamp(os.fstat(fd).st_mtime, UTC)))
+            if not files:
+                files = [opened.enter_context(self._last_file(camera_id))]
+            for fd, ended_at in files:
                 if (found := newest_key_frame(fd)) is not None:
-                    return (os.fstat(fd).st_ino, found[0]), found[1]
+                    taken_at = ended_at - timedelta(milliseconds=found.before_end_ms)
+                    return (os.fstat(fd).st_ino, found.offset), found.mp4, taken_at
         raise NoPicture("nothing that holds a picture has been recorded of this camera")
 
     @contextmanager
-    def _last_file(self, camera_id: UUID) -> Iterator[int]:
+    def _last_file(self, camera_id: UUID) -> Iterator[tuple[int, datetime]]:
         last = self._segments.latest(camera_id)
         if last is None:
             raise NoPicture("nothing has been recorded of this camera")
         with _no_picture_if_gone(), self._files.open(camera_id, last.id).stream as file:
-            yield file.fileno()
+            yield file.fileno(), last.ended_at
 
     def _decode(self, content: bytes, width: int) -> bytes:
         with _place_in(self._decoding, _WAIT_S):
@@ -180,7 +204,7 @@ class SnapshotMaker:
 
 @dataclass(slots=True)
 class _Kept:
-    jpeg: bytes
+    snapshot: TakenPicture
     source: tuple[int, int]
     made_s: float
 

@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -92,12 +93,12 @@ def test_the_last_segment_gives_the_picture_of_a_camera_that_is_off(
     harness: SnapshotHarness,
 ) -> None:
     harness.store()
-    assert width_of(harness.pictures.take(harness.camera_id, 160)) == 160
+    assert width_of(harness.pictures.take(harness.camera_id, 160).jpeg) == 160
 
 
 def test_a_picture_is_never_made_wider_than_it_is(harness: SnapshotHarness) -> None:
     harness.store()
-    assert width_of(harness.pictures.take(harness.camera_id, 1920)) == 320
+    assert width_of(harness.pictures.take(harness.camera_id, 1920).jpeg) == 320
 
 
 def test_the_open_file_comes_before_the_stored_one(harness: SnapshotHarness) -> None:
@@ -106,7 +107,32 @@ def test_the_open_file_comes_before_the_stored_one(harness: SnapshotHarness) -> 
     stored.unlink()
     # Torn in the middle of a fragment, as it is while FFmpeg writes.
     os.truncate(live, live.stat().st_size - 2_000)
-    assert width_of(harness.pictures.take(harness.camera_id, 320)) == 320
+    assert width_of(harness.pictures.take(harness.camera_id, 320).jpeg) == 320
+
+
+def test_a_picture_has_the_time_at_which_it_was_taken(harness: SnapshotHarness) -> None:
+    harness.store()
+    last = harness.storage.segments.latest(harness.camera_id)
+    assert last is not None
+    found = harness.pictures.take(harness.camera_id, 320)
+    assert timedelta() < last.ended_at - found.taken_at <= timedelta(seconds=1.1)
+    live = harness.open_live()
+    harness.clock.advance(FRESH_S + 1)
+    written_s = last.ended_at.timestamp() + 500
+    os.utime(live, (written_s, written_s))
+    newer = harness.pictures.take(harness.camera_id, 320)
+    assert 498 < (newer.taken_at - last.ended_at).total_seconds() < 500
+
+
+def test_a_picture_that_is_older_than_its_reader_wants_is_none(harness: SnapshotHarness) -> None:
+    harness.store()
+    taken_at = harness.pictures.take(harness.camera_id, 320).taken_at
+    harness.clock.wall = taken_at + timedelta(seconds=50)
+    assert harness.pictures.take(harness.camera_id, 320, max_age_s=60)
+    harness.clock.wall = taken_at + timedelta(seconds=70)
+    with pytest.raises(NoPicture, match="70 s old"):
+        harness.pictures.take(harness.camera_id, 320, max_age_s=60)
+    assert harness.pictures.take(harness.camera_id, 320)
 
 
 def test_a_lost_file_is_no_picture(harness: SnapshotHarness) -> None:

@@ -134,6 +134,14 @@ def test_a_width_out_of_bounds_is_400(harness: ApiHarness, camera: Camera, width
     assert (result.status_code, result.json["field"]) == (400, "width")
 
 
+def test_a_snapshot_has_the_time_at_which_it_was_taken(harness: ApiHarness, camera: Camera) -> None:
+    path = f"/camera/{camera.id}/snapshot.jpg"
+    taken = harness.call("GET", path, query="max_age=60")
+    assert taken.headers["last-modified"] == "Fri, 02 Jan 2026 03:04:05 GMT"
+    assert harness.streaming.calls[-1][1]["max_age_s"] == 60
+    _refused(harness.call("GET", path, query="max_age=0"), 400, "invalid_request")
+
+
 def _export(harness: ApiHarness, camera: Camera, who: str = "alice") -> str:
     result = harness.call("POST", f"/camera/{camera.id}/exports", who=who, json=RANGE)
     assert result.status_code == 202, result.text

@@ -72,7 +72,7 @@ def api() -> FakeApi:
 @pytest.fixture
 def assets(tmp_path: Path) -> Assets:
     (tmp_path / "js").mkdir()
-    (tmp_path / "index.html").write_text('<script src="/assets/-/js/main.js"></script>')
+    (tmp_path / "index.html").write_text('<script src="assets/-/js/main.js"></script>')
     (tmp_path / "js" / "main.js").write_text("let it = 'be';\n" * 50)
     return load_assets(tmp_path)
 
@@ -234,7 +234,7 @@ def test_the_page_loads_its_files_under_their_version(
     client: testing.TestClient, assets: Assets
 ) -> None:
     page = client.simulate_get("/")
-    assert page.text == f'<script src="/assets/{assets.version}/js/main.js"></script>'
+    assert page.text == f'<script src="assets/{assets.version}/js/main.js"></script>'
     file = client.simulate_get(f"/assets/{assets.version}/js/main.js")
     assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert file.headers["content-type"] == "text/javascript; charset=utf-8"

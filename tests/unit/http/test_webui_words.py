@@ -72,11 +72,11 @@ def modules_at_start() -> set[str]:
 def test_the_page_preloads_what_it_imports_at_its_start() -> None:
     """A module that is not named there is asked for only once its importer has come."""
     page = (WEB / "index.html").read_text("utf-8")
-    assert set(re.findall(r'"modulepreload" href="/assets/-/([^"]+)"', page)) == modules_at_start()
+    assert set(re.findall(r'"modulepreload" href="assets/-/([^"]+)"', page)) == modules_at_start()
 
 
 def test_the_page_names_files_that_are_there() -> None:
-    named = re.findall(r'"/assets/-/([^"]+)"', (WEB / "index.html").read_text("utf-8"))
+    named = re.findall(r'"assets/-/([^"]+)"', (WEB / "index.html").read_text("utf-8"))
     assert named
     assert [name for name in named if not (WEB / name).is_file()] == []
 

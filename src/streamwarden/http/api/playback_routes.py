@@ -365,16 +365,23 @@ class Snapshot(Resource):
         answers={200: PICTURE_ANSWER},
         rate_limit="heavy",
         refusals=(403, 404, 503),
-        about="The newest key frame. 404 `no_picture`; 503 `pictures_busy` with Retry-After.",
+        about=(
+            "The newest key frame, of any age; `Last-Modified` is when it was taken. With `max_age` an "
+            "older one is 404 `no_picture`; 503 `pictures_busy` with Retry-After."
+        ),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Relay it from the streaming role."""
         self._play.live(req, camera_id)
-        resp.data = self._streaming.snapshot(
+        query = query_of(req, PictureQuery)
+        resp.data, taken_at = self._streaming.snapshot(
             camera_id,
-            query_of(req, PictureQuery).width,
+            query.width,
+            max_age_s=query.max_age,
             user_id=subject_of(req),
             request_id=name_request(req),
         )
         resp.content_type = JPEG
+        if taken_at:
+            resp.set_header("Last-Modified", taken_at)
         private(resp)

@@ -374,8 +374,8 @@ class InternalSnapshot(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, camera_id: UUID) -> None:
         """Answer with a JPEG."""
         query = query_of(req, OwnPictureQuery)
-        resp.data = self._pictures.take(camera_id, query.width, query.user_id)
-        resp.content_type = JPEG
+        found = self._pictures.take(camera_id, query.width, query.user_id, max_age_s=query.max_age)
+        resp.data, resp.content_type, resp.last_modified = found.jpeg, JPEG, found.taken_at
 
 
 def create_streaming_app(

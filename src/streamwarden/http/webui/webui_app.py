@@ -40,7 +40,7 @@ _ELSEWHERE: Final = "vendor/swagger-ui"
 """Files of ``/docs`` on the API's port, which must not be on this origin: the user's token is here."""
 
 
-_PLACEHOLDER: Final = b"/assets/-/"
+_PLACEHOLDER: Final = b"assets/-/"
 """The placeholder for the version of the files in the page."""
 
 
@@ -85,7 +85,7 @@ def load_assets(folder: Path) -> Assets:
     version = digest.hexdigest()[:16]
     return Assets(
         version=version,
-        page=_asset(_PAGE, page.replace(_PLACEHOLDER, f"/assets/{version}/".encode())),
+        page=_asset(_PAGE, page.replace(_PLACEHOLDER, f"assets/{version}/".encode())),
         files={name: _asset(name, content) for name, content in found.items()},
     )
 

@@ -21,14 +21,20 @@ export class Problem extends Error {
 /** @param {string} id */
 export const cameraPath = (id) => `/camera/${encodeURIComponent(id)}`;
 
+/** The path that the page is under, "/" unless a proxy has it under another one. */
+export const pageBase = (href = location.href) => new URL(".", href.split("#")[0]).pathname;
+
+/** The path of a call through the BFF. @param {string} path below /bff/v1 */
+export const bffPath = (path) => `${pageBase()}bff/v1${path}`;
+
 /**
  * An address in an answer of the API, as this page reaches it: through the BFF, never past it.
  * @param {string} address relative to what was asked, such as the hls_url of a preview
  * @param {string} asked the path that was asked, below /bff/v1
  */
 export function throughBff(address, asked) {
-  const { pathname, search } = new URL(address, `${location.origin}/bff/v1${asked}`);
-  return pathname.replace(/^\/api\/v1\//, "/bff/v1/") + search;
+  const { pathname, search } = new URL(address, `${location.origin}${bffPath(asked)}`);
+  return pathname.replace(/^\/api\/v1\//, bffPath("/")) + search;
 }
 
 /**
@@ -67,7 +73,7 @@ async function send(method, path, { body, query, signal }) {
   const sentAt = Date.now();
   let response;
   try {
-    response = await fetch(`/bff/v1${path}${queryText(query)}`, {
+    response = await fetch(`${bffPath(path)}${queryText(query)}`, {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,5 +1,6 @@
 // The start: who is it, which page, and again whenever either changes.
 
+import { pageBase } from "./api.js";
 import { cameraCard } from "./cameras/card.js";
 import { camerasPage } from "./cameras/page.js";
 import { learnServerTime } from "./clock.js";
@@ -49,7 +50,7 @@ async function pageOf(offered) {
 
 async function learnConfig() {
   const sentAt = Date.now();
-  const answer = await fetch("/config.json", { credentials: "omit" });
+  const answer = await fetch(`${pageBase()}config.json`, { credentials: "omit" });
   learnServerTime(answer.headers.get("Date"), sentAt);
   const config = await answer.json();
   /** @type {any} */ (window).streamwardenConfig = Object.freeze(config);

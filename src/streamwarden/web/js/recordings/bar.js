@@ -1,6 +1,6 @@
 // The player's buttons and keys, the moment that is shown, and what has just been skipped.
 
-import { call, cameraPath } from "../api.js";
+import { bffPath, call, cameraPath } from "../api.js";
 import { dayAndTime, serverNow } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
@@ -111,7 +111,7 @@ async function downloadSegment(camera, player) {
     const from = part?.start ?? player.moment;
     const body = { from: new Date(from).toISOString(), to: new Date(Math.min(from + 3_600_000, serverNow())).toISOString(), ttl: 300 };
     const { token } = await call("POST", `${cameraPath(camera.id)}/recordings/play_token`, { body });
-    save(`/bff/v1${cameraPath(camera.id)}/recordings/${id}?${new URLSearchParams({ token })}`, segmentFileName(camera.name, from));
+    save(`${bffPath(cameraPath(camera.id))}/recordings/${id}?${new URLSearchParams({ token })}`, segmentFileName(camera.name, from));
   } catch (error) {
     toast(explainShortly(error), "bad");
   }

@@ -1,6 +1,6 @@
 // A range as one MP4: chosen, made on the server with its progress shown, cancelled, saved.
 
-import { call, cameraPath } from "../api.js";
+import { bffPath, call, cameraPath } from "../api.js";
 import { offsetOf, size, timeOfDay } from "../clock.js";
 import { button, h, setText } from "../dom.js";
 import { t } from "../i18n.js";
@@ -146,7 +146,7 @@ export class ExportPanel {
     try {
       const body = { ...isoRange(this.ordered), ttl: TOKEN_TTL_S };
       const { token } = await call("POST", `${cameraPath(this.camera.id)}/recordings/play_token`, { body });
-      save(`/bff/v1${this.path}/${part}?${new URLSearchParams({ token })}`, ""); // the server names it
+      save(`${bffPath(this.path)}/${part}?${new URLSearchParams({ token })}`, ""); // the server names it
     } catch (error) {
       this.show("done", explainShortly(error));
     }

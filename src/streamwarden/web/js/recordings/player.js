@@ -1,7 +1,7 @@
 // Plays from a moment on, through segments and over gaps. Half an hour is one playlist, or less where the
 // camera's tracks change: no browser plays over every change. At its end the next one follows.
 
-import { Problem, call, cameraPath } from "../api.js";
+import { Problem, bffPath, call, cameraPath } from "../api.js";
 import { playHls, unplayableFormat } from "../camera/hls.js";
 import { currentUser } from "../session.js";
 import { SEAM_MS, iso } from "./day.js";
@@ -123,7 +123,7 @@ export class Player {
   async playlistFrom(first) {
     const { from, to } = playlistSpan(this.listener.day().segments, first);
     const token = await this.token(from, to);
-    const base = `/bff/v1${cameraPath(this.cameraId)}/recordings/playlist.m3u8`;
+    const base = `${bffPath(cameraPath(this.cameraId))}/recordings/playlist.m3u8`;
     const url = `${base}?${new URLSearchParams({ from: iso(from), to: iso(to), one_format: "true", token })}`;
     const answer = await fetch(url, { credentials: "omit", signal: AbortSignal.timeout(20_000) });
     if (!answer.ok) {
