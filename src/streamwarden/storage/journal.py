@@ -62,8 +62,6 @@ class Journal:
         self._refused_at: datetime | None = None
         self._since: datetime | None = self._oldest()
         self._told: Callable[[], None] = lambda: None
-        self._announced = False
-        """Whether `_told` was called since the last `take`."""
 
     @property
     def waiting(self) -> int:
@@ -78,9 +76,8 @@ class Journal:
         return self._since or self._refused_at
 
     def tell(self, call: Callable[[], None]) -> None:
-        """Call ``call`` from now on after the first append that follows a ``take``."""
+        """Call ``call`` after every append from now on."""
         self._told = call
-        self._announced = False
 
     def append(self, entries: Sequence[Entry], at: datetime) -> None:
         """Append rows; while the disk is full they wait in memory.
@@ -94,12 +91,11 @@ class Journal:
                 self._since = self._since or at
             else:
                 self._refused_at = self._refused_at or at
-        self._announce()
+        self._told()
 
     def take(self, limit: int) -> Batch:
         """Return the first rows without dropping them."""
         with self._lock:
-            self._announced = False
             lines = self._lines(limit)
             refused = self._refused[: limit - len(lines)]
             entries = (decode(line) for line in lines)
@@ -153,18 +149,11 @@ class Journal:
                 self._waiting += carried.count(b"\n")
             self._since = self._oldest()
             os.close(old)
-        self._announced = False
-        self._announce()
+        self._told()
 
     def close(self) -> None:
         """Close the file; its waiting rows are read again at the next start."""
         os.close(self._fd)
-
-    def _announce(self) -> None:
-        with self._lock:
-            announced, self._announced = self._announced, True
-        if not announced:
-            self._told()
 
     def _write(self, data: bytes, entries: Sequence[Entry]) -> bool:
         """Write to the file, or keep the entries in memory; return whether the file has them."""
