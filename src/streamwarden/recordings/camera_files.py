@@ -25,7 +25,13 @@ from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.model import Cause, Gap, LastSegment, Segment
 from streamwarden.paths import LIVE, segment_id
 from streamwarden.recordings.durable import free_space_of, replace_file
-from streamwarden.recordings.gap_ledger import GapChange, Ledger, decode_ledger, encode_ledger
+from streamwarden.recordings.gap_ledger import (
+    LEDGER,
+    GapChange,
+    Ledger,
+    decode_ledger,
+    encode_ledger,
+)
 from streamwarden.recordings.live import LiveIndex
 from streamwarden.recordings.missing_pictures import segment_stored
 from streamwarden.recordings.root_watch import RootWatch
@@ -35,7 +41,6 @@ from streamwarden.storage.recording_index import SegmentRepository
 
 log = structlog.get_logger(__name__)
 
-_LEDGER: Final = "ledger.json"
 _RUN: Final = "run"
 _MIN_FREE_BYTES: Final = 16 * 1024 * 1024
 """Below this much free space a new run would only fail."""
@@ -306,7 +311,7 @@ class CameraFiles:
                 rows = [self._gap_row(change) for change in changes]
                 self._all.journal.append(rows, self._all.clock.now())
             self._all.require_root()
-            replace_file(self._store.live / _LEDGER, encode_ledger(ledger, self._last))
+            replace_file(self._store.live / LEDGER, encode_ledger(ledger, self._last))
 
     # Leftovers of earlier runs
 
@@ -376,7 +381,7 @@ class CameraFiles:
     def _ledger_on_disk(self) -> Ledger | None:
         """Return the ledger as it was left, None where it is unreadable or lost."""
         try:
-            ledger, self._last = decode_ledger((self._store.live / _LEDGER).read_bytes())
+            ledger, self._last = decode_ledger((self._store.live / LEDGER).read_bytes())
         except FileNotFoundError:
             if self._store.newest() is None:
                 return Ledger()

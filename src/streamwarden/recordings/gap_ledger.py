@@ -23,6 +23,9 @@ from uuid import UUID, uuid4
 from streamwarden.clock import rfc3339
 from streamwarden.model import Cause, LastSegment, TimeRange
 
+LEDGER: Final = "ledger.json"
+"""The file's name, in a camera's ``.live``."""
+
 SEAM: Final = timedelta(milliseconds=500)
 """A hole between two segments up to this long is rounding, not a loss."""
 

@@ -23,10 +23,11 @@ from streamwarden.clock import rfc3339
 from streamwarden.model import Cause, Gap, Segment, TimeRange, WantedPeriod
 from streamwarden.mp4.boxes import NotFragmentedMp4
 from streamwarden.mp4.fragments import FileSummary, summarise, summarise_finished
-from streamwarden.paths import open_nofollow, refuse_symlinks
+from streamwarden.paths import LIVE, open_nofollow, refuse_symlinks
 from streamwarden.recordings.day_accounts import DayAccount, accounts
 from streamwarden.recordings.durable import file_digest
 from streamwarden.recordings.footage_check import FootageCheck
+from streamwarden.recordings.gap_ledger import LEDGER, decode_ledger
 from streamwarden.recordings.record_root import camera_folders, in_progress, stored_files
 from streamwarden.recordings.time_ranges import TOLERANCE, holes, merged, overlaps
 from streamwarden.storage.journal import Entry
@@ -145,6 +146,8 @@ class Verifier:
         folders = self._folders(camera_id)
         unfinished = any(in_progress(folder) for folder in folders)
         files = self._files(folders, options)
+        # Before the rows: a gap that ends meanwhile is then seen to be open, or to have ended.
+        open_gaps = _open_in_ledgers(folders)
         pending = [row for row in self._pending() if row.camera_id == camera_id]
         from_, to = options.from_, options.to
         rows = {row.id: row for row in pending if isinstance(row, Segment)}
@@ -164,6 +167,7 @@ class Verifier:
             self._periods.in_range(camera_id, from_, to),
             options,
             deleting=deleting,
+            open_gaps=open_gaps,
         )
         yield from coverage.findings(unfinished=unfinished)
         if last > to:
@@ -280,6 +284,19 @@ def _structure(path: Path) -> FileSummary | None:
         return None
 
 
+def _open_in_ledgers(folders: Sequence[Path]) -> set[UUID]:
+    """Return the gaps that the ledgers in a camera's folders hold open."""
+    found = set()
+    for folder in folders:
+        try:
+            ledger, _ = decode_ledger((folder / LIVE / LEDGER).read_bytes())
+        except (OSError, ValueError):
+            continue  # none, or an unreadable one, which the next start rebuilds
+        if ledger.gap is not None:
+            found.add(ledger.gap.id)
+    return found
+
+
 def _fault_of(path: Path, row: Segment, options: VerifyOptions) -> tuple[FindingKind, str] | None:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -311,6 +328,8 @@ class CoverageCheck:
     """Checks that every wanted second of a camera is in exactly one segment or gap.
 
     ``deleting`` are rows that are marked for deletion: their time is neither missing nor recorded twice.
+    ``open_gaps`` are those that the camera's ledger holds open: segments after their start were brought
+    there from elsewhere, and the recorder says when such a gap ends.
     """
 
     def __init__(
@@ -322,7 +341,9 @@ class CoverageCheck:
         options: VerifyOptions,
         *,
         deleting: Sequence[Segment] = (),
+        open_gaps: Container[UUID] = (),
     ) -> None:
+        self._open_gaps = open_gaps
         self._camera_id = camera_id
         self._starts = sorted(row.started_at for row in rows)
         self._gaps = gaps
@@ -414,14 +435,19 @@ class CoverageCheck:
         """Return the end of a gap; of an open one, the start of the segment that follows it."""
         if gap.ended_at is not None:
             return gap.ended_at
-        return min(self._starts_after(gap), default=max(self._options.to, gap.started_at))
+        last = max(self._options.to, gap.started_at)
+        return last if self._goes_on(gap) else min(self._starts_after(gap), default=last)
+
+    def _goes_on(self, gap: Gap) -> bool:
+        # The first segment after a gap is indexed a moment before the gap is closed.
+        return gap.id in self._open_gaps and len(self._starts_after(gap)) > 1
 
     def _reason_to_close(self, gap: Gap) -> str:
         """Return why an open gap should have ended; empty while it may be open."""
         if not any(period.ended_at is None for period in self._periods):
             return "an open gap, though nothing is wanted"
-        # The first segment after a gap is indexed a moment before the gap is closed.
-        return "an open gap, though recording goes on" if len(self._starts_after(gap)) > 1 else ""
+        recorded = len(self._starts_after(gap)) > 1 and not self._goes_on(gap)
+        return "an open gap, though recording goes on" if recorded else ""
 
     def _in_future(self, gap: Gap) -> TimeRange | None:
         """Return the part of a gap that has not come yet, None where there is none.

@@ -14,6 +14,7 @@ from streamwarden.model import Camera, Cause, Gap
 from streamwarden.mp4.fragments import FileSummary
 from streamwarden.paths import live_name
 from streamwarden.recordings import reconcile
+from streamwarden.recordings.gap_ledger import GapChange, Ledger, OpenGap
 from streamwarden.recordings.reconcile import Repair
 from streamwarden.recordings.verify import FindingKind, VerifyOptions
 from streamwarden.storage.pool import Database
@@ -145,6 +146,31 @@ def test_a_gap_left_open_ends_where_recording_went_on(made: Recordings) -> None:
     made.record_all(camera, 4, 8)
     assert outcome(made.reconcile(camera)) == [("gap_left_open", True)]
     assert [seconds(gap) for gap in made.ledger(camera)] == [(0, 4, "source_offline")]
+    assert made.verify() == []
+
+
+def test_a_gap_that_the_ledger_holds_open_waits_for_its_end_though_footage_was_brought_into_it(
+    made: Recordings,
+) -> None:
+    camera = made.camera()
+    made.record(camera, 0, 2)
+    gap_id = made.miss(camera, 2, None)
+    made.record_all(camera, 4, 8)
+    open_gap = OpenGap(id=gap_id, started_at=at(2), cause=Cause.SOURCE_OFFLINE)
+    files = made.camera_files.camera(camera.id, camera.owner)
+    files.write_ledger(Ledger(covered_until=at(2), gap=open_gap), ())
+    assert ("gap_left_open", True) not in outcome(made.reconcile(camera))
+    assert [seconds(gap) for gap in made.ledger(camera)] == [(2, None, "source_offline")]
+
+    ended = GapChange(id=gap_id, started_at=at(2), ended_at=at(10), cause=Cause.SOURCE_OFFLINE)
+    files.write_ledger(Ledger(covered_until=at(12)), (ended,))
+    made.record(camera, 10, 12)
+    made.index()
+    made.reconcile(camera)
+    assert [seconds(gap) for gap in made.ledger(camera)] == [
+        (2, 4, "source_offline"),
+        (8, 10, "source_offline"),
+    ]
     assert made.verify() == []
 
 
