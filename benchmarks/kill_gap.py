@@ -124,8 +124,10 @@ def settled(place: Site, camera_id: UUID) -> int:
 
 def kill(place: Site, server: int, camera_id: UUID) -> Hit:
     """Kill a recording FFmpeg at any moment between two key frames."""
-    run = settled(place, camera_id)
     pause(random.random() * KEY_FRAME_S)  # noqa: S311 - a sample
+    # A run may just be replaced, for its sound or its format.
+    wait_for("one recorder", lambda: len(place.recorder(server, camera_id)) == 1)
+    run = settled(place, camera_id)
     (pid,) = place.recorder(server, camera_id)
     at = datetime.now(UTC)
     os.kill(pid, signal.SIGKILL)
