@@ -98,7 +98,7 @@ class RealWatcherHarness:
         return order(run, self._folder)
 
     def finish(self, run: int, number: int) -> None:
-        self._tell(run, f"list r{run}-{number:06d}.mp4,0.0,1.0\n")
+        self._tell(run, f"list r{run}-{number:06d}.mp4,{number}.0,{number + 1}.0\n")
 
     def crash(self, run: int) -> None:
         self._tell(run, "end\n")
@@ -132,6 +132,8 @@ def recording(harness: WatcherHarness, listener: RecordingListener) -> RunHandle
     runs.spawn(harness.order(1))
     listener.wait("spawned")
     harness.finish(1, 0)
+    # Two that are listed at once would be dated by those after them.
+    listener.wait("segment_closed")
     harness.finish(1, 1)
     listener.wait("segment_closed", count=2)
     return runs
