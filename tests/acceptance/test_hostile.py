@@ -12,12 +12,12 @@ import pytest
 from tests.acceptance.faults import (
     SEGMENT_S,
     BreakableInstallation,
-    breakable_installation,
     missing_pictures,
     none,
     started,
 )
 from tests.acceptance.footage import stored_files
+from tests.acceptance.program import programs
 from tests.acceptance.user import CameraUser
 from tests.acceptance.waiting import wait_for
 
@@ -33,6 +33,15 @@ exec {ffmpeg} "$@"
 """
 
 
+class WithStandIn(BreakableInstallation):
+    """Its FFmpeg is a script, which reads beside itself whom it is to flood."""
+
+    def environ(self, database_url: str) -> dict[str, str]:
+        """Let the script read there, in its sandbox."""
+        reads = {"STREAMWARDEN_FFMPEG_READS": str(self.record_root.parent)}
+        return super().environ(database_url) | reads
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[BreakableInstallation]:
     folder = tmp_path_factory.mktemp("hostile")
@@ -40,9 +49,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Iterator[Brea
     program.write_text(_FLOOD.format(flooded=folder / "flooded", ffmpeg=ffmpeg))
     program.chmod(0o755)
     (folder / "flooded").write_text("nobody")
-    with breakable_installation(folder, str(program)) as installation:
-        installation.ffmpeg = ffmpeg  # the cameras' own, and the one that decodes
-        yield started(installation)
+    with programs(folder) as make:
+        installation = WithStandIn(folder, make, ffmpeg=str(program))
+        try:
+            installation.ffmpeg = ffmpeg  # the cameras' own, and the one that decodes
+            yield started(installation)
+        finally:
+            installation.close()
 
 
 def flood(site: BreakableInstallation, camera: CameraUser) -> None:

@@ -22,4 +22,5 @@ export default {
   ok: (/** @type {unknown} */ value) => must(Boolean(value), `${shown(value)} is not true`),
   equal: (/** @type {unknown} */ actual, /** @type {unknown} */ expected) => must(Object.is(actual, expected), `${shown(actual)} is not ${shown(expected)}`),
   deepEqual: (/** @type {unknown} */ actual, /** @type {unknown} */ expected) => must(same(actual, expected), `${shown(actual)} is not ${shown(expected)}`),
+  match: (/** @type {string} */ actual, /** @type {RegExp} */ expected) => must(expected.test(actual), `${shown(actual)} does not match ${expected}`),
 };
