@@ -18,10 +18,9 @@ import structlog
 
 from streamwarden.actors.messages import RecorderState, StartStream, StopStream
 from streamwarden.actors.status import StatusRegistry
-from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.actors.wanted_streams import WantedStream, WantedStreams
 from streamwarden.app.resources import ENDS_RUNS, open_resources
-from streamwarden.app.tree import Restarts, SupervisionTree
+from streamwarden.app.tree import SupervisionTree, start_stream_manager
 from streamwarden.clock import Clock
 from streamwarden.config.loading import variable
 from streamwarden.config.settings import Settings
@@ -317,16 +316,7 @@ class ActiveQuarantine:
         self.failed = reason
 
     def _start_manager(self, link: Link) -> ActorRef:
-        resources = self._resources
-        self._manager = StreamManager.start(
-            link=link,
-            recorders=resources.recorders,
-            wanted=resources.wanted,
-            registry=self._registry,
-            callers=resources.callers,
-            timers=resources.timers,
-            clock=self._clock,
-            observer=Restarts(self._metrics, actor="recorder"),
-            shutdown_s=_STOPS_WITHIN_S - 1.0,
+        self._manager = start_stream_manager(
+            link, self._resources, shutdown_s=_STOPS_WITHIN_S - 1.0
         )
         return self._manager

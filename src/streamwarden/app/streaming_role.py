@@ -22,12 +22,11 @@ from streamwarden.actors.ops import (
 )
 from streamwarden.actors.retention_actor import RetentionActor
 from streamwarden.actors.status import StatusRegistry
-from streamwarden.actors.stream_manager import StreamManager
 from streamwarden.app.database_watch import DatabaseWatch
 from streamwarden.app.quarantine import Quarantine, quarantine_folder
 from streamwarden.app.resources import Resources, index_waiting, open_resources
 from streamwarden.app.thread_watch import ThreadWatch
-from streamwarden.app.tree import Restarts, SupervisionTree
+from streamwarden.app.tree import SupervisionTree, start_stream_manager
 from streamwarden.auth.rtsp_urls import RtspTargets
 from streamwarden.clock import Clock
 from streamwarden.config.settings import Settings
@@ -320,17 +319,8 @@ class StreamingRole:
             log.error("not_stopped_in_time", deadline_s=self._stop_within_s)
 
     def _start_manager(self, link: Link, resources: Resources) -> ActorRef:
-        self._manager = StreamManager.start(
-            link=link,
-            recorders=resources.recorders,
-            wanted=resources.wanted,
-            registry=resources.registry,
-            callers=resources.callers,
-            timers=resources.timers,
-            clock=resources.clock,
-            observer=Restarts(resources.metrics, actor="recorder"),
-            shutdown_s=max(1.0, resources.settings.stop_timeout_s - 2.0),
-        )
+        shutdown_s = max(1.0, resources.settings.stop_timeout_s - 2.0)
+        self._manager = start_stream_manager(link, resources, shutdown_s=shutdown_s)
         return self._manager
 
     # The port

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
+from streamwarden.actors.stream_manager import StreamManager
+from streamwarden.app.resources import Resources
 from streamwarden.clock import Clock
 from streamwarden.metrics.recording_metrics import RecordingMetrics
 from streamwarden.supervision import (
@@ -103,3 +105,18 @@ class Restarts:
 
     def _labels(self, child_id: str) -> tuple[str, str]:
         return (self._actor, child_id) if self._actor else (child_id, "")
+
+
+def start_stream_manager(link: Link, resources: Resources, *, shutdown_s: float) -> ActorRef:
+    """Start the manager of the recorders, which are stopped within ``shutdown_s``."""
+    return StreamManager.start(
+        link=link,
+        recorders=resources.recorders,
+        wanted=resources.wanted,
+        registry=resources.registry,
+        callers=resources.callers,
+        timers=resources.timers,
+        clock=resources.clock,
+        observer=Restarts(resources.metrics, actor="recorder"),
+        shutdown_s=shutdown_s,
+    )

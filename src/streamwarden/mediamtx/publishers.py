@@ -1,4 +1,4 @@
-"""Who publishes what, in the audit trail: the beginning and the end of each session that publishes.
+"""Publishers in the audit trail: the beginning and the end of each session that publishes.
 
 A camera's picture is what somebody publishes on its path, and any holder of a link may take over from
 the one before. The session kicker's list shows who it was, so a segment's time leads to its publisher.
